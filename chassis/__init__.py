@@ -1,0 +1,1 @@
+"""What both services stand on: technical things that are the same in each. No domain model lives here."""

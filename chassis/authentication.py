@@ -1,0 +1,51 @@
+"""How a request proves who sends it: a bearer token in the Authorization header (RFC 6750 section 2.1)."""
+
+import logging
+
+from rest_framework.authentication import BaseAuthentication
+from rest_framework.exceptions import AuthenticationFailed
+from rest_framework.request import Request
+
+from chassis import tokens
+from chassis.tokens import Caller, InvalidToken, ServiceCaller
+
+log = logging.getLogger(__name__)
+
+
+class BearerAuthentication(BaseAuthentication):
+    """Accept an access token. A service that knows more of its users than the token says extends `confirm`."""
+
+    def authenticate(self, request: Request) -> tuple[Caller | ServiceCaller, str] | None:
+        header = request.headers.get("Authorization")
+        if header is None:
+            return None
+        token = bearer_token(header)
+        try:
+            return self.identify(token), token
+        except InvalidToken as error:
+            log.info("token refused: %s", error)
+            raise AuthenticationFailed("The token is invalid or has expired.", code="token_invalid") from error
+
+    def identify(self, token: str) -> Caller | ServiceCaller:
+        return self.confirm(tokens.verify_access(token))
+
+    def confirm(self, caller: Caller) -> Caller:
+        """Return the caller as of now, or raise InvalidToken."""
+        return caller
+
+    def authenticate_header(self, request: Request) -> str:  # noqa: ARG002 - without it DRF answers 403 for 401
+        return 'Bearer realm="tmservice"'
+
+
+class ServiceAuthentication(BearerAuthentication):
+    """Accept the token of another service of ours, and no user's."""
+
+    def identify(self, token: str) -> ServiceCaller:
+        return tokens.verify_service(token)
+
+
+def bearer_token(header: str) -> str:
+    scheme, _, token = header.partition(" ")
+    if scheme.lower() != "bearer" or not token or not token.isascii() or " " in token or "," in token:
+        raise AuthenticationFailed("The Authorization header must be: Bearer <access token>.", code="token_invalid")
+    return token

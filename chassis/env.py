@@ -1,0 +1,120 @@
+"""Typed readers of the environment: where every setting comes from. Each refusal is one sentence.
+
+An empty value counts as not set, because compose files and .env templates pass empty ones along.
+"""
+
+import os
+import zoneinfo
+from pathlib import Path
+from typing import Any
+
+import environ
+from django.core.exceptions import ImproperlyConfigured
+
+TRUE = {"1", "true", "yes", "on"}
+FALSE = {"0", "false", "no", "off"}
+# Words that stand in samples and tutorials, never in a key somebody generated.
+SAMPLE_WORDS = ("change-me", "changeme", "change_me", "example", "insecure", "your-", "your_", "secret-key", "secret_key")
+FEWEST_DIFFERENT_CHARACTERS = 10
+
+
+class SettingError(ImproperlyConfigured):
+    """A setting is missing or cannot be used; its text names the setting and says what to do."""
+
+
+def load_dotenv(path: Path) -> None:
+    """Add the variables of a .env file, if it is there, to the environment. What is already set wins."""
+    if path.is_file():
+        for name, value in read_dotenv(path).items():
+            if not os.environ.get(name):
+                os.environ[name] = value
+
+
+def read_dotenv(path: Path) -> dict[str, str]:
+    """Return the variables of a .env file, without touching this process's environment."""
+
+    class Reader(environ.Env):
+        ENVIRON: dict[str, str] = {}
+
+    Reader.read_env(path)
+    return Reader.ENVIRON
+
+
+def text(name: str, default: str | None = None) -> str:
+    value = os.environ.get(name, "") or default
+    if value is None:
+        raise SettingError(f"{name} is not set; see .env.example.")
+    return value
+
+
+def flag(name: str, default: bool) -> bool:
+    value = text(name, str(default)).lower()
+    if value not in TRUE | FALSE:
+        raise SettingError(f"{name} must be true or false, not {value!r}.")
+    return value in TRUE
+
+
+def words(name: str, default: str = "") -> list[str]:
+    """Read a comma-separated list."""
+    return [word.strip() for word in text(name, default).split(",") if word.strip()]
+
+
+def secret(name: str, *, min_bytes: int = 32) -> str:
+    return usable_secret(name, text(name), min_bytes=min_bytes)
+
+
+def secrets(name: str, *, min_bytes: int = 32) -> list[str]:
+    """Read a comma-separated list of secrets, none by default."""
+    return [usable_secret(name, value, min_bytes=min_bytes) for value in words(name)]
+
+
+def usable_secret(name: str, value: str, *, min_bytes: int) -> str:
+    remedy = "make one with: python3 -c 'import secrets; print(secrets.token_urlsafe(48))'"
+    if len(value.encode()) < min_bytes:
+        raise SettingError(f"{name} is shorter than {min_bytes} bytes; {remedy}")
+    if any(word in value.lower() for word in SAMPLE_WORDS):
+        raise SettingError(f"{name} is a sample value; {remedy}")
+    if len(set(value)) < FEWEST_DIFFERENT_CHARACTERS:
+        raise SettingError(f"{name} is too easy to guess; {remedy}")
+    return value
+
+
+def allowed_hosts(*, debug: bool) -> list[str]:
+    """Read ALLOWED_HOSTS. A wildcard is refused outside DEBUG, and DEBUG is refused with a public host."""
+    hosts = words("ALLOWED_HOSTS", "localhost,127.0.0.1,[::1]")
+    if "*" in hosts and not debug:
+        raise SettingError("ALLOWED_HOSTS=* is for DEBUG only; name the hosts this service answers to.")
+    public = [host for host in hosts if host not in {"localhost", "127.0.0.1", "[::1]", "*"}]
+    if debug and public:
+        raise SettingError(f"DEBUG must be off where ALLOWED_HOSTS names a public host ({public[0]}).")
+    return hosts
+
+
+def http_url(name: str, default: str | None = None) -> str:
+    """Read the base URL of a service, without a slash at its end."""
+    value = text(name, default)
+    if value and not value.startswith(("http://", "https://")):
+        raise SettingError(f"{name} must begin with http:// or https://, not {value!r}.")
+    return value.rstrip("/")
+
+
+def database(*names: str) -> dict[str, Any]:
+    """Read a PostgreSQL URL from the first of `names` that is set, as a DATABASES entry of Django."""
+    name = next((name for name in names if os.environ.get(name)), " or ".join(names))
+    url = text(name)
+    if not url.startswith(("postgres://", "postgresql://")):
+        raise SettingError(f"{name} must be a postgresql:// URL (nothing but PostgreSQL is supported).")
+    try:
+        entry: dict[str, Any] = environ.Env.db_url_config(url)
+    except ValueError as error:
+        raise SettingError(f"{name} is not a valid URL: {error}.") from error
+    if not entry.get("NAME"):
+        raise SettingError(f"{name} names no database; it must end in /DATABASE.")
+    return entry
+
+
+def time_zone(name: str, default: str) -> str:
+    value = text(name, default)
+    if value not in zoneinfo.available_timezones():
+        raise SettingError(f"{name} must be a time zone such as UTC or Europe/Berlin, not {value!r}.")
+    return value

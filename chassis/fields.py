@@ -1,0 +1,149 @@
+"""Serializer fields that take one type each and refuse what cannot be stored or shown."""
+
+import datetime
+import re
+import unicodedata
+from typing import Any
+
+from rest_framework import serializers
+
+from chassis.tokens import LARGEST_ID
+
+EARLIEST, LATEST = datetime.date(2000, 1, 1), datetime.date(2100, 12, 31)
+# They reorder or break what a reader sees: explicit bidirectional overrides and isolates (UAX #9), line separators.
+FORBIDDEN_IN_TEXT = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ufeff]")
+FORBIDDEN_IN_LINE = re.compile("[\t\n\r\u2028\u2029]")
+# Letters and symbols that show nothing: Hangul fillers and the blank Braille pattern.
+BLANK_LETTERS = "\u115f\u1160\u3164\uffa0\u2800"
+
+
+class StringField(serializers.CharField):
+    """A JSON string, kept exactly as sent. Numbers and booleans are refused, not turned into text."""
+
+    default_error_messages = {
+        "invalid": "Must be a string.",
+        "control": "Must not hold control or text-direction characters (U+{code:04X} at position {position}).",
+        "line": "Must be a single line (U+{code:04X} at position {position}).",
+    }
+
+    def __init__(self, **kwargs: Any) -> None:
+        kwargs.setdefault("trim_whitespace", False)
+        super().__init__(**kwargs)
+
+    def to_internal_value(self, data: Any) -> str:
+        if not isinstance(data, str):
+            self.fail("invalid")
+        value = super().to_internal_value(data)
+        self.refuse(FORBIDDEN_IN_TEXT, value, "control")
+        return value
+
+    def refuse(self, pattern: re.Pattern[str], value: str, key: str) -> None:
+        if found := pattern.search(value):
+            self.fail(key, code=ord(found.group()), position=found.start() + 1)
+
+
+class LineField(StringField):
+    """One line of text with something to see in it; blanks around it are cut off."""
+
+    default_error_messages = {"blank": "Must hold at least one visible character."}
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(trim_whitespace=True, **kwargs)
+
+    def to_internal_value(self, data: Any) -> str:
+        value = super().to_internal_value(data)
+        self.refuse(FORBIDDEN_IN_LINE, value, "line")
+        if not any(is_visible(character) for character in value):
+            self.fail("blank")
+        return value
+
+
+def is_visible(character: str) -> bool:
+    return unicodedata.category(character)[0] not in "ZCM" and character not in BLANK_LETTERS
+
+
+class SecretField(serializers.CharField):
+    """A password: any string, checked exactly as sent (ASVS 5.0, 6.2.8), and never shown."""
+
+    default_error_messages = {"invalid": "Must be a string."}
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(trim_whitespace=False, write_only=True, **kwargs)
+
+    def to_internal_value(self, data: Any) -> str:
+        if not isinstance(data, str):
+            self.fail("invalid")
+        return super().to_internal_value(data)
+
+
+class IdField(serializers.Field):
+    """The id of a row: a JSON number, whole and between 1 and 2^63 - 1."""
+
+    default_error_messages = {"invalid": "Must be an id: a whole number from 1 to 9223372036854775807."}
+
+    def to_internal_value(self, data: Any) -> int:
+        if type(data) is not int or not 1 <= data <= LARGEST_ID:  # a bool is an int too
+            self.fail("invalid")
+        return int(data)
+
+    def to_representation(self, value: int) -> int:
+        return value
+
+
+class YesNoField(serializers.Field):
+    default_error_messages = {"invalid": "Must be true or false."}
+
+    def to_internal_value(self, data: Any) -> bool:
+        if not isinstance(data, bool):
+            self.fail("invalid")
+        return data
+
+    def to_representation(self, value: bool) -> bool:
+        return value
+
+
+class DayField(serializers.Field):
+    """A calendar day as YYYY-MM-DD (RFC 3339 full-date), in this century."""
+
+    default_error_messages = {"invalid": "{reason}"}
+
+    def to_internal_value(self, data: Any) -> datetime.date:
+        try:
+            return day(data)
+        except ValueError as error:
+            self.fail("invalid", reason=str(error))
+
+    def to_representation(self, value: datetime.date) -> str:
+        return value.isoformat()
+
+
+def day(text: Any) -> datetime.date:
+    """Parse YYYY-MM-DD in ASCII digits, between 2000 and 2100, or raise ValueError with a text for the caller."""
+    if not isinstance(text, str) or not re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", text):
+        raise ValueError("Must be a date as YYYY-MM-DD.")
+    try:
+        value = datetime.date.fromisoformat(text)
+    except ValueError as error:
+        raise ValueError(f"There is no such day: {text}.") from error
+    if not EARLIEST <= value <= LATEST:
+        raise ValueError(f"Must lie between {EARLIEST} and {LATEST}.")
+    return value
+
+
+class ChoiceField(serializers.Field):
+    """One of a fixed set of names. `spellings` maps what may come in, casefolded, to the stored value."""
+
+    default_error_messages = {"invalid": "Must be one of: {names}."}
+
+    def __init__(self, *, names: dict[Any, str], spellings: dict[str, Any], **kwargs: Any) -> None:
+        self.names, self.spellings = names, spellings
+        super().__init__(**kwargs)
+
+    def to_internal_value(self, data: Any) -> Any:
+        value = self.spellings.get(data.casefold()) if isinstance(data, str) else None
+        if value is None:
+            self.fail("invalid", names=", ".join(self.names.values()))
+        return value
+
+    def to_representation(self, value: Any) -> str:
+        return self.names[value]

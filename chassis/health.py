@@ -1,0 +1,42 @@
+"""Liveness (the process answers) and readiness (it can do its work), for containers, Render and scripts/run."""
+
+from django.db import Error, connection
+from django.db.migrations.executor import MigrationExecutor
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.urls import URLPattern, path
+from django.views.decorators.http import require_safe
+
+from chassis import problems
+
+
+@require_safe
+def live(request: HttpRequest) -> HttpResponse:  # noqa: ARG001 - Django's signature
+    return JsonResponse({"status": "ok"})
+
+
+@require_safe
+def ready(request: HttpRequest) -> HttpResponse:
+    if reason := not_ready_because():
+        return problems.answer(request, 503, "not_ready", reason, **{"Retry-After": "2"})
+    return JsonResponse({"status": "ok"})
+
+
+def not_ready_because() -> str | None:
+    """Return what only the database can tell, as a sentence, or None when all is well."""
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT rolsuper FROM pg_roles WHERE rolname = current_user")
+            (is_superuser,) = cursor.fetchone()
+        if is_superuser:
+            return "The database role is a superuser; use one that owns this service's schema and nothing else."
+        executor = MigrationExecutor(connection)
+        waiting = executor.migration_plan(executor.loader.graph.leaf_nodes())
+    except Error:
+        return "The database cannot be reached."
+    if waiting:
+        return f"{len(waiting)} migrations are not applied, the first {waiting[0][0]}; run: manage.py migrate"
+    return None
+
+
+def urls(prefix: str) -> list[URLPattern]:
+    return [path(f"{prefix}/health/live/", live), path(f"{prefix}/health/ready/", ready)]

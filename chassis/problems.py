@@ -1,0 +1,148 @@
+"""How errors look: application/problem+json (RFC 9457), made in one place. Views raise; they never build one."""
+
+import logging
+from collections.abc import Iterator
+from http import HTTPStatus
+from typing import Any
+
+import orjson
+from django.core.exceptions import PermissionDenied, RequestDataTooBig
+from django.db import InterfaceError, OperationalError
+from django.http import Http404, HttpRequest, HttpResponse
+from rest_framework import exceptions
+from rest_framework.response import Response
+
+from chassis import request_id
+
+CONTENT_TYPE = "application/problem+json"
+RETRY_AFTER_SECONDS = 2
+
+log = logging.getLogger(__name__)
+
+
+class Conflict(exceptions.APIException):
+    status_code = 409
+    default_detail = "This contradicts what is stored."
+    default_code = "conflict"
+
+
+class PayloadTooLarge(exceptions.APIException):
+    status_code = 413
+    default_detail = "The body is larger than 1 MB."
+    default_code = "payload_too_large"
+
+
+class ServiceUnavailable(exceptions.APIException):
+    status_code = 503
+    default_detail = "The service cannot do this at the moment; try again shortly."
+    default_code = "service_unavailable"
+    wait = RETRY_AFTER_SECONDS
+
+
+def exception_handler(error: Exception, context: dict[str, Any]) -> Response | None:
+    """Answer an exception with its problem. One that means a bug is left alone: it becomes a logged 500."""
+    problem = as_api_exception(error)
+    if problem is None:
+        return None
+    if problem is not error and problem.status_code >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        log.error("%s: %s", type(error).__name__, error)
+    errors = list(field_errors(problem.get_full_details())) if problem.status_code in (400, 409) else []
+    return Response(
+        body(problem.status_code, code_of(problem), summary(problem, errors), context["request"].path, errors),
+        status=problem.status_code,
+        headers=headers_of(problem),
+        content_type=CONTENT_TYPE,
+    )
+
+
+def as_api_exception(error: Exception) -> exceptions.APIException | None:
+    if isinstance(error, exceptions.APIException):
+        return error
+    if isinstance(error, Http404):  # its own text would tell what kind of row is missing
+        return exceptions.NotFound()
+    if isinstance(error, PermissionDenied):
+        return exceptions.PermissionDenied()
+    if isinstance(error, RequestDataTooBig):
+        return PayloadTooLarge()
+    if isinstance(error, (OperationalError, InterfaceError)):
+        return ServiceUnavailable("The database cannot be reached at the moment; try again shortly.")
+    return None
+
+
+def headers_of(problem: exceptions.APIException) -> dict[str, str]:
+    headers = {}
+    if challenge := getattr(problem, "auth_header", None):
+        headers["WWW-Authenticate"] = challenge
+    if wait := getattr(problem, "wait", None):
+        headers["Retry-After"] = str(int(wait))
+    return headers
+
+
+def code_of(problem: exceptions.APIException) -> str:
+    codes = problem.get_codes()
+    return codes if isinstance(codes, str) else problem.default_code
+
+
+def summary(problem: exceptions.APIException, errors: list[dict[str, Any]]) -> str:
+    if not errors:
+        return str(problem.detail)
+    if len(errors) == 1:
+        return f"{errors[0]['field']}: {errors[0]['detail']}" if errors[0]["field"] else errors[0]["detail"]
+    return f"{len(errors)} things are wrong, the first with {errors[0]['field'] or 'the whole'}: {errors[0]['detail']}"
+
+
+def field_errors(details: Any, path: str = "") -> Iterator[dict[str, Any]]:
+    """Flatten DRF's nested details into one {"field", "code", "detail"} each; the whole body has field null."""
+    if isinstance(details, list):
+        for index, item in enumerate(details):
+            yield from field_errors(item, path if is_leaf(item) else f"{path}[{index}]")
+    elif is_leaf(details):
+        if path:
+            yield {"field": None if path == "non_field_errors" else path, "code": details["code"], "detail": details["message"]}
+    else:
+        for name, item in details.items():
+            yield from field_errors(item, f"{path}.{name}" if path else name)
+
+
+def is_leaf(details: Any) -> bool:
+    return isinstance(details, dict) and details.keys() == {"message", "code"} and isinstance(details["code"], str)
+
+
+def body(
+    status: int, code: str, detail: str, instance: str, errors: list[dict[str, Any]] | None = None
+) -> dict[str, Any]:
+    return {
+        "type": "about:blank",
+        "title": HTTPStatus(status).phrase,
+        "status": status,
+        "detail": detail,
+        "code": code,
+        "instance": instance,
+        "request_id": request_id.current.get(),
+        "errors": errors or [],
+    }
+
+
+def answer(request: HttpRequest, status: int, code: str, detail: str, **headers: str) -> HttpResponse:
+    """Return a problem from outside DRF's views."""
+    content = orjson.dumps(body(status, code, detail, request.path))
+    return HttpResponse(content, status=status, content_type=CONTENT_TYPE, headers=headers)
+
+
+# Django's four handlers, for what never reaches a view of DRF: urls.py of each service names them.
+
+
+def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:  # noqa: ARG001 - Django's signature
+    return answer(request, 400, "bad_request", "The request cannot be understood.")
+
+
+def permission_denied(request: HttpRequest, exception: Exception) -> HttpResponse:  # noqa: ARG001
+    return answer(request, 403, "permission_denied", str(exceptions.PermissionDenied.default_detail))
+
+
+def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:  # noqa: ARG001
+    return answer(request, 404, "not_found", str(exceptions.NotFound.default_detail))
+
+
+def server_error(request: HttpRequest) -> HttpResponse:
+    return answer(request, 500, "server_error", "This is a fault of ours. It has been logged under the request_id.")

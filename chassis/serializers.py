@@ -1,0 +1,58 @@
+"""Serializers that take the fields they list and nothing besides."""
+
+from collections.abc import Iterable, Mapping
+from difflib import get_close_matches
+from typing import Any
+
+from rest_framework import serializers
+from rest_framework.exceptions import ErrorDetail, ValidationError
+
+
+class StrictSerializer(serializers.Serializer):
+    """Name every unknown field in the error, with the nearest known one.
+
+    Read-only fields: refused on creation; otherwise fine when sent back unchanged (GET, edit, PUT works).
+    """
+
+    def to_internal_value(self, data: Any) -> Any:
+        errors = dict(self.unexpected(data)) if isinstance(data, Mapping) else {}
+        try:
+            value = super().to_internal_value(data)
+        except ValidationError as error:
+            raise ValidationError({**error.detail, **errors}) from error
+        if errors:
+            raise ValidationError(errors)
+        return value
+
+    def unexpected(self, data: Mapping[str, Any]) -> Iterable[tuple[str, list[ErrorDetail]]]:
+        read_only = {name for name in data if name in self.fields and self.fields[name].read_only}
+        current = self.to_representation(self.instance) if read_only and self.instance is not None else None
+        for name, value in data.items():
+            if name not in self.fields:
+                yield name, [ErrorDetail(unknown("field", name, self.writable_names()), code="unknown_field")]
+            elif name in read_only and current is None:
+                yield name, [ErrorDetail("Is set by the server; leave it out.", code="read_only")]
+            elif name in read_only and not same(value, current[name]):
+                yield name, [ErrorDetail("Is set by the server and cannot be changed.", code="read_only")]
+
+    def writable_names(self) -> list[str]:
+        return [name for name, field in self.fields.items() if not field.read_only]
+
+
+class StrictModelSerializer(StrictSerializer, serializers.ModelSerializer):
+    """The same for a model, whose instances change through `change(**values)`."""
+
+    def update(self, instance: Any, validated_data: dict[str, Any]) -> Any:
+        instance.change(**validated_data)
+        return instance
+
+
+def same(sent: Any, current: Any) -> bool:
+    """Compare JSON values; true is not 1."""
+    return type(sent) is type(current) and bool(sent == current)
+
+
+def unknown(kind: str, name: str, known: Iterable[str]) -> str:
+    """Say that a name is not known, and which one was probably meant."""
+    near = get_close_matches(name, known, n=1)
+    return f"Unknown {kind}; did you mean {near[0]}?" if near else f"Unknown {kind}."

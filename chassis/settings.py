@@ -1,0 +1,49 @@
+"""The settings that are the same in both services, taken by name from each one's settings file."""
+
+from typing import Any
+
+from chassis import env
+
+BODY_LIMIT_BYTES = 1024 * 1024  # as client_max_body_size in the gateway's template
+
+MIDDLEWARE = [
+    "chassis.request_id.RequestIdMiddleware",
+    "django.middleware.security.SecurityMiddleware",
+    "chassis.middleware.PrivateAnswerMiddleware",
+    "chassis.middleware.OptionalSlashMiddleware",
+]
+
+
+def rest_framework(*, authentication: str) -> dict[str, Any]:
+    return {
+        "DEFAULT_AUTHENTICATION_CLASSES": [authentication],
+        "DEFAULT_PERMISSION_CLASSES": ["chassis.permissions.IsAuthenticated"],
+        "DEFAULT_PARSER_CLASSES": ["chassis.strict_json.StrictJSONParser"],
+        "DEFAULT_RENDERER_CLASSES": ["chassis.strict_json.StrictJSONRenderer"],
+        "DEFAULT_CONTENT_NEGOTIATION_CLASS": "chassis.strict_json.JSONWhateverIsAccepted",
+        "DEFAULT_PAGINATION_CLASS": "chassis.pagination.KeysetPagination",
+        "DEFAULT_METADATA_CLASS": None,
+        "EXCEPTION_HANDLER": "chassis.problems.exception_handler",
+        "UNAUTHENTICATED_USER": None,
+        "URL_FORMAT_OVERRIDE": None,
+        "TEST_REQUEST_DEFAULT_FORMAT": "json",
+        "TEST_REQUEST_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
+    }
+
+
+def database(*names: str) -> dict[str, Any]:
+    """Return DATABASES["default"], from the first variable of `names` that is set."""
+    entry = env.database(*names)
+    return entry | {
+        "CONN_MAX_AGE": 60,  # without it a service does a sixth of the work
+        "CONN_HEALTH_CHECKS": True,
+        "OPTIONS": {"connect_timeout": 3} | entry.get("OPTIONS", {}),
+    }
+
+
+def signing_keys(*, secret_key: str) -> tuple[str, list[str]]:
+    """Return JWT_SIGNING_KEY and JWT_PREVIOUS_SIGNING_KEYS; each must differ from Django's SECRET_KEY."""
+    current, previous = env.secret("JWT_SIGNING_KEY"), env.secrets("JWT_PREVIOUS_SIGNING_KEYS")
+    if secret_key in (current, *previous):
+        raise env.SettingError("JWT_SIGNING_KEY must not equal the SECRET_KEY of a service; make two different keys.")
+    return current, previous

@@ -1,0 +1,38 @@
+"""What every endpoint has in common."""
+
+from typing import Any
+
+from rest_framework.exceptions import ErrorDetail, ValidationError
+from rest_framework.generics import GenericAPIView
+from rest_framework.request import Request
+
+from chassis import pagination
+from chassis.serializers import unknown
+
+
+class Endpoint(GenericAPIView):
+    """Refuse query parameters that are not known here, and repeated ones where one value is meant."""
+
+    http_method_names = ["get", "post", "put", "patch", "delete", "head"]
+    query_parameters: frozenset[str] = frozenset()
+    repeatable_parameters: frozenset[str] = frozenset()
+
+    def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
+        super().initial(request, *args, **kwargs)
+        known = self.known_parameters()
+        errors = {}
+        for name, values in request.query_params.lists():
+            if name not in known:
+                errors[name] = [ErrorDetail(unknown("query parameter", name, known), code="unknown_parameter")]
+            elif len(values) > 1 and name not in self.repeatable_parameters:
+                errors[name] = [ErrorDetail("Give it once.", code="repeated_parameter")]
+            elif any("\0" in value for value in values):
+                errors[name] = [ErrorDetail("Must not hold a NUL character.", code="invalid")]
+        if errors:
+            raise ValidationError(errors)
+
+    def known_parameters(self) -> frozenset[str]:
+        """Return what may stand in the query: pages, ordering and filters belong to reading a list."""
+        if self.request.method not in ("GET", "HEAD") or not getattr(self, "ordering_fields", None):
+            return frozenset()
+        return self.query_parameters | pagination.PARAMETERS
