@@ -1,0 +1,30 @@
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError
+
+from accounts.models import NameTaken, User
+from accounts.serializers import FirstAdminSerializer
+from chassis import env
+
+
+class Command(BaseCommand):
+    help = "Make the first admin from ADMIN_USERNAME, ADMIN_EMAIL and ADMIN_PASSWORD, unless there is an active admin."
+
+    def handle(self, *args: Any, **options: Any) -> None:  # noqa: ARG002 - Django's signature
+        if admin := User.objects.active_admins().first():
+            self.stdout.write(f"There is an admin already: {admin.username}.")
+            return
+        values = {
+            "username": env.text("ADMIN_USERNAME", "admin"),
+            "email": env.text("ADMIN_EMAIL", "admin@tmservice.invalid"),
+            "password": env.text("ADMIN_PASSWORD"),
+        }
+        serializer = FirstAdminSerializer(data=values)
+        if not serializer.is_valid():
+            field, errors = next(iter(serializer.errors.items()))
+            raise CommandError(f"ADMIN_{field.upper()} cannot be used: {errors[0]}")
+        try:
+            user = User.objects.register(**serializer.validated_data, role=User.Role.ADMIN)
+        except NameTaken as error:
+            raise CommandError(f"ADMIN_{error.field.upper()} is that of an account which is no active admin.") from error
+        self.stdout.write(f"Made the admin {user.username}.")

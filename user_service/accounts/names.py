@@ -1,0 +1,31 @@
+"""Which usernames there are, and when two names or addresses are the same."""
+
+import re
+import unicodedata
+
+from django.core.exceptions import ValidationError
+
+# Letters, digits, dot, hyphen, underscore: nothing that looks like another name, and no "@", since one may sign in by email.
+USERNAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,62}[A-Za-z0-9_])?")
+RESERVED = frozenset(
+    {"admin", "administrator", "anonymous", "api", "internal", "me", "none", "null", "root", "security", "support", "system"}
+)
+
+
+def fold(name: str) -> str:
+    """Return the form in which two spellings of one name are equal (NFKC, then casefold)."""
+    return unicodedata.normalize("NFKC", name).casefold()
+
+
+def validate_username(name: str) -> None:
+    if not USERNAME.fullmatch(name):
+        raise ValidationError(
+            "Must be 1 to 64 characters: letters a to z, digits, dot, hyphen or underscore, beginning with a letter "
+            "or digit and not ending with a dot or hyphen.",
+            code="invalid",
+        )
+
+
+def refuse_reserved(name: str) -> None:
+    if fold(name) in RESERVED:
+        raise ValidationError("This name is reserved.", code="reserved")

@@ -1,0 +1,87 @@
+"""What the user service signs: the pair of tokens of a session, made by simplejwt's classes with our key id."""
+
+import hashlib
+import logging
+from datetime import timedelta
+from typing import Any
+
+from django.db.models import Model
+from django.utils import timezone
+from rest_framework_simplejwt.backends import TokenBackend
+from rest_framework_simplejwt.tokens import AccessToken, RefreshToken, Token
+
+from accounts.models import Session
+from chassis import tokens
+from chassis.tokens import InvalidToken
+
+# How long a client whose answer was lost may ask again with the token it still has.
+GRACE = timedelta(seconds=10)
+
+security_log = logging.getLogger("security")
+
+
+class KeyIdBackend(TokenBackend):
+    """simplejwt's own backend writes no `kid`, without which keys cannot be rotated."""
+
+    def encode(self, payload: dict[str, Any]) -> str:
+        return tokens.sign({**payload, "aud": self.audience, "iss": self.issuer})
+
+
+BACKEND = KeyIdBackend(tokens.ALGORITHM, audience=tokens.AUDIENCE, issuer=tokens.ISSUER)
+
+
+class SessionRefreshToken(RefreshToken):
+    def get_token_backend(self) -> TokenBackend:
+        return BACKEND
+
+
+class SessionAccessToken(AccessToken):
+    def get_token_backend(self) -> TokenBackend:
+        return BACKEND
+
+
+def pair(session: Session) -> dict[str, str]:
+    """Return the session's {"access", "refresh"}: the same bytes for the same row, so that a retry gets them again."""
+    refresh = claimed(SessionRefreshToken(), session, jti=session.current_jti)
+    access = claimed(SessionAccessToken(), session, jti=derived_jti(session.current_jti))
+    access["username"], access["role"] = session.user.username, session.user.role
+    return {"access": str(access), "refresh": str(refresh)}
+
+
+def claimed(token: Token, session: Session, *, jti: str) -> Token:
+    token.set_iat(at_time=session.rotated_at)
+    token.set_exp(from_time=session.rotated_at)
+    token["jti"], token["sub"], token["sid"] = jti, str(session.user_id), str(session.pk)
+    return token
+
+
+def derived_jti(jti: str) -> str:
+    return hashlib.sha256(b"access " + jti.encode()).hexdigest()[:32]
+
+
+def refresh(token: str) -> dict[str, str]:
+    """Exchange a refresh token for the next pair, or raise InvalidToken.
+
+    An identical retry within GRACE gets the same successor. Any other reuse means that two parties hold the token:
+    the session ends for both (RFC 9700 section 4.14.2).
+    """
+    claims = tokens.verify(token, token_type="refresh", audience=tokens.AUDIENCE)  # noqa: S106 - not a password
+    session_id, jti = tokens.id_of(claims.get("sid")), claims["jti"]
+    rotated = Session.objects.rotate(session_id=session_id, jti=jti)
+    try:
+        session = Session.objects.live().select_related("user").get(pk=session_id)
+    except Session.DoesNotExist as error:
+        raise InvalidToken("the session has ended") from error
+    if rotated or is_retry(session, jti):
+        return pair(session)
+    end_after_reuse(session)
+    raise InvalidToken("a refresh token was used twice")
+
+
+def is_retry(session: Session, jti: str) -> bool:
+    return session.previous_jti == jti and timezone.now() - session.rotated_at <= GRACE
+
+
+def end_after_reuse(session: Session) -> None:
+    security_log.warning("refresh token reused: session %s of user %s ended", session.pk, session.user_id)
+    Model.delete(session)

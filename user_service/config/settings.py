@@ -1,0 +1,54 @@
+"""Settings of the user service. The environment is the only difference between places; see .env.example."""
+
+from datetime import timedelta
+from pathlib import Path
+
+from chassis import env, logs, settings, tokens
+
+SERVICE = "user_service"
+env.load_dotenv(Path(__file__).resolve().parents[2] / ".env")
+
+DEBUG = env.flag("DEBUG", False)
+SECRET_KEY = env.secret("USER_SECRET_KEY")
+JWT_SIGNING_KEY, JWT_PREVIOUS_SIGNING_KEYS = settings.signing_keys(secret_key=SECRET_KEY)
+ALLOWED_HOSTS = env.allowed_hosts(debug=DEBUG)
+PUBLIC_URL = env.http_url("PUBLIC_URL", "")
+
+INSTALLED_APPS = [
+    "django.contrib.contenttypes",
+    "django.contrib.auth",
+    "rest_framework",
+    "accounts",
+]
+MIDDLEWARE = settings.MIDDLEWARE
+ROOT_URLCONF = "config.urls"
+WSGI_APPLICATION = "config.wsgi.application"
+APPEND_SLASH = False
+DATA_UPLOAD_MAX_MEMORY_SIZE = settings.BODY_LIMIT_BYTES
+
+DATABASES = {"default": settings.database("DATABASE_URL", "USER_DATABASE_URL")}
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+USE_TZ = True
+TIME_ZONE = "UTC"
+
+AUTH_USER_MODEL = "accounts.User"
+PASSWORD_HASHERS = ["accounts.hashers.SmallArgon2PasswordHasher"]
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": f"django.contrib.auth.password_validation.{name}"}
+    for name in (
+        "UserAttributeSimilarityValidator",
+        "MinimumLengthValidator",
+        "CommonPasswordValidator",
+        "NumericPasswordValidator",
+    )
+]
+REST_FRAMEWORK = settings.rest_framework(authentication="accounts.authentication.AccountAuthentication")
+SIMPLE_JWT = {
+    "ACCESS_TOKEN_LIFETIME": timedelta(minutes=5),
+    "REFRESH_TOKEN_LIFETIME": timedelta(days=7),
+    "ALGORITHM": tokens.ALGORITHM,
+    "SIGNING_KEY": JWT_SIGNING_KEY,
+    "ISSUER": tokens.ISSUER,
+    "AUDIENCE": tokens.AUDIENCE,
+}
+LOGGING = logs.logging_for(SERVICE, level=env.text("LOG_LEVEL", "INFO"))
