@@ -1,0 +1,34 @@
+"""Settings of the task service. The environment is the only difference between places; see .env.example."""
+
+from pathlib import Path
+
+from chassis import env, logs, settings
+
+SERVICE = "task_service"
+env.load_dotenv(Path(__file__).resolve().parents[2] / ".env")
+
+DEBUG = env.flag("DEBUG", False)
+SECRET_KEY = env.secret("TASK_SECRET_KEY")
+JWT_SIGNING_KEY, JWT_PREVIOUS_SIGNING_KEYS = settings.signing_keys(secret_key=SECRET_KEY)
+ALLOWED_HOSTS = env.allowed_hosts(debug=DEBUG)
+PUBLIC_URL = env.http_url("PUBLIC_URL", "")
+USER_SERVICE_URL = env.http_url("USER_SERVICE_URL")
+
+INSTALLED_APPS = [
+    "rest_framework",
+    "django_filters",
+    "tasks",
+]
+MIDDLEWARE = settings.MIDDLEWARE
+ROOT_URLCONF = "config.urls"
+WSGI_APPLICATION = "config.wsgi.application"
+APPEND_SLASH = False
+DATA_UPLOAD_MAX_MEMORY_SIZE = settings.BODY_LIMIT_BYTES
+
+DATABASES = {"default": settings.database("DATABASE_URL", "TASK_DATABASE_URL")}
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+USE_TZ = True
+TIME_ZONE = env.time_zone("TIME_ZONE", "UTC")  # what "today" is, for is_overdue
+
+REST_FRAMEWORK = settings.rest_framework(authentication="chassis.authentication.BearerAuthentication")
+LOGGING = logs.logging_for(SERVICE, level=env.text("LOG_LEVEL", "INFO"))

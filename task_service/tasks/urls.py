@@ -1,0 +1,11 @@
+from django.urls import path
+
+from chassis import paths
+from tasks import views
+
+paths.register()
+
+urlpatterns = [
+    path("task/tasks/", views.TaskList.as_view()),
+    path("task/tasks/<id:task_id>/", views.TaskDetail.as_view()),
+]

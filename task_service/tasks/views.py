@@ -1,0 +1,70 @@
+"""The endpoints of tasks."""
+
+from typing import Any
+
+from django.conf import settings
+from django.db.models import QuerySet
+from django.http import Http404
+from rest_framework import status
+from rest_framework.mixins import ListModelMixin
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from chassis.permissions import AdminWritesOnceVisible, IsAdmin, IsAuthenticated, ReadOnly
+from chassis.views import Endpoint
+from tasks.filters import TaskFilter, TaskFilterBackend
+from tasks.models import Task
+from tasks.serializers import TaskSerializer
+
+
+class TaskEndpoint(Endpoint):
+    serializer_class = TaskSerializer
+
+    def get_queryset(self) -> QuerySet[Task]:
+        return Task.objects.visible_to(self.request.user)
+
+
+class TaskList(ListModelMixin, TaskEndpoint):
+    permission_classes = [IsAuthenticated & (ReadOnly | IsAdmin)]
+    filter_backends = [TaskFilterBackend]
+    query_parameters = frozenset(TaskFilter.base_filters)
+    repeatable_parameters = frozenset({"status", "priority"})
+    ordering_fields = ["due_date", "created_at", "updated_at", "priority", "id"]
+    default_ordering = "-created_at"
+
+    def get(self, request: Request) -> Response:
+        return self.list(request)
+
+    def post(self, request: Request) -> Response:
+        serializer = self.get_serializer(data=request.data)
+        serializer.is_valid(raise_exception=True)
+        task = serializer.save(created_by=request.user.id)
+        location = f"{settings.PUBLIC_URL}/task/tasks/{task.pk}/"
+        return Response(serializer.data, status=status.HTTP_201_CREATED, headers={"Location": location})
+
+
+class TaskDetail(TaskEndpoint):
+    permission_classes = [IsAuthenticated & AdminWritesOnceVisible]
+    lookup_url_kwarg = "task_id"
+
+    def get(self, request: Request, task_id: int) -> Response:  # noqa: ARG002 - get_object() takes it from the path
+        return Response(self.get_serializer(self.get_object()).data)
+
+    def put(self, request: Request, task_id: int) -> Response:  # noqa: ARG002
+        return self.change(request.data, partial=False)
+
+    def patch(self, request: Request, task_id: int) -> Response:  # noqa: ARG002
+        return self.change(request.data, partial=True)
+
+    def delete(self, request: Request, task_id: int) -> Response:  # noqa: ARG002
+        self.get_object().delete()
+        return Response(status=status.HTTP_204_NO_CONTENT)
+
+    def change(self, data: Any, *, partial: bool) -> Response:
+        serializer = self.get_serializer(self.get_object(), data=data, partial=partial)
+        serializer.is_valid(raise_exception=True)
+        try:
+            serializer.save()
+        except Task.DoesNotExist as error:  # deleted since it was read
+            raise Http404 from error
+        return Response(serializer.data)
