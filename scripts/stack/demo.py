@@ -1,0 +1,65 @@
+"""scripts/run --demo: believable sample data, put in through the front door."""
+
+import datetime
+import json
+import urllib.error
+import urllib.request
+from http import HTTPStatus
+from typing import Any
+
+from chassis import env
+from stack.console import Refused, step
+from stack.settings import admin_password, made_up
+from stack.state import State
+
+PEOPLE = ("alice", "bob", "carla", "deniz")
+# Title, days until it is due (or none), priority, status, assignee
+TASKS = (
+    ("Renew the TLS certificate of the shop", 1, "urgent", "todo", "alice"),
+    ("Call the landlord about the heating", -2, "high", "in_progress", "alice"),
+    ("Draft the October newsletter", 5, "normal", "todo", "bob"),
+    ("Reply to the accountant's questions", -6, "high", "todo", "bob"),
+    ("Interview the second support candidate", 2, "normal", "todo", "carla"),
+    ("Write down how refunds work", 14, "low", "in_progress", "carla"),
+    ("Replace the office router", None, "normal", "completed", "carla"),
+    ("Measure why the search page is slow", 7, "high", "in_progress", "deniz"),
+    ("Delete the accounts of last year's interns", 0, "urgent", "todo", "deniz"),
+    ("Upgrade PostgreSQL on staging", 3, "normal", "todo", "deniz"),
+    ("Order chairs for the meeting room", 21, "low", "todo", None),
+    ("Find a date for the summer party", None, "low", "todo", None),
+)
+
+
+def load(state: State, url: str) -> None:
+    """Make the people and, unless they are there already, their tasks."""
+    with step("Loading sample data"):
+        password = made_up(state.demo_password)
+        admin = {"username": env.text("ADMIN_USERNAME", "admin"), "password": admin_password(state)}
+        token = call(f"{url}/token/", admin)["access"]
+        if any(row["username"] == PEOPLE[0] for row in call(f"{url}/user/users/?page_size=100", token=token)["results"]):
+            return
+        ids = {name: register(url, name, password) for name in PEOPLE}
+        today = datetime.datetime.now(datetime.UTC).date()
+        for title, days, priority, status, assignee in TASKS:
+            due_date = None if days is None else (today + datetime.timedelta(days=days)).isoformat()
+            task = {"title": title, "priority": priority, "status": status, "due_date": due_date}
+            call(f"{url}/task/tasks/", task | {"assigned_to": ids.get(assignee or "")}, token=token)
+
+
+def register(url: str, name: str, password: str) -> int:
+    body = {"username": name, "email": f"{name}@example.com", "password": password}
+    return int(call(f"{url}/user/register/", body)["id"])
+
+
+def call(url: str, body: Any = None, *, token: str = "") -> Any:
+    """POST the body, or GET without one, and return the answer's JSON."""
+    headers = {"Content-Type": "application/json"} | ({"Authorization": f"Bearer {token}"} if token else {})
+    request = urllib.request.Request(url, None if body is None else json.dumps(body).encode(), headers)  # noqa: S310
+    try:
+        with urllib.request.urlopen(request, timeout=10) as answer:  # noqa: S310 - an http URL of our own
+            return json.load(answer)
+    except urllib.error.HTTPError as error:
+        problem = json.load(error)
+        if error.code == HTTPStatus.UNAUTHORIZED:
+            raise Refused("The sample data needs the admin's password: set ADMIN_PASSWORD.") from error
+        raise Refused(f"The sample data was refused at {url}: {problem['detail']}") from error

@@ -1,0 +1,60 @@
+"""Ends what a killed process left behind.
+
+The workers of a killed Nginx or gunicorn master live on: they hold its port and go on serving. Each program runs in a
+process group of its own, whose number is written down before it starts.
+"""
+
+import json
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+
+from stack.state import State
+
+
+def record(state: State, name: str, *, mark: str) -> None:
+    """Write down that this process's group is now the program `name`; `mark` stands in its command line or binary."""
+    note(state, name).write_text(json.dumps({"group": os.getpgrp(), "mark": mark}))
+
+
+def note(state: State, name: str) -> Path:
+    return state.run / f"{name}.json"
+
+
+def reap(state: State, name: str) -> int:
+    """Kill what is left of an earlier run of the program and wait for its end; return how many processes it was."""
+    if not note(state, name).is_file():
+        return 0
+    left = list(remains(state, **json.loads(note(state, name).read_text())))
+    for process in left:
+        with_no_complaint(process)
+    psutil.wait_procs(left, timeout=5)
+    return len(left)
+
+
+def reap_all(state: State) -> int:
+    return sum(reap(state, file.stem) for file in state.run.glob("*.json"))
+
+
+def remains(state: State, *, group: int, mark: str) -> Iterator[psutil.Process]:
+    for process in psutil.process_iter():
+        if process.pid == os.getpid():
+            continue
+        try:
+            in_group = os.getpgid(process.pid) == group and mark in f"{process.exe()} {' '.join(process.cmdline())}"
+            # PostgreSQL's children leave the group; what they share is the data folder they work in.
+            in_folder = process.name() == "postgres" == mark and Path(process.cwd()) == state.postgres
+        except (psutil.Error, ProcessLookupError, PermissionError):  # ended meanwhile, or somebody else's
+            continue
+        if in_group or in_folder:
+            yield process
+
+
+def with_no_complaint(process: psutil.Process) -> None:
+    try:
+        process.send_signal(signal.SIGKILL)
+    except psutil.NoSuchProcess:
+        pass

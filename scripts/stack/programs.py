@@ -1,0 +1,80 @@
+"""The programs of the stack and the supervisor that keeps them."""
+
+import json
+import shlex
+import sys
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from stack.bootstrap import ROOT
+from stack.state import State, write_private
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """One process that the supervisor keeps. `mark` is what its processes are known by when they outlive it."""
+
+    name: str
+    argv: list[str]
+    mark: str
+    folder: str
+    environment: dict[str, str] = field(default_factory=dict)
+    as_nobody: bool = False
+    stop_signal: str = "TERM"
+
+
+def web(service: str, *, port: int, environment: dict[str, str]) -> Program:
+    argv = [sys.executable, "-m", "gunicorn", "-c", "python:chassis.web_server", "--bind", f"127.0.0.1:{port}"]
+    return Program(
+        name=service.replace("_", "-"),
+        argv=[*argv, "config.wsgi"],
+        mark="chassis.web_server",
+        folder=str(ROOT / service),
+        environment=environment,
+    )
+
+
+def write(state: State, programs: list[Program]) -> Path:
+    """Write what the launcher and the supervisor read; return the supervisor's configuration."""
+    write_private(state.folder / "programs.json", json.dumps([asdict(program) for program in programs], indent=1))
+    sections = [supervisor_section(state), *(program_section(state, *item) for item in enumerate(programs, start=1))]
+    file = state.folder / "supervisord.conf"
+    write_private(file, "\n".join(sections))
+    return file
+
+
+def read(state: State, name: str) -> Program:
+    rows = json.loads((state.folder / "programs.json").read_text())
+    return next(Program(**row) for row in rows if row["name"] == name)
+
+
+def supervisor_section(state: State) -> str:
+    return f"""[supervisord]
+nodaemon = true
+pidfile = {escaped(state.run / "supervisord.pid")}
+logfile = {escaped(state.log / "supervisord.log")}
+logfile_maxbytes = 1MB
+"""
+
+
+def program_section(state: State, priority: int, program: Program) -> str:
+    launch = [sys.executable, "-m", "stack.launch", str(state.folder), program.name]
+    return f"""[program:{program.name}]
+command = {escaped(shlex.join(launch))}
+priority = {priority}
+autorestart = true
+startretries = 20
+startsecs = 1
+stopsignal = {program.stop_signal}
+stopwaitsecs = 15
+killasgroup = true
+redirect_stderr = true
+stdout_logfile = {escaped(state.log / f"{program.name}.log")}
+stdout_logfile_maxbytes = 10MB
+stdout_logfile_backups = 3
+"""
+
+
+def escaped(value: object) -> str:
+    """Percent signs expand in supervisor's files."""
+    return str(value).replace("%", "%%")

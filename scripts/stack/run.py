@@ -1,0 +1,112 @@
+"""scripts/run: start the whole stack and keep it until Ctrl-C, or leave it running with --detach."""
+
+import argparse
+import fcntl
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from chassis import env
+from stack import demo, leftovers, nginx, postgres, programs, settings, startup, supervision
+from stack.bootstrap import ROOT
+from stack.console import Refused, say
+from stack.settings import Ports
+from stack.state import State, find_state
+
+
+def main() -> None:
+    arguments = parse()
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):  # also where a shell started us with SIGINT ignored
+        signal.signal(number, signal.default_int_handler)
+    try:
+        run(detach=arguments.detach, with_demo=arguments.demo)
+    except (Refused, env.SettingError) as error:
+        sys.exit(f"scripts/run: {error}")
+    except KeyboardInterrupt:
+        say("\nStopped.")
+
+
+def parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="scripts/run", description="Start the whole stack.")
+    parser.add_argument("--detach", action="store_true", help="return when all is healthy; scripts/stop ends it")
+    parser.add_argument("--demo", action="store_true", help="load believable sample data")
+    return parser.parse_args()
+
+
+def run(*, detach: bool, with_demo: bool) -> None:
+    env.load_dotenv(ROOT / ".env")
+    state = find_state()
+    state.make()
+    with only_one_starts(state):
+        ports = prepare(state)
+        supervisor = supervision.start(state)
+        try:
+            startup.bring_up(state, ports)
+            if with_demo:
+                demo.load(state, ports.public_url)
+        except BaseException:
+            supervision.stop(state)
+            raise
+    banner(state, ports, detached=detach, with_demo=with_demo)
+    if not detach:
+        try:
+            supervision.wait_until_ended(supervisor)
+        finally:
+            supervision.stop(state)
+
+
+@contextmanager
+def only_one_starts(state: State) -> Iterator[None]:
+    """Refuse where this stack runs already or is just being started; end what a killed one left."""
+    with (state.run / "lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise Refused("This stack is being started already.") from error
+        if supervision.find(state):
+            address = state.address.read_text() if state.address.is_file() else "its address"
+            raise Refused(f"This stack runs already at {address}; scripts/stop ends it.")
+        leftovers.reap_all(state)
+        yield
+
+
+def prepare(state: State) -> Ports:
+    """Refuse what cannot work, then write all that the supervisor needs. Nothing runs yet."""
+    ports = settings.choose_ports()
+    secrets = state.secrets()
+    environments = settings.for_services(state, ports)
+    startup.check_settings(environments)
+    chosen = []
+    if settings.needs_postgres():
+        postgres.ensure_cluster(state, secrets["POSTGRES_PASSWORD"])
+        chosen.append(postgres.program(state, port=ports.postgres))
+    addresses = {"user_service": ports.user_service, "task_service": ports.task_service}
+    for service, port in addresses.items():
+        chosen.append(programs.web(service, port=port, environment=environments[service]))
+    upstreams = {service: f"127.0.0.1:{port}" for service, port in addresses.items()}
+    chosen.append(nginx.program(state, listen=f"127.0.0.1:{ports.gateway}", **upstreams))
+    programs.write(state, chosen)
+    state.address.write_text(ports.public_url)
+    return ports
+
+
+def banner(state: State, ports: Ports, *, detached: bool, with_demo: bool) -> None:
+    admin = env.text("ADMIN_USERNAME", "admin")
+    password = "what ADMIN_PASSWORD says" if env.text("ADMIN_PASSWORD", "") else f"in {state.admin_password}"
+    say(f"""
+TMService is up at {ports.public_url}
+
+  admin     {admin}; the password is {password}
+  data      {state.folder}
+  logs      {state.log}""")
+    if with_demo:
+        say(f"  demo      {', '.join(demo.PEOPLE)}; the password of each is in {state.demo_password}")
+    say(f"""
+  Try       curl -s {ports.public_url}/token/ --json '{{"username": "{admin}", "password": "..."}}'
+  Stop      {"scripts/stop" if detached else "Ctrl-C"}
+""")
+
+
+if __name__ == "__main__":
+    main()

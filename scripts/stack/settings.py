@@ -1,0 +1,105 @@
+"""The settings of a local stack: the environment, then .env, then what is made up once and kept."""
+
+import os
+import secrets as random_secrets
+import socket
+from dataclasses import dataclass
+from pathlib import Path
+
+from chassis import env
+from stack import postgres
+from stack.bootstrap import ROOT
+from stack.console import Refused
+from stack.provision import Tenant
+from stack.state import State, write_private
+
+SERVICES = ("user_service", "task_service")
+
+
+@dataclass(frozen=True, slots=True)
+class Ports:
+    """TCP ports on 127.0.0.1. Only the gateway's is chosen by a person; the others are whatever is free."""
+
+    gateway: int
+    user_service: int
+    task_service: int
+    postgres: int
+
+    @property
+    def public_url(self) -> str:
+        return f"http://localhost:{self.gateway}"
+
+
+def choose_ports() -> Ports:
+    gateway = env.text("GATEWAY_PORT", "8080")
+    if not gateway.isascii() or not gateway.isdigit() or not 1 <= int(gateway) <= 65535:
+        raise Refused(f"GATEWAY_PORT must be a port from 1 to 65535, not {gateway!r}.")
+    refuse_taken(int(gateway))
+    # All are held at once, so that no two are the same.
+    held = [socket.create_server(("127.0.0.1", 0)) for _ in range(3)]
+    free = [listener.getsockname()[1] for listener in held]
+    for listener in held:
+        listener.close()
+    return Ports(int(gateway), *free)
+
+
+def refuse_taken(port: int) -> None:
+    try:
+        socket.create_server(("127.0.0.1", port)).close()
+    except PermissionError as error:
+        raise Refused(f"Port {port} may not be used by this user; set GATEWAY_PORT to one above 1023.") from error
+    except OSError as error:
+        raise Refused(f"Port {port} is taken by another program; set GATEWAY_PORT to a free one.") from error
+
+
+def tenants(secrets: dict[str, str]) -> list[Tenant]:
+    return [
+        Tenant("user_service", secrets["USER_DATABASE_PASSWORD"]),
+        Tenant("task_service", secrets["TASK_DATABASE_PASSWORD"]),
+    ]
+
+
+def needs_postgres() -> bool:
+    return not (os.environ.get("USER_DATABASE_URL") and os.environ.get("TASK_DATABASE_URL"))
+
+
+def for_services(state: State, ports: Ports) -> dict[str, dict[str, str]]:
+    """Return the environment of each service. What a person has set wins over what was made up."""
+    secrets = state.secrets()
+    common = {
+        "PYTHONPATH": str(ROOT),
+        "PYTHONUNBUFFERED": "1",
+        "JWT_SIGNING_KEY": chosen("JWT_SIGNING_KEY", secrets["JWT_SIGNING_KEY"]),
+        "PUBLIC_URL": chosen("PUBLIC_URL", ports.public_url),
+    }
+    users, tasks = (postgres.url(role=it.role, password=it.password, port=ports.postgres) for it in tenants(secrets))
+    return {
+        "user_service": common
+        | {
+            "USER_SECRET_KEY": chosen("USER_SECRET_KEY", secrets["USER_SECRET_KEY"]),
+            "DATABASE_URL": chosen("USER_DATABASE_URL", users),
+        },
+        "task_service": common
+        | {
+            "TASK_SECRET_KEY": chosen("TASK_SECRET_KEY", secrets["TASK_SECRET_KEY"]),
+            "DATABASE_URL": chosen("TASK_DATABASE_URL", tasks),
+            "USER_SERVICE_URL": f"http://127.0.0.1:{ports.user_service}",
+        },
+    }
+
+
+def chosen(name: str, otherwise: str) -> str:
+    return os.environ.get(name) or otherwise
+
+
+def admin_password(state: State) -> str:
+    """Return ADMIN_PASSWORD, or the one made up for this stack, which stands in a file of its own."""
+    if given := os.environ.get("ADMIN_PASSWORD"):
+        return given
+    return made_up(state.admin_password)
+
+
+def made_up(file: Path) -> str:
+    if not file.is_file():
+        write_private(file, random_secrets.token_urlsafe(12) + "\n")
+    return file.read_text().strip()

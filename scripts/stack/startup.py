@@ -1,0 +1,81 @@
+"""What happens once between starting the processes and calling the stack healthy."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Mapping
+
+from stack import postgres, settings
+from stack.bootstrap import ROOT
+from stack.console import Refused, step
+from stack.provision import provision
+from stack.settings import Ports
+from stack.state import State
+
+HEALTHY_SECONDS = 60
+
+
+def check_settings(environments: Mapping[str, Mapping[str, str]]) -> None:
+    """Refuse, in the service's own sentence, settings with which a service would not start."""
+    with step("Checking settings"):
+        finish([manage(service, "check", environment=environments[service]) for service in environments])
+
+
+def bring_up(state: State, ports: Ports) -> None:
+    environments = settings.for_services(state, ports)
+    if settings.needs_postgres():
+        secrets = state.secrets()
+        owner = {"role": postgres.SUPERUSER, "password": secrets["POSTGRES_PASSWORD"], "port": ports.postgres}
+        with step("Starting PostgreSQL"):
+            owner_url = postgres.url(**owner, database="postgres")
+            postgres.wait_until_up(owner_url)
+            provision(owner_url, database=postgres.DATABASE, tenants=settings.tenants(secrets))
+    with step("Migrating both databases"):
+        finish([manage(service, "migrate", "-v0", environment=environments[service]) for service in environments])
+        password = {"ADMIN_PASSWORD": settings.admin_password(state)}
+        finish([manage("user_service", "ensure_admin", environment=environments["user_service"] | password)])
+    with step("Waiting until all is healthy"):
+        wait_until_healthy(ports.public_url)
+
+
+def manage(service: str, *arguments: str, environment: Mapping[str, str]) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "manage.py", *arguments],
+        cwd=ROOT / service,
+        env=os.environ | environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def finish(processes: list[subprocess.Popen[str]]) -> None:
+    """Wait for all of them; refuse with what the first that failed has to say."""
+    outputs = [process.communicate() for process in processes]
+    for process, (_, errors) in zip(processes, outputs, strict=True):
+        if process.returncode:
+            raise Refused(errors.strip() or f"{process.args} failed.")
+
+
+def wait_until_healthy(url: str) -> None:
+    deadline = time.monotonic() + HEALTHY_SECONDS
+    for service in ("user", "task"):
+        while reason := not_ready_because(f"{url}/{service}/health/ready/"):
+            if time.monotonic() > deadline:
+                raise Refused(f"The {service} service is not ready: {reason} See log/{service}-service.log.")
+            time.sleep(0.1)
+
+
+def not_ready_because(url: str) -> str | None:
+    try:
+        urllib.request.urlopen(url, timeout=5).close()  # noqa: S310 - an http URL of our own
+    except urllib.error.HTTPError as error:
+        return str(json.loads(error.read()).get("detail", error))
+    except OSError as error:
+        return f"{error}."
+    return None

@@ -1,0 +1,117 @@
+"""Where a local stack keeps its data, logs and secrets: one folder for each stack."""
+
+import hashlib
+import json
+import os
+import pwd
+import secrets
+from dataclasses import dataclass
+from pathlib import Path
+
+from stack.bootstrap import ROOT
+from stack.console import Refused
+
+SHARED_BY_ROOT = Path("/var/lib/tmservice")
+GENERATED = (
+    "USER_SECRET_KEY",
+    "TASK_SECRET_KEY",
+    "JWT_SIGNING_KEY",
+    "POSTGRES_PASSWORD",
+    "USER_DATABASE_PASSWORD",
+    "TASK_DATABASE_PASSWORD",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """The paths inside a state folder."""
+
+    folder: Path
+
+    @property
+    def postgres(self) -> Path:
+        return self.folder / "postgres"
+
+    @property
+    def nginx(self) -> Path:
+        return self.folder / "nginx"
+
+    @property
+    def run(self) -> Path:
+        return self.folder / "run"
+
+    @property
+    def log(self) -> Path:
+        return self.folder / "log"
+
+    @property
+    def admin_password(self) -> Path:
+        return self.folder / "admin-password"
+
+    @property
+    def demo_password(self) -> Path:
+        return self.folder / "demo-password"
+
+    @property
+    def address(self) -> Path:
+        return self.folder / "address"
+
+    def make(self) -> None:
+        """Make the folders. Others may pass through, not look in: for root, PostgreSQL and Nginx run as nobody."""
+        if self.folder.parent == SHARED_BY_ROOT:
+            SHARED_BY_ROOT.mkdir(mode=0o711, exist_ok=True)
+        self.folder.mkdir(mode=0o711, parents=True, exist_ok=True)
+        self.nginx.mkdir(mode=0o711, exist_ok=True)  # its workers keep large bodies below it
+        for folder in (self.run, self.log):
+            folder.mkdir(mode=0o700, exist_ok=True)
+
+    def secrets(self) -> dict[str, str]:
+        """Return the secrets of this stack, made once."""
+        file = self.folder / "secrets.json"
+        kept = json.loads(file.read_text()) if file.is_file() else {}
+        missing = {name: secrets.token_urlsafe(48) for name in GENERATED if name not in kept}
+        if missing:
+            write_private(file, json.dumps(kept | missing, indent=1))
+        return kept | missing
+
+
+def write_private(file: Path, text: str) -> None:
+    """Write a file that only its owner may read, all of it or nothing."""
+    draft = file.with_name(f"{file.name}.new")
+    draft.unlink(missing_ok=True)
+    with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as stream:
+        stream.write(text)
+    draft.replace(file)
+
+
+def find_state() -> State:
+    """Return the state folder: TMSERVICE_STATE_DIR, else var/, else for root one that `nobody` can reach.
+
+    Root's is below /var/lib/tmservice, and var/ in the checkout is a link to it.
+    """
+    if chosen := os.environ.get("TMSERVICE_STATE_DIR"):
+        state = State(Path(chosen).expanduser().resolve())
+        if os.geteuid() == 0 and not nobody_reaches(state.folder):
+            raise Refused(
+                f"TMSERVICE_STATE_DIR={chosen} lies where the user nobody, which PostgreSQL runs as for root, has no "
+                "access; choose another folder, such as one below /var/lib/tmservice."
+            )
+        return state
+    if os.geteuid() != 0:
+        return State(ROOT / "var")
+    name = f"{ROOT.name}-{hashlib.sha256(str(ROOT).encode()).hexdigest()[:8]}"
+    state = State(SHARED_BY_ROOT / name)
+    link = ROOT / "var"
+    if not link.exists():
+        link.unlink(missing_ok=True)
+        link.symlink_to(state.folder)
+    return state
+
+
+def nobody_reaches(folder: Path) -> bool:
+    existing = [parent for parent in (folder, *folder.parents) if parent.exists()]
+    return all(parent.stat().st_mode & 0o001 for parent in existing)
+
+
+def nobody() -> pwd.struct_passwd:
+    return pwd.getpwnam("nobody")

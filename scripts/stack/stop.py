@@ -1,0 +1,22 @@
+"""scripts/stop: end the stack of this state folder."""
+
+import sys
+
+from stack import supervision
+from stack.bootstrap import ROOT
+from stack.console import Refused, say
+from stack.state import find_state
+from chassis import env
+
+
+def main() -> None:
+    env.load_dotenv(ROOT / ".env")
+    try:
+        state = find_state()
+    except Refused as error:
+        sys.exit(str(error))
+    say("Stopped." if state.run.is_dir() and supervision.stop(state) else "Nothing was running.")
+
+
+if __name__ == "__main__":
+    main()
