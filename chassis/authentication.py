@@ -33,7 +33,7 @@ class BearerAuthentication(BaseAuthentication):
         """Return the caller as of now, or raise InvalidToken."""
         return caller
 
-    def authenticate_header(self, request: Request) -> str:  # noqa: ARG002 - without it DRF answers 403 for 401
+    def authenticate_header(self, request: Request) -> str:
         return 'Bearer realm="tmservice"'
 
 

@@ -14,7 +14,17 @@ from django.core.exceptions import ImproperlyConfigured
 TRUE = {"1", "true", "yes", "on"}
 FALSE = {"0", "false", "no", "off"}
 # Words that stand in samples and tutorials, never in a key somebody generated.
-SAMPLE_WORDS = ("change-me", "changeme", "change_me", "example", "insecure", "your-", "your_", "secret-key", "secret_key")
+SAMPLE_WORDS = (
+    "change-me",
+    "changeme",
+    "change_me",
+    "example",
+    "insecure",
+    "your-",
+    "your_",
+    "secret-key",
+    "secret_key",
+)
 FEWEST_DIFFERENT_CHARACTERS = 10
 
 

@@ -10,7 +10,7 @@ from chassis import problems
 
 
 @require_safe
-def live(request: HttpRequest) -> HttpResponse:  # noqa: ARG001 - Django's signature
+def live(request: HttpRequest) -> HttpResponse:
     return JsonResponse({"status": "ok"})
 
 

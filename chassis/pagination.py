@@ -6,7 +6,7 @@ from urllib.parse import urlencode
 
 from django.conf import settings
 from django.core import signing
-from django.db.models import F, Model, Q, QuerySet
+from django.db.models import F, Model, Q
 from rest_framework.exceptions import ErrorDetail, ValidationError
 from rest_framework.pagination import BasePagination
 from rest_framework.request import Request
@@ -65,7 +65,7 @@ class KeysetPagination(BasePagination):
     default_size = 20
     largest_size = 100
 
-    def paginate_queryset(self, queryset: QuerySet[Any], request: Request, view: "APIView | None" = None) -> list[Any]:
+    def paginate_queryset(self, queryset: Any, request: Request, view: "APIView | None" = None) -> list[Any]:
         self.request = request
         self.ordering = request.query_params.get("ordering") or view.default_ordering  # type: ignore[union-attr]
         self.order = order_of(self.ordering, view.ordering_fields, queryset.model)  # type: ignore[union-attr]
@@ -101,7 +101,7 @@ class KeysetPagination(BasePagination):
 
     def link(self, row: Model, *, backwards: bool) -> str:
         """Return the URL of the page beyond `row`; the caller's other parameters stay. The Host header has no say."""
-        field = row._meta.get_field(self.order.column)
+        field: Any = row._meta.get_field(self.order.column)
         value = None if getattr(row, self.order.column) is None else field.value_to_string(row)
         cursor = signing.dumps([self.ordering, backwards, value, row.pk], salt=SALT)
         kept = [(name, value) for name, values in self.request.query_params.lists() for value in values]

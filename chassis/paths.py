@@ -1,4 +1,4 @@
-"""The one spelling of an id in a path: ASCII digits, no leading zero, at most 2^63 - 1. Anything else is no such page."""
+"""The one spelling of an id in a path: ASCII digits, no leading zero, at most 2^63 - 1. Any other is no such page."""
 
 from django.urls import register_converter
 

@@ -12,27 +12,27 @@ if TYPE_CHECKING:  # DRF's settings import this module while rest_framework.view
 
 
 class IsAuthenticated(BasePermission):
-    def has_permission(self, request: Request, view: "APIView") -> bool:  # noqa: ARG002 - DRF's signature
+    def has_permission(self, request: Request, view: "APIView") -> bool:
         return isinstance(request.user, Caller)
 
 
 class IsService(BasePermission):
-    def has_permission(self, request: Request, view: "APIView") -> bool:  # noqa: ARG002
+    def has_permission(self, request: Request, view: "APIView") -> bool:
         return isinstance(request.user, ServiceCaller)
 
 
 class IsAdmin(BasePermission):
-    def has_permission(self, request: Request, view: "APIView") -> bool:  # noqa: ARG002
+    def has_permission(self, request: Request, view: "APIView") -> bool:
         return isinstance(request.user, Caller) and request.user.is_admin
 
 
 class ReadOnly(BasePermission):
-    def has_permission(self, request: Request, view: "APIView") -> bool:  # noqa: ARG002
+    def has_permission(self, request: Request, view: "APIView") -> bool:
         return request.method in SAFE_METHODS
 
 
 class AdminWritesOnceVisible(BasePermission):
     """Only admins write; asked when the row was found, so that one a caller may not see is 404 for a PUT too."""
 
-    def has_object_permission(self, request: Request, view: "APIView", obj: Any) -> bool:  # noqa: ARG002
+    def has_object_permission(self, request: Request, view: "APIView", obj: Any) -> bool:
         return bool((ReadOnly | IsAdmin)().has_permission(request, view))

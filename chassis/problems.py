@@ -98,7 +98,11 @@ def field_errors(details: Any, path: str = "") -> Iterator[dict[str, Any]]:
             yield from field_errors(item, path if is_leaf(item) else f"{path}[{index}]")
     elif is_leaf(details):
         if path:
-            yield {"field": None if path == "non_field_errors" else path, "code": details["code"], "detail": details["message"]}
+            yield {
+                "field": None if path == "non_field_errors" else path,
+                "code": details["code"],
+                "detail": details["message"],
+            }
     else:
         for name, item in details.items():
             yield from field_errors(item, f"{path}.{name}" if path else name)
@@ -132,15 +136,15 @@ def answer(request: HttpRequest, status: int, code: str, detail: str, **headers:
 # Django's four handlers, for what never reaches a view of DRF: urls.py of each service names them.
 
 
-def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:  # noqa: ARG001 - Django's signature
+def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
     return answer(request, 400, "bad_request", "The request cannot be understood.")
 
 
-def permission_denied(request: HttpRequest, exception: Exception) -> HttpResponse:  # noqa: ARG001
+def permission_denied(request: HttpRequest, exception: Exception) -> HttpResponse:
     return answer(request, 403, "permission_denied", str(exceptions.PermissionDenied.default_detail))
 
 
-def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:  # noqa: ARG001
+def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
     return answer(request, 404, "not_found", str(exceptions.NotFound.default_detail))
 
 

@@ -15,22 +15,25 @@ class StrictSerializer(serializers.Serializer):
     """
 
     def to_internal_value(self, data: Any) -> Any:
-        errors = dict(self.unexpected(data)) if isinstance(data, Mapping) else {}
+        errors: dict[str, Any] = dict(self.unexpected(data)) if isinstance(data, Mapping) else {}
         try:
             value = super().to_internal_value(data)
         except ValidationError as error:
-            raise ValidationError({**error.detail, **errors}) from error
+            if isinstance(error.detail, dict):
+                error.detail.update(errors)
+            raise
         if errors:
             raise ValidationError(errors)
         return value
 
     def unexpected(self, data: Mapping[str, Any]) -> Iterable[tuple[str, list[ErrorDetail]]]:
         read_only = {name for name in data if name in self.fields and self.fields[name].read_only}
-        current = self.to_representation(self.instance) if read_only and self.instance is not None else None
+        updating = self.instance is not None
+        current = self.to_representation(self.instance) if updating and read_only else {}
         for name, value in data.items():
             if name not in self.fields:
                 yield name, [ErrorDetail(unknown("field", name, self.writable_names()), code="unknown_field")]
-            elif name in read_only and current is None:
+            elif name in read_only and not updating:
                 yield name, [ErrorDetail("Is set by the server; leave it out.", code="read_only")]
             elif name in read_only and not same(value, current[name]):
                 yield name, [ErrorDetail("Is set by the server and cannot be changed.", code="read_only")]

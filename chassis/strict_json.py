@@ -1,7 +1,6 @@
 """JSON in and out: a parser that takes what RFC 8259 means and nothing besides, and a fast renderer."""
 
 import json
-from collections.abc import Mapping
 from typing import IO, Any
 
 import orjson
@@ -25,11 +24,8 @@ class StrictJSONParser(BaseParser):
 
     media_type = "application/json"
 
-    def parse(
-        self, stream: IO[Any], media_type: str | None = None, parser_context: Mapping[str, Any] | None = None
-    ) -> Any:  # noqa: ARG002 - DRF's signature; the body comes from the request, which caps its size
-        assert parser_context is not None, "DRF always passes the context"  # noqa: S101
-        request: Request = parser_context["request"]
+    def parse(self, stream: IO[Any], media_type: str | None = None, parser_context: Any = None) -> Any:
+        request: Request = parser_context["request"]  # not the stream: request.body caps its size
         refuse_encodings(request, media_type or "")
         try:
             return loads(request.body)
@@ -42,16 +38,14 @@ class StrictJSONRenderer(BaseRenderer):
     format = "json"
     charset = None  # JSON has no charset parameter (RFC 8259 section 11)
 
-    def render(
-        self, data: Any, accepted_media_type: str | None = None, renderer_context: Mapping[str, Any] | None = None
-    ) -> bytes:  # noqa: ARG002
+    def render(self, data: Any, accepted_media_type: str | None = None, renderer_context: Any = None) -> bytes:
         return b"" if data is None else orjson.dumps(data, default=str)
 
 
 class JSONWhateverIsAccepted(DefaultContentNegotiation):
     """Answer JSON whatever Accept says, as RFC 9110 section 12.5.1 allows: an error must be readable to everyone."""
 
-    def select_renderer(self, request: Request, renderers: Any, format_suffix: str | None = None) -> Any:  # noqa: ARG002
+    def select_renderer(self, request: Request, renderers: Any, format_suffix: str | None = None) -> Any:
         return renderers[0], renderers[0].media_type
 
 

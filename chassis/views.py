@@ -2,12 +2,13 @@
 
 from typing import Any
 
-from rest_framework.exceptions import ErrorDetail, ValidationError
+from rest_framework.exceptions import ErrorDetail, NotAuthenticated, ValidationError
 from rest_framework.generics import GenericAPIView
 from rest_framework.request import Request
 
 from chassis import pagination
 from chassis.serializers import unknown
+from chassis.tokens import Caller
 
 
 class Endpoint(GenericAPIView):
@@ -30,6 +31,13 @@ class Endpoint(GenericAPIView):
                 errors[name] = [ErrorDetail("Must not hold a NUL character.", code="invalid")]
         if errors:
             raise ValidationError(errors)
+
+    @property
+    def caller(self) -> Caller:
+        """Who is asking, on a route that only lets in who has signed in."""
+        if not isinstance(self.request.user, Caller):
+            raise NotAuthenticated()
+        return self.request.user
 
     def known_parameters(self) -> frozenset[str]:
         """Return what may stand in the query: pages, ordering and filters belong to reading a list."""

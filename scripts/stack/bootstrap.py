@@ -23,14 +23,14 @@ INCLUDED = {"local": ("local",), "test": ("test", "local")}
 
 def run_in_venv(requirements: str, module: str) -> NoReturn:
     """Install requirements/<requirements>.txt where that was not done yet, then become `module`, arguments and all."""
-    if sys.version_info < (3, 11):
+    if sys.version_info < (3, 11):  # noqa: UP036 - this file is what tells an older one
         sys.exit(f"Python 3.11 or newer is needed; this is {sys.version.split()[0]}.")
     try:
         install(requirements)
     except Refused as error:
         sys.exit(str(error))
     environment = os.environ | {"PYTHONPATH": f"{ROOT / 'scripts'}{os.pathsep}{ROOT}"}
-    os.execve(PYTHON, [str(PYTHON), "-m", module, *sys.argv[1:]], environment)  # noqa: S606 - no shell is wanted
+    os.execve(PYTHON, [str(PYTHON), "-m", module, *sys.argv[1:]], environment)
 
 
 def install(requirements: str) -> None:

@@ -36,7 +36,9 @@ def load(state: State, url: str) -> None:
         password = made_up(state.demo_password)
         admin = {"username": env.text("ADMIN_USERNAME", "admin"), "password": admin_password(state)}
         token = call(f"{url}/token/", admin)["access"]
-        if any(row["username"] == PEOPLE[0] for row in call(f"{url}/user/users/?page_size=100", token=token)["results"]):
+        if any(
+            row["username"] == PEOPLE[0] for row in call(f"{url}/user/users/?page_size=100", token=token)["results"]
+        ):
             return
         ids = {name: register(url, name, password) for name in PEOPLE}
         today = datetime.datetime.now(datetime.UTC).date()
@@ -54,9 +56,9 @@ def register(url: str, name: str, password: str) -> int:
 def call(url: str, body: Any = None, *, token: str = "") -> Any:
     """POST the body, or GET without one, and return the answer's JSON."""
     headers = {"Content-Type": "application/json"} | ({"Authorization": f"Bearer {token}"} if token else {})
-    request = urllib.request.Request(url, None if body is None else json.dumps(body).encode(), headers)  # noqa: S310
+    request = urllib.request.Request(url, None if body is None else json.dumps(body).encode(), headers)
     try:
-        with urllib.request.urlopen(request, timeout=10) as answer:  # noqa: S310 - an http URL of our own
+        with urllib.request.urlopen(request, timeout=10) as answer:
             return json.load(answer)
     except urllib.error.HTTPError as error:
         problem = json.load(error)

@@ -19,7 +19,7 @@ def main() -> None:
         os.setgroups([])
         os.setgid(user.pw_gid)
         os.setuid(user.pw_uid)
-    os.execve(program.argv[0], program.argv, os.environ | program.environment)  # noqa: S606 - no shell is wanted
+    os.execve(program.argv[0], program.argv, os.environ | program.environment)
 
 
 if __name__ == "__main__":

@@ -6,8 +6,8 @@ process group of its own, whose number is written down before it starts.
 
 import json
 import os
-import signal
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -30,7 +30,8 @@ def reap(state: State, name: str) -> int:
         return 0
     left = list(remains(state, **json.loads(note(state, name).read_text())))
     for process in left:
-        with_no_complaint(process)
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
     psutil.wait_procs(left, timeout=5)
     return len(left)
 
@@ -51,10 +52,3 @@ def remains(state: State, *, group: int, mark: str) -> Iterator[psutil.Process]:
             continue
         if in_group or in_folder:
             yield process
-
-
-def with_no_complaint(process: psutil.Process) -> None:
-    try:
-        process.send_signal(signal.SIGKILL)
-    except psutil.NoSuchProcess:
-        pass

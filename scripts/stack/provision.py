@@ -35,9 +35,9 @@ def provision(owner_url: str, *, database: str, tenants: list[Tenant]) -> None:
 
 
 @contextmanager
-def connected(url: str, **changed: str) -> Iterator[Any]:
+def connected(url: str, dbname: str | None = None) -> Iterator[Any]:
     """Connect, in autocommit since CREATE DATABASE allows no transaction, and give a cursor."""
-    connection = psycopg2.connect(url, **changed)
+    connection = psycopg2.connect(url, dbname=dbname) if dbname else psycopg2.connect(url)
     connection.autocommit = True
     try:
         with connection.cursor() as cursor:

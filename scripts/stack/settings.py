@@ -35,12 +35,16 @@ def choose_ports() -> Ports:
     if not gateway.isascii() or not gateway.isdigit() or not 1 <= int(gateway) <= 65535:
         raise Refused(f"GATEWAY_PORT must be a port from 1 to 65535, not {gateway!r}.")
     refuse_taken(int(gateway))
-    # All are held at once, so that no two are the same.
-    held = [socket.create_server(("127.0.0.1", 0)) for _ in range(3)]
-    free = [listener.getsockname()[1] for listener in held]
+    return Ports(int(gateway), *free_ports(3))
+
+
+def free_ports(count: int) -> list[int]:
+    """Return ports that nobody listens on; all are held at once, so that no two are the same."""
+    held = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    ports = [listener.getsockname()[1] for listener in held]
     for listener in held:
         listener.close()
-    return Ports(int(gateway), *free)
+    return ports
 
 
 def refuse_taken(port: int) -> None:

@@ -29,9 +29,8 @@ def bring_up(state: State, ports: Ports) -> None:
     environments = settings.for_services(state, ports)
     if settings.needs_postgres():
         secrets = state.secrets()
-        owner = {"role": postgres.SUPERUSER, "password": secrets["POSTGRES_PASSWORD"], "port": ports.postgres}
+        owner_url = postgres.owner_url(secrets["POSTGRES_PASSWORD"], port=ports.postgres)
         with step("Starting PostgreSQL"):
-            owner_url = postgres.url(**owner, database="postgres")
             postgres.wait_until_up(owner_url)
             provision(owner_url, database=postgres.DATABASE, tenants=settings.tenants(secrets))
     with step("Migrating both databases"):
@@ -59,7 +58,7 @@ def finish(processes: list[subprocess.Popen[str]]) -> None:
     outputs = [process.communicate() for process in processes]
     for process, (_, errors) in zip(processes, outputs, strict=True):
         if process.returncode:
-            raise Refused(errors.strip() or f"{process.args} failed.")
+            raise Refused(errors.strip() or f"{process.args!r} failed.")
 
 
 def wait_until_healthy(url: str) -> None:
@@ -73,7 +72,7 @@ def wait_until_healthy(url: str) -> None:
 
 def not_ready_because(url: str) -> str | None:
     try:
-        urllib.request.urlopen(url, timeout=5).close()  # noqa: S310 - an http URL of our own
+        urllib.request.urlopen(url, timeout=5).close()
     except urllib.error.HTTPError as error:
         return str(json.loads(error.read()).get("detail", error))
     except OSError as error:

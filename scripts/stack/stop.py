@@ -2,11 +2,11 @@
 
 import sys
 
+from chassis import env
 from stack import supervision
 from stack.bootstrap import ROOT
 from stack.console import Refused, say
 from stack.state import find_state
-from chassis import env
 
 
 def main() -> None:

@@ -14,11 +14,11 @@ from typing import Any
 import requests
 from django.conf import settings
 from requests.adapters import HTTPAdapter
+from rest_framework.exceptions import ParseError
 from urllib3 import Retry
 
 from chassis import request_id, tokens
 from chassis.strict_json import loads
-from rest_framework.exceptions import ParseError
 
 CONNECT_SECONDS = 0.5
 READ_SECONDS = 0.7  # at most, for one attempt to begin its answer

@@ -92,10 +92,10 @@ class TaskFilter(django_filters.FilterSet):
         model = Task
         fields: list[str] = []
 
-    def filter_overdue(self, tasks: TaskQuerySet, name: str, wanted: bool) -> TaskQuerySet:  # noqa: ARG002
+    def filter_overdue(self, tasks: TaskQuerySet, name: str, wanted: bool) -> TaskQuerySet:
         return tasks.overdue() if wanted else tasks.exclude(pk__in=Task.objects.overdue().values("pk"))
 
-    def filter_assigned_to(self, tasks: TaskQuerySet, name: str, who: int | str) -> TaskQuerySet:  # noqa: ARG002
+    def filter_assigned_to(self, tasks: TaskQuerySet, name: str, who: int | str) -> TaskQuerySet:
         if who == NONE:
             return tasks.filter(assigned_to__isnull=True)
         return tasks.filter(assigned_to=self.request.user.id if who == ME else who)
@@ -104,14 +104,16 @@ class TaskFilter(django_filters.FilterSet):
 class TaskFilterBackend(BaseFilterBackend):
     """Apply TaskFilter; a value that cannot be is 400 and names the parameter."""
 
-    def filter_queryset(self, request: Request, queryset: QuerySet[Any], view: APIView) -> QuerySet[Any]:  # noqa: ARG002
+    def filter_queryset(self, request: Request, queryset: QuerySet[Any], view: APIView) -> QuerySet[Any]:
         if not TaskFilter.base_filters.keys() & request.query_params.keys():
             return queryset
         chosen = TaskFilter(request.query_params, queryset=queryset, request=request)
         if not chosen.is_valid():
             raise APIValidationError(
                 {
-                    name: [ErrorDetail(str(error.messages[0]), code=error.code or "invalid") for error in errors.as_data()]
+                    name: [
+                        ErrorDetail(str(error.messages[0]), code=error.code or "invalid") for error in errors.as_data()
+                    ]
                     for name, errors in chosen.errors.items()
                 }
             )

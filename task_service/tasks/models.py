@@ -78,9 +78,7 @@ class Task(models.Model):
     @property
     def is_overdue(self) -> bool:
         return (
-            self.due_date is not None
-            and self.due_date < timezone.localdate()
-            and self.status != Task.Status.COMPLETED
+            self.due_date is not None and self.due_date < timezone.localdate() and self.status != Task.Status.COMPLETED
         )
 
     def save(self, **kwargs: Any) -> None:

@@ -21,7 +21,7 @@ class TaskEndpoint(Endpoint):
     serializer_class = TaskSerializer
 
     def get_queryset(self) -> QuerySet[Task]:
-        return Task.objects.visible_to(self.request.user)
+        return Task.objects.visible_to(self.caller)
 
 
 class TaskList(ListModelMixin, TaskEndpoint):
@@ -38,7 +38,7 @@ class TaskList(ListModelMixin, TaskEndpoint):
     def post(self, request: Request) -> Response:
         serializer = self.get_serializer(data=request.data)
         serializer.is_valid(raise_exception=True)
-        task = serializer.save(created_by=request.user.id)
+        task = serializer.save(created_by=self.caller.id)
         location = f"{settings.PUBLIC_URL}/task/tasks/{task.pk}/"
         return Response(serializer.data, status=status.HTTP_201_CREATED, headers={"Location": location})
 
@@ -47,16 +47,16 @@ class TaskDetail(TaskEndpoint):
     permission_classes = [IsAuthenticated & AdminWritesOnceVisible]
     lookup_url_kwarg = "task_id"
 
-    def get(self, request: Request, task_id: int) -> Response:  # noqa: ARG002 - get_object() takes it from the path
+    def get(self, request: Request, task_id: int) -> Response:
         return Response(self.get_serializer(self.get_object()).data)
 
-    def put(self, request: Request, task_id: int) -> Response:  # noqa: ARG002
+    def put(self, request: Request, task_id: int) -> Response:
         return self.change(request.data, partial=False)
 
-    def patch(self, request: Request, task_id: int) -> Response:  # noqa: ARG002
+    def patch(self, request: Request, task_id: int) -> Response:
         return self.change(request.data, partial=True)
 
-    def delete(self, request: Request, task_id: int) -> Response:  # noqa: ARG002
+    def delete(self, request: Request, task_id: int) -> Response:
         self.get_object().delete()
         return Response(status=status.HTTP_204_NO_CONTENT)
 

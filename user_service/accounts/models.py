@@ -65,7 +65,7 @@ class User(AbstractUser):
     username_key = models.TextField(editable=False)
     email_key = models.TextField(editable=False)
 
-    objects: ClassVar[UserManager] = UserManager()  # type: ignore[assignment,misc]
+    objects: ClassVar[UserManager] = UserManager()  # type: ignore[assignment]
     USERNAME_FIELD = "username_key"
     REQUIRED_FIELDS: ClassVar[list[str]] = []
 
@@ -153,7 +153,10 @@ class SessionQuerySet(models.QuerySet["Session"]):
         claimed = self.live().filter(pk=session_id, current_jti=jti)
         return bool(
             claimed.update(
-                current_jti=uuid4().hex, previous_jti=models.F("current_jti"), rotated_at=now, expires_at=now + lifetime()
+                current_jti=uuid4().hex,
+                previous_jti=models.F("current_jti"),
+                rotated_at=now,
+                expires_at=now + lifetime(),
             )
         )
 

@@ -5,10 +5,23 @@ import unicodedata
 
 from django.core.exceptions import ValidationError
 
-# Letters, digits, dot, hyphen, underscore: nothing that looks like another name, and no "@", since one may sign in by email.
+# ASCII, so that no name looks like another; no "@", since one may sign in by email.
 USERNAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,62}[A-Za-z0-9_])?")
 RESERVED = frozenset(
-    {"admin", "administrator", "anonymous", "api", "internal", "me", "none", "null", "root", "security", "support", "system"}
+    {
+        "admin",
+        "administrator",
+        "anonymous",
+        "api",
+        "internal",
+        "me",
+        "none",
+        "null",
+        "root",
+        "security",
+        "support",
+        "system",
+    }
 )
 
 

@@ -62,7 +62,7 @@ class TokenEndpoint(Endpoint):
     authentication_classes: list[Any] = []
     permission_classes = [AllowAny]
 
-    def get_authenticate_header(self, request: Request) -> str:  # noqa: ARG002 - a wrong password is a 401 too
+    def get_authenticate_header(self, request: Request) -> str:
         return 'Bearer realm="tmservice"'
 
     def validated(self, request: Request) -> dict[str, Any]:
@@ -143,17 +143,16 @@ class UserDetail(ChangesAccounts):
     lookup_url_kwarg = "user_id"
 
     def get_queryset(self) -> QuerySet[User]:
-        caller = self.request.user
-        return User.objects.all() if caller.is_admin else User.objects.filter(pk=caller.id)
+        return User.objects.all() if self.caller.is_admin else User.objects.filter(pk=self.caller.id)
 
-    def get(self, request: Request, user_id: int) -> Response:  # noqa: ARG002 - get_object() takes it from the path
+    def get(self, request: Request, user_id: int) -> Response:
         return Response(self.get_serializer(self.get_object()).data)
 
-    def put(self, request: Request, user_id: int) -> Response:  # noqa: ARG002
+    def put(self, request: Request, user_id: int) -> Response:
         return self.change(self.get_object(), request.data, partial=False)
 
-    def patch(self, request: Request, user_id: int) -> Response:  # noqa: ARG002
+    def patch(self, request: Request, user_id: int) -> Response:
         return self.change(self.get_object(), request.data, partial=True)
 
-    def delete(self, request: Request, user_id: int) -> Response:  # noqa: ARG002
+    def delete(self, request: Request, user_id: int) -> Response:
         return self.remove(self.get_object())

@@ -10,7 +10,7 @@ from chassis import env
 class Command(BaseCommand):
     help = "Make the first admin from ADMIN_USERNAME, ADMIN_EMAIL and ADMIN_PASSWORD, unless there is an active admin."
 
-    def handle(self, *args: Any, **options: Any) -> None:  # noqa: ARG002 - Django's signature
+    def handle(self, *args: Any, **options: Any) -> None:
         if admin := User.objects.active_admins().first():
             self.stdout.write(f"There is an admin already: {admin.username}.")
             return
@@ -26,5 +26,7 @@ class Command(BaseCommand):
         try:
             user = User.objects.register(**serializer.validated_data, role=User.Role.ADMIN)
         except NameTaken as error:
-            raise CommandError(f"ADMIN_{error.field.upper()} is that of an account which is no active admin.") from error
+            raise CommandError(
+                f"ADMIN_{error.field.upper()} is that of an account which is no active admin."
+            ) from error
         self.stdout.write(f"Made the admin {user.username}.")

@@ -1,0 +1,121 @@
+"""scripts/test: everything that must hold, on real PostgreSQL and a really started stack."""
+
+import argparse
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from xml.etree import ElementTree
+
+from stack import check, postgres
+from stack.bootstrap import ROOT
+from stack.console import Refused, say, step
+from stack.provision import connected
+from stack.settings import free_ports
+from stack.state import State
+
+PACKAGES = ("chassis", "user_service", "task_service", "tests")
+# A crash may lose this cluster: nothing in it outlives the run.
+NOT_DURABLE = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    passed: int = 0
+    failed: int = 0
+
+    def __add__(self, other: "Outcome") -> "Outcome":
+        return Outcome(self.passed + other.passed, self.failed + other.failed)
+
+
+def main() -> None:
+    arguments = parse()
+    began = time.monotonic()
+    with tempfile.TemporaryDirectory(prefix="tmservice-test-") as folder:
+        try:
+            total = lint_and_types(arguments) + tests(Path(folder), arguments)
+        except Refused as error:
+            sys.exit(f"scripts/test: {error}")
+    say(f"\nIn {time.monotonic() - began:.0f} s, nothing skipped:")
+    say(f"total: {total.passed} passed, {total.failed} failed")
+    sys.exit(total.failed > 0 or total.passed == 0)
+
+
+def parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="scripts/test", description="Lint, types and tests. Needs nothing but Python; leaves nothing running."
+    )
+    parser.add_argument("--all", action="store_true", help="what CI runs: also what needs Node or a browser")
+    parser.add_argument("-k", metavar="WORDS", help="only tests whose names hold these, and no lint or types")
+    parser.add_argument("packages", nargs="*", metavar="PACKAGE", help=f"only these of: {', '.join(PACKAGES)}")
+    arguments = parser.parse_args()
+    if unknown := set(arguments.packages) - set(PACKAGES):
+        parser.error(f"there is no package {unknown.pop()}; choose from {', '.join(PACKAGES)}")
+    return arguments
+
+
+def lint_and_types(arguments: argparse.Namespace) -> Outcome:
+    if arguments.packages or arguments.k:
+        return Outcome()
+    passed = [each.passes() for each in check.checks()]
+    return Outcome(passed.count(True), passed.count(False))
+
+
+def tests(folder: Path, arguments: argparse.Namespace) -> Outcome:
+    total = Outcome()
+    with throwaway_postgres(folder) as urls:
+        for package in arguments.packages or PACKAGES:
+            url = {"DATABASE_URL": urls[package]} if package in urls else {}
+            total += pytest(package, folder / f"{package}.xml", url, only=arguments.k)
+    return total
+
+
+def pytest(package: str, report: Path, url: dict[str, str], *, only: str | None) -> Outcome:
+    """Run a package's tests; a test that was skipped counts as failed."""
+    say(f"\n{package}")
+    environment = {**os.environ, **check.SETTINGS, **url} if package != "tests" else dict(os.environ)
+    argv = [sys.executable, "-m", "pytest", "-q", f"--junitxml={report}", *(["-k", only] if only else [])]
+    status = subprocess.run(argv, check=False, cwd=ROOT / package, env=environment).returncode
+    if status == 5 and only:  # pytest: no test was chosen
+        return Outcome()
+    if not report.is_file():
+        return Outcome(failed=1)
+    counts = {name: int(value) for name, value in ElementTree.parse(report).getroot()[0].items() if value.isdigit()}
+    failed = counts["failures"] + counts["errors"] + counts["skipped"]
+    return Outcome(counts["tests"] - failed, failed or int(status != 0))
+
+
+@contextmanager
+def throwaway_postgres(folder: Path) -> Iterator[dict[str, str]]:
+    """Run a cluster in `folder` and give the database URL of each package that needs one."""
+    folder.chmod(0o711)
+    state = State(folder)
+    password = "only-for-this-run"
+    (port,) = free_ports(1)
+    postgres.ensure_cluster(state, password)
+    program = postgres.program(state, port=port, **NOT_DURABLE)
+    with (folder / "postgres.log").open("w") as log:
+        process = subprocess.Popen(program.argv, stdout=log, stderr=log, **postgres.as_nobody())
+    try:
+        with step("Starting PostgreSQL"):
+            owner = postgres.owner_url(password, port=port)
+            postgres.wait_until_up(owner)
+            with connected(owner) as cursor:
+                for role in ("user_service", "task_service"):
+                    cursor.execute(f"CREATE ROLE {role} LOGIN CREATEDB PASSWORD '{password}'")
+        yield {
+            role: postgres.url(role=role, password=password, port=port, database=role)
+            for role in ("user_service", "task_service")
+        }
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+if __name__ == "__main__":
+    main()
