@@ -32,8 +32,12 @@ class SettingError(ImproperlyConfigured):
     """A setting is missing or cannot be used; its text names the setting and says what to do."""
 
 
-def load_dotenv(path: Path) -> None:
-    """Add the variables of a .env file, if it is there, to the environment. What is already set wins."""
+def load_dotenv() -> None:
+    """Add the variables of the checkout's .env file, if it is there, to the environment. What is already set wins.
+
+    TMSERVICE_ENV_FILE names another file.
+    """
+    path = Path(os.environ.get("TMSERVICE_ENV_FILE") or Path(__file__).resolve().parents[1] / ".env")
     if path.is_file():
         for name, value in read_dotenv(path).items():
             if not os.environ.get(name):

@@ -1,4 +1,7 @@
-"""Becomes one program of the stack, after ending what an earlier run of it left behind. The supervisor calls it."""
+"""Becomes one program of the stack, after ending what an earlier run of it left behind.
+
+The supervisor calls it in the state folder: python -m stack.launch NAME
+"""
 
 import os
 import sys
@@ -9,8 +12,8 @@ from stack.state import State, nobody
 
 
 def main() -> None:
-    state = State(Path(sys.argv[1]))
-    program = programs.read(state, sys.argv[2])
+    state = State(Path.cwd())
+    program = programs.read(state, sys.argv[1])
     leftovers.reap(state, program.name)
     leftovers.record(state, program.name, mark=program.mark)
     os.chdir(program.folder)

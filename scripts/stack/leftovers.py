@@ -6,6 +6,7 @@ process group of its own, whose number is written down before it starts.
 
 import json
 import os
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -13,6 +14,8 @@ from pathlib import Path
 import psutil
 
 from stack.state import State
+
+GONE_SECONDS = 5
 
 
 def record(state: State, name: str, *, mark: str) -> None:
@@ -32,8 +35,18 @@ def reap(state: State, name: str) -> int:
     for process in left:
         with suppress(psutil.NoSuchProcess):
             process.kill()
-    psutil.wait_procs(left, timeout=5)
+    deadline = time.monotonic() + GONE_SECONDS
+    while any(lives(process) for process in left) and time.monotonic() < deadline:
+        time.sleep(0.01)
     return len(left)
+
+
+def lives(process: psutil.Process) -> bool:
+    """A zombie is as good as gone: it holds no port, and whoever inherited it may take a while to notice."""
+    try:
+        return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
 
 
 def reap_all(state: State) -> int:

@@ -1,7 +1,6 @@
 """The programs of the stack and the supervisor that keeps them."""
 
 import json
-import shlex
 import sys
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -37,9 +36,10 @@ def web(service: str, *, port: int, environment: dict[str, str]) -> Program:
 def write(state: State, programs: list[Program]) -> Path:
     """Write what the launcher and the supervisor read; return the supervisor's configuration."""
     write_private(state.folder / "programs.json", json.dumps([asdict(program) for program in programs], indent=1))
-    sections = [supervisor_section(state), *(program_section(state, *item) for item in enumerate(programs, start=1))]
+    numbered = enumerate(programs, start=1)  # they start in this order and stop in the reverse
+    sections = (program_section(number, program.name, program.stop_signal) for number, program in numbered)
     file = state.folder / "supervisord.conf"
-    write_private(file, "\n".join(sections))
+    write_private(file, "\n".join([supervisor_section(), *sections]))
     return file
 
 
@@ -48,33 +48,28 @@ def read(state: State, name: str) -> Program:
     return next(Program(**row) for row in rows if row["name"] == name)
 
 
-def supervisor_section(state: State) -> str:
-    return f"""[supervisord]
+def supervisor_section() -> str:
+    """Paths are relative to the state folder: in supervisor's files percent signs and blanks would need escaping."""
+    return """[supervisord]
 nodaemon = true
-pidfile = {escaped(state.run / "supervisord.pid")}
-logfile = {escaped(state.log / "supervisord.log")}
+pidfile = run/supervisord.pid
+logfile = log/supervisord.log
 logfile_maxbytes = 1MB
 """
 
 
-def program_section(state: State, priority: int, program: Program) -> str:
-    launch = [sys.executable, "-m", "stack.launch", str(state.folder), program.name]
-    return f"""[program:{program.name}]
-command = {escaped(shlex.join(launch))}
+def program_section(priority: int, name: str, stop_signal: str) -> str:
+    return f"""[program:{name}]
+command = python -m stack.launch {name}
 priority = {priority}
 autorestart = true
 startretries = 20
 startsecs = 1
-stopsignal = {program.stop_signal}
+stopsignal = {stop_signal}
 stopwaitsecs = 15
 killasgroup = true
 redirect_stderr = true
-stdout_logfile = {escaped(state.log / f"{program.name}.log")}
+stdout_logfile = log/{name}.log
 stdout_logfile_maxbytes = 10MB
 stdout_logfile_backups = 3
 """
-
-
-def escaped(value: object) -> str:
-    """Percent signs expand in supervisor's files."""
-    return str(value).replace("%", "%%")

@@ -9,7 +9,6 @@ from contextlib import contextmanager
 
 from chassis import env
 from stack import demo, leftovers, nginx, postgres, programs, settings, startup, supervision
-from stack.bootstrap import ROOT
 from stack.console import Refused, say
 from stack.settings import Ports
 from stack.state import State, find_state
@@ -35,7 +34,7 @@ def parse() -> argparse.Namespace:
 
 
 def run(*, detach: bool, with_demo: bool) -> None:
-    env.load_dotenv(ROOT / ".env")
+    env.load_dotenv()
     state = find_state()
     state.make()
     with only_one_starts(state):

@@ -58,7 +58,7 @@ def finish(processes: list[subprocess.Popen[str]]) -> None:
     outputs = [process.communicate() for process in processes]
     for process, (_, errors) in zip(processes, outputs, strict=True):
         if process.returncode:
-            raise Refused(errors.strip() or f"{process.args!r} failed.")
+            raise Refused(errors.strip().removeprefix("CommandError: ") or f"{process.args!r} failed.")
 
 
 def wait_until_healthy(url: str) -> None:

@@ -4,13 +4,12 @@ import sys
 
 from chassis import env
 from stack import supervision
-from stack.bootstrap import ROOT
 from stack.console import Refused, say
 from stack.state import find_state
 
 
 def main() -> None:
-    env.load_dotenv(ROOT / ".env")
+    env.load_dotenv()
     try:
         state = find_state()
     except Refused as error:

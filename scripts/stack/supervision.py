@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import psutil
 
@@ -16,25 +17,44 @@ from stack.state import State
 STOP_SECONDS = 60
 
 
+def pid_file(state: State) -> Path:
+    return state.run / "supervisord.pid"
+
+
 def find(state: State) -> psutil.Process | None:
     """Return the running supervisor of this state folder."""
-    file = state.run / "supervisord.pid"
     try:
-        process = psutil.Process(int(file.read_text()))
+        process = psutil.Process(int(pid_file(state).read_text()))
         is_ours = str(state.folder / "supervisord.conf") in process.cmdline()
     except (OSError, ValueError, psutil.Error):
         return None
-    return process if is_ours and process.status() != psutil.STATUS_ZOMBIE else None
+    return process if is_ours and leftovers.lives(process) else None
 
 
 def start(state: State) -> subprocess.Popen[bytes]:
     """Start it in a session of its own, so that Ctrl-C reaches only the one who asked for the stack."""
-    argv = [sys.executable, "-m", "supervisor.supervisord", "--configuration", str(state.folder / "supervisord.conf")]
-    environment = os.environ | {"PYTHONPATH": f"{ROOT / 'scripts'}{os.pathsep}{ROOT}"}
-    with (state.log / "supervisord.out").open("w") as output:
-        return subprocess.Popen(
-            argv, env=environment, start_new_session=True, stdin=subprocess.DEVNULL, stdout=output, stderr=output
+    configuration = state.folder / "supervisord.conf"
+    environment = os.environ | {
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+        "PYTHONPATH": f"{ROOT / 'scripts'}{os.pathsep}{ROOT}",
+    }
+    output = state.log / "supervisord.out"
+    pid_file(state).unlink(missing_ok=True)
+    with output.open("w") as stream:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "stack.supervise", "--configuration", str(configuration)],
+            cwd=state.folder,
+            env=environment,
+            start_new_session=True,
+            stdin=subprocess.DEVNULL,
+            stdout=stream,
+            stderr=stream,
         )
+    while not pid_file(state).is_file():
+        if process.poll() is not None:
+            raise Refused(f"The supervisor did not start: {output.read_text().strip()}")
+        time.sleep(0.02)
+    return process
 
 
 def stop(state: State) -> bool:

@@ -1,11 +1,9 @@
 """Settings of the task service. The environment is the only difference between places; see .env.example."""
 
-from pathlib import Path
-
 from chassis import env, logs, settings
 
 SERVICE = "task_service"
-env.load_dotenv(Path(__file__).resolve().parents[2] / ".env")
+env.load_dotenv()
 
 DEBUG = env.flag("DEBUG", False)
 SECRET_KEY = env.secret("TASK_SECRET_KEY")

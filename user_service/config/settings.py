@@ -1,12 +1,11 @@
 """Settings of the user service. The environment is the only difference between places; see .env.example."""
 
 from datetime import timedelta
-from pathlib import Path
 
 from chassis import env, logs, settings, tokens
 
 SERVICE = "user_service"
-env.load_dotenv(Path(__file__).resolve().parents[2] / ".env")
+env.load_dotenv()
 
 DEBUG = env.flag("DEBUG", False)
 SECRET_KEY = env.secret("USER_SECRET_KEY")
