@@ -1,1 +1,171 @@
 """What must hold of the repository itself."""
+
+import ast
+import re
+import subprocess
+from functools import cache
+
+import pytest
+
+from tests.local_stack import ROOT
+
+LONGEST_FUNCTION = 40
+# Who may import whom, of our own packages.
+MAY_IMPORT = {
+    "chassis": set(),
+    "user_service/accounts": {"chassis"},
+    "user_service/config": {"accounts", "chassis"},
+    "task_service/directory": {"chassis"},
+    "task_service/tasks": {"directory", "chassis"},
+    "task_service/config": {"tasks", "directory", "chassis"},
+    "scripts/stack": {"chassis"},
+}
+OURS = {package.rpartition("/")[2] for package in MAY_IMPORT}
+
+
+@cache
+def files(*endings):
+    command = ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"]
+    names = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout.split("\0")
+    return [ROOT / name for name in names if name.endswith(endings) and (ROOT / name).is_file()]
+
+
+def tree(path):
+    return ast.parse(path.read_text())
+
+
+def sources(package):
+    return [path for path in files(".py") if path.is_relative_to(ROOT / package) and "tests" not in path.parts]
+
+
+def imported_packages(path):
+    for node in ast.walk(tree(path)):
+        if isinstance(node, ast.Import):
+            yield from (name.name.split(".")[0] for name in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path} imports relatively"
+            yield node.module.split(".")[0]
+
+
+@pytest.mark.parametrize("package", MAY_IMPORT)
+def test_imports_point_one_way(package):
+    assert sources(package)
+    allowed = MAY_IMPORT[package] | {package.rpartition("/")[2]}
+
+    wrong = {path.name: set(imported_packages(path)) & OURS - allowed for path in sources(package)}
+
+    assert {name: packages for name, packages in wrong.items() if packages} == {}
+
+
+def test_every_package_of_ours_is_under_the_import_rule():
+    packages = {path.parent.relative_to(ROOT).as_posix() for path in files("__init__.py") if "tests" not in path.parts}
+
+    assert {name for name in packages if not re.search("/(migrations|management.*)$", name)} == set(MAY_IMPORT)
+
+
+def test_no_function_is_longer_than_a_screen():
+    functions = (
+        (f"{path.relative_to(ROOT)}:{node.name}", node.end_lineno - node.lineno + 1)
+        for path in files(".py")
+        for node in ast.walk(tree(path))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+    )
+
+    assert {name: lines for name, lines in functions if lines > LONGEST_FUNCTION} == {}
+
+
+def test_nothing_is_put_off_and_no_test_switched_off():
+    # The brackets keep this line from finding itself.
+    banned = re.compile("# ?TOD[O]|FIXM[E]|XX[X]|NotImplemente[d]|skip[i]f|mark.ski[p]|x[f]ail[(]|pragma: n[o] cover")
+
+    found = [
+        f"{path.relative_to(ROOT)}: {line.strip()}"
+        for path in files(".py", ".sh", ".yml", ".template")
+        for line in path.read_text().splitlines()
+        if banned.search(line)
+    ]
+
+    assert found == []
+
+
+def test_no_except_catches_everything():
+    broad = [
+        f"{path.relative_to(ROOT)}:{node.lineno}"
+        for path in files(".py")
+        for node in ast.walk(tree(path))
+        if isinstance(node, ast.ExceptHandler)
+        and (node.type is None or (isinstance(node.type, ast.Name) and node.type.id == "Exception"))
+    ]
+
+    assert broad == []
+
+
+@pytest.mark.parametrize("name", ["local", "test", "user_service", "task_service"])
+def test_every_requirement_is_pinned_with_hashes_and_names_no_address(name):
+    text = (ROOT / "requirements" / f"{name}.txt").read_text()
+    requirements = re.split(r"\n(?=\S)", text.strip())
+
+    assert all("==" in requirement and "--hash=sha256:" in requirement for requirement in requirements)
+    assert "://" not in text
+
+
+def test_the_requirements_are_those_of_the_projects():
+    for name, sources_ in {
+        "user_service": ["user_service/pyproject.toml", "chassis/pyproject.toml"],
+        "task_service": ["task_service/pyproject.toml", "chassis/pyproject.toml"],
+    }.items():
+        wanted = {
+            found.lower()
+            for source in sources_
+            for found in re.findall(r'^    "([A-Za-z0-9-]+)[><=]', (ROOT / source).read_text(), re.MULTILINE)
+        }
+        pinned = set(re.findall("^([a-z0-9-]+)==", (ROOT / "requirements" / f"{name}.txt").read_text(), re.MULTILINE))
+        assert wanted, name
+        assert wanted <= pinned, name
+
+
+def settings_in_the_code():
+    """Return every name that a reader of chassis.env, or os.environ, is given as a literal."""
+    readers = {"text", "flag", "words", "secret", "secrets", "http_url", "time_zone", "database", "chosen"}
+    for path in files(".py"):
+        if "tests" in path.parts:
+            continue
+        for node in ast.walk(tree(path)):
+            if isinstance(node, ast.Call) and called(node) in readers:
+                names = node.args if called(node) == "database" else node.args[:1]
+                yield from (arg.value for arg in names if is_setting(arg))
+            if isinstance(node, ast.Call) and ast.unparse(node.func) == "os.environ.get":
+                yield from (arg.value for arg in node.args[:1] if is_setting(arg))
+            if isinstance(node, ast.Subscript) and ast.unparse(node.value) == "os.environ" and is_setting(node.slice):
+                yield node.slice.value
+
+
+def called(call):
+    return ast.unparse(call.func).rpartition(".")[2]
+
+
+def is_setting(node):
+    return isinstance(node, ast.Constant) and isinstance(node.value, str) and re.fullmatch("[A-Z][A-Z_]+", node.value)
+
+
+def test_the_sample_settings_are_those_that_the_code_reads():
+    documented = re.findall(r"^#([A-Z_]+)=", (ROOT / ".env.example").read_text(), re.MULTILINE)
+
+    assert sorted(documented) == sorted(set(settings_in_the_code()) - {"DJANGO_SETTINGS_MODULE", "PATH"})
+
+
+def test_the_changelog_has_what_is_not_released():
+    assert "## [Unreleased]" in (ROOT / "CHANGELOG.md").read_text()
+
+
+def test_the_request_id_rule_is_the_same_in_the_gateway_and_the_services():
+    source = (ROOT / "chassis" / "request_id.py").read_text()
+    rule = re.search(r're\.compile\(r"(.+?)"\)', source).group(1)
+
+    assert f'"~^{rule}$"' in (ROOT / "gateway" / "templates" / "tmservice.conf.template").read_text()
+
+
+def test_every_link_in_the_documentation_leads_somewhere():
+    for page in files(".md"):
+        for link in re.findall(r"\]\(([^)#]+)\)", page.read_text()):
+            assert "://" in link or (page.parent / link).exists(), f"{page.relative_to(ROOT)}: {link}"

@@ -1,0 +1,138 @@
+"""Starts real stacks by scripts/run and speaks to them as a person would."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import psutil
+import requests
+
+from stack.settings import free_ports
+
+ROOT = Path(__file__).resolve().parents[1]
+START_SECONDS = 120
+PASSWORD = "correct horse battery staple"
+
+
+def environment(**changed: str) -> dict[str, str]:
+    """Return an environment in which nothing of this machine's has a say, but how packages are fetched."""
+    kept = ("PATH", "HOME", "PIP_", "SSL_", "UV_", "LANG", "CI")
+    inherited = {name: value for name, value in os.environ.items() if name.startswith(kept)}
+    return inherited | {"TMSERVICE_ENV_FILE": os.devnull} | changed
+
+
+def new_folder() -> Path:
+    """Make a folder that the user nobody can pass through, as PostgreSQL must where we are root."""
+    folder = Path(tempfile.mkdtemp(prefix="tmservice-stack-"))
+    folder.chmod(0o711)
+    return folder
+
+
+@dataclass
+class LocalStack:
+    """One stack with a folder and a port of its own."""
+
+    folder: Path = field(default_factory=new_folder)
+    port: int = field(default_factory=lambda: free_ports(1)[0])
+    root: Path = ROOT
+
+    @property
+    def url(self) -> str:
+        return f"http://localhost:{self.port}"
+
+    def environment(self, **changed: str) -> dict[str, str]:
+        return environment(TMSERVICE_STATE_DIR=str(self.folder), GATEWAY_PORT=str(self.port), **changed)
+
+    def run(self, *arguments: str, script: str = "run", **changed: str) -> subprocess.CompletedProcess[str]:
+        """Run one of the scripts to its end. Output goes to files: what it leaves running must not hold our pipes."""
+        with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as errors:
+            done = subprocess.run(
+                [sys.executable, self.root / "scripts" / script, *arguments],
+                env=self.environment(**changed),
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=errors,
+                timeout=START_SECONDS,
+                check=False,
+            )
+            out.seek(0)
+            errors.seek(0)
+            return subprocess.CompletedProcess(done.args, done.returncode, out.read(), errors.read())
+
+    def start(self, *arguments: str, **changed: str) -> str:
+        done = self.run("--detach", *arguments, **changed)
+        assert done.returncode == 0, done.stdout + done.stderr + self.logs()
+        return done.stdout
+
+    def stop(self) -> str:
+        return self.run(script="stop").stdout
+
+    def remove(self) -> None:
+        self.stop()
+        shutil.rmtree(self.folder)
+
+    def supervisor(self) -> psutil.Process:
+        return psutil.Process(int((self.folder / "run" / "supervisord.pid").read_text()))
+
+    def processes(self) -> list[psutil.Process]:
+        """Return every process of this stack, whoever its parent is now."""
+        return [process for process in psutil.process_iter() if self.owns(process)]
+
+    def owns(self, process: psutil.Process) -> bool:
+        try:
+            place = f"{' '.join(process.cmdline())} {process.cwd()} {process.environ().get('TMSERVICE_STATE_DIR')}"
+            return str(self.folder) in place and process.status() != psutil.STATUS_ZOMBIE
+        except psutil.Error:
+            return False
+
+    def logs(self) -> str:
+        return "\n".join(f"== {file.name}\n{file.read_text()[-3000:]}" for file in (self.folder / "log").glob("*"))
+
+    # What a person does with it.
+
+    def call(self, method: str, path: str, *, token: str = "", **arguments: object) -> requests.Response:
+        headers = {"Authorization": f"Bearer {token}"} if token else {}
+        headers.update(arguments.pop("headers", {}))
+        return requests.request(
+            method, self.url + path, headers=headers, timeout=30, allow_redirects=False, **arguments
+        )
+
+    def token(self, username: str, password: str = PASSWORD) -> str:
+        answer = self.call("POST", "/token/", json={"username": username, "password": password})
+        assert answer.status_code == 200, answer.text
+        return answer.json()["access"]
+
+    def admin_token(self) -> str:
+        return self.token("admin", (self.folder / "admin-password").read_text().strip())
+
+    def register(self, username: str) -> int:
+        body = {"username": username, "email": f"{username}@example.com", "password": PASSWORD}
+        answer = self.call("POST", "/user/register/", json=body)
+        assert answer.status_code == 201, answer.text
+        return answer.json()["id"]
+
+    def is_healthy(self) -> bool:
+        try:
+            return all(self.call("GET", f"/{name}/health/ready/").ok for name in ("user", "task"))
+        except requests.RequestException:
+            return False
+
+
+def eventually(condition, *, seconds: float) -> float:
+    """Wait until the condition holds and return how long it took, or fail."""
+    began = time.monotonic()
+    while not condition():
+        assert time.monotonic() - began < seconds, f"did not happen within {seconds} s"
+        time.sleep(0.02)
+    return time.monotonic() - began
+
+
+def interrupt(process: subprocess.Popen, number: int = signal.SIGINT) -> None:
+    process.send_signal(number)
+    process.wait(60)

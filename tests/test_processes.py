@@ -1,0 +1,125 @@
+"""Whatever is killed comes back, and whatever ends leaves nothing behind."""
+
+import json
+import signal
+import subprocess
+import sys
+
+import psutil
+import pytest
+
+from stack.leftovers import lives
+from tests.local_stack import ROOT, eventually, interrupt
+
+BACK_WITHIN_SECONDS = 3
+PROGRAMS = ["postgres", "user-service", "task-service", "gateway"]
+
+
+@pytest.fixture(scope="module")
+def kept(request):
+    """A stack whose processes are killed one after the other; each test finds it whole again."""
+    stack = request.getfixturevalue("stack")
+    assert stack.is_healthy()
+    return stack
+
+
+def leader(stack, program):
+    """Return the process that the supervisor started for a program."""
+    return psutil.Process(json.loads((stack.folder / "run" / f"{program}.json").read_text())["group"])
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_a_killed_program_is_back_and_no_orphan_of_it_serves_on(kept, program):
+    victim = leader(kept, program)
+    family = [victim, *victim.children(recursive=True)]
+
+    victim.kill()
+
+    def is_back():
+        return not any(lives(member) for member in family) and kept.is_healthy()
+
+    eventually(is_back, seconds=BACK_WITHIN_SECONDS)
+    assert leader(kept, program).pid != victim.pid
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_a_killed_child_of_a_program_is_back(kept, program):
+    parent = leader(kept, program)
+    family = [parent, *parent.children()]
+    victim = family[-1]  # of PostgreSQL: the connection that was opened last
+
+    victim.kill()
+
+    def is_back():
+        return not lives(victim) and kept.is_healthy()
+
+    eventually(is_back, seconds=BACK_WITHIN_SECONDS)
+
+
+def test_after_everything_was_killed_it_starts_again_with_its_data(own_stack):
+    own_stack.start()
+    alice_id = own_stack.register("alice")
+
+    for process in [own_stack.supervisor(), *own_stack.processes()]:
+        if process.is_running():
+            process.kill()
+    own_stack.start()
+
+    account = own_stack.call("GET", f"/user/users/{alice_id}/", token=own_stack.admin_token())
+    assert account.json()["username"] == "alice"
+
+
+def test_after_the_supervisor_alone_was_killed_a_new_start_takes_over(own_stack):
+    own_stack.start()
+    orphans = own_stack.processes()
+    supervisor = own_stack.supervisor()
+
+    supervisor.kill()
+    own_stack.start()
+
+    assert own_stack.is_healthy()
+    assert not [process for process in orphans if lives(process)]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_ctrl_c_leaves_no_process_behind(own_stack, number):
+    front = subprocess.Popen(
+        [sys.executable, ROOT / "scripts" / "run"],
+        env=own_stack.environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    lines = iter(front.stdout.readline, "")
+    assert any("Ctrl-C" in line for line in lines)
+    assert own_stack.is_healthy()
+
+    interrupt(front, number)
+    front.stdout.close()
+
+    assert own_stack.processes() == []
+
+
+def test_ctrl_c_while_it_starts_leaves_no_process_behind(own_stack):
+    front = subprocess.Popen(
+        [sys.executable, ROOT / "scripts" / "run"],
+        env=own_stack.environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    eventually(lambda: (own_stack.folder / "run" / "supervisord.pid").is_file(), seconds=30)
+
+    interrupt(front)
+    front.stdout.close()
+
+    assert own_stack.processes() == []
+
+
+def test_stop_ends_everything_and_says_so(own_stack):
+    own_stack.start()
+
+    first, second = own_stack.stop(), own_stack.stop()
+
+    assert (first, second) == ("Stopped.\n", "Nothing was running.\n")
+    assert own_stack.processes() == []

@@ -1,0 +1,159 @@
+"""scripts/run: a second time, side by side, and with settings that cannot work."""
+
+import json
+import socket
+
+import pytest
+
+from tests.local_stack import LocalStack
+
+
+def test_a_second_start_installs_nothing_and_keeps_the_data(own_stack):
+    own_stack.start()
+    alice_id = own_stack.register("alice")
+    secrets = (own_stack.folder / "secrets.json").read_text()
+    own_stack.stop()
+
+    output = own_stack.start()
+
+    assert "Installing" not in output
+    assert "Making" not in output
+    account = own_stack.call("GET", f"/user/users/{alice_id}/", token=own_stack.admin_token())
+    assert account.json()["username"] == "alice"
+    assert (own_stack.folder / "secrets.json").read_text() == secrets
+
+
+def test_it_says_where_it_is_and_where_the_password_lies(own_stack):
+    output = own_stack.start()
+
+    assert f"TMService is up at {own_stack.url}" in output
+    assert str(own_stack.folder / "admin-password") in output
+    assert (own_stack.folder / "admin-password").read_text().strip() not in output
+
+
+def test_secrets_are_readable_by_nobody_else(stack):
+    for name in ("secrets.json", "admin-password", "programs.json", "supervisord.conf"):
+        assert (stack.folder / name).stat().st_mode & 0o077 == 0, name
+
+
+def test_two_stacks_run_side_by_side(stack, own_stack):
+    own_stack.start()
+    own_stack.register("zoe")
+
+    names = [
+        {
+            account["username"]
+            for account in each.call("GET", "/user/users/", token=each.admin_token()).json()["results"]
+        }
+        for each in (stack, own_stack)
+    ]
+
+    assert "zoe" not in names[0]
+    assert names[1] == {"admin", "zoe"}
+
+
+def test_a_start_while_it_runs_is_refused_and_disturbs_nothing(stack):
+    again = stack.run("--detach")
+
+    assert again.returncode == 1
+    assert again.stderr == f"scripts/run: This stack runs already at {stack.url}; scripts/stop ends it.\n"
+    assert stack.is_healthy()
+
+
+def test_a_taken_port_is_named(own_stack):
+    with socket.create_server(("127.0.0.1", own_stack.port)):
+        refused = own_stack.run("--detach")
+
+    assert refused.returncode == 1
+    assert refused.stderr == (
+        f"scripts/run: Port {own_stack.port} is taken by another program; set GATEWAY_PORT to a free one.\n"
+    )
+    assert own_stack.processes() == []
+
+
+KEY = "0123456789-abcdefghijklmnopqrstuvwxyz-one"
+REFUSALS = {
+    "a port that is none": ({"GATEWAY_PORT": "http"}, "GATEWAY_PORT must be a port from 1 to 65535, not 'http'."),
+    "a short key": ({"JWT_SIGNING_KEY": "short"}, "user_service: JWT_SIGNING_KEY is shorter than 32 bytes"),
+    "a sample key": ({"JWT_SIGNING_KEY": "change-me-" * 4}, "user_service: JWT_SIGNING_KEY is a sample value"),
+    "equal keys": (
+        {"JWT_SIGNING_KEY": KEY, "TASK_SECRET_KEY": KEY},
+        "task_service: JWT_SIGNING_KEY must not equal the SECRET_KEY of a service",
+    ),
+    "a wildcard host": ({"ALLOWED_HOSTS": "*"}, "user_service: ALLOWED_HOSTS=* is for DEBUG only"),
+    "debug in public": (
+        {"DEBUG": "true", "ALLOWED_HOSTS": "tasks.example.com"},
+        "user_service: DEBUG must be off where ALLOWED_HOSTS names a public host (tasks.example.com).",
+    ),
+    "a flag that is none": ({"DEBUG": "maybe"}, "user_service: DEBUG must be true or false, not 'maybe'."),
+    "another database": (
+        {"TASK_DATABASE_URL": "mysql://h/d"},
+        "task_service: DATABASE_URL must be a postgresql:// URL",
+    ),
+    "a weak password": ({"ADMIN_PASSWORD": "12345678"}, "ADMIN_PASSWORD cannot be used: This password is too common."),
+    "a bad admin name": ({"ADMIN_USERNAME": "a@b"}, "ADMIN_USERNAME cannot be used: Must be 1 to 64 characters"),
+    "a zone that is none": ({"TIME_ZONE": "Mars"}, "task_service: TIME_ZONE must be a time zone such as UTC"),
+}
+
+
+@pytest.mark.parametrize(("changed", "sentence"), REFUSALS.values(), ids=REFUSALS)
+def test_a_setting_that_cannot_work_stops_the_start_in_one_sentence(own_stack, changed, sentence):
+    refused = own_stack.run("--detach", **changed) if "GATEWAY_PORT" not in changed else with_port(own_stack, changed)
+
+    assert refused.returncode == 1
+    assert sentence in refused.stderr
+    assert refused.stderr.count("\n") == 1
+    assert own_stack.processes() == []
+
+
+def with_port(stack, changed):
+    other = LocalStack(folder=stack.folder, port=changed["GATEWAY_PORT"])
+    return other.run("--detach")
+
+
+def test_what_a_person_sets_wins_over_what_is_made_up(own_stack):
+    own_stack.start(ADMIN_USERNAME="ada", ADMIN_EMAIL="ada@example.com", ADMIN_PASSWORD="correct horse battery")
+
+    token = own_stack.token("ada@example.com", "correct horse battery")
+
+    (account,) = own_stack.call("GET", "/user/users/", token=token).json()["results"]
+    assert (account["username"], account["role"]) == ("ada", "admin")
+    assert not (own_stack.folder / "admin-password").exists()
+
+
+def test_settings_come_from_the_env_file_where_the_environment_is_silent(own_stack, tmp_path):
+    env_file = tmp_path / "dotenv"
+    env_file.write_text("# a comment\nADMIN_USERNAME=eve\nADMIN_EMAIL=from-file@example.com\n")
+
+    own_stack.start(TMSERVICE_ENV_FILE=str(env_file), ADMIN_USERNAME="ada")
+
+    password = (own_stack.folder / "admin-password").read_text().strip()
+    assert own_stack.token("ada", password)
+    assert own_stack.token("from-file@example.com", password)
+
+
+def test_the_demo_loads_sample_data_once(own_stack):
+    first = own_stack.start("--demo")
+    token = own_stack.admin_token()
+    tasks = own_stack.call("GET", "/task/tasks/?page_size=100", token=token).json()["results"]
+    own_stack.stop()
+    own_stack.start("--demo")
+    again = own_stack.call("GET", "/task/tasks/?page_size=100", token=own_stack.admin_token()).json()["results"]
+
+    assert "alice" in first
+    assert len(tasks) >= 10
+    assert {task["status"] for task in tasks} == {"todo", "in_progress", "completed"}
+    assert [task["id"] for task in again] == [task["id"] for task in tasks]
+    alice = own_stack.token("alice", (own_stack.folder / "demo-password").read_text().strip())
+    assert own_stack.call("GET", "/task/tasks/", token=alice).json()["results"]
+
+
+def test_a_start_that_fails_half_way_leaves_no_process_behind(own_stack):
+    refused = own_stack.run("--detach", ADMIN_EMAIL="no address")
+
+    assert (refused.returncode, refused.stderr) == (
+        1,
+        "scripts/run: ADMIN_EMAIL cannot be used: Enter a valid email address.\n",
+    )
+    assert own_stack.processes() == []
+    assert json.loads((own_stack.folder / "secrets.json").read_text())
