@@ -4,6 +4,7 @@ An empty value counts as not set, because compose files and .env templates pass 
 """
 
 import os
+import re
 import zoneinfo
 from pathlib import Path
 from typing import Any
@@ -66,6 +67,22 @@ def flag(name: str, default: bool) -> bool:
     if value not in TRUE | FALSE:
         raise SettingError(f"{name} must be true or false, not {value!r}.")
     return value in TRUE
+
+
+def number(name: str, default: int, *, smallest: int, largest: int) -> int:
+    value = text(name, str(default))
+    if not re.fullmatch("[0-9]{1,9}", value) or not smallest <= int(value) <= largest:
+        raise SettingError(f"{name} must be a whole number from {smallest} to {largest}, not {value!r}.")
+    return int(value)
+
+
+def port(name: str, default: int) -> int:
+    return number(name, default, smallest=1, largest=65535)
+
+
+def workers() -> int:
+    """Read how many processes serve; gunicorn reads the same variable itself, so its name is not ours to choose."""
+    return number("WEB_CONCURRENCY", 2, smallest=1, largest=64)
 
 
 def words(name: str, default: str = "") -> list[str]:

@@ -3,17 +3,20 @@
 Anything here can be changed from the environment by GUNICORN_CMD_ARGS; the address comes from --bind or PORT.
 """
 
-import os
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from chassis import env
 from chassis.startup import refusing_in_one_sentence
 
-bind = f"0.0.0.0:{os.environ['PORT']}" if "PORT" in os.environ else "127.0.0.1:8000"
+SERVICE = Path.cwd().name
+
+with refusing_in_one_sentence(SERVICE):
+    bind = f"0.0.0.0:{env.port('PORT', 0)}" if env.text("PORT", "") else "127.0.0.1:8000"
+    workers = env.workers()
 # Two synchronous workers on two cores served twice the requests that four threads in each did.
 worker_class = "sync"
-workers = int(os.environ.get("WEB_CONCURRENCY", "2"))
 timeout = 30
 graceful_timeout = 10
 # Its pages for over-long requests are HTML: let what Nginx allows (8 kB a line) reach Django instead.
@@ -26,5 +29,5 @@ accesslog = None  # Nginx writes it
 
 def on_starting(server: Any) -> None:
     """Refuse unusable settings before any worker is forked, or each of them would fail in its own traceback."""
-    with refusing_in_one_sentence(Path.cwd().name):
+    with refusing_in_one_sentence(SERVICE):
         import_module("config.settings")

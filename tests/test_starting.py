@@ -73,7 +73,10 @@ def test_a_taken_port_is_named(own_stack):
 
 KEY = "0123456789-abcdefghijklmnopqrstuvwxyz-one"
 REFUSALS = {
-    "a port that is none": ({"GATEWAY_PORT": "http"}, "GATEWAY_PORT must be a port from 1 to 65535, not 'http'."),
+    "a port that is none": (
+        {"GATEWAY_PORT": "http"},
+        "GATEWAY_PORT must be a whole number from 1 to 65535, not 'http'.",
+    ),
     "a short key": ({"JWT_SIGNING_KEY": "short"}, "user_service: JWT_SIGNING_KEY is shorter than 32 bytes"),
     "a sample key": ({"JWT_SIGNING_KEY": "change-me-" * 4}, "user_service: JWT_SIGNING_KEY is a sample value"),
     "equal keys": (
@@ -85,6 +88,7 @@ REFUSALS = {
         {"DEBUG": "true", "ALLOWED_HOSTS": "tasks.example.com"},
         "user_service: DEBUG must be off where ALLOWED_HOSTS names a public host (tasks.example.com).",
     ),
+    "workers that are none": ({"WEB_CONCURRENCY": "many"}, "WEB_CONCURRENCY must be a whole number from 1 to 64"),
     "a flag that is none": ({"DEBUG": "maybe"}, "user_service: DEBUG must be true or false, not 'maybe'."),
     "another database": (
         {"TASK_DATABASE_URL": "mysql://h/d"},

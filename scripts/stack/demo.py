@@ -1,14 +1,12 @@
 """scripts/run --demo: believable sample data, put in through the front door."""
 
 import datetime
-import json
-import urllib.error
-import urllib.request
 from http import HTTPStatus
 from typing import Any
 
 from chassis import env
 from stack.console import Refused, step
+from stack.http import call
 from stack.settings import admin_password, made_up
 from stack.state import State
 
@@ -35,33 +33,27 @@ def load(state: State, url: str) -> None:
     with step("Loading sample data"):
         password = made_up(state.demo_password)
         admin = {"username": env.text("ADMIN_USERNAME", "admin"), "password": admin_password(state)}
-        token = call(f"{url}/token/", admin)["access"]
-        if any(
-            row["username"] == PEOPLE[0] for row in call(f"{url}/user/users/?page_size=100", token=token)["results"]
-        ):
+        token = answer(f"{url}/token/", admin)["access"]
+        accounts = answer(f"{url}/user/users/?ordering=id&page_size=100", token=token)["results"]
+        if any(account["username"] == PEOPLE[0] for account in accounts):
             return
         ids = {name: register(url, name, password) for name in PEOPLE}
         today = datetime.datetime.now(datetime.UTC).date()
         for title, days, priority, status, assignee in TASKS:
             due_date = None if days is None else (today + datetime.timedelta(days=days)).isoformat()
             task = {"title": title, "priority": priority, "status": status, "due_date": due_date}
-            call(f"{url}/task/tasks/", task | {"assigned_to": ids.get(assignee or "")}, token=token)
+            answer(f"{url}/task/tasks/", task | {"assigned_to": ids.get(assignee or "")}, token=token)
 
 
 def register(url: str, name: str, password: str) -> int:
     body = {"username": name, "email": f"{name}@example.com", "password": password}
-    return int(call(f"{url}/user/register/", body)["id"])
+    return int(answer(f"{url}/user/register/", body)["id"])
 
 
-def call(url: str, body: Any = None, *, token: str = "") -> Any:
-    """POST the body, or GET without one, and return the answer's JSON."""
-    headers = {"Content-Type": "application/json"} | ({"Authorization": f"Bearer {token}"} if token else {})
-    request = urllib.request.Request(url, None if body is None else json.dumps(body).encode(), headers)
-    try:
-        with urllib.request.urlopen(request, timeout=10) as answer:
-            return json.load(answer)
-    except urllib.error.HTTPError as error:
-        problem = json.load(error)
-        if error.code == HTTPStatus.UNAUTHORIZED:
-            raise Refused("The sample data needs the admin's password: set ADMIN_PASSWORD.") from error
-        raise Refused(f"The sample data was refused at {url}: {problem['detail']}") from error
+def answer(url: str, body: Any = None, *, token: str = "") -> Any:
+    status, content = call(url, body, token=token)
+    if status == HTTPStatus.UNAUTHORIZED:
+        raise Refused("The sample data needs the admin's password: set ADMIN_PASSWORD.")
+    if status >= HTTPStatus.BAD_REQUEST:
+        raise Refused(f"The sample data was refused at {url}: {content['detail']}")
+    return content

@@ -13,8 +13,6 @@ from stack.console import Refused
 from stack.provision import Tenant
 from stack.state import State, write_private
 
-SERVICES = ("user_service", "task_service")
-
 
 @dataclass(frozen=True, slots=True)
 class Ports:
@@ -31,11 +29,9 @@ class Ports:
 
 
 def choose_ports() -> Ports:
-    gateway = env.text("GATEWAY_PORT", "8080")
-    if not gateway.isascii() or not gateway.isdigit() or not 1 <= int(gateway) <= 65535:
-        raise Refused(f"GATEWAY_PORT must be a port from 1 to 65535, not {gateway!r}.")
-    refuse_taken(int(gateway))
-    return Ports(int(gateway), *free_ports(3))
+    gateway = env.port("GATEWAY_PORT", 8080)
+    refuse_taken(gateway)
+    return Ports(gateway, *free_ports(3))
 
 
 def free_ports(count: int) -> list[int]:

@@ -1,17 +1,17 @@
 """What happens once between starting the processes and calling the stack healthy."""
 
-import json
 import os
 import subprocess
 import sys
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Mapping
+from http import HTTPStatus
 
+from chassis import env
 from stack import postgres, settings
 from stack.bootstrap import ROOT
 from stack.console import Refused, step
+from stack.http import call
 from stack.provision import provision
 from stack.settings import Ports
 from stack.state import State
@@ -21,6 +21,7 @@ HEALTHY_SECONDS = 60
 
 def check_settings(environments: Mapping[str, Mapping[str, str]]) -> None:
     """Refuse, in the service's own sentence, settings with which a service would not start."""
+    env.workers()  # gunicorn would refuse it in a traceback
     with step("Checking settings"):
         finish([manage(service, "check", environment=environments[service]) for service in environments])
 
@@ -72,9 +73,7 @@ def wait_until_healthy(url: str) -> None:
 
 def not_ready_because(url: str) -> str | None:
     try:
-        urllib.request.urlopen(url, timeout=5).close()
-    except urllib.error.HTTPError as error:
-        return str(json.loads(error.read()).get("detail", error))
+        status, answer = call(url, timeout_seconds=5)
     except OSError as error:
         return f"{error}."
-    return None
+    return None if status == HTTPStatus.OK else str(answer["detail"])

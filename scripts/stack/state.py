@@ -90,7 +90,7 @@ def find_state() -> State:
     Root's is below /var/lib/tmservice, and var/ in the checkout is a link to it.
     """
     if chosen := os.environ.get("TMSERVICE_STATE_DIR"):
-        state = State(Path(chosen).expanduser().resolve())
+        state = State((ROOT / Path(chosen).expanduser()).resolve())
         if os.geteuid() == 0 and not nobody_reaches(state.folder):
             raise Refused(
                 f"TMSERVICE_STATE_DIR={chosen} lies where the user nobody, which PostgreSQL runs as for root, has no "
