@@ -51,7 +51,7 @@ def read_dotenv(path: Path) -> dict[str, str]:
     class Reader(environ.Env):
         ENVIRON: dict[str, str] = {}
 
-    Reader.read_env(path)
+    Reader.read_env(path, encoding="utf-8-sig")  # some editors begin a file with a byte order mark
     return Reader.ENVIRON
 
 
@@ -124,8 +124,8 @@ def allowed_hosts(*, debug: bool) -> list[str]:
 def http_url(name: str, default: str | None = None) -> str:
     """Read the base URL of a service, without a slash at its end."""
     value = text(name, default)
-    if value and not value.startswith(("http://", "https://")):
-        raise SettingError(f"{name} must begin with http:// or https://, not {value!r}.")
+    if value and not re.match("https?://[^/]", value):
+        raise SettingError(f"{name} must begin with http:// or https:// and a host, not {value!r}.")
     return value.rstrip("/")
 
 
@@ -137,8 +137,9 @@ def database(*names: str) -> dict[str, Any]:
         raise SettingError(f"{name} must be a postgresql:// URL (nothing but PostgreSQL is supported).")
     try:
         entry: dict[str, Any] = environ.Env.db_url_config(url)
-    except ValueError as error:
-        raise SettingError(f"{name} is not a valid URL: {error}.") from error
+    except ValueError:  # its text may hold a part of the password
+        detail = "is not a valid URL; percent-encode what is special in its password"
+        raise SettingError(f"{name} {detail}.") from None
     if not entry.get("NAME"):
         raise SettingError(f"{name} names no database; it must end in /DATABASE.")
     return entry

@@ -13,6 +13,8 @@ EARLIEST, LATEST = datetime.date(2000, 1, 1), datetime.date(2100, 12, 31)
 # They reorder or break what a reader sees: explicit bidirectional overrides and isolates (UAX #9), line separators.
 FORBIDDEN_IN_TEXT = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ufeff]")
 FORBIDDEN_IN_LINE = re.compile("[\t\n\r\u2028\u2029]")
+# Separators, controls, formats and marks. Not "Cn": a character newer than this Python's tables may well show.
+INVISIBLE = {"Zs", "Zl", "Zp", "Cc", "Cf", "Cs", "Mn", "Mc", "Me"}
 # Letters and symbols that show nothing: Hangul fillers and the blank Braille pattern.
 BLANK_LETTERS = "\u115f\u1160\u3164\uffa0\u2800"
 
@@ -51,15 +53,17 @@ class LineField(StringField):
         super().__init__(trim_whitespace=True, **kwargs)
 
     def to_internal_value(self, data: Any) -> str:
+        if isinstance(data, str):  # before the blanks go: str.strip() takes line ends and separators for blanks too
+            self.refuse(FORBIDDEN_IN_LINE, data, "line")
+            self.refuse(FORBIDDEN_IN_TEXT, data, "control")
         value = super().to_internal_value(data)
-        self.refuse(FORBIDDEN_IN_LINE, value, "line")
         if not any(is_visible(character) for character in value):
             self.fail("blank")
         return value
 
 
 def is_visible(character: str) -> bool:
-    return unicodedata.category(character)[0] not in "ZCM" and character not in BLANK_LETTERS
+    return unicodedata.category(character) not in INVISIBLE and character not in BLANK_LETTERS
 
 
 class SecretField(serializers.CharField):

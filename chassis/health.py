@@ -4,21 +4,27 @@ from django.db import Error, connection
 from django.db.migrations.executor import MigrationExecutor
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.urls import URLPattern, path
-from django.views.decorators.http import require_safe
 
 from chassis import problems
 
 
-@require_safe
 def live(request: HttpRequest) -> HttpResponse:
-    return JsonResponse({"status": "ok"})
+    return not_a_read(request) or JsonResponse({"status": "ok"})
 
 
-@require_safe
 def ready(request: HttpRequest) -> HttpResponse:
+    if refusal := not_a_read(request):
+        return refusal
     if reason := not_ready_because():
         return problems.answer(request, 503, "not_ready", reason, **{"Retry-After": "2"})
     return JsonResponse({"status": "ok"})
+
+
+def not_a_read(request: HttpRequest) -> HttpResponse | None:
+    if request.method in ("GET", "HEAD"):
+        return None
+    detail = f'Method "{request.method}" not allowed.'
+    return problems.answer(request, 405, "method_not_allowed", detail, Allow="GET, HEAD")
 
 
 def not_ready_because() -> str | None:
@@ -34,7 +40,7 @@ def not_ready_because() -> str | None:
     except Error:
         return "The database cannot be reached."
     if waiting:
-        return f"{len(waiting)} migrations are not applied, the first {waiting[0][0]}; run: manage.py migrate"
+        return f"Migrations are not applied ({len(waiting)}, the first {waiting[0][0]}); run: manage.py migrate"
     return None
 
 

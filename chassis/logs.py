@@ -3,6 +3,8 @@
 import logging
 from typing import Any
 
+from pythonjsonlogger.core import RESERVED_ATTRS
+
 from chassis import request_id
 
 
@@ -25,6 +27,8 @@ def logging_for(service: str, level: str) -> dict[str, Any]:
                 "style": "{",
                 "rename_fields": {"asctime": "at", "levelname": "level", "name": "logger"},
                 "static_fields": {"service": service},
+                # Django attaches the request, whose query string may hold what nobody may read.
+                "reserved_attrs": [*RESERVED_ATTRS, "request"],
             }
         },
         "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "json", "filters": ["request_id"]}},

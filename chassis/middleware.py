@@ -9,6 +9,17 @@ from django.utils.cache import patch_vary_headers
 GetResponse = Callable[[HttpRequest], HttpResponse]
 
 
+class KnownHostMiddleware:
+    """Answer only to ALLOWED_HOSTS: Django checks the Host header when it is asked for it, which no view here does."""
+
+    def __init__(self, get_response: GetResponse) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        request.get_host()  # raises DisallowedHost, which Django answers with 400
+        return self.get_response(request)
+
+
 class OptionalSlashMiddleware:
     """Serve /task/tasks exactly as /task/tasks/, whatever the method: a redirect would drop a POST's body."""
 

@@ -1,7 +1,7 @@
 """Keyset pages: each continues after the last row of the one before, however many rows came or went since."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import urlencode
 
 from django.conf import settings
@@ -13,9 +13,6 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from chassis.serializers import unknown
-
-if TYPE_CHECKING:  # DRF's settings import this module while rest_framework.views is still being imported
-    from rest_framework.views import APIView
 
 SALT = "chassis.pagination.cursor"
 PARAMETERS = frozenset({"cursor", "ordering", "page_size"})
@@ -65,10 +62,10 @@ class KeysetPagination(BasePagination):
     default_size = 20
     largest_size = 100
 
-    def paginate_queryset(self, queryset: Any, request: Request, view: "APIView | None" = None) -> list[Any]:
+    def paginate_queryset(self, queryset: Any, request: Request, view: Any = None) -> list[Any]:
         self.request = request
-        self.ordering = request.query_params.get("ordering") or view.default_ordering  # type: ignore[union-attr]
-        self.order = order_of(self.ordering, view.ordering_fields, queryset.model)  # type: ignore[union-attr]
+        self.ordering: str = request.query_params.get("ordering", view.default_ordering)
+        self.order = order_of(self.ordering, view.ordering_fields, queryset.model)
         self.size = self.size_of(request.query_params.get("page_size"))
         cursor = request.query_params.get("cursor")
         start, backwards = self.read(cursor, queryset.model) if cursor is not None else (None, False)

@@ -16,6 +16,7 @@ from chassis import request_id
 
 CONTENT_TYPE = "application/problem+json"
 RETRY_AFTER_SECONDS = 2
+NON_FIELD_ERRORS = "non_field_errors"  # DRF's name for what is wrong with the whole
 
 log = logging.getLogger(__name__)
 
@@ -86,26 +87,23 @@ def code_of(problem: exceptions.APIException) -> str:
 def summary(problem: exceptions.APIException, errors: list[dict[str, Any]]) -> str:
     if not errors:
         return str(problem.detail)
-    if len(errors) == 1:
-        return f"{errors[0]['field']}: {errors[0]['detail']}" if errors[0]["field"] else errors[0]["detail"]
-    return f"{len(errors)} things are wrong, the first with {errors[0]['field'] or 'the whole'}: {errors[0]['detail']}"
+    first = errors[0]["detail"] if errors[0]["field"] is None else f"{errors[0]['field']}: {errors[0]['detail']}"
+    return first if len(errors) == 1 else f"{len(errors)} things are wrong, the first: {first}"
 
 
-def field_errors(details: Any, path: str = "") -> Iterator[dict[str, Any]]:
+def field_errors(details: Any, path: str | None = None) -> Iterator[dict[str, Any]]:
     """Flatten DRF's nested details into one {"field", "code", "detail"} each; the whole body has field null."""
     if isinstance(details, list):
         for index, item in enumerate(details):
-            yield from field_errors(item, path if is_leaf(item) else f"{path}[{index}]")
-    elif is_leaf(details):
-        if path:
-            yield {
-                "field": None if path == "non_field_errors" else path,
-                "code": details["code"],
-                "detail": details["message"],
-            }
-    else:
+            yield from field_errors(
+                item, (NON_FIELD_ERRORS if path is None else path) if is_leaf(item) else f"{path or ''}[{index}]"
+            )
+    elif not is_leaf(details):
         for name, item in details.items():
-            yield from field_errors(item, f"{path}.{name}" if path else name)
+            yield from field_errors(item, name if path is None else f"{path}.{name}")
+    elif path is not None:
+        field = None if path == NON_FIELD_ERRORS else path
+        yield {"field": field, "code": details["code"], "detail": details["message"]}
 
 
 def is_leaf(details: Any) -> bool:

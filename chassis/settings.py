@@ -10,6 +10,7 @@ MIDDLEWARE = [
     "chassis.request_id.RequestIdMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "chassis.middleware.PrivateAnswerMiddleware",
+    "chassis.middleware.KnownHostMiddleware",
     "chassis.middleware.OptionalSlashMiddleware",
 ]
 

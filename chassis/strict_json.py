@@ -1,6 +1,7 @@
 """JSON in and out: a parser that takes what RFC 8259 means and nothing besides, and a fast renderer."""
 
 import json
+from collections import Counter
 from typing import IO, Any
 
 import orjson
@@ -78,8 +79,7 @@ def loads(body: bytes) -> Any:
 def unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     parsed = dict(pairs)
     if len(parsed) != len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
+        ((twice, _),) = Counter(name for name, _ in pairs).most_common(1)
         raise ParseError(f"The key {json.dumps(twice)} stands twice in one object.")
     return parsed
 

@@ -20,6 +20,7 @@ AUDIENCE = "tmservice"
 INTERNAL_AUDIENCE = "tmservice-internal"
 ROLES = ("admin", "user")
 SERVICE_TOKEN_SECONDS = 60
+LONGEST_LIFETIME_SECONDS = 31 * 24 * 3600  # no token of ours lives longer
 CLOCK_SKEW_SECONDS = 5  # how far in the future another machine's clock may have issued a token
 LARGEST_ID = 2**63 - 1
 
@@ -100,7 +101,7 @@ def verify(token: str, *, token_type: str, audience: str) -> dict[str, Any]:
             audience=audience,
             options={"require": ["exp", "iat", "jti", "sub", "iss", "aud"], "verify_iat": False},
         )
-    # Beside its own errors PyJWT lets these through, for an infinite exp and for JSON nested too deep.
+    # Beside its own errors PyJWT has let these through, for an infinite exp and for JSON nested too deep.
     except (jwt.PyJWTError, ValueError, TypeError, OverflowError, RecursionError) as error:
         raise InvalidToken(str(error)) from error
     check_claims(claims, token_type=token_type)
@@ -120,6 +121,8 @@ def check_claims(claims: dict[str, Any], *, token_type: str) -> None:
     # PyJWT takes whatever int() takes, numeric strings and true included.
     if type(claims["exp"]) is not int or type(claims["iat"]) is not int:
         raise InvalidToken("exp and iat must be whole numbers")
+    if not 0 < claims["exp"] - claims["iat"] <= LONGEST_LIFETIME_SECONDS:
+        raise InvalidToken("lives longer than any token of ours")
     if not isinstance(claims["jti"], str) or not re.fullmatch("[0-9a-f]{32}", claims["jti"]):
         raise InvalidToken("jti is not as issued")
     if claims["iat"] > time.time() + CLOCK_SKEW_SECONDS:

@@ -2,12 +2,12 @@
 
 from typing import Any
 
-from rest_framework.exceptions import ErrorDetail, NotAuthenticated, ValidationError
+from rest_framework.exceptions import ErrorDetail, NotAuthenticated, ParseError, ValidationError
 from rest_framework.generics import GenericAPIView
 from rest_framework.request import Request
 
 from chassis import pagination
-from chassis.serializers import unknown
+from chassis.serializers import MOST_NAMED, unknown
 from chassis.tokens import Caller
 
 
@@ -21,8 +21,10 @@ class Endpoint(GenericAPIView):
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         super().initial(request, *args, **kwargs)
         known = self.known_parameters()
-        errors = {}
+        errors: dict[str, list[ErrorDetail]] = {}
         for name, values in request.query_params.lists():
+            if len(errors) == MOST_NAMED:
+                break
             if name not in known:
                 errors[name] = [ErrorDetail(unknown("query parameter", name, known), code="unknown_parameter")]
             elif len(values) > 1 and name not in self.repeatable_parameters:
@@ -31,6 +33,13 @@ class Endpoint(GenericAPIView):
                 errors[name] = [ErrorDetail("Must not hold a NUL character.", code="invalid")]
         if errors:
             raise ValidationError(errors)
+
+    @property
+    def body(self) -> Any:
+        """The request's JSON. DRF's own `data` would be {} for an empty body."""
+        if self.request.stream is None:
+            raise ParseError("The body is empty; send a JSON object.")
+        return self.request.data
 
     @property
     def caller(self) -> Caller:

@@ -1,9 +1,18 @@
-"""Just enough of Django for the chassis alone."""
+"""Just enough of Django for the chassis alone, wired as a service wires it."""
+
+from chassis import settings as common
 
 SECRET_KEY = "only-for-tests-0123456789-abcdefghijklmn"
 JWT_SIGNING_KEY = "signing-key-of-the-tests-0123456789-abcdef"
 JWT_PREVIOUS_SIGNING_KEYS = ["previous-key-of-the-tests-0123456789-abcdef"]
 PUBLIC_URL = "http://tm.test"
+ALLOWED_HOSTS = ["testserver"]
 USE_TZ = True
-REST_FRAMEWORK = {"UNAUTHENTICATED_USER": None}
+APPEND_SLASH = False
 INSTALLED_APPS = ["rest_framework"]
+DATABASES = {"default": {"ENGINE": "django.db.backends.postgresql", "NAME": "never-connected-to"}}
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+MIDDLEWARE = common.MIDDLEWARE
+ROOT_URLCONF = "chassis.tests.urls"
+DATA_UPLOAD_MAX_MEMORY_SIZE = common.BODY_LIMIT_BYTES
+REST_FRAMEWORK = common.rest_framework(authentication="chassis.authentication.BearerAuthentication")

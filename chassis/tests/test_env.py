@@ -1,10 +1,276 @@
+import os
+
 import pytest
 
-from chassis import env
+from chassis import env, settings
+
+GOOD = "bJ2mQ9xTz7LrVn4KpWd8YcHs3GfEuA6RoXi5"
+OTHER = "Zq8LwN3vRt6YbKs1MfXc9HgJd4PzUe7TnAi2"
+REMEDY = "make one with: python3 -c 'import secrets; print(secrets.token_urlsafe(48))'"
 
 
-def test_a_setting_that_is_missing_is_named_with_where_to_look(monkeypatch):
-    monkeypatch.delenv("JWT_SIGNING_KEY", raising=False)
+@pytest.fixture
+def setting(monkeypatch):
+    def put(value):
+        monkeypatch.setenv("SETTING", value)
 
-    with pytest.raises(env.SettingError, match=r"^JWT_SIGNING_KEY is not set; see \.env\.example\.$"):
-        env.secret("JWT_SIGNING_KEY")
+    return put
+
+
+def refusal(read, *arguments, **options):
+    with pytest.raises(env.SettingError) as caught:
+        read(*arguments, **options)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("reader", [env.text, env.secret, env.http_url, env.database])
+def test_a_setting_that_is_missing_is_named_with_where_to_look(monkeypatch, setting, reader):
+    monkeypatch.delenv("SETTING", raising=False)
+    assert refusal(reader, "SETTING") == "SETTING is not set; see .env.example."
+
+    setting("")
+    assert refusal(reader, "SETTING") == "SETTING is not set; see .env.example."
+
+
+def test_an_empty_setting_takes_the_default(setting):
+    setting("")
+
+    assert env.text("SETTING", "INFO") == "INFO"
+    assert env.flag("SETTING", True) is True
+    assert env.words("SETTING", "a,b") == ["a", "b"]
+    assert env.secrets("SETTING") == []
+    assert env.http_url("SETTING", "") == ""
+    assert env.time_zone("SETTING", "UTC") == "UTC"
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [("1", True), ("TRUE", True), ("yes", True), ("On", True), ("0", False), ("False", False), ("no", False)],
+)
+def test_a_flag_may_be_spelled_as_people_do(setting, value, expected):
+    setting(value)
+
+    assert env.flag("SETTING", not expected) is expected
+
+
+@pytest.mark.parametrize("value", ["2", "tru", " true", "enabled", "none"])
+def test_a_flag_that_says_neither_is_refused(setting, value):
+    setting(value)
+
+    assert refusal(env.flag, "SETTING", False) == f"SETTING must be true or false, not '{value}'."
+
+
+def test_a_list_forgives_spaces_and_a_trailing_comma(setting):
+    setting(" a , b,,c, ")
+
+    assert env.words("SETTING") == ["a", "b", "c"]
+
+
+@pytest.mark.parametrize(
+    ("value", "reason"),
+    [
+        ("aB3$" * 7 + "xyz", "is shorter than 32 bytes"),
+        (f"{GOOD}-change-me", "is a sample value"),
+        (f"django-Insecure-{GOOD}", "is a sample value"),
+        (f"YOUR_SECRET_KEY_{GOOD}", "is a sample value"),
+        (f"example-{GOOD}", "is a sample value"),
+        ("a" * 64, "is too easy to guess"),
+        ("123456789" * 8, "is too easy to guess"),
+        (" " * 40, "is too easy to guess"),
+    ],
+)
+def test_a_weak_secret_is_refused_with_a_remedy_and_not_repeated(setting, value, reason):
+    setting(value)
+
+    assert refusal(env.secret, "SETTING") == f"SETTING {reason}; {REMEDY}"
+
+
+def test_the_length_of_a_secret_is_counted_in_bytes(setting):
+    setting("äöüßéèêñçøåæœłšž")
+
+    assert env.secret("SETTING") == "äöüßéèêñçøåæœłšž"  # 16 characters, 32 bytes
+
+
+def test_each_of_several_secrets_is_checked(setting):
+    setting(f"{GOOD}, {OTHER}")
+    assert env.secrets("SETTING") == [GOOD, OTHER]
+
+    setting(f"{GOOD},short")
+    assert refusal(env.secrets, "SETTING") == f"SETTING is shorter than 32 bytes; {REMEDY}"
+
+
+def test_signing_keys_are_the_current_one_and_those_before_it(monkeypatch):
+    monkeypatch.setenv("JWT_SIGNING_KEY", GOOD)
+    monkeypatch.setenv("JWT_PREVIOUS_SIGNING_KEYS", OTHER)
+
+    assert settings.signing_keys(secret_key="unrelated") == (GOOD, [OTHER])
+
+
+@pytest.mark.parametrize("secret_key", [GOOD, OTHER])
+def test_a_signing_key_that_is_also_the_secret_key_is_refused(monkeypatch, secret_key):
+    monkeypatch.setenv("JWT_SIGNING_KEY", GOOD)
+    monkeypatch.setenv("JWT_PREVIOUS_SIGNING_KEYS", OTHER)
+
+    assert refusal(settings.signing_keys, secret_key=secret_key) == (
+        "JWT_SIGNING_KEY must not equal the SECRET_KEY of a service; make two different keys."
+    )
+
+
+@pytest.mark.parametrize(
+    ("hosts", "debug"),
+    [("api.tm.test", False), ("localhost,127.0.0.1,[::1]", True), ("*", True), ("localhost,api.tm.test", False)],
+)
+def test_hosts_are_taken_as_named(monkeypatch, hosts, debug):
+    monkeypatch.setenv("ALLOWED_HOSTS", hosts)
+
+    assert env.allowed_hosts(debug=debug) == hosts.split(",")
+
+
+@pytest.mark.parametrize("debug", [True, False])
+def test_only_this_machine_is_allowed_by_default(monkeypatch, debug):
+    monkeypatch.delenv("ALLOWED_HOSTS", raising=False)
+
+    assert env.allowed_hosts(debug=debug) == ["localhost", "127.0.0.1", "[::1]"]
+
+
+@pytest.mark.parametrize("hosts", ["*", "api.tm.test,*"])
+def test_any_host_is_refused_outside_debug(monkeypatch, hosts):
+    monkeypatch.setenv("ALLOWED_HOSTS", hosts)
+
+    assert refusal(env.allowed_hosts, debug=False) == (
+        "ALLOWED_HOSTS=* is for DEBUG only; name the hosts this service answers to."
+    )
+
+
+@pytest.mark.parametrize("hosts", ["api.tm.test", "localhost,api.tm.test", "*,api.tm.test"])
+def test_debug_is_refused_with_a_public_host(monkeypatch, hosts):
+    monkeypatch.setenv("ALLOWED_HOSTS", hosts)
+
+    assert refusal(env.allowed_hosts, debug=True) == (
+        "DEBUG must be off where ALLOWED_HOSTS names a public host (api.tm.test)."
+    )
+
+
+def test_a_base_url_loses_the_slash_at_its_end(setting):
+    setting("https://tm.test/")
+
+    assert env.http_url("SETTING") == "https://tm.test"
+
+
+@pytest.mark.parametrize("value", ["tm.test", "ftp://tm.test", "//tm.test", "javascript:alert(1)"])
+def test_a_base_url_of_another_scheme_is_refused(setting, value):
+    setting(value)
+
+    assert refusal(env.http_url, "SETTING") == f"SETTING must begin with http:// or https:// and a host, not '{value}'."
+
+
+@pytest.mark.parametrize("scheme", ["postgres", "postgresql"])
+def test_a_database_url_becomes_an_entry_that_keeps_connections(setting, scheme):
+    setting(f"{scheme}://task:p%40ss@db.test:5433/tasks?sslmode=require")
+
+    assert settings.database("SETTING") == {
+        "ENGINE": "django.db.backends.postgresql",
+        "USER": "task",
+        "PASSWORD": "p@ss",
+        "HOST": "db.test",
+        "PORT": 5433,
+        "NAME": "tasks",
+        "CONN_MAX_AGE": 60,
+        "CONN_HEALTH_CHECKS": True,
+        "OPTIONS": {"connect_timeout": 3, "sslmode": "require"},
+    }
+
+
+def test_the_first_database_url_that_is_set_is_used(setting, monkeypatch):
+    setting("postgresql://second.test/tasks")
+    monkeypatch.setenv("FIRST", "")
+    assert env.database("FIRST", "SETTING")["HOST"] == "second.test"
+
+    monkeypatch.setenv("FIRST", "postgresql://first.test/tasks")
+    assert env.database("FIRST", "SETTING")["HOST"] == "first.test"
+
+
+def test_every_name_a_database_url_may_have_is_told_when_none_is_set(setting):
+    setting("")
+
+    assert refusal(env.database, "SETTING", "OTHER") == "SETTING or OTHER is not set; see .env.example."
+
+
+@pytest.mark.parametrize(
+    ("url", "reason"),
+    [
+        ("sqlite:///tasks.db", "must be a postgresql:// URL (nothing but PostgreSQL is supported)."),
+        ("mysql://db.test/tasks", "must be a postgresql:// URL (nothing but PostgreSQL is supported)."),
+        ("tasks", "must be a postgresql:// URL (nothing but PostgreSQL is supported)."),
+        ("postgresql://db.test", "names no database; it must end in /DATABASE."),
+        ("postgresql://db.test/", "names no database; it must end in /DATABASE."),
+        ("postgresql://db.test:port/tasks", "is not a valid URL"),
+        ("postgresql://db.test:99999/tasks", "is not a valid URL"),
+        ("postgresql://[::1/tasks", "is not a valid URL"),
+    ],
+)
+def test_a_database_url_that_cannot_be_used_is_refused(setting, url, reason):
+    setting(url)
+
+    assert refusal(env.database, "SETTING").startswith(f"SETTING {reason}")
+
+
+def test_a_refused_database_url_does_not_tell_its_password(setting):
+    setting("postgresql://task:hunter2/unquoted@db.test/tasks")
+
+    assert "hunter2" not in refusal(env.database, "SETTING")
+
+
+def test_a_time_zone_is_taken_by_its_name(setting):
+    setting("Europe/Berlin")
+
+    assert env.time_zone("SETTING", "UTC") == "Europe/Berlin"
+
+
+@pytest.mark.parametrize("value", ["Mars/Olympus", "../../etc/passwd", "+02:00", "utc "])
+def test_a_time_zone_that_nobody_knows_is_refused(setting, value):
+    setting(value)
+
+    assert refusal(env.time_zone, "SETTING", "UTC") == (
+        f"SETTING must be a time zone such as UTC or Europe/Berlin, not '{value}'."
+    )
+
+
+def test_the_environment_wins_over_the_file_unless_it_is_empty(monkeypatch, tmp_path):
+    (tmp_path / ".env").write_text("SET=file\nEMPTY=file\n")
+    monkeypatch.setenv("TMSERVICE_ENV_FILE", str(tmp_path / ".env"))
+    monkeypatch.setenv("SET", "environment")
+    monkeypatch.setenv("EMPTY", "")
+
+    env.load_dotenv()
+
+    assert (os.environ["SET"], os.environ["EMPTY"]) == ("environment", "file")
+
+
+def test_a_file_is_read_as_shells_write_it_and_leaves_the_environment_alone(monkeypatch, tmp_path):
+    monkeypatch.delenv("ONE", raising=False)
+    (tmp_path / ".env").write_text("# a comment\nexport ONE='two words'\n\nURL=postgresql://u:p@h/d?a=b#c\nNONE=\n")
+
+    assert env.read_dotenv(tmp_path / ".env") == {
+        "ONE": "two words",
+        "URL": "postgresql://u:p@h/d?a=b#c",
+        "NONE": "",
+    }
+    assert "ONE" not in os.environ
+
+
+def test_what_one_file_holds_is_forgotten_before_the_next(tmp_path):
+    (tmp_path / "first").write_text("ONE=1\n")
+    (tmp_path / "second").write_text("TWO=2\n")
+    env.read_dotenv(tmp_path / "first")
+
+    assert env.read_dotenv(tmp_path / "second") == {"TWO": "2"}
+
+
+def test_no_file_is_needed(monkeypatch, tmp_path):
+    monkeypatch.setenv("TMSERVICE_ENV_FILE", str(tmp_path / "absent"))
+    before = dict(os.environ)
+
+    env.load_dotenv()
+
+    assert dict(os.environ) == before

@@ -1,0 +1,111 @@
+import logging
+
+import pytest
+from rest_framework.test import APIRequestFactory
+from rest_framework.views import APIView
+
+from chassis import tokens
+from chassis.authentication import BearerAuthentication
+from chassis.tests.forge import claims, signed
+from chassis.tokens import InvalidToken
+
+
+def get(client, path, authorization):
+    return client.get(path, headers={"Authorization": authorization})
+
+
+@pytest.mark.parametrize("scheme", ["Bearer", "bearer", "BEARER"])
+def test_a_bearer_token_identifies_the_caller(client, scheme):
+    answer = get(client, "/who-am-i/", f"{scheme} {signed(claims(sub='7', username='alice'))}")
+
+    assert (answer.status_code, answer.json()) == (200, {"id": 7, "username": "alice"})
+
+
+def test_without_a_token_the_answer_says_how_to_authenticate(client):
+    answer = client.get("/who-am-i/")
+
+    assert answer.status_code == 401
+    assert answer.headers["WWW-Authenticate"] == 'Bearer realm="tmservice"'
+    assert answer.json()["code"] == "not_authenticated"
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        "",
+        " ",
+        "Bearer",
+        "Bearer ",
+        "Bearer  {token}",
+        " Bearer {token}",
+        "Bearer {token} ",
+        "Bearer {token} x",
+        "Bearer {token}, Bearer {token}",
+        "Bearer {token},",
+        "Bearer\t{token}",
+        "Bearer:{token}",
+        "Bearer é{token}",
+        "Basic {token}",
+        "Token {token}",
+        "{token}",
+    ],
+)
+def test_a_good_token_in_a_malformed_header_is_refused(client, form):
+    answer = get(client, "/who-am-i/", form.format(token=signed(claims())))
+
+    assert (answer.status_code, answer.json()["code"]) == (401, "token_invalid")
+    assert answer.json()["detail"] == "The Authorization header must be: Bearer <access token>."
+    assert answer.headers["WWW-Authenticate"] == 'Bearer realm="tmservice"'
+
+
+def test_a_bad_token_is_refused_even_where_none_is_needed(client):
+    assert client.get("/echo/").status_code == 200
+
+    assert get(client, "/echo/", "Bearer nonsense").status_code == 401
+
+
+def test_a_token_in_the_query_string_counts_for_nothing(client):
+    assert client.get("/who-am-i/", {"access_token": signed(claims())}).status_code == 401
+
+
+def test_the_caller_does_not_learn_why_a_token_is_refused_but_the_log_does(client, caplog):
+    expired, forged = signed(claims(exp=1)), signed(claims(), kid="x")
+
+    with caplog.at_level(logging.INFO, logger="chassis.authentication"):
+        details = [get(client, "/who-am-i/", f"Bearer {token}").json()["detail"] for token in (expired, forged)]
+
+    assert details == ["The token is invalid or has expired."] * 2
+    reasons = [record.getMessage() for record in caplog.records if record.name == "chassis.authentication"]
+    assert reasons == [
+        "token refused: Signature has expired",
+        "token refused: signed with a key that is not in use",
+    ]
+    assert expired not in caplog.text
+    assert forged not in caplog.text
+
+
+def test_a_service_may_refuse_a_caller_of_whom_it_knows_more():
+    class EndedSessions(BearerAuthentication):
+        def confirm(self, caller):
+            raise InvalidToken("the session has ended")
+
+    view = APIView.as_view(authentication_classes=[EndedSessions], permission_classes=[])
+
+    answer = view(APIRequestFactory().get("/", headers={"Authorization": f"Bearer {signed(claims())}"}))
+
+    assert (answer.status_code, answer.data["code"]) == (401, "token_invalid")
+
+
+def test_an_internal_route_opens_for_a_service(client):
+    answer = get(client, "/internal/", f"Bearer {tokens.issue_service_token('task_service')}")
+
+    assert (answer.status_code, answer.json()) == (200, {"service": "task_service"})
+
+
+@pytest.mark.parametrize("role", ["user", "admin"])
+def test_an_internal_route_stays_shut_for_users(client, role):
+    assert get(client, "/internal/", f"Bearer {signed(claims(role=role))}").status_code == 401
+
+
+def test_a_route_for_users_stays_shut_for_services(client):
+    assert get(client, "/who-am-i/", f"Bearer {tokens.issue_service_token('task_service')}").status_code == 401

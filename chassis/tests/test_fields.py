@@ -1,0 +1,186 @@
+import datetime
+
+import pytest
+from rest_framework.exceptions import ValidationError
+
+from chassis.fields import ChoiceField, DayField, IdField, LineField, SecretField, StringField, YesNoField
+
+NO_STRINGS = [0, 1, 1.5, True, False, [], ["a"], {}, {"a": 1}]
+HARMLESS = [
+    "Ordinary text",
+    "👨\u200d👩\u200d👧\u200d👦",  # a family: four people held together by joiners
+    "🏴\U000e0067\U000e0062\U000e0073\U000e0063\U000e0074\U000e007f",  # the flag of Scotland, spelled in tags
+    "1\ufe0f\u20e3 ❤\ufe0f",
+    "می\u200cروم",  # Persian, with a non-joiner inside a word
+    "مهمة عاجلة",
+    "\u200fחג שמח\u200e, Bob",
+    "नमस्ते",
+    "e\u0301 and é",  # decomposed and composed: not normalised
+    "10 000\u00a0€",
+    "<b>'\"; DROP TABLE tasks; --{{7*7}}${jndi:ldap://x}%s%n=1+1",
+]
+CONTROLS = [chr(code) for code in (*range(9), 0xB, 0xC, *range(0xE, 0x20), 0x7F, 0x85, 0x9F, 0xFEFF)]
+DIRECTIONS = [chr(code) for code in (*range(0x202A, 0x202F), *range(0x2066, 0x206A))]
+
+
+def refusals(field, value):
+    with pytest.raises(ValidationError) as caught:
+        field.run_validation(value)
+    return [str(detail) for detail in caught.value.detail]
+
+
+@pytest.mark.parametrize("text", HARMLESS)
+@pytest.mark.parametrize("field", [StringField(), LineField(), SecretField()])
+def test_text_of_any_language_is_kept_byte_for_byte(field, text):
+    assert field.run_validation(text).encode() == text.encode()
+
+
+@pytest.mark.parametrize("value", NO_STRINGS)
+@pytest.mark.parametrize("field", [StringField(), LineField(), SecretField()])
+def test_text_is_not_made_of_anything_but_a_string(field, value):
+    assert refusals(field, value) == ["Must be a string."]
+
+
+@pytest.mark.parametrize("character", CONTROLS + DIRECTIONS, ids=ascii)
+@pytest.mark.parametrize("field", [StringField(), LineField()])
+def test_a_control_or_direction_character_is_named_with_its_place(field, character):
+    assert refusals(field, f"ab{character}c")[0] == (
+        f"Must not hold control or text-direction characters (U+{ord(character):04X} at position 3)."
+    )
+
+
+@pytest.mark.parametrize("code", [0xD800, 0xDFFF])
+@pytest.mark.parametrize("field", [StringField(), LineField(), SecretField()])
+def test_half_a_character_is_refused(field, code):
+    assert "Surrogate characters are not allowed" in refusals(field, f"a{chr(code)}b")[0]
+
+
+def test_a_text_keeps_its_lines_and_the_blanks_around_it():
+    text = "  - one\r\n\t- two\u2028\n "
+
+    assert StringField().run_validation(text) == text
+
+
+@pytest.mark.parametrize("blank", ["", " \n "])
+def test_a_text_may_be_blank_where_that_is_allowed(blank):
+    assert StringField(allow_blank=True).run_validation(blank) == blank
+
+
+def test_a_line_loses_the_blanks_around_it():
+    assert LineField().run_validation("  two  words\u3000") == "two  words"
+
+
+@pytest.mark.parametrize("character", ["\t", "\n", "\r", "\r\n", "\u2028", "\u2029"], ids=ascii)
+def test_a_line_is_a_single_one_at_its_ends_too(character):
+    refusal = f"Must be a single line (U+{ord(character[0]):04X} at position 2)."
+
+    assert refusals(LineField(), f"a{character}b") == refusals(LineField(), f"a{character}") == [refusal]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("", " ", "\n", "\u00a0", "\u3000", "\u2003\u2009", "\u200b", "\u200d\u200c", "\u00ad", "\u2060", "\u200f"),
+        *("\u115f\u1160", "\u3164", "\uffa0", "\u2800", "\u0301", "\ufe0f", "\U000e0041", "\u180e", "\u034f"),
+    ],
+    ids=ascii,
+)
+def test_a_line_shows_something(text):
+    assert refusals(LineField(), text) == ["Must hold at least one visible character."]
+
+
+def test_length_is_counted_in_characters_after_the_blanks_are_cut():
+    field = LineField(max_length=200)
+
+    assert field.run_validation(f" {'😀' * 200} ") == "😀" * 200
+    assert refusals(field, "😀" * 201) == ["Ensure this field has no more than 200 characters."]
+
+
+@pytest.mark.parametrize("password", [" pw ", "   ", "\tpw\n", "p\u202ew", "pässwörd", "\x1b"])
+def test_a_password_is_taken_exactly_as_sent(password):
+    assert SecretField().run_validation(password) == password
+
+
+def test_a_password_holds_no_nul_and_is_never_shown():
+    assert refusals(SecretField(), "a\0b") == ["Null characters are not allowed."]
+    assert SecretField().write_only
+
+
+@pytest.mark.parametrize("number", [1, 2**31 - 1, 2**31, 2**63 - 1])
+def test_an_id_is_a_positive_whole_number(number):
+    assert IdField().run_validation(number) == number
+
+
+@pytest.mark.parametrize(
+    "value", [0, -0, -1, 2**63, 10**400, 1.0, 0.5, float("inf"), float("nan"), True, False, "1", "", [1], {"id": 1}]
+)
+def test_nothing_else_is_an_id(value):
+    assert refusals(IdField(), value) == ["Must be an id: a whole number from 1 to 9223372036854775807."]
+
+
+@pytest.mark.parametrize("field", [StringField(), LineField(), SecretField(), IdField(), YesNoField(), DayField()])
+def test_null_is_refused_unless_allowed(field):
+    assert refusals(field, None) == ["This field may not be null."]
+
+
+@pytest.mark.parametrize("value", [True, False])
+def test_yes_or_no_is_a_json_boolean(value):
+    assert YesNoField().run_validation(value) is value
+
+
+@pytest.mark.parametrize("value", [0, 1, "true", "false", "", "yes", [], {}, 1.0])
+def test_nothing_else_is_yes_or_no(value):
+    assert refusals(YesNoField(), value) == ["Must be true or false."]
+
+
+@pytest.mark.parametrize("text", ["2000-01-01", "2024-02-29", "2100-12-31"])
+def test_a_day_goes_out_as_it_came_in(text):
+    assert DayField().to_representation(DayField().run_validation(text)) == text
+
+
+@pytest.mark.parametrize("text", ["0001-01-01", "1999-12-31", "2101-01-01", "9999-12-31"])
+def test_a_day_lies_in_this_century(text):
+    assert refusals(DayField(), text) == ["Must lie between 2000-01-01 and 2100-12-31."]
+
+
+@pytest.mark.parametrize("text", ["2026-02-30", "2025-02-29", "2026-13-01", "2026-00-10", "2026-01-00", "0000-01-01"])
+def test_a_day_is_in_the_calendar(text):
+    assert refusals(DayField(), text) == [f"There is no such day: {text}."]
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        *("", "2026-1-1", "20260101", "2026-W01-1", "2026-001", "01/02/2026", "2026-01-01T00:00:00Z", "tomorrow"),
+        *("2026-01-01T24:00:00", "2026-01-01T23:59:60Z", "2026-01-01T00:00:00+16:00", "2026-01-01 ", "2026-01-01\n"),
+        *("+2026-01-01", "-026-01-01", "12026-01-01", "\u0662\u0660\u0662\u0666-01-01", "\uff12026-01-01"),
+        *(20260101, 1.5, True, [], {}, datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)),
+    ],
+    ids=ascii,
+)
+def test_a_day_has_one_spelling(value):
+    assert refusals(DayField(), value) == ["Must be a date as YYYY-MM-DD."]
+
+
+def status_field():
+    return ChoiceField(
+        names={"todo": "todo", "in_progress": "in_progress"},
+        spellings={"todo": "todo", "to do": "todo", "in_progress": "in_progress"},
+    )
+
+
+@pytest.mark.parametrize(("text", "stored"), [("todo", "todo"), ("To Do", "todo"), ("IN_PROGRESS", "in_progress")])
+def test_a_choice_is_taken_in_any_of_its_spellings(text, stored):
+    assert status_field().run_validation(text) == stored
+
+
+@pytest.mark.parametrize("value", ["", "bogus", "todo ", "\ud800", "todo\0", {}, [], ["todo"], 0, True, "t" * 100_000])
+def test_any_other_choice_is_refused_without_repeating_it(value):
+    assert refusals(status_field(), value) == ["Must be one of: todo, in_progress."]
+
+
+def test_a_choice_may_be_stored_as_something_else_than_its_name():
+    field = ChoiceField(names={0: "low", 1: "normal"}, spellings={"low": 0, "normal": 1})
+
+    assert field.run_validation("Low") == 0
+    assert field.to_representation(0) == "low"

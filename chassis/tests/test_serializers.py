@@ -1,0 +1,111 @@
+from types import SimpleNamespace
+
+import pytest
+from rest_framework import serializers
+
+from chassis.fields import IdField, LineField, YesNoField
+from chassis.serializers import StrictModelSerializer, StrictSerializer, unknown
+
+
+class TaskSerializer(StrictSerializer):
+    id = IdField(read_only=True)
+    title = LineField(max_length=10)
+    is_urgent = YesNoField(default=False)
+    is_overdue = serializers.BooleanField(read_only=True)
+    note = serializers.CharField(write_only=True, required=False)
+
+    def update(self, instance, validated_data):
+        return validated_data
+
+
+def task():
+    return SimpleNamespace(id=1, title="Sweep", is_urgent=True, is_overdue=True)
+
+
+def problems_with(data, **options):
+    serializer = TaskSerializer(data=data, **options)
+    assert not serializer.is_valid()
+    return {field: [(str(error), error.code) for error in errors] for field, errors in serializer.errors.items()}
+
+
+def test_listed_fields_are_taken():
+    serializer = TaskSerializer(data={"title": "Sweep"})
+
+    assert serializer.is_valid()
+    assert serializer.validated_data == {"title": "Sweep", "is_urgent": False}
+
+
+@pytest.mark.parametrize(
+    ("name", "detail"),
+    [
+        ("titel", "Unknown field; did you mean title?"),
+        ("is_urgnt", "Unknown field; did you mean is_urgent?"),
+        ("Title", "Unknown field; did you mean title?"),
+        ("password", "Unknown field."),
+        ("__proto__", "Unknown field."),
+        ("", "Unknown field."),
+        ("x" * 100_000, "Unknown field."),
+    ],
+    ids=lambda value: value[:20],
+)
+def test_an_unknown_field_is_named_with_the_nearest_known_one(name, detail):
+    assert problems_with({"title": "Sweep", name: 1}) == {name: [(detail, "unknown_field")]}
+
+
+def test_a_name_that_may_only_be_read_is_not_suggested():
+    assert problems_with({"title": "Sweep", "is_overdu": True})["is_overdu"] == [("Unknown field.", "unknown_field")]
+
+
+def test_everything_wrong_is_told_at_once():
+    assert problems_with({"titel": "x", "id": 5, "is_urgent": "yes"}) == {
+        "title": [("This field is required.", "required")],
+        "is_urgent": [("Must be true or false.", "invalid")],
+        "titel": [("Unknown field; did you mean title?", "unknown_field")],
+        "id": [("Is set by the server; leave it out.", "read_only")],
+    }
+
+
+@pytest.mark.parametrize("partial", [True, False])
+def test_what_was_read_may_be_sent_back_unchanged(partial):
+    sent = {**TaskSerializer(task()).data, "title": "Mop"}
+
+    serializer = TaskSerializer(task(), data=sent, partial=partial)
+
+    assert serializer.is_valid()
+    assert serializer.validated_data == {"title": "Mop", "is_urgent": True}
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("id", 2), ("id", "1"), ("id", True), ("id", 1.0), ("id", None), ("is_overdue", False), ("is_overdue", 1)],
+)
+def test_what_the_server_sets_cannot_be_changed(name, value):
+    assert problems_with({"title": "Mop", name: value}, instance=task()) == {
+        name: [("Is set by the server and cannot be changed.", "read_only")]
+    }
+
+
+@pytest.mark.parametrize("data", [[], ["title"], "title", 1, True])
+def test_a_body_that_is_no_object_is_refused(data):
+    assert list(problems_with(data)) == ["non_field_errors"]
+
+
+def test_a_partial_change_keeps_to_what_was_sent():
+    serializer = TaskSerializer(task(), data={"is_urgent": False}, partial=True)
+
+    assert serializer.is_valid()
+    assert serializer.validated_data == {"is_urgent": False}
+
+
+def test_a_model_changes_through_its_own_door():
+    changes = []
+    instance = SimpleNamespace(change=lambda **values: changes.append(values))
+
+    assert StrictModelSerializer().update(instance, {"title": "Mop"}) is instance
+    assert changes == [{"title": "Mop"}]
+
+
+def test_the_nearest_name_is_only_suggested_when_it_is_near():
+    assert unknown("filter", "statsu", ["status", "search"]) == "Unknown filter; did you mean status?"
+    assert unknown("filter", "zzz", ["status", "search"]) == "Unknown filter."
+    assert unknown("filter", "status", []) == "Unknown filter."

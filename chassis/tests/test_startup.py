@@ -1,0 +1,25 @@
+import pytest
+
+from chassis.env import SettingError
+from chassis.startup import refusing_in_one_sentence
+
+
+def test_a_setting_error_ends_the_program_in_one_sentence(capsys):
+    with pytest.raises(SystemExit) as ending, refusing_in_one_sentence("task_service"):
+        raise SettingError("JWT_SIGNING_KEY is not set; see .env.example.")
+
+    assert ending.value.code == 78
+    assert capsys.readouterr() == ("", "task_service: JWT_SIGNING_KEY is not set; see .env.example.\n")
+
+
+def test_any_other_error_keeps_its_traceback():
+    with pytest.raises(ZeroDivisionError), refusing_in_one_sentence("task_service"):
+        raise ZeroDivisionError
+
+
+def test_without_an_error_nothing_is_said(capsys):
+    with refusing_in_one_sentence("task_service"):
+        done = True
+
+    assert done
+    assert capsys.readouterr() == ("", "")

@@ -1,0 +1,276 @@
+import time
+from base64 import urlsafe_b64decode
+
+import jwt
+import pytest
+
+from chassis import tokens
+from chassis.tests.forge import MISSING, base64, claims, signed, signed_text
+from chassis.tokens import Caller, InvalidToken, ServiceCaller
+
+PREVIOUS_KEY = "previous-key-of-the-tests-0123456789-abcdef"
+STRANGERS_KEY = "a-key-nobody-here-knows-0123456789-abcdef"
+SERVICE = {"aud": "tmservice-internal", "token_type": "service", "sub": "task_service"}
+DEEP = "[" * 100_000 + "]" * 100_000
+
+
+def in_seconds(seconds):
+    return int(time.time()) + seconds
+
+
+def test_an_access_token_says_who_is_calling():
+    caller = tokens.verify_access(signed(claims(sub="7", sid="70", username="alice", role="admin")))
+
+    assert caller == Caller(id=7, username="alice", role="admin", session_id=70)
+    assert caller.is_authenticated
+    assert caller.is_admin
+
+
+def test_a_token_that_we_sign_verifies():
+    assert tokens.verify_access(tokens.sign(claims(sub="9"))).id == 9
+
+
+def test_the_largest_id_is_an_id():
+    assert tokens.verify_access(signed(claims(sub=str(2**63 - 1)))).id == 2**63 - 1
+
+
+@pytest.mark.parametrize("algorithm", ["none", "None", "NONE", "nOnE", "HS384", "HS512", "RS256", "ES256", "", None, 1])
+def test_no_algorithm_but_ours_is_accepted_even_over_our_signature(algorithm):
+    with pytest.raises(InvalidToken):
+        tokens.verify_access(signed(claims(), alg=algorithm))
+
+
+@pytest.mark.parametrize(("algorithm", "digest"), [("HS384", "sha384"), ("HS512", "sha512"), ("HS256", "sha512")])
+def test_no_hash_but_ours_is_accepted_even_with_the_right_key(algorithm, digest):
+    with pytest.raises(InvalidToken):
+        tokens.verify_access(signed(claims(), alg=algorithm, digest=digest))
+
+
+def test_an_unsigned_token_of_pyjwt_is_refused(settings):
+    token = jwt.encode(claims(), None, algorithm="none", headers={"kid": tokens.key_id(settings.JWT_SIGNING_KEY)})
+
+    with pytest.raises(InvalidToken):
+        tokens.verify_access(token)
+
+
+@pytest.mark.parametrize("key", ["", "\0" * 32, "secret", STRANGERS_KEY])
+def test_a_signature_by_another_key_is_refused_under_its_name_and_under_ours(key, settings):
+    ours = tokens.key_id(settings.JWT_SIGNING_KEY)
+
+    for kid in (tokens.key_id(key), ours):
+        with pytest.raises(InvalidToken):
+            tokens.verify_access(signed(claims(), key=key, kid=kid))
+
+
+@pytest.mark.parametrize("bit", [0, 1, 100, 255])
+def test_a_flipped_bit_in_the_signature_is_noticed(bit):
+    message, _, signature = signed(claims()).rpartition(".")
+    flipped = int.from_bytes(urlsafe_b64decode(signature + "=")) ^ (1 << bit)
+
+    with pytest.raises(InvalidToken):
+        tokens.verify_access(f"{message}.{base64(flipped.to_bytes(32))}")
+
+
+def test_a_role_edited_without_signing_again_is_noticed():
+    header, _, signature = signed(claims(role="user")).split(".")
+    _, payload, _ = signed(claims(role="admin")).split(".")
+
+    with pytest.raises(InvalidToken):
+        tokens.verify_access(f"{header}.{payload}.{signature}")
+
+
+@pytest.mark.parametrize("cut", [43, 42, 20, 1])
+def test_a_missing_or_shortened_signature_is_refused(cut):
+    with pytest.raises(InvalidToken):
+        tokens.verify_access(signed(claims())[:-cut])
+
+
+@pytest.mark.parametrize(
+    "token", ["", ".", "..", "...", "a", "a.b", "a.b.c", "e30.e30.e30", "é.é.é", "\0", "a" * 10_000]
+)
+def test_what_is_no_token_is_refused(token):
+    with pytest.raises(InvalidToken):
+        tokens.verify_access(token)
+
+
+@pytest.mark.parametrize(
+    "kid",
+    [
+        "../../../../dev/null",
+        "x' UNION SELECT 'key' --",
+        "\0",
+        "",
+        "k" * 10_000,
+        "\ud800",
+        1,
+        None,
+        True,
+        ["kid"],
+        {"kid": 1},
+        MISSING,
+    ],
+)
+def test_an_odd_key_id_opens_nothing(kid):
+    with pytest.raises(InvalidToken):
+        tokens.verify_access(signed(claims(), kid=kid))
+
+
+@pytest.mark.parametrize("name", ["jku", "x5u", "jwk", "x5c"])
+def test_a_key_that_the_token_brings_along_is_not_used(name):
+    with pytest.raises(InvalidToken):
+        tokens.verify_access(signed(claims(), key=STRANGERS_KEY, **{name: "https://attacker.test/keys"}))
+
+
+def test_a_token_signed_by_the_previous_key_still_verifies():
+    assert tokens.verify_access(signed(claims(sub="7"), key=PREVIOUS_KEY)).id == 7
+
+
+def test_a_token_signed_by_a_key_no_longer_listed_is_refused(settings):
+    settings.JWT_PREVIOUS_SIGNING_KEYS = []
+
+    with pytest.raises(InvalidToken, match="key that is not in use"):
+        tokens.verify_access(signed(claims(), key=PREVIOUS_KEY))
+
+
+def test_a_key_verifies_only_under_its_own_name(settings):
+    current = tokens.key_id(settings.JWT_SIGNING_KEY)
+
+    with pytest.raises(InvalidToken, match="Signature verification failed"):
+        tokens.verify_access(signed(claims(), key=PREVIOUS_KEY, kid=current))
+
+
+@pytest.mark.parametrize(
+    "exp",
+    [MISSING, None, "abc", "", [], {}, float("inf"), float("nan"), True, -1, 0, 1e30, 4e9 + 0.5, "4102444800", 10**30],
+)
+def test_an_expiry_that_is_no_instant_to_come_is_refused(exp):
+    with pytest.raises(InvalidToken):
+        tokens.verify_access(signed(claims(exp=exp)))
+
+
+def test_a_token_expired_a_second_ago_is_refused():
+    with pytest.raises(InvalidToken):
+        tokens.verify_access(signed(claims(iat=in_seconds(-301), exp=in_seconds(-1))))
+
+
+def test_a_token_lives_a_month_at_most():
+    now, month = in_seconds(0), 31 * 24 * 3600
+    assert tokens.verify_access(signed(claims(iat=now, exp=now + month))).id == 7
+
+    with pytest.raises(InvalidToken, match="lives longer"):
+        tokens.verify_access(signed(claims(iat=now, exp=now + month + 1)))
+
+
+@pytest.mark.parametrize("iat", [MISSING, None, "abc", "1700000000", [], {}, True, 1.7e9, float("inf"), 10**30])
+def test_an_issue_time_that_is_no_instant_is_refused(iat):
+    with pytest.raises(InvalidToken):
+        tokens.verify_access(signed(claims(iat=iat)))
+
+
+def test_a_clock_slightly_ahead_is_forgiven_and_one_far_ahead_is_not():
+    assert tokens.verify_access(signed(claims(iat=in_seconds(3)))).id == 7
+
+    with pytest.raises(InvalidToken, match="issued in the future"):
+        tokens.verify_access(signed(claims(iat=in_seconds(30))))
+
+
+@pytest.mark.parametrize("nbf", [4102444800, "abc", None, [], {}, float("inf"), 1e30])
+def test_a_token_for_later_is_not_accepted_now(nbf):
+    with pytest.raises(InvalidToken):
+        tokens.verify_access(signed(claims(nbf=nbf)))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        *({name: MISSING} for name in ("iss", "aud", "sub", "sid", "jti", "token_type", "username", "role")),
+        *({"iss": value} for value in ("", "tmservice ", "elsewhere", None, ["tmservice"], {})),
+        *({"aud": value} for value in ("", "tmservice-internal", "elsewhere", None, ["elsewhere"], {}, 1)),
+        *({"token_type": value} for value in ("refresh", "service", "Access", "", None, ["access"], True)),
+        *({"jti": value} for value in ("", "A" * 32, "0" * 31, "0" * 32 + "\n", 1, None, [])),
+        *({"username": value} for value in (None, 1, ["alice"], {})),
+        *({"role": value} for value in ("root", "Admin", "", None, True, ["admin"], {"admin": True})),
+    ],
+    ids=str,
+)
+def test_claims_that_are_not_as_issued_are_refused(changes):
+    with pytest.raises(InvalidToken):
+        tokens.verify_access(signed(claims(**changes)))
+
+
+@pytest.mark.parametrize("claim", ["sub", "sid"])
+@pytest.mark.parametrize(
+    "value",
+    [
+        *("abc", "", "0", "-1", "+1", "01", "1e5", "0x1", "1.0", " 1", "1\n", "\u0661", "1 or 1=1", "1\0", "\ud800"),
+        *(str(2**63), "9" * 5_000, 7, 7.0, True, None, [1], {}, float("inf")),
+    ],
+    ids=lambda value: repr(value)[:20],
+)
+def test_an_id_has_one_spelling(claim, value):
+    with pytest.raises(InvalidToken):
+        tokens.verify_access(signed(claims(**{claim: value})))
+
+
+@pytest.mark.parametrize("payload", ["", "null", "[]", '"x"', "{", "\ufeff{}", '{"exp":' + "9" * 5_000 + "}"])
+def test_a_payload_that_is_no_object_of_claims_is_refused(payload):
+    with pytest.raises(InvalidToken):
+        tokens.verify_access(signed(payload))
+
+
+def test_json_nested_very_deep_in_the_header_is_refused():
+    with pytest.raises(InvalidToken):
+        tokens.verify_access(signed_text(f'{{"alg":"HS256","kid":{DEEP}}}', "{}"))
+
+
+def test_json_nested_very_deep_in_the_payload_is_refused():
+    with pytest.raises(InvalidToken):
+        tokens.verify_access(signed(f'{{"exp":{DEEP}}}'))
+
+
+def test_a_service_token_proves_which_service_asks():
+    assert tokens.verify_service(tokens.issue_service_token("task_service")) == ServiceCaller("task_service")
+
+
+def test_a_service_token_lives_for_a_minute():
+    issued = jwt.decode(tokens.issue_service_token("task_service"), options={"verify_signature": False})
+
+    assert issued["exp"] - issued["iat"] == 60
+
+
+def test_each_service_token_is_told_apart_by_its_id():
+    issued = [
+        jwt.decode(tokens.issue_service_token("task_service"), options={"verify_signature": False}) for _ in range(2)
+    ]
+
+    assert issued[0]["jti"] != issued[1]["jti"]
+
+
+def test_a_service_token_opens_no_route_of_users():
+    with pytest.raises(InvalidToken):
+        tokens.verify_access(tokens.issue_service_token("task_service"))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"token_type": "refresh"},
+        {"role": "admin"},
+        {"aud": "tmservice-internal"},
+        {"token_type": "service"},
+        {**SERVICE, "aud": ["tmservice"]},
+        {**SERVICE, "exp": 1},
+        {**SERVICE, "sub": 7},
+    ],
+    ids=str,
+)
+def test_a_users_token_opens_nothing_internal(changes):
+    assert tokens.verify_service(signed(claims(**SERVICE))).name == "task_service"
+
+    with pytest.raises(InvalidToken):
+        tokens.verify_service(signed(claims(**changes)))
+
+
+def test_claims_that_we_do_not_know_are_ignored():
+    assert tokens.verify_access(signed(claims(epoch=3, extra={"a": [1]}))).id == 7

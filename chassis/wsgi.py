@@ -1,0 +1,27 @@
+"""The WSGI application of both services."""
+
+from typing import Any
+
+import django
+from django.core.handlers.wsgi import WSGIHandler, WSGIRequest
+from django.utils.http import parse_header_parameters
+
+
+class UTF8Request(WSGIRequest):
+    """Decode the query string as UTF-8, whatever charset the Content-Type names.
+
+    Django's own request takes the client's word, and so fails in the codec before any middleware runs.
+    """
+
+    def _set_content_type_params(self, meta: dict[str, Any]) -> None:
+        self.content_type, self.content_params = parse_header_parameters(meta.get("CONTENT_TYPE", ""))
+
+
+class Application(WSGIHandler):
+    request_class = UTF8Request
+
+
+def application() -> Application:
+    """Return the application of the service whose settings DJANGO_SETTINGS_MODULE names."""
+    django.setup(set_prefix=False)
+    return Application()

@@ -1,0 +1,134 @@
+from datetime import timedelta
+
+import pytest
+from django.utils import timezone
+
+from tasks.models import Task
+
+pytestmark = pytest.mark.django_db
+
+TASKS = "/task/tasks/"
+
+
+def titles(answer):
+    assert answer.status_code == 200, answer.content
+    return {task["title"] for task in answer.json()["results"]}
+
+
+@pytest.fixture
+def tasks(a_task, ada, alice):
+    a_task(title="low", priority=1, status="todo", due_date="2096-01-01", assigned_to=alice.id)
+    a_task(title="normal", priority=2, status="in_progress", due_date="2096-01-02", assigned_to=ada.id)
+    a_task(title="high", priority=3, status="completed", due_date="2096-01-03", assigned_to=alice.id)
+    a_task(title="urgent", priority=4, status="todo")
+
+
+@pytest.mark.parametrize(
+    ("query", "found"),
+    [
+        ("status=todo", {"low", "urgent"}),
+        ("status=To%20Do", {"low", "urgent"}),
+        ("status=TODO", {"low", "urgent"}),
+        ("status=IN+PROGRESS", {"normal"}),
+        ("status=todo,completed", {"low", "urgent", "high"}),
+        ("status=todo&status=completed", {"low", "urgent", "high"}),
+        ("status=to%20do,+Completed&status=in_progress", {"low", "urgent", "high", "normal"}),
+        ("status=todo&status=todo", {"low", "urgent"}),
+        ("priority=urgent", {"urgent"}),
+        ("priority=low,HIGH", {"low", "high"}),
+        ("priority=low&priority=high", {"low", "high"}),
+        ("due_date=2096-01-02", {"normal"}),
+        ("due_date=2096-01-09", set()),
+        ("due_date_after=2096-01-02", {"normal", "high"}),
+        ("due_date_before=2096-01-02", {"low", "normal"}),
+        ("due_date_after=2096-01-02&due_date_before=2096-01-02", {"normal"}),
+        ("due_date_after=2096-01-03&due_date_before=2096-01-01", set()),
+        ("assigned_to=102", {"low", "high"}),
+        ("assigned_to=me", {"normal"}),
+        ("assigned_to=none", {"urgent"}),
+        ("assigned_to=9223372036854775807", set()),
+        ("status=todo&assigned_to=102", {"low"}),
+        ("status=todo,in_progress&priority=normal,high", {"normal"}),
+        ("status=completed&due_date_after=2096-01-01&assigned_to=102&priority=high&overdue=false", {"high"}),
+        ("status=completed&assigned_to=none", set()),
+    ],
+)
+def test_it_works(ada, tasks, query, found):
+    assert titles(ada.get(f"{TASKS}?{query}")) == found
+
+
+def test_an_ordinary_user_filters_among_her_own(alice, tasks):
+    assert titles(alice.get(TASKS)) == {"low", "high"}
+    assert titles(alice.get(f"{TASKS}?status=todo")) == {"low"}
+    assert titles(alice.get(f"{TASKS}?assigned_to=me")) == {"low", "high"}
+    assert titles(alice.get(f"{TASKS}?assigned_to={alice.id}")) == {"low", "high"}
+
+
+def test_overdue_parts_the_list_in_two(ada, a_task):
+    today = timezone.localdate()
+    yesterday = today - timedelta(days=1)
+    a_task(title="late", due_date=yesterday)
+    a_task(title="late but begun", due_date=yesterday, status="in_progress")
+    a_task(title="done", due_date=yesterday, status="completed")
+    a_task(title="due today", due_date=today)
+    a_task(title="without a date")
+
+    overdue, rest = ada.get(f"{TASKS}?overdue=true"), ada.get(f"{TASKS}?overdue=false")
+
+    assert titles(overdue) == {"late", "late but begun"}
+    assert titles(rest) == {"done", "due today", "without a date"}
+    assert {task["is_overdue"] for task in overdue.json()["results"]} == {True}
+    assert {task["is_overdue"] for task in rest.json()["results"]} == {False}
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("status", "bogus"),
+        ("status", ""),
+        ("status", "todo,"),
+        ("status", "todo,bogus"),
+        ("status", "todo;completed"),
+        ("priority", "3"),
+        ("priority", "bogus"),
+        ("overdue", ""),
+        ("overdue", "True"),
+        ("overdue", "1"),
+        ("assigned_to", ""),
+        ("assigned_to", "0"),
+        ("assigned_to", "-1"),
+        ("assigned_to", "01"),
+        ("assigned_to", "1 "),
+        ("assigned_to", "1.0"),
+        ("assigned_to", "1,2"),
+        ("assigned_to", "1e400"),
+        ("assigned_to", "1e999999999"),
+        ("assigned_to", "NaN"),
+        ("assigned_to", "٣"),
+        ("assigned_to", "Me"),
+        ("assigned_to", "9223372036854775808"),
+        ("assigned_to", "9" * 5000),
+    ],
+    ids=lambda value: ascii(value)[:24],
+)
+def test_a_value_that_cannot_be_is_refused(ada, tasks, name, value):
+    answer = ada.get(TASKS, {name: value})
+
+    assert answer.status_code == 400
+    assert [error["field"] for error in answer.json()["errors"]] == [name]
+
+
+@pytest.mark.parametrize("name", ["due_date", "due_date_after", "due_date_before"])
+def test_what_is_no_day_is_refused(ada, name, no_day):
+    answer = ada.get(TASKS, {name: no_day})
+
+    assert answer.status_code == 400
+    assert [error["field"] for error in answer.json()["errors"]] == [name]
+
+
+def test_a_filter_sees_what_was_written_a_moment_ago(ada, tasks):
+    task = Task.objects.get(title="urgent")
+
+    ada.patch(f"{TASKS}{task.pk}/", {"status": "completed"})
+
+    assert titles(ada.get(f"{TASKS}?status=completed")) == {"high", "urgent"}

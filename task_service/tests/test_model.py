@@ -1,0 +1,85 @@
+"""What can never be, even when written past the API."""
+
+import pytest
+from django.db import DataError, IntegrityError, connection
+from django.utils import timezone
+
+from tasks.models import Task
+
+pytestmark = pytest.mark.django_db
+
+IMPOSSIBLE = [
+    ({"title": ""}, "title_is_not_empty"),
+    ({"status": "done"}, "status_is_known"),
+    ({"status": ""}, "status_is_known"),
+    ({"status": "Completed"}, "status_is_known"),
+    ({"priority": 0}, "priority_is_known"),
+    ({"priority": 5}, "priority_is_known"),
+    ({"due_date": "1999-12-31"}, "due_date_is_in_this_century"),
+    ({"due_date": "2101-01-01"}, "due_date_is_in_this_century"),
+    ({"status": "completed"}, "completed_at_goes_with_completed"),
+    ({"completed_at": timezone.now()}, "completed_at_goes_with_completed"),
+    ({"status": "in_progress", "completed_at": timezone.now()}, "completed_at_goes_with_completed"),
+]
+
+
+@pytest.mark.parametrize(("values", "constraint"), IMPOSSIBLE)
+def test_an_update_cannot_make_it(a_task, values, constraint):
+    a_task()
+
+    with pytest.raises(IntegrityError, match=constraint):
+        Task.objects.update(**values)
+
+
+@pytest.mark.parametrize(("values", "constraint"), IMPOSSIBLE)
+def test_a_bulk_insert_cannot_make_it(values, constraint):
+    with pytest.raises(IntegrityError, match=constraint):
+        Task.objects.bulk_create([Task(**{"title": "Water", "created_by": 101} | values)])
+
+
+@pytest.mark.parametrize(
+    "column", ["title", "description", "status", "priority", "created_by", "created_at", "version"]
+)
+def test_sql_cannot_leave_out_what_every_task_has(a_task, column):
+    a_task()
+
+    with pytest.raises(IntegrityError, match=column), connection.cursor() as cursor:
+        cursor.execute(f"UPDATE tasks_task SET {column} = NULL")
+
+
+def test_a_title_is_not_longer_than_200_characters(a_task):
+    a_task(title="\U0001f331" * 200)
+
+    with pytest.raises(DataError):
+        Task.objects.update(title="\U0001f331" * 201)
+
+
+def test_completing_and_reopening_through_the_model_keeps_the_constraint(a_task):
+    task = a_task()
+
+    task.change(status=Task.Status.COMPLETED)
+    assert Task.objects.get().completed_at == task.updated_at
+
+    task.change(status=Task.Status.TODO)
+    assert Task.objects.get().completed_at is None
+
+
+def test_a_change_starts_from_the_row_as_it_now_is(a_task):
+    task = a_task()
+    stale = Task.objects.get()
+    task.change(description="Changed meanwhile")
+
+    stale.change(title="Changed")
+
+    stored = Task.objects.get()
+    assert (stored.title, stored.description, stored.version) == ("Changed", "Changed meanwhile", 3)
+
+
+def test_what_was_deleted_meanwhile_cannot_change(a_task):
+    task = a_task()
+    Task.objects.all().delete()
+
+    with pytest.raises(Task.DoesNotExist):
+        task.change(title="Changed")
+
+    assert not Task.objects.exists()
