@@ -22,6 +22,10 @@ class NameTaken(Exception):
         self.field = field
 
 
+class AccountGone(Exception):
+    """The account was deleted since it was read."""
+
+
 class LastAdmin(Exception):
     """The change would leave no active admin."""
 
@@ -85,7 +89,7 @@ class User(AbstractUser):
         return self.role == self.Role.ADMIN
 
     def change(self, **values: Any) -> None:
-        """Save what differs. Raise NameTaken, or LastAdmin where no active admin would be left."""
+        """Save what differs. Raise NameTaken, AccountGone, or LastAdmin where no active admin would be left."""
         with transaction.atomic(), naming_what_is_taken():
             self.lock_with_admins()
             changed = [name for name, value in values.items() if getattr(self, name) != value]
@@ -100,7 +104,7 @@ class User(AbstractUser):
                 self.sessions.all().delete()
 
     def remove(self) -> None:
-        """Delete the account, or raise LastAdmin."""
+        """Delete the account, or raise AccountGone or LastAdmin."""
         with transaction.atomic():
             self.lock_with_admins()
             if self.is_admin and self.is_active:
@@ -114,7 +118,10 @@ class User(AbstractUser):
         """
         rows = User.objects.filter(models.Q(pk=self.pk) | models.Q(role=User.Role.ADMIN))
         list(rows.order_by("pk").select_for_update().values_list("pk"))
-        self.refresh_from_db()
+        try:
+            self.refresh_from_db()
+        except User.DoesNotExist as error:
+            raise AccountGone() from error
 
     def refuse_if_last_admin(self) -> None:
         if not User.objects.active_admins().exclude(pk=self.pk).exists():
@@ -142,15 +149,20 @@ class SessionQuerySet(models.QuerySet["Session"]):
         return self.filter(expires_at__lte=timezone.now())
 
     def open(self, user: User) -> "Session":
-        """Begin a session, and forget this user's expired ones."""
+        """Begin a session, and forget this user's expired ones. Raise AccountGone if the user was deleted meanwhile."""
         user.sessions.expired().delete()
         now = timezone.now()
-        return self.create(user=user, current_jti=uuid4().hex, rotated_at=now, expires_at=now + lifetime())
+        try:
+            return self.create(user=user, current_jti=uuid4().hex, rotated_at=now, expires_at=now + lifetime())
+        except IntegrityError as error:
+            raise AccountGone() from error
 
     def rotate(self, *, session_id: int, jti: str) -> bool:
         """Replace the refresh id `jti` by a fresh one. Of several callers with the same one, one gets True."""
         now = timezone.now()
-        claimed = self.live().filter(pk=session_id, current_jti=jti)
+        # No condition may reach into another table: Django would put all of them into a subquery, which PostgreSQL
+        # does not look at again when it has waited for the row.
+        claimed = self.filter(pk=session_id, current_jti=jti, expires_at__gt=now)
         return bool(
             claimed.update(
                 current_jti=uuid4().hex,

@@ -71,9 +71,13 @@ class RefreshSerializer(StrictSerializer):
 
 
 class RowIdSerializer(serializers.Serializer):
-    """The id that the collection-level PUT, PATCH and DELETE carry in their body."""
+    """The id that the collection-level PUT and PATCH carry in their body, beside what they change."""
 
     id = IdField()
+
+
+class RowIdOnlySerializer(StrictSerializer, RowIdSerializer):
+    """The whole body of the collection-level DELETE."""
 
 
 class PersonSerializer(serializers.ModelSerializer):

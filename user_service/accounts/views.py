@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from django.db.models import QuerySet
+from django.http import Http404
 from rest_framework import status
 from rest_framework.exceptions import AuthenticationFailed, ErrorDetail, PermissionDenied
 from rest_framework.generics import get_object_or_404
@@ -14,11 +15,12 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from accounts import tokens
-from accounts.models import LastAdmin, NameTaken, Session, User
+from accounts.models import AccountGone, LastAdmin, NameTaken, Session, User
 from accounts.serializers import (
     CredentialsSerializer,
     RefreshSerializer,
     RegistrationSerializer,
+    RowIdOnlySerializer,
     RowIdSerializer,
     UserSerializer,
 )
@@ -34,6 +36,8 @@ def conflicts_named() -> Iterator[None]:
         yield
     except NameTaken as error:
         raise Conflict({error.field: [ErrorDetail("Is taken.", code="taken")]}) from error
+    except AccountGone as error:
+        raise Http404 from error
     except LastAdmin as error:
         raise Conflict("The last active admin can be neither deleted, demoted nor deactivated.") from error
 
@@ -43,7 +47,7 @@ class Register(Endpoint):
     serializer_class = RegistrationSerializer
 
     def post(self, request: Request) -> Response:
-        serializer = self.get_serializer(data=request.data)
+        serializer = self.get_serializer(data=self.body)
         serializer.is_valid(raise_exception=True)
         if serializer.validated_data["role"] == User.Role.ADMIN and not is_admin(request):
             raise PermissionDenied("Only an admin can make an admin.")
@@ -66,7 +70,7 @@ class TokenEndpoint(Endpoint):
         return 'Bearer realm="tmservice"'
 
     def validated(self, request: Request) -> dict[str, Any]:
-        serializer = self.get_serializer(data=request.data)
+        serializer = self.get_serializer(data=self.body)
         serializer.is_valid(raise_exception=True)
         return dict(serializer.validated_data)
 
@@ -77,9 +81,13 @@ class ObtainToken(TokenEndpoint):
     def post(self, request: Request) -> Response:
         credentials = self.validated(request)
         user = User.objects.signing_in(login=credentials["username"], password=credentials["password"])
-        if user is None:
-            raise AuthenticationFailed("No active account has this name and password.", code="credentials_invalid")
-        return Response(tokens.pair(Session.objects.open(user)))
+        try:
+            if user is None:
+                raise AccountGone()
+            return Response(tokens.pair(Session.objects.open(user)))
+        except AccountGone as error:
+            detail = "No active account has this name and password."
+            raise AuthenticationFailed(detail, code="credentials_invalid") from error
 
 
 class RefreshToken(TokenEndpoint):
@@ -122,16 +130,16 @@ class UserList(ListModelMixin, ChangesAccounts):
         return self.list(request)
 
     def put(self, request: Request) -> Response:
-        return self.change(self.named(request), request.data, partial=False)
+        return self.change(self.named(request), self.body, partial=False)
 
     def patch(self, request: Request) -> Response:
-        return self.change(self.named(request), request.data, partial=True)
+        return self.change(self.named(request), self.body, partial=True)
 
     def delete(self, request: Request) -> Response:
-        return self.remove(self.named(request))
+        return self.remove(self.named(request, RowIdOnlySerializer))
 
-    def named(self, request: Request) -> User:
-        serializer = RowIdSerializer(data=request.data)
+    def named(self, request: Request, shape: type[RowIdSerializer] = RowIdSerializer) -> User:
+        serializer = shape(data=self.body)
         serializer.is_valid(raise_exception=True)
         return get_object_or_404(self.get_queryset(), pk=serializer.validated_data["id"])
 
@@ -149,10 +157,10 @@ class UserDetail(ChangesAccounts):
         return Response(self.get_serializer(self.get_object()).data)
 
     def put(self, request: Request, user_id: int) -> Response:
-        return self.change(self.get_object(), request.data, partial=False)
+        return self.change(self.get_object(), self.body, partial=False)
 
     def patch(self, request: Request, user_id: int) -> Response:
-        return self.change(self.get_object(), request.data, partial=True)
+        return self.change(self.get_object(), self.body, partial=True)
 
     def delete(self, request: Request, user_id: int) -> Response:
         return self.remove(self.get_object())

@@ -1,8 +1,47 @@
 import pytest
+from django.db import connection
+from django.db.migrations.recorder import MigrationRecorder
+
+LIVE, READY = "/user/health/live/", "/user/health/ready/"
 
 
 @pytest.mark.django_db
 def test_ready_when_the_database_is_migrated(client):
-    answer = client.get("/user/health/ready/")
+    answer = client.get(READY)
 
     assert (answer.status_code, answer.json()) == (200, {"status": "ok"})
+
+
+def test_alive_without_asking_the_database(client):
+    answer = client.get(LIVE)
+
+    assert (answer.status_code, answer.json()) == (200, {"status": "ok"})
+
+
+@pytest.mark.django_db
+def test_health_needs_no_token_and_minds_none(client):
+    answer = client.get(READY, headers={"Authorization": "Bearer nonsense"})
+
+    assert answer.status_code == 200
+
+
+@pytest.mark.django_db
+def test_not_ready_before_every_migration_is_applied(client):
+    MigrationRecorder(connection).migration_qs.filter(app="accounts").latest("id").delete()
+
+    answer = client.get(READY)
+
+    assert answer.status_code == 503
+    assert "accounts.0001_initial" in answer.json()["detail"]
+    assert "migrate" in answer.json()["detail"]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_not_ready_but_alive_while_the_database_is_away(client, monkeypatch):
+    connection.close()
+    monkeypatch.setitem(connection.settings_dict, "PORT", "1")
+
+    ready, live = client.get(READY), client.get(LIVE)
+
+    assert (ready.status_code, live.status_code) == (503, 200)
+    assert ready.json()["detail"] == "The database cannot be reached."

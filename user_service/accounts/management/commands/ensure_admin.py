@@ -26,6 +26,8 @@ class Command(BaseCommand):
         try:
             user = User.objects.register(**serializer.validated_data, role=User.Role.ADMIN)
         except NameTaken as error:
+            if User.objects.active_admins().exists():  # made by another run at the same instant
+                return
             raise CommandError(
                 f"ADMIN_{error.field.upper()} is that of an account which is no active admin."
             ) from error

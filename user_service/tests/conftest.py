@@ -1,0 +1,178 @@
+"""The people of these tests, and a client that holds every answer to what all answers promise."""
+
+import time
+from concurrent.futures import ThreadPoolExecutor, wait
+from threading import Barrier
+
+import pytest
+from django.contrib.auth.hashers import make_password
+from django.db import connection, transaction
+from rest_framework.test import APIClient
+
+from accounts.hashers import SmallArgon2PasswordHasher
+from accounts.models import Session, User
+from accounts.tokens import pair
+
+PASSWORD = "seven green bicycles"
+PROBLEM_KEYS = {"type", "title", "status", "detail", "code", "instance", "request_id", "errors"}
+HEADER_REQUIRED_BY = {401: "WWW-Authenticate", 405: "Allow", 503: "Retry-After"}
+
+
+class Client(APIClient):
+    """Checks each answer as it comes. A bug is a 500 here, as it is for callers; its traceback is in the log."""
+
+    def __init__(self):
+        super().__init__(raise_request_exception=False)
+
+    def request(self, **kwargs):
+        answer = super().request(**kwargs)
+        assert answer.status_code != 500
+        assert answer.headers["X-Content-Type-Options"] == "nosniff"
+        assert answer.headers["X-Request-ID"]
+        if answer.status_code >= 400:
+            assert_problem(answer)
+        return answer
+
+    def bear(self, access, refresh=None):
+        self.access_token, self.refresh_token = access, refresh
+        self.credentials(HTTP_AUTHORIZATION=f"Bearer {access}")
+
+
+def assert_problem(answer):
+    problem = answer.json()
+    assert answer.headers["Content-Type"] == "application/problem+json"
+    assert problem.keys() == PROBLEM_KEYS
+    assert problem["status"] == answer.status_code
+    assert problem["request_id"] == answer.headers["X-Request-ID"]
+    assert all(error.keys() == {"field", "code", "detail"} for error in problem["errors"])
+    if header := HEADER_REQUIRED_BY.get(answer.status_code):
+        assert answer.headers[header]
+
+
+@pytest.fixture
+def client():
+    return Client()
+
+
+@pytest.fixture
+def client_of():
+    """Signs somebody in, without the price of a hash."""
+
+    def sign_in(user):
+        client = Client()
+        client.bear(**pair(Session.objects.open(user)))
+        return client
+
+    return sign_in
+
+
+@pytest.fixture
+def password():
+    return PASSWORD
+
+
+@pytest.fixture(scope="session")
+def password_hash():
+    return make_password(PASSWORD)
+
+
+@pytest.fixture
+def person(password_hash):
+    """Makes people; all have the same password, hashed once."""
+
+    def make(username, **fields):
+        values = {"email": f"{username.lower()}@example.com", "password": password_hash} | fields
+        return User.objects.create(username=username, **values)
+
+    return make
+
+
+@pytest.fixture
+def alice(db, person):
+    return person("Alice")
+
+
+@pytest.fixture
+def bob(db, person):
+    return person("Bob")
+
+
+@pytest.fixture
+def ada(db, person):
+    """The only admin, unless a test makes another."""
+    return person("Ada", role=User.Role.ADMIN)
+
+
+@pytest.fixture
+def grace(db, person):
+    """A second admin."""
+    return person("Grace", role=User.Role.ADMIN)
+
+
+@pytest.fixture
+def ivan(db, person):
+    """Deactivated."""
+    return person("Ivan", is_active=False)
+
+
+@pytest.fixture
+def at_once():
+    """Runs calls at the same moment, each in a thread with its own database connection; returns their results.
+
+    Those of `queued_at` wait at this row until all have come there, so that whatever they checked before is stale.
+    """
+
+    def run_all(*calls, queued_at=None):
+        barrier = Barrier(len(calls))
+
+        def run(call):
+            try:
+                connection.ensure_connection()
+                barrier.wait(timeout=30)
+                return call()
+            finally:
+                connection.close()
+
+        with ThreadPoolExecutor(len(calls)) as pool, transaction.atomic():
+            if queued_at:
+                type(queued_at).objects.select_for_update().get(pk=queued_at.pk)
+            running = [pool.submit(run, call) for call in calls]
+            if queued_at:
+                wait_until_queued(len(calls))
+            else:
+                wait(running)
+        return [each.result() for each in running]
+
+    return run_all
+
+
+def wait_until_queued(number):
+    deadline = time.monotonic() + 30
+    query = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
+    with connection.cursor() as cursor:
+        while time.monotonic() < deadline:
+            cursor.execute("SELECT pg_stat_clear_snapshot()")
+            cursor.execute(query)
+            if cursor.fetchone() == (number,):
+                return
+            time.sleep(0.002)
+    raise AssertionError(f"{number} calls did not come to wait for the row")
+
+
+@pytest.fixture
+def hash_computations(monkeypatch):
+    """A list that grows by one with every password that is hashed or verified."""
+    computations = []
+
+    def count(name):
+        original = getattr(SmallArgon2PasswordHasher, name)
+
+        def counted(*args, **kwargs):
+            computations.append(name)
+            return original(*args, **kwargs)
+
+        monkeypatch.setattr(SmallArgon2PasswordHasher, name, counted)
+
+    count("encode")
+    count("verify")
+    return computations

@@ -1,0 +1,95 @@
+import pytest
+from django.core.management import CommandError, call_command
+
+from accounts.models import User
+from chassis.env import SettingError
+
+pytestmark = pytest.mark.django_db
+
+PASSWORD = "nine orange lanterns"
+
+
+@pytest.fixture(autouse=True)
+def _environment(monkeypatch):
+    for name in ("ADMIN_USERNAME", "ADMIN_EMAIL"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("ADMIN_PASSWORD", PASSWORD)
+
+
+def test_it_works(capsys):
+    call_command("ensure_admin")
+
+    admin = User.objects.get()
+    assert capsys.readouterr().out == "Made the admin admin.\n"
+    assert (admin.username, admin.role, admin.is_active) == ("admin", "admin", True)
+
+
+def test_the_admin_signs_in_with_that_password(client):
+    call_command("ensure_admin")
+
+    client.bear(**client.post("/token/", {"username": "admin", "password": PASSWORD}).json())
+
+    assert client.get("/user/users/").status_code == 200
+
+
+def test_the_environment_names_the_admin(monkeypatch):
+    monkeypatch.setenv("ADMIN_USERNAME", "Ada")
+    monkeypatch.setenv("ADMIN_EMAIL", "ada@example.com")
+
+    call_command("ensure_admin")
+
+    assert User.objects.active_admins().get(username="Ada", email="ada@example.com")
+
+
+def test_once_there_is_an_admin_it_changes_nothing(ada, capsys, monkeypatch):
+    monkeypatch.delenv("ADMIN_PASSWORD")
+    before = User.objects.values().get()
+
+    call_command("ensure_admin")
+
+    assert capsys.readouterr().out == "There is an admin already: Ada.\n"
+    assert User.objects.values().get() == before
+
+
+def test_an_admin_who_is_inactive_does_not_count(person):
+    person("Gone", role=User.Role.ADMIN, is_active=False)
+
+    call_command("ensure_admin")
+
+    assert User.objects.active_admins().get().username == "admin"
+
+
+@pytest.mark.parametrize("password", ["short1", "password123", "84027591630217", "x" * 257])
+def test_a_weak_password_is_refused_in_one_sentence(monkeypatch, password):
+    monkeypatch.setenv("ADMIN_PASSWORD", password)
+
+    with pytest.raises(CommandError, match=r"^ADMIN_PASSWORD cannot be used: [^\n]+\.$") as refusal:
+        call_command("ensure_admin")
+
+    assert password not in str(refusal.value)
+    assert not User.objects.exists()
+
+
+@pytest.mark.parametrize(("name", "value"), [("ADMIN_USERNAME", "a@b"), ("ADMIN_EMAIL", "nowhere")])
+def test_a_name_or_address_that_cannot_be_is_refused_in_one_sentence(monkeypatch, name, value):
+    monkeypatch.setenv(name, value)
+
+    with pytest.raises(CommandError, match=rf"^{name} cannot be used: [^\n]+\.$"):
+        call_command("ensure_admin")
+
+
+def test_without_a_password_it_says_which_setting_is_missing(monkeypatch):
+    monkeypatch.delenv("ADMIN_PASSWORD")
+
+    with pytest.raises(SettingError, match=r"^ADMIN_PASSWORD is not set; see \.env\.example\.$"):
+        call_command("ensure_admin")
+
+
+def test_the_account_of_a_user_is_never_made_an_admins(alice, monkeypatch):
+    monkeypatch.setenv("ADMIN_USERNAME", "alice")
+
+    with pytest.raises(CommandError, match=r"^ADMIN_USERNAME is that of an account which is no active admin\.$"):
+        call_command("ensure_admin")
+
+    alice.refresh_from_db()
+    assert alice.role == "user"

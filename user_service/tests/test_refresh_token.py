@@ -1,0 +1,222 @@
+import logging
+from datetime import timedelta
+
+import jwt
+import pytest
+from django.db.models import F
+from django.utils import timezone
+
+from accounts.models import Session, User
+
+pytestmark = pytest.mark.django_db
+
+URL = "/token/refresh/"
+
+
+@pytest.fixture
+def refresh(client):
+    return lambda token: client.post(URL, {"refresh": token})
+
+
+def let_pass(**time):
+    Session.objects.update(rotated_at=F("rotated_at") - timedelta(**time))
+
+
+def claims_of(token):
+    return jwt.decode(token, options={"verify_signature": False})
+
+
+def test_it_works(client_of, refresh, alice):
+    client = client_of(alice)
+
+    answer = refresh(client.refresh_token)
+
+    assert answer.status_code == 200
+    assert answer.json().keys() == {"access", "refresh"}
+    assert client.access_token != answer.json()["access"]
+    assert client.refresh_token != answer.json()["refresh"]
+
+
+def test_both_new_tokens_work(client_of, refresh, alice):
+    client = client_of(alice)
+
+    client.bear(**refresh(client.refresh_token).json())
+
+    assert client.get(f"/user/users/{alice.pk}/").status_code == 200
+    assert refresh(client.refresh_token).status_code == 200
+
+
+def test_the_role_is_read_anew(client_of, refresh, ada, alice):
+    client = client_of(alice)
+    client_of(ada).patch(f"/user/users/{alice.pk}/", {"role": "admin", "username": "Alicia"})
+
+    answer = refresh(client.refresh_token)
+
+    claims = claims_of(answer.json()["access"])
+    assert (claims["role"], claims["username"]) == ("admin", "Alicia")
+
+
+def test_a_retry_gets_the_same_answer(client_of, refresh, alice):
+    client = client_of(alice)
+
+    first, *retries = (refresh(client.refresh_token) for _ in range(3))
+
+    assert first.status_code == 200
+    assert {retry.content for retry in retries} == {first.content}
+
+
+def test_a_retry_gets_the_same_answer_for_almost_ten_seconds(client_of, refresh, alice):
+    client = client_of(alice)
+    successor = refresh(client.refresh_token).json()["refresh"]
+    let_pass(seconds=8)
+
+    answer = refresh(client.refresh_token)
+
+    assert claims_of(answer.json()["refresh"])["jti"] == claims_of(successor)["jti"]
+
+
+def test_a_retry_after_ten_seconds_ends_the_session_for_both_who_hold_it(client_of, refresh, alice):
+    client = client_of(alice)
+    successor = refresh(client.refresh_token).json()
+    let_pass(seconds=11)
+
+    answer = refresh(client.refresh_token)
+
+    assert answer.status_code == 401
+    assert refresh(successor["refresh"]).status_code == 401
+    client.bear(**successor)
+    assert client.get(f"/user/users/{alice.pk}/").status_code == 401
+
+
+def test_a_token_older_than_the_last_ends_the_session_at_once(client_of, refresh, alice):
+    client = client_of(alice)
+    second = refresh(client.refresh_token).json()["refresh"]
+    third = refresh(second).json()["refresh"]
+
+    answer = refresh(client.refresh_token)
+
+    assert answer.status_code == 401
+    assert refresh(third).status_code == 401
+
+
+def test_reuse_is_a_line_in_the_security_log(client_of, refresh, alice, caplog):
+    client = client_of(alice)
+    refresh(refresh(client.refresh_token).json()["refresh"])
+
+    with caplog.at_level(logging.WARNING, logger="security"):
+        refresh(client.refresh_token)
+
+    (record,) = (record for record in caplog.records if record.name == "security")
+    assert record.levelno == logging.WARNING
+    assert "reused" in record.getMessage()
+    assert f"user {alice.pk}" in record.getMessage()
+    assert client.refresh_token not in record.getMessage()
+
+
+def test_reuse_leaves_other_sessions_alone(client_of, refresh, alice):
+    robbed, other = client_of(alice), client_of(alice)
+    refresh(refresh(robbed.refresh_token).json()["refresh"])
+
+    refresh(robbed.refresh_token)
+
+    assert refresh(other.refresh_token).status_code == 200
+
+
+def test_an_access_token_is_no_refresh_token(client_of, refresh, alice):
+    client = client_of(alice)
+
+    answer = refresh(client.access_token)
+
+    assert answer.status_code == 401
+    assert answer.headers["WWW-Authenticate"].startswith("Bearer")
+    assert refresh(client.refresh_token).status_code == 200
+
+
+@pytest.mark.parametrize("token", ["nonsense", "a.b.c", "..", "\u00e9", "x" * 100_000])
+def test_what_is_no_token_is_refused(refresh, token):
+    assert refresh(token).status_code == 401
+
+
+@pytest.mark.parametrize("body", [{}, {"refresh": ""}, {"refresh": None}, {"refresh": ["x"]}, {"refresh": {}}])
+def test_a_body_without_a_token_is_refused(client, body):
+    answer = client.post(URL, body)
+
+    assert (answer.status_code, answer.json()["errors"][0]["field"]) == (400, "refresh")
+
+
+def test_an_unknown_field_is_refused(client_of, client, alice):
+    answer = client.post(URL, {"refresh": client_of(alice).refresh_token, "role": "admin"})
+
+    assert (answer.status_code, answer.json()["errors"][0]["field"]) == (400, "role")
+
+
+def test_a_session_ends_when_it_is_not_used_for_a_week(client_of, refresh, alice):
+    client = client_of(alice)
+    claims = claims_of(client.refresh_token)
+    assert claims["exp"] - claims["iat"] == 7 * 24 * 3600
+    Session.objects.update(expires_at=timezone.now())
+
+    answer = refresh(client.refresh_token)
+
+    assert answer.status_code == 401
+
+
+def test_the_deleted_are_signed_out(client_of, refresh, ada, alice):
+    client = client_of(alice)
+    client_of(ada).delete(f"/user/users/{alice.pk}/")
+
+    answer = refresh(client.refresh_token)
+
+    assert answer.status_code == 401
+
+
+def test_the_deactivated_are_signed_out_for_good(client_of, refresh, ada, alice):
+    client, admin = client_of(alice), client_of(ada)
+    admin.patch(f"/user/users/{alice.pk}/", {"is_active": False})
+
+    while_inactive = refresh(client.refresh_token)
+    admin.patch(f"/user/users/{alice.pk}/", {"is_active": True})
+    afterwards = refresh(client.refresh_token)
+
+    assert (while_inactive.status_code, afterwards.status_code) == (401, 401)
+
+
+def test_who_was_deactivated_behind_our_back_is_refused(client_of, refresh, alice):
+    client = client_of(alice)
+    refresh(client.refresh_token)
+    User.objects.filter(pk=alice.pk).update(is_active=False)
+
+    retry = refresh(client.refresh_token)
+
+    assert retry.status_code == 401
+    assert client.get(f"/user/users/{alice.pk}/").status_code == 401
+
+
+def test_a_new_signing_key_signs_nobody_out(client_of, refresh, alice, settings):
+    client = client_of(alice)
+    settings.JWT_PREVIOUS_SIGNING_KEYS = [settings.JWT_SIGNING_KEY]
+    settings.JWT_SIGNING_KEY = "another-key-of-these-tests-9876543210"
+
+    answer = refresh(client.refresh_token)
+    settings.JWT_PREVIOUS_SIGNING_KEYS = []
+
+    assert answer.status_code == 200
+    assert refresh(answer.json()["refresh"]).status_code == 200
+    assert refresh(client.refresh_token).status_code == 401
+
+
+@pytest.mark.django_db(transaction=True)
+def test_eight_at_once_rotate_the_session_once_and_get_the_same_pair(client_of, refresh, at_once, alice):
+    for round_ in range(30):
+        client = client_of(alice)
+        session = Session.objects.latest("pk")
+
+        answers = at_once(
+            *[lambda client=client: refresh(client.refresh_token)] * 8, queued_at=session if round_ % 2 else None
+        )
+
+        assert [answer.status_code for answer in answers] == [200] * 8
+        assert len({answer.content for answer in answers}) == 1
+        session.refresh_from_db()
+        assert session.previous_jti == claims_of(client.refresh_token)["jti"]
+        assert session.current_jti == claims_of(answers[0].json()["refresh"])["jti"]

@@ -1,0 +1,38 @@
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from django.core.management import call_command
+
+SERVICE = Path(__file__).resolve().parent.parent
+LONG_ENOUGH = "fine-otherwise-0123456789-abcdefghijkl"
+
+
+def starting(**environment):
+    argv = [sys.executable, "manage.py", "check"]
+    return subprocess.run(argv, cwd=SERVICE, env=os.environ | environment, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize(
+    ("environment", "sentence"),
+    [
+        ({"JWT_SIGNING_KEY": "short"}, "JWT_SIGNING_KEY is shorter than 32 bytes"),
+        ({"JWT_SIGNING_KEY": LONG_ENOUGH, "USER_SECRET_KEY": LONG_ENOUGH}, "must not equal"),
+        ({"ALLOWED_HOSTS": "*"}, "ALLOWED_HOSTS=* is for DEBUG only"),
+        ({"DEBUG": "true", "ALLOWED_HOSTS": "tasks.example"}, "DEBUG must be off"),
+    ],
+)
+def test_it_refuses_unsafe_settings_in_one_sentence(environment, sentence):
+    done = starting(**environment)
+
+    assert done.returncode == 78
+    assert done.stderr.startswith("user_service: ")
+    assert sentence in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.django_db
+def test_the_models_are_what_the_migrations_make():
+    call_command("makemigrations", check_changes=True, dry_run=True, verbosity=0)
