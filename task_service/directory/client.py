@@ -5,6 +5,7 @@ another shape than agreed counts as no answer.
 """
 
 import logging
+import random
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -12,18 +13,20 @@ from http import HTTPStatus
 from typing import Any
 
 import requests
+import urllib3
 from django.conf import settings
-from requests.adapters import HTTPAdapter
 from rest_framework.exceptions import ParseError
-from urllib3 import Retry
 
 from chassis import request_id, tokens
 from chassis.strict_json import loads
+from directory.deadline import Deadline, DeadlineAdapter
 
 CONNECT_SECONDS = 0.5
 READ_SECONDS = 0.7  # at most, for one attempt to begin its answer
 WHOLE_SECONDS = 2.0
 LARGEST_ANSWER_BYTES = 64 * 1024
+# What a connection can break with: requests' errors up to the headers, urllib3's while the body is read.
+BROKEN = (requests.RequestException, urllib3.exceptions.HTTPError)
 
 log = logging.getLogger(__name__)
 
@@ -44,12 +47,11 @@ class Person:
 
 
 def session() -> requests.Session:
-    """Return the connection pool of this process: one retry of a GET, no proxies from the environment."""
+    """Return the connection pool of this process. Proxies of the environment have no say."""
     pool = requests.Session()
     pool.trust_env = False
-    retry = Retry(total=1, connect=1, read=1, redirect=0, status=0, other=0, backoff_factor=0.1, backoff_jitter=0.1)
-    pool.mount("http://", HTTPAdapter(max_retries=retry))
-    pool.mount("https://", HTTPAdapter(max_retries=retry))
+    pool.mount("http://", DeadlineAdapter())
+    pool.mount("https://", DeadlineAdapter())
     return pool
 
 
@@ -62,17 +64,29 @@ def look_up(ids: Iterable[int]) -> dict[int, Person]:
     try:
         body = get("/internal/users/", {"ids": ",".join(map(str, sorted(wanted)))})
         people = {person.id: person for person in map(person_from, body["results"])}
-    except (requests.RequestException, ParseError, KeyError, TypeError, ValueError) as error:
+        if not people.keys() <= wanted:
+            raise ValueError("answered for other ids than were asked")
+    except (*BROKEN, ParseError, KeyError, TypeError, ValueError) as error:
         log.warning("user service: %s: %s", type(error).__name__, error)
         raise DirectoryUnavailable() from error
-    if not people.keys() <= wanted:
-        log.warning("user service: answered for other ids than were asked")
-        raise DirectoryUnavailable()
     return people
 
 
 def get(path: str, params: dict[str, str]) -> Any:
-    deadline = time.monotonic() + WHOLE_SECONDS
+    """Return the JSON of an answer. A connection that breaks is tried once more while there is time."""
+    with Deadline(WHOLE_SECONDS) as deadline:
+        try:
+            return loads(answer(path, params))
+        except BROKEN as error:
+            pause = random.uniform(0.05, 0.15)  # not all at the same instant
+            if deadline.remaining_seconds() <= pause:
+                raise
+            log.info("user service: %s: %s; trying once more", type(error).__name__, error)
+            time.sleep(pause)
+            return loads(answer(path, params))
+
+
+def answer(path: str, params: dict[str, str]) -> bytes:
     headers = {
         "Authorization": f"Bearer {tokens.issue_service_token(settings.SERVICE)}",
         request_id.HEADER: request_id.current.get(),
@@ -87,24 +101,23 @@ def get(path: str, params: dict[str, str]) -> Any:
     ) as response:
         if response.status_code != HTTPStatus.OK:
             raise ValueError(f"answered {response.status_code}")
-        return loads(read_within(response, deadline))
+        return body_of(response)
 
 
-def read_within(response: requests.Response, deadline: float) -> bytes:
-    """Read the body in whatever pieces it comes, up to the size and the instant that are allowed."""
+def body_of(response: requests.Response) -> bytes:
+    """Read the body in whatever pieces it comes, up to the size that is allowed."""
     body = bytearray()
     for piece in iter(lambda: response.raw.read1(LARGEST_ANSWER_BYTES, decode_content=True), b""):
         body += piece
         if len(body) > LARGEST_ANSWER_BYTES:
             raise ValueError(f"answered more than {LARGEST_ANSWER_BYTES} bytes")
-        if time.monotonic() > deadline:
-            raise ValueError(f"took longer than {WHOLE_SECONDS} seconds")
     return bytes(body)
 
 
 def person_from(row: dict[str, Any]) -> Person:
-    person = Person(**row)
+    """Take the fields that are agreed on; a newer user service may send more."""
+    fields = {name: row[name] for name in Person.__annotations__}
     for name, kind in Person.__annotations__.items():
-        if type(getattr(person, name)) is not kind:
+        if type(fields[name]) is not kind:
             raise TypeError(f"{name} is not a {kind.__name__}")
-    return person
+    return Person(**fields)

@@ -56,6 +56,11 @@ class Task(models.Model):
             ),
             models.CheckConstraint(condition=models.Q(priority__range=(1, 4)), name="priority_is_known"),
             models.CheckConstraint(
+                condition=models.Q(assigned_to__isnull=True) | models.Q(assigned_to__gt=0), name="assigned_to_is_an_id"
+            ),
+            models.CheckConstraint(condition=models.Q(created_by__gt=0), name="created_by_is_an_id"),
+            models.CheckConstraint(condition=models.Q(version__gt=0), name="version_counts_from_one"),
+            models.CheckConstraint(
                 condition=models.Q(due_date__isnull=True) | models.Q(due_date__range=(EARLIEST, LATEST)),
                 name="due_date_is_in_this_century",
             ),

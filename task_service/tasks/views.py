@@ -36,7 +36,7 @@ class TaskList(ListModelMixin, TaskEndpoint):
         return self.list(request)
 
     def post(self, request: Request) -> Response:
-        serializer = self.get_serializer(data=request.data)
+        serializer = self.get_serializer(data=self.body)
         serializer.is_valid(raise_exception=True)
         task = serializer.save(created_by=self.caller.id)
         location = f"{settings.PUBLIC_URL}/task/tasks/{task.pk}/"
@@ -51,13 +51,15 @@ class TaskDetail(TaskEndpoint):
         return Response(self.get_serializer(self.get_object()).data)
 
     def put(self, request: Request, task_id: int) -> Response:
-        return self.change(request.data, partial=False)
+        return self.change(self.body, partial=False)
 
     def patch(self, request: Request, task_id: int) -> Response:
-        return self.change(request.data, partial=True)
+        return self.change(self.body, partial=True)
 
     def delete(self, request: Request, task_id: int) -> Response:
-        self.get_object().delete()
+        deleted, _ = self.get_object().delete()
+        if not deleted:  # somebody else was faster
+            raise Http404
         return Response(status=status.HTTP_204_NO_CONTENT)
 
     def change(self, data: Any, *, partial: bool) -> Response:

@@ -167,7 +167,7 @@ def test_filters_hold_on_every_page(ada, tasks):
     assert found == {task.pk for task in tasks if task.priority in (1, 4)}
 
 
-@pytest.mark.parametrize("headers", [{}, {"HTTP_HOST": "evil.example"}, {"HTTP_X_FORWARDED_HOST": "evil.example"}])
+@pytest.mark.parametrize("headers", [{}, {"HTTP_X_FORWARDED_HOST": "evil.example"}])
 @pytest.mark.parametrize("path", ["/task/tasks/", "/task/tasks"])
 def test_links_go_to_the_public_address_whatever_the_host(ada, tasks, settings, headers, path):
     settings.PUBLIC_URL = "https://tm.example"
