@@ -71,6 +71,17 @@ def test_a_body_that_is_not_json_is_415(stack, admin):
     assert (answer.status_code, answer.json()["code"]) == (415, "unsupported_media_type")
 
 
+@pytest.mark.parametrize("charset", ["bz2_codec", "idna", "utf-7", "utf-16", "unicode_escape", "no-such-charset"])
+def test_the_charset_of_a_client_has_no_say_over_the_query(stack, admin, charset):
+    headers = {"Content-Type": f"application/json; charset={charset}"}
+
+    read = stack.call("GET", "/task/tasks?status=todo", token=admin, headers=headers)
+    echoed = stack.call("GET", "/task/tasks?status=%5Cud800", token=admin, headers=headers)
+    written = stack.call("POST", "/task/tasks", token=admin, headers=headers, data=b'{"title": "x"}')
+
+    assert (read.status_code, echoed.status_code, written.status_code) == (200, 400, 415)
+
+
 def test_a_wrong_password_an_unknown_name_and_no_token_are_401_with_a_challenge(stack):
     wrong = stack.call("POST", "/token/", json={"username": "admin", "password": "wrong"})
     unknown = stack.call("POST", "/token/", json={"username": "nobody-here", "password": "wrong"})
