@@ -4,6 +4,7 @@ import json
 import signal
 import subprocess
 import sys
+import time
 
 import psutil
 import pytest
@@ -100,7 +101,8 @@ def test_ctrl_c_leaves_no_process_behind(own_stack, number):
     assert own_stack.processes() == []
 
 
-def test_ctrl_c_while_it_starts_leaves_no_process_behind(own_stack):
+@pytest.mark.parametrize("seconds", [0, 0.3, 0.8, 1.5])
+def test_ctrl_c_while_it_starts_leaves_no_process_behind(own_stack, seconds):
     front = subprocess.Popen(
         [sys.executable, ROOT / "scripts" / "run"],
         env=own_stack.environment(),
@@ -108,7 +110,8 @@ def test_ctrl_c_while_it_starts_leaves_no_process_behind(own_stack):
         stderr=subprocess.STDOUT,
         text=True,
     )
-    eventually(lambda: (own_stack.folder / "run" / "supervisord.pid").is_file(), seconds=30)
+    eventually(lambda: (own_stack.folder / "programs.json").is_file(), seconds=30)
+    time.sleep(seconds)  # the supervisor, PostgreSQL, the migrations, waiting for health
 
     interrupt(front)
     front.stdout.close()

@@ -29,6 +29,8 @@ def run_in_venv(requirements: str, module: str) -> NoReturn:
         install(requirements)
     except Refused as error:
         sys.exit(str(error))
+    except KeyboardInterrupt:
+        sys.exit("\nStopped.")
     environment = os.environ | {"PYTHONPATH": f"{ROOT / 'scripts'}{os.pathsep}{ROOT}"}
     os.execve(PYTHON, [str(PYTHON), "-m", module, *sys.argv[1:]], environment)
 

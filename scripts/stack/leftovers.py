@@ -35,10 +35,18 @@ def reap(state: State, name: str) -> int:
     for process in left:
         with suppress(psutil.NoSuchProcess):
             process.kill()
-    deadline = time.monotonic() + GONE_SECONDS
-    while any(lives(process) for process in left) and time.monotonic() < deadline:
-        time.sleep(0.01)
+    wait_until_gone(left, seconds=GONE_SECONDS)
     return len(left)
+
+
+def wait_until_gone(processes: list[psutil.Process], *, seconds: float) -> bool:
+    """Wait for processes that need not be our children; return whether all are gone."""
+    deadline = time.monotonic() + seconds
+    while any(lives(process) for process in processes):
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.01)
+    return True
 
 
 def lives(process: psutil.Process) -> bool:

@@ -13,10 +13,12 @@ from stack.console import Refused, say
 from stack.settings import Ports
 from stack.state import State, find_state
 
+END_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
 
 def main() -> None:
     arguments = parse()
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):  # also where a shell started us with SIGINT ignored
+    for number in END_SIGNALS:  # SIGINT too: a shell starts what it puts in the background with SIGINT ignored
         signal.signal(number, signal.default_int_handler)
     try:
         run(detach=arguments.detach, with_demo=arguments.demo)
@@ -39,20 +41,27 @@ def run(*, detach: bool, with_demo: bool) -> None:
     state.make()
     with only_one_starts(state):
         ports = prepare(state)
-        supervisor = supervision.start(state)
         try:
+            supervisor = supervision.start(state)
             startup.bring_up(state, ports)
             if with_demo:
                 demo.load(state, ports.public_url)
         except BaseException:
-            supervision.stop(state)
+            end(state)
             raise
     banner(state, ports, detached=detach, with_demo=with_demo)
     if not detach:
         try:
             supervision.wait_until_ended(supervisor)
         finally:
-            supervision.stop(state)
+            end(state)
+
+
+def end(state: State) -> None:
+    """Stop the stack; another Ctrl-C must not leave half of it behind."""
+    for number in END_SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
+    supervision.stop(state)
 
 
 @contextmanager

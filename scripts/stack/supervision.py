@@ -50,10 +50,15 @@ def start(state: State) -> subprocess.Popen[bytes]:
             stdout=stream,
             stderr=stream,
         )
-    while not pid_file(state).is_file():
-        if process.poll() is not None:
-            raise Refused(f"The supervisor did not start: {output.read_text().strip()}")
-        time.sleep(0.02)
+    try:
+        while not pid_file(state).is_file():
+            if process.poll() is not None:
+                raise Refused(f"The supervisor did not start: {output.read_text().strip()}")
+            time.sleep(0.02)
+    except KeyboardInterrupt:
+        process.terminate()
+        process.wait(STOP_SECONDS)
+        raise
     return process
 
 
@@ -62,17 +67,12 @@ def stop(state: State) -> bool:
     supervisor = find(state)
     if supervisor is not None:
         supervisor.send_signal(signal.SIGTERM)
-        try:
-            supervisor.wait(STOP_SECONDS)
-        except psutil.TimeoutExpired:
+        if not leftovers.wait_until_gone([supervisor], seconds=STOP_SECONDS):
             supervisor.kill()
     return bool(leftovers.reap_all(state)) or supervisor is not None
 
 
 def wait_until_ended(process: subprocess.Popen[bytes]) -> None:
-    """Return when the supervisor ends, or at Ctrl-C, SIGTERM or SIGHUP (KeyboardInterrupt for each)."""
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.default_int_handler)
-    while process.poll() is None:
-        time.sleep(0.5)
+    """Raise Refused when it ends by itself; whoever called it decides when it shall."""
+    process.wait()
     raise Refused("The supervisor ended unexpectedly; see log/supervisord.log.")
