@@ -95,9 +95,8 @@ def field_errors(details: Any, path: str | None = None) -> Iterator[dict[str, An
     """Flatten DRF's nested details into one {"field", "code", "detail"} each; the whole body has field null."""
     if isinstance(details, list):
         for index, item in enumerate(details):
-            yield from field_errors(
-                item, (NON_FIELD_ERRORS if path is None else path) if is_leaf(item) else f"{path or ''}[{index}]"
-            )
+            of_the_list = NON_FIELD_ERRORS if path is None else path
+            yield from field_errors(item, of_the_list if is_leaf(item) else f"{path or ''}[{index}]")
     elif not is_leaf(details):
         for name, item in details.items():
             yield from field_errors(item, name if path is None else f"{path}.{name}")
