@@ -2,11 +2,13 @@
 
 from typing import Any
 
+from django_filters import FilterSet
 from rest_framework.exceptions import ErrorDetail, NotAuthenticated, ParseError, ValidationError
 from rest_framework.generics import GenericAPIView
 from rest_framework.request import Request
 
 from chassis import pagination
+from chassis.filters import StrictFilterBackend
 from chassis.serializers import MOST_NAMED, unknown
 from chassis.tokens import Caller
 
@@ -15,7 +17,9 @@ class Endpoint(GenericAPIView):
     """Refuse query parameters that are not known here, and repeated ones where one value is meant."""
 
     http_method_names = ["get", "post", "put", "patch", "delete", "head"]
+    filter_backends = [StrictFilterBackend]
     query_parameters: frozenset[str] = frozenset()
+    filterset_class: type[FilterSet] | None = None
     repeatable_parameters: frozenset[str] = frozenset()
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
@@ -52,4 +56,5 @@ class Endpoint(GenericAPIView):
         """Return what may stand in the query: pages, ordering and filters belong to reading a list."""
         if self.request.method not in ("GET", "HEAD") or not getattr(self, "ordering_fields", None):
             return frozenset()
-        return self.query_parameters | pagination.PARAMETERS
+        filters = self.filterset_class.base_filters if self.filterset_class else {}
+        return self.query_parameters | pagination.PARAMETERS | filters.keys()

@@ -14,7 +14,6 @@ USER_SERVICE_URL = env.http_url("USER_SERVICE_URL")
 
 INSTALLED_APPS = [
     "rest_framework",
-    "django_filters",
     "tasks",
 ]
 MIDDLEWARE = settings.MIDDLEWARE

@@ -12,7 +12,7 @@ from rest_framework.response import Response
 
 from chassis.permissions import AdminWritesOnceVisible, IsAdmin, IsAuthenticated, ReadOnly
 from chassis.views import Endpoint
-from tasks.filters import TaskFilter, TaskFilterBackend
+from tasks.filters import TaskFilter
 from tasks.models import Task
 from tasks.serializers import TaskSerializer
 
@@ -26,8 +26,7 @@ class TaskEndpoint(Endpoint):
 
 class TaskList(ListModelMixin, TaskEndpoint):
     permission_classes = [IsAuthenticated & (ReadOnly | IsAdmin)]
-    filter_backends = [TaskFilterBackend]
-    query_parameters = frozenset(TaskFilter.base_filters)
+    filterset_class = TaskFilter
     repeatable_parameters = frozenset({"status", "priority"})
     ordering_fields = ["due_date", "created_at", "updated_at", "priority", "id"]
     default_ordering = "-created_at"

@@ -1,0 +1,98 @@
+"""Filters of lists, on django-filter: form fields that take one spelling each, and a backend that refuses the rest."""
+
+import re
+from typing import Any
+
+import django_filters
+from django import forms
+from django.core.exceptions import ValidationError
+from django.db.models import QuerySet
+from rest_framework.exceptions import ErrorDetail
+from rest_framework.exceptions import ValidationError as APIValidationError
+from rest_framework.filters import BaseFilterBackend
+from rest_framework.request import Request
+
+from chassis.fields import day
+from chassis.tokens import LARGEST_ID
+
+
+class WordsField(forms.Field):
+    """Several choices, by repetition or commas: ?status=todo,completed or ?status=todo&status=completed."""
+
+    widget = forms.MultipleHiddenInput
+
+    def __init__(self, *, spellings: dict[str, Any], **kwargs: Any) -> None:
+        self.spellings = spellings
+        super().__init__(**kwargs)
+
+    def to_python(self, value: Any) -> list[Any]:
+        words = [word.strip() for item in value or [] for word in item.split(",")]
+        unknown = [word for word in words if word.casefold() not in self.spellings]
+        if unknown:
+            known = ", ".join(dict.fromkeys(str(word) for word in self.spellings if " " not in word))
+            raise ValidationError(f"{unknown[0]!r} is none of: {known}.", code="invalid")
+        return sorted({self.spellings[word.casefold()] for word in words})
+
+
+class DayField(forms.Field):
+    def to_python(self, value: Any) -> Any:
+        try:
+            return day(value) if value is not None else None
+        except ValueError as error:
+            raise ValidationError(str(error), code="invalid") from error
+
+
+class YesNoField(forms.Field):
+    def to_python(self, value: Any) -> bool | None:
+        if value not in (None, "true", "false"):
+            raise ValidationError("Must be true or false.", code="invalid")
+        return None if value is None else value == "true"
+
+
+class IdOrWordField(forms.Field):
+    """The id of a user, or one of a few words that stand for somebody."""
+
+    def __init__(self, *, words: tuple[str, ...], **kwargs: Any) -> None:
+        self.words = words
+        super().__init__(**kwargs)
+
+    def to_python(self, value: Any) -> int | str | None:
+        if value is None or value in self.words:
+            return value
+        if not re.fullmatch("[1-9][0-9]{0,18}", value) or int(value) > LARGEST_ID:
+            known = " or ".join(repr(word) for word in self.words)
+            raise ValidationError(f"Must be the id of a user, {known}.", code="invalid")
+        return int(value)
+
+
+class WordsFilter(django_filters.Filter):
+    field_class = WordsField
+
+
+class DayFilter(django_filters.Filter):
+    field_class = DayField
+
+
+class YesNoFilter(django_filters.Filter):
+    field_class = YesNoField
+
+
+class IdOrWordFilter(django_filters.Filter):
+    field_class = IdOrWordField
+
+
+class StrictFilterBackend(BaseFilterBackend):
+    """Apply the view's `filterset_class`; a value that cannot be is 400 and names the parameter."""
+
+    def filter_queryset(self, request: Request, queryset: QuerySet[Any], view: Any) -> QuerySet[Any]:
+        filterset = view.filterset_class
+        if filterset is None or not filterset.base_filters.keys() & request.query_params.keys():
+            return queryset
+        chosen = filterset(request.query_params, queryset=queryset, request=request)
+        if not chosen.is_valid():
+            raise APIValidationError({name: list(details(errors)) for name, errors in chosen.errors.items()})
+        return chosen.qs
+
+
+def details(errors: Any) -> list[ErrorDetail]:
+    return [ErrorDetail(str(error.messages[0]), code=error.code or "invalid") for error in errors.as_data()]
