@@ -39,6 +39,18 @@ def reap(state: State, name: str) -> int:
     return len(left)
 
 
+def end_children() -> None:
+    """End what this process started, also what Ctrl-C kept it from getting to know: a program still being begun."""
+    for children in (psutil.Process().children(), psutil.Process().children(recursive=True)):
+        for process in children:
+            with suppress(psutil.NoSuchProcess):
+                process.terminate()
+        if not wait_until_gone(children, seconds=GONE_SECONDS):
+            for process in children:
+                with suppress(psutil.NoSuchProcess):
+                    process.kill()
+
+
 def wait_until_gone(processes: list[psutil.Process], *, seconds: float) -> bool:
     """Wait for processes that need not be our children; return whether all are gone."""
     deadline = time.monotonic() + seconds

@@ -40,8 +40,8 @@ def run(*, detach: bool, with_demo: bool) -> None:
     state = find_state()
     state.make()
     with only_one_starts(state):
-        ports = prepare(state)
         try:
+            ports = prepare(state)
             supervisor = supervision.start(state)
             startup.bring_up(state, ports)
             if with_demo:
@@ -62,6 +62,7 @@ def end(state: State) -> None:
     for number in END_SIGNALS:
         signal.signal(number, signal.SIG_IGN)
     supervision.stop(state)
+    leftovers.end_children()
 
 
 @contextmanager

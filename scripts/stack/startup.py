@@ -56,13 +56,7 @@ def manage(service: str, *arguments: str, environment: Mapping[str, str]) -> sub
 
 def finish(processes: list[subprocess.Popen[str]]) -> None:
     """Wait for all of them; refuse with what the first that failed has to say."""
-    try:
-        outputs = [process.communicate() for process in processes]
-    except KeyboardInterrupt:
-        for process in processes:
-            process.kill()
-            process.wait()
-        raise
+    outputs = [process.communicate() for process in processes]
     for process, (_, errors) in zip(processes, outputs, strict=True):
         if process.returncode:
             raise Refused(errors.strip().removeprefix("CommandError: ") or f"{process.args!r} failed.")

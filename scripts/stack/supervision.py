@@ -50,15 +50,10 @@ def start(state: State) -> subprocess.Popen[bytes]:
             stdout=stream,
             stderr=stream,
         )
-    try:
-        while not pid_file(state).is_file():
-            if process.poll() is not None:
-                raise Refused(f"The supervisor did not start: {output.read_text().strip()}")
-            time.sleep(0.02)
-    except KeyboardInterrupt:
-        process.terminate()
-        process.wait(STOP_SECONDS)
-        raise
+    while not pid_file(state).is_file():
+        if process.poll() is not None:
+            raise Refused(f"The supervisor did not start: {output.read_text().strip()}")
+        time.sleep(0.02)
     return process
 
 
