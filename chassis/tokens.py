@@ -36,6 +36,7 @@ class Caller:
     id: int
     username: str
     role: str
+    epoch: int
     session_id: int
 
     @property
@@ -48,10 +49,11 @@ class Caller:
 
     @classmethod
     def from_claims(cls, claims: dict[str, Any]) -> Self:
-        username, role = claims.get("username"), claims.get("role")
-        if not isinstance(username, str) or role not in ROLES:
-            raise InvalidToken("claims username and role are not as issued")
-        return cls(id=id_of(claims["sub"]), username=username, role=role, session_id=id_of(claims.get("sid")))
+        username, role, epoch = claims.get("username"), claims.get("role"), claims.get("epoch")
+        if not isinstance(username, str) or role not in ROLES or type(epoch) is not int or epoch < 0:
+            raise InvalidToken("claims username, role and epoch are not as issued")
+        session_id = id_of(claims.get("sid"))
+        return cls(id=id_of(claims["sub"]), username=username, role=role, epoch=epoch, session_id=session_id)
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,7 @@ def claims(**changes):
         "sid": "70",
         "username": "alice",
         "role": "user",
+        "epoch": 0,
         "token_type": "access",
         "iat": now,
         "exp": now + 300,

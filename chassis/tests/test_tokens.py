@@ -183,7 +183,7 @@ def test_a_token_for_later_is_not_accepted_now(nbf):
 @pytest.mark.parametrize(
     "changes",
     [
-        *({name: MISSING} for name in ("iss", "aud", "sub", "sid", "jti", "token_type", "username", "role")),
+        *({name: MISSING} for name in ("iss", "aud", "sub", "sid", "jti", "token_type", "username", "role", "epoch")),
         *({"iss": value} for value in ("", "tmservice ", "elsewhere", None, ["tmservice"], {})),
         *({"aud": value} for value in ("", "tmservice-internal", "elsewhere", None, ["elsewhere"], {}, 1)),
         *({"token_type": value} for value in ("refresh", "service", "Access", "", None, ["access"], True)),

@@ -69,6 +69,7 @@ def for_services(state: State, ports: Ports) -> dict[str, dict[str, str]]:
     common = {
         "PYTHONPATH": str(ROOT),
         "PYTHONUNBUFFERED": "1",
+        "GATEWAY_ADDRESSES": "127.0.0.1",
         "JWT_SIGNING_KEY": chosen("JWT_SIGNING_KEY", secrets["JWT_SIGNING_KEY"]),
         "PUBLIC_URL": chosen("PUBLIC_URL", ports.public_url),
     }

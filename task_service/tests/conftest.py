@@ -36,6 +36,7 @@ class Person(APIClient):
             "exp": now + 300,
             "username": username,
             "role": role,
+            "epoch": 0,
         }
         self.token = tokens.sign(issued | claims)
         self.credentials(HTTP_AUTHORIZATION=f"Bearer {self.token}")

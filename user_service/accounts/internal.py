@@ -1,12 +1,13 @@
 """What other services may ask. The gateway does not route it; a service token is needed besides."""
 
 import re
+from typing import Any
 
 from rest_framework.exceptions import ErrorDetail, ValidationError
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from accounts.models import User
+from accounts.models import Change, User
 from accounts.serializers import PersonSerializer
 from chassis.authentication import ServiceAuthentication
 from chassis.permissions import IsService
@@ -14,6 +15,7 @@ from chassis.tokens import LARGEST_ID
 from chassis.views import Endpoint
 
 MOST_IDS = 100
+MOST_CHANGES = 500
 
 
 class InternalUsers(Endpoint):
@@ -29,6 +31,44 @@ class InternalUsers(Endpoint):
     def get(self, request: Request) -> Response:
         users = User.objects.filter(pk__in=ids_in(request.query_params.get("ids", "")))
         return Response({"results": self.get_serializer(users, many=True).data})
+
+
+class InternalChanges(Endpoint):
+    """The feed of changed accounts: ?after=POSITION answers what came later, oldest first.
+
+    {"results": [{"position", "id", "user": {...} or null for a deleted one}], "next_after": POSITION, "more": bool}.
+    Begin with after=0. An account that changed twice stands in it once, at its last position, as it is now.
+    """
+
+    authentication_classes = [ServiceAuthentication]
+    permission_classes = [IsService]
+    serializer_class = PersonSerializer
+
+    def known_parameters(self) -> frozenset[str]:
+        return frozenset({"after"})
+
+    def get(self, request: Request) -> Response:
+        after = position_in(request.query_params.get("after", "0"))
+        changes = Change.objects.after(after, limit=MOST_CHANGES + 1)
+        more, changes = len(changes) > MOST_CHANGES, changes[:MOST_CHANGES]
+        users = User.objects.in_bulk([change.user_id for change in changes])
+        return Response(
+            {
+                "results": [self.row(change, users.get(change.user_id)) for change in changes],
+                "next_after": changes[-1].position if changes else after,
+                "more": more,
+            }
+        )
+
+    def row(self, change: Change, user: User | None) -> dict[str, Any]:
+        person = self.get_serializer(user).data if user else None
+        return {"position": change.position, "id": change.user_id, "user": person}
+
+
+def position_in(text: str) -> int:
+    if not re.fullmatch("[0-9]{1,19}", text) or int(text) > LARGEST_ID:
+        raise ValidationError({"after": [ErrorDetail("Must be a position of the feed, or 0.", code="invalid")]})
+    return int(text)
 
 
 def ids_in(text: str) -> list[int]:

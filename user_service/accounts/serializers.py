@@ -6,12 +6,19 @@ from django.contrib.auth.password_validation import validate_password
 from django.core.exceptions import ValidationError as DjangoValidationError
 from rest_framework import serializers
 
-from accounts.models import User
+from accounts.models import Session, User
 from accounts.names import refuse_reserved, validate_username
 from chassis.fields import ChoiceField, IdField, LineField, SecretField, YesNoField
 from chassis.serializers import StrictModelSerializer, StrictSerializer
 
 LONGEST_PASSWORD = 256  # hashing costs by length: a cap keeps a long one from being an attack
+
+
+def refuse_weak(password: str, *, field: str, user: User) -> None:
+    try:
+        validate_password(password, user)
+    except DjangoValidationError as error:
+        raise serializers.ValidationError({field: error.messages}) from error
 
 
 class RoleField(ChoiceField):
@@ -49,10 +56,7 @@ class FirstAdminSerializer(StrictSerializer):
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         about = User(username=attrs["username"], email=attrs["email"])
-        try:
-            validate_password(attrs["password"], about)
-        except DjangoValidationError as error:
-            raise serializers.ValidationError({"password": error.messages}) from error
+        refuse_weak(attrs["password"], field="password", user=about)
         return attrs
 
 
@@ -70,6 +74,39 @@ class RefreshSerializer(StrictSerializer):
     refresh = serializers.CharField()
 
 
+class TokenSerializer(StrictSerializer):
+    token = serializers.CharField()
+
+
+class OwnAccountSerializer(UserSerializer):
+    """An account as its owner sees and changes it."""
+
+    username = LineField(validators=[validate_username, refuse_reserved])
+    role = RoleField(read_only=True)
+    is_active = YesNoField(read_only=True)
+
+
+class PasswordChangeSerializer(StrictSerializer):
+    current_password = SecretField(max_length=LONGEST_PASSWORD)
+    new_password = SecretField(max_length=LONGEST_PASSWORD)
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        refuse_weak(attrs["new_password"], field="new_password", user=self.context["user"])
+        return attrs
+
+
+class SessionSerializer(serializers.ModelSerializer):
+    last_used_at = serializers.DateTimeField(source="rotated_at")
+    current = serializers.SerializerMethodField()
+
+    class Meta:
+        model = Session
+        fields = ["id", "created_at", "last_used_at", "user_agent", "address", "current"]
+
+    def get_current(self, session: Session) -> bool:
+        return bool(session.pk == self.context["session_id"])
+
+
 class RowIdSerializer(serializers.Serializer):
     """The id that the collection-level PUT and PATCH carry in their body, beside what they change."""
 
@@ -85,4 +122,4 @@ class PersonSerializer(serializers.ModelSerializer):
 
     class Meta:
         model = User
-        fields = ["id", "username", "email", "role", "is_active"]
+        fields = ["id", "username", "email", "role", "is_active", "epoch"]

@@ -43,7 +43,8 @@ def pair(session: Session) -> dict[str, str]:
     """Return the session's {"access", "refresh"}: the same bytes for the same row, so that a retry gets them again."""
     refresh = claimed(SessionRefreshToken(), session, jti=session.current_jti)
     access = claimed(SessionAccessToken(), session, jti=derived_jti(session.current_jti))
-    access["username"], access["role"] = session.user.username, session.user.role
+    user = session.user
+    access["username"], access["role"], access["epoch"] = user.username, user.role, user.epoch
     return {"access": str(access), "refresh": str(refresh)}
 
 
@@ -64,17 +65,40 @@ def refresh(token: str) -> dict[str, str]:
     An identical retry within GRACE gets the same successor. Any other reuse means that two parties hold the token:
     the session ends for both (RFC 9700 section 4.14.2).
     """
-    claims = tokens.verify(token, token_type="refresh", audience=tokens.AUDIENCE)
-    session_id, jti = tokens.id_of(claims.get("sid")), claims["jti"]
+    session_id, jti = claims_of(token)
     rotated = Session.objects.rotate(session_id=session_id, jti=jti)
-    try:
-        session = Session.objects.live().select_related("user").get(pk=session_id)
-    except Session.DoesNotExist as error:
-        raise InvalidToken("the session has ended") from error
+    session = live_session(session_id)
     if rotated or is_retry(session, jti):
         return pair(session)
     end_after_reuse(session)
     raise InvalidToken("a refresh token was used twice")
+
+
+def check(token: str) -> None:
+    """Raise InvalidToken unless this refresh token is the one that is good now."""
+    session_id, jti = claims_of(token)
+    if live_session(session_id).current_jti != jti:
+        raise InvalidToken("the refresh token was used already")
+
+
+def end(token: str) -> None:
+    """End the session that a refresh token belongs to, if it has not ended; raise InvalidToken if it is none."""
+    session_id, _ = claims_of(token)
+    Session.objects.filter(pk=session_id).delete()
+
+
+def claims_of(token: str) -> tuple[int, str]:
+    """Return session id and token id of a refresh token."""
+    claims = tokens.verify(token, token_type="refresh", audience=tokens.AUDIENCE)
+    return tokens.id_of(claims.get("sid")), claims["jti"]
+
+
+def live_session(session_id: int) -> Session:
+    try:
+        session: Session = Session.objects.live().select_related("user").get(pk=session_id)
+    except Session.DoesNotExist as error:
+        raise InvalidToken("the session has ended") from error
+    return session
 
 
 def is_retry(session: Session, jti: str) -> bool:

@@ -1,15 +1,24 @@
 from django.urls import path
 
-from accounts import internal, views
+from accounts import internal
+from accounts.views import me, signing_in, users
 from chassis import paths
 
 paths.register()
 
 urlpatterns = [
-    path("user/register/", views.Register.as_view()),
-    path("user/users/", views.UserList.as_view()),
-    path("user/users/<id:user_id>/", views.UserDetail.as_view()),
-    path("token/", views.ObtainToken.as_view()),
-    path("token/refresh/", views.RefreshToken.as_view()),
+    path("user/register/", signing_in.Register.as_view()),
+    path("user/me/", me.Me.as_view()),
+    path("user/me/password/", me.ChangePassword.as_view()),
+    path("user/me/sessions/", me.OwnSessions.as_view()),
+    path("user/me/sessions/<id:session_id>/", me.OwnSession.as_view()),
+    path("user/users/", users.UserList.as_view()),
+    path("user/users/<id:user_id>/", users.UserDetail.as_view()),
+    path("token/", signing_in.ObtainToken.as_view()),
+    path("token/refresh/", signing_in.RefreshToken.as_view()),
+    path("token/verify/", signing_in.VerifyToken.as_view()),
+    path("token/logout/", signing_in.Logout.as_view()),
+    path("token/logout-all/", signing_in.LogoutAll.as_view()),
     path("internal/users/", internal.InternalUsers.as_view()),
+    path("internal/users/changes/", internal.InternalChanges.as_view()),
 ]

@@ -13,6 +13,9 @@ JWT_SIGNING_KEY, JWT_PREVIOUS_SIGNING_KEYS = settings.signing_keys(secret_key=SE
 ALLOWED_HOSTS = env.allowed_hosts(debug=DEBUG)
 PUBLIC_URL = env.http_url("PUBLIC_URL", "")
 
+# Who may say, by X-Forwarded-For, whose request it is: the gateway, where it is in front of this service.
+GATEWAY_ADDRESSES = env.words("GATEWAY_ADDRESSES")
+
 INSTALLED_APPS = [
     "django.contrib.contenttypes",
     "django.contrib.auth",

@@ -159,6 +159,9 @@ def test_a_role_edited_in_the_token_breaks_its_signature(client, alice, genuine,
         ("aud", "tmservice-internal"),
         ("aud", []),
         ("aud", None),
+        ("epoch", -1),
+        ("epoch", True),
+        ("epoch", "0"),
         ("role", "root"),
         ("role", ["admin"]),
         ("username", None),
@@ -175,7 +178,9 @@ def test_a_claim_that_we_do_not_make_is_refused(client, alice, genuine, settings
     assert_refused(client, alice, jws(header, {**claims, name: value}, settings.JWT_SIGNING_KEY))
 
 
-@pytest.mark.parametrize("name", ["exp", "iat", "jti", "sub", "iss", "aud", "token_type", "username", "role", "sid"])
+@pytest.mark.parametrize(
+    "name", ["exp", "iat", "jti", "sub", "iss", "aud", "token_type", "username", "role", "epoch", "sid"]
+)
 def test_a_claim_that_is_missing_is_refused(client, alice, genuine, settings, name):
     header, claims = genuine
     del claims[name]

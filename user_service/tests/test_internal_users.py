@@ -18,9 +18,23 @@ def test_it_works(task_service, ada, alice, ivan):
 
     assert answer.status_code == 200
     assert sorted(answer.json()["results"], key=lambda user: user["id"]) == [
-        {"id": ada.pk, "username": "Ada", "email": "ada@example.com", "role": "admin", "is_active": True},
-        {"id": alice.pk, "username": "Alice", "email": "alice@example.com", "role": "user", "is_active": True},
-        {"id": ivan.pk, "username": "Ivan", "email": "ivan@example.com", "role": "user", "is_active": False},
+        {"id": ada.pk, "username": "Ada", "email": "ada@example.com", "role": "admin", "is_active": True, "epoch": 0},
+        {
+            "id": alice.pk,
+            "username": "Alice",
+            "email": "alice@example.com",
+            "role": "user",
+            "is_active": True,
+            "epoch": 0,
+        },
+        {
+            "id": ivan.pk,
+            "username": "Ivan",
+            "email": "ivan@example.com",
+            "role": "user",
+            "is_active": False,
+            "epoch": 0,
+        },
     ]
 
 

@@ -1,16 +1,15 @@
-"""Accounts and their sessions."""
+"""Accounts: the one way each changes, and what stands against a change."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, ClassVar, Self
-from uuid import uuid4
+from typing import Any, ClassVar
 
-from django.conf import settings
 from django.contrib.auth.hashers import make_password
 from django.contrib.auth.models import AbstractUser, BaseUserManager
 from django.db import IntegrityError, models, transaction
-from django.utils import timezone
 
+from accounts.models.attempt import Attempt
+from accounts.models.change import Change
 from accounts.names import fold, validate_username
 
 
@@ -23,7 +22,11 @@ class NameTaken(Exception):
 
 
 class AccountGone(Exception):
-    """The account was deleted since it was read."""
+    """There is no such account, or none any more, or not for whoever asks."""
+
+
+class WrongPassword(Exception):
+    """The current password is another."""
 
 
 class LastAdmin(Exception):
@@ -37,19 +40,25 @@ class UserManager(BaseUserManager["User"]):
         user.set_password(password)
         with naming_what_is_taken():
             user.save(force_insert=True)
+            Change.objects.record(user.pk)
         return user
 
-    def signing_in(self, *, login: str, password: str) -> "User | None":
+    def signing_in(self, *, login: str, password: str) -> "User":
         """Return the active account with this username or email and password.
 
-        Unknown, wrong and inactive cost the same: one hash.
+        Raise AccountGone for an unknown name, a wrong password and an inactive account alike, after one hash each, or
+        TooManyFailures before any.
         """
         key = {"email_key": fold(login)} if "@" in login else {"username_key": fold(login)}
         user = self.filter(**key).first()
+        attempt = Attempt.objects.begin(login=fold(login), user_id=user.pk if user else None)
         if user is None:
             make_password(password)
-            return None
-        return user if user.check_password(password) and user.is_active else None
+            raise AccountGone()
+        if not (user.check_password(password) and user.is_active):
+            raise AccountGone()
+        attempt.succeeded()
+        return user
 
     def active_admins(self) -> models.QuerySet["User"]:
         return self.filter(role=User.Role.ADMIN, is_active=True)
@@ -65,6 +74,8 @@ class User(AbstractUser):
     username = models.CharField(max_length=64, validators=[validate_username])
     email = models.EmailField(max_length=254)
     role = models.CharField(max_length=5, choices=Role, default=Role.USER)
+    # Counts what ends the access tokens made before: another role, activity or password, signing out everywhere.
+    epoch = models.PositiveIntegerField(default=0, editable=False)
     # What must be unique: "Bob" and "bob" are one name.
     username_key = models.TextField(editable=False)
     email_key = models.TextField(editable=False)
@@ -90,7 +101,7 @@ class User(AbstractUser):
 
     def change(self, **values: Any) -> None:
         """Save what differs. Raise NameTaken, AccountGone, or LastAdmin where no active admin would be left."""
-        with transaction.atomic(), naming_what_is_taken():
+        with naming_what_is_taken():
             self.lock_with_admins()
             changed = [name for name, value in values.items() if getattr(self, name) != value]
             was_active_admin = self.is_admin and self.is_active
@@ -98,10 +109,37 @@ class User(AbstractUser):
                 setattr(self, name, values[name])
             if was_active_admin and not (self.is_admin and self.is_active):
                 self.refuse_if_last_admin()
+            if {"role", "is_active"} & set(changed):
+                self.epoch += 1
             if changed:
-                self.save(update_fields=[*changed, "username_key", "email_key"])
+                self.save(update_fields=[*changed, "username_key", "email_key", "epoch"])
+                Change.objects.record(self.pk)
             if not self.is_active:
                 self.sessions.all().delete()
+
+    def change_password(self, *, current: str, new: str, keep_session: int) -> None:
+        """Set another password and end every session but one.
+
+        Raise WrongPassword, AccountGone, or TooManyFailures, since here too somebody may be guessing.
+        """
+        attempt = Attempt.objects.begin(login=self.username_key, user_id=self.pk)
+        if not self.check_password(current):
+            raise WrongPassword()
+        attempt.succeeded()
+        self.set_password(new)
+        self.end_rights(keep_session=keep_session, password=self.password)
+
+    def sign_out_everywhere(self) -> None:
+        self.end_rights()
+
+    def end_rights(self, *, keep_session: int | None = None, **values: Any) -> None:
+        """End the sessions, but for one, and the access tokens made before; save `values` with that."""
+        with transaction.atomic():
+            updated = User.objects.filter(pk=self.pk).update(epoch=models.F("epoch") + 1, **values)
+            if not updated:
+                raise AccountGone()
+            self.sessions.exclude(pk=keep_session or 0).delete()
+            Change.objects.record(self.pk)
 
     def remove(self) -> None:
         """Delete the account, or raise AccountGone or LastAdmin."""
@@ -109,7 +147,9 @@ class User(AbstractUser):
             self.lock_with_admins()
             if self.is_admin and self.is_active:
                 self.refuse_if_last_admin()
+            user_id = self.pk
             self.delete()
+            Change.objects.record(user_id)
 
     def lock_with_admins(self) -> None:
         """Read this row afresh under a lock, with every admin's: two admins who demote each other must queue.
@@ -139,55 +179,3 @@ def naming_what_is_taken() -> Iterator[None]:
             if f"{field}_is_taken" in str(error):
                 raise NameTaken(field) from error
         raise
-
-
-class SessionQuerySet(models.QuerySet["Session"]):
-    def live(self) -> Self:
-        return self.filter(expires_at__gt=timezone.now(), user__is_active=True)
-
-    def expired(self) -> Self:
-        return self.filter(expires_at__lte=timezone.now())
-
-    def open(self, user: User) -> "Session":
-        """Begin a session, and forget this user's expired ones. Raise AccountGone if the user was deleted meanwhile."""
-        user.sessions.expired().delete()
-        now = timezone.now()
-        try:
-            return self.create(user=user, current_jti=uuid4().hex, rotated_at=now, expires_at=now + lifetime())
-        except IntegrityError as error:
-            raise AccountGone() from error
-
-    def rotate(self, *, session_id: int, jti: str) -> bool:
-        """Replace the refresh id `jti` by a fresh one. Of several callers with the same one, one gets True."""
-        now = timezone.now()
-        # No condition may reach into another table: Django would put all of them into a subquery, which PostgreSQL
-        # does not look at again when it has waited for the row.
-        claimed = self.filter(pk=session_id, current_jti=jti, expires_at__gt=now)
-        return bool(
-            claimed.update(
-                current_jti=uuid4().hex,
-                previous_jti=models.F("current_jti"),
-                rotated_at=now,
-                expires_at=now + lifetime(),
-            )
-        )
-
-
-def lifetime() -> Any:
-    return settings.SIMPLE_JWT["REFRESH_TOKEN_LIFETIME"]
-
-
-class Session(models.Model):
-    """One signing-in, kept alive by refresh tokens of which only the newest is good."""
-
-    user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="sessions")
-    current_jti = models.CharField(max_length=32)
-    previous_jti = models.CharField(max_length=32, blank=True)
-    created_at = models.DateTimeField(auto_now_add=True)
-    rotated_at = models.DateTimeField()
-    expires_at = models.DateTimeField()
-
-    objects: ClassVar[Any] = SessionQuerySet.as_manager()
-
-    def __str__(self) -> str:
-        return f"session {self.pk} of user {self.user_id}"

@@ -1,0 +1,16 @@
+from accounts.models.attempt import Attempt, TooManyFailures
+from accounts.models.change import Change
+from accounts.models.session import Session
+from accounts.models.user import AccountGone, LastAdmin, NameTaken, User, WrongPassword
+
+__all__ = [
+    "AccountGone",
+    "Attempt",
+    "Change",
+    "LastAdmin",
+    "NameTaken",
+    "Session",
+    "TooManyFailures",
+    "User",
+    "WrongPassword",
+]

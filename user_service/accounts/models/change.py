@@ -1,0 +1,37 @@
+"""The feed of changed accounts, from which the task service keeps its directory."""
+
+from typing import ClassVar
+
+from django.db import connection, models, transaction
+
+# Any number will do, as long as nothing else in this database takes the same advisory lock.
+FEED_LOCK = 7_302_991
+
+
+class ChangeManager(models.Manager["Change"]):
+    def record(self, user_id: int) -> None:
+        """Put the account at the end of the feed, in the transaction that changes it and as the last thing in it.
+
+        The lock is held until that transaction commits. So changes become visible in the order of their positions,
+        and a reader that has seen position 7 never misses a 6 that commits late.
+        """
+        with transaction.atomic(savepoint=False):
+            with connection.cursor() as cursor:
+                cursor.execute("SELECT pg_advisory_xact_lock(%s)", [FEED_LOCK])
+            self.filter(user_id=user_id).delete()
+            self.create(user_id=user_id)
+
+    def after(self, position: int, *, limit: int) -> list["Change"]:
+        return list(self.filter(position__gt=position).order_by("position")[:limit])
+
+
+class Change(models.Model):
+    """The last change of one account. No foreign key: the row of a deleted account is its tombstone."""
+
+    position = models.BigAutoField(primary_key=True)
+    user_id = models.BigIntegerField(unique=True)
+
+    objects: ClassVar[ChangeManager] = ChangeManager()
+
+    def __str__(self) -> str:
+        return f"change {self.position} of user {self.user_id}"

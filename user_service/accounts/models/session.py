@@ -1,0 +1,73 @@
+"""Sessions: one row for each signing-in, which knows the one refresh token that is good."""
+
+from typing import Any, ClassVar, Self
+from uuid import uuid4
+
+from django.conf import settings
+from django.db import IntegrityError, models
+from django.utils import timezone
+
+from accounts.models.user import AccountGone, User
+
+LONGEST_USER_AGENT = 200
+
+
+class SessionQuerySet(models.QuerySet["Session"]):
+    def live(self) -> Self:
+        return self.filter(expires_at__gt=timezone.now(), user__is_active=True)
+
+    def expired(self) -> Self:
+        return self.filter(expires_at__lte=timezone.now())
+
+    def open(self, user: User, *, user_agent: str = "", address: str | None = None) -> "Session":
+        """Begin a session, and forget this user's expired ones. Raise AccountGone if the user was deleted meanwhile."""
+        user.sessions.expired().delete()
+        now = timezone.now()
+        try:
+            return self.create(
+                user=user,
+                current_jti=uuid4().hex,
+                rotated_at=now,
+                expires_at=now + lifetime(),
+                user_agent=user_agent[:LONGEST_USER_AGENT].replace("\0", ""),
+                address=address,
+            )
+        except IntegrityError as error:
+            raise AccountGone() from error
+
+    def rotate(self, *, session_id: int, jti: str) -> bool:
+        """Replace the refresh id `jti` by a fresh one. Of several callers with the same one, one gets True."""
+        now = timezone.now()
+        # No condition may reach into another table: Django would put all of them into a subquery, which PostgreSQL
+        # does not look at again when it has waited for the row.
+        claimed = self.filter(pk=session_id, current_jti=jti, expires_at__gt=now)
+        return bool(
+            claimed.update(
+                current_jti=uuid4().hex,
+                previous_jti=models.F("current_jti"),
+                rotated_at=now,
+                expires_at=now + lifetime(),
+            )
+        )
+
+
+def lifetime() -> Any:
+    return settings.SIMPLE_JWT["REFRESH_TOKEN_LIFETIME"]
+
+
+class Session(models.Model):
+    """One signing-in, kept alive by refresh tokens of which only the newest is good."""
+
+    user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="sessions")
+    current_jti = models.CharField(max_length=32)
+    previous_jti = models.CharField(max_length=32, blank=True)
+    created_at = models.DateTimeField(auto_now_add=True)
+    rotated_at = models.DateTimeField()
+    expires_at = models.DateTimeField()
+    user_agent = models.CharField(max_length=LONGEST_USER_AGENT, blank=True)
+    address = models.GenericIPAddressField(null=True)
+
+    objects: ClassVar[Any] = SessionQuerySet.as_manager()
+
+    def __str__(self) -> str:
+        return f"session {self.pk} of user {self.user_id}"

@@ -1,0 +1,21 @@
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from django.http import Http404
+from rest_framework.exceptions import ErrorDetail
+
+from accounts.models import AccountGone, LastAdmin, NameTaken
+from chassis.problems import Conflict
+
+
+@contextmanager
+def conflicts_named() -> Iterator[None]:
+    """Answer what stands against a change of an account."""
+    try:
+        yield
+    except NameTaken as error:
+        raise Conflict({error.field: [ErrorDetail("Is taken.", code="taken")]}) from error
+    except AccountGone as error:
+        raise Http404 from error
+    except LastAdmin as error:
+        raise Conflict("The last active admin can be neither deleted, demoted nor deactivated.") from error

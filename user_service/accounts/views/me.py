@@ -1,0 +1,81 @@
+"""What everyone may do with their own account."""
+
+from typing import Any
+
+from django.db.models import QuerySet
+from rest_framework import status
+from rest_framework.exceptions import ErrorDetail, Throttled, ValidationError
+from rest_framework.generics import get_object_or_404
+from rest_framework.mixins import ListModelMixin
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from accounts.models import Session, TooManyFailures, User, WrongPassword
+from accounts.serializers import OwnAccountSerializer, PasswordChangeSerializer, SessionSerializer
+from accounts.views.conflicts import conflicts_named
+from chassis.permissions import IsAuthenticated
+from chassis.views import Endpoint
+
+
+class OwnEndpoint(Endpoint):
+    permission_classes = [IsAuthenticated]
+
+    def own_account(self) -> User:
+        return get_object_or_404(User, pk=self.caller.id)
+
+
+class Me(OwnEndpoint):
+    serializer_class = OwnAccountSerializer
+
+    def get(self, request: Request) -> Response:
+        return Response(self.get_serializer(self.own_account()).data)
+
+    def patch(self, request: Request) -> Response:
+        serializer = self.get_serializer(self.own_account(), data=self.body, partial=True)
+        serializer.is_valid(raise_exception=True)
+        with conflicts_named():
+            serializer.save()
+        return Response(serializer.data)
+
+
+class ChangePassword(OwnEndpoint):
+    """Needs the current password, and ends every other session. The access token at hand is good until it expires
+    in the user service; elsewhere the next refresh brings one that is."""
+
+    serializer_class = PasswordChangeSerializer
+
+    def post(self, request: Request) -> Response:
+        user = self.own_account()
+        serializer = self.get_serializer(data=self.body, context={"user": user})
+        serializer.is_valid(raise_exception=True)
+        current, new = serializer.validated_data["current_password"], serializer.validated_data["new_password"]
+        try:
+            with conflicts_named():
+                user.change_password(current=current, new=new, keep_session=self.caller.session_id)
+        except WrongPassword as error:
+            detail = ErrorDetail("Is not the current password.", code="wrong_password")
+            raise ValidationError({"current_password": [detail]}) from error
+        except TooManyFailures as error:
+            raise Throttled(error.wait_seconds, "Too many failed attempts.", code="too_many_failures") from error
+        return Response(status=status.HTTP_204_NO_CONTENT)
+
+
+class OwnSessions(ListModelMixin, OwnEndpoint):
+    serializer_class = SessionSerializer
+    ordering_fields = ["created_at", "id"]
+    default_ordering = "-created_at"
+
+    def get_queryset(self) -> QuerySet[Session]:
+        return Session.objects.live().filter(user_id=self.caller.id)
+
+    def get_serializer_context(self) -> dict[str, Any]:
+        return {"session_id": self.caller.session_id}
+
+    def get(self, request: Request) -> Response:
+        return self.list(request)
+
+
+class OwnSession(OwnEndpoint):
+    def delete(self, request: Request, session_id: int) -> Response:
+        get_object_or_404(Session.objects.live(), pk=session_id, user_id=self.caller.id).delete()
+        return Response(status=status.HTTP_204_NO_CONTENT)

@@ -1,0 +1,133 @@
+"""Signing up, in and out."""
+
+from typing import Any
+
+from rest_framework import status
+from rest_framework.exceptions import AuthenticationFailed, PermissionDenied, Throttled
+from rest_framework.permissions import AllowAny
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from accounts import tokens
+from accounts.authentication import AccountAuthentication
+from accounts.models import AccountGone, Session, TooManyFailures, User
+from accounts.serializers import (
+    CredentialsSerializer,
+    RefreshSerializer,
+    RegistrationSerializer,
+    TokenSerializer,
+    UserSerializer,
+)
+from accounts.views.conflicts import conflicts_named
+from chassis.client_address import client_address
+from chassis.permissions import IsAuthenticated
+from chassis.tokens import Caller, InvalidToken
+from chassis.views import Endpoint
+
+
+class Register(Endpoint):
+    permission_classes = [AllowAny]
+    serializer_class = RegistrationSerializer
+
+    def post(self, request: Request) -> Response:
+        serializer = self.get_serializer(data=self.body)
+        serializer.is_valid(raise_exception=True)
+        if serializer.validated_data["role"] == User.Role.ADMIN and not is_admin(request):
+            raise PermissionDenied("Only an admin can make an admin.")
+        with conflicts_named():
+            user = User.objects.register(**serializer.validated_data)
+        return Response(UserSerializer(user).data, status=status.HTTP_201_CREATED)
+
+
+def is_admin(request: Request) -> bool:
+    return isinstance(request.user, Caller) and request.user.is_admin
+
+
+class TokenEndpoint(Endpoint):
+    """Who comes for a token need not bring one: an Authorization header left over from before is not looked at."""
+
+    authentication_classes: list[Any] = []
+    permission_classes = [AllowAny]
+
+    def get_authenticate_header(self, request: Request) -> str:  # a wrong password is a 401 too
+        return 'Bearer realm="tmservice"'
+
+    def validated(self) -> dict[str, Any]:
+        serializer = self.get_serializer(data=self.body)
+        serializer.is_valid(raise_exception=True)
+        return dict(serializer.validated_data)
+
+
+def invalid_token() -> AuthenticationFailed:
+    return AuthenticationFailed("The token is invalid or has expired.", code="token_invalid")
+
+
+class ObtainToken(TokenEndpoint):
+    serializer_class = CredentialsSerializer
+
+    def post(self, request: Request) -> Response:
+        credentials = self.validated()
+        try:
+            user = User.objects.signing_in(login=credentials["username"], password=credentials["password"])
+            session = Session.objects.open(user, user_agent=agent_of(request), address=client_address(request))
+        except AccountGone as error:
+            detail = "No active account has this name and password."
+            raise AuthenticationFailed(detail, code="credentials_invalid") from error
+        except TooManyFailures as error:
+            raise Throttled(error.wait_seconds, "Too many failed attempts.", code="too_many_failures") from error
+        return Response(tokens.pair(session))
+
+
+def agent_of(request: Request) -> str:
+    return request.headers.get("User-Agent", "")
+
+
+class RefreshToken(TokenEndpoint):
+    serializer_class = RefreshSerializer
+
+    def post(self, request: Request) -> Response:
+        try:
+            return Response(tokens.refresh(self.validated()["refresh"]))
+        except InvalidToken as error:
+            raise invalid_token() from error
+
+
+class VerifyToken(TokenEndpoint):
+    """Say whether an access or refresh token is good at this moment, and for what."""
+
+    serializer_class = TokenSerializer
+
+    def post(self, request: Request) -> Response:
+        token = self.validated()["token"]
+        try:
+            AccountAuthentication().identify(token)
+        except InvalidToken:
+            try:
+                tokens.check(token)
+            except InvalidToken as error:
+                raise invalid_token() from error
+        return Response({})
+
+
+class Logout(TokenEndpoint):
+    """End the session of a refresh token. To do so twice does no harm."""
+
+    serializer_class = RefreshSerializer
+
+    def post(self, request: Request) -> Response:
+        try:
+            tokens.end(self.validated()["refresh"])
+        except InvalidToken as error:
+            raise invalid_token() from error
+        return Response(status=status.HTTP_204_NO_CONTENT)
+
+
+class LogoutAll(Endpoint):
+    """End all sessions of the caller."""
+
+    permission_classes = [IsAuthenticated]
+
+    def post(self, request: Request) -> Response:
+        with conflicts_named():
+            User.objects.get(pk=self.caller.id).sign_out_everywhere()
+        return Response(status=status.HTTP_204_NO_CONTENT)
