@@ -27,6 +27,7 @@ SAMPLE_WORDS = (
     "secret_key",
 )
 FEWEST_DIFFERENT_CHARACTERS = 10
+SMTP_PORTS = {"smtp": 25, "smtp+tls": 587, "smtp+ssl": 465}
 
 
 class SettingError(ImproperlyConfigured):
@@ -143,6 +144,22 @@ def database(*names: str) -> dict[str, Any]:
     if not entry.get("NAME"):
         raise SettingError(f"{name} names no database; it must end in /DATABASE.")
     return entry
+
+
+def email(name: str, *, folder: str) -> dict[str, Any]:
+    """Read an SMTP URL as Django's EMAIL_ settings; without one, mails become files in `folder`."""
+    url = text(name, "")
+    if not url:
+        return {"EMAIL_BACKEND": "django.core.mail.backends.filebased.EmailBackend", "EMAIL_FILE_PATH": folder}
+    scheme, _, rest = url.partition("://")
+    if scheme not in SMTP_PORTS or not rest:
+        raise SettingError(f"{name} must be a URL such as smtp+tls://USER:PASSWORD@HOST:587.")
+    try:
+        entry: dict[str, Any] = environ.Env.email_url_config(url)
+    except ValueError:  # its text may hold a part of the password
+        raise SettingError(f"{name} is not a valid URL; percent-encode what is special in its password.") from None
+    entry.pop("EMAIL_FILE_PATH")
+    return entry | {"EMAIL_PORT": entry["EMAIL_PORT"] or SMTP_PORTS[scheme], "EMAIL_TIMEOUT": 10}
 
 
 def time_zone(name: str, default: str) -> str:

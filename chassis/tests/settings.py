@@ -1,6 +1,11 @@
 """Just enough of Django for the chassis alone, wired as a service wires it."""
 
+import os
+
 from chassis import settings as common
+
+# scripts/test gives the address of a throwaway PostgreSQL; most tests need none.
+os.environ.setdefault("DATABASE_URL", "postgresql://nobody@127.0.0.1:1/never-connected-to")
 
 SECRET_KEY = "only-for-tests-0123456789-abcdefghijklmn"
 JWT_SIGNING_KEY = "signing-key-of-the-tests-0123456789-abcdef"
@@ -9,8 +14,8 @@ PUBLIC_URL = "http://tm.test"
 ALLOWED_HOSTS = ["testserver"]
 USE_TZ = True
 APPEND_SLASH = False
-INSTALLED_APPS = ["rest_framework"]
-DATABASES = {"default": {"ENGINE": "django.db.backends.postgresql", "NAME": "never-connected-to"}}
+INSTALLED_APPS = ["rest_framework", "chassis.tests.outbox_app"]
+DATABASES = {"default": common.database("DATABASE_URL")}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 MIDDLEWARE = common.MIDDLEWARE
 ROOT_URLCONF = "chassis.tests.urls"

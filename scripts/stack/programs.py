@@ -33,6 +33,17 @@ def web(service: str, *, port: int, environment: dict[str, str]) -> Program:
     )
 
 
+def worker(service: str, *, environment: dict[str, str]) -> Program:
+    """A service's background jobs."""
+    return Program(
+        name=f"{service.removesuffix('_service')}-worker",
+        argv=[sys.executable, "manage.py", "run_worker"],
+        mark="run_worker",
+        folder=str(ROOT / service),
+        environment=environment,
+    )
+
+
 def write(state: State, programs: list[Program]) -> Path:
     """Write what the launcher and the supervisor read; return the supervisor's configuration."""
     write_private(state.folder / "programs.json", json.dumps([asdict(program) for program in programs], indent=1))

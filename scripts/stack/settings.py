@@ -77,6 +77,7 @@ def for_services(state: State, ports: Ports) -> dict[str, dict[str, str]]:
     return {
         "user_service": common
         | {
+            "MAIL_FOLDER": chosen("MAIL_FOLDER", str(state.mail)),
             "USER_SECRET_KEY": chosen("USER_SECRET_KEY", secrets["USER_SECRET_KEY"]),
             "DATABASE_URL": chosen("USER_DATABASE_URL", users),
         },

@@ -45,6 +45,10 @@ class State:
         return self.folder / "log"
 
     @property
+    def mail(self) -> Path:
+        return self.folder / "mail"
+
+    @property
     def admin_password(self) -> Path:
         return self.folder / "admin-password"
 

@@ -20,6 +20,7 @@ from stack.settings import free_ports
 from stack.state import State
 
 PACKAGES = ("chassis", "user_service", "task_service", "tests")
+WITH_DATABASE = ("chassis", "user_service", "task_service")
 # A crash may lose this cluster: nothing in it outlives the run.
 NOT_DURABLE = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
 
@@ -106,12 +107,9 @@ def throwaway_postgres(folder: Path) -> Iterator[dict[str, str]]:
             owner = postgres.owner_url(password, port=port)
             postgres.wait_until_up(owner)
             with connected(owner) as cursor:
-                for role in ("user_service", "task_service"):
+                for role in WITH_DATABASE:
                     cursor.execute(f"CREATE ROLE {role} LOGIN CREATEDB PASSWORD '{password}'")
-        yield {
-            role: postgres.url(role=role, password=password, port=port, database=role)
-            for role in ("user_service", "task_service")
-        }
+        yield {role: postgres.url(role=role, password=password, port=port, database=role) for role in WITH_DATABASE}
     finally:
         process.terminate()
         process.wait(30)

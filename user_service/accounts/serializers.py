@@ -6,7 +6,7 @@ from django.contrib.auth.password_validation import validate_password
 from django.core.exceptions import ValidationError as DjangoValidationError
 from rest_framework import serializers
 
-from accounts.models import Session, User
+from accounts.models import PasswordToken, Session, User
 from accounts.names import refuse_reserved, validate_username
 from chassis.fields import ChoiceField, IdField, LineField, SecretField, YesNoField
 from chassis.serializers import StrictModelSerializer, StrictSerializer
@@ -56,13 +56,35 @@ class FirstAdminSerializer(StrictSerializer):
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         about = User(username=attrs["username"], email=attrs["email"])
-        refuse_weak(attrs["password"], field="password", user=about)
+        if attrs["password"] is not None:
+            refuse_weak(attrs["password"], field="password", user=about)
         return attrs
 
 
 class RegistrationSerializer(FirstAdminSerializer):
     username = LineField(validators=[validate_username, refuse_reserved])
     role = RoleField(default=User.Role.USER)
+
+
+class NewUserSerializer(FirstAdminSerializer):
+    """An account that an admin makes; without a password its owner is invited by mail."""
+
+    password = SecretField(max_length=LONGEST_PASSWORD, default=None)
+    role = RoleField(default=User.Role.USER)
+
+
+class EmailSerializer(StrictSerializer):
+    email = EmailField()
+
+
+class ConfirmSerializer(StrictSerializer):
+    token = serializers.CharField(max_length=100)
+    new_password = SecretField(max_length=LONGEST_PASSWORD)
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        attrs["user"] = PasswordToken.objects.user_of(attrs["token"])
+        refuse_weak(attrs["new_password"], field="new_password", user=attrs["user"])
+        return attrs
 
 
 class CredentialsSerializer(StrictSerializer):

@@ -1,7 +1,7 @@
 from django.urls import path
 
 from accounts import internal
-from accounts.views import me, signing_in, users
+from accounts.views import me, passwords, signing_in, users
 from chassis import paths
 
 paths.register()
@@ -12,8 +12,11 @@ urlpatterns = [
     path("user/me/password/", me.ChangePassword.as_view()),
     path("user/me/sessions/", me.OwnSessions.as_view()),
     path("user/me/sessions/<id:session_id>/", me.OwnSession.as_view()),
+    path("user/password-reset/", passwords.RequestReset.as_view()),
+    path("user/password-reset/confirm/", passwords.ConfirmReset.as_view()),
     path("user/users/", users.UserList.as_view()),
     path("user/users/<id:user_id>/", users.UserDetail.as_view()),
+    path("user/users/<id:user_id>/password-reset/", passwords.MailReset.as_view()),
     path("token/", signing_in.ObtainToken.as_view()),
     path("token/refresh/", signing_in.RefreshToken.as_view()),
     path("token/verify/", signing_in.VerifyToken.as_view()),

@@ -1,10 +1,13 @@
 """Settings of the user service. The environment is the only difference between places; see .env.example."""
 
 from datetime import timedelta
+from email.utils import parseaddr
+from pathlib import Path
 
 from chassis import env, logs, settings, tokens
 
 SERVICE = "user_service"
+ROOT = Path(__file__).resolve().parents[2]
 env.load_dotenv()
 
 DEBUG = env.flag("DEBUG", False)
@@ -44,6 +47,11 @@ AUTH_PASSWORD_VALIDATORS = [
         "NumericPasswordValidator",
     )
 ]
+vars().update(env.email("EMAIL_URL", folder=env.text("MAIL_FOLDER", str(ROOT / "var" / "mail"))))
+DEFAULT_FROM_EMAIL = env.text("MAIL_FROM", "TMService <noreply@tmservice.invalid>")
+MAIL_DOMAIN = parseaddr(DEFAULT_FROM_EMAIL)[1].rpartition("@")[2]
+PASSWORD_URL = env.text("PASSWORD_URL", "")
+
 REST_FRAMEWORK = settings.rest_framework(authentication="accounts.authentication.AccountAuthentication")
 SIMPLE_JWT = {
     "ACCESS_TOKEN_LIFETIME": timedelta(minutes=5),

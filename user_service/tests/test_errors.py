@@ -13,7 +13,7 @@ ROUTES = {
     "/user/register/": {"post"},
     "/token/": {"post"},
     "/token/refresh/": {"post"},
-    "/user/users/": {"get", "put", "patch", "delete"},
+    "/user/users/": {"get", "post", "put", "patch", "delete"},
     "/user/users/1/": {"get", "put", "patch", "delete"},
 }
 METHODS = ("get", "post", "put", "patch", "delete", "options", "trace")

@@ -1,5 +1,7 @@
 from accounts.models.attempt import Attempt, TooManyFailures
 from accounts.models.change import Change
+from accounts.models.mail import Mail
+from accounts.models.password_token import PasswordToken, PasswordTokenInvalid
 from accounts.models.session import Session
 from accounts.models.user import AccountGone, LastAdmin, NameTaken, User, WrongPassword
 
@@ -8,7 +10,10 @@ __all__ = [
     "Attempt",
     "Change",
     "LastAdmin",
+    "Mail",
     "NameTaken",
+    "PasswordToken",
+    "PasswordTokenInvalid",
     "Session",
     "TooManyFailures",
     "User",

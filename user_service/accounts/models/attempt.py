@@ -29,13 +29,23 @@ class AttemptManager(models.Manager["Attempt"]):
         Counting afterwards would let every one of 50 parallel guesses in. A name that nobody has is counted like one
         that somebody has; an account is counted as one, by whichever of its names it is tried.
         """
-        key = f"user {user_id}" if user_id else f"name {hashlib.sha256(login.encode()).hexdigest()}"
+        key = key_of_user(user_id) if user_id else f"name {hashlib.sha256(login.encode()).hexdigest()}"
         with transaction.atomic():
             self.bulk_create([Attempt(key=key, last_at=timezone.now())], ignore_conflicts=True)
             attempt = self.select_for_update().get(key=key)
             attempt.count()
             attempt.save()
         return attempt
+
+    def forgive(self, *, user_id: int) -> None:
+        self.filter(key=key_of_user(user_id)).update(failures=0, blocked_until=None)
+
+    def forgotten(self) -> models.QuerySet["Attempt"]:
+        return self.filter(last_at__lt=timezone.now() - FORGOTTEN_AFTER)
+
+
+def key_of_user(user_id: int) -> str:
+    return f"user {user_id}"
 
 
 class Attempt(models.Model):

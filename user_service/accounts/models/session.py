@@ -27,6 +27,7 @@ class SessionQuerySet(models.QuerySet["Session"]):
             return self.create(
                 user=user,
                 current_jti=uuid4().hex,
+                created_at=now,
                 rotated_at=now,
                 expires_at=now + lifetime(),
                 user_agent=user_agent[:LONGEST_USER_AGENT].replace("\0", ""),
@@ -61,7 +62,7 @@ class Session(models.Model):
     user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="sessions")
     current_jti = models.CharField(max_length=32)
     previous_jti = models.CharField(max_length=32, blank=True)
-    created_at = models.DateTimeField(auto_now_add=True)
+    created_at = models.DateTimeField(default=timezone.now)
     rotated_at = models.DateTimeField()
     expires_at = models.DateTimeField()
     user_agent = models.CharField(max_length=LONGEST_USER_AGENT, blank=True)

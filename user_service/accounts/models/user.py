@@ -34,8 +34,8 @@ class LastAdmin(Exception):
 
 
 class UserManager(BaseUserManager["User"]):
-    def register(self, *, username: str, email: str, password: str, role: str = "user") -> "User":
-        """Make an account, or raise NameTaken."""
+    def register(self, *, username: str, email: str, password: str | None, role: str = "user") -> "User":
+        """Make an account, or raise NameTaken. Without a password nobody can sign in to it yet."""
         user = self.model(username=username, email=email, role=role)
         user.set_password(password)
         with naming_what_is_taken():
@@ -69,8 +69,8 @@ class User(AbstractUser):
         ADMIN = "admin", "Admin"
         USER = "user", "User"
 
-    first_name = None  # type: ignore[assignment]  # Django's way to drop a field of an abstract parent
-    last_name = None  # type: ignore[assignment]
+    # None is Django's way to drop a field of an abstract parent. There is one privilege here, and that is the role.
+    first_name = last_name = is_staff = is_superuser = groups = user_permissions = None  # type: ignore[assignment]
     username = models.CharField(max_length=64, validators=[validate_username])
     email = models.EmailField(max_length=254)
     role = models.CharField(max_length=5, choices=Role, default=Role.USER)

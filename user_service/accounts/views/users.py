@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from django.db import transaction
 from django.db.models import QuerySet
 from rest_framework import status
 from rest_framework.generics import get_object_or_404
@@ -10,8 +11,8 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from accounts.filters import UserFilter
-from accounts.models import User
-from accounts.serializers import RowIdOnlySerializer, RowIdSerializer, UserSerializer
+from accounts.models import Mail, User
+from accounts.serializers import NewUserSerializer, RowIdOnlySerializer, RowIdSerializer, UserSerializer
 from accounts.views.conflicts import conflicts_named
 from chassis.permissions import AdminWritesOnceVisible, IsAdmin, IsAuthenticated
 from chassis.views import Endpoint
@@ -47,6 +48,15 @@ class UserList(ListModelMixin, ChangesAccounts):
 
     def get(self, request: Request) -> Response:
         return self.list(request)
+
+    def post(self, request: Request) -> Response:
+        serializer = NewUserSerializer(data=self.body)
+        serializer.is_valid(raise_exception=True)
+        with conflicts_named(), transaction.atomic():
+            user = User.objects.register(**serializer.validated_data)
+            if not user.has_usable_password():
+                Mail.objects.plan(Mail.Kind.INVITATION, user.email)
+        return Response(self.get_serializer(user).data, status=status.HTTP_201_CREATED)
 
     def put(self, request: Request) -> Response:
         return self.change(self.named(request), self.body, partial=False)

@@ -1,0 +1,249 @@
+"""The transactional outbox: a message is written together with what it tells of and sent afterwards, at least once.
+
+A worker claims a message under a lease, sends it and marks it. If the worker dies in between, the lease runs out and
+the message goes out again under the same id.
+"""
+
+import logging
+import random
+import smtplib
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from datetime import datetime, timedelta
+from typing import Any, ClassVar, Self, TypeVar
+from uuid import uuid4
+
+from django.db import models, transaction
+from django.db.models import Exists, OuterRef, Q
+from django.utils import timezone
+from django.utils.encoding import force_str
+
+SHORTEST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 5, 60 * 60
+GIVE_UP_AFTER = timedelta(hours=24)
+MOST_ATTEMPTS = 100  # twice what fits into a day of pauses: more means that it kills its workers
+LONGEST_REASON = 500
+# The rows are chosen in a WITH: PostgreSQL may evaluate an IN twice, and then takes more than the limit.
+CLAIM = """
+    WITH chosen AS ({chosen}), claimed AS (
+        UPDATE "{table}" AS delivery SET lease_token = %s, leased_until = %s, attempts = attempts + 1
+        FROM chosen WHERE delivery.id = chosen.id RETURNING delivery.*
+    )
+    SELECT * FROM claimed ORDER BY id
+"""
+# The mail server refuses us, not the message: its operator or ours can mend that within the day.
+REFUSALS_OF_US = (smtplib.SMTPConnectError, smtplib.SMTPHeloError, smtplib.SMTPAuthenticationError)
+
+log = logging.getLogger(__name__)
+
+
+class Skipped(Exception):
+    """The message makes no sense any more; the text says why."""
+
+
+class PermanentFailure(Exception):
+    """The message was refused for good; the text says why."""
+
+
+class TemporaryFailure(Exception):
+    """The message could not be sent now; the text says why."""
+
+
+Row = TypeVar("Row", bound="Delivery")
+
+
+class DeliveryQuerySet(models.QuerySet[Row]):
+    def due(self, now: datetime) -> Self:
+        """Choose what may be claimed. Of one ordering key that is the earliest planned message in this queryset."""
+        planned = self.filter(state=Delivery.State.PLANNED)
+        earlier = planned.filter(ordering_key=OuterRef("ordering_key"), pk__lt=OuterRef("pk"))
+        free = Q(leased_until=None) | Q(leased_until__lte=now)
+        return planned.filter(free, ~Exists(earlier), due_at__lte=now)
+
+    def claim(self, limit: int, lease_seconds: float) -> list[Row]:
+        """Lease up to `limit` due messages, those due longest, and return them in the order of their ids.
+
+        Of several workers at once each gets others. Not for use inside a transaction: nobody else would see the lease.
+        """
+        now = timezone.now()
+        due = self.due(now).order_by("due_at", "pk").only("pk").select_for_update(skip_locked=True, of=("self",))
+        with transaction.atomic(durable=True):
+            chosen, values = due[:limit].query.sql_with_params()
+            statement = CLAIM.format(chosen=chosen, table=self.model._meta.db_table)
+            return list(self.raw(statement, [*values, uuid4(), now + timedelta(seconds=lease_seconds)]))
+
+    def replay(self) -> int:
+        """Plan what has failed once more, with another day to succeed, and return how many messages that are."""
+        now = timezone.now()
+        return self.filter(state=Delivery.State.FAILED).update(
+            state=Delivery.State.PLANNED, attempts=0, due_at=now, give_up_at=now + GIVE_UP_AFTER
+        )
+
+    def oldest_planned_age_seconds(self) -> float:
+        """Return for how long the oldest message has been waiting, 0 where none is."""
+        oldest = self.filter(state=Delivery.State.PLANNED).aggregate(oldest=models.Min("planned_at"))["oldest"]
+        return (timezone.now() - oldest).total_seconds() if oldest else 0.0
+
+    def counts_by_state(self) -> dict[str, int]:
+        """Return how many messages are in each state, e.g. {"planned": 2, "sent": 7, "skipped": 0, "failed": 0}."""
+        counts = dict(self.order_by().values_list("state").annotate(number=models.Count("pk")))
+        return {state: counts.get(state, 0) for state in Delivery.State.values}
+
+
+def in_a_day() -> datetime:
+    return timezone.now() + GIVE_UP_AFTER
+
+
+def check(name: str, condition: Q) -> models.CheckConstraint:
+    return models.CheckConstraint(condition=condition, name=f"%(class)s_{name}")
+
+
+class Delivery(models.Model):
+    """One message to one recipient over one channel, written in the transaction of what it tells of.
+
+    A concrete model adds what is said and to whom. If it has a Meta of its own, that extends Delivery.Meta.
+    """
+
+    class State(models.TextChoices):
+        PLANNED = "planned"
+        SENT = "sent"
+        SKIPPED = "skipped"
+        FAILED = "failed"
+
+    id = models.BigAutoField(primary_key=True)
+    state = models.CharField(max_length=7, choices=State, default=State.PLANNED)
+    # Why it was skipped or has failed; of a planned one, why the last attempt did.
+    reason = models.TextField(blank=True)
+    attempts = models.PositiveIntegerField(default=0)
+    # Messages with the same one, such as those about one task, go out one after the other.
+    ordering_key = models.BigIntegerField(null=True, blank=True)
+    planned_at = models.DateTimeField(default=timezone.now)
+    due_at = models.DateTimeField(default=timezone.now)
+    give_up_at = models.DateTimeField(default=in_a_day)
+    # A new one with every claim (a fencing token): whoever still holds an older one can no longer mark the message.
+    lease_token = models.UUIDField(null=True, blank=True, editable=False)
+    leased_until = models.DateTimeField(null=True, blank=True, editable=False)
+    sent_at = models.DateTimeField(null=True, blank=True)
+
+    objects: ClassVar[Any] = DeliveryQuerySet.as_manager()
+
+    class Meta:
+        abstract = True
+        constraints = [
+            check("state_is_known", Q(state__in=["planned", "sent", "skipped", "failed"])),
+            check("sent_at_goes_with_sent", Q(sent_at=None) ^ Q(state="sent")),
+            check("lease_is_whole", ~(Q(lease_token=None) ^ Q(leased_until=None))),
+            check("lease_is_of_a_planned_one", Q(lease_token=None) | Q(state="planned")),
+            check("reason_is_given", ~Q(state__in=["skipped", "failed"], reason="")),
+        ]
+        indexes = [
+            models.Index(fields=["due_at", "id"], condition=Q(state="planned"), name="%(class)s_due"),
+            models.Index(fields=["ordering_key", "id"], condition=Q(state="planned"), name="%(class)s_order"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self._meta.verbose_name} {self.pk}"
+
+    def mark_sent(self) -> bool:
+        return self._end_lease(state=self.State.SENT, sent_at=timezone.now(), reason="")
+
+    def mark_skipped(self, reason: str) -> bool:
+        return self._end_lease(state=self.State.SKIPPED, reason=printable(reason))
+
+    def mark_failed(self, reason: str) -> bool:
+        ended = self._end_lease(state=self.State.FAILED, reason=printable(reason))
+        if ended:
+            log.error("%s is given up: %s", self, reason)
+        return ended
+
+    def retry(self, reason: str) -> bool:
+        """Put the next attempt off, or give the message up when it has had its day."""
+        if timezone.now() >= self.give_up_at:
+            return self.mark_failed(reason)
+        due_at = timezone.now() + timedelta(seconds=backoff_seconds(self.attempts))
+        return self._end_lease(due_at=due_at, reason=printable(reason))
+
+    def _end_lease(self, **values: Any) -> bool:
+        """Save what became of a claimed message; False if another worker has claimed it since, or nobody ever did."""
+        # Columns of this table alone: PostgreSQL does not look at a subquery again when it has waited for the row.
+        held = type(self).objects.filter(pk=self.pk, lease_token=self.lease_token)
+        return self.lease_token is not None and held.update(lease_token=None, leased_until=None, **values) == 1
+
+
+def printable(reason: str) -> str:
+    """Return a reason as one line that can be stored: no NUL, no half of a surrogate pair, never empty."""
+    line = "".join(character if character.isprintable() else " " for character in reason)
+    return line.strip()[:LONGEST_REASON] or "no reason given"
+
+
+def backoff_seconds(attempts: int) -> float:
+    """Return the pause after so many attempts: 5 to 10 s after the first, then twice that, up to an hour."""
+    longest = min(LONGEST_PAUSE_SECONDS, SHORTEST_PAUSE_SECONDS * 2 ** min(attempts, 20))
+    return random.uniform(longest / 2, longest)  # so that what failed together does not come back together
+
+
+def deliver_due(
+    queryset: DeliveryQuerySet[Row], send: Callable[[Row], None], *, limit: int = 10, lease_seconds: float = 60
+) -> int:
+    """Handle up to `limit` due messages and return how many; if there was one, there may be more.
+
+    `send` returns when the message is out, or raises Skipped, PermanentFailure, TemporaryFailure or what smtplib does,
+    all well within `lease_seconds`. Messages are claimed one by one, so that a lease has to last for a single sending,
+    and one that kills its worker takes no other along.
+    """
+    for handled in range(limit):
+        if not (claimed := queryset.claim(1, lease_seconds)):
+            return handled
+        deliver(claimed[0], send)
+    return limit
+
+
+def deliver(delivery: Row, send: Callable[[Row], None]) -> None:
+    with Attempt(delivery):
+        if delivery.attempts > MOST_ATTEMPTS:
+            raise PermanentFailure(f"claimed {MOST_ATTEMPTS} times without ever being marked")
+        send(delivery)
+
+
+class Attempt(AbstractContextManager[None]):
+    """A block that marks a message by how it ends and lets no Exception out. A SystemExit leaves it to its lease."""
+
+    def __init__(self, delivery: Delivery) -> None:
+        self.delivery = delivery
+
+    def __exit__(self, kind: Any, error: BaseException | None, traceback: Any) -> bool:
+        if error is not None and not isinstance(error, Exception):
+            return False
+        if not mark(self.delivery, error):
+            log.warning("%s: another worker has claimed it meanwhile", self.delivery)
+        return True
+
+
+def mark(delivery: Delivery, error: Exception | None) -> bool:
+    """Mark a message by what its sending raised; False if it was no longer ours to mark."""
+    match error:
+        case None:
+            return delivery.mark_sent()
+        case Skipped():
+            return delivery.mark_skipped(str(error))
+        case PermanentFailure():
+            return delivery.mark_failed(str(error))
+        case TemporaryFailure():
+            return delivery.retry(str(error))
+        case OSError():
+            return mark(delivery, classify(error))
+    log.error("%s: sending it failed unexpectedly", delivery, exc_info=error)
+    return delivery.retry(f"{type(error).__name__}: {error}")
+
+
+def classify(error: OSError) -> PermanentFailure | TemporaryFailure:
+    """Say whether an error of smtplib, or of the network below, is final: only if every reply refuses the message."""
+    replies: list[tuple[int, bytes | str]] = []
+    if isinstance(error, smtplib.SMTPRecipientsRefused):
+        replies = list(error.recipients.values())
+    elif isinstance(error, smtplib.SMTPResponseException):
+        replies = [(error.smtp_code, error.smtp_error)]
+    reason = "; ".join(f"{code} {force_str(text, errors='replace')}" for code, text in replies)
+    final = replies and all(500 <= code <= 599 and code != 530 for code, _ in replies)  # 530: we have to sign in
+    if final and not isinstance(error, REFUSALS_OF_US):
+        return PermanentFailure(reason)
+    return TemporaryFailure(reason or f"{type(error).__name__}: {error}")

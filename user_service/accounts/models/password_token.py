@@ -1,0 +1,63 @@
+"""The right to set a password without knowing the old one: mailed, short-lived, good once, kept as a hash."""
+
+import hashlib
+import secrets
+from datetime import timedelta
+from typing import Any, ClassVar, Self
+
+from django.db import models, transaction
+from django.utils import timezone
+
+from accounts.models.attempt import Attempt
+from accounts.models.mail import Mail
+from accounts.models.user import User
+
+LIFETIMES = {Mail.Kind.PASSWORD_RESET: timedelta(minutes=30), Mail.Kind.INVITATION: timedelta(days=7)}
+
+
+class PasswordTokenInvalid(Exception):
+    """The token is unknown, used or expired."""
+
+
+class PasswordTokenQuerySet(models.QuerySet["PasswordToken"]):
+    def make(self, user: User, kind: Mail.Kind) -> str:
+        """Return a new token; earlier ones stay good, since their mails may still arrive."""
+        token = secrets.token_urlsafe(32)
+        self.create(user=user, token_hash=hash_of(token), expires_at=timezone.now() + LIFETIMES[kind])
+        return token
+
+    def good(self, token: str) -> Self:
+        return self.filter(token_hash=hash_of(token), expires_at__gt=timezone.now(), user__is_active=True)
+
+    def user_of(self, token: str) -> User:
+        """Return whose password the token may set, or raise PasswordTokenInvalid."""
+        row = self.good(token).select_related("user").first()
+        if row is None:
+            raise PasswordTokenInvalid()
+        return row.user
+
+    def use(self, token: str, *, user: User, password: str) -> None:
+        """Set the password, end all sessions and all tokens of the user, or raise PasswordTokenInvalid."""
+        user.set_password(password)
+        with transaction.atomic():
+            used, _ = self.filter(token_hash=hash_of(token)).delete()  # of two at once one deletes the row
+            if not used:
+                raise PasswordTokenInvalid()
+            self.filter(user=user).delete()
+            user.end_rights(password=user.password)
+            Attempt.objects.forgive(user_id=user.pk)
+
+
+def hash_of(token: str) -> str:
+    return hashlib.sha256(token.encode()).hexdigest()  # no slow hash is needed: the token is 256 random bits
+
+
+class PasswordToken(models.Model):
+    user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="password_tokens")
+    token_hash = models.CharField(max_length=64, unique=True)
+    expires_at = models.DateTimeField()
+
+    objects: ClassVar[Any] = PasswordTokenQuerySet.as_manager()
+
+    def __str__(self) -> str:
+        return f"password token of user {self.user_id}"
