@@ -1,0 +1,53 @@
+"""What docs/tokens.md says is what is accepted and sent here."""
+
+import json
+import re
+import time
+from pathlib import Path
+
+import jwt
+import pytest
+from rest_framework.test import APIClient
+
+from chassis import tokens
+
+PAGE = (Path(__file__).resolve().parents[2] / "docs" / "tokens.md").read_text()
+
+
+def example(kind):
+    """Return the contract's example, as if it had been issued now."""
+    claims = json.loads(re.search(rf"```json {kind}\n(.*?)```", PAGE, re.DOTALL).group(1))
+    now = int(time.time())
+    return {**claims, "iat": now, "exp": now + claims["exp"] - claims["iat"]}
+
+
+def status_with(claims):
+    token = tokens.sign(claims)
+    return APIClient().get("/task/tasks/", headers={"Authorization": f"Bearer {token}"}).status_code
+
+
+@pytest.mark.django_db
+def test_an_access_token_made_from_the_contract_is_accepted():
+    assert status_with(example("access")) == 200
+
+
+@pytest.mark.parametrize("claim", sorted(example("access")))
+def test_each_claim_of_an_access_token_is_relied_on(claim):
+    claims = example("access")
+    del claims[claim]
+
+    assert status_with(claims) == 401
+
+
+@pytest.mark.parametrize("kind", ["refresh", "service"])
+def test_no_other_token_is_accepted(kind):
+    assert status_with(example(kind) | {"username": "alice", "role": "admin", "epoch": 0, "sid": "12"}) == 401
+
+
+def test_the_service_token_sent_is_that_of_the_contract():
+    sent = jwt.decode(tokens.issue_service_token("task_service"), options={"verify_signature": False})
+    agreed = example("service")
+
+    volatile = ("iat", "exp", "jti")
+    assert {**sent, **dict.fromkeys(volatile)} == {**agreed, **dict.fromkeys(volatile)}
+    assert sent["exp"] - sent["iat"] == agreed["exp"] - agreed["iat"]

@@ -1,0 +1,52 @@
+"""What is issued here is what docs/tokens.md says."""
+
+import json
+import re
+from pathlib import Path
+
+import jwt
+import pytest
+
+from chassis import tokens
+
+PAGE = (Path(__file__).resolve().parents[2] / "docs" / "tokens.md").read_text()
+
+
+def example(kind):
+    return json.loads(re.search(rf"```json {kind}\n(.*?)```", PAGE, re.DOTALL).group(1))
+
+
+def claims_of(token):
+    return jwt.decode(token, options={"verify_signature": False})
+
+
+@pytest.mark.parametrize("kind", ["access", "refresh"])
+def test_an_issued_token_has_the_claims_of_the_contract(client_of, alice, kind):
+    client = client_of(alice)
+    claims = claims_of({"access": client.access_token, "refresh": client.refresh_token}[kind])
+    agreed = example(kind)
+
+    assert {name: type(value) for name, value in claims.items()} == {
+        name: type(value) for name, value in agreed.items()
+    }
+    for name in ("token_type", "iss", "aud"):
+        assert claims[name] == agreed[name]
+    assert claims["exp"] - claims["iat"] == agreed["exp"] - agreed["iat"]
+    assert claims["sub"] == str(alice.pk)
+
+
+def test_the_key_is_named_as_the_contract_says(client_of, alice, settings):
+    header = jwt.get_unverified_header(client_of(alice).access_token)
+
+    assert header == {"alg": "HS256", "kid": tokens.key_id(settings.JWT_SIGNING_KEY), "typ": "JWT"}
+
+
+def test_a_service_token_made_from_the_contract_opens_internal_routes(client, db):
+    claims = example("service")
+    lifetime = claims["exp"] - claims["iat"]
+    now = claims_of(tokens.issue_service_token("x"))["iat"]
+
+    token = tokens.sign({**claims, "iat": now, "exp": now + lifetime})
+
+    answer = client.get("/internal/users/?ids=1", headers={"Authorization": f"Bearer {token}"})
+    assert answer.status_code == 200
