@@ -1,9 +1,13 @@
 """Each service has a role and a schema of its own, and cannot look into the other's."""
 
 import json
+import re
 
 import psycopg2
 import pytest
+
+from stack import postgres
+from tests.local_stack import ROOT
 
 ROLES = {"user_service": "accounts_user", "task_service": "tasks_task"}
 
@@ -53,3 +57,43 @@ def test_passwords_are_checked_by_scram_and_a_wrong_one_is_refused(stack, connec
     lines = (stack.folder / "postgres" / "pg_hba.conf").read_text().splitlines()
     methods = {line.split()[-1] for line in lines if line.strip() and not line.startswith("#")}
     assert methods == {"scram-sha-256"}
+
+
+def test_the_lines_for_ones_own_postgresql_make_what_the_stack_runs_on(stack, own_stack):
+    """The databases are made by the lines of docs/operations.md, on the server of another stack."""
+    page = (ROOT / "docs" / "operations.md").read_text()
+    lines = re.search(r"(    CREATE DATABASE .*?;\n)\n", page, re.DOTALL).group(1)
+    for name, other in [("user_service", "own_users"), ("task_service", "own_tasks"), ("tmservice", "own")]:
+        lines = lines.replace(name, other)
+    creation, rest = lines.split("\\c own\n")
+    port = postgres_port(stack)
+    password = json.loads((stack.folder / "secrets.json").read_text())["POSTGRES_PASSWORD"]
+    execute(postgres.owner_url(password, port=port), creation)
+    execute(postgres.url(role="postgres", password=password, port=port, database="own"), rest)
+
+    own_stack.start(
+        USER_DATABASE_URL=f"postgresql://own_users:...@127.0.0.1:{port}/own",
+        TASK_DATABASE_URL=f"postgresql://own_tasks:...@127.0.0.1:{port}/own",
+    )
+
+    alice_id = own_stack.register("alice")
+    token = own_stack.admin_token()
+    made = own_stack.call("POST", "/task/tasks/", token=token, json={"title": "x", "assigned_to": alice_id})
+    assert made.status_code == 201
+    assert not (own_stack.folder / "postgres").exists()
+    assert not [process for process in own_stack.processes() if process.name() == "postgres"]
+
+
+def postgres_port(stack):
+    (program,) = [row for row in json.loads((stack.folder / "programs.json").read_text()) if row["name"] == "postgres"]
+    return int(next(word for word in program["argv"] if word.startswith("port=")).removeprefix("port="))
+
+
+def execute(url, statements):
+    connection = psycopg2.connect(url)
+    connection.autocommit = True  # CREATE DATABASE allows no transaction
+    with connection.cursor() as cursor:
+        for statement in statements.split(";\n"):
+            if statement.strip():
+                cursor.execute(statement)
+    connection.close()

@@ -77,7 +77,9 @@ def test_no_function_is_longer_than_a_screen():
 
 def test_nothing_is_put_off_and_no_test_switched_off():
     # The brackets keep this line from finding itself.
-    banned = re.compile("# ?TOD[O]|FIXM[E]|XX[X]|NotImplemente[d]|skip[i]f|pytest.mark.ski[p]|x[f]ail[(]|pragma: n[o] cover")
+    banned = re.compile(
+        "# ?TOD[O]|FIXM[E]|XX[X]|NotImplemente[d]|skip[i]f|pytest.mark.ski[p]|x[f]ail[(]|pragma: n[o] cover"
+    )
 
     found = [
         f"{path.relative_to(ROOT)}: {line.strip()}"
