@@ -6,21 +6,19 @@ from django.conf import settings
 from rest_framework.request import Request
 
 
-def client_address(request: Request) -> str:
+def client_address(request: Request) -> str | None:
     """Return the client's IP address: what the gateway says where it is the gateway that asks, else the peer's own.
 
     The gateway overwrites X-Forwarded-For; from anyone else the header is a claim.
     """
-    peer = str(request.META.get("REMOTE_ADDR", ""))
-    forwarded = request.headers.get("X-Forwarded-For", "")
-    if peer in settings.GATEWAY_ADDRESSES and is_address(forwarded):
-        return forwarded
+    peer = address_in(request.META.get("REMOTE_ADDR", ""))
+    if peer in settings.GATEWAY_ADDRESSES:
+        return address_in(request.headers.get("X-Forwarded-For", "")) or peer
     return peer
 
 
-def is_address(text: str) -> bool:
+def address_in(text: str) -> str | None:
     try:
-        ipaddress.ip_address(text)
+        return str(ipaddress.ip_address(text.partition("%")[0]))  # the zone means something on one machine alone
     except ValueError:
-        return False
-    return True
+        return None

@@ -8,6 +8,7 @@ import re
 import zoneinfo
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import environ
 from django.core.exceptions import ImproperlyConfigured
@@ -151,15 +152,17 @@ def email(name: str, *, folder: str) -> dict[str, Any]:
     url = text(name, "")
     if not url:
         return {"EMAIL_BACKEND": "django.core.mail.backends.filebased.EmailBackend", "EMAIL_FILE_PATH": folder}
-    scheme, _, rest = url.partition("://")
-    if scheme not in SMTP_PORTS or not rest:
+    if url.partition("://")[0] not in SMTP_PORTS:
         raise SettingError(f"{name} must be a URL such as smtp+tls://USER:PASSWORD@HOST:587.")
     try:
+        parts = urlsplit(url)
         entry: dict[str, Any] = environ.Env.email_url_config(url)
     except ValueError:  # its text may hold a part of the password
+        parts = urlsplit("")
+    if not parts.hostname or parts.path.strip("/") or parts.fragment:
         raise SettingError(f"{name} is not a valid URL; percent-encode what is special in its password.") from None
     entry.pop("EMAIL_FILE_PATH")
-    return entry | {"EMAIL_PORT": entry["EMAIL_PORT"] or SMTP_PORTS[scheme], "EMAIL_TIMEOUT": 10}
+    return entry | {"EMAIL_PORT": entry["EMAIL_PORT"] or SMTP_PORTS[parts.scheme], "EMAIL_TIMEOUT": 10}
 
 
 def time_zone(name: str, default: str) -> str:

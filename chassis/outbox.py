@@ -177,7 +177,7 @@ def printable(reason: str) -> str:
 
 def backoff_seconds(attempts: int) -> float:
     """Return the pause after so many attempts: 5 to 10 s after the first, then twice that, up to an hour."""
-    longest = min(LONGEST_PAUSE_SECONDS, SHORTEST_PAUSE_SECONDS * 2 ** min(attempts, 20))
+    longest = min(LONGEST_PAUSE_SECONDS, SHORTEST_PAUSE_SECONDS * 2**attempts)
     return random.uniform(longest / 2, longest)  # so that what failed together does not come back together
 
 

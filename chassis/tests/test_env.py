@@ -221,6 +221,109 @@ def test_a_refused_database_url_does_not_tell_its_password(setting):
     assert "hunter2" not in refusal(env.database, "SETTING")
 
 
+FILES = "django.core.mail.backends.filebased.EmailBackend"
+SMTP = "django.core.mail.backends.smtp.EmailBackend"
+
+
+@pytest.mark.parametrize("url", [None, ""])
+def test_without_a_mail_server_mails_become_files(monkeypatch, setting, url):
+    monkeypatch.delenv("SETTING", raising=False)
+    if url is not None:
+        setting(url)
+
+    assert env.email("SETTING", folder="/state/mail") == {"EMAIL_BACKEND": FILES, "EMAIL_FILE_PATH": "/state/mail"}
+
+
+@pytest.mark.parametrize(
+    ("scheme", "port", "encryption"),
+    [("smtp", 25, {}), ("smtp+tls", 587, {"EMAIL_USE_TLS": True}), ("smtp+ssl", 465, {"EMAIL_USE_SSL": True})],
+)
+def test_a_mail_server_is_reached_at_the_port_of_its_scheme(setting, scheme, port, encryption):
+    setting(f"{scheme}://mail.test")
+
+    assert env.email("SETTING", folder="/state/mail") == {
+        "EMAIL_BACKEND": SMTP,
+        "EMAIL_HOST": "mail.test",
+        "EMAIL_PORT": port,
+        "EMAIL_HOST_USER": None,
+        "EMAIL_HOST_PASSWORD": None,
+        "EMAIL_TIMEOUT": 10,
+        **encryption,
+    }
+
+
+@pytest.mark.parametrize(
+    ("address", "host", "port"),
+    [("mail.test:2525", "mail.test", 2525), ("[::1]:2525", "::1", 2525), ("127.0.0.1:2525/", "127.0.0.1", 2525)],
+)
+def test_a_port_of_its_own_is_kept(setting, address, host, port):
+    setting(f"smtp+tls://tm:secret@{address}")
+
+    entry = env.email("SETTING", folder="/state/mail")
+
+    assert (entry["EMAIL_HOST"], entry["EMAIL_PORT"]) == (host, port)
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"), [("p%40ss%2Fw%3A%23%25", "p@ss/w:#%"), ("a+b", "a+b"), ("a@b", "a@b"), ("p%C3%A9", "p\u00e9")]
+)
+def test_user_and_password_of_a_mail_server_are_decoded(setting, written, meant):
+    setting(f"smtp+tls://tm%40mail.test:{written}@mail.test")
+
+    entry = env.email("SETTING", folder="/state/mail")
+
+    assert (entry["EMAIL_HOST_USER"], entry["EMAIL_HOST_PASSWORD"]) == ("tm@mail.test", meant)
+    assert entry["EMAIL_HOST"] == "mail.test"
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "mail.test",
+        "hunter2",
+        "smtp://",
+        "smtp:mail.test",
+        "http://tm:hunter2@mail.test",
+        "smtps://tm:hunter2@mail.test",  # to some it means STARTTLS, to others TLS from the start
+        "consolemail://hunter2",
+        "dummymail://",
+        "://tm:hunter2@mail.test",
+        "smtp+tls://tm:hunter2@",
+        "smtp+tls://tm:hunter2@:587",
+        "smtp+tls:///hunter2",
+        "smtp+tls://tm:hunter2@mail.test:port",
+        "smtp+tls://tm:hunter2@mail.test:99999",
+        "smtp+tls://tm:hunter2@[::1",
+        "smtp+tls://tm:hunter2/unquoted@mail.test",
+        "smtp+tls://tm:hunter2#unquoted@mail.test",
+        "smtp+tls://tm:hunter2?unquoted@mail.test",
+        "smtp+tls://tm:hunter2[unquoted@mail.test",
+        "smtp+tls://tm:25/hunter2@mail.test",  # would be host tm, port 25
+        "smtp+tls://tm:25#hunter2@mail.test",
+    ],
+)
+def test_a_mail_url_that_cannot_be_used_is_refused_in_one_sentence_without_its_password(setting, url):
+    setting(url)
+
+    sentence = refusal(env.email, "SETTING", folder="/state/mail")
+
+    assert sentence.startswith("SETTING ")
+    assert sentence.endswith(".")
+    assert "\n" not in sentence
+    assert "hunter2" not in sentence
+    assert "unquoted" not in sentence
+
+
+def test_nothing_of_a_refused_password_hides_behind_the_refusal(setting):
+    setting("smtp+tls://tm:hunter2/unquoted@mail.test")
+
+    with pytest.raises(env.SettingError) as caught:
+        env.email("SETTING", folder="/state/mail")
+
+    assert caught.value.__suppress_context__ is True
+    assert caught.value.__cause__ is None
+
+
 def test_a_time_zone_is_taken_by_its_name(setting):
     setting("Europe/Berlin")
 

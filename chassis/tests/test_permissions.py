@@ -6,8 +6,8 @@ from chassis.permissions import AdminWritesOnceVisible, IsAdmin, IsAuthenticated
 from chassis.tokens import Caller, ServiceCaller
 
 CHARLIE = None  # has not signed in
-ALICE = Caller(id=1, username="alice", role="user", session_id=10)
-ADA = Caller(id=2, username="ada", role="admin", session_id=20)
+ALICE = Caller(id=1, username="alice", role="user", epoch=0, session_id=10)
+ADA = Caller(id=2, username="ada", role="admin", epoch=0, session_id=20)
 TASK_SERVICE = ServiceCaller("task_service")
 
 EVERYONE = (CHARLIE, ALICE, ADA, TASK_SERVICE)

@@ -21,6 +21,17 @@ from stack.state import State
 
 PACKAGES = ("chassis", "user_service", "task_service", "tests")
 WITH_DATABASE = ("chassis", "user_service", "task_service")
+MEASURED = ("chassis", "user_service")
+ACCESS_RESTS_ON = (
+    "chassis/authentication.py",
+    "chassis/permissions.py",
+    "chassis/tokens.py",
+    "user_service/accounts/authentication.py",
+    "user_service/accounts/models/attempt.py",
+    "user_service/accounts/models/password_token.py",
+    "user_service/accounts/models/session.py",
+    "user_service/accounts/tokens.py",
+)
 # A crash may lose this cluster: nothing in it outlives the run.
 NOT_DURABLE = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
 
@@ -72,15 +83,30 @@ def tests(folder: Path, arguments: argparse.Namespace) -> Outcome:
     with throwaway_postgres(folder) as urls:
         for package in arguments.packages or PACKAGES:
             url = {"DATABASE_URL": urls[package]} if package in urls else {}
-            total += pytest(package, folder / f"{package}.xml", url, only=arguments.k)
+            total += pytest(package, folder, url, only=arguments.k)
+    if not (arguments.packages or arguments.k):
+        covered = check.Check("every line that decides who may is run", coverage("report", folder)).passes()
+        total += Outcome(int(covered), int(not covered))
     return total
 
 
-def pytest(package: str, report: Path, url: dict[str, str], *, only: str | None) -> Outcome:
+def coverage(command: str, folder: Path) -> list[str]:
+    """Return the arguments of coverage for the modules on which access rests."""
+    options = {
+        "run": ["--append", "--concurrency=thread"],
+        "report": ["--fail-under=100", "--show-missing"],
+    }[command]
+    files = ",".join(str(ROOT / name) for name in ACCESS_RESTS_ON)
+    return ["coverage", command, f"--data-file={folder / 'coverage'}", f"--include={files}", *options]
+
+
+def pytest(package: str, folder: Path, url: dict[str, str], *, only: str | None) -> Outcome:
     """Run a package's tests; a test that was skipped counts as failed."""
     say(f"\n{package}")
+    report = folder / f"{package}.xml"
     environment = {**os.environ, **check.SETTINGS, **url} if package != "tests" else dict(os.environ)
-    argv = [sys.executable, "-m", "pytest", "-q", f"--junitxml={report}", *(["-k", only] if only else [])]
+    measured = [*coverage("run", folder), "-m"] if package in MEASURED and not only else []
+    argv = [sys.executable, "-m", *measured, "pytest", "-q", f"--junitxml={report}", *(["-k", only] if only else [])]
     status = subprocess.run(argv, check=False, cwd=ROOT / package, env=environment).returncode
     if status == 5 and only:  # pytest: no test was chosen
         return Outcome()

@@ -25,7 +25,7 @@ VALIDITY = {Mail.Kind.PASSWORD_RESET: "for 30 minutes", Mail.Kind.INVITATION: "f
 
 
 def jobs() -> list[Job]:
-    if folder := getattr(settings, "EMAIL_FILE_PATH", None):  # it will hold tokens: for this user's eyes only
+    if folder := getattr(settings, "EMAIL_FILE_PATH", None):  # it will hold tokens
         Path(folder).mkdir(mode=0o700, parents=True, exist_ok=True)
     return [
         Job("mails", deliver_mails, every_seconds=1),

@@ -4,6 +4,7 @@ import re
 import unicodedata
 
 from django.core.exceptions import ValidationError
+from django.core.validators import EmailValidator
 
 # ASCII, so that no name looks like another; no "@", since one may sign in by email.
 USERNAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,62}[A-Za-z0-9_])?")
@@ -37,6 +38,12 @@ def validate_username(name: str) -> None:
             "or digit and not ending with a dot or hyphen.",
             code="invalid",
         )
+
+
+def validate_email(address: str) -> None:
+    if not address.isascii():
+        raise ValidationError("Must be ASCII; write an international domain as xn--...", code="invalid")
+    EmailValidator("Enter a valid email address.")(address)
 
 
 def refuse_reserved(name: str) -> None:

@@ -7,7 +7,7 @@ from django.core.exceptions import ValidationError as DjangoValidationError
 from rest_framework import serializers
 
 from accounts.models import PasswordToken, Session, User
-from accounts.names import refuse_reserved, validate_username
+from accounts.names import fold, refuse_reserved, validate_email, validate_username
 from chassis.fields import ChoiceField, IdField, LineField, SecretField, YesNoField
 from chassis.serializers import StrictModelSerializer, StrictSerializer
 
@@ -29,8 +29,7 @@ class RoleField(ChoiceField):
 
 class EmailField(LineField):
     def __init__(self, **kwargs: Any) -> None:
-        super().__init__(max_length=254, **kwargs)
-        self.validators.append(serializers.EmailField().validators[-1])
+        super().__init__(max_length=254, validators=[validate_email], **kwargs)
 
 
 class UserSerializer(StrictModelSerializer):
@@ -103,9 +102,15 @@ class TokenSerializer(StrictSerializer):
 class OwnAccountSerializer(UserSerializer):
     """An account as its owner sees and changes it."""
 
-    username = LineField(validators=[validate_username, refuse_reserved])
     role = RoleField(read_only=True)
     is_active = YesNoField(read_only=True)
+
+    def validate_username(self, name: str) -> str:
+        if (
+            self.instance is None or fold(name) != self.instance.username_key
+        ):  # the first admin has a reserved name and may send it back
+            refuse_reserved(name)
+        return name
 
 
 class PasswordChangeSerializer(StrictSerializer):

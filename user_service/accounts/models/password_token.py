@@ -40,11 +40,11 @@ class PasswordTokenQuerySet(models.QuerySet["PasswordToken"]):
         """Set the password, end all sessions and all tokens of the user, or raise PasswordTokenInvalid."""
         user.set_password(password)
         with transaction.atomic():
-            used, _ = self.filter(token_hash=hash_of(token)).delete()  # of two at once one deletes the row
-            if not used:
+            # The account is locked first, as everywhere: of two tokens at once the second finds itself ended.
+            account = User.objects.select_for_update().filter(pk=user.pk)
+            if not account.first() or not self.good(token).exists():
                 raise PasswordTokenInvalid()
-            self.filter(user=user).delete()
-            user.end_rights(password=user.password)
+            user.end_rights(User.objects.filter(pk=user.pk), password=user.password)
             Attempt.objects.forgive(user_id=user.pk)
 
 

@@ -4,7 +4,7 @@ from typing import Any, ClassVar, Self
 from uuid import uuid4
 
 from django.conf import settings
-from django.db import IntegrityError, models
+from django.db import models, transaction
 from django.utils import timezone
 
 from accounts.models.user import AccountGone, User
@@ -20,10 +20,17 @@ class SessionQuerySet(models.QuerySet["Session"]):
         return self.filter(expires_at__lte=timezone.now())
 
     def open(self, user: User, *, user_agent: str = "", address: str | None = None) -> "Session":
-        """Begin a session, and forget this user's expired ones. Raise AccountGone if the user was deleted meanwhile."""
+        """Begin a session, and forget this user's expired ones.
+
+        Raise AccountGone if the user was deleted, deactivated or given another password since it was read: somebody
+        who signs in while the password changes must not stay behind with the old one.
+        """
         user.sessions.expired().delete()
         now = timezone.now()
-        try:
+        with transaction.atomic():
+            same = User.objects.filter(pk=user.pk, password=user.password, is_active=True)
+            if same.select_for_update(no_key=True).first() is None:
+                raise AccountGone()
             return self.create(
                 user=user,
                 current_jti=uuid4().hex,
@@ -33,8 +40,6 @@ class SessionQuerySet(models.QuerySet["Session"]):
                 user_agent=user_agent[:LONGEST_USER_AGENT].replace("\0", ""),
                 address=address,
             )
-        except IntegrityError as error:
-            raise AccountGone() from error
 
     def rotate(self, *, session_id: int, jti: str) -> bool:
         """Replace the refresh id `jti` by a fresh one. Of several callers with the same one, one gets True."""

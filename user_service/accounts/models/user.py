@@ -116,6 +116,8 @@ class User(AbstractUser):
                 Change.objects.record(self.pk)
             if not self.is_active:
                 self.sessions.all().delete()
+            if "email" in changed:
+                self.password_tokens.all().delete()  # they went to an address that is another's now
 
     def change_password(self, *, current: str, new: str, keep_session: int) -> None:
         """Set another password and end every session but one.
@@ -126,20 +128,25 @@ class User(AbstractUser):
         if not self.check_password(current):
             raise WrongPassword()
         attempt.succeeded()
+        checked = self.password
         self.set_password(new)
-        self.end_rights(keep_session=keep_session, password=self.password)
+        unchanged = User.objects.filter(pk=self.pk, password=checked)  # of two changes at once one is made
+        if not self.end_rights(unchanged, keep_session=keep_session, password=self.password):
+            raise WrongPassword()
 
     def sign_out_everywhere(self) -> None:
-        self.end_rights()
+        if not self.end_rights(User.objects.filter(pk=self.pk)):
+            raise AccountGone()
 
-    def end_rights(self, *, keep_session: int | None = None, **values: Any) -> None:
-        """End the sessions, but for one, and the access tokens made before; save `values` with that."""
+    def end_rights(self, row: models.QuerySet["User"], *, keep_session: int | None = None, **values: Any) -> bool:
+        """End the sessions, but for one, and all tokens made before; save `values` with that, if `row` is there."""
         with transaction.atomic():
-            updated = User.objects.filter(pk=self.pk).update(epoch=models.F("epoch") + 1, **values)
-            if not updated:
-                raise AccountGone()
+            if not row.update(epoch=models.F("epoch") + 1, **values):
+                return False
             self.sessions.exclude(pk=keep_session or 0).delete()
+            self.password_tokens.all().delete()
             Change.objects.record(self.pk)
+            return True
 
     def remove(self) -> None:
         """Delete the account, or raise AccountGone or LastAdmin."""

@@ -4,6 +4,7 @@ from typing import Any
 
 from rest_framework import status
 from rest_framework.exceptions import AuthenticationFailed, PermissionDenied, Throttled
+from rest_framework.generics import get_object_or_404
 from rest_framework.permissions import AllowAny
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -129,5 +130,5 @@ class LogoutAll(Endpoint):
 
     def post(self, request: Request) -> Response:
         with conflicts_named():
-            User.objects.get(pk=self.caller.id).sign_out_everywhere()
+            get_object_or_404(User, pk=self.caller.id).sign_out_everywhere()
         return Response(status=status.HTTP_204_NO_CONTENT)

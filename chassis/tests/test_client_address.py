@@ -1,0 +1,102 @@
+import ipaddress
+
+import pytest
+from rest_framework.test import APIRequestFactory
+from rest_framework.views import APIView
+
+from chassis.client_address import client_address
+
+GATEWAY = "192.0.2.1"
+
+
+@pytest.fixture(autouse=True)
+def _gateway(settings):
+    settings.GATEWAY_ADDRESSES = [GATEWAY, "2001:db8::1"]
+
+
+def address(peer, forwarded=None, **headers):
+    if forwarded is not None:
+        headers["X-Forwarded-For"] = forwarded
+    request = APIRequestFactory().get("/", headers=headers, REMOTE_ADDR=peer)
+    return client_address(APIView().initialize_request(request))
+
+
+@pytest.mark.parametrize("peer", [GATEWAY, "2001:db8::1"])
+@pytest.mark.parametrize("client", ["203.0.113.7", "2001:db8::7", "127.0.0.1", "::ffff:203.0.113.7"])
+def test_the_gateway_says_who_asks(peer, client):
+    assert ipaddress.ip_address(address(peer, client)) == ipaddress.ip_address(client)
+
+
+@pytest.mark.parametrize("peer", ["198.51.100.9", "192.0.2.10", "192.0.2.11", "127.0.0.1", "2001:db8::11"])
+def test_from_anyone_else_the_header_is_a_claim(peer):
+    assert address(peer, "203.0.113.7") == peer
+
+
+def test_without_a_gateway_nobody_may_say_so(settings):
+    settings.GATEWAY_ADDRESSES = []
+
+    assert address("127.0.0.1", "203.0.113.7") == "127.0.0.1"
+    assert address("", "203.0.113.7") is None
+
+
+@pytest.mark.parametrize(
+    "forwarded",
+    [
+        None,
+        "",
+        " ",
+        "unknown",
+        "localhost",
+        "203.0.113.7, 198.51.100.9",
+        "203.0.113.7,",
+        "203.0.113.7:4711",
+        "[2001:db8::7]",
+        "203.0.113",
+        "203.0.113.256",
+        "203.0.113.07",
+        "203.0.113.7/32",
+        "3405803783",
+        "0xcb007107",
+        "\u0662\u0660\u0663.0.113.7",
+        "203.0.113.7\0",
+        "203.0.113.7\r\nX: y",
+        "' OR 1=1 --",
+        "x" * 100_000,
+    ],
+)
+def test_what_is_no_address_is_overlooked(forwarded):
+    assert address(GATEWAY, forwarded) == GATEWAY
+
+
+@pytest.mark.parametrize(
+    "header", ["X-Real-IP", "Forwarded", "X-Client-IP", "True-Client-IP", "CF-Connecting-IP", "X-Forwarded"]
+)
+def test_no_other_header_has_a_say(header):
+    assert address(GATEWAY, **{header: "203.0.113.7"}) == GATEWAY
+
+
+@pytest.mark.parametrize("peer", ["", "unix:", "192.0.2.", "/run/service.sock"])
+def test_who_comes_by_a_socket_without_address_has_none(peer):
+    assert address(peer) is None
+    assert address(peer, "203.0.113.7") is None
+
+
+def test_where_no_peer_is_known_there_is_no_address():
+    request = APIRequestFactory().get("/")
+    del request.META["REMOTE_ADDR"]
+
+    assert client_address(APIView().initialize_request(request)) is None
+
+
+@pytest.mark.parametrize("zone", ["%eth0", "%enx001122334455", "%" + "x" * 5000])
+def test_the_zone_of_an_address_is_left_out(zone):
+    """It names an interface of one machine, and PostgreSQL does not take it."""
+    assert address(f"fe80::1{zone}") == "fe80::1"
+    assert address(GATEWAY, f"fe80::1{zone}") == "fe80::1"
+
+
+@pytest.mark.parametrize("spelling", ["2001:DB8::7", "2001:0db8:0:0::7"])
+def test_an_address_has_one_spelling(spelling):
+    """Else each would be a caller of its own."""
+    assert address(spelling) == "2001:db8::7"
+    assert address(GATEWAY, spelling) == "2001:db8::7"

@@ -1,0 +1,372 @@
+import os
+import signal
+import threading
+from functools import partial
+from itertools import pairwise
+from threading import Event, Thread
+
+import pytest
+from django.core.management import CommandError, call_command
+from django.db import OperationalError, connection
+
+from chassis import request_id
+from chassis.jobs import Job, WorkerCommand, pause_seconds, run_jobs, stop_on_signals
+
+SOON = 0.01
+NEVER_AGAIN = 3600
+PATIENCE_SECONDS = 30
+
+
+class Recorder:
+    """Counts its calls; each raises or returns the next of `results`, and returns None when they are used up."""
+
+    def __init__(self, *results):
+        self.results, self.calls, self.reached = list(results), 0, threading.Condition()
+
+    def __call__(self):
+        with self.reached:
+            self.calls += 1
+            self.reached.notify_all()
+        result = self.results.pop(0) if self.results else None
+        if isinstance(result, BaseException):
+            raise result
+        return result
+
+    def wait_for(self, calls):
+        with self.reached:
+            assert self.reached.wait_for(lambda: self.calls >= calls, timeout=PATIENCE_SECONDS)
+
+
+@pytest.fixture
+def start():
+    """Starts jobs; gives the event that stops them and the thread in which `run_jobs` is, which ends with the test."""
+    started = []
+
+    def start(*jobs, **options):
+        stop = Event()
+        thread = Thread(target=run_jobs, args=(jobs, stop), kwargs=options)
+        thread.start()
+        started.append((stop, thread))
+        return stop, thread
+
+    yield start
+    for stop, thread in started:
+        stop.set()
+        thread.join(timeout=PATIENCE_SECONDS)
+        assert not thread.is_alive()
+
+
+@pytest.fixture
+def _signals_restored():
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+def assert_ends(thread):
+    thread.join(timeout=PATIENCE_SECONDS)
+    assert not thread.is_alive()
+
+
+# Turns
+
+
+def test_a_job_runs_again_and_again(start):
+    run = Recorder()
+
+    start(Job("pull", run, every_seconds=SOON))
+
+    run.wait_for(calls=5)
+
+
+def test_a_job_waits_for_its_next_turn(start):
+    run, other = Recorder(), Recorder()
+
+    start(Job("seldom", run, every_seconds=NEVER_AGAIN), Job("often", other, every_seconds=SOON))
+
+    other.wait_for(calls=10)
+    assert run.calls == 1
+
+
+def test_a_job_with_more_to_do_runs_again_at_once(start):
+    run, other = Recorder(10, True, 1), Recorder()
+
+    start(Job("deliver", run, every_seconds=NEVER_AGAIN), Job("often", other, every_seconds=SOON))
+
+    run.wait_for(calls=4)
+    other.wait_for(calls=10)
+    assert run.calls == 4
+
+
+def test_a_job_that_is_stuck_delays_no_other(start):
+    entered, release = Event(), Event()
+    run = Recorder()
+
+    def get_stuck():
+        entered.set()
+        release.wait(PATIENCE_SECONDS)
+
+    start(Job("stuck", get_stuck, every_seconds=SOON), Job("pull", run, every_seconds=SOON))
+    assert entered.wait(PATIENCE_SECONDS)
+    run.wait_for(calls=run.calls + 5)
+    release.set()
+
+
+# Failures
+
+
+@pytest.mark.parametrize("error", [ValueError("broken"), OperationalError("gone"), SystemExit(3)])
+def test_a_job_that_fails_is_in_the_log_and_goes_on(start, caplog, error):
+    run = Recorder(error)
+
+    start(Job("pull", run, every_seconds=SOON))
+
+    run.wait_for(calls=4)
+    (record,) = [record for record in caplog.records if record.exc_info]
+    assert (record.levelname, record.getMessage(), record.exc_info[1]) == ("ERROR", "job pull failed", error)
+
+
+def test_a_job_that_fails_delays_no_other(start):
+    run = Recorder()
+
+    start(Job("broken", Recorder(ValueError()), every_seconds=NEVER_AGAIN), Job("pull", run, every_seconds=SOON))
+
+    run.wait_for(calls=5)
+
+
+def test_pauses_double_with_failures_in_a_row_and_begin_anew_after_a_success(start, monkeypatch):
+    failures = []
+    monkeypatch.setattr("chassis.jobs.pause_seconds", lambda every, number: failures.append(number) or every)
+    run = Recorder(ValueError(), ValueError(), None, ValueError(), 1, ValueError())
+
+    start(Job("pull", run, every_seconds=SOON))
+
+    run.wait_for(calls=8)
+    assert failures[:6] == [1, 2, 0, 1, 1, 0]
+
+
+def test_a_pause_doubles_with_every_failure_up_to_a_minute():
+    pauses = [pause_seconds(1, failures) for failures in range(10)]
+
+    assert pauses == [1, 2, 4, 8, 16, 32, 60, 60, 60, 60]
+    assert pause_seconds(0.5, 10**9) == 60
+    assert all(earlier <= later for earlier, later in pairwise(pauses))
+
+
+def test_a_job_with_long_pauses_keeps_them_when_it_fails():
+    assert [pause_seconds(300, failures) for failures in range(3)] == [300, 300, 300]
+
+
+# Each run for itself
+
+
+def test_each_run_has_a_request_id_of_its_own(start):
+    ids = {"one": [], "two": []}
+    runs = {name: Recorder() for name in ids}
+
+    def note(name):
+        ids[name].append(request_id.current.get())
+        runs[name]()
+
+    start(*(Job(name, partial(note, name), every_seconds=SOON) for name in ids))
+
+    for run in runs.values():
+        run.wait_for(calls=3)
+    seen = ids["one"][:3] + ids["two"][:3]
+    assert len(set(seen)) == 6
+    assert all(request_id.SANE.fullmatch(each) for each in seen)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_lost_database_connection_is_replaced_for_the_next_run(start):
+    answers, run = [], Recorder()
+
+    def ask():
+        run()
+        with connection.cursor() as cursor:
+            if run.calls == 2:
+                cursor.execute("SELECT pg_terminate_backend(pg_backend_pid())")
+            cursor.execute("SELECT pg_backend_pid()")
+            answers.append(cursor.fetchone())
+
+    start(Job("ask", ask, every_seconds=SOON))
+
+    run.wait_for(calls=5)
+    first, second, *_ = answers
+    assert first != second
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_job_that_has_ended_leaves_no_database_connection_open(start):
+    used, run = [], Recorder()
+
+    def ask():
+        connection.ensure_connection()
+        used.append(connection.connection)
+        run()
+
+    stop, thread = start(Job("ask", ask, every_seconds=SOON))
+    run.wait_for(calls=2)
+    stop.set()
+    assert_ends(thread)
+
+    assert used
+    assert all(each.closed for each in used)
+
+
+# Stopping
+
+
+def test_jobs_between_their_turns_stop_at_once(start, caplog):
+    runs = [Recorder(), Recorder()]
+    stop, thread = start(*(Job("seldom", run, every_seconds=NEVER_AGAIN) for run in runs))
+    for run in runs:
+        run.wait_for(calls=1)
+
+    stop.set()
+
+    assert_ends(thread)
+    assert caplog.messages == []  # it would tell of those that were left behind
+
+
+def test_a_job_with_ever_more_to_do_stops_too(start, caplog):
+    run = Recorder(*[True] * 1_000_000)
+    stop, thread = start(Job("deliver", run, every_seconds=NEVER_AGAIN))
+    run.wait_for(calls=2)
+
+    stop.set()
+
+    assert_ends(thread)
+    assert caplog.messages == []
+
+
+def test_a_running_job_finishes_its_run(start, caplog):
+    entered, release, finished = Event(), Event(), Event()
+
+    def work():
+        entered.set()
+        assert release.wait(PATIENCE_SECONDS)
+        finished.set()
+
+    stop, thread = start(Job("work", work, every_seconds=SOON), grace_seconds=PATIENCE_SECONDS)
+    assert entered.wait(PATIENCE_SECONDS)
+
+    stop.set()
+    thread.join(timeout=0.1)
+    assert thread.is_alive()
+    release.set()
+
+    assert_ends(thread)
+    assert finished.is_set()
+    assert caplog.messages == []
+
+
+def test_a_job_that_does_not_finish_is_left_behind_after_the_grace_period(start, caplog):
+    entered, release = Event(), Event()
+
+    def get_stuck():
+        entered.set()
+        release.wait(PATIENCE_SECONDS)
+
+    stop, thread = start(Job("stuck", get_stuck, every_seconds=SOON), grace_seconds=0.05)
+    assert entered.wait(PATIENCE_SECONDS)
+    (stuck,) = [each for each in threading.enumerate() if each.name == "stuck"]
+
+    stop.set()
+    assert_ends(thread)
+
+    assert stuck.is_alive()
+    assert stuck.daemon
+    assert caplog.messages == ["job stuck did not finish in time and is left behind"]
+    release.set()
+    assert_ends(stuck)
+
+
+def test_the_main_thread_never_holds_the_lock_that_a_signal_handler_needs():
+    waiting = []
+
+    class Watched(Event):
+        def wait(self, timeout=None):
+            waiting.append(threading.current_thread())
+            return super().wait(timeout)
+
+    stop = Watched()
+    run_jobs([Job("pull", stop.set, every_seconds=SOON)], stop)
+
+    assert waiting
+    assert threading.current_thread() not in waiting
+
+
+@pytest.mark.usefixtures("_signals_restored")
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_sets_the_event(number):
+    stop = Event()
+    stop_on_signals(stop)
+    assert not stop.is_set()
+
+    os.kill(os.getpid(), number)
+
+    assert stop.wait(PATIENCE_SECONDS)
+
+
+# The command
+
+
+class Worker(WorkerCommand):
+    def __init__(self, *jobs):
+        super().__init__()
+        self.all_jobs = jobs
+
+    def jobs(self):
+        return self.all_jobs
+
+
+@pytest.mark.usefixtures("_signals_restored")
+def test_the_command_runs_its_jobs_until_it_is_told_to_stop():
+    run = Recorder()
+
+    def work():
+        run()
+        if run.calls == 3:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    call_command(Worker(Job("work", work, every_seconds=SOON)))
+
+    assert run.calls >= 3
+
+
+def test_once_gives_each_job_one_turn_in_their_order():
+    order = []
+
+    call_command(Worker(*(Job(name, partial(order.append, name), every_seconds=SOON) for name in "abc")), "--once")
+
+    assert order == ["a", "b", "c"]
+
+
+def test_once_is_not_over_while_there_is_more():
+    run = Recorder(10, 10, 3, 0)
+
+    call_command(Worker(Job("deliver", run, every_seconds=NEVER_AGAIN)), "--once")
+
+    assert run.calls == 4
+
+
+def test_once_tells_which_jobs_failed_after_all_had_their_turn(caplog):
+    last = Recorder()
+    broken, also = Job("pull", Recorder(ValueError("x")), every_seconds=1), Job("scan", Recorder(1, OSError()), 1)
+
+    with pytest.raises(CommandError, match=r"These jobs failed; the log says why: pull, scan\."):
+        call_command(Worker(broken, also, Job("deliver", last, every_seconds=1)), "--once")
+
+    assert last.calls == 1
+    assert caplog.messages == ["job pull failed", "job scan failed"]
+
+
+def test_ctrl_c_ends_once():
+    last = Recorder()
+
+    with pytest.raises(KeyboardInterrupt):
+        call_command(Worker(Job("pull", Recorder(KeyboardInterrupt()), 1), Job("deliver", last, 1)), "--once")
+
+    assert last.calls == 0
