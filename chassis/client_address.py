@@ -19,6 +19,7 @@ def client_address(request: Request) -> str | None:
 
 def address_in(text: str) -> str | None:
     try:
-        return str(ipaddress.ip_address(text.partition("%")[0]))  # the zone means something on one machine alone
+        address = ipaddress.ip_address(text.partition("%")[0])  # the zone means something on one machine alone
     except ValueError:
         return None
+    return str(getattr(address, "ipv4_mapped", None) or address)  # as a socket for both kinds tells an IPv4 peer

@@ -3,6 +3,7 @@
 An empty value counts as not set, because compose files and .env templates pass empty ones along.
 """
 
+import ipaddress
 import os
 import re
 import zoneinfo
@@ -90,6 +91,14 @@ def workers() -> int:
 def words(name: str, default: str = "") -> list[str]:
     """Read a comma-separated list."""
     return [word.strip() for word in text(name, default).split(",") if word.strip()]
+
+
+def addresses(name: str) -> list[str]:
+    """Read a comma-separated list of IP addresses, each in the spelling that ipaddress gives it."""
+    try:
+        return [str(ipaddress.ip_address(word)) for word in words(name)]
+    except ValueError as error:
+        raise SettingError(f"{name} must be IP addresses separated by commas: {error}.") from error
 
 
 def secret(name: str, *, min_bytes: int = 32) -> str:

@@ -40,10 +40,6 @@ class Caller:
     session_id: int
 
     @property
-    def is_authenticated(self) -> bool:
-        return True
-
-    @property
     def is_admin(self) -> bool:
         return self.role == "admin"
 
@@ -61,10 +57,6 @@ class ServiceCaller:
     """Another service of ours, on an internal route."""
 
     name: str
-
-    @property
-    def is_authenticated(self) -> bool:
-        return True
 
 
 def id_of(claim: object) -> int:

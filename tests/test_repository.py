@@ -130,7 +130,19 @@ def test_the_requirements_are_those_of_the_projects():
 def settings_in_the_code():
     """Return every name that a reader of chassis.env, or os.environ, is given as a literal."""
     readers = {
-        *("text", "flag", "number", "port", "email", "words", "secret", "secrets", "http_url", "time_zone"),
+        *(
+            "text",
+            "flag",
+            "number",
+            "port",
+            "email",
+            "addresses",
+            "words",
+            "secret",
+            "secrets",
+            "http_url",
+            "time_zone",
+        ),
         *("database", "chosen"),
     }
     for path in files(".py"):

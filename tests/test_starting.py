@@ -96,6 +96,11 @@ REFUSALS = {
     ),
     "a weak password": ({"ADMIN_PASSWORD": "12345678"}, "ADMIN_PASSWORD cannot be used: This password is too common."),
     "a bad admin name": ({"ADMIN_USERNAME": "a@b"}, "ADMIN_USERNAME cannot be used: Must be 1 to 64 characters"),
+    "an address that is none": ({"MAIL_FROM": "TMService"}, "user_service: MAIL_FROM holds no address"),
+    "a link without a token": (
+        {"PASSWORD_URL": "https://app.example.com/"},
+        "user_service: PASSWORD_URL must hold the word TOKEN",
+    ),
     "a zone that is none": ({"TIME_ZONE": "Mars"}, "task_service: TIME_ZONE must be a time zone such as UTC"),
 }
 

@@ -39,16 +39,19 @@ def reap(state: State, name: str) -> int:
     return len(left)
 
 
-def end_children() -> None:
-    """End what this process started, also what Ctrl-C kept it from getting to know: a program still being begun."""
-    for children in (psutil.Process().children(), psutil.Process().children(recursive=True)):
-        for process in children:
-            with suppress(psutil.NoSuchProcess):
-                process.terminate()
-        if not wait_until_gone(children, seconds=GONE_SECONDS):
-            for process in children:
-                with suppress(psutil.NoSuchProcess):
-                    process.kill()
+def end_children(*, seconds: float) -> None:
+    """End what this process started, also what Ctrl-C kept it from getting to know: a program still being begun.
+
+    Among it may be the supervisor, which first ends what it has started.
+    """
+    children = psutil.Process().children()
+    for process in children:
+        with suppress(psutil.NoSuchProcess):
+            process.terminate()
+    wait_until_gone(children, seconds=seconds)
+    for process in psutil.Process().children(recursive=True):
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
 
 
 def wait_until_gone(processes: list[psutil.Process], *, seconds: float) -> bool:

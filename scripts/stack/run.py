@@ -62,7 +62,8 @@ def end(state: State) -> None:
     for number in END_SIGNALS:
         signal.signal(number, signal.SIG_IGN)
     supervision.stop(state)
-    leftovers.end_children()
+    leftovers.end_children(seconds=supervision.STOP_SECONDS)
+    leftovers.reap_all(state)
 
 
 @contextmanager

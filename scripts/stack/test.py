@@ -83,6 +83,8 @@ def tests(folder: Path, arguments: argparse.Namespace) -> Outcome:
     with throwaway_postgres(folder) as urls:
         for package in arguments.packages or PACKAGES:
             url = {"DATABASE_URL": urls[package]} if package in urls else {}
+            if arguments.all:
+                url["RACE_ROUNDS"] = "1000"
             total += pytest(package, folder, url, only=arguments.k)
     if not (arguments.packages or arguments.k):
         covered = check.Check("every line that decides who may is run", coverage("report", folder)).passes()

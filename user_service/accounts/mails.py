@@ -9,7 +9,7 @@ from django.utils import timezone
 
 from accounts.models import Attempt, Mail, PasswordToken, Session, User
 from chassis.jobs import Job
-from chassis.outbox import Skipped, deliver_due
+from chassis.outbox import PermanentFailure, Skipped, deliver_due
 
 KEPT = timedelta(days=7)
 SUBJECTS = {
@@ -45,12 +45,14 @@ def send(mail: Mail) -> None:
     if Mail.objects.sent_lately_like(mail).exists():
         raise Skipped("the same was sent a moment ago")
     kind = Mail.Kind(mail.kind)
-    EmailMessage(
+    mail_out = EmailMessage(
         subject=SUBJECTS[kind],
         body=text(user, kind, PasswordToken.objects.make(user, kind)),
         to=[user.email],
         headers={"Message-ID": f"<user-mail-{mail.pk}@{settings.MAIL_DOMAIN}>", "Auto-Submitted": "auto-generated"},
-    ).send()
+    )
+    if not mail_out.send():
+        raise PermanentFailure("the account has no address")
 
 
 def text(user: User, kind: Mail.Kind, token: str) -> str:

@@ -17,7 +17,7 @@ ALLOWED_HOSTS = env.allowed_hosts(debug=DEBUG)
 PUBLIC_URL = env.http_url("PUBLIC_URL", "")
 
 # Who may say, by X-Forwarded-For, whose request it is: the gateway, where it is in front of this service.
-GATEWAY_ADDRESSES = env.words("GATEWAY_ADDRESSES")
+GATEWAY_ADDRESSES = env.addresses("GATEWAY_ADDRESSES")
 
 INSTALLED_APPS = [
     "django.contrib.contenttypes",
@@ -50,7 +50,11 @@ AUTH_PASSWORD_VALIDATORS = [
 vars().update(env.email("EMAIL_URL", folder=env.text("MAIL_FOLDER", str(ROOT / "var" / "mail"))))
 DEFAULT_FROM_EMAIL = env.text("MAIL_FROM", "TMService <noreply@tmservice.invalid>")
 MAIL_DOMAIN = parseaddr(DEFAULT_FROM_EMAIL)[1].rpartition("@")[2]
-PASSWORD_URL = env.text("PASSWORD_URL", "")
+if not MAIL_DOMAIN:
+    raise env.SettingError("MAIL_FROM holds no address; write it as NAME <ADDRESS>.")
+PASSWORD_URL = env.http_url("PASSWORD_URL", "")
+if PASSWORD_URL and "TOKEN" not in PASSWORD_URL:
+    raise env.SettingError("PASSWORD_URL must hold the word TOKEN, in whose place the token is put.")
 
 REST_FRAMEWORK = settings.rest_framework(authentication="accounts.authentication.AccountAuthentication")
 SIMPLE_JWT = {

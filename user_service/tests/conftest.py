@@ -60,6 +60,7 @@ def client_of():
 
     def sign_in(user):
         client = Client()
+        user.refresh_from_db()
         client.bear(**pair(Session.objects.open(user)))
         return client
 

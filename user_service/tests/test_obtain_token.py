@@ -1,10 +1,13 @@
 import logging
+from concurrent.futures import ThreadPoolExecutor, wait
 
 import jwt
 import pytest
 from django.conf import settings
+from django.db import connection
 
 from accounts.models import Session, User
+from accounts.models.session import SessionQuerySet
 
 pytestmark = pytest.mark.django_db
 
@@ -139,3 +142,28 @@ def test_signing_in_while_the_account_is_deleted_is_refused(client, client_of, a
         assert deleting == 204
         assert signing_in in (200, 401)
         assert not User.objects.filter(pk=eve.pk).exists()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_who_is_deactivated_while_signing_in_stays_signed_out(client, client_of, ada, alice, password, monkeypatch):
+    """The sign-in is about to store its session when an admin deactivates the account."""
+    admin, create = client_of(ada), SessionQuerySet.create
+
+    def deactivate():
+        try:
+            assert admin.patch(f"/user/users/{alice.pk}/", {"is_active": False}).status_code == 200
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(1) as pool:
+
+        def create_late(self, **fields):
+            wait([pool.submit(deactivate)], timeout=0.2)  # long enough for it to commit, if nothing holds it
+            return create(self, **fields)
+
+        monkeypatch.setattr(SessionQuerySet, "create", create_late)
+        answer = client.post("/token/", {"username": "Alice", "password": password})
+    admin.patch(f"/user/users/{alice.pk}/", {"is_active": True})
+
+    assert answer.status_code in (200, 401)
+    assert not alice.sessions.exists()

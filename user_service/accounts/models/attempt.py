@@ -31,8 +31,7 @@ class AttemptManager(models.Manager["Attempt"]):
         """
         key = key_of_user(user_id) if user_id else f"name {hashlib.sha256(login.encode()).hexdigest()}"
         with transaction.atomic():
-            self.bulk_create([Attempt(key=key, last_at=timezone.now())], ignore_conflicts=True)
-            attempt = self.select_for_update().get(key=key)
+            attempt, _ = self.select_for_update().get_or_create(key=key, defaults={"last_at": timezone.now()})
             attempt.count()
             attempt.save()
         return attempt

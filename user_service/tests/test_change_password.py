@@ -1,0 +1,272 @@
+from datetime import timedelta
+
+import pytest
+from django.db.models import F
+
+from accounts.models import Attempt, User
+
+pytestmark = pytest.mark.django_db
+
+URL = "/user/me/password/"
+NEW = "nine orange lanterns"
+
+
+def signs_in(client, password, username="Alice"):
+    return client.post("/token/", {"username": username, "password": password}).status_code
+
+
+@pytest.fixture
+def change(password):
+    def post(client, current=password, new=NEW):
+        return client.post(URL, {"current_password": current, "new_password": new})
+
+    return post
+
+
+def test_it_works(client_of, client, change, alice, password):
+    answer = change(client_of(alice))
+
+    assert (answer.status_code, answer.content) == (204, b"")
+    assert signs_in(client, NEW) == 200
+    assert signs_in(client, password) == 401
+
+
+@pytest.mark.parametrize("new", ["  nine orange lanterns  ", "\tnine orange lanterns\n", "\u2003nine orange lanterns"])
+def test_the_new_password_is_kept_exactly_as_sent(client_of, client, change, alice, password, new):
+    assert change(client_of(alice), new=new).status_code == 204
+
+    assert signs_in(client, new) == 200
+    assert signs_in(client, new.strip()) == 401
+    assert signs_in(client, password) == 401
+    assert change(client_of(alice), current=new.strip(), new=password).status_code == 400
+    assert change(client_of(alice), current=new, new=password).status_code == 204
+
+
+@pytest.mark.parametrize(
+    "current", ["eight green bicycles", "Seven green bicycles", " seven green bicycles", "x" * 256]
+)
+def test_a_wrong_current_password_is_refused(client_of, client, change, alice, password, current):
+    other = client_of(alice)
+
+    answer = change(client_of(alice), current=current)
+
+    alice.refresh_from_db()
+    assert answer.status_code == 400
+    assert [(error["field"], error["code"]) for error in answer.json()["errors"]] == [
+        ("current_password", "wrong_password")
+    ]
+    assert signs_in(client, password) == 200
+    assert other.get("/user/me/").status_code == 200
+    assert alice.epoch == 0
+
+
+def test_guessing_ends_after_ten(client_of, client, change, alice, password, hash_computations):
+    guesser = client_of(alice)
+    guesses = [change(guesser, current=f"guess {number}").status_code for number in range(10)]
+    hash_computations.clear()
+
+    answer = change(guesser)
+
+    assert guesses == [400] * 10
+    assert (answer.status_code, answer.json()["code"]) == (429, "too_many_failures")
+    assert 58 <= int(answer.headers["Retry-After"]) <= 60
+    assert signs_in(client, password) == 429
+    assert hash_computations == []
+
+
+def test_failed_sign_ins_count_with_it(client_of, client, change, alice):
+    for number in range(6):
+        signs_in(client, f"guess {number}")
+    statuses = [change(client_of(alice), current=f"guess {number}").status_code for number in range(5)]
+
+    assert statuses == [400] * 4 + [429]
+
+
+def test_success_begins_the_count_anew(client_of, change, alice, password):
+    guesser = client_of(alice)
+    for number in range(9):
+        change(guesser, current=f"guess {number}")
+
+    right = change(guesser, new=NEW).status_code
+    again = [change(guesser, current=f"guess {number}").status_code for number in range(11)]
+
+    assert right == 204
+    assert again == [400] * 10 + [429]
+
+
+def test_the_wait_passes(client_of, change, alice):
+    guesser = client_of(alice)
+    for number in range(10):
+        change(guesser, current=f"guess {number}")
+    Attempt.objects.update(blocked_until=F("blocked_until") - timedelta(seconds=61))
+
+    assert change(guesser).status_code == 204
+
+
+@pytest.mark.parametrize(
+    ("new", "reason"),
+    [
+        ("short", "too short"),
+        ("password123", "too common"),
+        ("83926401758", "entirely numeric"),
+        ("alice12", "too similar to the username"),
+        ("alice@example.com", "too similar to the email"),
+        ("x" * 257, "no more than 256 characters"),
+        ("", "may not be blank"),
+        (None, "may not be null"),
+        (12345678901, "string"),
+        (["nine orange lanterns"], "string"),
+    ],
+)
+def test_a_new_password_that_is_no_good_is_refused(
+    client_of, client, change, alice, password, hash_computations, new, reason
+):
+    other = client_of(alice)
+
+    answer = change(client_of(alice), new=new)
+
+    alice.refresh_from_db()
+    errors = answer.json()["errors"]
+    assert answer.status_code == 400
+    assert {error["field"] for error in errors} == {"new_password"}
+    assert reason in " ".join(error["detail"] for error in errors)
+    assert (alice.epoch, hash_computations) == (0, [])
+    assert other.get("/user/me/").status_code == 200
+    assert signs_in(client, password) == 200
+
+
+def test_the_longest_password_is_fine(client_of, client, change, alice):
+    longest = "nine orange lanterns" * 12 + "0123456789abcdef"
+
+    assert (len(longest), change(client_of(alice), new=longest).status_code) == (256, 204)
+    assert signs_in(client, longest) == 200
+
+
+def test_too_similar_means_to_the_account_as_it_is_now(client_of, change, alice):
+    client = client_of(alice)
+    client.patch("/user/me/", {"username": "Wilhelmina", "email": "w@example.com"})
+
+    answer = change(client, new="wilhelmina1")
+
+    assert (answer.status_code, answer.json()["errors"][0]["field"]) == (400, "new_password")
+
+
+@pytest.mark.parametrize(
+    ("body", "field"),
+    [
+        ({}, "current_password"),
+        ({"new_password": NEW}, "current_password"),
+        ({"current_password": "seven green bicycles"}, "new_password"),
+        ({"current_password": "", "new_password": NEW}, "current_password"),
+        ({"current_password": None, "new_password": NEW}, "current_password"),
+        ({"current_password": ["seven green bicycles"], "new_password": NEW}, "current_password"),
+        ({"current_password": "x" * 257, "new_password": NEW}, "current_password"),
+        ({"current_password": "seven green bicycles", "new_password": NEW, "id": 1}, "id"),
+        ({"current_password": "seven green bicycles", "new_password": NEW, "username": "Bob"}, "username"),
+    ],
+)
+def test_a_body_of_another_shape_is_refused(client_of, client, alice, password, body, field):
+    answer = client_of(alice).post(URL, body)
+
+    assert answer.status_code == 400
+    assert field in [error["field"] for error in answer.json()["errors"]]
+    assert signs_in(client, password) == 200
+
+
+def test_it_ends_the_other_sessions_and_keeps_this_one(client_of, client, change, alice):
+    here, there, elsewhere = client_of(alice), client_of(alice), client_of(alice)
+
+    change(here)
+
+    for ended in (there, elsewhere):
+        assert ended.get("/user/me/").status_code == 401
+        assert client.post("/token/refresh/", {"refresh": ended.refresh_token}).status_code == 401
+    assert here.get("/user/me/").status_code == 200
+    renewed = client.post("/token/refresh/", {"refresh": here.refresh_token})
+    assert renewed.status_code == 200
+    here.bear(**renewed.json())
+    assert here.get("/user/me/").status_code == 200
+
+
+def test_it_counts_the_epoch_on(client_of, change, alice):
+    change(client_of(alice))
+
+    alice.refresh_from_db()
+    assert alice.epoch == 1
+
+
+def test_nobody_else_is_touched(client_of, client, change, alice, bob, password):
+    other = client_of(bob)
+    before = User.objects.filter(pk=bob.pk).values().get()
+
+    change(client_of(alice))
+
+    assert User.objects.filter(pk=bob.pk).values().get() == before
+    assert other.get("/user/me/").status_code == 200
+    assert signs_in(client, password, "Bob") == 200
+
+
+def test_it_costs_one_check_and_one_hash(client_of, change, alice, hash_computations):
+    change(client_of(alice))
+
+    assert hash_computations == ["verify", "encode"]
+
+
+def test_neither_password_reaches_the_log_or_the_answer(client_of, change, alice, caplog):
+    caplog.set_level("DEBUG")
+
+    answer = change(client_of(alice), current="eight green bicycles")
+    change(client_of(alice))
+
+    for secret in ("eight green bicycles", "seven green bicycles", NEW):
+        assert secret not in caplog.text
+        assert secret not in answer.content.decode()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_of_two_changes_at_once_one_is_made_and_its_session_lives(client_of, client, at_once, change, alice):
+    """Both know the password of now; whoever comes second knows the one of before."""
+    kept = "seven green bicycles"
+    for round_ in range(5):
+        sessions, current = (client_of(alice), client_of(alice)), kept
+        news = [f"nine orange lanterns {round_}{number}" for number in range(2)]
+
+        statuses = at_once(
+            *(
+                lambda session=session, new=new, current=current: change(session, current=current, new=new).status_code
+                for session, new in zip(sessions, news, strict=True)
+            ),
+            queued_at=alice,
+        )
+
+        done = [number for number, status in enumerate(statuses) if status == 204]
+        assert len(done) == 1
+        kept = news[done[0]]
+        assert sessions[done[0]].get("/user/me/").status_code == 200
+        assert signs_in(client, kept) == 200
+
+
+@pytest.mark.django_db(transaction=True)
+def test_who_signs_in_with_the_old_password_meanwhile_is_signed_out_too(
+    client_of, client, change, at_once, alice, password, monkeypatch
+):
+    """The sign-in has checked the old password and is about to open its session when the change commits."""
+    changer = client_of(alice)
+    succeeded = Attempt.succeeded
+
+    def succeeded_and_overtaken(self):
+        monkeypatch.setattr(Attempt, "succeeded", succeeded)
+        succeeded(self)
+        assert at_once(lambda: change(changer).status_code) == [204]
+
+    monkeypatch.setattr(Attempt, "succeeded", succeeded_and_overtaken)
+
+    answer = client.post("/token/", {"username": "Alice", "password": password})
+
+    assert signs_in(client, NEW) == 200
+    if answer.status_code == 200:
+        client.bear(**answer.json())
+        assert client.get("/user/me/").status_code == 401
+        assert client.post("/token/refresh/", {"refresh": client.refresh_token}).status_code == 401
+    else:
+        assert answer.status_code == 401

@@ -1,0 +1,157 @@
+import jwt
+import pytest
+
+from accounts.models import User
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def patch(client_of, ada, alice):
+    client = client_of(ada)
+
+    def send(**change):
+        assert client.patch(f"/user/users/{alice.pk}/", change).status_code == 200
+        return epoch_of(alice)
+
+    return send
+
+
+def epoch_of(user):
+    return User.objects.get(pk=user.pk).epoch
+
+
+def claimed(token):
+    return jwt.decode(token, options={"verify_signature": False}).get("epoch")
+
+
+def test_it_begins_at_nought(client, client_of):
+    body = {"username": "Zoe", "email": "zoe@example.com", "password": "nine orange lanterns"}
+    client.post("/user/register/", body)
+
+    user = User.objects.get()
+    assert (user.epoch, claimed(client_of(user).access_token)) == (0, 0)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"role": "admin"},
+        {"is_active": False},
+        {"role": "admin", "is_active": False},
+        {"role": "admin", "email": "a@b.example"},
+    ],
+)
+def test_another_role_or_activity_counts_it_on_by_one(patch, change):
+    assert patch(**change) == 1
+
+
+def test_there_and_back_counts_twice(patch):
+    assert [patch(role="admin"), patch(role="user"), patch(is_active=False), patch(is_active=True)] == [1, 2, 3, 4]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {},
+        {"username": "Alicia"},
+        {"email": "alicia@example.com"},
+        {"role": "user"},
+        {"is_active": True},
+        {"username": "Alice", "email": "alice@example.com", "role": "user", "is_active": True},
+        {"username": "Alicia", "role": "user"},
+    ],
+)
+def test_other_changes_leave_it(patch, change):
+    assert patch(**change) == 0
+
+
+def test_what_one_does_oneself_counts_it_on(client_of, alice):
+    client = client_of(alice)
+
+    seen = []
+    client.patch("/user/me/", {"username": "Alicia", "email": "alicia@example.com"})
+    seen.append(epoch_of(alice))
+    client.post(
+        "/user/me/password/", {"current_password": "seven green bicycles", "new_password": "nine orange lanterns"}
+    )
+    seen.append(epoch_of(alice))
+    client.post("/token/logout-all/")
+    seen.append(epoch_of(alice))
+
+    assert seen == [0, 1, 2]
+
+
+@pytest.mark.parametrize("path", ["/token/logout/", "/token/refresh/"])
+def test_what_is_done_with_one_session_leaves_it(client_of, alice, path):
+    client = client_of(alice)
+
+    client.post(path, {"refresh": client.refresh_token})
+
+    assert epoch_of(alice) == 0
+
+
+def test_signing_in_or_failing_to_leaves_it(client, alice, password):
+    for tried in (password, "eight green bicycles"):
+        client.post("/token/", {"username": "Alice", "password": tried})
+
+    assert epoch_of(alice) == 0
+
+
+def test_nobody_else_s_is_touched(patch, bob, ada):
+    patch(role="admin")
+
+    assert (epoch_of(bob), epoch_of(ada)) == (0, 0)
+
+
+def test_what_is_refused_leaves_it(client_of, ada):
+    client = client_of(ada)
+
+    statuses = [
+        client.patch(f"/user/users/{ada.pk}/", change).status_code
+        for change in ({"role": "user"}, {"is_active": False})
+    ]
+
+    assert (statuses, epoch_of(ada)) == ([409, 409], 0)
+
+
+def test_the_access_token_carries_it_and_a_refresh_brings_that_of_now(client_of, client, patch, alice):
+    signed_in = client_of(alice)
+
+    patch(role="admin")
+    renewed = client.post("/token/refresh/", {"refresh": signed_in.refresh_token}).json()
+
+    assert (claimed(signed_in.access_token), claimed(renewed["access"])) == (0, 1)
+    assert claimed(renewed["refresh"]) is None
+
+
+def test_signing_in_brings_that_of_now(client, patch, password):
+    patch(role="admin")
+    patch(role="user")
+
+    answer = client.post("/token/", {"username": "Alice", "password": password})
+
+    assert claimed(answer.json()["access"]) == 2
+
+
+def test_it_is_not_shown_to_people(client_of, ada, alice):
+    client = client_of(ada)
+
+    answers = [client.get(path) for path in ("/user/me/", f"/user/users/{alice.pk}/", "/user/users/")]
+
+    assert not [answer for answer in answers if "epoch" in answer.content.decode()]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_eight_changes_at_once_each_count(client_of, at_once, ada, alice):
+    clients = [client_of(alice) for _ in range(3)]
+    admin = client_of(ada)
+
+    statuses = at_once(
+        *(lambda client=client: client.post("/token/logout-all/").status_code for client in clients),
+        lambda: admin.patch(f"/user/users/{alice.pk}/", {"role": "admin"}).status_code,
+        queued_at=alice,
+    )
+
+    assert statuses == [204, 204, 204, 200]
+    assert epoch_of(alice) == 4

@@ -1,0 +1,205 @@
+import os
+import signal
+import stat
+import subprocess
+import sys
+import time
+from datetime import timedelta
+from pathlib import Path
+from urllib.parse import quote
+
+import pytest
+from django.core import mail as post
+from django.core.management import CommandError, call_command
+from django.db import connection
+from django.utils import timezone
+
+from accounts import mails
+from accounts.models import Mail, PasswordToken, Session
+
+SERVICE = Path(__file__).resolve().parent.parent
+# A turn of a job closes old connections, those inside a transaction too.
+COMMITTING = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture(autouse=True)
+def folder(settings, tmp_path):
+    """Where mails become files; not there yet."""
+    settings.EMAIL_FILE_PATH = str(tmp_path / "state" / "mail")
+    return Path(settings.EMAIL_FILE_PATH)
+
+
+@pytest.fixture
+def to_files(settings):
+    settings.EMAIL_BACKEND = "django.core.mail.backends.filebased.EmailBackend"
+
+
+def plan(user):
+    return Mail.objects.plan(Mail.Kind.PASSWORD_RESET, user.email)
+
+
+def database_url():
+    values = {name: quote(str(value), safe="") for name, value in connection.settings_dict.items() if name.isupper()}
+    return "postgresql://{USER}:{PASSWORD}@{HOST}:{PORT}/{NAME}".format(**values)
+
+
+def worker(folder, *arguments, **environment):
+    """Start the worker as an operator would, on the database of this test."""
+    values = {"DATABASE_URL": database_url(), "MAIL_FOLDER": str(folder), "EMAIL_URL": "", **environment}
+    argv = [sys.executable, "manage.py", "run_worker", *arguments]
+    return subprocess.Popen(argv, cwd=SERVICE, env=os.environ | values, stderr=subprocess.PIPE, text=True)
+
+
+def wait_until(condition, process):
+    deadline = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < deadline
+        assert process.poll() is None
+        time.sleep(0.02)
+
+
+def others_may_read(path):
+    """Whether anyone but its owner gets at a file, by its own mode and by that of its folder."""
+    return bool(stat.S_IMODE(path.stat().st_mode) & 0o077) and bool(stat.S_IMODE(path.parent.stat().st_mode) & 0o011)
+
+
+@COMMITTING
+def test_once_delivers_and_cleans(alice):
+    plan(alice)
+    Session.objects.open(alice)
+    Session.objects.update(expires_at=timezone.now() - timedelta(days=1))
+
+    call_command("run_worker", once=True)
+
+    assert [letter.to for letter in post.outbox] == [["alice@example.com"]]
+    assert not Session.objects.exists()
+
+
+@COMMITTING
+def test_once_ends_when_there_is_nothing_more_to_do(person):
+    for number in range(25):
+        plan(person(f"Eve{number}"))
+
+    call_command("run_worker", once=True)
+
+    assert len(post.outbox) == 25
+
+
+@COMMITTING
+def test_a_job_that_fails_is_named_and_keeps_no_other_from_its_turn(alice, monkeypatch, caplog):
+    def fail():
+        raise RuntimeError("no disk")
+
+    monkeypatch.setattr(mails, "deliver_mails", fail)
+    PasswordToken.objects.make(alice, Mail.Kind.PASSWORD_RESET)
+    PasswordToken.objects.update(expires_at=timezone.now())
+
+    with pytest.raises(CommandError, match=r"^These jobs failed; the log says why: mails\.$"):
+        call_command("run_worker", once=True)
+
+    assert "RuntimeError: no disk" in caplog.text
+    assert not PasswordToken.objects.exists()
+
+
+@COMMITTING
+def test_a_mail_that_cannot_be_sent_fails_no_job(alice, settings):
+    settings.EMAIL_BACKEND = "django.core.mail.backends.smtp.EmailBackend"
+    settings.EMAIL_HOST, settings.EMAIL_PORT = "127.0.0.1", 1
+    plan(alice)
+
+    call_command("run_worker", once=True)
+
+    assert Mail.objects.get().state == "planned"
+
+
+@COMMITTING
+def test_mails_become_files_for_their_owners_eyes_only(alice, folder, to_files):
+    plan(alice)
+
+    call_command("run_worker", once=True)
+
+    (file,) = folder.iterdir()
+    assert '"token": "' in file.read_text()
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    assert not others_may_read(file)
+
+
+@COMMITTING
+def test_whoever_made_the_folder_before_others_may_not_read_the_mails(alice, folder, to_files):
+    """The state folder of scripts/run or a volume may come with the usual mode."""
+    folder.mkdir(parents=True)
+    folder.chmod(0o755)
+    plan(alice)
+
+    call_command("run_worker", once=True)
+
+    (file,) = folder.iterdir()
+    assert not others_may_read(file)
+
+
+def test_it_takes_the_mails_every_second_and_cleans_every_hour():
+    assert {(job.name, job.every_seconds) for job in mails.jobs()} == {("mails", 1), ("cleaning", 3600)}
+
+
+def test_where_mails_go_out_by_smtp_no_folder_is_made(settings, folder):
+    del settings.EMAIL_FILE_PATH
+
+    mails.jobs()
+
+    assert not folder.exists()
+
+
+@COMMITTING
+def test_the_worker_delivers_what_is_planned_and_ends_at_once_when_told(alice, bob, folder):
+    plan(alice)
+    process = worker(folder)
+    try:
+        wait_until(lambda: Mail.objects.filter(state="sent").count() == 1, process)
+        plan(bob)  # it goes on looking
+        wait_until(lambda: Mail.objects.filter(state="sent").count() == 2, process)
+
+        told_at = time.monotonic()
+        process.send_signal(signal.SIGTERM)
+        _, log = process.communicate(timeout=20)
+        needed_seconds = time.monotonic() - told_at
+    finally:
+        process.kill()
+        process.communicate()
+
+    text = "".join(file.read_text() for file in folder.iterdir())
+    assert (process.returncode, needed_seconds < 2) == (0, True)
+    assert {f"To: {name}@example.com" for name in ("alice", "bob")} <= set(text.splitlines())
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    assert not any(others_may_read(file) for file in folder.iterdir())
+    assert text.count('"token": "') == 2
+    assert not [line for line in log.splitlines() if "token" in line]
+    assert "Traceback" not in log
+
+
+@COMMITTING
+def test_once_as_a_process_tells_by_its_status_whether_all_went_well(alice, folder):
+    mail = plan(alice)
+
+    process = worker(folder, "--once")
+    _, log = process.communicate(timeout=30)
+
+    mail.refresh_from_db()
+    assert (process.returncode, log, mail.state) == (0, "", "sent")
+
+
+@COMMITTING
+def test_the_worker_survives_a_mail_server_that_is_down(alice, folder):
+    plan(alice)
+    process = worker(folder, EMAIL_URL="smtp://tm:hunter2@127.0.0.1:1")
+    try:
+        wait_until(lambda: Mail.objects.filter(attempts=1, lease_token=None).exists(), process)
+        process.send_signal(signal.SIGTERM)
+        _, log = process.communicate(timeout=20)
+    finally:
+        process.kill()
+        process.communicate()
+
+    assert process.returncode == 0
+    assert Mail.objects.get().state == "planned"
+    assert not folder.exists()
+    assert "hunter2" not in log
