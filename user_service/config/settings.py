@@ -49,7 +49,7 @@ AUTH_PASSWORD_VALIDATORS = [
 ]
 vars().update(env.email("EMAIL_URL", folder=env.text("MAIL_FOLDER", str(ROOT / "var" / "mail"))))
 DEFAULT_FROM_EMAIL = env.text("MAIL_FROM", "TMService <noreply@tmservice.invalid>")
-MAIL_DOMAIN = parseaddr(DEFAULT_FROM_EMAIL)[1].rpartition("@")[2]
+MAIL_DOMAIN = parseaddr(DEFAULT_FROM_EMAIL)[1].partition("@")[2]
 if not MAIL_DOMAIN:
     raise env.SettingError("MAIL_FROM holds no address; write it as NAME <ADDRESS>.")
 PASSWORD_URL = env.http_url("PASSWORD_URL", "")

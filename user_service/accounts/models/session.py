@@ -20,12 +20,11 @@ class SessionQuerySet(models.QuerySet["Session"]):
         return self.filter(expires_at__lte=timezone.now())
 
     def open(self, user: User, *, user_agent: str = "", address: str | None = None) -> "Session":
-        """Begin a session, and forget this user's expired ones.
+        """Begin a session, or raise AccountGone.
 
-        Raise AccountGone if the user was deleted, deactivated or given another password since it was read: somebody
+        It is raised if the user was deleted, deactivated or given another password since it was read: somebody
         who signs in while the password changes must not stay behind with the old one.
         """
-        user.sessions.expired().delete()
         now = timezone.now()
         with transaction.atomic():
             same = User.objects.filter(pk=user.pk, password=user.password, is_active=True)
