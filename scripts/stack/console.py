@@ -1,6 +1,5 @@
 """What a person sees while the stack starts."""
 
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -26,6 +25,3 @@ def step(what: str) -> Iterator[None]:
         raise
     print(f" {time.monotonic() - began:.1f} s", flush=True)
 
-
-def warn(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
