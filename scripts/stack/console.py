@@ -24,4 +24,3 @@ def step(what: str) -> Iterator[None]:
         print(" failed", flush=True)
         raise
     print(f" {time.monotonic() - began:.1f} s", flush=True)
-
