@@ -7,7 +7,7 @@ from typing import Any
 
 from rest_framework import serializers
 
-from chassis.tokens import LARGEST_ID
+from chassis.ids import LARGEST_ID
 
 EARLIEST, LATEST = datetime.date(2000, 1, 1), datetime.date(2100, 12, 31)
 # They reorder or break what a reader sees: explicit bidirectional overrides and isolates (UAX #9), line separators.

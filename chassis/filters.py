@@ -1,6 +1,5 @@
 """Filters of lists, on django-filter: form fields that take one spelling each, and a backend that refuses the rest."""
 
-import re
 from typing import Any
 
 import django_filters
@@ -13,7 +12,7 @@ from rest_framework.filters import BaseFilterBackend
 from rest_framework.request import Request
 
 from chassis.fields import day
-from chassis.tokens import LARGEST_ID
+from chassis.ids import parse_id
 
 
 class WordsField(forms.Field):
@@ -59,10 +58,11 @@ class IdOrWordField(forms.Field):
     def to_python(self, value: Any) -> int | str | None:
         if value is None or value in self.words:
             return value
-        if not re.fullmatch("[1-9][0-9]{0,18}", value) or int(value) > LARGEST_ID:
+        id_ = parse_id(value)
+        if id_ is None:
             known = " or ".join(repr(word) for word in self.words)
             raise ValidationError(f"Must be the id of a user, {known}.", code="invalid")
-        return int(value)
+        return id_
 
 
 class WordsFilter(django_filters.Filter):

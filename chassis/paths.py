@@ -1,17 +1,18 @@
-"""The one spelling of an id in a path: ASCII digits, no leading zero, at most 2^63 - 1. Any other is no such page."""
+"""Ids in paths: one that is spelled otherwise than chassis.ids says is no such page."""
 
 from django.urls import register_converter
 
-from chassis.tokens import LARGEST_ID
+from chassis.ids import PATTERN, parse_id
 
 
 class IdConverter:
-    regex = "[1-9][0-9]{0,18}"
+    regex = PATTERN
 
     def to_python(self, value: str) -> int:
-        if int(value) > LARGEST_ID:
+        id_ = parse_id(value)
+        if id_ is None:
             raise ValueError("larger than any id")  # Django takes it as: this pattern does not match
-        return int(value)
+        return id_
 
     def to_url(self, value: int) -> str:
         return str(value)

@@ -14,6 +14,8 @@ from uuid import uuid4
 import jwt
 from django.conf import settings
 
+from chassis.ids import parse_id
+
 ALGORITHM = "HS256"
 ISSUER = "tmservice"
 AUDIENCE = "tmservice"
@@ -22,7 +24,6 @@ ROLES = ("admin", "user")
 SERVICE_TOKEN_SECONDS = 60
 LONGEST_LIFETIME_SECONDS = 31 * 24 * 3600  # no token of ours lives longer
 CLOCK_SKEW_SECONDS = 5  # how far in the future another machine's clock may have issued a token
-LARGEST_ID = 2**63 - 1
 
 
 class InvalidToken(Exception):
@@ -61,9 +62,10 @@ class ServiceCaller:
 
 def id_of(claim: object) -> int:
     """Read a claim that holds an id as a string of decimal digits, as RFC 7519 wants `sub`."""
-    if not isinstance(claim, str) or not re.fullmatch(r"[1-9][0-9]{0,18}", claim) or int(claim) > LARGEST_ID:
+    id_ = parse_id(claim) if isinstance(claim, str) else None
+    if id_ is None:
         raise InvalidToken("a claim that must hold an id does not")
-    return int(claim)
+    return id_
 
 
 def key_id(secret: str) -> str:

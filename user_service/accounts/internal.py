@@ -10,8 +10,8 @@ from rest_framework.response import Response
 from accounts.models import Change, User
 from accounts.serializers import PersonSerializer
 from chassis.authentication import ServiceAuthentication
+from chassis.ids import LARGEST_ID, parse_id
 from chassis.permissions import IsService
-from chassis.tokens import LARGEST_ID
 from chassis.views import Endpoint
 
 MOST_IDS = 100
@@ -73,11 +73,8 @@ def position_in(text: str) -> int:
 
 def ids_in(text: str) -> list[int]:
     words = text.split(",")
-    if len(words) > MOST_IDS or not all(is_id(word) for word in words):
+    ids = [id_ for word in words[:MOST_IDS] if (id_ := parse_id(word))]
+    if len(ids) != len(words):
         detail = f"Must be 1 to {MOST_IDS} ids, separated by commas."
         raise ValidationError({"ids": [ErrorDetail(detail, code="invalid")]})
-    return [int(word) for word in words]
-
-
-def is_id(word: str) -> bool:
-    return bool(re.fullmatch("[1-9][0-9]{0,18}", word)) and int(word) <= LARGEST_ID
+    return ids

@@ -1,0 +1,11 @@
+"""The one spelling of an id as text: ASCII digits, no leading zero, at most 2^63 - 1."""
+
+import re
+
+LARGEST_ID = 2**63 - 1
+PATTERN = "[1-9][0-9]{0,18}"
+
+
+def parse_id(text: str) -> int | None:
+    """Return the id that the text spells, or None."""
+    return int(text) if re.fullmatch(PATTERN, text) and int(text) <= LARGEST_ID else None
