@@ -47,7 +47,7 @@ class UserSerializer(StrictModelSerializer):
 
 
 class FirstAdminSerializer(StrictSerializer):
-    """What any new account needs; a reserved name such as "admin" is fine for the first admin alone."""
+    """What any new account needs. Reserved names such as "admin" are an admin's to give."""
 
     username = LineField(validators=[validate_username])
     email = EmailField()
@@ -106,9 +106,8 @@ class OwnAccountSerializer(UserSerializer):
     is_active = YesNoField(read_only=True)
 
     def validate_username(self, name: str) -> str:
-        if (
-            self.instance is None or fold(name) != self.instance.username_key
-        ):  # the first admin has a reserved name and may send it back
+        # Who has a reserved name, as the first admin does, may send it back.
+        if self.instance is None or fold(name) != self.instance.username_key:
             refuse_reserved(name)
         return name
 

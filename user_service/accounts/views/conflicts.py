@@ -2,9 +2,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from django.http import Http404
-from rest_framework.exceptions import ErrorDetail
+from rest_framework.exceptions import ErrorDetail, Throttled
 
-from accounts.models import AccountGone, LastAdmin, NameTaken
+from accounts.models import AccountGone, LastAdmin, NameTaken, TooManyFailures
 from chassis.problems import Conflict
 
 
@@ -19,3 +19,7 @@ def conflicts_named() -> Iterator[None]:
         raise Http404 from error
     except LastAdmin as error:
         raise Conflict("The last active admin can be neither deleted, demoted nor deactivated.") from error
+
+
+def too_many_failures(error: TooManyFailures) -> Throttled:
+    return Throttled(error.wait_seconds, "Too many failed attempts.", code="too_many_failures")

@@ -4,7 +4,7 @@ from typing import Any
 
 from django.db.models import QuerySet
 from rest_framework import status
-from rest_framework.exceptions import ErrorDetail, Throttled, ValidationError
+from rest_framework.exceptions import ErrorDetail, ValidationError
 from rest_framework.generics import get_object_or_404
 from rest_framework.mixins import ListModelMixin
 from rest_framework.request import Request
@@ -12,7 +12,7 @@ from rest_framework.response import Response
 
 from accounts.models import Session, TooManyFailures, User, WrongPassword
 from accounts.serializers import OwnAccountSerializer, PasswordChangeSerializer, SessionSerializer
-from accounts.views.conflicts import conflicts_named
+from accounts.views.conflicts import conflicts_named, too_many_failures
 from chassis.permissions import IsAuthenticated
 from chassis.views import Endpoint
 
@@ -56,7 +56,7 @@ class ChangePassword(OwnEndpoint):
             detail = ErrorDetail("Is not the current password.", code="wrong_password")
             raise ValidationError({"current_password": [detail]}) from error
         except TooManyFailures as error:
-            raise Throttled(error.wait_seconds, "Too many failed attempts.", code="too_many_failures") from error
+            raise too_many_failures(error) from error
         return Response(status=status.HTTP_204_NO_CONTENT)
 
 

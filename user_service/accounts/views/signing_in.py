@@ -1,9 +1,11 @@
 """Signing up, in and out."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from rest_framework import status
-from rest_framework.exceptions import AuthenticationFailed, PermissionDenied, Throttled
+from rest_framework.exceptions import AuthenticationFailed, PermissionDenied
 from rest_framework.generics import get_object_or_404
 from rest_framework.permissions import AllowAny
 from rest_framework.request import Request
@@ -19,7 +21,7 @@ from accounts.serializers import (
     TokenSerializer,
     UserSerializer,
 )
-from accounts.views.conflicts import conflicts_named
+from accounts.views.conflicts import conflicts_named, too_many_failures
 from chassis.client_address import client_address
 from chassis.permissions import IsAuthenticated
 from chassis.tokens import Caller, InvalidToken
@@ -59,8 +61,12 @@ class TokenEndpoint(Endpoint):
         return dict(serializer.validated_data)
 
 
-def invalid_token() -> AuthenticationFailed:
-    return AuthenticationFailed("The token is invalid or has expired.", code="token_invalid")
+@contextmanager
+def refusing_invalid_tokens() -> Iterator[None]:
+    try:
+        yield
+    except InvalidToken as error:
+        raise AuthenticationFailed("The token is invalid or has expired.", code="token_invalid") from error
 
 
 class ObtainToken(TokenEndpoint):
@@ -75,7 +81,7 @@ class ObtainToken(TokenEndpoint):
             detail = "No active account has this name and password."
             raise AuthenticationFailed(detail, code="credentials_invalid") from error
         except TooManyFailures as error:
-            raise Throttled(error.wait_seconds, "Too many failed attempts.", code="too_many_failures") from error
+            raise too_many_failures(error) from error
         return Response(tokens.pair(session))
 
 
@@ -87,10 +93,9 @@ class RefreshToken(TokenEndpoint):
     serializer_class = RefreshSerializer
 
     def post(self, request: Request) -> Response:
-        try:
-            return Response(tokens.refresh(self.validated()["refresh"]))
-        except InvalidToken as error:
-            raise invalid_token() from error
+        with refusing_invalid_tokens():
+            pair = tokens.refresh(self.validated()["refresh"])
+        return Response(pair)
 
 
 class VerifyToken(TokenEndpoint):
@@ -103,10 +108,8 @@ class VerifyToken(TokenEndpoint):
         try:
             AccountAuthentication().identify(token)
         except InvalidToken:
-            try:
+            with refusing_invalid_tokens():
                 tokens.check(token)
-            except InvalidToken as error:
-                raise invalid_token() from error
         return Response({})
 
 
@@ -116,10 +119,8 @@ class Logout(TokenEndpoint):
     serializer_class = RefreshSerializer
 
     def post(self, request: Request) -> Response:
-        try:
+        with refusing_invalid_tokens():
             tokens.end(self.validated()["refresh"])
-        except InvalidToken as error:
-            raise invalid_token() from error
         return Response(status=status.HTTP_204_NO_CONTENT)
 
 
