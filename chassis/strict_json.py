@@ -1,6 +1,7 @@
 """JSON in and out: a parser that takes what RFC 8259 means and nothing besides, and a fast renderer."""
 
 import json
+import math
 from collections import Counter
 from typing import IO, Any
 
@@ -62,7 +63,9 @@ def loads(body: bytes) -> Any:
     """Parse strictly, or raise ParseError with a text that says where it went wrong."""
     try:
         text = body.decode()
-        data = json.loads(text, object_pairs_hook=unique_keys, parse_constant=refuse_constant)
+        data = json.loads(
+            text, object_pairs_hook=unique_keys, parse_constant=refuse_constant, parse_float=finite_number
+        )
         if "\\u" in text:  # the only way to write what UTF-8 cannot hold, or a NUL
             refuse_unstorable(data)
     except UnicodeDecodeError as error:
@@ -82,6 +85,13 @@ def unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         ((twice, _),) = Counter(name for name, _ in pairs).most_common(1)
         raise ParseError(f"The key {json.dumps(twice)} stands twice in one object.")
     return parsed
+
+
+def finite_number(text: str) -> float:
+    number = float(text)
+    if math.isinf(number):
+        raise ParseError("The body holds a number that is too large.")
+    return number
 
 
 def refuse_constant(name: str) -> None:

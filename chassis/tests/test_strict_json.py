@@ -54,6 +54,8 @@ def test_json_is_taken_for_what_it_says(body, expected):
         (b"NaN", "NaN is not JSON"),
         (b'{"a": [Infinity]}', "Infinity is not JSON"),
         (b"[-Infinity]", "-Infinity is not JSON"),
+        (b"[1e400]", "a number that is too large"),
+        (b"[-1e999999999]", "a number that is too large"),
         (b"9" * 5_000, "too long"),
         (b"[" * 100_000 + b"]" * 100_000, "nested too deep"),
         (b'{"a":' * 50_000 + b"1" + b"}" * 50_000, "nested too deep"),
