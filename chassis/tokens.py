@@ -55,9 +55,10 @@ class Caller:
 
 @dataclass(frozen=True, slots=True)
 class ServiceCaller:
-    """Another service of ours, on an internal route."""
+    """Another service of ours, on an internal route, and the user in whose request it asks, if there is one."""
 
     name: str
+    on_behalf_of: int | None = None
 
 
 def id_of(claim: object) -> int:
@@ -130,20 +131,21 @@ def verify_access(token: str) -> Caller:
 
 
 def verify_service(token: str) -> ServiceCaller:
-    return ServiceCaller(verify(token, token_type="service", audience=INTERNAL_AUDIENCE)["sub"])
+    claims = verify(token, token_type="service", audience=INTERNAL_AUDIENCE)
+    user = claims.get("on_behalf_of")
+    return ServiceCaller(claims["sub"], on_behalf_of=None if user is None else id_of(user))
 
 
-def issue_service_token(service: str) -> str:
+def issue_service_token(service: str, *, on_behalf_of: int | None = None) -> str:
     """Return a token that proves to another service that `service` is asking; it lives for a minute."""
     now = int(time.time())
-    return sign(
-        {
-            "iss": ISSUER,
-            "aud": INTERNAL_AUDIENCE,
-            "sub": service,
-            "token_type": "service",
-            "iat": now,
-            "exp": now + SERVICE_TOKEN_SECONDS,
-            "jti": uuid4().hex,
-        }
-    )
+    claims = {
+        "iss": ISSUER,
+        "aud": INTERNAL_AUDIENCE,
+        "sub": service,
+        "token_type": "service",
+        "iat": now,
+        "exp": now + SERVICE_TOKEN_SECONDS,
+        "jti": uuid4().hex,
+    }
+    return sign(claims if on_behalf_of is None else claims | {"on_behalf_of": str(on_behalf_of)})

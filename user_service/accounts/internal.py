@@ -1,21 +1,25 @@
 """What other services may ask. The gateway does not route it; a service token is needed besides."""
 
+import logging
 import re
 from typing import Any
 
+from django.db.models import OuterRef, Subquery
 from rest_framework.exceptions import ErrorDetail, ValidationError
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from accounts.models import Change, User
-from accounts.serializers import PersonSerializer
+from accounts.serializers import PersonSerializer, PlacedPersonSerializer
 from chassis.authentication import ServiceAuthentication
 from chassis.ids import LARGEST_ID, parse_id
 from chassis.permissions import IsService
 from chassis.views import Endpoint
 
+log = logging.getLogger(__name__)
+
 MOST_IDS = 100
-MOST_CHANGES = 500
+MOST_CHANGES = 100  # the task service reads at most 64 kB of an answer
 
 
 class InternalUsers(Endpoint):
@@ -23,13 +27,15 @@ class InternalUsers(Endpoint):
 
     authentication_classes = [ServiceAuthentication]
     permission_classes = [IsService]
-    serializer_class = PersonSerializer
-
-    def known_parameters(self) -> frozenset[str]:
-        return frozenset({"ids"})
+    serializer_class = PlacedPersonSerializer
+    query_parameters = frozenset({"ids"})
 
     def get(self, request: Request) -> Response:
-        users = User.objects.filter(pk__in=ids_in(request.query_params.get("ids", "")))
+        position = Subquery(Change.objects.filter(user_id=OuterRef("pk")).values("position"))
+        ids = ids_in(request.query_params.get("ids", ""))
+        asker: Any = request.user
+        log.info("%s looks up users %s on behalf of user %s", asker.name, ids, asker.on_behalf_of)
+        users = User.objects.annotate(position=position).filter(pk__in=ids)
         return Response({"results": self.get_serializer(users, many=True).data})
 
 
@@ -43,9 +49,7 @@ class InternalChanges(Endpoint):
     authentication_classes = [ServiceAuthentication]
     permission_classes = [IsService]
     serializer_class = PersonSerializer
-
-    def known_parameters(self) -> frozenset[str]:
-        return frozenset({"after"})
+    query_parameters = frozenset({"after"})
 
     def get(self, request: Request) -> Response:
         after = position_in(request.query_params.get("after", "0"))

@@ -148,4 +148,13 @@ class PersonSerializer(serializers.ModelSerializer):
 
     class Meta:
         model = User
-        fields = ["id", "username", "email", "role", "is_active", "epoch"]
+        fields = ["id", "username", "email", "role", "is_active", "epoch", "least_epoch"]
+
+
+class PlacedPersonSerializer(PersonSerializer):
+    """The same with the place of its last change in the feed, by which a reader tells which of two is newer."""
+
+    position = serializers.IntegerField()
+
+    class Meta(PersonSerializer.Meta):
+        fields = [*PersonSerializer.Meta.fields, "position"]

@@ -155,3 +155,31 @@ def test_eight_changes_at_once_each_count(client_of, at_once, ada, alice):
 
     assert statuses == [204, 204, 204, 200]
     assert epoch_of(alice) == 4
+
+
+def least_epoch_of(user):
+    return User.objects.get(pk=user.pk).least_epoch
+
+
+def test_another_role_alone_leaves_the_tokens_of_before_good(patch, alice):
+    patch(role="admin")
+
+    assert (epoch_of(alice), least_epoch_of(alice)) == (1, 0)
+
+
+@pytest.mark.parametrize("change", [{"is_active": False}, {"is_active": False, "role": "admin"}])
+def test_deactivation_ends_the_tokens_of_before_for_good(patch, alice, change):
+    patch(**change)
+    patch(is_active=True)
+
+    assert least_epoch_of(alice) == epoch_of(alice) == 2
+
+
+def test_a_password_and_signing_out_everywhere_end_the_tokens_of_before(client_of, alice):
+    client = client_of(alice)
+
+    body = {"current_password": "seven green bicycles", "new_password": "nine orange lanterns"}
+    assert client.post("/user/me/password/", body).status_code == 204
+    assert least_epoch_of(alice) == epoch_of(alice) == 1
+    assert client.post("/token/logout-all/").status_code == 204
+    assert least_epoch_of(alice) == epoch_of(alice) == 2

@@ -1,5 +1,6 @@
 import pytest
 
+from accounts.models import Change
 from chassis.tokens import issue_service_token
 
 pytestmark = pytest.mark.django_db
@@ -13,12 +14,29 @@ def task_service(client):
     return client
 
 
+def positions():
+    return dict(Change.objects.values_list("user_id", "position"))
+
+
 def test_it_works(task_service, ada, alice, ivan):
+    for user in (ivan, alice, ada):
+        Change.objects.record(user.pk)
+
     answer = task_service.get(URL, {"ids": f"{ada.pk},{alice.pk},{ivan.pk}"})
 
     assert answer.status_code == 200
-    assert sorted(answer.json()["results"], key=lambda user: user["id"]) == [
-        {"id": ada.pk, "username": "Ada", "email": "ada@example.com", "role": "admin", "is_active": True, "epoch": 0},
+    results = sorted(answer.json()["results"], key=lambda user: user["id"])
+    assert {user["id"]: user.pop("position") for user in results} == positions()
+    assert results == [
+        {
+            "id": ada.pk,
+            "username": "Ada",
+            "email": "ada@example.com",
+            "role": "admin",
+            "is_active": True,
+            "epoch": 0,
+            "least_epoch": 0,
+        },
         {
             "id": alice.pk,
             "username": "Alice",
@@ -26,6 +44,7 @@ def test_it_works(task_service, ada, alice, ivan):
             "role": "user",
             "is_active": True,
             "epoch": 0,
+            "least_epoch": 0,
         },
         {
             "id": ivan.pk,
@@ -34,6 +53,7 @@ def test_it_works(task_service, ada, alice, ivan):
             "role": "user",
             "is_active": False,
             "epoch": 0,
+            "least_epoch": 0,
         },
     ]
 

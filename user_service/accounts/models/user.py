@@ -74,8 +74,10 @@ class User(AbstractUser):
     username = models.CharField(max_length=64, validators=[validate_username])
     email = models.EmailField(max_length=254)
     role = models.CharField(max_length=5, choices=Role, default=Role.USER)
-    # Counts what ends the access tokens made before: another role, activity or password, signing out everywhere.
+    # Counts what changes the rights of access tokens: another role, activity or password, signing out everywhere.
     epoch = models.PositiveIntegerField(default=0, editable=False)
+    # Access tokens of an earlier epoch are refused. After a change of role alone they stay good, with the new role.
+    least_epoch = models.PositiveIntegerField(default=0, editable=False)
     # What must be unique: "Bob" and "bob" are one name.
     username_key = models.TextField(editable=False)
     email_key = models.TextField(editable=False)
@@ -111,8 +113,10 @@ class User(AbstractUser):
                 self.refuse_if_last_admin()
             if {"role", "is_active"} & set(changed):
                 self.epoch += 1
+            if "is_active" in changed:
+                self.least_epoch = self.epoch
             if changed:
-                self.save(update_fields=[*changed, "username_key", "email_key", "epoch"])
+                self.save(update_fields=[*changed, "username_key", "email_key", "epoch", "least_epoch"])
                 Change.objects.record(self.pk)
             if not self.is_active:
                 self.sessions.all().delete()
@@ -141,7 +145,8 @@ class User(AbstractUser):
     def end_rights(self, row: models.QuerySet["User"], *, keep_session: int | None = None, **values: Any) -> bool:
         """End the sessions, but for one, and all tokens made before; save `values` with that, if `row` is there."""
         with transaction.atomic():
-            if not row.update(epoch=models.F("epoch") + 1, **values):
+            next_epoch = models.F("epoch") + 1
+            if not row.update(epoch=next_epoch, least_epoch=next_epoch, **values):
                 return False
             self.sessions.exclude(pk=keep_session or 0).delete()
             self.password_tokens.all().delete()
