@@ -3,6 +3,7 @@
 import datetime
 import re
 import unicodedata
+from collections import Counter
 from typing import Any
 
 from rest_framework import serializers
@@ -80,17 +81,47 @@ class SecretField(serializers.CharField):
         return super().to_internal_value(data)
 
 
+def is_id(data: Any) -> bool:
+    return type(data) is int and 1 <= data <= LARGEST_ID  # a bool is an int too
+
+
 class IdField(serializers.Field):
     """The id of a row: a JSON number, whole and between 1 and 2^63 - 1."""
 
     default_error_messages = {"invalid": "Must be an id: a whole number from 1 to 9223372036854775807."}
 
     def to_internal_value(self, data: Any) -> int:
-        if type(data) is not int or not 1 <= data <= LARGEST_ID:  # a bool is an int too
+        if not is_id(data):
             self.fail("invalid")
         return int(data)
 
     def to_representation(self, value: int) -> int:
+        return value
+
+
+class IdsField(serializers.Field):
+    """Ids of rows, each once."""
+
+    default_error_messages = {
+        "invalid": "Must be a list of 1 to {most} ids.",
+        "invalid_id": "Must hold ids alone: whole numbers from 1 to 9223372036854775807.",
+        "repeated": "Must name each id once; {id} stands twice.",
+    }
+
+    def __init__(self, *, most: int, **kwargs: Any) -> None:
+        self.most = most
+        super().__init__(**kwargs)
+
+    def to_internal_value(self, data: Any) -> list[int]:
+        if not isinstance(data, list) or not 1 <= len(data) <= self.most:
+            self.fail("invalid", most=self.most)
+        if not all(is_id(item) for item in data):
+            self.fail("invalid_id")
+        if twice := [id_ for id_, count in Counter(data).items() if count > 1]:
+            self.fail("repeated", id=twice[0])
+        return data
+
+    def to_representation(self, value: list[int]) -> list[int]:
         return value
 
 

@@ -33,6 +33,18 @@ class PayloadTooLarge(exceptions.APIException):
     default_code = "payload_too_large"
 
 
+class PreconditionFailed(exceptions.APIException):
+    """If-Match names a version that is not the current one; `members` become members of the answer's body."""
+
+    status_code = 412
+    default_detail = "It has changed since the version that If-Match names; read it again."
+    default_code = "precondition_failed"
+
+    def __init__(self, **members: Any) -> None:
+        super().__init__()
+        self.members = members
+
+
 class ServiceUnavailable(exceptions.APIException):
     status_code = 503
     default_detail = "The service cannot do this at the moment; try again shortly."
@@ -48,8 +60,9 @@ def exception_handler(error: Exception, context: dict[str, Any]) -> Response | N
     if problem is not error and problem.status_code >= HTTPStatus.INTERNAL_SERVER_ERROR:
         log.error("%s: %s", type(error).__name__, error)
     errors = list(field_errors(problem.get_full_details())) if problem.status_code in (400, 409) else []
+    content = body(problem.status_code, code_of(problem), summary(problem, errors), context["request"].path, errors)
     return Response(
-        body(problem.status_code, code_of(problem), summary(problem, errors), context["request"].path, errors),
+        content | getattr(problem, "members", {}),
         status=problem.status_code,
         headers=headers_of(problem),
         content_type=CONTENT_TYPE,

@@ -1,13 +1,16 @@
 """What every endpoint has in common."""
 
+from http import HTTPStatus
 from typing import Any
 
 from django_filters import FilterSet
 from rest_framework.exceptions import ErrorDetail, NotAuthenticated, ParseError, ValidationError
 from rest_framework.generics import GenericAPIView
+from rest_framework.permissions import SAFE_METHODS
 from rest_framework.request import Request
+from rest_framework.response import Response
 
-from chassis import pagination
+from chassis import etags
 from chassis.filters import StrictFilterBackend
 from chassis.serializers import MOST_NAMED, unknown
 from chassis.tokens import Caller
@@ -18,6 +21,7 @@ class Endpoint(GenericAPIView):
 
     http_method_names = ["get", "post", "put", "patch", "delete", "head"]
     filter_backends = [StrictFilterBackend]
+    # What may stand in the query of a GET, besides the filters. A list of pages says pagination.PARAMETERS.
     query_parameters: frozenset[str] = frozenset()
     filterset_class: type[FilterSet] | None = None
     repeatable_parameters: frozenset[str] = frozenset()
@@ -53,8 +57,14 @@ class Endpoint(GenericAPIView):
         return self.request.user
 
     def known_parameters(self) -> frozenset[str]:
-        """Return what may stand in the query: pages, ordering and filters belong to reading a list."""
-        if self.request.method not in ("GET", "HEAD") or not getattr(self, "ordering_fields", None):
+        if self.request.method not in SAFE_METHODS:
             return frozenset()
         filters = self.filterset_class.base_filters if self.filterset_class else {}
-        return self.query_parameters | pagination.PARAMETERS | filters.keys()
+        return self.query_parameters | filters.keys()
+
+    def finalize_response(self, request: Request, response: Any, *args: Any, **kwargs: Any) -> Any:
+        """Give what was read an entity tag, and a caller who has it already a 304."""
+        answer = super().finalize_response(request, response, *args, **kwargs)
+        if request.method in SAFE_METHODS and answer.status_code == HTTPStatus.OK and isinstance(answer, Response):
+            answer.add_post_render_callback(lambda rendered: etags.not_modified(request, rendered))
+        return answer

@@ -1,12 +1,11 @@
 import smtplib
-import time
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
-from threading import Barrier, Lock
+from threading import Lock
 
 import pytest
 from django.core.management import call_command
-from django.db import IntegrityError, connection, transaction
+from django.db import IntegrityError, transaction
 from django.db.models import F
 from django.utils import timezone
 
@@ -20,6 +19,7 @@ from chassis.outbox import (
     deliver_due,
 )
 from chassis.tests.outbox_app.models import Letter
+from chassis.tests.threads import in_own_connection, together, wait_until_one_waits_for_a_lock
 
 pytestmark = pytest.mark.django_db
 COMMITTING = pytest.mark.django_db(transaction=True)
@@ -70,23 +70,6 @@ def claim_one():
 
 def states():
     return dict(Letter.objects.values_list("text", "state"))
-
-
-def together(number, work):
-    """Run `work` in so many threads at the same moment, each with a database connection, and return the results."""
-    barrier = Barrier(number)
-
-    def run():
-        try:
-            connection.ensure_connection()
-            barrier.wait(timeout=30)
-            return work()
-        finally:
-            connection.close()
-
-    with ThreadPoolExecutor(number) as pool:
-        running = [pool.submit(run) for _ in range(number)]
-    return [each.result() for each in running]
 
 
 # Delivering
@@ -226,10 +209,6 @@ def test_a_claim_passes_over_a_row_that_somebody_has_locked():
     assert letter.pk == free.pk
 
 
-def in_own_connection(work):
-    return together(1, work)
-
-
 @COMMITTING
 def test_a_claim_inside_a_transaction_is_refused():
     plan()
@@ -287,19 +266,6 @@ def test_a_late_mark_that_waited_for_the_row_looks_at_it_again(late_mark):
         assert marking.result(timeout=30) == [False]
 
     assert Letter.objects.get().state == "planned"
-
-
-def wait_until_one_waits_for_a_lock():
-    deadline = time.monotonic() + 30
-    query = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
-    with connection.cursor() as cursor:
-        while time.monotonic() < deadline:
-            cursor.execute("SELECT pg_stat_clear_snapshot()")
-            cursor.execute(query)
-            if cursor.fetchone() == (1,):
-                return
-            time.sleep(0.002)
-    raise AssertionError("nobody came to wait for the row")
 
 
 @pytest.mark.parametrize("mark", MARKS.values(), ids=MARKS)

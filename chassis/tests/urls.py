@@ -3,9 +3,11 @@
 from django.urls import path
 from rest_framework.response import Response
 
-from chassis import paths
+from chassis import pagination, paths
 from chassis.authentication import ServiceAuthentication
+from chassis.idempotency import idempotent
 from chassis.permissions import IsService
+from chassis.tests.idempotency_app.models import KeptAnswer, Note
 from chassis.views import Endpoint
 
 paths.register()
@@ -13,9 +15,8 @@ paths.register()
 
 class Echo(Endpoint):
     permission_classes = []
-    query_parameters = frozenset({"status", "search"})
+    query_parameters = frozenset({"status", "search"}) | pagination.PARAMETERS
     repeatable_parameters = frozenset({"status"})
-    ordering_fields = ["id"]
 
     def get(self, request):
         return Response(dict(request.query_params.lists()))
@@ -51,12 +52,35 @@ class Broken(Endpoint):
         raise RuntimeError("the secret plan failed")
 
 
+class Notes(Endpoint):
+    """Makes a note, however often it is sent under one Idempotency-Key."""
+
+    before_answering = staticmethod(lambda: None)
+    status, size = 201, 0.1
+
+    @idempotent(KeptAnswer)
+    def post(self, request):
+        note = Note.objects.create(text=self.body["text"])
+        self.before_answering()
+        headers = {"Location": f"/notes/{note.pk}/", "ETag": f'"{note.pk}"', "X-Note": str(note.pk)}
+        return Response({"text": note.text, "id": note.pk, "size": self.size}, status=self.status, headers=headers)
+
+    put = post
+
+
+class OpenNotes(Notes):
+    permission_classes = []
+
+
 urlpatterns = [
     path("echo/", Echo.as_view()),
     path("who-am-i/", WhoAmI.as_view()),
     path("internal/", Internal.as_view()),
     path("rows/<id:row_id>/", Row.as_view(), name="row"),
     path("broken/", Broken.as_view()),
+    path("notes/", Notes.as_view()),
+    path("more-notes/", Notes.as_view()),
+    path("open-notes/", OpenNotes.as_view()),
 ]
 
 handler400 = "chassis.problems.bad_request"

@@ -7,7 +7,7 @@ from django.conf import settings
 from django.core.mail import EmailMessage
 from django.utils import timezone
 
-from accounts.models import Attempt, Mail, PasswordToken, Session, User
+from accounts.models import Attempt, KeptAnswer, Mail, PasswordToken, Session, User
 from chassis.jobs import Job
 from chassis.outbox import PermanentFailure, Skipped, deliver_due
 
@@ -76,4 +76,5 @@ def clean() -> None:
     Session.objects.expired().delete()
     PasswordToken.objects.filter(expires_at__lte=now).delete()
     Attempt.objects.forgotten().delete()
+    KeptAnswer.objects.forget_old()
     Mail.objects.finished_before(now - KEPT).delete()

@@ -1,5 +1,6 @@
 from accounts.models.attempt import Attempt, TooManyFailures
 from accounts.models.change import Change
+from accounts.models.kept_answer import KeptAnswer
 from accounts.models.mail import Mail
 from accounts.models.password_token import PasswordToken, PasswordTokenInvalid
 from accounts.models.session import Session
@@ -9,6 +10,7 @@ __all__ = [
     "AccountGone",
     "Attempt",
     "Change",
+    "KeptAnswer",
     "LastAdmin",
     "Mail",
     "NameTaken",

@@ -13,6 +13,7 @@ from rest_framework.response import Response
 from accounts.models import Session, TooManyFailures, User, WrongPassword
 from accounts.serializers import OwnAccountSerializer, PasswordChangeSerializer, SessionSerializer
 from accounts.views.conflicts import conflicts_named, too_many_failures
+from chassis import pagination
 from chassis.permissions import IsAuthenticated
 from chassis.views import Endpoint
 
@@ -62,6 +63,7 @@ class ChangePassword(OwnEndpoint):
 
 class OwnSessions(ListModelMixin, OwnEndpoint):
     serializer_class = SessionSerializer
+    query_parameters = pagination.PARAMETERS
     ordering_fields = ["created_at", "id"]
     default_ordering = "-created_at"
 

@@ -11,9 +11,11 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from accounts.filters import UserFilter
-from accounts.models import Mail, User
+from accounts.models import KeptAnswer, Mail, User
 from accounts.serializers import NewUserSerializer, RowIdOnlySerializer, RowIdSerializer, UserSerializer
 from accounts.views.conflicts import conflicts_named
+from chassis import pagination
+from chassis.idempotency import idempotent
 from chassis.permissions import AdminWritesOnceVisible, IsAdmin, IsAuthenticated
 from chassis.views import Endpoint
 
@@ -43,12 +45,14 @@ class UserList(ListModelMixin, ChangesAccounts):
     permission_classes = [IsAuthenticated & IsAdmin]
     filterset_class = UserFilter
     repeatable_parameters = frozenset({"role"})
+    query_parameters = pagination.PARAMETERS
     ordering_fields = ["date_joined", "username", "id"]
     default_ordering = "-date_joined"
 
     def get(self, request: Request) -> Response:
         return self.list(request)
 
+    @idempotent(KeptAnswer)
     def post(self, request: Request) -> Response:
         serializer = NewUserSerializer(data=self.body)
         serializer.is_valid(raise_exception=True)

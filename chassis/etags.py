@@ -1,0 +1,54 @@
+"""Entity tags (RFC 9110, section 8.8.3): what is not read twice, and what is not overwritten unseen."""
+
+import hashlib
+import re
+from typing import Any
+
+import orjson
+from django.http import HttpResponse, HttpResponseNotModified
+from django.utils.http import parse_etags
+from rest_framework.exceptions import ErrorDetail, ValidationError
+from rest_framework.request import Request
+
+DIGEST_LENGTH = 12
+OURS = re.compile(r'(?:W/)?"([1-9][0-9]{0,9})\.[0-9a-f]{12}"')
+
+
+def digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()[:DIGEST_LENGTH]
+
+
+def of_version(version: int, representation: Any) -> str:
+    """Return the tag of a single resource. The digest is there for fields that change without the version."""
+    return f'"{version}.{digest(orjson.dumps(representation, default=str))}"'
+
+
+def weak(content: bytes) -> str:
+    return f'W/"{digest(content)}"'
+
+
+def if_match(request: Request) -> frozenset[int] | None:
+    """Return the versions that If-Match allows, or None for any: no header, or "*".
+
+    The version alone is compared, and W/ is taken: a gateway that compresses makes every tag weak.
+    """
+    header = request.headers.get("If-Match")
+    if header is None:
+        return None
+    tags = parse_etags(header)
+    if not tags:
+        detail = 'Must be "*" or entity tags such as "3.1f2e3d4c5b6a".'
+        raise ValidationError({"If-Match": [ErrorDetail(detail, code="invalid")]})
+    if tags == ["*"]:
+        return None
+    return frozenset(int(ours[1]) for tag in tags if (ours := OURS.fullmatch(tag)))
+
+
+def not_modified(request: Request, response: HttpResponse) -> HttpResponse | None:
+    """Return the 304 that is due instead of a rendered 200, if the caller has the same already."""
+    tag = response.get("ETag") or weak(response.content)
+    response["ETag"] = tag
+    known = parse_etags(request.headers.get("If-None-Match", ""))
+    if known != ["*"] and tag.removeprefix("W/") not in {each.removeprefix("W/") for each in known}:
+        return None
+    return HttpResponseNotModified(headers={"ETag": tag})

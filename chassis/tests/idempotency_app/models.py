@@ -1,0 +1,16 @@
+"""The least that a service adds to keep answers, and something to make."""
+
+from django.db import models
+
+from chassis import idempotency
+
+
+class KeptAnswer(idempotency.KeptAnswer):
+    pass
+
+
+class Note(models.Model):
+    text = models.TextField()
+
+    def __str__(self):
+        return self.text

@@ -1,0 +1,41 @@
+"""Work at the same moment, in threads of which each has a database connection of its own."""
+
+import time
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
+
+from django.db import connection
+
+
+def together(number, work):
+    """Run `work` in so many threads at the same moment and return the results."""
+    barrier = Barrier(number)
+
+    def run():
+        try:
+            connection.ensure_connection()
+            barrier.wait(timeout=30)
+            return work()
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(number) as pool:
+        running = [pool.submit(run) for _ in range(number)]
+    return [each.result() for each in running]
+
+
+def in_own_connection(work):
+    return together(1, work)
+
+
+def wait_until_one_waits_for_a_lock():
+    deadline = time.monotonic() + 30
+    query = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
+    with connection.cursor() as cursor:
+        while time.monotonic() < deadline:
+            cursor.execute("SELECT pg_stat_clear_snapshot()")
+            cursor.execute(query)
+            if cursor.fetchone() == (1,):
+                return
+            time.sleep(0.002)
+    raise AssertionError("nobody came to wait for the row")

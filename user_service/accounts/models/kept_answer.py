@@ -1,0 +1,5 @@
+from chassis import idempotency
+
+
+class KeptAnswer(idempotency.KeptAnswer):
+    pass
