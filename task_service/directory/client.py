@@ -7,7 +7,8 @@ another shape than agreed counts as no answer.
 import logging
 import random
 import time
-from collections.abc import Iterable
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
@@ -19,7 +20,9 @@ from rest_framework.exceptions import ParseError
 
 from chassis import request_id, tokens
 from chassis.strict_json import loads
+from directory.breaker import Breaker
 from directory.deadline import Deadline, DeadlineAdapter
+from directory.person import Person
 
 CONNECT_SECONDS = 0.5
 READ_SECONDS = 0.7  # at most, for one attempt to begin its answer
@@ -35,17 +38,6 @@ class DirectoryUnavailable(Exception):
     """The user service gave no answer that can be relied on."""
 
 
-@dataclass(frozen=True, slots=True)
-class Person:
-    """An account of the user service, as it was when it was looked up."""
-
-    id: int
-    username: str
-    email: str
-    role: str
-    is_active: bool
-
-
 def session() -> requests.Session:
     """Return the connection pool of this process. Proxies of the environment have no say."""
     pool = requests.Session()
@@ -56,39 +48,82 @@ def session() -> requests.Session:
 
 
 POOL = session()
+BREAKER = Breaker(most_failures=2, pause_seconds=2.0)
 
 
-def look_up(ids: Iterable[int]) -> dict[int, Person]:
-    """Return the accounts that exist among `ids` (at most 100), by id, or raise DirectoryUnavailable."""
-    wanted = {int(id_) for id_ in ids}
+@dataclass(frozen=True, slots=True)
+class Page:
+    """A part of the change feed: who changed, and where to go on."""
+
+    people: list[Person]
+    next_after: int
+    more: bool
+
+
+def look_up(user_id: int, *, asked_by: int) -> Person | None:
+    """Return the account as it is now, None where there is none, or raise DirectoryUnavailable.
+
+    `asked_by` is the user in whose request this happens. While the breaker is open nobody is asked.
+    """
+    if not BREAKER.lets_through():
+        raise DirectoryUnavailable("not asked: it has failed several times in a row")
+    with counting_failures():
+        body = get("/internal/users/", {"ids": user_id}, seconds=WHOLE_SECONDS, asked_by=asked_by)
+        people = [Person.from_row(row) for row in body["results"]]
+        if [person.id for person in people] not in ([], [user_id]):
+            raise ValueError("answered for another id than was asked")
+    return people[0] if people else None
+
+
+def changes(after: int, *, seconds: float) -> Page:
+    """Return the part of the change feed after a position, or raise DirectoryUnavailable within `seconds`."""
+    with counting_failures():
+        body = get("/internal/users/changes/", {"after": after}, seconds=seconds)
+        page = Page([change_from(row) for row in body["results"]], body["next_after"], body["more"])
+        positions = [after, *(person.position for person in page.people)]
+        if positions != sorted(set(positions)) or positions[-1] != page.next_after or type(page.more) is not bool:
+            raise ValueError("the positions of the feed are not in order")
+        if page.more and not page.people:
+            raise ValueError("the feed says that there is more and gives nothing")
+    return page
+
+
+def change_from(row: dict[str, Any]) -> Person:
+    if row["user"] is None:
+        return Person.deleted(row["id"], row["position"])
+    if row["user"]["id"] != row["id"]:
+        raise ValueError("a change of one account holds another")
+    return Person.from_row(row["user"], position=row["position"])
+
+
+@contextmanager
+def counting_failures() -> Iterator[None]:
     try:
-        body = get("/internal/users/", {"ids": ",".join(map(str, sorted(wanted)))})
-        people = {person.id: person for person in map(person_from, body["results"])}
-        if not people.keys() <= wanted:
-            raise ValueError("answered for other ids than were asked")
+        yield
     except (*BROKEN, ParseError, KeyError, TypeError, ValueError) as error:
+        BREAKER.failed()
         log.warning("user service: %s: %s", type(error).__name__, error)
         raise DirectoryUnavailable() from error
-    return people
+    BREAKER.succeeded()
 
 
-def get(path: str, params: dict[str, str]) -> Any:
+def get(path: str, params: dict[str, int], *, seconds: float, asked_by: int | None = None) -> Any:
     """Return the JSON of an answer. A connection that breaks is tried once more while there is time."""
-    with Deadline(WHOLE_SECONDS) as deadline:
+    with Deadline(seconds) as deadline:
         try:
-            return loads(answer(path, params))
+            return loads(answer(path, params, asked_by))
         except BROKEN as error:
             pause = random.uniform(0.05, 0.15)  # not all at the same instant
             if deadline.remaining_seconds() <= pause:
                 raise
             log.info("user service: %s: %s; trying once more", type(error).__name__, error)
             time.sleep(pause)
-            return loads(answer(path, params))
+            return loads(answer(path, params, asked_by))
 
 
-def answer(path: str, params: dict[str, str]) -> bytes:
+def answer(path: str, params: dict[str, int], asked_by: int | None) -> bytes:
     headers = {
-        "Authorization": f"Bearer {tokens.issue_service_token(settings.SERVICE)}",
+        "Authorization": f"Bearer {tokens.issue_service_token(settings.SERVICE, on_behalf_of=asked_by)}",
         request_id.HEADER: request_id.current.get(),
     }
     with POOL.get(
@@ -112,12 +147,3 @@ def body_of(response: requests.Response) -> bytes:
         if len(body) > LARGEST_ANSWER_BYTES:
             raise ValueError(f"answered more than {LARGEST_ANSWER_BYTES} bytes")
     return bytes(body)
-
-
-def person_from(row: dict[str, Any]) -> Person:
-    """Take the fields that are agreed on; a newer user service may send more."""
-    fields = {name: row[name] for name in Person.__annotations__}
-    for name, kind in Person.__annotations__.items():
-        if type(fields[name]) is not kind:
-            raise TypeError(f"{name} is not a {kind.__name__}")
-    return Person(**fields)

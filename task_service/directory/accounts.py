@@ -1,0 +1,67 @@
+"""What the task service may rely on about an account: its own copy, and the user service where that is not enough."""
+
+from dataclasses import replace
+
+from chassis.tokens import Caller
+from directory import client, feed
+from directory.models import User
+
+
+class UnknownUser(Exception):
+    """There is no account with this id, or none any more."""
+
+
+class InactiveUser(Exception):
+    """The account is not active, or not any more with this token."""
+
+
+def as_of_now(caller: Caller) -> Caller:
+    """Return the caller with the name and role of now, or raise UnknownUser, InactiveUser or DirectoryUnavailable.
+
+    A token that is newer than the directory makes it look the account up. Where nobody answers then, the token is the
+    latest that is known.
+    """
+    user = User.objects.with_feed_state().filter(pk=caller.id).first()
+    if user is not None and user.feed_is_stale and feed.pull_if_stale():
+        user = User.objects.get(pk=caller.id)
+    if user is None:
+        user = looked_up(caller.id, asked_by=caller.id)
+    elif user.epoch < caller.epoch and not user.is_deleted:
+        try:
+            user = looked_up(caller.id, asked_by=caller.id)
+        except client.DirectoryUnavailable:
+            return caller
+    if not user.is_active or caller.epoch < user.least_epoch:
+        raise InactiveUser()
+    return replace(caller, username=user.username, role=user.role)
+
+
+def vouch_for(user_id: int, *, asked_by: int) -> None:
+    """Find that tasks can be assigned to the account, or raise UnknownUser, InactiveUser or DirectoryUnavailable.
+
+    A good word of the directory is enough. What stands against somebody in it is looked up, but for a deletion.
+    """
+    user = User.objects.filter(pk=user_id).first()
+    if user is None or not (user.is_active or user.is_deleted):
+        user = looked_up(user_id, asked_by=asked_by)
+    if user.is_deleted:
+        raise UnknownUser()
+    if not user.is_active:
+        raise InactiveUser()
+
+
+def looked_up(user_id: int, *, asked_by: int) -> User:
+    person = client.look_up(user_id, asked_by=asked_by)
+    if person is None:
+        raise UnknownUser()
+    User.objects.learn([person])
+    return User.objects.get(pk=user_id)
+
+
+def hold(user_id: int | None) -> None:
+    """Keep the account from being marked as deleted until this transaction ends, or raise UnknownUser."""
+    if user_id is not None:
+        try:
+            User.objects.select_for_update(no_key=True).get(pk=user_id, is_deleted=False)
+        except User.DoesNotExist as error:
+            raise UnknownUser() from error

@@ -1,0 +1,45 @@
+"""Reading the change feed of the user service into the directory: by the worker, and by requests where it is late."""
+
+from datetime import timedelta
+
+from django.db import transaction
+from django.db.models import Q
+
+from chassis.jobs import Job
+from directory import client
+from directory.models import Feed, User
+
+PULL_EVERY_SECONDS = 1.5  # a little sooner than a request would have to
+WORKER_SECONDS, REQUEST_SECONDS = 2.0, 0.5  # how long one part of the feed may take
+
+
+def pull_if_stale() -> bool:
+    """Read one part on where nobody has for two seconds; return whether this did. For requests: 500 ms at most."""
+    return pull(Feed.stale(), seconds=REQUEST_SECONDS)
+
+
+def pull_by_worker() -> None:
+    """Read to the end of the feed, unless somebody else was at it within a second."""
+    lately = timedelta(seconds=1)
+    pull(Feed.stale(lately, lately), seconds=WORKER_SECONDS, to_the_end=True)
+
+
+def pull(stale: Q, *, seconds: float, to_the_end: bool = False) -> bool:
+    after = Feed.objects.claim(stale)
+    if after is None:
+        return False
+    more = True
+    while more:
+        try:
+            page = client.changes(after, seconds=seconds)
+        except client.DirectoryUnavailable:
+            return False
+        with transaction.atomic():
+            User.objects.learn(page.people)
+            Feed.objects.reached(page.next_after)
+        after, more = page.next_after, page.more and to_the_end
+    return True
+
+
+def jobs() -> list[Job]:
+    return [Job("directory", pull_by_worker, PULL_EVERY_SECONDS)]

@@ -1,0 +1,103 @@
+"""The task service's own copy of the accounts, and how far it has read the feed of their changes."""
+
+import json
+from collections.abc import Iterable
+from dataclasses import asdict
+from datetime import timedelta
+from typing import Any, ClassVar, Self
+
+from django.db import connection, models, transaction
+from django.db.models import Exists, F, Q
+from django.db.models.functions import Greatest, Now
+
+from directory.person import Person
+from directory.signals import user_deleted
+
+# A deleted account keeps its name, for the history of tasks. The columns of the record are those of the table.
+LEARN = """
+    INSERT INTO directory_user AS known
+    SELECT * FROM jsonb_populate_recordset(NULL::directory_user, %s) ORDER BY id
+    ON CONFLICT (id) DO UPDATE SET
+        username = CASE WHEN excluded.is_deleted THEN known.username ELSE excluded.username END,
+        email = excluded.email, role = excluded.role, is_active = excluded.is_active,
+        is_deleted = excluded.is_deleted, epoch = excluded.epoch, least_epoch = excluded.least_epoch,
+        position = excluded.position
+    WHERE known.position < excluded.position
+    RETURNING id, is_deleted
+"""
+STALE_AFTER = timedelta(seconds=2)
+STALE_AFTER_A_FAILURE = timedelta(seconds=4)  # a worker tries sooner, so that no request has to wait for a dead service
+
+
+class UserQuerySet(models.QuerySet["User"]):
+    def with_feed_state(self) -> Self:
+        """Annotate `feed_is_stale`: whether nobody has read the feed lately."""
+        return self.annotate(feed_is_stale=~Exists(Feed.objects.exclude(Feed.stale())))
+
+    def learn(self, people: Iterable[Person]) -> None:
+        """Store what is newer than what is known. Neither a late answer nor a repeated one does harm."""
+        rows = json.dumps([asdict(person) for person in people])
+        with transaction.atomic(), connection.cursor() as cursor:
+            cursor.execute(LEARN, [rows])
+            for user_id, is_deleted in cursor.fetchall():
+                if is_deleted:
+                    user_deleted.send(User, user_id=user_id)
+
+
+class User(models.Model):
+    """An account of the user service. One that was deleted there stays here, marked: its id never comes back."""
+
+    id = models.BigIntegerField(primary_key=True)
+    username = models.TextField()
+    email = models.TextField()
+    role = models.CharField(max_length=5)
+    is_active = models.BooleanField()
+    is_deleted = models.BooleanField()
+    epoch = models.BigIntegerField()
+    least_epoch = models.BigIntegerField()
+    position = models.BigIntegerField()
+    feed_is_stale: bool  # of UserQuerySet.with_feed_state()
+
+    objects: ClassVar[Any] = UserQuerySet.as_manager()
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(condition=Q(id__gt=0), name="user_id_is_an_id"),
+            models.CheckConstraint(condition=Q(is_deleted=False) | Q(is_active=False), name="deleted_is_not_active"),
+        ]
+
+    def __str__(self) -> str:
+        return f"user {self.pk}"
+
+
+class FeedManager(models.Manager["Feed"]):
+    def claim(self, stale: Q) -> int | None:
+        """Return the position to read on from, or None where another has been at it too lately for `stale`."""
+        feed, _ = self.get_or_create(pk=1)
+        return feed.position if self.filter(stale, pk=1).update(tried_at=Now()) else None
+
+    def reached(self, position: int) -> None:
+        self.filter(pk=1).update(position=Greatest("position", position), pulled_at=Now())
+
+
+class Feed(models.Model):
+    """How far the change feed has been read. There is one row."""
+
+    id = models.PositiveSmallIntegerField(primary_key=True, default=1)
+    position = models.BigIntegerField(default=0)
+    tried_at = models.DateTimeField(null=True)
+    pulled_at = models.DateTimeField(null=True)
+
+    objects: ClassVar[FeedManager] = FeedManager()
+
+    class Meta:
+        constraints = [models.CheckConstraint(condition=Q(id=1), name="there_is_one_feed")]
+
+    def __str__(self) -> str:
+        return f"the feed at {self.position}"
+
+    @staticmethod
+    def stale(after: timedelta = STALE_AFTER, after_a_failure: timedelta = STALE_AFTER_A_FAILURE) -> Q:
+        """Return the condition for having been read too long ago. An attempt counts, so that one is made at a time."""
+        succeeded = Q(pulled_at__gte=F("tried_at"))
+        return Q(tried_at=None) | Q(succeeded, tried_at__lt=Now() - after) | Q(tried_at__lt=Now() - after_a_failure)

@@ -1,0 +1,51 @@
+"""An account as the user service tells of it."""
+
+from dataclasses import dataclass
+from typing import Any, Self
+
+from chassis.ids import LARGEST_ID
+from chassis.tokens import ROLES
+
+NOBODY = {"username": "", "email": "", "role": "user", "is_active": False, "epoch": 0, "least_epoch": 0}
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """An account as it was at a position of the change feed. Of two the one with the higher position is newer."""
+
+    id: int
+    username: str
+    email: str
+    role: str
+    is_active: bool
+    is_deleted: bool
+    epoch: int
+    least_epoch: int
+    position: int
+
+    @classmethod
+    def from_row(cls, row: dict[str, Any], **more: Any) -> Self:
+        """Take the fields that are agreed on; a newer user service may send more.
+
+        Raises KeyError, TypeError or ValueError for a row that is not as agreed.
+        """
+        values = {"is_deleted": False} | row | more
+        person = cls(**{name: values[name] for name in cls.__annotations__})
+        for name, kind in cls.__annotations__.items():
+            if type(getattr(person, name)) is not kind:
+                raise TypeError(f"{name} is not a {kind.__name__}")
+        person.refuse_impossible()
+        return person
+
+    @classmethod
+    def deleted(cls, id_: int, position: int) -> Self:
+        return cls.from_row(NOBODY, id=id_, position=position, is_deleted=True)
+
+    def refuse_impossible(self) -> None:
+        numbers = (self.id - 1, self.position - 1, self.epoch, self.least_epoch)
+        if not all(0 <= number < LARGEST_ID for number in numbers):
+            raise ValueError("a number is out of range")
+        if self.role not in ROLES:
+            raise ValueError("there is no such role")
+        if not self.username and not self.is_deleted:
+            raise ValueError("the username is empty")
