@@ -14,6 +14,7 @@ USER_SERVICE_URL = env.http_url("USER_SERVICE_URL")
 
 INSTALLED_APPS = [
     "rest_framework",
+    "directory",
     "tasks",
 ]
 MIDDLEWARE = settings.MIDDLEWARE
@@ -26,6 +27,8 @@ DATABASES = {"default": settings.database("DATABASE_URL", "TASK_DATABASE_URL")}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 USE_TZ = True
 TIME_ZONE = env.time_zone("TIME_ZONE", "UTC")  # what "today" is, for is_overdue
+DUE_SOON_DAYS = env.number("DUE_SOON_DAYS", 1, smallest=0, largest=365)
+ASSIGNEES_CAN_UPDATE_STATUS = env.flag("ASSIGNEES_CAN_UPDATE_STATUS", False)
 
-REST_FRAMEWORK = settings.rest_framework(authentication="chassis.authentication.BearerAuthentication")
+REST_FRAMEWORK = settings.rest_framework(authentication="directory.authentication.DirectoryAuthentication")
 LOGGING = logs.logging_for(SERVICE, level=env.text("LOG_LEVEL", "INFO"))

@@ -1,5 +1,7 @@
 """The list's filters. They narrow what the caller may see and never widen it."""
 
+from typing import Any
+
 import django_filters
 
 from chassis.filters import DayFilter, IdOrWordFilter, WordsFilter, YesNoFilter
@@ -17,15 +19,19 @@ class TaskFilter(django_filters.FilterSet):
     due_date_before = DayFilter(field_name="due_date", lookup_expr="lte")
     overdue = YesNoFilter(method="filter_overdue")
     assigned_to = IdOrWordFilter(method="filter_assigned_to", words=(ME, NONE))
+    search = django_filters.CharFilter(method="filter_search", strip=False)
 
     class Meta:
         model = Task
         fields: list[str] = []
 
     def filter_overdue(self, tasks: TaskQuerySet, name: str, wanted: bool) -> TaskQuerySet:
-        return tasks.overdue() if wanted else tasks.exclude(pk__in=Task.objects.overdue().values("pk"))
+        return tasks.overdue() if wanted else tasks.not_overdue()
 
-    def filter_assigned_to(self, tasks: TaskQuerySet, name: str, who: int | str) -> TaskQuerySet:
+    def filter_assigned_to(self, tasks: TaskQuerySet, name: str, who: Any) -> TaskQuerySet:
         if who == NONE:
-            return tasks.filter(assigned_to__isnull=True)
+            return tasks.unassigned()
         return tasks.filter(assigned_to=self.request.user.id if who == ME else who)
+
+    def filter_search(self, tasks: TaskQuerySet, name: str, text: str) -> TaskQuerySet:
+        return tasks.matching(text)

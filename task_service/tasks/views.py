@@ -1,53 +1,109 @@
 """The endpoints of tasks."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from django.conf import settings
 from django.db.models import QuerySet
-from django.http import Http404
+from django.http import Http404, HttpResponseBase, StreamingHttpResponse
 from rest_framework import status
 from rest_framework.mixins import ListModelMixin
 from rest_framework.request import Request
 from rest_framework.response import Response
+from rest_framework.serializers import BaseSerializer
 
+from chassis import etags, pagination
+from chassis.idempotency import idempotent
 from chassis.permissions import AdminWritesOnceVisible, IsAdmin, IsAuthenticated, ReadOnly
+from chassis.problems import PreconditionFailed
 from chassis.views import Endpoint
+from tasks import export
 from tasks.filters import TaskFilter
-from tasks.models import Task
-from tasks.serializers import TaskSerializer
+from tasks.models import Activity, KeptAnswer, StaleVersion, Task, TaskQuerySet
+from tasks.permissions import MovesOwnTask
+from tasks.serializers import ActivitySerializer, BulkSerializer, TaskSerializer
+from tasks.summary import summary
+
+ORDERINGS = ["due_date", "created_at", "updated_at", "priority", "id"]
 
 
 class TaskEndpoint(Endpoint):
-    serializer_class = TaskSerializer
+    permission_classes = [IsAuthenticated & (ReadOnly | IsAdmin)]
+    serializer_class: type[BaseSerializer[Any]] = TaskSerializer
 
     def get_queryset(self) -> QuerySet[Task]:
-        return Task.objects.visible_to(self.caller)
+        tasks: TaskQuerySet = Task.objects.visible_to(self.caller).with_assignee()
+        return tasks
+
+    def answer(self, task: Task, **kwargs: Any) -> Response:
+        data = self.get_serializer(task).data
+        response = Response(data, **kwargs)
+        response["ETag"] = etags.of_version(task.version, data)
+        return response
 
 
 class TaskList(ListModelMixin, TaskEndpoint):
-    permission_classes = [IsAuthenticated & (ReadOnly | IsAdmin)]
+    query_parameters = pagination.PARAMETERS
     filterset_class = TaskFilter
     repeatable_parameters = frozenset({"status", "priority"})
-    ordering_fields = ["due_date", "created_at", "updated_at", "priority", "id"]
+    ordering_fields = ORDERINGS
     default_ordering = "-created_at"
 
     def get(self, request: Request) -> Response:
         return self.list(request)
 
+    @idempotent(KeptAnswer)
     def post(self, request: Request) -> Response:
         serializer = self.get_serializer(data=self.body)
         serializer.is_valid(raise_exception=True)
-        task = serializer.save(created_by=self.caller.id)
+        task = serializer.save()
         location = f"{settings.PUBLIC_URL}/task/tasks/{task.pk}/"
-        return Response(serializer.data, status=status.HTTP_201_CREATED, headers={"Location": location})
+        return self.answer(task, status=status.HTTP_201_CREATED, headers={"Location": location})
+
+
+class TaskSummary(TaskEndpoint):
+    filterset_class = TaskFilter
+    repeatable_parameters = TaskList.repeatable_parameters
+
+    def get(self, request: Request) -> Response:
+        tasks: Any = self.filter_queryset(Task.objects.visible_to(self.caller))
+        return Response(summary(tasks))
+
+
+class TaskExport(TaskEndpoint):
+    query_parameters = frozenset({"ordering"})
+    filterset_class = TaskFilter
+    repeatable_parameters = TaskList.repeatable_parameters
+
+    def get(self, request: Request) -> HttpResponseBase:
+        ordering = request.query_params.get("ordering", TaskList.default_ordering)
+        order = pagination.order_of(ordering, ORDERINGS, Task)
+        tasks: Any = self.filter_queryset(self.get_queryset()).order_by(*order.columns(backwards=False))
+        return StreamingHttpResponse(
+            export.begun(export.pieces(tasks)),
+            content_type="text/csv; charset=utf-8; header=present",
+            headers={"Content-Disposition": 'attachment; filename="tasks.csv"'},
+        )
+
+
+class BulkChange(TaskEndpoint):
+    serializer_class = BulkSerializer
+
+    def post(self, request: Request) -> Response:
+        serializer = self.get_serializer(data=self.body)
+        serializer.is_valid(raise_exception=True)
+        tasks = serializer.save()
+        context = self.get_serializer_context()
+        return Response({"updated": TaskSerializer(tasks, many=True, context=context).data})
 
 
 class TaskDetail(TaskEndpoint):
-    permission_classes = [IsAuthenticated & AdminWritesOnceVisible]
+    permission_classes = [IsAuthenticated & (AdminWritesOnceVisible | MovesOwnTask)]
     lookup_url_kwarg = "task_id"
 
     def get(self, request: Request, task_id: int) -> Response:
-        return Response(self.get_serializer(self.get_object()).data)
+        return self.answer(self.get_object())
 
     def put(self, request: Request, task_id: int) -> Response:
         return self.change(self.body, partial=False)
@@ -56,16 +112,40 @@ class TaskDetail(TaskEndpoint):
         return self.change(self.body, partial=True)
 
     def delete(self, request: Request, task_id: int) -> Response:
-        deleted, _ = self.get_object().delete()
-        if not deleted:  # somebody else was faster
-            raise Http404
+        self.get_object()
+        with gone_or_stale():
+            Task.objects.filter(pk=task_id).remove(versions=etags.if_match(request))
         return Response(status=status.HTTP_204_NO_CONTENT)
 
     def change(self, data: Any, *, partial: bool) -> Response:
         serializer = self.get_serializer(self.get_object(), data=data, partial=partial)
         serializer.is_valid(raise_exception=True)
-        try:
-            serializer.save()
-        except Task.DoesNotExist as error:  # deleted since it was read
-            raise Http404 from error
-        return Response(serializer.data)
+        with gone_or_stale():
+            task = serializer.save(versions=etags.if_match(self.request))
+        return self.answer(task)
+
+
+class TaskActivity(TaskEndpoint):
+    """The history of one task, for whoever sees the task."""
+
+    serializer_class = ActivitySerializer
+    query_parameters = pagination.PARAMETERS
+    lookup_url_kwarg = "task_id"
+    ordering_fields = ["id"]
+    default_ordering = "-id"
+
+    def get(self, request: Request, task_id: int) -> Response:
+        history = Activity.objects.filter(task=self.get_object()).select_related("by")
+        page = self.paginate_queryset(history)
+        return self.get_paginated_response(self.get_serializer(page, many=True).data)
+
+
+@contextmanager
+def gone_or_stale() -> Iterator[None]:
+    """Turn what may have become of a task since it was read into 404 or 412."""
+    try:
+        yield
+    except Task.DoesNotExist as error:
+        raise Http404 from error
+    except StaleVersion as error:
+        raise PreconditionFailed(changed_fields=error.changed_fields) from error

@@ -4,17 +4,23 @@ import json
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from copy import copy
+from datetime import timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from operator import itemgetter
 from threading import Barrier, Event, Thread
 from urllib.parse import parse_qs, urlsplit
 from uuid import uuid4
 
 import pytest
 from django.db import connection
+from django.utils import timezone
 from rest_framework.test import APIClient
 
 from chassis import tokens
 from directory import client as directory_client
+from directory.breaker import Breaker
+from directory.models import Feed, User
 from tasks.models import Task
 
 
@@ -42,30 +48,68 @@ class Person(APIClient):
         self.credentials(HTTP_AUTHORIZATION=f"Bearer {self.token}")
 
 
-@pytest.fixture
-def ada():
-    return Person(101, "ada", role="admin")
+def known(person, **values):
+    """Put somebody into the directory."""
+    facts = {"username": person.username, "email": f"{person.username}@tm.example", "role": person.role}
+    state = {"is_active": True, "is_deleted": False, "epoch": 0, "least_epoch": 0, "position": person.id}
+    User.objects.create(id=person.id, **facts | state | values)
+    return person
 
 
 @pytest.fixture
-def alice():
-    return Person(102, "alice")
+def directory(db):
+    """The directory, which has just been read to the end of the feed, and stays fresh for a test's time."""
+    in_an_hour = timezone.now() + timedelta(hours=1)
+    return Feed.objects.create(position=1000, tried_at=in_an_hour, pulled_at=in_an_hour)
+
+
+def feed_read(*, seconds_ago, failed=False):
+    """Let the last attempt to read the feed be so long ago."""
+    then = timezone.now() - timedelta(seconds=seconds_ago)
+    long_before = then - timedelta(minutes=1)
+    Feed.objects.update(tried_at=then, pulled_at=long_before if failed else then)
 
 
 @pytest.fixture
-def bob():
-    return Person(103, "bob")
+def ada(directory):
+    return known(Person(101, "ada", role="admin"))
 
 
 @pytest.fixture
-def charlie():
+def alice(directory):
+    return known(Person(102, "alice"))
+
+
+@pytest.fixture
+def bob(directory):
+    return known(Person(103, "bob"))
+
+
+@pytest.fixture
+def charlie(directory):
     """Must not get in: his token has expired."""
-    return Person(104, "charlie", exp=int(time.time()) - 1)
+    return known(Person(104, "charlie", exp=int(time.time()) - 1))
+
+
+@pytest.fixture
+def newcomer(user_service):
+    """Somebody of whom the user service knows, but the directory not yet."""
+    person = Person(105, "nora")
+    user_service.knows(person)
+    return person
+
+
+@pytest.fixture(autouse=True)
+def closed_breaker(monkeypatch):
+    kind = directory_client.BREAKER
+    monkeypatch.setattr(directory_client, "BREAKER", Breaker(kind.most_failures, kind.pause_seconds))
 
 
 @pytest.fixture
 def a_task(db):
     def make(**values):
+        if "assigned_to" in values:
+            values["assigned_to_id"] = values.pop("assigned_to")
         return Task.objects.create(**{"title": "Water the plants", "created_by": 101} | values)
 
     return make
@@ -94,15 +138,27 @@ def no_day(request):
 
 
 class Call(BaseHTTPRequestHandler):
-    """One look-up, as the user service sees it, and the ways to answer it."""
+    """One look-up or one call for the feed, as the user service sees it, and the ways to answer it."""
 
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True  # else a body waits 40 ms for the acknowledgement of its headers
 
     def do_GET(self):
-        self.server.calls.append(self)
+        self.server.calls.append(copy(self))  # one serves all calls of a connection
         reaction = self.server.reactions.pop(0) if self.server.reactions else self.server.reaction
         with suppress(OSError):  # the caller has had enough and hung up
             reaction(self)
+
+    def answer_honestly(self):
+        self.answer(self.server.changes_after(self.after) if self.is_for_the_feed else {"results": self.rows})
+
+    @property
+    def is_for_the_feed(self):
+        return urlsplit(self.path).path == "/internal/users/changes/"
+
+    @property
+    def after(self):
+        return int(parse_qs(urlsplit(self.path).query)["after"][0])
 
     @property
     def rows(self):
@@ -134,21 +190,52 @@ class UserService(ThreadingHTTPServer):
     def __init__(self, *people):
         super().__init__(("127.0.0.1", 0), Call)
         self.url = f"http://127.0.0.1:{self.server_port}"
-        self.people = {
-            person.id: {
-                "id": person.id,
-                "username": person.username,
-                "email": f"{person.username}@tm.example",
-                "role": person.role,
-                "is_active": True,
-            }
-            for person in people
-        }
+        self.people = {}
+        self.tombstones = {}  # the position at which an account was deleted, by its id
+        self.position = 1000
+        self.page_size = 100
+        for person in people:
+            self.knows(person)
         self.calls = []
-        self.reaction = lambda call: call.answer({"results": call.rows})
+        self.reaction = Call.answer_honestly
         self.reactions = []  # used up first, one a call
         self.closing = Event()
         Thread(target=self.serve_forever, args=(0.01,), daemon=True).start()
+
+    def knows(self, person, **values):
+        facts = {"id": person.id, "username": person.username, "email": f"{person.username}@tm.example"}
+        state = {"role": person.role, "is_active": True, "epoch": 0, "least_epoch": 0, "position": person.id}
+        self.people[person.id] = facts | state | values
+
+    def changes(self, person, **values):
+        """Change an account, or make it; it goes to the end of the feed."""
+        self.position += 1
+        self.knows(person, **self.people.get(person.id, {}) | values | {"position": self.position})
+
+    def deletes(self, person):
+        self.position += 1
+        del self.people[person.id]
+        self.tombstones[person.id] = self.position
+
+    def changes_after(self, position):
+        """Answer for the feed."""
+        rows = [{"position": at, "id": id_, "user": None} for id_, at in self.tombstones.items()]
+        for row in self.people.values():
+            user = {name: value for name, value in row.items() if name != "position"}
+            rows.append({"position": row["position"], "id": user["id"], "user": user})
+        rows = sorted((row for row in rows if row["position"] > position), key=itemgetter("position"))
+        page = rows[: self.page_size]
+        reached = page[-1]["position"] if page else position
+        return {"results": page, "next_after": reached, "more": len(rows) > len(page)}
+
+    @property
+    def look_ups(self):
+        return [call.path for call in self.calls if not call.is_for_the_feed]
+
+    @property
+    def pulls(self):
+        """The positions after which the feed was read."""
+        return [call.after for call in self.calls if call.is_for_the_feed]
 
     def close(self):
         self.closing.set()
@@ -174,19 +261,21 @@ def another_server():
 
 @pytest.fixture
 def at_once():
-    """Run (function, *arguments) in threads that start together, each on a database connection of its own."""
+    """Run (function, *arguments) in threads that start together and stay, each on a database connection of its own."""
+    opened = set()
 
     def start(barrier, call, *arguments):
         connection.ensure_connection()
+        opened.add(connection.connection)
         barrier.wait(10)
-        try:
-            return call(*arguments)
-        finally:
-            connection.close()
+        return call(*arguments)
 
-    def run(*calls):
-        barrier = Barrier(len(calls))
-        with ThreadPoolExecutor(len(calls)) as pool:
+    with ThreadPoolExecutor(20) as pool:
+
+        def run(*calls):
+            barrier = Barrier(len(calls))
             return [future.result() for future in [pool.submit(start, barrier, *call) for call in calls]]
 
-    return run
+        yield run
+    for each in opened:
+        each.close()

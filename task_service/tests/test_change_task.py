@@ -1,5 +1,6 @@
 import pytest
 
+from directory.models import User
 from tasks.models import Task
 
 FULL = {
@@ -13,6 +14,10 @@ FULL = {
 
 def path(task):
     return f"/task/tasks/{task.pk}/"
+
+
+def deactivated(person):
+    User.objects.filter(pk=person.id).update(is_active=False)
 
 
 def difference(before, after):
@@ -43,7 +48,8 @@ class TestPatch:
 
         answer = ada.patch(path(task), {field: value})
 
-        derived = {"status": {"status_label"}, "due_date": {"is_overdue"} if value else set()}.get(field, set())
+        derived = {"status": {"status_label"}, "assigned_to": {"assignee"}}.get(field, set())
+        derived |= {"is_overdue"} if field == "due_date" and value else set()
         assert (answer.status_code, answer.json()[field]) == (200, value)
         assert difference(before, answer.json()) == {field, "version", "updated_at"} | derived
         assert answer.json()["version"] == before["version"] + 1
@@ -182,15 +188,17 @@ class TestEither:
         assert answer.status_code == 400
         assert Task.objects.get().title == FULL["title"]
 
-    def test_reassigning_asks_about_the_new_assignee_alone(self, ada, bob, task, user_service, method):
-        answer = getattr(ada, method)(path(task), {"title": "Water", "assigned_to": bob.id})
+    def test_reassigning_asks_about_a_new_assignee_who_is_not_in_the_directory(
+        self, ada, newcomer, task, user_service, method
+    ):
+        answer = getattr(ada, method)(path(task), {"title": "Water", "assigned_to": newcomer.id})
 
-        assert (answer.status_code, answer.json()["assigned_to"]) == (200, bob.id)
-        assert [call.path for call in user_service.calls] == [f"/internal/users/?ids={bob.id}"]
+        assert (answer.status_code, answer.json()["assigned_to"]) == (200, newcomer.id)
+        assert [call.path for call in user_service.calls] == [f"/internal/users/?ids={newcomer.id}"]
 
     @pytest.mark.parametrize("assignee", ["alice", None])
     def test_keeping_or_removing_the_assignee_asks_nobody(self, ada, alice, task, user_service, method, assignee):
-        user_service.people[alice.id]["is_active"] = False
+        deactivated(alice)
         who = alice.id if assignee else None
 
         answer = getattr(ada, method)(path(task), {"title": "Water", "assigned_to": who})
@@ -200,12 +208,13 @@ class TestEither:
 
     def test_assigning_again_after_removing_asks_again(self, ada, alice, task, user_service, method):
         ada.patch(path(task), {"assigned_to": None})
-        user_service.people[alice.id]["is_active"] = False
+        deactivated(alice)
+        user_service.knows(alice, is_active=False)
 
         answer = getattr(ada, method)(path(task), {"title": "Water", "assigned_to": alice.id})
 
         assert answer.status_code == 400
-        assert Task.objects.get().assigned_to is None
+        assert Task.objects.get().assigned_to_id is None
 
     @pytest.mark.parametrize("assignee", [99, 0, -1, 2**63, "102", True, 103.0, [103]], ids=repr)
     def test_an_assignee_who_cannot_be_is_refused(self, ada, alice, task, user_service, method, assignee):
@@ -213,13 +222,13 @@ class TestEither:
 
         assert answer.status_code == 400
         assert [error["field"] for error in answer.json()["errors"]] == ["assigned_to"]
-        assert (Task.objects.get().assigned_to, Task.objects.get().title) == (alice.id, FULL["title"])
+        assert (Task.objects.get().assigned_to_id, Task.objects.get().title) == (alice.id, FULL["title"])
 
-    def test_nothing_changes_when_the_new_assignee_cannot_be_looked_up(self, ada, bob, task, user_service, method):
+    def test_nothing_changes_when_the_new_assignee_cannot_be_looked_up(self, ada, newcomer, task, user_service, method):
         before = ada.get(path(task)).json()
         user_service.close()
 
-        answer = getattr(ada, method)(path(task), {"title": "Changed", "assigned_to": bob.id})
+        answer = getattr(ada, method)(path(task), {"title": "Changed", "assigned_to": newcomer.id})
 
         assert answer.status_code == 503
         assert ada.get(path(task)).json() == before

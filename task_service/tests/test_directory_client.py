@@ -18,36 +18,36 @@ ANSWER = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
 DRIPS = 40  # at 0.1 s each: twice as long as anybody should listen
 
 
-def assign(ada, alice, **headers):
-    return ada.post("/task/tasks/", {"title": "Water the plants", "assigned_to": alice.id}, **headers)
+def assign(ada, newcomer, **headers):
+    return ada.post("/task/tasks/", {"title": "Water the plants", "assigned_to": newcomer.id}, **headers)
 
 
 def refused_for_now(answer):
     return answer.status_code == 503 and answer["Retry-After"].isdigit() and not Task.objects.exists()
 
 
-def test_it_works(ada, alice, user_service):
-    answer = assign(ada, alice, HTTP_X_REQUEST_ID="asked-by.Ada_1")
+def test_it_works(ada, newcomer, user_service):
+    answer = assign(ada, newcomer, HTTP_X_REQUEST_ID="asked-by.Ada_1")
 
     (call,) = user_service.calls
     scheme, token = call.headers["Authorization"].split()
     assert answer.status_code == 201
-    assert call.path == f"/internal/users/?ids={alice.id}"
+    assert call.path == f"/internal/users/?ids={newcomer.id}"
     assert (scheme, tokens.verify_service(token).name) == ("Bearer", "task_service")
     assert call.headers["X-Request-ID"] == answer["X-Request-ID"] == "asked-by.Ada_1"
 
 
-def test_a_request_without_an_id_passes_on_the_one_it_was_given(ada, alice, user_service):
-    answer = assign(ada, alice)
+def test_a_request_without_an_id_passes_on_the_one_it_was_given(ada, newcomer, user_service):
+    answer = assign(ada, newcomer)
 
     assert user_service.calls[0].headers["X-Request-ID"] == answer["X-Request-ID"]
 
 
-def test_proxies_of_the_environment_are_not_asked(ada, alice, user_service, another_server, monkeypatch):
+def test_proxies_of_the_environment_are_not_asked(ada, newcomer, user_service, another_server, monkeypatch):
     monkeypatch.setenv("HTTP_PROXY", another_server.url)
     monkeypatch.setenv("http_proxy", another_server.url)
 
-    answer = assign(ada, alice)
+    answer = assign(ada, newcomer)
 
     assert answer.status_code == 201
     assert another_server.calls == []
@@ -148,12 +148,12 @@ def reset_in_the_middle(call):
             "no results": text(b"{}"),
             "results null": text(b'{"results": null}'),
             "results of null": text(b'{"results": [null]}'),
-            "results of ids": text(b'{"results": [102]}'),
+            "results of ids": text(b'{"results": [105]}'),
             "deep nesting": text(b"[" * 60_000),
             "not utf-8": text(b'{"results": "\xff"}'),
             "wrong id": row_with(id=103),
-            "an id that is a string": row_with(id="102"),
-            "an id that is a float": row_with(id=102.0),
+            "an id that is a string": row_with(id="105"),
+            "an id that is a float": row_with(id=105.0),
             "active as a string": row_with(is_active="false"),
             "active as a number": row_with(is_active=1),
             "active as null": row_with(is_active=None),
@@ -173,30 +173,30 @@ def reset_in_the_middle(call):
         }.items()
     ],
 )
-def test_an_answer_that_is_not_as_agreed_counts_as_none(ada, alice, user_service, reaction):
+def test_an_answer_that_is_not_as_agreed_counts_as_none(ada, newcomer, user_service, reaction):
     user_service.reaction = reaction
 
-    answer = assign(ada, alice)
+    answer = assign(ada, newcomer)
 
     assert refused_for_now(answer)
     assert answer.json()["code"] == "service_unavailable"
 
 
-def test_a_redirect_is_not_followed(ada, alice, user_service, another_server):
+def test_a_redirect_is_not_followed(ada, newcomer, user_service, another_server):
     another_server.people = user_service.people
     user_service.reaction = lambda call: call.answer(b"", status=302, Location=another_server.url + call.path)
 
-    answer = assign(ada, alice)
+    answer = assign(ada, newcomer)
 
     assert refused_for_now(answer)
     assert another_server.calls == []
 
 
-def test_nobody_listening_is_told_at_once(ada, alice, user_service):
+def test_nobody_listening_is_told_at_once(ada, newcomer, user_service):
     user_service.close()
     began = time.monotonic()
 
-    assert refused_for_now(assign(ada, alice))
+    assert refused_for_now(assign(ada, newcomer))
     assert time.monotonic() - began < 1
 
 
@@ -256,17 +256,17 @@ def drips_a_chunk_size(call):
         drips_a_chunk_size,
     ],
 )
-def test_nobody_waits_much_longer_than_two_seconds(ada, alice, user_service, reaction):
+def test_nobody_waits_much_longer_than_two_seconds(ada, newcomer, user_service, reaction):
     user_service.reaction = reaction
     began = time.monotonic()
 
-    answer = assign(ada, alice)
+    answer = assign(ada, newcomer)
 
     assert time.monotonic() - began < 2.5
     assert refused_for_now(answer)
 
 
-def test_a_server_that_accepts_no_connection_is_given_up_on(ada, alice, settings):
+def test_a_server_that_accepts_no_connection_is_given_up_on(ada, newcomer, settings):
     with ExitStack() as sockets:
         full = sockets.enter_context(socket.socket())
         full.bind(("127.0.0.1", 0))
@@ -278,39 +278,39 @@ def test_a_server_that_accepts_no_connection_is_given_up_on(ada, alice, settings
         settings.USER_SERVICE_URL = f"http://127.0.0.1:{full.getsockname()[1]}"
         began = time.monotonic()
 
-        answer = assign(ada, alice)
+        answer = assign(ada, newcomer)
 
     assert time.monotonic() - began < 2.5
     assert refused_for_now(answer)
 
 
 @pytest.mark.parametrize("failure", [reset, hangs_up, reset_in_the_middle])
-def test_a_connection_that_breaks_once_is_tried_once_more(ada, alice, user_service, failure):
+def test_a_connection_that_breaks_once_is_tried_once_more(ada, newcomer, user_service, failure):
     user_service.reactions = [failure]
 
-    answer = assign(ada, alice)
+    answer = assign(ada, newcomer)
 
     assert answer.status_code == 201
     assert len(user_service.calls) == 2
 
 
-def test_a_connection_that_breaks_twice_is_not_tried_a_third_time(ada, alice, user_service):
+def test_a_connection_that_breaks_twice_is_not_tried_a_third_time(ada, newcomer, user_service):
     user_service.reactions = [reset, reset]
 
-    assert refused_for_now(assign(ada, alice))
+    assert refused_for_now(assign(ada, newcomer))
     assert len(user_service.calls) == 2
 
 
 @pytest.mark.parametrize(
     "failure", [status(500), padded, truncated, drips_body], ids=["500", "huge", "truncated", "slow"]
 )
-def test_a_failure_leaves_nothing_behind_for_the_next_look_up(ada, alice, user_service, failure):
+def test_a_failure_leaves_nothing_behind_for_the_next_look_up(ada, newcomer, user_service, failure):
     user_service.reaction, honest = failure, user_service.reaction
-    assert refused_for_now(assign(ada, alice))
+    assert refused_for_now(assign(ada, newcomer))
 
     user_service.reaction = honest
 
-    assert assign(ada, alice).status_code == 201
+    assert assign(ada, newcomer).status_code == 201
 
 
 def test_reading_needs_no_user_service(ada, alice, a_task, user_service):

@@ -23,6 +23,7 @@ def test_it_works(alice, a_task):
         "due_date": "2096-02-29",
         "is_overdue": False,
         "assigned_to": alice.id,
+        "assignee": {"id": alice.id, "username": "alice"},
         "created_by": 101,
         "completed_at": None,
         "version": 1,

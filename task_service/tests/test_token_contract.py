@@ -10,6 +10,7 @@ import pytest
 from rest_framework.test import APIClient
 
 from chassis import tokens
+from tests.conftest import Person, known
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "tokens.md").read_text()
 
@@ -27,7 +28,10 @@ def status_with(claims):
 
 
 @pytest.mark.django_db
-def test_an_access_token_made_from_the_contract_is_accepted():
+def test_an_access_token_made_from_the_contract_is_accepted(directory):
+    claims = example("access")
+    known(Person(int(claims["sub"]), claims["username"], role=claims["role"]), epoch=claims["epoch"])
+
     assert status_with(example("access")) == 200
 
 
@@ -45,7 +49,7 @@ def test_no_other_token_is_accepted(kind):
 
 
 def test_the_service_token_sent_is_that_of_the_contract():
-    sent = jwt.decode(tokens.issue_service_token("task_service"), options={"verify_signature": False})
+    sent = jwt.decode(tokens.issue_service_token("task_service", on_behalf_of=7), options={"verify_signature": False})
     agreed = example("service")
 
     volatile = ("iat", "exp", "jti")

@@ -87,7 +87,7 @@ def test_nobody_takes_a_task_for_himself(alice, bob, a_task, user_service):
     ]
 
     assert [answer.status_code for answer in answers] == [404, 404, 403, 403]
-    assert Task.objects.get().assigned_to == alice.id
+    assert Task.objects.get().assigned_to_id == alice.id
     assert user_service.calls == []
 
 

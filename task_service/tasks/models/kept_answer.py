@@ -1,0 +1,5 @@
+from chassis import idempotency
+
+
+class KeptAnswer(idempotency.KeptAnswer):
+    """The answer to a keyed request that created a task."""

@@ -1,0 +1,113 @@
+"""Which tasks are meant, and the doors through which tasks are made, changed and removed."""
+
+from collections.abc import Collection
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any, Self
+
+from django.conf import settings
+from django.contrib.postgres.search import SearchQuery, SearchVector
+from django.db import models, transaction
+from django.db.models import F, Q
+from django.db.models.functions import Coalesce
+from django.utils import timezone
+
+from chassis.tokens import Caller
+from directory import accounts
+from tasks.models.activity import Activity
+
+if TYPE_CHECKING:
+    from tasks.models.task import Task
+
+COMPLETED = "completed"
+SEARCHED = SearchVector("title", "description", config="simple")  # the index task_search holds the same expression
+
+
+class StaleVersion(Exception):
+    """A task has changed since the version that the caller relies on: in these fields."""
+
+    def __init__(self, changed_fields: list[str]) -> None:
+        super().__init__(changed_fields)
+        self.changed_fields = changed_fields
+
+
+class TaskQuerySet(models.QuerySet["Task"]):
+    def visible_to(self, caller: Caller) -> Self:
+        return self if caller.is_admin else self.filter(assigned_to=caller.id)
+
+    def with_assignee(self) -> Self:
+        """Annotate `assignee_name`."""
+        return self.annotate(assignee_name=F("assigned_to__username"))
+
+    def open(self) -> Self:
+        return self.exclude(status=COMPLETED)
+
+    def overdue(self) -> Self:
+        return self.open().filter(due_date__lt=timezone.localdate())
+
+    def not_overdue(self) -> Self:
+        return self.filter(Q(status=COMPLETED) | Q(due_date=None) | Q(due_date__gte=timezone.localdate()))
+
+    def due_soon(self) -> Self:
+        today = timezone.localdate()
+        return self.open().filter(due_date__range=(today, today + timedelta(days=settings.DUE_SOON_DAYS)))
+
+    def unassigned(self) -> Self:
+        return self.filter(assigned_to=None)
+
+    def matching(self, text: str) -> Self:
+        """Keep what holds the words; as in a web search, with "a phrase", or, and -without."""
+        query = SearchQuery(text, config="simple", search_type="websearch")
+        return self.alias(searched=SEARCHED).filter(searched=query)
+
+    def make(self, *, by_id: int, **values: Any) -> "Task":
+        """Create a task, or raise accounts.UnknownUser where its assignee was deleted a moment ago."""
+        with transaction.atomic():
+            accounts.hold(values.get("assigned_to_id"))
+            task = self.create(created_by=by_id, **values)
+            Activity.objects.bulk_create(task.facts_of_creation())
+        return self.with_assignee().get(pk=task.pk)
+
+    def change(
+        self, *, by_id: int | None, reason: str = "", versions: Collection[int] | None = None, **values: Any
+    ) -> list["Task"]:
+        """Give every task here these values and return all as they are then, in the order of their ids.
+
+        One that has the values already stays as it is. Raises StaleVersion where a task is at none of `versions`, and
+        accounts.UnknownUser where the new assignee was deleted a moment ago.
+        """
+        with transaction.atomic():
+            accounts.hold(values.get("assigned_to_id"))
+            tasks = list(self.order_by("pk").select_for_update(of=("self",)))
+            now = timezone.now()
+            facts: list[Activity] = []
+            for task in tasks:
+                refuse_stale(task, versions)
+                facts += task.facts_of_change(values, by_id=by_id, reason=reason, at=now)
+            if facts:
+                changed = self.model.objects.filter(pk__in={fact.task_id for fact in facts})
+                changed.update(**values, **kept_with(values, now))
+                Activity.objects.bulk_create(facts)
+            return list(self.model.objects.with_assignee().filter(pk__in=[it.pk for it in tasks]).order_by("pk"))
+
+    def remove(self, *, versions: Collection[int] | None) -> None:
+        """Delete the one task here, or raise Task.DoesNotExist or StaleVersion."""
+        with transaction.atomic():
+            task = self.select_for_update(of=("self",)).get()
+            refuse_stale(task, versions)
+            task.delete()
+
+
+def kept_with(values: dict[str, Any], now: datetime) -> dict[str, Any]:
+    """Return what a change of these values brings with it."""
+    kept: dict[str, Any] = {"version": F("version") + 1, "updated_at": now}
+    if "status" in values:
+        kept["completed_at"] = Coalesce("completed_at", now) if values["status"] == COMPLETED else None
+    return kept
+
+
+def refuse_stale(task: "Task", versions: Collection[int] | None) -> None:
+    if versions is None or task.version in versions:
+        return
+    since = max((version for version in versions if version < task.version), default=task.version)
+    later = task.activity.filter(version__gt=since).exclude(field="")
+    raise StaleVersion(sorted(later.values_list("field", flat=True).distinct()))

@@ -1,0 +1,150 @@
+"""What a task is. How tasks are found and changed is in querysets."""
+
+from collections.abc import Iterable
+from datetime import date
+from typing import Any, ClassVar
+
+from django.contrib.postgres.indexes import GinIndex
+from django.db import models
+from django.db.models import F, Q
+from django.db.models.functions import Length
+from django.db.models.lookups import LessThanOrEqual
+from django.utils import timezone
+
+from chassis.fields import EARLIEST, LATEST
+from directory.models import User
+from tasks.models.activity import Activity
+from tasks.models.querysets import SEARCHED, TaskQuerySet
+
+LONGEST_DESCRIPTION = 50_000  # characters; whatever they are, the text index holds them
+
+
+class Task(models.Model):
+    class Status(models.TextChoices):
+        TODO = "todo", "To Do"
+        IN_PROGRESS = "in_progress", "In Progress"
+        COMPLETED = "completed", "Completed"
+
+    class Priority(models.IntegerChoices):
+        """Stored by rank, so that sorting by it needs no table of names; the API speaks the labels."""
+
+        LOW = 1, "low"
+        NORMAL = 2, "normal"
+        HIGH = 3, "high"
+        URGENT = 4, "urgent"
+
+    title = models.CharField(max_length=200)
+    description = models.TextField(blank=True, default="")
+    status = models.CharField(max_length=11, choices=Status, default=Status.TODO)
+    priority = models.PositiveSmallIntegerField(choices=Priority, default=Priority.NORMAL)
+    due_date = models.DateField(null=True, blank=True)
+    # No constraint: accounts belong to the other service. The directory keeps those who were deleted there.
+    assigned_to = models.ForeignKey(
+        User,
+        null=True,
+        blank=True,
+        on_delete=models.DO_NOTHING,
+        db_constraint=False,
+        db_index=False,
+        db_column="assigned_to",
+        related_name="+",
+    )
+    created_by = models.BigIntegerField()
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+    updated_at = models.DateTimeField(default=timezone.now, editable=False)
+    completed_at = models.DateTimeField(null=True, editable=False)
+    version = models.PositiveIntegerField(default=1, editable=False)
+    assignee_name: str | None  # of TaskQuerySet.with_assignee()
+
+    objects: ClassVar[Any] = TaskQuerySet.as_manager()
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(condition=~Q(title=""), name="title_is_not_empty"),
+            models.CheckConstraint(
+                condition=LessThanOrEqual(Length("description"), LONGEST_DESCRIPTION),
+                name="description_is_not_too_long",
+            ),
+            models.CheckConstraint(
+                condition=Q(status__in=["todo", "in_progress", "completed"]), name="status_is_known"
+            ),
+            models.CheckConstraint(condition=Q(priority__range=(1, 4)), name="priority_is_known"),
+            models.CheckConstraint(
+                condition=Q(assigned_to__isnull=True) | Q(assigned_to__gt=0), name="assigned_to_is_an_id"
+            ),
+            models.CheckConstraint(condition=Q(created_by__gt=0), name="created_by_is_an_id"),
+            models.CheckConstraint(condition=Q(version__gt=0), name="version_counts_from_one"),
+            models.CheckConstraint(
+                condition=Q(due_date__isnull=True) | Q(due_date__range=(EARLIEST, LATEST)),
+                name="due_date_is_in_this_century",
+            ),
+            models.CheckConstraint(
+                condition=Q(status="completed", completed_at__isnull=False)
+                | (~Q(status="completed") & Q(completed_at__isnull=True)),
+                name="completed_at_goes_with_completed",
+            ),
+        ]
+        # Each ordering has one for an admin and one for an assignee. Nulls are last both ways: two for due dates.
+        indexes = [
+            models.Index(fields=["-created_at", "-id"], name="task_newest"),
+            models.Index(fields=["-updated_at", "-id"], name="task_changed_last"),
+            models.Index(fields=["-priority", "-id"], name="task_most_urgent"),
+            models.Index(fields=["due_date", "id"], name="task_by_due_date"),
+            models.Index(F("due_date").desc(nulls_last=True), F("id").desc(), name="task_latest_due"),
+            models.Index(fields=["assigned_to", "-created_at", "-id"], name="task_newest_of_assignee"),
+            models.Index(fields=["assigned_to", "-id"], name="task_of_assignee"),
+            models.Index(fields=["assigned_to", "-updated_at", "-id"], name="task_changed_last_of_assignee"),
+            models.Index(fields=["assigned_to", "-priority", "-id"], name="task_most_urgent_of_assignee"),
+            models.Index(fields=["assigned_to", "due_date", "id"], name="task_by_due_date_of_assignee"),
+            models.Index(
+                F("assigned_to"),
+                F("due_date").desc(nulls_last=True),
+                F("id").desc(),
+                name="task_latest_due_of_assignee",
+            ),
+            models.Index(fields=["status", "-created_at", "-id"], name="task_newest_in_status"),
+            models.Index(fields=["due_date"], condition=~Q(status="completed"), name="open_task_by_due_date"),
+            GinIndex(SEARCHED, name="task_search"),
+        ]
+
+    def __str__(self) -> str:
+        return f"task {self.pk}"
+
+    @property
+    def is_overdue(self) -> bool:
+        return (
+            self.due_date is not None and self.due_date < timezone.localdate() and self.status != Task.Status.COMPLETED
+        )
+
+    def save(self, **kwargs: Any) -> None:
+        if self._state.adding:
+            self.updated_at = self.created_at
+            self.completed_at = self.created_at if self.status == Task.Status.COMPLETED else None
+        super().save(**kwargs)
+
+    def facts_of_creation(self) -> Iterable[Activity]:
+        common = {"by_id": self.created_by, "at": self.created_at}
+        yield Activity(task=self, version=self.version, kind=Activity.Kind.CREATED, **common)
+        if self.assigned_to_id is not None:
+            yield self.fact("assigned_to_id", None, self.assigned_to_id, version=self.version, **common)
+
+    def facts_of_change(self, values: dict[str, Any], **common: Any) -> Iterable[Activity]:
+        """Describe what setting the values would change."""
+        for name, new in values.items():
+            old = getattr(self, name)
+            if new != old:
+                yield self.fact(name, old, new, version=self.version + 1, **common)
+
+    def fact(self, name: str, old: Any, new: Any, **common: Any) -> Activity:
+        kind = Activity.Kind.CHANGED
+        if name == "assigned_to_id":
+            kind = Activity.Kind.UNASSIGNED if new is None else Activity.Kind.ASSIGNED
+        field = name.removesuffix("_id")
+        return Activity(task=self, kind=kind, field=field, old=spoken(name, old), new=spoken(name, new), **common)
+
+
+def spoken(name: str, value: Any) -> Any:
+    """Return a value of a task as JSON has it: dates as YYYY-MM-DD, the priority by its name."""
+    if isinstance(value, date):
+        return value.isoformat()
+    return Task.Priority(value).label if name == "priority" else value

@@ -1,0 +1,22 @@
+"""What a task's history looks like outside."""
+
+from typing import Any
+
+from rest_framework import serializers
+
+from tasks.models import Activity
+
+
+class ActivitySerializer(serializers.BaseSerializer):
+    def to_representation(self, fact: Activity) -> dict[str, Any]:
+        return {
+            "id": fact.pk,
+            "version": fact.version,
+            "kind": fact.kind,
+            "field": fact.field or None,
+            "from": fact.old,
+            "to": fact.new,
+            "reason": fact.reason or None,
+            "by": None if fact.by is None else {"id": fact.by.pk, "username": fact.by.username},
+            "at": serializers.DateTimeField().to_representation(fact.at),
+        }

@@ -1,0 +1,75 @@
+"""What a task looks like outside, and what may be set on it."""
+
+from typing import Any
+
+from rest_framework import serializers
+
+from chassis.fields import DayField, IdField, LineField, StringField
+from chassis.serializers import StrictModelSerializer
+from chassis.tokens import Caller
+from directory import accounts
+from tasks.models import LONGEST_DESCRIPTION, Task
+from tasks.serializers.fields import AssigneeField, PriorityField, StatusField
+from tasks.serializers.refusals import assignee_refused
+
+
+class TaskSerializer(StrictModelSerializer):
+    """Of the context it needs the request. To be read are tasks that come with their assignee's name."""
+
+    title = LineField(max_length=200)
+    description = StringField(default="", allow_blank=True, max_length=LONGEST_DESCRIPTION)
+    status = StatusField(default=Task.Status.TODO)
+    status_label = serializers.CharField(source="get_status_display", read_only=True)
+    priority = PriorityField(default=Task.Priority.NORMAL)
+    due_date = DayField(default=None, allow_null=True)
+    is_overdue = serializers.BooleanField(read_only=True)
+    assigned_to = IdField(source="assigned_to_id", default=None, allow_null=True)
+    assignee = AssigneeField()
+    created_by = IdField(read_only=True)
+
+    class Meta:
+        model = Task
+        fields = [
+            "id",
+            "title",
+            "description",
+            "status",
+            "status_label",
+            "priority",
+            "due_date",
+            "is_overdue",
+            "assigned_to",
+            "assignee",
+            "created_by",
+            "created_at",
+            "updated_at",
+            "completed_at",
+            "version",
+        ]
+        read_only_fields = ["id", "created_at", "updated_at", "completed_at", "version"]
+
+    @property
+    def caller(self) -> Caller:
+        caller: Caller = self.context["request"].user
+        return caller
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        """Ask about the assignee last, when nothing else is wrong, and only about a new one."""
+        assignee = attrs.get("assigned_to_id")
+        if assignee is not None and (self.instance is None or assignee != self.instance.assigned_to_id):
+            with assignee_refused(assignee):
+                accounts.vouch_for(assignee, asked_by=self.caller.id)
+        return attrs
+
+    def create(self, validated_data: dict[str, Any]) -> Task:
+        with assignee_refused(validated_data["assigned_to_id"]):
+            return Task.objects.make(by_id=self.caller.id, **validated_data)
+
+    def update(self, instance: Task, validated_data: dict[str, Any]) -> Task:
+        """Raises Task.DoesNotExist for a task that is gone or that the caller sees no longer, and StaleVersion."""
+        tasks = Task.objects.visible_to(self.caller).filter(pk=instance.pk)
+        with assignee_refused(validated_data.get("assigned_to_id")):
+            changed = tasks.change(by_id=self.caller.id, **validated_data)
+        if not changed:
+            raise Task.DoesNotExist()
+        return changed[0]

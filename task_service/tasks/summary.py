@@ -1,0 +1,37 @@
+"""How many tasks there are, counted in one statement and no further than anyone reads."""
+
+from typing import Any
+
+from django.db import connection
+
+from tasks.models import Task, TaskQuerySet
+
+MOST_COUNTED = 10_000
+MORE = f"{MOST_COUNTED}+"
+COUNT = "(SELECT count(*) FROM ({}) AS counted)"
+
+
+def summary(tasks: TaskQuerySet) -> dict[str, Any]:
+    """Return the counts of `tasks` by status and by what needs attention. One over 10,000 is "10000+"."""
+    subsets = {status.value: tasks.filter(status=status) for status in Task.Status}
+    subsets |= {"overdue": tasks.overdue(), "due_soon": tasks.due_soon(), "unassigned": tasks.unassigned()}
+    counts = capped_counts(subsets)
+    by_status = {status.value: counts.pop(status.value) for status in Task.Status}
+    return {
+        "total": shown(sum(by_status.values())),
+        "by_status": {status: shown(count) for status, count in by_status.items()},
+        **{name: shown(count) for name, count in counts.items()},
+    }
+
+
+def capped_counts(subsets: dict[str, TaskQuerySet]) -> dict[str, int]:
+    capped = (tasks.order_by().values("pk")[: MOST_COUNTED + 1] for tasks in subsets.values())
+    statements = [tasks.query.sql_with_params() for tasks in capped]
+    columns = ", ".join(COUNT.format(sql) for sql, _ in statements)
+    with connection.cursor() as cursor:
+        cursor.execute(f"SELECT {columns}", [value for _, values in statements for value in values])
+        return dict(zip(subsets, cursor.fetchone(), strict=True))
+
+
+def shown(count: int) -> int | str:
+    return count if count <= MOST_COUNTED else MORE
