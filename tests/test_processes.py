@@ -13,7 +13,7 @@ from stack.leftovers import lives
 from tests.local_stack import ROOT, eventually, interrupt
 
 BACK_WITHIN_SECONDS = 3
-PROGRAMS = ["postgres", "user-service", "task-service", "user-worker", "gateway"]
+PROGRAMS = ["postgres", "user-service", "task-service", "user-worker", "task-worker", "gateway"]
 
 
 @pytest.fixture(scope="module")

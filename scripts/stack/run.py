@@ -94,7 +94,7 @@ def prepare(state: State) -> Ports:
     addresses = {"user_service": ports.user_service, "task_service": ports.task_service}
     for service, port in addresses.items():
         chosen.append(programs.web(service, port=port, environment=environments[service]))
-    chosen.append(programs.worker("user_service", environment=environments["user_service"]))
+        chosen.append(programs.worker(service, environment=environments[service]))
     upstreams = {service: f"127.0.0.1:{port}" for service, port in addresses.items()}
     chosen.append(nginx.program(state, listen=f"127.0.0.1:{ports.gateway}", **upstreams))
     programs.write(state, chosen)

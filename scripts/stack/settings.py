@@ -85,7 +85,7 @@ def for_services(state: State, ports: Ports) -> dict[str, dict[str, str]]:
         | {
             "TASK_SECRET_KEY": chosen("TASK_SECRET_KEY", secrets["TASK_SECRET_KEY"]),
             "DATABASE_URL": chosen("TASK_DATABASE_URL", tasks),
-            "USER_SERVICE_URL": f"http://127.0.0.1:{ports.user_service}",
+            "USER_SERVICE_URL": chosen("USER_SERVICE_URL", f"http://127.0.0.1:{ports.user_service}"),
         },
     }
 
