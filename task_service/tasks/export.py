@@ -1,9 +1,10 @@
 """Tasks as CSV (RFC 4180), a piece at a time, safe to open in a spreadsheet."""
 
 import csv
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from contextlib import closing
 from io import StringIO
-from itertools import chain, islice
+from itertools import islice
 from typing import Any
 
 from django.db import transaction
@@ -19,19 +20,33 @@ COLUMNS = (
 FORMULA_SIGNS = tuple("=+-@\t\r\n\uff1d\uff0b\uff0d\uff20")
 
 
-def pieces(tasks: TaskQuerySet) -> Iterator[str]:
+def pieces(tasks: TaskQuerySet) -> Generator[str, None, None]:
     """Yield the header with the first rows, then the others. The tasks come with their assignee's name."""
-    with transaction.atomic():  # so that the cursor need not outlive a statement, and PostgreSQL need not copy it all
-        rows = map(row, tasks.iterator(chunk_size=ROWS_A_PIECE))
+    found: Any = tasks.iterator(chunk_size=ROWS_A_PIECE)
+    # In a transaction PostgreSQL need not copy all rows before the first is out.
+    with transaction.atomic(), closing(found):
+        rows = map(row, found)
         piece = [COLUMNS, *islice(rows, ROWS_A_PIECE)]
         while piece:
             yield as_csv(piece)
             piece = list(islice(rows, ROWS_A_PIECE))
 
 
-def begun(pieces: Iterator[str]) -> Iterator[str]:
-    """Wait for the first piece, so that what goes wrong with it can still become an error answer."""
-    return chain([next(pieces)], pieces)
+class Begun:
+    """Pieces of which the first is there already: what goes wrong with it can still become an error answer.
+
+    `close` ends what is left, and its transaction with it: whoever hangs up must not leave one open.
+    """
+
+    def __init__(self, pieces: Generator[str, None, None]) -> None:
+        self.first, self.others = next(pieces), pieces
+
+    def __iter__(self) -> Iterator[str]:
+        yield self.first
+        yield from self.others
+
+    def close(self) -> None:
+        self.others.close()
 
 
 def as_csv(rows: list[Any]) -> str:

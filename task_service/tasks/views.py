@@ -81,7 +81,7 @@ class TaskExport(TaskEndpoint):
         order = pagination.order_of(ordering, ORDERINGS, Task)
         tasks: Any = self.filter_queryset(self.get_queryset()).order_by(*order.columns(backwards=False))
         return StreamingHttpResponse(
-            export.begun(export.pieces(tasks)),
+            export.Begun(export.pieces(tasks)),
             content_type="text/csv; charset=utf-8; header=present",
             headers={"Content-Disposition": 'attachment; filename="tasks.csv"'},
         )
