@@ -1,0 +1,167 @@
+"""Walks the user service's tables in docs/permissions.md: every route, by every kind of caller."""
+
+import pytest
+
+from accounts.models import Mail, PasswordToken, Session, User
+from accounts.tokens import pair
+from chassis import tokens
+from chassis.tests import permission_table
+from chassis.tests.permission_table import ALL_METHODS, REFUSALS, head_like, rows_of_all_tables, told
+from tests.conftest import Client
+
+pytestmark = pytest.mark.django_db
+
+TABLE = permission_table.table("## User service")
+AS_ADMIN = permission_table.table("### Registering as an admin")
+METHODS = permission_table.methods_by_route(TABLE)
+CALLERS = {
+    "anonymous": "client",
+    "service token": "service",
+    "deactivated": "igor",
+    "demoted admin": "dora",
+    "another user": "bobs_client",
+    "oneself": "alices_client",
+    "admin": "adas_client",
+}
+MISSING = 900_001  # far from what the sequences give
+NEW_PASSWORD = "nine purple umbrellas"
+NORA = {"username": "Nora", "email": "nora@example.com"}
+ACCOUNT = {"username": "Alicia", "email": "alicia@example.com", "role": "user", "is_active": True}
+
+
+@pytest.fixture
+def service():
+    client = Client()
+    client.bear(tokens.issue_service_token("task_service", on_behalf_of=1))
+    return client
+
+
+@pytest.fixture
+def igor(client_of, person):
+    """Was active when he signed in."""
+    account = person("Igor")
+    signed_in = client_of(account)
+    account.change(is_active=False)
+    return signed_in
+
+
+@pytest.fixture
+def dora(client_of, person, ada):
+    """Was an admin when she signed in."""
+    account = person("Dora", role=User.Role.ADMIN)
+    signed_in = client_of(account)
+    account.change(role=User.Role.USER)
+    return signed_in
+
+
+@pytest.fixture
+def bobs_client(client_of, bob):
+    return client_of(bob)
+
+
+@pytest.fixture
+def alices_client(client_of, alice):
+    return client_of(alice)
+
+
+@pytest.fixture
+def adas_client(client_of, ada):
+    return client_of(ada)
+
+
+@pytest.fixture
+def alices_session(alice):
+    return Session.objects.open(alice)
+
+
+@pytest.fixture
+def bodies(alice, alices_session, password):
+    """What each call needs, made when it is called."""
+    own_refresh = {"refresh": pair(alices_session)["refresh"]}
+    return {
+        "POST /user/register/": lambda: {**NORA, "password": NEW_PASSWORD},
+        "POST /token/": lambda: {"username": "Alice", "password": password},
+        "POST /token/refresh/": lambda: own_refresh,
+        "POST /token/verify/": lambda: {"token": own_refresh["refresh"]},
+        "POST /token/logout/": lambda: own_refresh,
+        "PATCH /user/me/": lambda: {"email": "changed@example.com"},
+        "POST /user/me/password/": lambda: {"current_password": password, "new_password": NEW_PASSWORD},
+        "POST /user/password-reset/": lambda: {"email": alice.email},
+        "POST /user/password-reset/confirm/": lambda: {
+            "token": PasswordToken.objects.make(alice, Mail.Kind.PASSWORD_RESET),
+            "new_password": NEW_PASSWORD,
+        },
+        "POST /user/users/": lambda: NORA,
+        "PUT /user/users/": lambda: {**ACCOUNT, "id": alice.pk},
+        "PATCH /user/users/": lambda: {"role": "admin", "id": alice.pk},
+        "DELETE /user/users/": lambda: {"id": alice.pk},
+        "PUT /user/users/{id}/": lambda: ACCOUNT,
+        "PATCH /user/users/{id}/": lambda: {"role": "admin"},
+        "GET /internal/users/": lambda: {"ids": alice.pk},  # a query, this one
+    }
+
+
+@pytest.fixture
+def send(alice, alices_session, bodies):
+    def send_one(client, call, *, id_=None, **more):
+        row = alices_session if "/sessions/" in call else alice
+        body = {**bodies[call](), **more} if call in bodies else None
+        return permission_table.send(client, call, id_=id_ or row.pk, body=body)
+
+    return send_one
+
+
+@pytest.fixture
+def caller(request):
+    return lambda kind: request.getfixturevalue(CALLERS[kind])
+
+
+def test_the_table_has_every_route_and_no_other():
+    assert set(TABLE) == permission_table.routed_calls()
+
+
+def test_the_tables_have_every_kind_of_caller_and_no_other():
+    assert {tuple(row) for row in (*TABLE.values(), *AS_ADMIN.values())} == {tuple(CALLERS)}
+
+
+@pytest.mark.parametrize(("call", "kind", "status"), permission_table.cells(TABLE))
+def test_every_caller_gets_the_answer_in_the_table(caller, send, call, kind, status):
+    client = caller(kind)
+    before = rows_of_all_tables()
+
+    answer = send(client, call)
+
+    assert answer.status_code == status
+    if status in REFUSALS:
+        assert rows_of_all_tables() == before
+    if status == 404:
+        assert told(answer) == told(send(client, call, id_=MISSING))
+    if call.startswith("GET "):
+        assert head_like(answer).status_code == status
+
+
+@pytest.mark.parametrize(("call", "kind", "status"), permission_table.cells(AS_ADMIN))
+def test_only_an_admin_registers_an_admin(caller, send, call, kind, status):
+    client = caller(kind)
+    before = rows_of_all_tables()
+
+    answer = send(client, call, role="admin")
+
+    assert answer.status_code == status
+    assert (rows_of_all_tables() == before) == (status in REFUSALS)
+
+
+@pytest.mark.parametrize("route", METHODS)
+def test_a_method_that_a_route_has_not_is_not_allowed(client, caller, send, route):
+    users = permission_table.users_of(TABLE, route)
+    allowed = METHODS[route] | ({"HEAD"} if "GET" in METHODS[route] else set())
+    one_of_them = caller(users[-1])
+    before = rows_of_all_tables()
+
+    for method in ALL_METHODS - METHODS[route]:
+        answer = send(one_of_them, f"{method} {route}")
+
+        assert answer.status_code == 405
+        assert set(answer["Allow"].split(", ")) == allowed
+        assert send(client, f"{method} {route}").status_code == (405 if "anonymous" in users else 401)
+    assert rows_of_all_tables() == before
