@@ -59,9 +59,11 @@ def looked_up(user_id: int, *, asked_by: int) -> User:
 
 
 def hold(user_id: int | None) -> None:
-    """Keep the account from being marked as deleted until this transaction ends, or raise UnknownUser."""
+    """Keep the account from being marked as deleted until this transaction ends, or raise UnknownUser if it is.
+
+    One that is not in the directory is let pass: a task that came before the directory may keep its assignee.
+    """
     if user_id is not None:
-        try:
-            User.objects.select_for_update(no_key=True).get(pk=user_id, is_deleted=False)
-        except User.DoesNotExist as error:
-            raise UnknownUser() from error
+        user = User.objects.select_for_update(no_key=True).filter(pk=user_id).first()
+        if user is not None and user.is_deleted:
+            raise UnknownUser()

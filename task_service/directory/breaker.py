@@ -30,4 +30,5 @@ class Breaker:
     def failed(self) -> None:
         with self.lock:
             self.failures += 1
-            self.next_try_at = time.monotonic() + self.pause_seconds
+            if self.failures == self.most_failures:
+                self.next_try_at = time.monotonic() + self.pause_seconds

@@ -59,6 +59,17 @@ class Page:
     next_after: int
     more: bool
 
+    def refuse_impossible(self, after: int) -> None:
+        positions = [after, *(person.position for person in self.people)]
+        if (type(self.next_after), type(self.more)) != (int, bool):
+            raise TypeError("next_after or more is of another type")
+        if positions != sorted(set(positions)) or positions[-1] != self.next_after:
+            raise ValueError("the positions of the feed are not in order")
+        if len({person.id for person in self.people}) < len(self.people):
+            raise ValueError("an account stands in the feed twice")
+        if self.more and not self.people:
+            raise ValueError("the feed says that there is more and gives nothing")
+
 
 def look_up(user_id: int, *, asked_by: int) -> Person | None:
     """Return the account as it is now, None where there is none, or raise DirectoryUnavailable.
@@ -80,11 +91,7 @@ def changes(after: int, *, seconds: float) -> Page:
     with counting_failures():
         body = get("/internal/users/changes/", {"after": after}, seconds=seconds)
         page = Page([change_from(row) for row in body["results"]], body["next_after"], body["more"])
-        positions = [after, *(person.position for person in page.people)]
-        if positions != sorted(set(positions)) or positions[-1] != page.next_after or type(page.more) is not bool:
-            raise ValueError("the positions of the feed are not in order")
-        if page.more and not page.people:
-            raise ValueError("the feed says that there is more and gives nothing")
+        page.refuse_impossible(after)
     return page
 
 
@@ -130,7 +137,7 @@ def answer(path: str, params: dict[str, int], asked_by: int | None) -> bytes:
         settings.USER_SERVICE_URL + path,
         params=params,
         headers=headers,
-        timeout=(CONNECT_SECONDS, READ_SECONDS),
+        timeout=(max(0.01, min(CONNECT_SECONDS, Deadline.current.get().remaining_seconds())), READ_SECONDS),
         allow_redirects=False,
         stream=True,
     ) as response:

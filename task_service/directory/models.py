@@ -11,7 +11,7 @@ from django.db.models import Exists, F, Q
 from django.db.models.functions import Greatest, Now
 
 from directory.person import Person
-from directory.signals import user_deleted
+from directory.signals import users_deleted
 
 # A deleted account keeps its name, for the history of tasks. The columns of the record are those of the table.
 LEARN = """
@@ -22,7 +22,7 @@ LEARN = """
         email = excluded.email, role = excluded.role, is_active = excluded.is_active,
         is_deleted = excluded.is_deleted, epoch = excluded.epoch, least_epoch = excluded.least_epoch,
         position = excluded.position
-    WHERE known.position < excluded.position
+    WHERE known.position < excluded.position AND NOT known.is_deleted
     RETURNING id, is_deleted
 """
 STALE_AFTER = timedelta(seconds=2)
@@ -39,9 +39,8 @@ class UserQuerySet(models.QuerySet["User"]):
         rows = json.dumps([asdict(person) for person in people])
         with transaction.atomic(), connection.cursor() as cursor:
             cursor.execute(LEARN, [rows])
-            for user_id, is_deleted in cursor.fetchall():
-                if is_deleted:
-                    user_deleted.send(User, user_id=user_id)
+            if deleted := [user_id for user_id, is_deleted in cursor.fetchall() if is_deleted]:
+                users_deleted.send(User, user_ids=deleted)
 
 
 class User(models.Model):

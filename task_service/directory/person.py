@@ -29,7 +29,7 @@ class Person:
 
         Raises KeyError, TypeError or ValueError for a row that is not as agreed.
         """
-        values = {"is_deleted": False} | row | more
+        values = row | {"is_deleted": False} | more
         person = cls(**{name: values[name] for name in cls.__annotations__})
         for name, kind in cls.__annotations__.items():
             if type(getattr(person, name)) is not kind:

@@ -138,6 +138,13 @@ class TestPut:
         assert answer.status_code == 200
         assert difference(read, answer.json()) == {"title", "version", "updated_at"}
 
+    def test_an_assignee_whom_the_directory_does_not_know_yet_can_be_put_back(self, ada, a_task):
+        read = ada.get(path(a_task(assigned_to=999))).json()
+
+        answer = ada.put(path(Task.objects.get()), read | {"title": "Feed the cat"})
+
+        assert (answer.status_code, answer.json()["assigned_to"], answer.json()["assignee"]) == (200, 999, None)
+
     def test_what_was_read_can_be_put_back_as_it_is(self, ada, task):
         read = ada.patch(path(task), {"status": "completed", "due_date": "2001-01-01"}).json()
 

@@ -19,7 +19,7 @@ from chassis.views import Endpoint
 log = logging.getLogger(__name__)
 
 MOST_IDS = 100
-MOST_CHANGES = 100  # the task service reads at most 64 kB of an answer
+MOST_CHANGES = 50  # the task service reads at most 64 kB of an answer
 
 
 class InternalUsers(Endpoint):

@@ -298,13 +298,13 @@ def test_who_changes_during_the_walk_comes_again_and_nobody_is_left_out(feed, ne
     ]
 
 
-def test_there_are_a_hundred_on_a_page(feed):
-    Change.objects.bulk_create(Change(user_id=number) for number in range(1, 102))
+def test_there_are_fifty_on_a_page(feed):
+    Change.objects.bulk_create(Change(user_id=number) for number in range(1, 52))
 
     page = feed()
 
-    assert (len(page["results"]), page["more"]) == (100, True)
-    assert ids(feed(page["next_after"])) == [101]
+    assert (len(page["results"]), page["more"]) == (50, True)
+    assert ids(feed(page["next_after"])) == [51]
 
 
 def test_a_page_costs_two_statements(feed, newcomer, django_assert_num_queries):
