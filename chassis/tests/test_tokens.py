@@ -231,6 +231,36 @@ def test_a_service_token_proves_which_service_asks():
     assert tokens.verify_service(tokens.issue_service_token("task_service")) == ServiceCaller("task_service")
 
 
+def test_a_service_token_names_the_user_in_whose_request_it_asks():
+    for user_id in (7, 2**63 - 1):
+        token = tokens.issue_service_token("task_service", on_behalf_of=user_id)
+
+        assert tokens.verify_service(token) == ServiceCaller("task_service", on_behalf_of=user_id)
+        assert jwt.decode(token, options={"verify_signature": False})["on_behalf_of"] == str(user_id)
+
+
+def test_where_nobody_is_waiting_a_service_token_names_nobody():
+    token = tokens.issue_service_token("task_service")
+
+    assert tokens.verify_service(token).on_behalf_of is None
+    assert "on_behalf_of" not in jwt.decode(token, options={"verify_signature": False})
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["", "0", "-1", "01", "1.0", " 7", "7\n", "\u0667", "alice", str(2**63), 7, 0, 7.0, True, False, [7], [], {}],
+    ids=ascii,
+)
+def test_a_service_token_on_behalf_of_nobody_that_can_be_is_refused(value):
+    with pytest.raises(InvalidToken):
+        tokens.verify_service(signed(claims(**SERVICE, on_behalf_of=value)))
+
+
+def test_on_behalf_of_somebody_a_service_is_still_not_a_user():
+    with pytest.raises(InvalidToken):
+        tokens.verify_access(tokens.issue_service_token("task_service", on_behalf_of=7))
+
+
 def test_a_service_token_lives_for_a_minute():
     issued = jwt.decode(tokens.issue_service_token("task_service"), options={"verify_signature": False})
 

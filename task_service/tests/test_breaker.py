@@ -1,0 +1,141 @@
+"""When the user service fails again and again, nobody waits for it any more."""
+
+import time
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from threading import Barrier, Event
+
+import pytest
+
+from directory import client, feed
+from tests.conftest import Person, feed_read
+
+LIST = "/task/tasks/"
+
+
+def server_error(call):
+    call.answer(b"", status=500)
+
+
+def silent(call):
+    call.say(b"", pause=6)
+
+
+def let_pass(seconds):
+    client.BREAKER.next_try_at -= seconds
+
+
+def fails(times, person):
+    """Let as many look-ups fail as open the breaker, or fewer."""
+    assert [person.get(LIST).status_code for _ in range(times)] == [503] * times
+
+
+@pytest.fixture
+def honest(user_service):
+    """How the user service answers when it is well again. It fails until then."""
+    honest, user_service.reaction = user_service.reaction, server_error
+    return honest
+
+
+@pytest.mark.django_db
+class TestTheFrontDoor:
+    def test_after_two_failures_nobody_waits(self, ada, alice, newcomer, user_service):
+        user_service.reaction = server_error
+        fails(2, newcomer)
+        user_service.reaction = silent
+        began = time.monotonic()
+
+        unknown, assigned = newcomer.get(LIST), ada.post(LIST, {"title": "Water", "assigned_to": newcomer.id})
+        newer = Person(alice.id, "alice", epoch=1).get(LIST)
+
+        assert [answer.status_code for answer in (unknown, assigned, newer)] == [503, 503, 200]
+        assert {answer["Retry-After"] for answer in (unknown, assigned)} == {"2"}
+        assert time.monotonic() - began < 0.5
+        assert len(user_service.calls) == 2
+
+    def test_reading_and_what_needs_no_look_up_go_on(self, ada, alice, newcomer, honest):
+        fails(2, newcomer)
+
+        answers = [alice.get(LIST), ada.post(LIST, {"title": "Water", "assigned_to": alice.id})]
+
+        assert [answer.status_code for answer in answers] == [200, 201]
+
+    def test_one_failure_is_none(self, newcomer, user_service, honest):
+        fails(1, newcomer)
+        user_service.reaction = honest
+
+        assert newcomer.get(LIST).status_code == 200
+
+    def test_only_failures_in_a_row_count(self, newcomer, user_service, honest):
+        nobody = Person(106, "norman")
+        for _ in range(3):
+            fails(1, newcomer)
+            user_service.reactions = [honest]
+            assert nobody.get(LIST).status_code == 401  # that there is no such account is an answer too
+
+        assert len(user_service.calls) == 6
+
+    def test_every_two_seconds_one_tries(self, newcomer, user_service, honest):
+        fails(2, newcomer)
+        let_pass(1.5)
+        fails(3, newcomer)
+        assert len(user_service.calls) == 2
+
+        let_pass(0.5)
+        fails(3, newcomer)
+        assert len(user_service.calls) == 3
+
+        let_pass(2)
+        fails(3, newcomer)
+        assert len(user_service.calls) == 4
+
+    def test_one_success_closes_it(self, newcomer, user_service, honest):
+        fails(2, newcomer)
+        let_pass(2)
+        user_service.reactions = [honest]
+        assert newcomer.get(LIST).status_code == 200
+
+        others = [Person(id_, "norman") for id_ in (106, 107, 108)]
+        assert [other.get(LIST).status_code for other in others] == [503, 503, 503]
+        assert len(user_service.calls) == 5  # the first two of them were let through
+
+    def test_the_feed_closes_it_when_it_is_read(self, alice, newcomer, user_service, honest):
+        fails(2, newcomer)
+        user_service.reaction = honest
+        feed_read(seconds_ago=5)
+
+        assert [alice.get(LIST).status_code, newcomer.get(LIST).status_code] == [200, 200]
+        assert (user_service.pulls, len(user_service.look_ups)) == ([1000], 3)
+
+    def test_the_feed_opens_it_too_and_is_read_though_it_is_open(self, newcomer, user_service, honest):
+        for _ in range(3):
+            feed_read(seconds_ago=5)
+            feed.pull_by_worker()
+
+        fails(1, newcomer)
+        assert (len(user_service.pulls), user_service.look_ups) == (3, [])
+
+
+@pytest.mark.django_db
+def test_of_many_at_once_one_tries_and_no_other_waits(newcomer, user_service, honest):
+    fails(2, newcomer)
+    let_pass(2)
+    barrier, others_are_done, in_time = Barrier(8), Event(), []
+
+    def wait_for_the_others(call):
+        in_time.append(others_are_done.wait(1.5))
+        server_error(call)
+
+    def look_up():
+        barrier.wait(5)
+        with pytest.raises(client.DirectoryUnavailable):
+            client.look_up(newcomer.id, asked_by=newcomer.id)
+
+    user_service.reaction = wait_for_the_others
+    with ThreadPoolExecutor(8) as pool:
+        for number, done in enumerate(as_completed([pool.submit(look_up) for _ in range(8)]), start=1):
+            done.result()
+            if number == 7:
+                others_are_done.set()
+
+    assert in_time == [True]
+    assert len(user_service.calls) == 3

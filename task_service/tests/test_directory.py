@@ -1,0 +1,400 @@
+"""What the task service knows of accounts: what it learns, whom it vouches for, and what follows from a deletion."""
+
+import os
+import time
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from threading import Event
+
+import pytest
+from django.db import connection, transaction
+
+from chassis import tokens
+from chassis.tests.threads import in_own_connection
+from directory import client, feed
+from directory.models import Feed, User
+from directory.person import Person
+from directory.signals import users_deleted
+from tasks.models import Activity, Task
+from tests.conftest import Person as Caller
+from tests.conftest import feed_read, known
+
+pytestmark = pytest.mark.django_db
+COMMITTING = pytest.mark.django_db(transaction=True)
+
+LIST, BULK = "/task/tasks/", "/task/tasks/bulk/"
+
+
+def directory():
+    return list(User.objects.order_by("id").values())
+
+
+def names():
+    return dict(User.objects.values_list("id", "username"))
+
+
+def path(task):
+    return f"{LIST}{task.pk}/"
+
+
+def assign(by, person):
+    return by.post(LIST, {"title": "Water the plants", "assigned_to": person.id})
+
+
+def refusal(answer):
+    return answer.status_code, [(error["field"], error["code"]) for error in answer.json()["errors"]]
+
+
+def deleted(*people, position=1001):
+    """What the feed says of them."""
+    return [Person.deleted(person.id, position + number) for number, person in enumerate(people)]
+
+
+# What is learned
+
+
+def test_reading_it_once_more_does_no_harm(ada, alice, bob, a_task, user_service):
+    task = a_task(assigned_to=bob.id)
+    user_service.changes(alice, username="alicia")
+    user_service.deletes(bob)
+    feed_read(seconds_ago=3)
+    feed.pull_by_worker()
+    before, activity = directory(), ada.get(f"{path(task)}activity/").json()
+
+    Feed.objects.update(position=0)
+    feed_read(seconds_ago=3)
+    feed.pull_by_worker()
+
+    assert user_service.pulls == [1000, 0]
+    assert directory() == before
+    assert ada.get(path(task)).json()["version"] == 2
+    assert ada.get(f"{path(task)}activity/").json() == activity
+
+
+def test_parts_in_the_wrong_order_come_to_the_same(alice, bob, user_service):
+    user_service.changes(alice, is_active=False)
+    user_service.changes(bob, username="robert")
+    early = client.changes(1000, seconds=1).people
+    user_service.changes(alice, username="alicia", is_active=True)
+    user_service.deletes(bob)
+    late = client.changes(1000, seconds=1).people
+
+    User.objects.learn(late)
+    known = directory()
+    User.objects.learn(early)
+    User.objects.learn([Person.from_row(user_service.people[alice.id] | {"username": "of the same position"})])
+
+    assert directory() == known
+    assert User.objects.get(pk=bob.id).is_deleted
+    assert names()[alice.id] == "alicia"
+
+
+@COMMITTING
+def test_an_answer_that_was_overtaken_changes_nothing(alice, bob, charlie, user_service, at_once):
+    asked, may_answer = Event(), Event()
+
+    def answer_late(call):
+        page = user_service.changes_after(call.after)
+        asked.set()
+        may_answer.wait(10)
+        call.answer(page)
+
+    def overtake():
+        asked.wait(10)
+        user_service.changes(alice, username="alicia")
+        user_service.deletes(bob)
+        feed_read(seconds_ago=1.5)
+        feed.pull_by_worker()
+        known = directory()
+        may_answer.set()
+        return known
+
+    user_service.reactions = [answer_late]
+    user_service.changes(alice, username="allie")
+    user_service.changes(bob, role="admin")
+    user_service.changes(charlie, username="chuck")
+    feed_read(seconds_ago=3)
+
+    _, known = at_once((feed.pull_if_stale,), (overtake,))
+
+    assert directory() == known
+    assert (names()[alice.id], Feed.objects.get().position) == ("alicia", 1005)
+
+
+@pytest.fixture
+def failing():
+    """Something that listens to deletions and fails."""
+
+    def fail(**_):
+        raise RuntimeError("no disk")
+
+    users_deleted.connect(fail)
+    yield
+    users_deleted.disconnect(fail)
+
+
+@pytest.mark.usefixtures("failing")
+def test_a_part_is_applied_as_a_whole_or_not_at_all(ada, alice, bob, newcomer, a_task, user_service):
+    a_task(assigned_to=bob.id)
+    user_service.page_size = 2
+    for person in (ada, alice, newcomer):
+        user_service.changes(person, username=f"{person.username}2")
+    user_service.deletes(bob)
+    feed_read(seconds_ago=3)
+
+    with pytest.raises(RuntimeError):
+        feed.pull_by_worker()
+
+    assert names() == {ada.id: "ada2", alice.id: "alice2", bob.id: "bob"}
+    assert Feed.objects.get().position == 1002
+    assert Task.objects.get().assigned_to_id == bob.id
+
+
+def test_what_was_read_before_a_failure_is_kept(alice, bob, user_service):
+    user_service.page_size = 1
+    user_service.changes(alice, username="alicia")
+    user_service.changes(bob, username="robert")
+    honest = user_service.reaction
+    user_service.reactions = [honest, lambda call: call.answer(b"", status=500)]
+    feed_read(seconds_ago=3)
+    feed.pull_by_worker()
+
+    assert (names()[alice.id], names()[bob.id], Feed.objects.get().position) == ("alicia", "bob", 1001)
+
+    feed_read(seconds_ago=1.5, failed=True)
+    feed.pull_by_worker()
+
+    assert user_service.pulls == [1000, 1001, 1001]
+    assert (names()[bob.id], Feed.objects.get().position) == ("robert", 1002)
+
+
+@COMMITTING
+def test_a_look_up_that_was_overtaken_changes_nothing(ada, alice, bob, user_service):
+    def overtaken_by(person):
+        def answer_late(call):
+            rows = call.rows
+            in_own_connection(lambda: User.objects.learn([person]))
+            call.answer({"results": rows})
+
+        return answer_late
+
+    User.objects.filter(pk=bob.id).update(is_active=False)
+    user_service.knows(alice, position=500, epoch=5)
+    user_service.knows(bob, position=500)
+    inactive = Person.from_row(user_service.people[bob.id] | {"is_active": False, "position": 1002})
+    user_service.reactions = [overtaken_by(*deleted(alice)), overtaken_by(inactive)]
+
+    signed_in_again = Caller(alice.id, "alice", epoch=5)
+    assert signed_in_again.get(LIST).status_code == 401
+    assert refusal(assign(ada, bob)) == (400, [("assigned_to", "inactive_user")])
+    assert len(user_service.look_ups) == 2
+    assert User.objects.get(pk=alice.id).is_deleted
+    assert User.objects.get(pk=bob.id).position == 1002
+
+
+def test_a_deleted_account_never_comes_back(alice, user_service):
+    User.objects.learn(deleted(alice))
+    User.objects.learn([Person.from_row(user_service.people[alice.id], position=1002)])
+
+    assert User.objects.get(pk=alice.id).is_deleted
+    assert alice.get(LIST).status_code == 401
+
+
+# Whom it vouches for
+
+
+def test_whom_the_directory_knows_as_active_can_be_assigned_without_asking(ada, alice, bob, user_service):
+    answers = [assign(ada, person) for person in (ada, alice, bob)]
+
+    assert [answer.status_code for answer in answers] == [201] * 3
+    assert user_service.calls == []
+
+
+def test_an_account_that_it_does_not_know_is_looked_up_once(ada, newcomer, user_service):
+    answers = [assign(ada, newcomer) for _ in range(2)]
+
+    (call,) = user_service.calls
+    sent = tokens.verify_service(call.headers["Authorization"].removeprefix("Bearer "))
+    assert [answer.json()["assignee"] for answer in answers] == [{"id": newcomer.id, "username": "nora"}] * 2
+    assert (call.path, sent.on_behalf_of) == (f"/internal/users/?ids={newcomer.id}", ada.id)
+    assert names()[newcomer.id] == "nora"
+
+
+def test_what_stands_against_an_account_is_looked_up(ada, alice, user_service):
+    User.objects.filter(pk=alice.id).update(is_active=False)
+    user_service.changes(alice, is_active=False)
+    assert refusal(assign(ada, alice)) == (400, [("assigned_to", "inactive_user")])
+
+    user_service.changes(alice, is_active=True)
+    assert [assign(ada, alice).status_code for _ in range(2)] == [201, 201]
+    assert len(user_service.look_ups) == 2
+    assert User.objects.get(pk=alice.id).is_active
+
+
+def test_against_a_deletion_nothing_helps(ada, alice, user_service):
+    User.objects.learn(deleted(alice))
+
+    assert refusal(assign(ada, alice)) == (400, [("assigned_to", "unknown_user")])
+    assert user_service.calls == []
+
+
+def test_with_nobody_to_ask_only_whom_it_knows_as_active_can_be_assigned(ada, alice, bob, newcomer, user_service):
+    User.objects.filter(pk=alice.id).update(is_active=False)
+    user_service.reaction = lambda call: call.answer(b"", status=500)
+
+    answers = [assign(ada, person) for person in (bob, alice, newcomer)]
+
+    assert [answer.status_code for answer in answers] == [201, 503, 503]
+    assert {answer["Retry-After"] for answer in answers[1:]} == {"2"}
+    assert Task.objects.get().assigned_to_id == bob.id
+
+
+# What follows from a deletion
+
+
+def test_the_tasks_of_a_deleted_account_stay_and_become_unassigned(ada, alice, bob, a_task, user_service):
+    hers = [a_task(assigned_to=alice.id, status=status) for status in Task.Status]
+    others = [a_task(assigned_to=bob.id, created_by=alice.id), a_task(), a_task(assigned_to=ada.id)]
+    before = {task.pk: ada.get(path(task)).json() for task in hers + others}
+    user_service.deletes(alice)
+    feed_read(seconds_ago=3)
+
+    after = {task["id"]: task for task in ada.get(LIST).json()["results"]}
+
+    for task in hers:
+        was, now = before[task.pk], after[task.pk]
+        touched = {"assigned_to": None, "assignee": None, "version": 2, "updated_at": now["updated_at"]}
+        assert now == was | touched
+        assert now["updated_at"] > was["updated_at"]
+        (fact,) = ada.get(f"{path(task)}activity/").json()["results"]
+        change = {"kind": "unassigned", "field": "assigned_to", "from": alice.id, "to": None, "version": 2}
+        reason = {"reason": "account deleted", "by": None, "at": now["updated_at"]}
+        assert fact == {"id": fact["id"]} | change | reason
+    assert [after[task.pk] for task in others] == [before[task.pk] for task in others]
+    assert Activity.objects.count() == len(hers)
+    assert alice.get(LIST).status_code == 401
+
+
+def test_a_deletion_is_no_matter_of_having_known_the_account(a_task, newcomer):
+    a_task(assigned_to=newcomer.id)
+
+    User.objects.learn(deleted(newcomer))
+
+    assert Task.objects.get().assigned_to_id is None
+
+
+def test_a_deleted_account_keeps_its_name_in_the_history_and_nothing_else(ada):
+    grace = known(Caller(106, "grace", role="admin"))
+    task = grace.post(LIST, {"title": "Water the plants"}).json()
+
+    User.objects.learn(deleted(grace))
+
+    (fact,) = ada.get(f"{LIST}{task['id']}/activity/").json()["results"]
+    assert fact["by"] == {"id": 106, "username": "grace"}
+    kept = User.objects.values_list("username", "email", "role", "is_active").get(pk=106)
+    assert kept == ("grace", "", "user", False)
+
+
+# At the same moment
+
+
+def rounds(usual):
+    return int(os.environ.get("RACE_ROUNDS", usual))
+
+
+@pytest.fixture
+def start():
+    """Starts a call in a thread with a connection of its own, and returns its future."""
+    with ThreadPoolExecutor(4) as pool:
+        yield lambda call, *arguments: pool.submit(lambda: in_own_connection(partial(call, *arguments))[0])
+
+
+def waiting_for_locks():
+    query = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_stat_clear_snapshot()")
+        cursor.execute(query)
+        return cursor.fetchone()[0]
+
+
+def until(condition):
+    deadline = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.002)
+
+
+@COMMITTING
+def test_to_an_account_that_is_being_deleted_nothing_is_assigned(ada, alice, bob, newcomer, a_task, start):
+    known(newcomer)
+    task = a_task()
+    body = {"title": "Feed the cat", "assigned_to": alice.id}
+    calls = [
+        (alice, partial(ada.post, LIST, body)),
+        (bob, partial(ada.patch, path(task), {"assigned_to": bob.id})),
+        (newcomer, partial(ada.post, BULK, {"ids": [task.pk], "set": {"assigned_to": newcomer.id}})),
+    ]
+
+    for position, (person, call) in enumerate(calls, start=1001):
+        with transaction.atomic():
+            User.objects.learn(deleted(person, position=position))
+            assigning = start(call)
+            until(lambda: waiting_for_locks() == 1)  # it has found the account to be active
+
+        assert refusal(assigning.result()) == (400, [("assigned_to", "unknown_user")])
+
+    assert list(Task.objects.values_list("pk", "assigned_to", "version")) == [(task.pk, None, 1)]
+
+
+@COMMITTING
+def test_what_is_assigned_to_an_account_while_it_is_being_deleted_becomes_unassigned(ada, alice, bob, a_task, start):
+    task = a_task()
+    doors = [
+        (alice, partial(Task.objects.make, by_id=ada.id, title="Feed the cat")),
+        (bob, partial(Task.objects.filter(pk=task.pk).change, by_id=ada.id)),
+    ]
+
+    for person, door in doors:
+        with transaction.atomic():
+            door(assigned_to_id=person.id)
+            deleting = start(User.objects.learn, deleted(person))
+            until(lambda: waiting_for_locks() == 1)
+        deleting.result()
+
+    assert set(Task.objects.values_list("version", "assigned_to")) == {(2, None), (3, None)}
+
+
+@COMMITTING
+def test_two_deletions_and_a_bulk_change_do_not_wait_for_each_other(ada, alice, bob, a_task, start):
+    held, bobs, alices = (a_task(assigned_to=person.id) for person in (bob, bob, alice))
+    ids = [bobs.pk, alices.pk]
+
+    with transaction.atomic():
+        Task.objects.select_for_update().get(pk=held.pk)
+        deleting = start(User.objects.learn, deleted(alice, bob))
+        until(lambda: waiting_for_locks() == 1)
+        changing = start(ada.post, BULK, {"ids": ids, "set": {"title": "Feed the cat"}})
+        until(lambda: changing.done() or waiting_for_locks() == 2)
+
+    deleting.result()
+    assert changing.result().status_code == 200
+    assert set(Task.objects.values_list("assigned_to", flat=True)) == {None}
+
+
+@COMMITTING
+def test_in_a_crowd_of_changes_and_deletions_nothing_fails_or_is_left_to_the_deleted(ada, a_task, at_once):
+    for number in range(rounds(12)):
+        one, other = (known(Caller(200 + 2 * number + i, f"eve{number}-{i}")) for i in range(2))
+        tasks = [a_task(assigned_to=person.id) for person in (one, other, other, one)]
+        ids = [task.pk for task in tasks]
+
+        *answers, _ = at_once(
+            (ada.post, BULK, {"ids": ids, "set": {"title": f"Round {number}"}}),
+            (ada.post, BULK, {"ids": ids[::-1], "set": {"assigned_to": one.id}}),
+            (ada.patch, path(tasks[2]), {"assigned_to": one.id}),
+            (assign, ada, other),
+            (User.objects.learn, deleted(one, other, position=10**6)),
+        )
+
+        assert {answer.status_code for answer in answers} <= {200, 201, 400}
+        assert not Task.objects.filter(assigned_to__in=(one.id, other.id)).exists()

@@ -1,0 +1,98 @@
+import os
+import signal
+import subprocess
+import sys
+import time
+from datetime import timedelta
+from pathlib import Path
+from urllib.parse import quote
+
+import pytest
+from django.core.management import call_command
+from django.db import connection
+from django.utils import timezone
+
+from directory.models import Feed, User
+from tasks.management.commands.run_worker import Command
+from tasks.models import KeptAnswer
+from tests.conftest import feed_read
+
+# A turn of a job closes old connections, those inside a transaction too.
+pytestmark = pytest.mark.django_db(transaction=True)
+
+SERVICE = Path(__file__).resolve().parent.parent
+
+
+def kept(key, *, hours_ago):
+    created_at = timezone.now() - timedelta(hours=hours_ago)
+    KeptAnswer.objects.create(caller_id=101, method="POST", path="/task/tasks/", key=key, created_at=created_at)
+
+
+def database_url():
+    values = {name: quote(str(value), safe="") for name, value in connection.settings_dict.items() if name.isupper()}
+    return "postgresql://{USER}:{PASSWORD}@{HOST}:{PORT}/{NAME}".format(**values)
+
+
+def wait_until(condition, process):
+    deadline = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < deadline
+        assert process.poll() is None
+        time.sleep(0.02)
+
+
+def test_once_reads_the_feed_to_its_end_and_forgets_old_answers(alice, bob, user_service):
+    kept("old", hours_ago=24)
+    kept("new", hours_ago=23)
+    user_service.page_size = 1
+    user_service.changes(alice, username="alicia")
+    user_service.changes(bob, is_active=False)
+    feed_read(seconds_ago=3)
+
+    call_command("run_worker", once=True)
+
+    assert user_service.pulls == [1000, 1001]
+    assert set(User.objects.values_list("username", "is_active")) == {
+        *(("ada", True), ("alicia", True), ("bob", False)),
+    }
+    assert KeptAnswer.objects.get().key == "new"
+
+
+def test_a_user_service_that_is_down_fails_no_job(user_service):
+    """A job that failed would wait longer and longer, up to a minute, and rights would end later by that."""
+    kept("old", hours_ago=25)
+    user_service.close()
+    feed_read(seconds_ago=3)
+
+    call_command("run_worker", once=True)
+
+    assert Feed.objects.get().position == 1000
+    assert not KeptAnswer.objects.exists()
+
+
+def test_it_reads_the_feed_before_any_request_has_to_and_cleans_every_ten_minutes():
+    assert {(job.name, job.every_seconds) for job in Command().jobs()} == {("directory", 1.5), ("cleaning", 600)}
+
+
+def test_the_worker_catches_up_when_the_user_service_is_back_and_ends_at_once_when_told(alice, user_service):
+    user_service.reactions = [lambda call: call.answer(b"", status=500)]
+    user_service.changes(alice, username="alicia")
+    feed_read(seconds_ago=3)
+    values = os.environ | {"DATABASE_URL": database_url(), "USER_SERVICE_URL": user_service.url}
+    process = subprocess.Popen(
+        [sys.executable, "manage.py", "run_worker"], cwd=SERVICE, env=values, stderr=subprocess.PIPE
+    )
+    try:
+        wait_until(lambda: User.objects.filter(username="alicia").exists(), process)
+        told_at = time.monotonic()
+        process.send_signal(signal.SIGTERM)
+        _, log = process.communicate(timeout=20)
+        needed_seconds = time.monotonic() - told_at
+    finally:
+        process.kill()
+        process.communicate()
+
+    assert user_service.pulls == [1000, 1000]
+    assert (process.returncode, needed_seconds < 2) == (0, True)
+    assert b"answered 500" in log
+    assert b"Traceback" not in log
