@@ -20,7 +20,7 @@ from chassis.problems import PreconditionFailed
 from chassis.views import Endpoint
 from tasks import export
 from tasks.filters import TaskFilter
-from tasks.models import Activity, KeptAnswer, StaleVersion, Task, TaskQuerySet
+from tasks.models import Activity, KeptAnswer, StaleVersion, Task, TaskQuerySet, refuse_stale
 from tasks.permissions import MovesOwnTask
 from tasks.serializers import ActivitySerializer, BulkSerializer, TaskSerializer
 from tasks.summary import summary
@@ -106,10 +106,10 @@ class TaskDetail(TaskEndpoint):
         return self.answer(self.get_object())
 
     def put(self, request: Request, task_id: int) -> Response:
-        return self.change(self.body, partial=False)
+        return self.change(partial=False)
 
     def patch(self, request: Request, task_id: int) -> Response:
-        return self.change(self.body, partial=True)
+        return self.change(partial=True)
 
     def delete(self, request: Request, task_id: int) -> Response:
         self.get_object()
@@ -117,11 +117,14 @@ class TaskDetail(TaskEndpoint):
             Task.objects.filter(pk=task_id).remove(versions=etags.if_match(request))
         return Response(status=status.HTTP_204_NO_CONTENT)
 
-    def change(self, data: Any, *, partial: bool) -> Response:
-        serializer = self.get_serializer(self.get_object(), data=data, partial=partial)
+    def change(self, *, partial: bool) -> Response:
+        task, versions = self.get_object(), etags.if_match(self.request)
+        with gone_or_stale():
+            refuse_stale(task, versions)  # before the body, whose read-only values may be those of then
+        serializer = self.get_serializer(task, data=self.body, partial=partial)
         serializer.is_valid(raise_exception=True)
         with gone_or_stale():
-            task = serializer.save(versions=etags.if_match(self.request))
+            task = serializer.save(versions=versions)
         return self.answer(task)
 
 

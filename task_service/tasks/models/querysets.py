@@ -1,5 +1,6 @@
 """Which tasks are meant, and the doors through which tasks are made, changed and removed."""
 
+import re
 from collections.abc import Collection
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Self
@@ -7,18 +8,21 @@ from typing import TYPE_CHECKING, Any, Self
 from django.conf import settings
 from django.contrib.postgres.search import SearchQuery, SearchVector
 from django.db import models, transaction
-from django.db.models import F, Q
+from django.db.models import F, OuterRef, Q, Subquery
 from django.db.models.functions import Coalesce
 from django.utils import timezone
 
 from chassis.tokens import Caller
 from directory import accounts
+from directory.models import User
 from tasks.models.activity import Activity
 
 if TYPE_CHECKING:
     from tasks.models.task import Task
 
 COMPLETED = "completed"
+# Of several in a row one is enough, and PostgreSQL fails on more than 32: "tsquery stack too small".
+MINUS_BEFORE_MINUS = re.compile(r'-(?=[^\w"-]*-)')
 SEARCHED = SearchVector("title", "description", config="simple")  # the index task_search holds the same expression
 
 
@@ -36,7 +40,8 @@ class TaskQuerySet(models.QuerySet["Task"]):
 
     def with_assignee(self) -> Self:
         """Annotate `assignee_name`."""
-        return self.annotate(assignee_name=F("assigned_to__username"))
+        names = User.objects.filter(pk=OuterRef("assigned_to")).values("username")  # a join would be made an inner one
+        return self.annotate(assignee_name=Subquery(names))
 
     def open(self) -> Self:
         return self.exclude(status=COMPLETED)
@@ -56,7 +61,7 @@ class TaskQuerySet(models.QuerySet["Task"]):
 
     def matching(self, text: str) -> Self:
         """Keep what holds the words; as in a web search, with "a phrase", or, and -without."""
-        query = SearchQuery(text, config="simple", search_type="websearch")
+        query = SearchQuery(MINUS_BEFORE_MINUS.sub("", text), config="simple", search_type="websearch")
         return self.alias(searched=SEARCHED).filter(searched=query)
 
     def make(self, *, by_id: int, **values: Any) -> "Task":
