@@ -3,7 +3,7 @@ import datetime
 import pytest
 from rest_framework.exceptions import ValidationError
 
-from chassis.fields import ChoiceField, DayField, IdField, LineField, SecretField, StringField, YesNoField
+from chassis.fields import ChoiceField, DayField, IdField, IdsField, LineField, SecretField, StringField, YesNoField
 
 NO_STRINGS = [0, 1, 1.5, True, False, [], ["a"], {}, {"a": 1}]
 HARMLESS = [
@@ -118,7 +118,38 @@ def test_nothing_else_is_an_id(value):
     assert refusals(IdField(), value) == ["Must be an id: a whole number from 1 to 9223372036854775807."]
 
 
-@pytest.mark.parametrize("field", [StringField(), LineField(), SecretField(), IdField(), YesNoField(), DayField()])
+@pytest.mark.parametrize("ids", [[1], [3, 1, 2], [2**63 - 1], list(range(100, 0, -1))], ids=lambda ids: str(len(ids)))
+def test_ids_are_a_list_that_keeps_its_order(ids):
+    assert IdsField(most=100).run_validation(list(ids)) == ids
+    assert IdsField(most=100).to_representation(ids) == ids
+
+
+@pytest.mark.parametrize(
+    "value",
+    [[], [1, 2, 3, 4], [1] * 100_000, 1, 1.0, True, "", "1", "123", {}, {"1": 1}, (1, 2), {1}, range(1, 3)],
+)
+def test_ids_are_a_list_of_one_to_so_many(value):
+    assert refusals(IdsField(most=3), value) == ["Must be a list of 1 to 3 ids."]
+
+
+@pytest.mark.parametrize(
+    "item", [0, -1, 2**63, 10**400, 1.0, float("nan"), True, False, "1", "", None, [1], [], {}, {"id": 1}]
+)
+def test_a_list_of_ids_holds_nothing_else(item):
+    refusal = "Must hold ids alone: whole numbers from 1 to 9223372036854775807."
+
+    for ids in ([item], [7, item], [item, item, 7]):
+        assert refusals(IdsField(most=3), ids) == [refusal]
+
+
+@pytest.mark.parametrize(("ids", "twice"), [([1, 1], 1), ([3, 1, 2, 3], 3), ([1, 2, 2, 1], 1), ([5, 4, 4, 4], 4)])
+def test_an_id_stands_in_a_list_once(ids, twice):
+    assert refusals(IdsField(most=4), ids) == [f"Must name each id once; {twice} stands twice."]
+
+
+@pytest.mark.parametrize(
+    "field", [StringField(), LineField(), SecretField(), IdField(), IdsField(most=3), YesNoField(), DayField()]
+)
 def test_null_is_refused_unless_allowed(field):
     assert refusals(field, None) == ["This field may not be null."]
 

@@ -1,0 +1,164 @@
+import pytest
+from django.http import HttpResponse
+from rest_framework.exceptions import ValidationError
+from rest_framework.request import Request
+from rest_framework.test import APIRequestFactory
+
+from chassis import etags
+from chassis.tests.forge import claims, signed
+
+DIGEST = "0123456789ab"
+TAG = f'"3.{DIGEST}"'
+
+
+def request(**headers):
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    return Request(APIRequestFactory().get("/", headers=named))
+
+
+# What a tag is
+
+
+def test_a_tag_holds_the_version_and_a_digest_of_what_is_shown():
+    first = etags.of_version(3, {"id": 1, "name": "alice"})
+
+    assert first == etags.of_version(3, {"id": 1, "name": "alice"})
+    assert etags.OURS.fullmatch(first)[1] == "3"
+    others = {first, etags.of_version(3, {"id": 1, "name": "bob"}), etags.of_version(4, {"id": 1, "name": "alice"})}
+    assert len(others) == 3
+
+
+def test_a_weak_tag_is_that_of_the_bytes():
+    assert etags.weak(b"[]") == etags.weak(b"[]") == f'W/"{etags.digest(b"[]")}"'
+    assert etags.weak(b"[]") != etags.weak(b"[ ]")
+    assert (len(etags.digest(b"")), set(etags.digest(b"")) <= set("0123456789abcdef")) == (12, True)
+
+
+# If-Match
+
+
+@pytest.mark.parametrize(
+    ("header", "versions"),
+    [
+        (TAG, {3}),
+        (f"W/{TAG}", {3}),
+        (f" {TAG} ", {3}),
+        (f'{TAG}, W/"12.{DIGEST}"', {3, 12}),
+        (f'"abc", {TAG}', {3}),
+        (f"nonsense, {TAG}", {3}),
+        (f"*, {TAG}", {3}),
+        (f'"2147483647.{DIGEST}"', {2147483647}),
+        ('"abc"', set()),
+        ('"3"', set()),
+        (f'"0.{DIGEST}"', set()),
+        (f'"03.{DIGEST}"', set()),
+        (f'"-3.{DIGEST}"', set()),
+        (f'"٣.{DIGEST}"', set()),
+        (f'"{"9" * 5000}.{DIGEST}"', set()),
+        (f'"3.{DIGEST}0"', set()),
+        (f'"3.{DIGEST[1:]}"', set()),
+        (f'"3.{DIGEST.upper()}"', set()),
+        (f'"3.{DIGEST}\n"', set()),
+    ],
+    ids=lambda value: ascii(value)[:32],
+)
+def test_if_match_names_the_versions_of_tags_that_are_ours(header, versions):
+    assert etags.if_match(request(If_Match=header)) == versions
+
+
+@pytest.mark.parametrize("header", ["*", " * "])
+def test_a_star_allows_any_version(header):
+    assert etags.if_match(request(If_Match=header)) is None
+
+
+def test_so_does_no_condition():
+    assert etags.if_match(request(If_None_Match=TAG)) is None
+
+
+@pytest.mark.parametrize("header", ["", " ", "3", TAG[1:-1], TAG[:-1], f"'{TAG[1:-1]}'", "W/", "**", ",,", "é"])
+def test_a_condition_without_a_tag_is_refused_by_its_name(header):
+    with pytest.raises(ValidationError) as caught:
+        etags.if_match(request(If_Match=header))
+
+    assert list(caught.value.detail) == ["If-Match"]
+    assert caught.value.detail["If-Match"][0].code == "invalid"
+
+
+# If-None-Match
+
+
+@pytest.mark.parametrize(
+    ("header", "known"),
+    [
+        *((form.format(TAG), True) for form in ("{}", "W/{}", '"x", {}', '{},W/"x"', "nonsense, {}")),
+        ("*", True),
+        *(
+            (header, False)
+            for header in ("", "3", '"x"', f'"4.{DIGEST}"', f'"3.{DIGEST[::-1]}"', TAG[1:-1], "nonsense")
+        ),
+    ],
+)
+@pytest.mark.parametrize("kind", ["", "W/"])
+def test_what_is_known_already_is_not_sent_again(header, known, kind):
+    response = HttpResponse(b"{}", headers={"ETag": kind + TAG})
+
+    answer = etags.not_modified(request(If_None_Match=header), response)
+
+    assert (answer is not None) == known
+    assert response["ETag"] == kind + TAG
+    if known:
+        assert (answer.status_code, answer.content, answer["ETag"]) == (304, b"", kind + TAG)
+
+
+def test_an_answer_without_a_tag_gets_a_weak_one():
+    response = HttpResponse(b"[1]")
+
+    assert etags.not_modified(request(), response) is None
+    assert response["ETag"] == etags.weak(b"[1]")
+
+
+# Through the front door
+
+
+@pytest.mark.parametrize("path", ["/echo/", "/rows/7/"])
+def test_whatever_is_read_has_a_tag_and_is_read_once(client, path):
+    first = client.get(path)
+    again = client.get(path, headers={"If-None-Match": first["ETag"], "X-Request-ID": "r-1"})
+
+    assert first["ETag"] == etags.weak(first.content) == client.head(path)["ETag"]
+    assert (again.status_code, again.content, again["ETag"]) == (304, b"", first["ETag"])
+    assert (again["Cache-Control"], again["Vary"], again["X-Request-ID"]) == ("no-store", "Authorization", "r-1")
+    assert client.head(path, headers={"If-None-Match": first["ETag"]}).status_code == 304
+
+
+def test_another_answer_is_read_again(client):
+    first = client.get("/echo/?status=todo")
+
+    other = client.get("/echo/?status=completed", headers={"If-None-Match": first["ETag"]})
+
+    assert (other.status_code, other.json()) == (200, {"status": ["completed"]})
+    assert other["ETag"] != first["ETag"]
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [
+        ("GET", "/who-am-i/", 401),
+        ("GET", "/echo/?zzz=1", 400),
+        ("GET", "/rows/0/", 404),
+        ("DELETE", "/echo/", 405),
+        ("POST", "/echo/", 200),
+    ],
+)
+def test_what_is_no_reading_or_went_wrong_has_no_tag_and_is_never_unmodified(client, method, path, status):
+    answer = client.generic(method, path, b"{}", content_type="application/json", headers={"If-None-Match": "*"})
+
+    assert (answer.status_code, "ETag" in answer) == (status, False)
+
+
+def test_who_signed_in_may_ask_whether_it_is_the_same(client):
+    signed_in = {"Authorization": f"Bearer {signed(claims())}"}
+    first = client.get("/who-am-i/", headers=signed_in)
+
+    assert client.get("/who-am-i/", headers={**signed_in, "If-None-Match": first["ETag"]}).status_code == 304
+    assert client.get("/who-am-i/", headers={"If-None-Match": first["ETag"]}).status_code == 401

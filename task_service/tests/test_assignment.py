@@ -1,0 +1,137 @@
+"""Whose a task is, who may see it then, and under which name."""
+
+import pytest
+
+from directory.models import User
+from directory.person import Person
+
+pytestmark = pytest.mark.django_db
+
+TASKS = "/task/tasks/"
+
+
+def path(task):
+    return f"{TASKS}{task.pk}/"
+
+
+def seen_by(person, query=""):
+    return {task["id"]: task["assignee"] for task in person.get(f"{TASKS}?{query}").json()["results"]}
+
+
+def named(person):
+    return {"id": person.id, "username": person.username}
+
+
+@pytest.fixture
+def task(a_task, alice):
+    return a_task(assigned_to=alice.id)
+
+
+def test_reassigned_to_another_it_is_theirs(ada, alice, bob, task):
+    answer = ada.patch(path(task), {"assigned_to": bob.id})
+
+    assert (answer.status_code, answer.json()["assigned_to"], answer.json()["assignee"]) == (200, bob.id, named(bob))
+    assert seen_by(ada) == seen_by(bob) == {task.pk: named(bob)}
+    assert seen_by(alice) == {}
+    assert (bob.get(path(task)).json(), alice.get(path(task)).status_code) == (answer.json(), 404)
+    assert seen_by(ada, f"assigned_to={bob.id}") == seen_by(bob, "assigned_to=me") == {task.pk: named(bob)}
+    assert seen_by(ada, f"assigned_to={alice.id}") == {}
+
+
+def test_taken_from_everybody_it_is_seen_by_admins_alone(ada, alice, bob, task):
+    answer = ada.patch(path(task), {"assigned_to": None})
+
+    assert (answer.status_code, answer.json()["assigned_to"], answer.json()["assignee"]) == (200, None, None)
+    assert seen_by(ada) == seen_by(ada, "assigned_to=none") == {task.pk: None}
+    assert (seen_by(alice), seen_by(bob)) == ({}, {})
+    assert [who.get(path(task)).status_code for who in (ada, alice, bob)] == [200, 404, 404]
+
+
+def test_given_to_somebody_it_appears_with_them(ada, alice, bob, a_task):
+    task = a_task()
+    assert seen_by(bob) == {}
+
+    answer = ada.put(path(task), {"title": task.title, "assigned_to": bob.id})
+
+    assert (answer.json()["assigned_to"], answer.json()["assignee"]) == (bob.id, named(bob))
+    assert (seen_by(bob), seen_by(alice)) == ({task.pk: named(bob)}, {})
+
+
+def test_going_round_it_is_always_of_one(ada, alice, bob, task):
+    for who in (bob, alice, None, bob, ada):
+        answer = ada.patch(path(task), {"assigned_to": who and who.id})
+
+        assert answer.json()["assignee"] == (who and named(who))
+        assert [bool(seen_by(person)) for person in (alice, bob)] == [who is alice, who is bob]
+    assert answer.json()["version"] == 6
+
+
+def test_an_assignee_bears_the_name_of_now_everywhere(ada, alice, task):
+    User.objects.filter(pk=alice.id).update(username="Alice Liddell")
+    shown = {"id": alice.id, "username": "Alice Liddell"}
+
+    assert seen_by(ada) == seen_by(alice) == {task.pk: shown}
+    assert ada.get(path(task)).json()["assignee"] == shown
+    assert ada.patch(path(task), {"title": "Changed"}).json()["assignee"] == shown
+    bulk = ada.post(f"{TASKS}bulk/", {"ids": [task.pk], "set": {"title": "Changed again"}})
+    assert bulk.json()["updated"][0]["assignee"] == shown
+    assert ada.get(path(task)).json()["version"] == 3
+
+
+def test_a_deactivated_assignee_keeps_tasks_and_name(ada, alice, task):
+    User.objects.filter(pk=alice.id).update(is_active=False)
+
+    assert seen_by(ada) == {task.pk: named(alice)}
+    assert alice.get(TASKS).status_code == 401
+    assert ada.patch(path(task), {"title": "Changed"}).json()["assignee"] == named(alice)
+
+
+def test_one_whom_the_directory_does_not_know_has_an_id_and_no_name(ada, a_task, user_service):
+    task = a_task(assigned_to=999)
+
+    assert seen_by(ada) == {task.pk: None}
+    read = ada.get(path(task)).json()
+    assert (read["assigned_to"], read["assignee"]) == (999, None)
+    assert ada.patch(path(task), {"title": "Changed"}).json()["assigned_to"] == 999
+    assert user_service.calls == []
+
+
+def test_tasks_of_one_whom_the_directory_does_not_know_are_found_by_the_id(ada, a_task):
+    task = a_task(assigned_to=999)
+    a_task()
+
+    assert seen_by(ada, "assigned_to=999") == {task.pk: None}
+    assert ada.get(f"{TASKS}summary/?assigned_to=999").json()["total"] == 1
+
+
+def test_a_task_of_one_whom_the_directory_does_not_know_can_be_put_back_as_it_was_read(ada, a_task, user_service):
+    task = a_task(assigned_to=999)
+
+    read = ada.get(path(task)).json()
+
+    answer = ada.put(path(task), read)
+
+    assert (answer.status_code, answer.json()) == (200, read)
+
+
+def test_of_a_deleted_account_the_tasks_stay_and_are_nobodys(ada, alice, bob, task, a_task):
+    done, his = a_task(assigned_to=alice.id, status="completed"), a_task(assigned_to=bob.id)
+
+    User.objects.learn([Person.deleted(alice.id, 2000)])
+
+    assert seen_by(ada) == {task.pk: None, done.pk: None, his.pk: named(bob)}
+    assert [task["version"] for task in ada.get(f"{TASKS}?ordering=id").json()["results"]] == [2, 2, 1]
+    answer = ada.patch(path(task), {"assigned_to": alice.id})
+    assert (answer.status_code, answer.json()["errors"][0]["code"]) == (400, "unknown_user")
+
+
+def test_what_is_shown_of_the_assignee_cannot_be_set(ada, alice, bob, task):
+    read = ada.get(path(task)).json()
+
+    for assignee in (named(bob), None, bob.id, {"id": alice.id}, {**named(alice), "username": "eve"}):
+        answer = ada.patch(path(task), {"title": "Changed", "assignee": assignee})
+        assert answer.status_code == 400
+        assert [error["field"] for error in answer.json()["errors"]] == ["assignee"]
+    assert ada.patch(path(task), {"assignee": named(alice)}).status_code == 200
+    assert ada.post(TASKS, {"title": "New", "assignee": named(alice)}).status_code == 400
+    assert ada.get(path(task)).json() == read

@@ -1,0 +1,211 @@
+"""The list as a file for spreadsheets."""
+
+import csv
+import tracemalloc
+from io import StringIO
+
+import pytest
+from django.core.handlers.wsgi import WSGIHandler
+from django.db import connection
+from django.test import RequestFactory
+from django.test.utils import CaptureQueriesContext
+from rest_framework.test import APIClient
+
+from directory.models import User
+from tasks.models import Task
+
+pytestmark = pytest.mark.django_db
+
+TASKS = "/task/tasks/"
+EXPORT = f"{TASKS}export.csv"
+HEADER = (
+    "id,title,description,status,priority,due_date,is_overdue,assigned_to,assignee,"
+    "created_by,created_at,updated_at,completed_at,version"
+)
+SAVEPOINTS = ("SAVEPOINT", "RELEASE")
+MANY = """
+    INSERT INTO tasks_task (title, description, status, priority, created_by, created_at, updated_at, version)
+    SELECT 'Task ' || n, repeat('x', 1000), 'todo', 2, 101, now(), now(), 1 FROM generate_series(1, %s) AS n
+"""
+
+
+def exported(person, query=""):
+    answer = person.get(f"{EXPORT}?{query}")
+    assert answer.status_code == 200, answer.content
+    return answer.getvalue().decode()
+
+
+def rows(person, query=""):
+    return list(csv.DictReader(StringIO(exported(person, query), newline=""), strict=True))
+
+
+def cell(value):
+    """What a spreadsheet shows of a JSON value."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    return "" if value is None else str(value)
+
+
+@pytest.fixture
+def tasks(a_task, alice, bob):
+    a_task(title="one", due_date="2001-01-01", assigned_to=alice.id, priority=4)
+    a_task(title="two", due_date="2096-02-29", assigned_to=bob.id, status="in_progress")
+    a_task(title="three", description="two too", assigned_to=alice.id, status="completed", priority=1)
+    a_task(title="four", version=7)
+
+
+def test_it_works(ada, alice, a_task):
+    task = a_task(title="Water", due_date="2001-01-01", assigned_to=alice.id, priority=4)
+    at = task.created_at.isoformat().replace("+00:00", "Z")
+
+    answer = ada.get(EXPORT)
+
+    assert (answer.status_code, answer.getvalue().decode()) == (
+        200,
+        f"{HEADER}\r\n{task.pk},Water,,todo,urgent,2001-01-01,true,{alice.id},alice,101,{at},{at},,1\r\n",
+    )
+    assert answer["Content-Type"] == "text/csv; charset=utf-8; header=present"
+    assert answer["Content-Disposition"] == 'attachment; filename="tasks.csv"'
+    assert (answer["Cache-Control"], answer["X-Content-Type-Options"]) == ("no-store", "nosniff")
+    assert (answer["Vary"], bool(answer["X-Request-ID"])) == ("Authorization", True)
+
+
+def test_of_no_tasks_there_is_the_header(alice, tasks):
+    assert exported(alice, "search=nowhere") == f"{HEADER}\r\n"
+
+
+def test_the_rows_say_what_the_list_says_in_its_order_and_with_its_filters(ada, alice, tasks):
+    queries = [
+        *("", "ordering=due_date", "ordering=-due_date", "ordering=-priority", "ordering=id", "ordering=updated_at"),
+        *("status=todo&status=completed", "priority=low,urgent", "overdue=true", "assigned_to=me", "assigned_to=none"),
+        *("search=two", "due_date=2096-02-29", "due_date_after=2001-01-02", "due_date_before=2096-02-28&ordering=id"),
+    ]
+
+    for person, query in [*((ada, query) for query in queries), *((alice, query) for query in queries[::4])]:
+        listed = person.get(f"{TASKS}?page_size=100&{query}").json()["results"]
+        for task in listed:
+            task["assignee"] = task["assignee"] and task["assignee"]["username"]
+            del task["status_label"]
+
+        assert rows(person, query) == [{name: cell(task[name]) for name in task} for task in listed], query
+
+
+def test_users_export_their_own_alone(alice, bob, charlie, tasks):
+    assert {row["title"] for row in rows(alice)} == {"one", "three"}
+    assert rows(alice, f"assigned_to={bob.id}") == rows(alice, "assigned_to=none") == []
+    assert [who.get(EXPORT).status_code for who in (charlie, APIClient())] == [401, 401]
+
+
+def test_a_completed_task_has_its_instant_and_an_unknown_assignee_no_name(ada, a_task):
+    a_task(status="completed", assigned_to=999)
+
+    (row,) = rows(ada)
+    assert (row["assigned_to"], row["assignee"]) == ("999", "")
+    assert row["completed_at"] == row["created_at"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("=1+1", "+1", "-1", "@SUM(A1)", "=cmd|'/C calc'!A0", '=HYPERLINK("http://x","y")', "-", "=\u200b1"),
+        *("\uff1d1+1", "\uff0b1", "\uff0d1", "\uff20x", " =1", "   @x", " \uff1d1", "-1,=1", '=1","=2', "=1\r\n=2"),
+    ],
+    ids=ascii,
+)
+def test_no_text_becomes_a_formula(ada, alice, a_task, text):
+    User.objects.filter(pk=alice.id).update(username=text)
+    a_task(title=text, description=text, assigned_to=alice.id)
+
+    (row,) = rows(ada)
+    assert [row["title"], row["description"], row["assignee"]] == [f"'{text}"] * 3
+
+
+@pytest.mark.parametrize("text", ["\t=1", "\n=1", "\r\n=1", " \t=1", "\t", "\rx"], ids=ascii)
+def test_nor_does_one_that_begins_with_a_blank(ada, a_task, text):
+    a_task(description=text)
+
+    assert rows(ada)[0]["description"] == f"'{text}"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("a, b", 'say "hi"', '"', '""', "two\nlines", "two\r\nlines", "a\rb", "a;b", "it's", "a=1", "1-1", "1e5"),
+        *("Tür, 植物 🌱", "می\u200cروم", "a\u2028b", "\\", "NULL", " padded ", "'quoted'"),
+    ],
+    ids=ascii,
+)
+def test_any_other_text_comes_out_as_it_is(ada, a_task, text):
+    a_task(title=text, description=text)
+
+    (row,) = rows(ada)
+    assert (row["title"], row["description"]) == (text, text)
+
+
+def test_cells_are_quoted_as_rfc_4180_says(ada, a_task):
+    a_task(title='say "hi"', description="a,b\r\nc")
+
+    assert ',"say ""hi""","a,b\r\nc",todo,' in exported(ada)
+
+
+@pytest.mark.parametrize(
+    "query", ["cursor=x", "page_size=5", "format=csv", "ordering=title", "status=bogus", "search=%00"]
+)
+def test_what_cannot_be_asked_is_refused_as_a_problem(ada, tasks, query):
+    answer = ada.get(f"{EXPORT}?{query}")
+
+    assert (answer.status_code, answer["Content-Type"]) == (400, "application/problem+json")
+    assert [error["field"] for error in answer.json()["errors"]] == [query.partition("=")[0]]
+    assert "Content-Disposition" not in answer
+
+
+@pytest.mark.parametrize("method", ["post", "put", "patch", "delete"])
+def test_it_is_only_read(ada, alice, tasks, method):
+    answer = getattr(ada, method)(EXPORT)
+
+    assert (answer.status_code, set(answer["Allow"].split(", "))) == (405, {"GET", "HEAD"})
+    assert getattr(alice, method)(EXPORT).status_code in (403, 405)
+
+
+def test_what_fails_before_the_first_row_is_still_a_problem(ada, tasks):
+    ada.raise_request_exception = False
+    with connection.cursor() as cursor:
+        cursor.execute("ALTER TABLE tasks_task RENAME COLUMN description TO lost")
+
+    answer = ada.get(EXPORT)
+
+    assert (answer.status_code, answer["Content-Type"]) == (500, "application/problem+json")
+
+
+def test_five_times_as_many_rows_take_no_more_memory_or_statements(ada):
+    def peak_of(number):
+        with connection.cursor() as cursor:
+            cursor.execute(MANY, [number - Task.objects.count()])
+        with CaptureQueriesContext(connection) as captured:
+            tracemalloc.start()
+            lines = sum(piece.count(b"\r\n") for piece in ada.get(EXPORT).streaming_content)
+            _, peak = tracemalloc.get_traced_memory()
+            tracemalloc.stop()
+        assert lines == number + 1
+        assert len([each for each in captured if not each["sql"].startswith(SAVEPOINTS)]) <= 3
+        return peak
+
+    of_a_thousand = peak_of(1_000)
+    assert peak_of(5_000) < 1.5 * of_a_thousand
+
+
+def read_the_first_piece(person, method):
+    """Hang up then, as a server does that finds the client gone, and return whether a transaction is left behind."""
+    environ = getattr(RequestFactory(), method)(EXPORT, headers={"Authorization": f"Bearer {person.token}"}).environ
+    response = WSGIHandler()(environ, lambda status, headers: None)
+    assert next(iter(response)).startswith(HEADER.encode())
+    response.close()
+    return connection.in_atomic_block, person.get(TASKS).status_code
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_client_that_hangs_up_leaves_no_transaction_behind(ada, a_task, at_once):
+    a_task()
+
+    for method in ("get", "head"):
+        assert at_once((read_the_first_piece, ada, method)) == [(False, 200)]
