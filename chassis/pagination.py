@@ -1,12 +1,13 @@
 """Keyset pages: each continues after the last row of the one before, however many rows came or went since."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import urlencode
 
 from django.conf import settings
 from django.core import signing
 from django.db.models import F, Model, Q
+from django.db.models.fields.tuple_lookups import Tuple, TupleGreaterThan, TupleLessThan
 from rest_framework.exceptions import ErrorDetail, ValidationError
 from rest_framework.pagination import BasePagination
 from rest_framework.request import Request
@@ -38,18 +39,21 @@ class Order:
         column = F(self.column)
         return [column.desc(**nulls) if descending else column.asc(**nulls), by_id]
 
-    def beyond(self, value: Any, id_: int, *, backwards: bool) -> Q:
-        """Return the condition for the rows that come after (value, id), or before it for `backwards`."""
-        step = "lt" if self.descending is not backwards else "gt"
-        next_id = Q(**{f"id__{step}": id_})
+    def beyond(self, value: Any, id_: int, *, backwards: bool) -> list[Any]:
+        """Return the conditions for the rows after (value, id), or before it for `backwards`, in the order of the rows.
+
+        Each is one stretch of an index, where a single condition for all would make PostgreSQL read from its beginning.
+        """
+        descending = self.descending is not backwards
+        next_id = Q(id__lt=id_) if descending else Q(id__gt=id_)
         if self.column == "id":
-            return next_id
+            return [next_id]
         is_null = Q(**{f"{self.column}__isnull": True})
         if value is None:
-            return (is_null & next_id) | ~is_null if backwards else is_null & next_id
-        # The first condition says no more than the second, but it is what lets PostgreSQL start inside an index.
-        rows = Q(**{f"{self.column}__{step}e": value}) & (Q(**{f"{self.column}__{step}": value}) | next_id)
-        return rows | is_null if self.nullable and not backwards else rows
+            return [is_null & next_id, ~is_null] if backwards else [is_null & next_id]
+        compared = TupleLessThan if descending else TupleGreaterThan
+        rows = compared(Tuple(F(self.column), F("id")), (value, id_))
+        return [rows, is_null] if self.nullable and not backwards else [rows]
 
 
 class KeysetPagination(BasePagination):
@@ -69,9 +73,13 @@ class KeysetPagination(BasePagination):
         self.size = self.size_of(request.query_params.get("page_size"))
         cursor = request.query_params.get("cursor")
         start, backwards = self.read(cursor, queryset.model) if cursor is not None else (None, False)
-        if start is not None:
-            queryset = queryset.filter(self.order.beyond(*start, backwards=backwards))
-        rows = list(queryset.order_by(*self.order.columns(backwards=backwards))[: self.size + 1])
+        sorting = replace(self.order, column="id", nullable=False) if self.is_pinned() else self.order
+        columns = sorting.columns(backwards=backwards)
+        stretches = [Q()] if start is None else sorting.beyond(*start, backwards=backwards)
+        parts = [queryset.filter(stretch).order_by(*columns)[: self.size + 1] for stretch in stretches]
+        if len(parts) > 1:
+            parts = [parts[0].union(*parts[1:], all=True).order_by(*columns)[: self.size + 1]]
+        rows = list(parts[0])
         more, rows = len(rows) > self.size, rows[: self.size]
         if backwards:
             rows.reverse()
@@ -89,6 +97,14 @@ class KeysetPagination(BasePagination):
             }
         )
 
+    def is_pinned(self) -> bool:
+        """Tell whether a filter gives all rows the same value in the column, so that only their ids sort them.
+
+        PostgreSQL knows it, and would look for the page by the ids of all rows.
+        """
+        values = self.request.query_params.getlist(self.order.column)
+        return len(values) == 1 and "," not in values[0]
+
     def size_of(self, text: str | None) -> int:
         if text is None:
             return self.default_size
@@ -100,20 +116,25 @@ class KeysetPagination(BasePagination):
         """Return the URL of the page beyond `row`; the caller's other parameters stay. The Host header has no say."""
         field: Any = row._meta.get_field(self.order.column)
         value = None if getattr(row, self.order.column) is None else field.value_to_string(row)
-        cursor = signing.dumps([self.ordering, backwards, value, row.pk], salt=SALT)
+        cursor = signer().sign_object([self.ordering, backwards, value, row.pk])
         kept = [(name, value) for name, values in self.request.query_params.lists() for value in values]
         query = urlencode([*((name, value) for name, value in kept if name != "cursor"), ("cursor", cursor)])
         return f"{settings.PUBLIC_URL}{self.request.path}?{query}"
 
     def read(self, cursor: str, model: type[Model]) -> tuple[tuple[Any, int], bool]:
         try:
-            ordering, backwards, value, id_ = signing.loads(cursor, salt=SALT)
+            ordering, backwards, value, id_ = signer().unsign_object(cursor)
         except (signing.BadSignature, ValueError) as error:
             raise refused("cursor", "Is not one that a page of this list gave.") from error
         if ordering != self.ordering:
             raise refused("cursor", f"Belongs to ordering={ordering}; leave ordering out or start anew.")
         field: Any = model._meta.get_field(self.order.column)
         return (None if value is None else field.to_python(value), id_), backwards
+
+
+def signer() -> signing.Signer:
+    """Sign without the time: the same page has the same links, and so the same entity tag."""
+    return signing.Signer(salt=SALT)
 
 
 def order_of(ordering: str, allowed: list[str], model: type[Model]) -> Order:

@@ -141,7 +141,7 @@ def test_a_link_keeps_the_other_parameters_and_names_our_host_alone(settings):
         "é",
         "eyJhIjoxfQ",
         "a" * 5_000,
-        signing.dumps(["-due_date", False, None, 7]),
+        signing.Signer(salt="elsewhere").sign_object(["-due_date", False, None, 7]),
     ],
     ids=lambda value: value[:20],
 )
@@ -156,8 +156,15 @@ def test_a_changed_cursor_is_refused():
     assert refusal(f"cursor={changed}") == {"cursor": "Is not one that a page of this list gave."}
 
 
+def test_the_same_page_has_the_same_links_whenever_it_is_read(monkeypatch):
+    first = page().link(Task(pk=7), backwards=False)
+    monkeypatch.setattr("time.time", lambda: 2e9)
+
+    assert page().link(Task(pk=7), backwards=False) == first
+
+
 def test_a_cursor_belongs_to_its_ordering():
-    cursor = signing.dumps(["title", False, "Sweep", 7], salt=SALT)
+    cursor = signing.Signer(salt=SALT).sign_object(["title", False, "Sweep", 7])
 
     assert refusal(f"cursor={cursor}") == {"cursor": "Belongs to ordering=title; leave ordering out or start anew."}
 

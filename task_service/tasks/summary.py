@@ -13,8 +13,11 @@ COUNT = "(SELECT count(*) FROM ({}) AS counted)"
 
 def summary(tasks: TaskQuerySet) -> dict[str, Any]:
     """Return the counts of `tasks` by status and by what needs attention. One over 10,000 is "10000+"."""
-    subsets = {status.value: tasks.filter(status=status) for status in Task.Status}
-    subsets |= {"overdue": tasks.overdue(), "due_soon": tasks.due_soon(), "unassigned": tasks.unassigned()}
+    # Each in the order of an index, so that PostgreSQL counts along that, and stops when it has counted enough.
+    newest, by_due_date = tasks.order_by("-created_at", "-id"), tasks.order_by("due_date")
+    subsets = {status.value: newest.filter(status=status) for status in Task.Status}
+    subsets |= {"overdue": by_due_date.overdue(), "due_soon": by_due_date.due_soon()}
+    subsets["unassigned"] = tasks.order_by("assigned_to_id", "-id").unassigned()
     counts = capped_counts(subsets)
     by_status = {status.value: counts.pop(status.value) for status in Task.Status}
     return {
@@ -25,7 +28,7 @@ def summary(tasks: TaskQuerySet) -> dict[str, Any]:
 
 
 def capped_counts(subsets: dict[str, TaskQuerySet]) -> dict[str, int]:
-    capped = (tasks.order_by().values("pk")[: MOST_COUNTED + 1] for tasks in subsets.values())
+    capped = (tasks.values("pk")[: MOST_COUNTED + 1] for tasks in subsets.values())
     statements = [tasks.query.sql_with_params() for tasks in capped]
     columns = ", ".join(COUNT.format(sql) for sql, _ in statements)
     with connection.cursor() as cursor:

@@ -1,0 +1,275 @@
+"""How PostgreSQL finds tasks among 100,000: through an index, and looking at hardly more than it returns."""
+
+from datetime import timedelta
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+from django.db import connection, transaction
+from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
+
+pytestmark = pytest.mark.django_db
+
+TASKS = "/task/tasks/"
+ROWS = 100_000
+READ = 21  # the rows of a page, and one more that tells whether another follows
+MOST_COUNTED = 10_001  # by the summary
+ALICES = ROWS // 200  # so many that sorting them all is noticed, so few that a walk to them through the others is
+FEW = ALICES // 2
+COLUMNS = ["due_date", "created_at", "updated_at", "priority", "id"]
+ORDERINGS = [sign + column for column in COLUMNS for sign in ("", "-")]
+TODAY = timezone.localdate()
+
+FILL_DIRECTORY = """
+    INSERT INTO directory_user
+    SELECT n, 'user' || n, '', 'user', true, false, 0, 0, n FROM generate_series(1001, 6000) AS n
+"""
+# Two years of tasks: 70 % are completed, 20 % have no due date, 15 % are nobody's, alice has one in 200, and 200 others
+# have the rest, unevenly. The draws are the same every time.
+FILL_TASKS = """
+    SELECT setseed(0.5);
+    INSERT INTO tasks_task (id, title, description, status, priority, due_date, assigned_to, created_by, created_at,
+                            updated_at, completed_at, version)
+    SELECT
+        n,
+        'Water plant' || floor(2000 * a ^ 3)
+            || CASE WHEN g < 0.2 THEN ' weekly' ELSE '' END
+            || CASE WHEN n %% 5000 = 7 THEN ' orchid' ELSE '' END
+            || CASE WHEN c >= 0.8 AND n %% 50 = 0 THEN ' someday' ELSE '' END,
+        'in room' || floor(2000 * b ^ 3) || ' next to plant' || floor(2000 * f ^ 3),
+        status,
+        CASE WHEN b < 0.02 THEN 4 WHEN b < 0.15 THEN 3 WHEN b < 0.85 THEN 2 ELSE 1 END,
+        CASE WHEN c < 0.8 THEN %(today)s - 365 + floor(730 * c / 0.8)::int END,
+        CASE WHEN d >= 0.995 THEN 102 WHEN d >= 0.15 THEN 1001 + floor(200 * ((d - 0.15) / 0.845) ^ 2) END,
+        101,
+        created_at,
+        updated_at,
+        CASE WHEN status = 'completed' THEN updated_at END,
+        1
+    FROM (
+        SELECT *,
+            created_at + (%(today)s - created_at) * e ^ 4 AS updated_at,
+            CASE WHEN f < 0.7 THEN 'completed' WHEN f < 0.9 THEN 'todo' ELSE 'in_progress' END AS status
+        FROM (
+            SELECT n, %(today)s - interval '2 years' * (1 - n / %(rows)s::float) AS created_at, random() AS a,
+                random() AS b, random() AS c, random() AS d, random() AS e, random() AS f, random() AS g
+            FROM generate_series(1, %(rows)s) AS n
+        ) AS drawn
+    ) AS task;
+"""
+FILL_ACTIVITY = """
+    INSERT INTO tasks_activity (task_id, version, kind, field, reason, by_id, at)
+    SELECT task, n, 'changed', 'title', '', 1000 + n, now()
+    FROM generate_series(1, 500) AS task, generate_series(1, 30) AS n
+"""
+INDEXES = "SELECT indexname, indexdef FROM pg_indexes WHERE tablename = 'tasks_task' AND indexname <> 'tasks_task_pkey'"
+EMPTY = "TRUNCATE tasks_task, tasks_activity, directory_user RESTART IDENTITY"
+
+
+def fill(cursor):
+    """Make the rows first and their indexes after, which takes half as long."""
+    cursor.execute(INDEXES)
+    indexes = cursor.fetchall()
+    for name, _ in indexes:
+        cursor.execute(f"DROP INDEX {name}")
+    cursor.execute(FILL_DIRECTORY)
+    cursor.execute(FILL_TASKS, {"rows": ROWS, "today": TODAY})
+    cursor.execute(FILL_ACTIVITY)
+    for _, definition in indexes:
+        cursor.execute(definition)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def many_tasks(django_db_setup, django_db_blocker):
+    """Committed, since VACUUM runs in no transaction, and only after it an index can answer without its table."""
+    with django_db_blocker.unblock(), connection.cursor() as cursor:
+        with transaction.atomic():
+            fill(cursor)
+        cursor.execute("VACUUM (ANALYZE) tasks_task, tasks_activity, directory_user")
+    yield
+    with django_db_blocker.unblock(), connection.cursor() as cursor:
+        cursor.execute(EMPTY)
+
+
+class Plan:
+    """What PostgreSQL did for some statements."""
+
+    def __init__(self, *statements):
+        self.nodes = [node for sql in statements for node in with_children(explained(sql))]
+
+    def __repr__(self):
+        return f"<Plan: {', '.join(described(node) for node in self.nodes)}>"
+
+    def scans(self, table):
+        return [node for node in self.nodes if node.get("Relation Name") == table]
+
+    def uses_indexes_only(self, table):
+        return "Seq Scan" not in {scan["Node Type"] for scan in self.scans(table)}
+
+    def rows(self, table):
+        """Return how many rows of the table were looked at, and taken or not."""
+        return sum(looked_at(scan) for scan in self.scans(table))
+
+
+def explained(sql):
+    with connection.cursor() as cursor:
+        cursor.execute(f"EXPLAIN (ANALYZE, TIMING OFF, BUFFERS OFF, FORMAT JSON) {sql}")
+        return cursor.fetchone()[0][0]["Plan"]
+
+
+def with_children(node):
+    yield node
+    for child in node.get("Plans", ()):
+        yield from with_children(child)
+
+
+def looked_at(scan):
+    dropped = scan.get("Rows Removed by Filter", 0) + scan.get("Rows Removed by Index Recheck", 0)
+    return (scan["Actual Rows"] + dropped) * scan["Actual Loops"]
+
+
+def described(node):
+    return f"{node['Node Type']} of {node.get('Index Name') or node.get('Relation Name')}: {looked_at(node):.0f} rows"
+
+
+def read(person, url, table="tasks_task"):
+    """Return an answer, and the plan of what was read from the table for it."""
+    with CaptureQueriesContext(connection) as captured:
+        answer = person.get(url)
+    assert answer.status_code == 200, answer.content
+    return answer.json(), Plan(*(query["sql"] for query in captured if f'FROM "{table}"' in query["sql"]))
+
+
+def cursor_after(person, query):
+    """Return the cursor to what follows the first page of this. It does for lists with other filters too."""
+    following = person.get(f"{TASKS}?{query}").json()["next"]
+    return parse_qs(urlsplit(following).query)["cursor"][0]
+
+
+@pytest.fixture
+def person(request, ada, alice):
+    return {"ada": ada, "alice": alice}[request.param]
+
+
+for_both = pytest.mark.parametrize("person", ["ada", "alice"], indirect=True)
+
+
+@for_both
+@pytest.mark.parametrize("ordering", ORDERINGS)
+def test_a_page_costs_as_much_as_it_returns_however_deep(ada, person, ordering):
+    # Of about 110 tasks that are due today the 50th, by any ordering, lies far from either end of all tasks.
+    middle = cursor_after(ada, f"ordering={ordering}&due_date={TODAY}&page_size=50")
+
+    _, first = read(person, f"{TASKS}?ordering={ordering}")
+    page, deep = read(person, f"{TASKS}?ordering={ordering}&cursor={middle}")
+    _, back = read(person, page["previous"])
+
+    for plan in (first, deep, back):
+        assert plan.uses_indexes_only("tasks_task")
+        assert READ <= plan.rows("tasks_task") <= 2 * READ  # twice where tasks with and without a due date are read
+
+
+@for_both
+@pytest.mark.parametrize("ordering", ["due_date", "-due_date"])
+def test_so_does_a_page_of_tasks_without_a_due_date(ada, person, ordering):
+    undated = cursor_after(ada, f"ordering={ordering}&search=someday&page_size=100")
+
+    page, deep = read(person, f"{TASKS}?ordering={ordering}&cursor={undated}")
+    _, back = read(person, page["previous"])
+
+    assert {task["due_date"] for task in page["results"]} == {None}
+    for plan in (deep, back):
+        assert plan.uses_indexes_only("tasks_task")
+        assert READ <= plan.rows("tasks_task") <= 2 * READ
+
+
+# What a filter keeps: one task in so many.
+FILTERS = {
+    "status=todo": 5,
+    "status=in_progress": 10,
+    "status=completed": 1.5,
+    "status=todo,in_progress": 3.3,
+    f"due_date={TODAY}": 900,
+    f"due_date_after={TODAY}": 2.5,
+    f"due_date_before={TODAY}": 2.5,
+    f"due_date_after={TODAY}&due_date_before={TODAY + timedelta(days=7)}": 110,
+    "overdue=true": 8,
+    "overdue=false": 1.2,
+    "assigned_to=1150": 450,
+    "assigned_to=me": 200,
+    "assigned_to=none": 6.7,
+    "priority=normal": 1.5,
+    "priority=urgent": 50,
+    "search=weekly": 5,
+    "search=orchid": 5000,
+    "status=todo&assigned_to=1150": 2250,
+    "status=todo&assigned_to=none": 33,
+    "overdue=true&assigned_to=me": 1600,
+    "overdue=true&assigned_to=none": 53,
+    "search=weekly&status=todo": 25,
+    "search=orchid&status=todo": 25_000,
+}
+
+
+@for_both
+@pytest.mark.parametrize("filters", FILTERS)
+def test_a_filter_costs_little_more_than_it_has_to(ada, person, filters):
+    """Either the ordering's index is walked until the page is full, or all that the filter keeps is sorted."""
+    middle = cursor_after(ada, f"due_date={TODAY}&page_size=50")
+    one_in = FILTERS[filters]
+    own = ROWS if person is ada else ALICES
+
+    plans = [read(person, f"{TASKS}?{filters}{more}")[1] for more in ("", "&ordering=due_date", f"&cursor={middle}")]
+
+    for plan in plans:
+        assert plan.uses_indexes_only("tasks_task")
+        assert plan.rows("tasks_task") <= max(FEW, 4 * min(READ * one_in, own / one_in))
+
+
+@for_both
+@pytest.mark.parametrize("ordering", ["priority", "-priority"])
+def test_sorting_by_what_all_have_in_common_costs_little_more(ada, person, ordering):
+    query = f"ordering={ordering}&priority=normal"
+    middle = cursor_after(ada, f"{query}&due_date={TODAY}&page_size=40")
+
+    page, deep = read(person, f"{TASKS}?{query}&cursor={middle}")
+    _, back = read(person, page["previous"])
+
+    assert READ <= deep.rows("tasks_task") <= 4 * READ
+    assert READ <= back.rows("tasks_task") <= 4 * READ
+
+
+@pytest.mark.parametrize("filters", ["", "status=todo", "overdue=true", "assigned_to=none", "search=orchid"])
+def test_a_summary_counts_in_indexes_as_far_as_it_says(ada, filters):
+    _, plan = read(ada, f"{TASKS}summary/?{filters}")
+
+    assert plan.uses_indexes_only("tasks_task")
+    assert plan.rows("tasks_task") <= 6 * MOST_COUNTED
+
+
+def test_a_summary_of_ones_own_tasks_looks_at_no_others(alice):
+    answer, plan = read(alice, f"{TASKS}summary/")
+
+    assert plan.uses_indexes_only("tasks_task")
+    assert answer["total"] <= plan.rows("tasks_task") <= 6 * answer["total"]
+
+
+@for_both
+def test_one_task_and_its_history_are_looked_up_by_their_keys(person):
+    task = read(person, f"{TASKS}?ordering=id")[0]["results"][0]
+
+    _, found = read(person, f"{TASKS}{task['id']}/")
+    page, history = read(person, f"{TASKS}{task['id']}/activity/", table="tasks_activity")
+
+    assert found.uses_indexes_only("tasks_task")
+    assert found.rows("tasks_task") == 1
+    assert len(page["results"]) == 20
+    assert history.uses_indexes_only("tasks_activity")
+    assert history.rows("tasks_activity") <= 30
+
+
+def test_the_caller_is_looked_up_by_id(ada):
+    _, plan = read(ada, f"{TASKS}summary/?search=orchid", table="directory_user")
+
+    assert plan.uses_indexes_only("directory_user")
+    assert plan.rows("directory_user") == 1

@@ -1,0 +1,288 @@
+"""How many SQL statements a request costs: at most 3 to read and 13 to write, however many rows there are.
+
+Counted is what asks or tells the database something. Not counted is where a transaction or savepoint begins and ends.
+"""
+
+import time
+from operator import methodcaller
+
+import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+from django.urls import get_resolver
+from rest_framework.test import APIClient
+
+from directory.models import User
+from tasks.models import Activity, Task
+from tests.conftest import Person, feed_read
+
+pytestmark = pytest.mark.django_db
+
+TASKS = "/task/tasks/"
+MOST_TO_READ, MOST_TO_WRITE = 3, 13
+# Who may ask is 1 of them on every route but the health checks.
+READS = {
+    "task/health/live/": 0,
+    "task/health/ready/": 3,
+    "task/tasks/": 2,
+    "task/tasks/export.csv": 2,
+    "task/tasks/summary/": 2,
+    "task/tasks/<id:task_id>/": 2,
+    "task/tasks/<id:task_id>/activity/": 3,
+}
+ONLY_WRITTEN_TO = {"task/tasks/bulk/"}
+OF_TRANSACTIONS = ("BEGIN", "COMMIT", "ROLLBACK", "SAVEPOINT", "RELEASE", "SET CONSTRAINTS")
+
+
+def statements(call, *arguments, **options):
+    """Return the answer, read to its end, and the number of statements that it took."""
+    with CaptureQueriesContext(connection) as captured:
+        answer = call(*arguments, **options)
+        if answer.streaming:
+            answer.content_so_far = b"".join(answer.streaming_content)
+    return answer, sum(not query["sql"].startswith(OF_TRANSACTIONS) for query in captured)
+
+
+def routes(resolver, before=""):
+    for pattern in resolver.url_patterns:
+        route = before + str(pattern.pattern)
+        yield from routes(pattern, route) if hasattr(pattern, "url_patterns") else [route]
+
+
+@pytest.fixture
+def crowd(directory):
+    """100 people, each to be the assignee of a task or the author of a change."""
+    state = {"role": "user", "is_active": True, "is_deleted": False, "epoch": 0, "least_epoch": 0, "position": 1}
+    return User.objects.bulk_create(User(id=id_, username=f"user{id_}", **state) for id_ in range(201, 301))
+
+
+@pytest.fixture
+def a_lot(crowd):
+    """Make the numbers grow: 100 more tasks of 100 people, and 100 more changes of a task by them."""
+
+    def grow(task):
+        change = {"version": 2, "kind": "changed", "field": "title", "at": task.created_at}
+        Activity.objects.bulk_create(Activity(task=task, by=person, **change) for person in crowd)
+        values = {"title": "Water", "created_by": 101, "due_date": "2001-01-01"}
+        return Task.objects.bulk_create(Task(assigned_to=person, **values) for person in crowd)
+
+    return grow
+
+
+@pytest.fixture
+def task(a_task, ada):
+    """One task with one line of history."""
+    task = a_task(assigned_to=ada.id, due_date="2001-01-01")
+    Activity.objects.create(task=task, version=1, kind="created", by_id=ada.id, at=task.created_at)
+    return task
+
+
+def url_of(route, task):
+    full_page = "?page_size=100" if route.endswith(("tasks/", "activity/")) else ""
+    return "/" + route.replace("<id:task_id>", str(task.pk)) + full_page
+
+
+def test_every_route_is_counted_here():
+    assert set(routes(get_resolver())) == READS.keys() | ONLY_WRITTEN_TO
+
+
+@pytest.mark.parametrize("route", READS)
+def test_a_read_costs_the_same_however_many_rows_there_are(ada, task, a_lot, route):
+    url = url_of(route, task)
+
+    one, for_one = statements(ada.get, url)
+    a_lot(task)
+    many, for_many = statements(ada.get, url)
+    head, for_the_head = statements(ada.head, url)
+
+    assert (one.status_code, many.status_code, head.status_code) == (200, 200, 200)
+    assert for_one == for_many == for_the_head == READS[route] <= MOST_TO_READ
+    if "page_size" in url:
+        assert len(one.json()["results"]) < len(many.json()["results"]) == 100
+
+
+@pytest.mark.parametrize("route", [route for route in READS if "health" not in route and "export" not in route])
+def test_what_has_not_changed_costs_no_more(ada, task, a_lot, route, monkeypatch):
+    a_lot(task)
+    url = url_of(route, task)
+    tag = ada.get(url).headers["ETag"]
+    in_a_minute = time.time() + 60
+    monkeypatch.setattr(time, "time", lambda: in_a_minute)
+
+    answer, cost = statements(ada.get, url, HTTP_IF_NONE_MATCH=tag)
+
+    assert (answer.status_code, cost) == (304, READS[route])
+
+
+def test_the_export_of_many_pieces_is_one_query(ada, task, a_lot):
+    for _ in range(6):
+        a_lot(task)
+
+    answer, cost = statements(ada.get, f"{TASKS}export.csv")
+
+    assert answer.content_so_far.count(b"\r\n") == 602
+    assert cost == READS["task/tasks/export.csv"]
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "ordering=due_date",
+        "ordering=-priority",
+        "status=todo&priority=normal,low",
+        "due_date_after=2000-01-01&due_date_before=2002-01-01",
+        "overdue=true&search=water",
+        "overdue=false",
+    ],
+)
+@pytest.mark.parametrize("route", ["task/tasks/", "task/tasks/summary/", "task/tasks/export.csv"])
+def test_filters_and_orderings_cost_no_statement(ada, task, a_lot, route, query):
+    a_lot(task)
+    query = query if "ordering" not in query or "summary" not in route else ""
+
+    answer, cost = statements(ada.get, f"/{route}?{query}")
+
+    assert (answer.status_code, cost) == (200, READS[route])
+
+
+@pytest.mark.parametrize("ordering", ["due_date", "-due_date", "priority", "-created_at", "id"])
+def test_pages_there_and_back_cost_as_much_as_the_first(ada, task, a_lot, ordering):
+    a_lot(task)
+    first = ada.get(f"{TASKS}?ordering={ordering}").json()
+
+    second, there = statements(ada.get, first["next"])
+    _, back = statements(ada.get, second.json()["previous"])
+
+    assert there == back == READS["task/tasks/"]
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status", "cost"),
+    [
+        ("get", f"{TASKS}{{gone}}/", 404, 2),
+        ("get", f"{TASKS}{{gone}}/activity/", 404, 2),
+        ("get", f"{TASKS}{{adas}}/", 404, 2),
+        ("get", f"{TASKS}{{adas}}/activity/", 404, 2),
+        ("head", f"{TASKS}{{adas}}/", 404, 2),
+        ("patch", f"{TASKS}{{adas}}/", 404, 2),
+        ("delete", f"{TASKS}{{adas}}/", 404, 2),
+        ("get", "/task/nothing/", 404, 0),
+        ("get", f"{TASKS}?statsu=todo", 400, 1),
+        ("get", f"{TASKS}?status=bogus", 400, 1),
+        ("get", f"{TASKS}summary/?overdue=maybe", 400, 1),
+        ("get", f"{TASKS}export.csv?ordering=title", 400, 1),
+        ("post", TASKS, 403, 1),
+        ("post", f"{TASKS}bulk/", 403, 1),
+        ("get", f"{TASKS}bulk/", 405, 1),
+    ],
+)
+def test_a_refusal_costs_at_most_finding_out(alice, task, method, path, status, cost):
+    answer, taken = statements(getattr(alice, method), path.format(adas=task.pk, gone=task.pk + 1000), {})
+
+    assert (answer.status_code, taken) == (status, cost)
+
+
+@pytest.mark.parametrize("route", [route for route in READS if "health" not in route])
+def test_who_cannot_get_in_costs_nothing(charlie, task, route):
+    for person in (charlie, APIClient()):
+        answer, cost = statements(person.get, url_of(route, task))
+
+        assert (answer.status_code, cost) == (401, 0)
+
+
+WRITES = {
+    "make": ("post", "", {"title": "Weed"}),
+    "make for bob": ("post", "", {"title": "Weed", "assigned_to": 103}),
+    "replace": ("put", "{id}/", {"title": "Weed", "status": "completed", "assigned_to": 103}),
+    "rename": ("patch", "{id}/", {"title": "Weed"}),
+    "change nothing": ("patch", "{id}/", {"status": "todo"}),
+    "assign": ("patch", "{id}/", {"assigned_to": 103}),
+    "unassign": ("patch", "{id}/", {"assigned_to": None}),
+    "remove": ("delete", "{id}/", None),
+}
+
+
+@pytest.mark.parametrize(("method", "path", "body"), WRITES.values(), ids=WRITES)
+def test_a_write_costs_the_same_however_much_there_is(ada, bob, a_task, a_lot, method, path, body):
+    task, old = (a_task(assigned_to=ada.id) for _ in range(2))
+    write = methodcaller(method, TASKS + path.format(id=task.pk), body)
+    write_old = methodcaller(method, TASKS + path.format(id=old.pk), body)
+
+    first, for_first = statements(write, ada)
+    a_lot(old)
+    second, for_second = statements(write_old, ada)
+
+    assert first.status_code == second.status_code < 300
+    assert for_first == for_second <= MOST_TO_WRITE
+
+
+def test_a_change_of_a_hundred_costs_as_much_as_of_one(ada, bob, task, a_lot):
+    ids = [each.pk for each in a_lot(task)]
+    new = {"title": "Weed", "status": "completed", "priority": "high", "due_date": None, "assigned_to": bob.id}
+
+    one, for_one = statements(ada.post, f"{TASKS}bulk/", {"ids": [task.pk], "set": new})
+    all_, for_all = statements(ada.post, f"{TASKS}bulk/", {"ids": ids, "set": new})
+
+    assert (one.status_code, len(all_.json()["updated"])) == (200, 100)
+    assert for_one == for_all <= MOST_TO_WRITE
+
+
+def test_a_key_costs_less_than_a_second_task(ada, bob, task):
+    body = {"title": "Weed", "assigned_to": bob.id}
+
+    _, without = statements(ada.post, TASKS, body)
+    kept, first = statements(ada.post, TASKS, body, HTTP_IDEMPOTENCY_KEY="k")
+    again, replayed = statements(ada.post, TASKS, body, HTTP_IDEMPOTENCY_KEY="k")
+    reused, refused = statements(ada.post, TASKS, {"title": "Prune"}, HTTP_IDEMPOTENCY_KEY="k")
+
+    assert (kept.status_code, again.content, reused.status_code) == (201, kept.content, 422)
+    assert without < first <= MOST_TO_WRITE
+    assert replayed == refused <= first - 2
+
+
+def test_a_change_of_what_has_changed_since_costs_no_more_for_a_long_history(ada, task, a_lot):
+    tag = ada.get(f"{TASKS}{task.pk}/").headers["ETag"]
+    ada.patch(f"{TASKS}{task.pk}/", {"title": "Weed"})
+
+    _, for_short = statements(ada.patch, f"{TASKS}{task.pk}/", {"title": "Prune"}, HTTP_IF_MATCH=tag)
+    a_lot(task)
+    stale, for_long = statements(ada.patch, f"{TASKS}{task.pk}/", {"title": "Prune"}, HTTP_IF_MATCH=tag)
+
+    assert stale.status_code == 412
+    assert for_short == for_long <= MOST_TO_WRITE
+
+
+def test_whoever_is_not_in_the_directory_yet_costs_no_more_than_a_write(ada, newcomer, task):
+    asked, as_caller = statements(newcomer.get, TASKS)
+    User.objects.filter(pk=newcomer.id).delete()
+    assigned, as_assignee = statements(ada.patch, f"{TASKS}{task.pk}/", {"assigned_to": newcomer.id})
+
+    assert (asked.status_code, assigned.status_code) == (200, 200)
+    assert as_caller <= MOST_TO_WRITE
+    assert as_assignee <= MOST_TO_WRITE
+
+
+def test_a_read_that_finds_the_directory_stale_costs_no_more_than_a_write(ada, user_service):
+    costs = []
+    for ids in (range(401, 402), range(501, 600)):
+        for id_ in ids:
+            user_service.changes(Person(id_, f"user{id_}"))
+        feed_read(seconds_ago=3)
+        answer, cost = statements(ada.get, TASKS)
+        costs.append(cost)
+        assert answer.status_code == 200
+
+    assert User.objects.filter(id__gt=400).count() == 100
+    assert costs[0] == costs[1] <= MOST_TO_WRITE
+
+
+def test_so_does_one_that_learns_of_a_deletion(ada, bob, user_service, task, a_lot):
+    a_lot(task)
+    Task.objects.update(assigned_to=bob.id)
+    user_service.deletes(bob)
+    feed_read(seconds_ago=3)
+
+    answer, cost = statements(ada.get, TASKS)
+
+    assert {each["assigned_to"] for each in answer.json()["results"]} == {None}
+    assert cost <= MOST_TO_WRITE
