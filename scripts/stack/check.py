@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -30,7 +31,10 @@ class Check:
     environment: dict[str, str] = field(default_factory=dict)
 
     def passes(self) -> bool:
-        done = subprocess.run(
+        return self.judge(self.run())
+
+    def run(self) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
             [sys.executable, "-m", *self.argv],
             check=False,
             cwd=self.folder,
@@ -38,10 +42,19 @@ class Check:
             capture_output=True,
             text=True,
         )
+
+    def judge(self, done: subprocess.CompletedProcess[str]) -> bool:
         say(f"{'ok    ' if done.returncode == 0 else 'FAILED'}  {self.name}")
         if done.returncode:
             say(done.stdout + done.stderr)
         return done.returncode == 0
+
+
+def run_all() -> list[bool]:
+    """Run them side by side, tell of each in their order, and return which have passed."""
+    with ThreadPoolExecutor() as pool:
+        running = [(each, pool.submit(each.run)) for each in checks()]
+        return [each.judge(done.result()) for each, done in running]
 
 
 def checks() -> list[Check]:
@@ -67,7 +80,7 @@ def types(name: str, service: str, *others: str) -> Check:
 
 
 def main() -> None:
-    passed = [check.passes() for check in checks()]
+    passed = run_all()
     say(f"\nchecks: {passed.count(True)} passed, {passed.count(False)} failed")
     sys.exit(not all(passed))
 

@@ -17,13 +17,15 @@ from stack.settings import Ports
 from stack.state import State
 
 HEALTHY_SECONDS = 60
+# What gunicorn does first, without starting it. Django's own checks wait for `migrate`: they need the whole service.
+READ_SETTINGS = "from chassis import web_server; web_server.on_starting(None)"
 
 
 def check_settings(environments: Mapping[str, Mapping[str, str]]) -> None:
     """Refuse, in the service's own sentence, settings with which a service would not start."""
     env.workers()  # gunicorn would refuse it in a traceback
     with step("Checking settings"):
-        finish([manage(service, "check", environment=environments[service]) for service in environments])
+        finish([python(service, "-c", READ_SETTINGS, environment=environments[service]) for service in environments])
 
 
 def bring_up(state: State, ports: Ports) -> None:
@@ -43,8 +45,12 @@ def bring_up(state: State, ports: Ports) -> None:
 
 
 def manage(service: str, *arguments: str, environment: Mapping[str, str]) -> subprocess.Popen[str]:
+    return python(service, "manage.py", *arguments, environment=environment)
+
+
+def python(service: str, *arguments: str, environment: Mapping[str, str]) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, "manage.py", *arguments],
+        [sys.executable, *arguments],
         cwd=ROOT / service,
         env=os.environ | environment,
         stdin=subprocess.DEVNULL,

@@ -21,19 +21,27 @@ from stack.state import State
 
 PACKAGES = ("chassis", "user_service", "task_service", "tests")
 WITH_DATABASE = ("chassis", "user_service", "task_service")
-MEASURED = ("chassis", "user_service")
+MEASURED = ("chassis", "user_service", "task_service")
 ACCESS_RESTS_ON = (
     "chassis/authentication.py",
     "chassis/permissions.py",
     "chassis/tokens.py",
+    "task_service/directory/accounts.py",
+    "task_service/directory/authentication.py",
+    "task_service/tasks/permissions.py",
     "user_service/accounts/authentication.py",
     "user_service/accounts/models/attempt.py",
     "user_service/accounts/models/password_token.py",
     "user_service/accounts/models/session.py",
     "user_service/accounts/tokens.py",
 )
-# A crash may lose this cluster: nothing in it outlives the run.
-NOT_DURABLE = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
+POSTGRES_OPTIONS = {
+    # A crash may lose this cluster: nothing in it outlives the run.
+    "fsync": "off",
+    "synchronous_commit": "off",
+    "full_page_writes": "off",
+    "max_connections": "250",  # two tests of fifty callers may run at once
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +82,7 @@ def parse() -> argparse.Namespace:
 def lint_and_types(arguments: argparse.Namespace) -> Outcome:
     if arguments.packages or arguments.k:
         return Outcome()
-    passed = [each.passes() for each in check.checks()]
+    passed = check.run_all()
     return Outcome(passed.count(True), passed.count(False))
 
 
@@ -87,19 +95,26 @@ def tests(folder: Path, arguments: argparse.Namespace) -> Outcome:
                 url["RACE_ROUNDS"] = "1000"
             total += pytest(package, folder, url, only=arguments.k)
     if not (arguments.packages or arguments.k):
-        covered = check.Check("every line that decides who may is run", coverage("report", folder)).passes()
-        total += Outcome(int(covered), int(not covered))
+        total += coverage_of_access(folder)
     return total
+
+
+def coverage_of_access(folder: Path) -> Outcome:
+    """Bring together what each worker of pytest has measured, and judge it."""
+    subprocess.run([sys.executable, "-m", *coverage("combine", folder)], check=False, cwd=ROOT)
+    covered = check.Check("every line that decides who may is run", coverage("report", folder)).passes()
+    return Outcome(int(covered), int(not covered))
 
 
 def coverage(command: str, folder: Path) -> list[str]:
     """Return the arguments of coverage for the modules on which access rests."""
+    include = f"--include={','.join(str(ROOT / name) for name in ACCESS_RESTS_ON)}"
     options = {
-        "run": ["--append", "--concurrency=thread"],
-        "report": ["--fail-under=100", "--show-missing"],
+        "run": [include, "--concurrency=thread"],
+        "combine": ["--quiet"],
+        "report": [include, "--fail-under=100", "--show-missing"],
     }[command]
-    files = ",".join(str(ROOT / name) for name in ACCESS_RESTS_ON)
-    return ["coverage", command, f"--data-file={folder / 'coverage'}", f"--include={files}", *options]
+    return ["coverage", command, f"--rcfile={ROOT / 'pyproject.toml'}", f"--data-file={folder / 'coverage'}", *options]
 
 
 def pytest(package: str, folder: Path, url: dict[str, str], *, only: str | None) -> Outcome:
@@ -127,7 +142,7 @@ def throwaway_postgres(folder: Path) -> Iterator[dict[str, str]]:
     password = "only-for-this-run"
     (port,) = free_ports(1)
     postgres.ensure_cluster(state, password)
-    program = postgres.program(state, port=port, **NOT_DURABLE)
+    program = postgres.program(state, port=port, **POSTGRES_OPTIONS)
     with (folder / "postgres.log").open("w") as log:
         process = subprocess.Popen(program.argv, stdout=log, stderr=log, **postgres.as_nobody())
     try:

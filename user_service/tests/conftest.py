@@ -2,6 +2,7 @@
 
 import time
 from concurrent.futures import ThreadPoolExecutor, wait
+from functools import cache
 from threading import Barrier
 
 import pytest
@@ -72,9 +73,23 @@ def password():
     return PASSWORD
 
 
-@pytest.fixture(scope="session")
-def password_hash():
-    return make_password(PASSWORD)
+@pytest.fixture(autouse=True)
+def hashing_cost(request, monkeypatch):
+    """Argon2 at its least, but where calls race: how long a hash takes decides who meets whom there."""
+    marker = request.node.get_closest_marker("django_db")
+    if not (marker and marker.kwargs.get("transaction")):
+        monkeypatch.setattr(SmallArgon2PasswordHasher, "time_cost", 1)
+        monkeypatch.setattr(SmallArgon2PasswordHasher, "memory_cost", 8)
+
+
+@cache
+def hashed(password, *, memory_cost):
+    return make_password(password)
+
+
+@pytest.fixture
+def password_hash(hashing_cost):
+    return hashed(PASSWORD, memory_cost=SmallArgon2PasswordHasher.memory_cost)
 
 
 @pytest.fixture
