@@ -58,12 +58,13 @@ def looked_up(user_id: int, *, asked_by: int) -> User:
     return User.objects.get(pk=user_id)
 
 
-def hold(user_id: int | None) -> None:
-    """Keep the account from being marked as deleted until this transaction ends, or raise UnknownUser if it is.
+def hold(user_id: int | None) -> User | None:
+    """Return the account and keep it from being marked as deleted until this transaction ends.
 
-    One that is not in the directory is let pass: a task that came before the directory may keep its assignee.
+    Raises UnknownUser if it is already. One that is not in the directory is let pass: a task that came before the
+    directory may keep its assignee.
     """
-    if user_id is not None:
-        user = User.objects.select_for_update(no_key=True).filter(pk=user_id).first()
-        if user is not None and user.is_deleted:
-            raise UnknownUser()
+    user: User | None = User.objects.select_for_update(no_key=True).filter(pk=user_id).first() if user_id else None
+    if user is not None and user.is_deleted:
+        raise UnknownUser()
+    return user

@@ -16,6 +16,7 @@ from chassis.tokens import Caller
 from directory import accounts
 from directory.models import User
 from tasks.models.activity import Activity
+from tasks.signals import Change, task_assigned, task_status_changed
 
 if TYPE_CHECKING:
     from tasks.models.task import Task
@@ -69,8 +70,10 @@ class TaskQuerySet(models.QuerySet["Task"]):
         with transaction.atomic():
             accounts.hold(values.get("assigned_to_id"))
             task = self.create(created_by=by_id, **values)
-            Activity.objects.bulk_create(task.facts_of_creation())
-        return self.with_assignee().get(pk=task.pk)
+            facts = Activity.objects.bulk_create(task.facts_of_creation())
+            made = self.with_assignee().get(pk=task.pk)
+            announce(facts, [made], by_id)
+        return made
 
     def change(
         self, *, by_id: int | None, reason: str = "", versions: Collection[int] | None = None, **values: Any
@@ -81,18 +84,22 @@ class TaskQuerySet(models.QuerySet["Task"]):
         accounts.UnknownUser where the new assignee was deleted a moment ago.
         """
         with transaction.atomic():
-            accounts.hold(values.get("assigned_to_id"))
-            tasks = list(self.order_by("pk").select_for_update(of=("self",)))
+            assignee = accounts.hold(values.get("assigned_to_id"))
+            tasks: list[Task] = list(self.with_assignee().order_by("pk").select_for_update(of=("self",)))
             now = timezone.now()
             facts: list[Activity] = []
             for task in tasks:
                 refuse_stale(task, versions)
-                facts += task.facts_of_change(values, by_id=by_id, reason=reason, at=now)
+                of_task = task.facts_of_change(values, by_id=by_id, reason=reason, at=now)
+                if of_task:
+                    task.become(values, assignee, now)
+                facts += of_task
             if facts:
                 changed = self.model.objects.filter(pk__in={fact.task_id for fact in facts})
                 changed.update(**values, **kept_with(values, now))
                 Activity.objects.bulk_create(facts)
-            return list(self.model.objects.with_assignee().filter(pk__in=[it.pk for it in tasks]).order_by("pk"))
+            announce(facts, tasks, by_id)
+            return tasks
 
     def remove(self, *, versions: Collection[int] | None) -> None:
         """Delete the one task here, or raise Task.DoesNotExist or StaleVersion."""
@@ -100,6 +107,15 @@ class TaskQuerySet(models.QuerySet["Task"]):
             task = self.select_for_update(of=("self",)).get()
             refuse_stale(task, versions)
             task.delete()
+
+
+def announce(facts: list[Activity], tasks: list["Task"], by_id: int | None) -> None:
+    """Tell listeners what was done to which of the tasks."""
+    by_pk = {task.pk: task for task in tasks}
+    for field, signal in {"status": task_status_changed, "assigned_to": task_assigned}.items():
+        changes = [Change(by_pk[fact.task_id], fact.old, fact.new) for fact in facts if fact.field == field]
+        if changes:
+            signal.send(TaskQuerySet, changes=changes, by_id=by_id)
 
 
 def kept_with(values: dict[str, Any], now: datetime) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """What a task is. How tasks are found and changed is in querysets."""
 
 from collections.abc import Iterable
-from datetime import date
+from datetime import date, datetime
 from typing import Any, ClassVar
 
 from django.contrib.postgres.indexes import GinIndex
@@ -128,12 +128,24 @@ class Task(models.Model):
         if self.assigned_to_id is not None:
             yield self.fact("assigned_to_id", None, self.assigned_to_id, version=self.version, **common)
 
-    def facts_of_change(self, values: dict[str, Any], **common: Any) -> Iterable[Activity]:
+    def facts_of_change(self, values: dict[str, Any], **common: Any) -> list[Activity]:
         """Describe what setting the values would change."""
-        for name, new in values.items():
-            old = getattr(self, name)
-            if new != old:
-                yield self.fact(name, old, new, version=self.version + 1, **common)
+        return [
+            self.fact(name, getattr(self, name), new, version=self.version + 1, **common)
+            for name, new in values.items()
+            if new != getattr(self, name)
+        ]
+
+    def become(self, values: dict[str, Any], assignee: User | None, now: datetime) -> None:
+        """Take the values as the row does by querysets.kept_with."""
+        for name, value in values.items():
+            setattr(self, name, value)
+        if "assigned_to_id" in values:
+            self.assignee_name = assignee.username if assignee else None
+        if "status" in values:
+            self.completed_at = (self.completed_at or now) if self.status == Task.Status.COMPLETED else None
+        self.version += 1
+        self.updated_at = now
 
     def fact(self, name: str, old: Any, new: Any, **common: Any) -> Activity:
         kind = Activity.Kind.CHANGED
