@@ -85,6 +85,8 @@ def for_services(state: State, ports: Ports) -> dict[str, dict[str, str]]:
         | {
             "TASK_SECRET_KEY": chosen("TASK_SECRET_KEY", secrets["TASK_SECRET_KEY"]),
             "DATABASE_URL": chosen("TASK_DATABASE_URL", tasks),
+            "MAIL_FOLDER": chosen("MAIL_FOLDER", str(state.mail)),
+            "NOTIFICATION_LOG": chosen("NOTIFICATION_LOG", str(state.log / "notifications.log")),
             "USER_SERVICE_URL": chosen("USER_SERVICE_URL", f"http://127.0.0.1:{ports.user_service}"),
         },
     }
