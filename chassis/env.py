@@ -7,6 +7,7 @@ import ipaddress
 import os
 import re
 import zoneinfo
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -91,6 +92,21 @@ def workers() -> int:
 def words(name: str, default: str = "") -> list[str]:
     """Read a comma-separated list."""
     return [word.strip() for word in text(name, default).split(",") if word.strip()]
+
+
+def choices(name: str, default: str, *, known: Collection[str]) -> list[str]:
+    """Read a comma-separated list of names that are known."""
+    chosen = list(dict.fromkeys(words(name, default)))
+    if not chosen or set(chosen) - set(known):
+        raise SettingError(f"{name} must be one or several of {', '.join(known)}, separated by commas.")
+    return chosen
+
+
+def choice(name: str, default: str, *, known: Collection[str]) -> str:
+    value = text(name, default)
+    if value not in known:
+        raise SettingError(f"{name} must be one of {', '.join(known)}, not {value!r}.")
+    return value
 
 
 def addresses(name: str) -> list[str]:

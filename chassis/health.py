@@ -1,5 +1,7 @@
 """Liveness (the process answers) and readiness (it can do its work), for containers, Render and scripts/run."""
 
+from collections.abc import Callable, Iterable
+
 from django.db import Error, connection
 from django.db.migrations.executor import MigrationExecutor
 from django.http import HttpRequest, HttpResponse, JsonResponse
@@ -7,16 +9,20 @@ from django.urls import URLPattern, path
 
 from chassis import problems
 
+Concerns = Callable[[], Iterable[str]]
+
 
 def live(request: HttpRequest) -> HttpResponse:
     return not_a_read(request) or JsonResponse({"status": "ok"})
 
 
-def ready(request: HttpRequest) -> HttpResponse:
+def ready(request: HttpRequest, concerns: Concerns) -> HttpResponse:
     if refusal := not_a_read(request):
         return refusal
     if reason := not_ready_because():
         return problems.answer(request, 503, "not_ready", reason, **{"Retry-After": "2"})
+    if late := list(concerns()):
+        return JsonResponse({"status": "degraded", "because": late})
     return JsonResponse({"status": "ok"})
 
 
@@ -44,5 +50,6 @@ def not_ready_because() -> str | None:
     return None
 
 
-def urls(prefix: str) -> list[URLPattern]:
-    return [path(f"{prefix}/health/live/", live), path(f"{prefix}/health/ready/", ready)]
+def urls(prefix: str, *, concerns: Concerns) -> list[URLPattern]:
+    """Return the two routes. `concerns` tells, in sentences, what is late though requests are served: still a 200."""
+    return [path(f"{prefix}/health/live/", live), path(f"{prefix}/health/ready/", ready, {"concerns": concerns})]

@@ -11,6 +11,7 @@ from threading import Event, Thread
 from typing import Any, Self
 from uuid import uuid4
 
+from django.core.management import get_commands, load_command_class
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import close_old_connections, connections
 
@@ -118,6 +119,13 @@ def last_outcome(job: Job) -> Outcome:
     while outcome is Outcome.MORE:
         outcome = run(job)
     return outcome
+
+
+def jobs_of_this_service() -> Sequence[Job]:
+    """Return what `manage.py run_worker` runs."""
+    command: Any = load_command_class(get_commands()["run_worker"], "run_worker")
+    jobs: Sequence[Job] = command.jobs()
+    return jobs
 
 
 def stop_on_signals(stop: Event) -> None:

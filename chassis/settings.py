@@ -1,5 +1,6 @@
 """The settings that are the same in both services, taken by name from each one's settings file."""
 
+from email.utils import parseaddr
 from typing import Any
 
 from chassis import env
@@ -40,6 +41,14 @@ def database(*names: str) -> dict[str, Any]:
         "CONN_HEALTH_CHECKS": True,
         "OPTIONS": {"connect_timeout": 3} | entry.get("OPTIONS", {}),
     }
+
+
+def mail_domain(sender: str) -> str:
+    """Return the domain of MAIL_FROM, for message ids."""
+    domain = parseaddr(sender)[1].partition("@")[2]
+    if not domain:
+        raise env.SettingError("MAIL_FROM holds no address; write it as NAME <ADDRESS>.")
+    return domain
 
 
 def signing_keys(*, secret_key: str) -> tuple[str, list[str]]:

@@ -5,6 +5,7 @@ Anything here can be changed from the environment by GUNICORN_CMD_ARGS; the addr
 
 from importlib import import_module
 from pathlib import Path
+from threading import Event, Thread
 from typing import Any
 
 from chassis import env
@@ -15,6 +16,7 @@ SERVICE = Path.cwd().name
 with refusing_in_one_sentence(SERVICE):
     bind = f"0.0.0.0:{env.port('PORT', 0)}" if env.text("PORT", "") else "127.0.0.1:8000"
     workers = env.workers()
+    runs_jobs = env.choice("RUN_WORKER", "apart", known=("apart", "inline")) == "inline"
 # Two synchronous workers on two cores served twice the requests that four threads in each did.
 worker_class = "sync"
 timeout = 30
@@ -25,6 +27,24 @@ forwarded_allow_ips = ""
 control_socket_disable = True
 errorlog = "-"
 accesslog = None  # Nginx writes it
+
+stop = Event()
+
+
+def post_worker_init(worker: Any) -> None:
+    """With RUN_WORKER=inline run the background jobs beside the requests, in threads of every worker process."""
+    if runs_jobs:
+        Thread(target=run_jobs_until, args=[stop], name="jobs").start()
+
+
+def run_jobs_until(stop: Event) -> None:
+    from chassis import jobs  # needs Django's settings, which are there only now
+
+    jobs.run_jobs(jobs.jobs_of_this_service(), stop)
+
+
+def worker_exit(server: Any, worker: Any) -> None:
+    stop.set()
 
 
 def on_starting(server: Any) -> None:

@@ -17,7 +17,8 @@ MAY_IMPORT = {
     "user_service/config": {"accounts", "chassis"},
     "task_service/directory": {"chassis"},
     "task_service/tasks": {"directory", "chassis"},
-    "task_service/config": {"tasks", "directory", "chassis"},
+    "task_service/notifications": {"tasks", "directory", "chassis"},
+    "task_service/config": {"notifications", "tasks", "directory", "chassis"},
     "scripts/stack": {"chassis"},
 }
 OURS = {package.rpartition("/")[2] for package in MAY_IMPORT}
@@ -138,6 +139,8 @@ def settings_in_the_code():
             "email",
             "addresses",
             "words",
+            "choice",
+            "choices",
             "secret",
             "secrets",
             "http_url",

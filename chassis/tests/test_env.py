@@ -38,6 +38,8 @@ def test_an_empty_setting_takes_the_default(setting):
     assert env.text("SETTING", "INFO") == "INFO"
     assert env.flag("SETTING", True) is True
     assert env.words("SETTING", "a,b") == ["a", "b"]
+    assert env.choices("SETTING", "a,b", known=("a", "b", "c")) == ["a", "b"]
+    assert env.choice("SETTING", "a", known=("a", "b")) == "a"
     assert env.secrets("SETTING") == []
     assert env.http_url("SETTING", "") == ""
     assert env.time_zone("SETTING", "UTC") == "UTC"

@@ -1,7 +1,10 @@
 """Settings of the task service. The environment is the only difference between places; see .env.example."""
 
+from pathlib import Path
+
 from chassis import env, logs, settings
 
+ROOT = Path(__file__).resolve().parents[2]
 SERVICE = "task_service"
 env.load_dotenv()
 
@@ -10,12 +13,14 @@ SECRET_KEY = env.secret("TASK_SECRET_KEY")
 JWT_SIGNING_KEY, JWT_PREVIOUS_SIGNING_KEYS = settings.signing_keys(secret_key=SECRET_KEY)
 ALLOWED_HOSTS = env.allowed_hosts(debug=DEBUG)
 PUBLIC_URL = env.http_url("PUBLIC_URL", "")
+METRICS_TOKEN = env.secret("METRICS_TOKEN") if env.text("METRICS_TOKEN", "") else ""
 USER_SERVICE_URL = env.http_url("USER_SERVICE_URL")
 
 INSTALLED_APPS = [
     "rest_framework",
     "directory",
     "tasks",
+    "notifications",
 ]
 MIDDLEWARE = settings.MIDDLEWARE
 ROOT_URLCONF = "config.urls"
@@ -29,6 +34,13 @@ USE_TZ = True
 TIME_ZONE = env.time_zone("TIME_ZONE", "UTC")  # what "today" is, for is_overdue
 DUE_SOON_DAYS = env.number("DUE_SOON_DAYS", 1, smallest=0, largest=365)
 ASSIGNEES_CAN_UPDATE_STATUS = env.flag("ASSIGNEES_CAN_UPDATE_STATUS", False)
+
+NOTIFICATION_CHANNEL_CLASSES = {"log": "notifications.channels.log.Log", "email": "notifications.channels.email.Email"}
+NOTIFICATION_CHANNELS = env.choices("NOTIFICATION_CHANNELS", "log", known=NOTIFICATION_CHANNEL_CLASSES)
+NOTIFICATION_LOG = env.text("NOTIFICATION_LOG", "")
+DEFAULT_FROM_EMAIL = env.text("MAIL_FROM", "TMService <noreply@tmservice.invalid>")
+vars().update(env.email("EMAIL_URL", folder=env.text("MAIL_FOLDER", str(ROOT / "var" / "mail"))))
+MAIL_DOMAIN = settings.mail_domain(DEFAULT_FROM_EMAIL)
 
 REST_FRAMEWORK = settings.rest_framework(authentication="directory.authentication.DirectoryAuthentication")
 LOGGING = logs.logging_for(SERVICE, level=env.text("LOG_LEVEL", "INFO"))

@@ -1,10 +1,13 @@
 from django.urls import include, path
 
-from chassis import health
+from chassis import health, metrics
+from notifications.health import concerns, gauges
 
 urlpatterns = [
-    *health.urls("task"),
+    *health.urls("task", concerns=concerns),
+    *metrics.urls(gauges),
     path("", include("tasks.urls")),
+    path("", include("notifications.urls")),
 ]
 
 handler400 = "chassis.problems.bad_request"

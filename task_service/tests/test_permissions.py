@@ -6,6 +6,7 @@ from rest_framework.test import APIClient
 from chassis import tokens
 from chassis.tests import permission_table
 from chassis.tests.permission_table import ALL_METHODS, REFUSALS, head_like, rows_of_all_tables, told
+from notifications.models import Notification
 from tasks.models import Task
 from tests.conftest import Person, known
 
@@ -70,9 +71,10 @@ def carol(directory):
 
 @pytest.fixture(autouse=True)
 def task(a_task, ada, alice, bob):
-    """Alice's; it was Bob's before."""
+    """Alice's; it was Bob's before. What she was told of that has the same id."""
     a_task(id=TASK, assigned_to=bob.id)
     Task.objects.filter(pk=TASK).change(by_id=ada.id, assigned_to_id=alice.id)
+    Notification.objects.update(id=TASK)
 
 
 @pytest.fixture

@@ -1,7 +1,6 @@
 """Settings of the user service. The environment is the only difference between places; see .env.example."""
 
 from datetime import timedelta
-from email.utils import parseaddr
 from pathlib import Path
 
 from chassis import env, logs, settings, tokens
@@ -15,6 +14,7 @@ SECRET_KEY = env.secret("USER_SECRET_KEY")
 JWT_SIGNING_KEY, JWT_PREVIOUS_SIGNING_KEYS = settings.signing_keys(secret_key=SECRET_KEY)
 ALLOWED_HOSTS = env.allowed_hosts(debug=DEBUG)
 PUBLIC_URL = env.http_url("PUBLIC_URL", "")
+METRICS_TOKEN = env.secret("METRICS_TOKEN") if env.text("METRICS_TOKEN", "") else ""
 
 # Who may say, by X-Forwarded-For, whose request it is: the gateway, where it is in front of this service.
 GATEWAY_ADDRESSES = env.addresses("GATEWAY_ADDRESSES")
@@ -47,11 +47,9 @@ AUTH_PASSWORD_VALIDATORS = [
         "NumericPasswordValidator",
     )
 ]
-vars().update(env.email("EMAIL_URL", folder=env.text("MAIL_FOLDER", str(ROOT / "var" / "mail"))))
 DEFAULT_FROM_EMAIL = env.text("MAIL_FROM", "TMService <noreply@tmservice.invalid>")
-MAIL_DOMAIN = parseaddr(DEFAULT_FROM_EMAIL)[1].partition("@")[2]
-if not MAIL_DOMAIN:
-    raise env.SettingError("MAIL_FROM holds no address; write it as NAME <ADDRESS>.")
+vars().update(env.email("EMAIL_URL", folder=env.text("MAIL_FOLDER", str(ROOT / "var" / "mail"))))
+MAIL_DOMAIN = settings.mail_domain(DEFAULT_FROM_EMAIL)
 PASSWORD_URL = env.http_url("PASSWORD_URL", "")
 if PASSWORD_URL and "TOKEN" not in PASSWORD_URL:
     raise env.SettingError("PASSWORD_URL must hold the word TOKEN, in whose place the token is put.")

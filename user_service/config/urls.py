@@ -1,9 +1,11 @@
 from django.urls import include, path
 
-from chassis import health
+from accounts.health import concerns, gauges
+from chassis import health, metrics
 
 urlpatterns = [
-    *health.urls("user"),
+    *health.urls("user", concerns=concerns),
+    *metrics.urls(gauges),
     path("", include("accounts.urls")),
 ]
 

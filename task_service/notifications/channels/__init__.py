@@ -1,0 +1,41 @@
+"""The ways by which notifications go out. A new one is a class here and a line in NOTIFICATION_CHANNEL_CLASSES."""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from functools import cache
+from typing import ClassVar
+
+from django.conf import settings
+from django.utils.module_loading import import_string
+
+from directory.models import User
+from notifications.models import Event
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """What a channel sends. `id` is the delivery's: the same message sent once more has the same one."""
+
+    id: int
+    event: Event
+    recipient: User | None
+    url: str
+
+
+class Channel(ABC):
+    """Sends one message at a time.
+
+    `send` returns when the message is out, or raises chassis.outbox's PermanentFailure or TemporaryFailure (an OSError
+    counts as one of them). A personal channel gets a message for each recipient, another one for each event.
+    """
+
+    is_personal: ClassVar[bool] = True
+
+    @abstractmethod
+    def send(self, message: Message) -> None: ...
+
+
+@cache
+def channel(name: str) -> Channel:
+    built: Channel = import_string(settings.NOTIFICATION_CHANNEL_CLASSES[name])()
+    return built

@@ -1,0 +1,66 @@
+"""One JSON line for each event."""
+
+import fcntl
+import json
+import sys
+from io import RawIOBase
+from logging.handlers import RotatingFileHandler
+from pathlib import Path
+
+from django.conf import settings
+
+from notifications.channels import Channel, Message
+
+LARGEST_FILE_BYTES = 10_000_000
+FILES_KEPT = 5
+
+
+class Log(Channel):
+    """Appends to NOTIFICATION_LOG, which is rotated; without one, to standard output. Several workers may share it."""
+
+    is_personal = False
+
+    def send(self, message: Message) -> None:
+        event = message.event
+        line = json.dumps(
+            {
+                "at": event.created_at.isoformat(),
+                "id": message.id,
+                "event": event.kind,
+                "task": event.task_id,
+                "title": event.task_title,
+                "from": event.old,
+                "to": event.new,
+                "due_date": event.due_date and event.due_date.isoformat(),
+                "by": event.by_id,
+                "text": event.text,
+            },
+            separators=(",", ":"),
+        )  # ASCII: whatever a reader takes for the end of a line, or a terminal for a command, is escaped
+        if settings.NOTIFICATION_LOG:
+            append(Path(settings.NOTIFICATION_LOG), f"{line}\n".encode())
+        else:
+            sys.stdout.write(f"{line}\n")
+            sys.stdout.flush()
+
+
+def write(log: RawIOBase, line: bytes) -> None:
+    while line:
+        line = line[log.write(line) :]
+
+
+def append(path: Path, line: bytes) -> None:
+    """Add a line to a file that may be full: then it becomes path.1, what was that path.2, and so on."""
+    with path.with_name(f"{path.name}.lock").open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if path.exists() and path.stat().st_size + len(line) > LARGEST_FILE_BYTES:
+            handler = RotatingFileHandler(path, backupCount=FILES_KEPT, delay=True)
+            handler.doRollover()
+            handler.close()
+        with path.open("ab", buffering=0) as log:
+            end = log.tell()
+            try:
+                write(log, line)
+            except OSError:
+                log.truncate(end)  # a full disk takes the first half of a line
+                raise

@@ -1,0 +1,12 @@
+import django_filters
+
+from chassis.filters import YesNoFilter
+from notifications.models import Notification
+
+
+class InboxFilter(django_filters.FilterSet):
+    unread = YesNoFilter(field_name="read_at", lookup_expr="isnull")
+
+    class Meta:
+        model = Notification
+        fields: list[str] = []

@@ -1,0 +1,23 @@
+"""All that the task service's worker does."""
+
+from chassis.jobs import Job
+from directory import feed
+from notifications import delivering
+from notifications.reminders import remind
+from tasks.models import KeptAnswer
+
+REMIND_EVERY_SECONDS = 60
+CLEAN_EVERY_SECONDS = 600
+
+
+def jobs() -> list[Job]:
+    return [
+        *feed.jobs(),
+        Job("reminders", look_for_reminders, REMIND_EVERY_SECONDS),
+        *delivering.jobs(),
+        Job("cleaning", KeptAnswer.objects.forget_old, CLEAN_EVERY_SECONDS),
+    ]
+
+
+def look_for_reminders() -> None:
+    remind()  # to the end: there is never more for a turn right after

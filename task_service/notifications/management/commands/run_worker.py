@@ -1,0 +1,11 @@
+import os
+from collections.abc import Sequence
+
+from chassis.jobs import Job, WorkerCommand
+from notifications.jobs import jobs
+
+
+class Command(WorkerCommand):
+    def jobs(self) -> Sequence[Job]:
+        os.umask(0o077)  # notifications that become files tell of tasks: they are for this user's eyes only
+        return jobs()

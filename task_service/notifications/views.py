@@ -1,0 +1,58 @@
+"""The inbox of whoever asks, and the ledger of what became of a task's notifications."""
+
+from django.db.models import QuerySet
+from django.db.models.functions import Coalesce, Now
+from rest_framework.generics import get_object_or_404
+from rest_framework.mixins import ListModelMixin
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from chassis import pagination
+from chassis.permissions import IsAdmin, IsAuthenticated
+from chassis.views import Endpoint
+from notifications.filters import InboxFilter
+from notifications.models import Delivery, Notification
+from notifications.serializers import DeliverySerializer, NotificationSerializer
+from tasks.models import Task
+
+
+class InboxEndpoint(Endpoint):
+    permission_classes = [IsAuthenticated]
+    serializer_class = NotificationSerializer
+    lookup_url_kwarg = "notification_id"
+
+    def get_queryset(self) -> QuerySet[Notification]:
+        return Notification.objects.filter(recipient=self.caller.id).select_related("event")
+
+
+class Inbox(ListModelMixin, InboxEndpoint):
+    query_parameters = pagination.PARAMETERS
+    filterset_class = InboxFilter
+    ordering_fields = ["id"]
+    default_ordering = "-id"
+
+    def get(self, request: Request) -> Response:
+        return self.list(request)
+
+
+class MarkRead(InboxEndpoint):
+    """Notes when it was read first; to do it again changes nothing."""
+
+    def post(self, request: Request, notification_id: int) -> Response:
+        mine = Notification.objects.filter(recipient=self.caller.id, pk=notification_id)
+        mine.update(read_at=Coalesce("read_at", Now()))
+        return Response(self.get_serializer(self.get_object()).data)
+
+
+class Ledger(Endpoint):
+    permission_classes = [IsAuthenticated & IsAdmin]
+    serializer_class = DeliverySerializer
+    query_parameters = pagination.PARAMETERS
+    ordering_fields = ["id"]
+    default_ordering = "-id"
+
+    def get(self, request: Request, task_id: int) -> Response:
+        task = get_object_or_404(Task.objects.only("pk"), pk=task_id)
+        deliveries = Delivery.objects.filter(event__task_id=task.pk).select_related("event", "recipient")
+        page = self.paginate_queryset(deliveries)
+        return self.get_paginated_response(self.get_serializer(page, many=True).data)

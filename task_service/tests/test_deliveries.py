@@ -1,0 +1,380 @@
+"""What the worker does with what was planned: it sends, skips with a reason, tries again, gives up."""
+
+import os
+from datetime import timedelta
+from threading import Event as Flag
+from threading import Thread
+
+import pytest
+from django.core import mail as post
+from django.db import IntegrityError
+from django.utils import timezone
+
+from chassis import outbox
+from chassis.jobs import run_jobs
+from chassis.tests.smtp_sink import HANG, serving
+from directory.models import User
+from directory.person import Person as Account
+from notifications import delivering
+from notifications.channels import Channel, channel
+from notifications.models import Delivery, Event, Notification
+from notifications.reminders import remind
+from tasks.models import Task
+from tests.deliveries import SMTP, change, deliver_all, let_pass, outcome, states
+
+pytestmark = pytest.mark.django_db
+
+LONG_AGO = "2001-01-01"
+
+
+@pytest.fixture(autouse=True)
+def written(settings, tmp_path):
+    """Returns the lines of the log channel."""
+    settings.NOTIFICATION_CHANNELS = ["log", "email"]
+    settings.NOTIFICATION_LOG = str(tmp_path / "notifications.log")
+    settings.PUBLIC_URL = "https://tm.test"
+    return lambda: (tmp_path / "notifications.log").read_text().splitlines()
+
+
+@pytest.fixture
+def by_smtp(settings):
+    """Makes a mail server, or the port that one is to have, the one that mails go to."""
+
+    def use(port):
+        settings.EMAIL_BACKEND, settings.EMAIL_HOST, settings.EMAIL_TIMEOUT = SMTP, "127.0.0.1", 5
+        settings.EMAIL_PORT = port
+
+    return use
+
+
+@pytest.fixture
+def task(a_task, alice):
+    return a_task(title="Pay", assigned_to=alice.id)
+
+
+def ids_and_tasks():
+    return Delivery.objects.values_list("pk", "event__task_id")
+
+
+def told():
+    """Return who got which mails, in the order in which they went out."""
+    return [(mail.to[0], mail.body.splitlines()[0]) for mail in post.outbox]
+
+
+def test_it_works(ada, alice, bob, a_task, written):
+    task = a_task(title="Pay", assigned_to=alice.id, created_by=bob.id)
+    change(task, by=ada, status="in_progress")
+
+    deliver_all()
+
+    assert set(states()) == {"sent"}
+    assert len(written()) == 1
+    assert told() == [
+        ("alice@tm.example", '"Pay" is In Progress now; it was To Do.'),
+        ("bob@tm.example", '"Pay" is In Progress now; it was To Do.'),
+    ]
+
+
+def test_what_was_sent_is_not_sent_again(ada, task, written):
+    change(task, by=ada, status="in_progress")
+    deliver_all()
+    let_pass(days=2)
+    deliver_all()
+
+    assert (len(post.outbox), len(written())) == (1, 1)
+
+
+def test_the_request_itself_sends_nothing(ada, task, settings):
+    settings.NOTIFICATION_LOG = "/nowhere/notifications.log"
+    settings.EMAIL_BACKEND = "no.such.Backend"
+
+    assert ada.patch(f"/task/tasks/{task.pk}/", {"status": "completed"}).status_code == 200
+
+
+# What makes no sense any more
+
+
+def deactivated(ada, task):
+    User.objects.filter(pk=102).update(is_active=False)
+
+
+def account_deleted(ada, task):
+    User.objects.learn([Account.deleted(102, 1001)])
+
+
+@pytest.mark.parametrize(
+    ("undo", "reason", "others_told"),
+    [
+        (lambda ada, task: change(task, by=ada, assigned_to_id=103), "the task was reassigned", ["bob@tm.example"]),
+        (lambda ada, task: ada.delete(f"/task/tasks/{task.pk}/"), "the task was deleted", []),
+        (deactivated, "the account is not active any more", []),
+        (account_deleted, "the account is not active any more", ["ada@tm.example"]),
+    ],
+    ids=["reassigned", "task deleted", "deactivated", "account deleted"],
+)
+def test_a_mail_that_makes_no_sense_any_more_is_skipped_with_the_reason(
+    ada, bob, task, undo, reason, others_told, written
+):
+    change(task, by=ada, status="in_progress")
+    undo(ada, task)
+
+    deliver_all()
+
+    event = Event.objects.get(kind="task_status_changed")
+    assert outcome(event=event, channel="email") == ("skipped", reason)
+    assert [to for to, _ in told()] == others_told
+    assert "task_status_changed" in written()[0]  # it did happen
+
+
+@pytest.mark.parametrize(
+    ("undo", "reason"),
+    [
+        (lambda ada, task: change(task, by=ada, status="completed"), "the task is completed"),
+        (lambda ada, task: change(task, by=ada, due_date=None), "the due date was moved"),
+        (lambda ada, task: change(task, by=ada, due_date="2096-02-29"), "the due date was moved"),
+        (lambda ada, task: ada.delete(f"/task/tasks/{task.pk}/"), "the task was deleted"),
+    ],
+    ids=["completed", "no due date", "moved", "deleted"],
+)
+def test_a_reminder_that_makes_no_sense_any_more_is_skipped_everywhere(ada, alice, a_task, undo, reason, written):
+    task = a_task(assigned_to=alice.id, due_date=LONG_AGO)
+    remind()
+    undo(ada, task)
+
+    deliver_all("log", "email")
+
+    reminder = Event.objects.get(kind="task_overdue")
+    assert list(Delivery.objects.filter(event=reminder).values_list("state", "reason")) == [("skipped", reason)] * 3
+    assert not any("overdue" in line for line in (written() if Delivery.objects.filter(state="sent") else []))
+
+
+def test_a_reminder_is_not_for_whoever_had_the_task_before(ada, alice, bob, a_task):
+    task = a_task(assigned_to=alice.id, due_date=LONG_AGO)
+    remind()
+    change(task, by=ada, assigned_to_id=bob.id)
+
+    deliver_all()
+
+    of_alice = {"event__kind": "task_overdue", "recipient_id": alice.id}
+    assert outcome(**of_alice) == ("skipped", "the task was reassigned")
+    assert sorted(to for to, _ in told()) == ["ada@tm.example", "bob@tm.example"]
+
+
+def test_whom_the_directory_does_not_know_is_told_nothing(ada, a_task, caplog):
+    task = a_task(assigned_to=999)
+    change(task, by=ada, status="completed")
+
+    deliver_all()
+
+    assert outcome(channel="email") == ("skipped", "the account is not active any more")
+    assert caplog.messages == []
+
+
+# Order, and who waits for whom
+
+
+def test_what_one_hears_of_a_task_comes_in_the_order_in_which_it_happened(ada, task):
+    for status in ("in_progress", "todo", "completed"):
+        change(task, by=ada, status=status)
+    first = Delivery.objects.filter(channel="email").earliest("pk")
+    Delivery.objects.filter(pk=first.pk).update(due_at=timezone.now() + timedelta(minutes=5))
+    deliver_all("email")
+    assert told() == []
+
+    let_pass(minutes=5)
+    deliver_all("email")
+
+    assert [text for _, text in told()] == [
+        '"Pay" is In Progress now; it was To Do.',
+        '"Pay" is To Do now; it was In Progress.',
+        '"Pay" is Completed now; it was To Do.',
+    ]
+
+
+def test_a_mailbox_that_fails_delays_nobody_else(ada, alice, bob, a_task, by_smtp):
+    task = a_task(assigned_to=alice.id, created_by=bob.id)
+    with serving() as server:
+        by_smtp(server.port)
+        server.answers = {"alice@tm.example": "450 mailbox busy"}
+        for status in ("in_progress", "completed"):
+            change(task, by=ada, status=status)
+        deliver_all("email")
+        assert states(recipient_id=bob.id) == ["sent", "sent"]
+        assert states(recipient_id=alice.id) == ["planned", "planned"]
+
+        server.answers = {}
+        let_pass(seconds=11)
+        deliver_all("email")
+
+    assert states(recipient_id=alice.id) == ["sent", "sent"]
+    assert [recipients[0] for _, recipients, _ in server.received] == ["bob@tm.example"] * 2 + ["alice@tm.example"] * 2
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_mail_server_that_is_stuck_delays_no_other_channel(ada, task, by_smtp, written):
+    change(task, by=ada, status="completed")
+    stop = Flag()
+    with serving() as server:
+        by_smtp(server.port)
+        server.answers = {"CONNECT": HANG}
+        worker = Thread(target=run_jobs, args=(delivering.jobs(), stop))
+        worker.start()
+        assert server.hanging.wait(20)
+        while states(channel="log") != ["sent"]:
+            stop.wait(0.01)
+        assert states(channel="email") == ["planned"]
+        stop.set()
+        server.closing.set()
+        worker.join(20)
+
+    assert not worker.is_alive()
+    assert len(written()) == 1
+
+
+class Picky(Channel):
+    """Takes everything but what is completed."""
+
+    is_personal, taken = False, []
+
+    def send(self, message):
+        if message.event.new == "completed":
+            raise ZeroDivisionError("a bug")
+        self.taken.append(message.event.task_id)
+
+
+@pytest.fixture
+def picky(settings, monkeypatch):
+    settings.NOTIFICATION_CHANNELS = ["picky"]
+    settings.NOTIFICATION_CHANNEL_CLASSES = {"picky": f"{__name__}.Picky"}
+    monkeypatch.setattr(Picky, "taken", [])
+    channel.cache_clear()
+    yield Picky
+    channel.cache_clear()
+
+
+def test_a_message_that_can_never_be_rendered_is_given_up_and_blocks_nobody(ada, a_task, picky, caplog):
+    task, other = a_task(), a_task()
+    for each, status in [(task, "completed"), (task, "todo"), (other, "in_progress")]:
+        change(each, by=ada, status=status)
+    poison = Delivery.objects.order_by("pk")[0]
+    deliver_all()
+    assert (states(), picky.taken) == (["planned", "planned", "sent"], [other.pk])
+
+    attempts = 1
+    while outcome(pk=poison.pk)[0] == "planned":
+        let_pass(hours=1)
+        attempts += delivering.deliver_due(Delivery.objects.all(), delivering.send, limit=1)
+    deliver_all()
+
+    assert outcome(pk=poison.pk) == ("failed", "ZeroDivisionError: a bug")
+    assert 20 < attempts < 40
+    assert (states(), picky.taken) == (["failed", "sent", "sent"], [other.pk, task.pk])
+    assert f"delivery {poison.pk} is given up: ZeroDivisionError: a bug" in caplog.messages
+
+
+def test_what_kills_every_worker_is_given_up(ada, task):
+    change(task, by=ada, status="completed")
+    Delivery.objects.update(attempts=outbox.MOST_ATTEMPTS)
+
+    deliver_all()
+
+    assert states() == ["failed", "failed"]
+    assert post.outbox == []
+
+
+def test_a_channel_that_is_not_set_any_more_leaves_nothing_waiting(settings, ada, task):
+    change(task, by=ada, status="completed")
+    settings.NOTIFICATION_CHANNELS = ["log"]
+
+    for job in delivering.jobs():
+        while job.run():
+            pass
+
+    assert "planned" not in states()
+
+
+# The mail server is down
+
+
+@pytest.mark.django_db(transaction=True)
+def test_after_an_outage_all_changes_are_told_in_the_order_of_each_task(ada, alice, a_task, settings, by_smtp):
+    """Of 50 changes; of 1,000 where there is time."""
+    settings.NOTIFICATION_CHANNELS = ["email"]
+    with serving() as server:
+        by_smtp(server.port)
+    tasks = [a_task(assigned_to=alice.id).pk for _ in range(100 if "RACE_ROUNDS" in os.environ else 5)]
+    for number in range(10):
+        Task.objects.filter(pk__in=tasks).change(by_id=ada.id, status="completed" if number % 2 else "in_progress")
+    deliver_all()
+    assert set(states()) == {"planned"}
+    assert Delivery.objects.filter(attempts=1).count() == len(tasks)  # no more than the first of each is tried
+
+    let_pass(minutes=10)
+    with serving(server.port) as server:
+        deliver_all()
+
+    assert states() == ["sent"] * 10 * len(tasks)
+    seen = [message["Message-ID"] for _, _, message in server.received]
+    ids = {f"<notification-{pk}@tmservice.invalid>": (pk, task) for pk, task in ids_and_tasks()}
+    for task in tasks:
+        of_task = [ids[message][0] for message in seen if ids[message][1] == task]
+        assert of_task == sorted(set(of_task))
+        assert len(of_task) == 10
+
+
+# Crashes
+
+
+def test_what_a_worker_died_over_goes_out_again_under_the_same_id(ada, task):
+    change(task, by=ada, status="completed")
+    (claimed,) = Delivery.objects.filter(channel="email").claim(1, lease_seconds=60)
+    delivering.send(claimed)  # and here the worker dies
+
+    assert delivering.deliver("email") == 0
+    let_pass(seconds=61)
+    assert delivering.deliver("email") == 1
+
+    first, second = [mail.message()["Message-ID"] for mail in post.outbox]
+    assert first == second == f"<notification-{claimed.pk}@tmservice.invalid>"
+    assert states(channel="email") == ["sent"]
+
+
+def test_each_channel_that_is_set_has_a_job_of_its_own_every_second(settings):
+    assert {("deliver log", 1), ("deliver email", 1)} <= {(job.name, job.every_seconds) for job in delivering.jobs()}
+
+
+# What can never be
+
+
+@pytest.mark.parametrize(
+    ("constraint", "values"),
+    [
+        ("event_kind_is_known", {"kind": "task_eaten"}),
+        ("due_date_goes_with_reminders", {"kind": "task_assigned", "due_date": LONG_AGO}),
+        ("due_date_goes_with_reminders", {"kind": "task_overdue"}),
+        ("reminded_once", {"kind": "task_overdue", "due_date": LONG_AGO}),
+    ],
+)
+def test_an_impossible_event_cannot_be_stored(db, constraint, values):
+    Event.objects.create(kind="task_overdue", due_date=LONG_AGO, task_id=1, task_title="Pay", text="x")
+
+    with pytest.raises(IntegrityError, match=constraint):
+        Event.objects.create(**{"task_id": 1, "task_title": "Pay", "text": "x"} | values)
+
+
+@pytest.mark.parametrize("recipient_id", [102, None])
+def test_an_event_goes_out_once_to_each_by_each_channel_to_nobody_too(db, recipient_id):
+    event = Event.objects.create(kind="task_assigned", task_id=1, task_title="Pay", text="x")
+    for name in ("log", "email"):
+        Delivery.objects.create(event=event, channel=name, recipient_id=recipient_id)
+
+    with pytest.raises(IntegrityError, match="delivered_once"):
+        Delivery.objects.create(event=event, channel="log", recipient_id=recipient_id)
+
+
+def test_an_event_is_in_an_inbox_once(alice):
+    event = Event.objects.create(kind="task_assigned", task_id=1, task_title="Pay", text="x")
+    Notification.objects.create(event=event, recipient_id=alice.id)
+
+    with pytest.raises(IntegrityError, match="notified_once"):
+        Notification.objects.create(event=event, recipient_id=alice.id)

@@ -1,0 +1,210 @@
+"""The inbox: what one has been told, newest first, and what of it one has read."""
+
+import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
+from rest_framework.test import APIClient
+
+from chassis.tests.permission_table import told
+from notifications.models import Event, Notification
+from tests.deliveries import change
+
+pytestmark = pytest.mark.django_db
+
+INBOX = "/task/notifications/"
+
+
+def inbox(person, query=""):
+    return person.get(INBOX + query).json()
+
+
+def ids(answer):
+    return [item["id"] for item in answer["results"]]
+
+
+def read(person, id_):
+    return person.post(f"{INBOX}{id_}/read/")
+
+
+@pytest.fixture
+def tell():
+    """Puts so many notifications into somebody's inbox, and returns their ids."""
+
+    def put(person, number=1):
+        kind = Event.Kind.STATUS_CHANGED
+        events = Event.objects.bulk_create(
+            Event(kind=kind, task_id=each + 1, task_title="Pay", text=f"Text {each}") for each in range(number)
+        )
+        items = Notification.objects.bulk_create(Notification(event=event, recipient_id=person.id) for event in events)
+        return [item.pk for item in items]
+
+    return put
+
+
+def test_it_works(ada, alice, a_task):
+    task = a_task(title="Pay")
+    change(task, by=ada, assigned_to_id=alice.id)
+    change(task, by=ada, status="completed")
+
+    completed, assigned = inbox(alice)["results"]
+
+    event = Event.objects.get(kind="task_status_changed")
+    assert completed == {
+        "id": Notification.objects.get(event=event, recipient_id=alice.id).pk,
+        "kind": "task_status_changed",
+        "task": {"id": task.pk, "title": "Pay"},
+        "message": '"Pay" is Completed now; it was To Do.',
+        "created_at": event.created_at.isoformat().replace("+00:00", "Z"),
+        "read_at": None,
+    }
+    assert (assigned["kind"], assigned["message"]) == ("task_assigned", '"Pay" is assigned to alice now.')
+
+
+def test_everybody_finds_their_own_alone_admins_too(ada, alice, bob, tell):
+    hers, his = tell(alice, 2), tell(bob)
+
+    assert ids(inbox(alice)) == hers[::-1]
+    assert ids(inbox(bob)) == his
+    assert ids(inbox(ada)) == []
+
+
+def test_nobody_gets_in_without_signing_in(alice, charlie, tell):
+    (id_,) = tell(alice)
+
+    for person in (APIClient(), charlie):
+        assert (person.get(INBOX).status_code, read(person, id_).status_code) == (401, 401)
+    assert Notification.objects.get().read_at is None
+
+
+def test_the_title_stays_what_it_was_though_the_task_is_anothers_now(ada, alice, bob, a_task):
+    task = a_task(title="Pay", assigned_to=alice.id)
+    change(task, by=ada, status="completed")
+    change(task, by=ada, title="Fire alice", assigned_to_id=bob.id)
+
+    (item,) = inbox(alice)["results"]
+
+    assert (item["task"], item["message"]) == (
+        {"id": task.pk, "title": "Pay"},
+        '"Pay" is Completed now; it was To Do.',
+    )
+    assert "Fire" not in alice.get(INBOX).content.decode()
+
+
+def test_it_outlives_the_task(ada, alice, a_task):
+    task = a_task(title="Pay", assigned_to=alice.id)
+    change(task, by=ada, status="completed")
+    ada.delete(f"/task/tasks/{task.pk}/")
+
+    assert inbox(alice)["results"][0]["task"] == {"id": task.pk, "title": "Pay"}
+
+
+# Pages and filters
+
+
+def test_pages_follow_each_other_newest_first_and_back(alice, bob, tell):
+    tell(bob, 3)
+    hers = tell(alice, 5)[::-1]
+
+    first = inbox(alice, "?page_size=2")
+    second = alice.get(first["next"]).json()
+    third = alice.get(second["next"]).json()
+
+    assert [ids(page) for page in (first, second, third)] == [hers[:2], hers[2:4], hers[4:]]
+    assert (first["previous"], third["next"]) == (None, None)
+    assert ids(alice.get(third["previous"]).json()) == hers[2:4]
+
+
+def test_a_page_is_of_20_and_the_oldest_may_come_first(alice, tell):
+    hers = tell(alice, 21)
+
+    assert ids(inbox(alice)) == hers[:0:-1]
+    assert ids(inbox(alice, "?ordering=id")) == hers[:20]
+
+
+@pytest.mark.parametrize(("unread", "expected"), [("true", [2, 0]), ("false", [1])])
+def test_what_is_unread_can_be_asked_for(alice, tell, unread, expected):
+    hers = tell(alice, 3)
+    read(alice, hers[1])
+
+    assert ids(inbox(alice, f"?unread={unread}")) == [hers[number] for number in expected]
+
+
+@pytest.mark.parametrize(
+    ("query", "name"),
+    [
+        ("?unread=1", "unread"),
+        ("?unread=", "unread"),
+        ("?recipient=103", "recipient"),
+        ("?read_at__isnull=true", "read_at__isnull"),
+        ("?page_size=101", "page_size"),
+        ("?ordering=event__task_title", "ordering"),
+        ("?cursor=x", "cursor"),
+    ],
+)
+def test_what_cannot_be_asked_is_refused_by_name(alice, query, name):
+    answer = alice.get(INBOX + query)
+
+    assert (answer.status_code, [error["field"] for error in answer.json()["errors"]]) == (400, [name])
+
+
+# Reading
+
+
+def test_reading_notes_when_and_keeps_the_first_time(alice, tell):
+    first, second = tell(alice, 2)
+    before = timezone.now()
+    answers = [read(alice, first) for _ in range(2)]
+
+    noted = Notification.objects.get(pk=first).read_at
+    assert [answer.status_code for answer in answers] == [200, 200]
+    assert before <= noted <= timezone.now()
+    assert answers[0].json()["read_at"] == noted.isoformat().replace("+00:00", "Z")
+    assert answers[0].json() == answers[1].json() == inbox(alice)["results"][1]
+    assert Notification.objects.get(pk=second).read_at is None
+
+
+def test_anothers_cannot_be_told_from_none(ada, alice, bob, tell):
+    (hers,) = tell(alice)
+
+    for person in (ada, bob):
+        theirs, none = read(person, hers), read(person, hers + 1)
+
+        assert theirs.status_code == 404
+        assert told(theirs) == told(none)
+    assert Notification.objects.get().read_at is None
+
+
+def test_of_two_who_are_told_of_the_same_each_reads_their_own(alice, bob, tell):
+    (hers,) = tell(alice)
+    his = Notification.objects.create(event=Event.objects.get(), recipient_id=bob.id).pk
+
+    assert read(alice, hers).status_code == 200
+    assert (read(alice, his).status_code, inbox(bob)["results"][0]["read_at"]) == (404, None)
+
+
+@pytest.mark.parametrize("id_", ["0", "-1", "x", "9223372036854775808", "1e3", "\u0661"])
+def test_what_is_no_id_is_absent(alice, id_):
+    assert read(alice, id_).status_code == 404
+
+
+# Cost
+
+
+@pytest.mark.parametrize("query", ["", "?unread=true&page_size=100"])
+def test_a_page_takes_no_more_than_3_statements(alice, tell, query):
+    tell(alice, 30)
+
+    with CaptureQueriesContext(connection) as captured:
+        inbox(alice, query)
+
+    assert len(captured) <= 3
+
+
+def test_reading_takes_no_more_than_3_statements(alice, tell):
+    (id_,) = tell(alice)
+
+    with CaptureQueriesContext(connection) as captured:
+        read(alice, id_)
+
+    assert len(captured) <= 3

@@ -1,0 +1,60 @@
+"""RUN_WORKER=inline: gunicorn itself does what a worker would, where none can be had."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from chassis.jobs import GRACE_SECONDS
+from tests.deliveries import change, database_url, states
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+SERVICE = Path(__file__).resolve().parent.parent
+GUNICORN = [sys.executable, "-m", "gunicorn", "-c", "python:chassis.web_server", "--bind", "127.0.0.1:0"]
+
+
+def starting(**values):
+    path = f"{SERVICE}:{SERVICE.parent}"
+    environment = os.environ | {"DATABASE_URL": database_url(), "PYTHONPATH": path, "LOG_LEVEL": "ERROR"} | values
+    return subprocess.Popen([*GUNICORN, "config.wsgi"], cwd=SERVICE, env=environment, stderr=subprocess.PIPE, text=True)
+
+
+def test_what_is_planned_is_sent_and_gunicorn_ends_at_once_when_told(ada, a_task, tmp_path):
+    log = tmp_path / "notifications.log"
+    task = a_task(due_date="2001-01-01")
+    change(task, by=ada, status="in_progress")
+    with starting(RUN_WORKER="inline", NOTIFICATION_LOG=str(log)) as web:
+        try:
+            deadline = time.monotonic() + 20
+            while states() != ["sent", "sent"]:
+                assert time.monotonic() < deadline
+                assert web.poll() is None
+                time.sleep(0.02)
+            told_at = time.monotonic()
+            web.send_signal(signal.SIGTERM)
+            _, said = web.communicate(timeout=20)
+            needed_seconds = time.monotonic() - told_at
+        finally:
+            web.kill()
+
+    assert [json.loads(line)["event"] for line in log.read_text().splitlines()] == [
+        "task_status_changed",
+        "task_overdue",
+    ]
+    assert log.stat().st_mode & 0o077 == 0  # it tells of tasks: for this user's eyes alone
+    assert (web.returncode, needed_seconds < GRACE_SECONDS) == (0, True)
+    assert "Traceback" not in said
+
+
+def test_another_value_is_refused_in_one_sentence():
+    with starting(RUN_WORKER="sometimes") as web:
+        _, said = web.communicate(timeout=20)
+
+    assert said == "task_service: RUN_WORKER must be one of apart, inline, not 'sometimes'.\n"
+    assert web.returncode == 78

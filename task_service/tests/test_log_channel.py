@@ -1,0 +1,237 @@
+"""The log channel: one line of JSON for each event, whatever the disk and other processes do."""
+
+import json
+import os
+import subprocess
+import sys
+from datetime import datetime
+from io import BytesIO, TextIOWrapper
+from pathlib import Path
+from unicodedata import category
+
+import pytest
+
+from notifications.channels import log
+from notifications.models import Delivery, Event
+from notifications.reminders import remind
+from tasks.models import Task
+from tests.deliveries import change, deliver_all, let_pass, states
+
+pytestmark = pytest.mark.django_db
+
+SERVICE = Path(__file__).resolve().parent.parent
+PROCESSES, LINES, LARGEST_BYTES = 4, 150, 1000
+# A process that has loaded Django once becomes many.
+WRITERS = f"""
+import os, sys
+from pathlib import Path
+import django
+django.setup()
+from notifications.channels import log
+log.LARGEST_FILE_BYTES, log.FILES_KEPT = {LARGEST_BYTES}, 1000
+for number in range({PROCESSES}):
+    if os.fork() == 0:
+        for line in range({LINES}):
+            log.append(Path(sys.argv[1]), b'{{"id": %d}}\\n' % (number * {LINES} + line))
+        os._exit(0)
+sys.exit(any(os.wait()[1] for _ in range({PROCESSES})))
+"""
+# A file that may not grow is what a full disk is like: it takes the first bytes of a line and refuses the rest.
+FULL_DISK = """
+import resource, sys
+from pathlib import Path
+import django
+django.setup()
+from notifications.channels import log
+path = Path(sys.argv[1])
+log.append(path, b'{"id": 1}\\n')
+resource.setrlimit(resource.RLIMIT_FSIZE, (15, resource.RLIM_INFINITY))
+try:
+    log.append(path, b'{"id": 2}\\n')
+except OSError as error:
+    print(error.strerror)
+resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+log.append(path, b'{"id": 2}\\n')
+"""
+
+
+@pytest.fixture(autouse=True)
+def path(settings, tmp_path):
+    settings.NOTIFICATION_CHANNELS = ["log"]
+    settings.NOTIFICATION_LOG = str(tmp_path / "log" / "notifications.log")
+    (tmp_path / "log").mkdir()
+    return Path(settings.NOTIFICATION_LOG)
+
+
+@pytest.fixture
+def task(a_task, alice):
+    return a_task(title="Pay", assigned_to=alice.id)
+
+
+def entries(*paths):
+    """Return what stands in the files, line by line in every sense that a reader may give to the word."""
+    return [json.loads(line) for path in paths for line in path.read_text().splitlines()]
+
+
+def run(script, *arguments):
+    values = os.environ | {"DJANGO_SETTINGS_MODULE": "config.settings", "PYTHONPATH": f"{SERVICE}:{SERVICE.parent}"}
+    argv = [sys.executable, "-c", script, *map(str, arguments)]
+    return subprocess.run(argv, cwd=SERVICE, env=values, capture_output=True, text=True, check=True)
+
+
+# What a line says
+
+
+def test_it_works(ada, alice, bob, task, path):
+    change(task, by=ada, status="in_progress")
+    change(task, by=ada, assigned_to_id=bob.id)
+    Task.objects.filter(pk=task.pk).update(due_date="2001-01-01")
+    remind()
+
+    deliver_all()
+
+    lines = entries(path)
+    common = {"task": task.pk, "title": "Pay"}
+    moved = {"event": "task_status_changed", "from": "todo", "to": "in_progress", "by": ada.id, "due_date": None}
+    assigned = {"event": "task_assigned", "from": alice.id, "to": bob.id, "by": ada.id, "due_date": None}
+    overdue = {"event": "task_overdue", "from": None, "to": None, "by": None, "due_date": "2001-01-01"}
+    assert [{name: line[name] for name in common | moved} for line in lines] == [
+        common | moved,
+        common | assigned,
+        common | overdue,
+    ]
+    assert [line["id"] for line in lines] == list(Delivery.objects.order_by("pk").values_list("pk", flat=True))
+    assert lines[1]["text"] == '"Pay" is assigned to bob now.'
+    told_at = [datetime.fromisoformat(line["at"]) for line in lines]
+    assert told_at == list(Event.objects.order_by("pk").values_list("created_at", flat=True))
+
+
+@pytest.mark.parametrize(
+    "title",
+    [
+        "x\nINFO 2026-01-01 Task 'pay' assigned to admin",
+        'x"}\n{"event":"task_assigned","task":1}',
+        'quotes " and \\ and \\u0022',
+        "\r\n\t\x1b[2J\x7f\x0b\x0c\x08",
+        "U+2028 \u2028 U+2029 \u2029 U+0085 \x85",
+        "\x9b31m \u202e gnp.exe",
+        "Größe 支払い 😀 👩\u200d👧",
+    ],
+    ids=ascii,
+)
+def test_whatever_a_title_holds_is_on_one_line_and_can_be_read_back(ada, task, path, title):
+    Task.objects.filter(pk=task.pk).update(title=title)
+    change(task, by=ada, status="completed")
+
+    deliver_all()
+
+    (line,) = entries(path)
+    assert (line["title"], line["text"]) == (title, f'"{title}" is Completed now; it was To Do.')
+    assert path.read_bytes().count(b"\n") == 1
+    assert path.read_bytes().endswith(b"}\n")
+    assert [letter for letter in path.read_text()[:-1] if category(letter) == "Cc"] == []  # a terminal obeys some
+
+
+def test_without_a_file_it_goes_to_standard_output(ada, task, settings, capsys):
+    settings.NOTIFICATION_LOG = ""
+    Task.objects.filter(pk=task.pk).update(title="Pay\nnow")
+    change(task, by=ada, status="completed")
+
+    deliver_all()
+
+    (line,) = capsys.readouterr().out.splitlines()
+    assert (json.loads(line)["title"], states()) == ("Pay\nnow", ["sent"])
+
+
+def test_standard_output_that_knows_few_letters_takes_every_line(ada, task, settings, monkeypatch):
+    settings.NOTIFICATION_LOG = ""
+    output = BytesIO()
+    monkeypatch.setattr(sys, "stdout", TextIOWrapper(output, encoding="ascii"))
+    Task.objects.filter(pk=task.pk).update(title="Größe")
+    change(task, by=ada, status="completed")
+
+    deliver_all()
+
+    assert states() == ["sent"]
+    assert json.loads(output.getvalue())["title"] == "Größe"
+
+
+def test_an_event_of_a_task_that_is_gone_or_nobodys_has_its_line_too(ada, a_task, path):
+    task = a_task()
+    change(task, by=ada, status="completed")
+    ada.delete(f"/task/tasks/{task.pk}/")
+
+    deliver_all()
+
+    assert [(line["event"], line["task"]) for line in entries(path)] == [("task_status_changed", task.pk)]
+
+
+# Rotation
+
+
+def test_a_full_file_is_put_aside_and_no_more_than_five_are_kept(path, monkeypatch):
+    monkeypatch.setattr(log, "LARGEST_FILE_BYTES", 20)
+    for number in range(20):
+        log.append(path, b'{"id": %d}\n' % number)  # one or two to a file
+
+    kept = sorted(file.name for file in path.parent.iterdir() if file.suffix != ".lock")
+    assert kept == ["notifications.log", *(f"notifications.log.{number}" for number in range(1, 6))]
+    assert entries(path) == [{"id": 19}]
+    assert all(file.stat().st_size <= 20 for file in path.parent.iterdir())
+    assert entries(path.with_name("notifications.log.1")) == [{"id": 18}]
+
+
+def test_a_file_holds_what_just_fits(path, monkeypatch):
+    monkeypatch.setattr(log, "LARGEST_FILE_BYTES", 20)
+    for _ in range(2):
+        log.append(path, b'{"id": 1}\n')
+
+    assert path.stat().st_size == 20
+    assert not path.with_name("notifications.log.1").exists()
+
+
+def test_of_several_processes_that_rotate_at_once_none_loses_a_line(path):
+    run(WRITERS, path)
+
+    files = [file for file in path.parent.iterdir() if file.suffix != ".lock"]
+    seen = [line["id"] for line in entries(*files)]
+    assert sorted(seen) == list(range(PROCESSES * LINES))
+    assert all(file.stat().st_size <= LARGEST_BYTES for file in files)
+    assert all(file.stat().st_size > LARGEST_BYTES - 20 for file in files if file != path)
+
+
+# A disk that fails
+
+
+def test_a_folder_that_is_not_there_delays_the_line_and_loses_none(ada, task, path):
+    path.parent.rmdir()
+    change(task, by=ada, status="in_progress")
+    change(task, by=ada, status="completed")
+    deliver_all()
+    assert states() == ["planned", "planned"]
+    assert "FileNotFoundError" in Delivery.objects.first().reason
+
+    path.parent.mkdir()
+    let_pass(seconds=11)
+    deliver_all()
+
+    assert [line["to"] for line in entries(path)] == ["in_progress", "completed"]
+    assert states() == ["sent", "sent"]
+
+
+def test_a_log_that_is_no_file_is_tried_again(ada, task, path, caplog):
+    path.mkdir()
+    change(task, by=ada, status="completed")
+
+    deliver_all()
+
+    assert states() == ["planned"]
+    assert "IsADirectoryError" in Delivery.objects.get().reason
+    assert caplog.messages == []  # the reason is in the ledger; a traceback would tell no more
+
+
+def test_a_line_that_the_disk_took_half_of_is_written_whole_later(path):
+    done = run(FULL_DISK, path)
+
+    assert done.stdout == "File too large\n"
+    assert entries(path) == [{"id": 1}, {"id": 2}]

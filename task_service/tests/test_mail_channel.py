@@ -1,0 +1,350 @@
+"""Mails to a real SMTP server, which can misbehave."""
+
+import gc
+import logging
+import socket
+from contextlib import closing
+from datetime import UTC
+from email.utils import parsedate_to_datetime
+
+import pytest
+from django.utils import timezone
+
+from chassis.tests.smtp_sink import END_OF_DATA, HANG, HANG_UP, serving
+from directory.models import User
+from notifications.models import Delivery
+from notifications.reminders import remind
+from tasks.models import Task
+from tests.deliveries import SMTP, change, deliver_all, let_pass, outcome, states
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture(autouse=True)
+def by_smtp(settings):
+    """Sends mails to a port of this machine."""
+    settings.NOTIFICATION_CHANNELS = ["email"]
+    settings.PUBLIC_URL = "https://tm.test"
+    settings.EMAIL_BACKEND, settings.EMAIL_HOST, settings.EMAIL_TIMEOUT = SMTP, "127.0.0.1", 5
+
+    def use(port):
+        settings.EMAIL_PORT = port
+
+    return use
+
+
+@pytest.fixture
+def sink(by_smtp):
+    with serving() as server:
+        by_smtp(server.port)
+        yield server
+
+
+@pytest.fixture
+def closed_port(by_smtp):
+    """A port that nobody listens at, and that nobody else can take meanwhile."""
+    with closing(socket.socket()) as holder:
+        holder.bind(("127.0.0.1", 0))
+        by_smtp(holder.getsockname()[1])
+        yield
+
+
+@pytest.fixture
+def task(a_task, alice):
+    return a_task(title="Pay", assigned_to=alice.id)
+
+
+@pytest.fixture
+def titled(ada, task):
+    """Gives the task a title that no request could, and completes it."""
+
+    def complete(title):
+        Task.objects.filter(pk=task.pk).update(title=title)
+        change(task, by=ada, status="completed")
+
+    return complete
+
+
+def mail_of(sink):
+    ((_, recipients, message),) = sink.received
+    assert recipients == ["alice@tm.example"]
+    return message
+
+
+def subject_of(message):
+    return message["Subject"].removeprefix(" ")  # of one that begins on its second line
+
+
+def text_of(message, kind="plain"):
+    return message.get_body((kind,)).get_content().replace("\r\n", "\n")
+
+
+# What it looks like
+
+
+def test_it_works(ada, task, sink):
+    change(task, by=ada, status="completed")
+
+    deliver_all()
+
+    ((sender, recipients, message),) = sink.received
+    told, url = '"Pay" is Completed now; it was To Do.', f"https://tm.test/task/tasks/{task.pk}/"
+    html = f'<p>&quot;Pay&quot; is Completed now; it was To Do.</p>\n<p><a href="{url}">{url}</a></p>\n'
+    assert states() == ["sent"]
+    assert (sender, recipients) == ("noreply@tmservice.invalid", ["alice@tm.example"])
+    assert (message["To"], message["Subject"]) == ("alice@tm.example", told)
+    assert message.get_content_type() == "multipart/alternative"
+    assert (text_of(message), text_of(message, "html")) == (f"{told}\n\n{url}\n", html)
+    assert message["Message-ID"] == f"<notification-{Delivery.objects.get().pk}@tmservice.invalid>"
+    assert message["Auto-Submitted"] == "auto-generated"
+
+
+def test_its_date_is_when_it_happened_not_when_it_was_sent(ada, task, sink):
+    change(task, by=ada, status="completed")
+    event = Delivery.objects.get().event
+    event.created_at = timezone.now().replace(year=2001, microsecond=0)
+    event.save()
+
+    deliver_all()
+
+    assert parsedate_to_datetime(mail_of(sink)["Date"]).replace(tzinfo=UTC) == event.created_at
+
+
+def test_each_kind_of_event_names_itself_in_a_header(ada, alice, a_task, sink):
+    task = a_task(title="Pay", due_date=timezone.localdate())
+    for number, values in enumerate(({"assigned_to_id": alice.id}, {"status": "in_progress"})):
+        change(task, by=ada, **values)
+        assert Delivery.objects.count() == number + 1
+    remind()
+    a_task(title="Pay", assigned_to=alice.id, created_by=alice.id, due_date="2001-01-01")
+    remind()
+
+    deliver_all()
+
+    kinds = [message["X-TMService-Event"] for _, (to,), message in sink.received if to == "alice@tm.example"]
+    assert kinds == ["task_assigned", "task_status_changed", "task_due_soon", "task_overdue"]
+
+
+def test_the_link_begins_with_the_public_url_wherever_that_is(ada, task, sink, settings):
+    settings.PUBLIC_URL = "http://10.0.0.1:8080/tm"
+    change(task, by=ada, status="completed")
+
+    deliver_all()
+
+    assert text_of(mail_of(sink)).splitlines()[-1] == f"http://10.0.0.1:8080/tm/task/tasks/{task.pk}/"
+
+
+def test_markup_in_a_title_is_text(titled, sink):
+    titled('<img src=x onerror="alert(1)"> & </p><script>alert(2)</script>')
+
+    deliver_all()
+
+    message = mail_of(sink)
+    assert '<img src=x onerror="alert(1)"> & </p><script>' in text_of(message)
+    assert "&lt;img src=x onerror=&quot;alert(1)&quot;&gt; &amp; &lt;/p&gt;&lt;script&gt;" in text_of(message, "html")
+    assert text_of(message, "html").count("<") == 6
+
+
+@pytest.mark.parametrize("title", ["Größe prüfen", "Оплатить счёт", "支払い 😀 👩\u200d👧", "e\u0301" * 40])
+def test_a_title_in_any_script_arrives_as_it_is(titled, sink, title):
+    titled(title)
+
+    deliver_all()
+
+    message = mail_of(sink)
+    shown = title.replace("\u200d", " ")  # invisible, so not for a subject
+    assert subject_of(message) == f'"{shown}" is Completed now; it was To Do.'
+    assert title in text_of(message)
+    assert title in text_of(message, "html")
+
+
+@pytest.mark.parametrize("letter", ["x", "ä", "水", "😀"])
+def test_a_subject_is_cut_to_150_characters(titled, sink, letter):
+    titled(letter * 200)
+
+    deliver_all()
+
+    subject = subject_of(mail_of(sink))
+    assert subject == '"' + letter * 148 + "\u2026"
+    assert len(subject) == 150
+    assert letter * 200 in text_of(mail_of(sink))
+
+
+def test_a_subject_that_just_fits_is_whole(titled, sink):
+    rest = len('"" is Completed now; it was To Do.')
+    titled("x" * (150 - rest))
+
+    deliver_all()
+
+    assert mail_of(sink)["Subject"].endswith("it was To Do.")
+
+
+# What could forge a header
+
+
+@pytest.mark.parametrize(
+    "title",
+    [
+        "Pay\r\nBcc: eve@evil.test",
+        "Pay\nBcc: eve@evil.test",
+        "Pay\rBcc: eve@evil.test",
+        "Pay\r\n\r\nAnother body",
+        "Pay\r\n.\r\nMAIL FROM:<eve@evil.test>\r\n",
+        "Pay\u2028Bcc: eve@evil.test\u2029\x85\x0b\x0c",
+        "\r\n",
+        "\x1b[31mPay\x7f\x9b",
+        "Pay =?utf-8?q?now=0D=0ABcc:_eve=40evil.test?= soon",
+    ],
+    ids=ascii,
+)
+def test_a_mail_with_a_hostile_title_is_delivered_and_forges_nothing(titled, sink, title):
+    titled(title)
+
+    deliver_all()
+
+    message = mail_of(sink)
+    assert states() == ["sent"]
+    assert (message["Bcc"], message["Cc"], message["To"]) == (None, None, "alice@tm.example")
+    assert message["Subject"].endswith("is Completed now; it was To Do.")
+    assert message["Subject"].isprintable()
+    assert sink.commands.count("MAIL") == sink.commands.count("RCPT") == 1
+
+
+def test_a_hostile_username_forges_nothing(ada, bob, task, sink):
+    User.objects.filter(pk=bob.id).update(username="bob\r\nBcc: eve@evil.test")
+    change(task, by=ada, assigned_to_id=bob.id)
+
+    deliver_all()
+
+    ((_, recipients, message),) = sink.received
+    assert (recipients, message["Bcc"]) == (["bob@tm.example"], None)
+    assert message["Subject"] == '"Pay" is assigned to bob Bcc: eve@evil.test now.'
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "alice@tm.example\r\nBcc: eve@evil.test",
+        "alice@tm.example>\r\nRCPT TO:<eve@evil.test",
+        "alice@tm.example, eve@evil.test",
+        "\n",
+    ],
+    ids=ascii,
+)
+def test_a_hostile_address_reaches_nobody_and_is_given_up(ada, alice, bob, a_task, sink, address):
+    User.objects.filter(pk=alice.id).update(email=address)
+    change(a_task(assigned_to=alice.id, created_by=bob.id), by=ada, status="completed")
+
+    deliver_all()
+    let_pass(days=1)
+    deliver_all()
+
+    assert [recipients for _, recipients, _ in sink.received] == [["bob@tm.example"]]
+    assert outcome(recipient_id=alice.id)[0] == "failed"
+
+
+def test_an_account_without_an_address_is_a_failure_that_the_ledger_shows(ada, alice, task, sink):
+    User.objects.filter(pk=alice.id).update(email="")
+    change(task, by=ada, status="completed")
+
+    deliver_all()
+
+    assert outcome() == ("failed", "the account has no address")
+    (entry,) = ada.get(f"/task/tasks/{task.pk}/notifications/").json()["results"]
+    assert (entry["state"], entry["reason"]) == ("failed", "the account has no address")
+
+
+# A server that misbehaves
+
+
+@pytest.mark.parametrize(
+    ("command", "answer", "reason"),
+    [
+        ("CONNECT", "421 too busy", "421 too busy"),
+        ("CONNECT", HANG_UP, "SMTPServerDisconnected"),
+        ("RCPT", "450 mailbox busy", "450 mailbox busy"),
+        (END_OF_DATA, "451 greylisted", "451 greylisted"),
+        (END_OF_DATA, HANG_UP, "SMTPServerDisconnected"),
+        ("MAIL", "nonsense", "-1"),
+    ],
+)
+def test_what_may_pass_is_tried_again_as_the_same_message(ada, task, sink, command, answer, reason):
+    change(task, by=ada, status="completed")
+    sink.answers = {command: answer}
+    deliver_all()
+    assert states() == ["planned"]
+    assert reason in Delivery.objects.get().reason
+
+    sink.answers = {}
+    let_pass(seconds=11)
+    deliver_all()
+
+    assert outcome() == ("sent", "")
+    ids = {message["Message-ID"] for _, _, message in sink.received}
+    assert ids == {f"<notification-{Delivery.objects.get().pk}@tmservice.invalid>"}
+    assert Delivery.objects.get().attempts == 2
+
+
+@pytest.mark.parametrize(("command", "answer"), [("RCPT", "550 no such user"), (END_OF_DATA, "554 looks like spam")])
+def test_what_is_refused_for_good_is_not_tried_again(ada, task, sink, command, answer, caplog):
+    change(task, by=ada, status="in_progress")
+    sink.answers = {command: answer}
+    deliver_all()
+    assert outcome() == ("failed", answer)
+    assert f"is given up: {answer}" in caplog.text
+
+    sink.answers, sink.received = {}, []
+    let_pass(days=2)
+    change(task, by=ada, status="completed")
+    deliver_all()
+
+    assert states() == ["failed", "sent"]
+    assert mail_of(sink)["Subject"].startswith('"Pay" is Completed now')
+
+
+@pytest.mark.parametrize("answer", ["450 mailbox busy", "550 no such user"])
+def test_neither_addresses_nor_titles_get_into_the_log(ada, task, sink, caplog, answer):
+    caplog.set_level(logging.DEBUG)
+    sink.answers = {"RCPT": answer}
+    change(task, by=ada, status="completed", title="Fire bob")
+
+    deliver_all()
+
+    assert "Fire bob" in Delivery.objects.get().event.text
+    logged = "".join(record.getMessage() for record in caplog.records if record.name != "django.db.backends")
+    assert "alice" not in logged
+    assert "Fire" not in logged
+
+
+def test_a_server_that_never_answers_does_not_stop_the_worker(ada, task, sink, settings):
+    settings.EMAIL_TIMEOUT = 0.1
+    sink.answers = {"CONNECT": HANG}
+    change(task, by=ada, status="completed")
+
+    deliver_all()
+
+    assert states() == ["planned"]
+    assert "timed out" in Delivery.objects.get().reason.lower()
+
+
+@pytest.mark.usefixtures("closed_port")
+def test_while_the_server_is_down_it_waits(ada, task):
+    change(task, by=ada, status="completed")
+
+    deliver_all()
+
+    assert states() == ["planned"]
+    assert "ConnectionRefusedError" in Delivery.objects.get().reason
+
+
+@pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")  # Django leaves that one to the collector
+def test_without_the_encryption_that_is_asked_for_nothing_is_said(ada, task, sink, settings):
+    settings.EMAIL_USE_TLS = True
+    change(task, by=ada, status="completed")
+
+    deliver_all()
+
+    assert states() == ["planned"]
+    assert sink.received == []
+    assert not {"MAIL", "AUTH"} & set(sink.commands)
+    gc.collect()

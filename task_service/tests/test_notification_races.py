@@ -1,0 +1,196 @@
+"""What happens at the same moment, and what is killed in the middle. RACE_ROUNDS runs more rounds, up to 50."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from itertools import pairwise
+from pathlib import Path
+from threading import Lock
+
+import pytest
+from django.utils import timezone
+
+from chassis.tests.smtp_sink import END_OF_DATA, HANG, serving
+from notifications import delivering
+from notifications.channels import Channel, channel
+from notifications.models import Delivery, Event, Notification, ReminderRun
+from notifications.reminders import remind
+from tasks.models import Task
+from tests.deliveries import SMTP, change, database_url, deliver_all, let_pass, states
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+SERVICE = Path(__file__).resolve().parent.parent
+
+
+def rounds():
+    return min(int(os.environ.get("RACE_ROUNDS", 5)), 50)
+
+
+class Memory(Channel):
+    """Remembers what it was given, in whatever thread."""
+
+    lock, sent = Lock(), []
+
+    def send(self, message):
+        with self.lock:
+            self.sent.append((message.event.task_id, message.recipient.pk, message.id))
+
+
+@pytest.fixture
+def memory(settings, monkeypatch):
+    settings.NOTIFICATION_CHANNELS = ["memory"]
+    settings.NOTIFICATION_CHANNEL_CLASSES = {"memory": f"{__name__}.Memory"}
+    monkeypatch.setattr(Memory, "sent", [])
+    channel.cache_clear()
+    yield Memory
+    channel.cache_clear()
+
+
+@pytest.fixture
+def log(settings, tmp_path):
+    settings.NOTIFICATION_CHANNELS = ["log"]
+    settings.NOTIFICATION_LOG = str(tmp_path / "notifications.log")
+    return lambda: [json.loads(line) for line in (tmp_path / "notifications.log").read_text().splitlines()]
+
+
+def tasks_of(person, number, **values):
+    return Task.objects.bulk_create(
+        Task(title="Pay", created_by=person.id, assigned_to_id=person.id, **values) for _ in range(number)
+    )
+
+
+# Reminders
+
+
+def test_ten_runs_at_once_remind_of_each_task_once(ada, alice, bob, at_once):
+    for number in range(rounds()):
+        ReminderRun.objects.all().delete()
+        overdue = Task.objects.bulk_create(
+            Task(title="Pay", created_by=bob.id, assigned_to_id=alice.id, due_date="2001-01-01") for _ in range(20)
+        )
+        soon = tasks_of(alice, 5, due_date=timezone.localdate())
+
+        planned = at_once(*[(remind,)] * 10)
+
+        assert sum(each["task_overdue"] for each in planned) == 20
+        assert sum(each["task_due_soon"] for each in planned) == 5
+        events = Event.objects.filter(task_id__in=[task.pk for task in overdue + soon])
+        assert events.count() == events.values("task_id").distinct().count() == 25
+        assert Notification.objects.count() == 45 * (number + 1)
+        assert Delivery.objects.count() == 25 * (number + 1)
+        assert ReminderRun.objects.count() == 1
+
+
+def test_a_task_that_changes_while_it_is_looked_for_is_reminded_of_in_the_end_or_skipped(
+    ada, alice, a_task, at_once, log
+):
+    for _ in range(rounds()):
+        done, moved, gone = (a_task(assigned_to=alice.id, due_date="2001-01-01") for _ in range(3))
+
+        at_once(
+            (remind,),
+            (delivering.deliver, "log"),
+            (ada.patch, f"/task/tasks/{done.pk}/", {"status": "completed"}),
+            (ada.patch, f"/task/tasks/{moved.pk}/", {"due_date": "2096-01-01"}),
+            (ada.delete, f"/task/tasks/{gone.pk}/"),
+        )
+        deliver_all()
+
+        assert remind() == {"task_due_soon": 0, "task_overdue": 0}
+        assert set(states()) <= {"sent", "skipped"}
+
+
+# Workers
+
+
+def test_of_eight_workers_each_sends_what_no_other_does_and_the_order_is_kept(ada, alice, bob, memory, at_once):
+    def work():
+        while Delivery.objects.filter(state="planned").exists():
+            delivering.deliver("memory")
+
+    for number in range(rounds()):
+        tasks = [task.pk for task in tasks_of(alice, 4)]
+        Task.objects.filter(pk__in=tasks).update(created_by=bob.id)
+        for status in ("in_progress", "todo", "completed"):
+            Task.objects.filter(pk__in=tasks).change(by_id=ada.id, status=status)
+
+        at_once(*[(work,)] * 8)
+
+        ids = [id_ for _, _, id_ in memory.sent]
+        assert sorted(ids) == list(Delivery.objects.order_by("pk").values_list("pk", flat=True))
+        assert len(ids) == 24 * (number + 1)
+        for task in tasks:
+            for person in (alice, bob):
+                heard = [id_ for task_id, to, id_ in memory.sent if (task_id, to) == (task, person.id)]
+                assert heard == sorted(heard)
+                assert len(heard) == 3
+
+
+def test_a_task_that_is_reassigned_or_deleted_while_its_mails_go_out_leaves_nothing_open(
+    ada, alice, bob, a_task, memory, at_once
+):
+    for _ in range(rounds()):
+        kept, gone = (a_task(assigned_to=alice.id) for _ in range(2))
+        for task in (kept, gone):
+            change(task, by=ada, status="completed")
+
+        *_, deleted = at_once(
+            (delivering.deliver, "memory"),
+            (delivering.deliver, "memory"),
+            (ada.patch, f"/task/tasks/{kept.pk}/", {"assigned_to": bob.id}),
+            (ada.delete, f"/task/tasks/{gone.pk}/"),
+        )
+        deliver_all()
+
+        assert deleted.status_code == 204
+        assert set(states()) <= {"sent", "skipped"}
+        assert states(recipient_id=bob.id)[-1] == "sent"
+
+
+# Changes
+
+
+def test_two_admins_at_once_are_told_of_each_change_that_there_really_was(ada, alice, a_task, at_once):
+    for _ in range(rounds()):
+        task = a_task(assigned_to=alice.id)
+        path = f"/task/tasks/{task.pk}/"
+
+        at_once(*[(ada.patch, path, {"status": status}) for status in ("completed", "in_progress") * 3])
+
+        task.refresh_from_db()
+        events = list(Event.objects.filter(task_id=task.pk).order_by("pk").values_list("old", "new"))
+        assert len(events) == task.version - 1
+        assert all(before[1] == after[0] for before, after in pairwise([(None, "todo"), *events]))
+        assert events[-1][1] == task.status
+        assert Notification.objects.filter(event__task_id=task.pk).count() == len(events)
+
+
+# A worker that is killed
+
+
+def test_a_worker_killed_in_the_middle_of_a_mail_leaves_it_to_the_next_under_the_same_id(ada, alice, a_task, settings):
+    settings.NOTIFICATION_CHANNELS = ["email"]
+    change(a_task(assigned_to=alice.id), by=ada, status="completed")
+    with serving() as server:
+        server.answers = {END_OF_DATA: HANG}  # it has taken the mail, and the worker does not learn of it
+        values = {"DATABASE_URL": database_url(), "EMAIL_URL": f"smtp://127.0.0.1:{server.port}"}
+        argv = [sys.executable, "manage.py", "run_worker"]
+        environment = os.environ | values | {"NOTIFICATION_CHANNELS": "email", "LOG_LEVEL": "ERROR"}
+        with subprocess.Popen(argv, cwd=SERVICE, env=environment) as worker:
+            assert server.hanging.wait(20)
+            worker.kill()
+        server.answers = {}
+        settings.EMAIL_BACKEND, settings.EMAIL_HOST, settings.EMAIL_PORT = SMTP, "127.0.0.1", server.port
+
+        deliver_all()
+        assert states() == ["planned"]
+        let_pass(seconds=61)
+        deliver_all()
+
+    assert worker.returncode == -signal.SIGKILL
+    assert states() == ["sent"]
+    first, second = [message["Message-ID"] for _, _, message in server.received]
+    assert first == second == f"<notification-{Delivery.objects.get().pk}@tmservice.invalid>"

@@ -1,0 +1,127 @@
+"""manage.py replay_deliveries: another day for what was given up."""
+
+from io import StringIO
+
+import pytest
+from django.core import mail as post
+from django.core.management import CommandError, call_command
+from django.utils import timezone
+
+from chassis.tests.permission_table import rows_of_all_tables
+from notifications.models import Delivery
+from tests.deliveries import change, deliver_all, let_pass, states
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture(autouse=True)
+def channels(settings, tmp_path):
+    settings.NOTIFICATION_CHANNELS = ["log", "email"]
+    settings.NOTIFICATION_LOG = str(tmp_path / "notifications.log")
+
+
+@pytest.fixture
+def task(a_task, alice):
+    return a_task(title="Pay", assigned_to=alice.id)
+
+
+def replay(*options):
+    """Run the command and return the lines that it prints."""
+    output = StringIO()
+    call_command("replay_deliveries", *options, stdout=output)
+    return output.getvalue().splitlines()
+
+
+def give_up(**chosen):
+    Delivery.objects.filter(**chosen).update(state="failed", reason="554 no", attempts=30)
+
+
+def test_it_works(ada, task):
+    change(task, by=ada, status="completed")
+    give_up()
+    let_pass(days=3)
+
+    assert replay() == ["Replayed 2 deliveries that had failed."]
+
+    assert states() == ["planned", "planned"]
+    assert all(delivery.give_up_at > timezone.now() for delivery in Delivery.objects.all())
+    deliver_all()
+    assert states() == ["sent", "sent"]
+    assert len(post.outbox) == 1
+    assert replay() == ["Replayed 0 deliveries that had failed."]
+
+
+def test_only_what_has_failed_is_replayed(ada, a_task):
+    for values in (
+        {"state": "sent", "sent_at": timezone.now()},
+        {"state": "skipped", "reason": "the task was reassigned"},
+        {"state": "planned"},
+    ):
+        change(a_task(), by=ada, status="completed")
+        Delivery.objects.filter(state="planned").update(**values)
+    before = rows_of_all_tables()
+
+    assert replay() == ["Replayed 0 deliveries that had failed."]
+
+    assert rows_of_all_tables() == before
+    assert states() == ["sent", "skipped", "planned"]
+
+
+def test_a_dry_run_lists_them_and_replays_nothing(ada, alice, task):
+    change(task, by=ada, status="completed")
+    give_up()
+    change(task, by=ada, status="todo")
+    line, mail = Delivery.objects.filter(state="failed").order_by("pk")
+    before = rows_of_all_tables()
+
+    assert replay("--dry-run") == [
+        f"delivery {line.pk}: task_status_changed of task {task.pk} by log: 554 no",
+        f"delivery {mail.pk}: task_status_changed of task {task.pk} by email to user {alice.id}: 554 no",
+        "Would replay 2 deliveries that have failed.",
+    ]
+    assert rows_of_all_tables() == before
+
+
+def test_those_of_a_channel_or_a_task_can_be_chosen(ada, alice, a_task):
+    tasks = [a_task(assigned_to=alice.id) for _ in range(2)]
+    for task in tasks:
+        change(task, by=ada, status="completed")
+    give_up()
+
+    assert replay("--channel", "email", "--task", str(tasks[0].pk)) == ["Replayed 1 deliveries that had failed."]
+    assert states(channel="email") == ["planned", "failed"]
+    assert replay("--channel", "email") == ["Replayed 1 deliveries that had failed."]
+    assert states(channel="log") == ["failed", "failed"]
+    assert replay(f"--task={tasks[1].pk}") == ["Replayed 1 deliveries that had failed."]
+    assert states(channel="log") == ["failed", "planned"]
+
+
+def test_a_channel_that_is_not_set_is_refused():
+    with pytest.raises(CommandError, match="pigeon"):
+        replay("--channel", "pigeon")
+
+
+def test_what_makes_no_sense_any_more_is_skipped_when_it_is_replayed(ada, bob, task):
+    change(task, by=ada, status="in_progress")
+    give_up()
+    change(task, by=ada, assigned_to_id=bob.id)
+
+    replay()
+    deliver_all()
+
+    assert states(recipient_id=102) == ["skipped"]
+    assert [mail.to for mail in post.outbox] == [["bob@tm.example"]]
+
+
+def test_what_is_replayed_comes_before_what_happened_later(ada, task):
+    change(task, by=ada, status="in_progress")
+    give_up()
+    change(task, by=ada, status="completed")
+
+    replay()
+    deliver_all()
+
+    assert [mail.subject.partition(";")[0] for mail in post.outbox] == [
+        '"Pay" is In Progress now',
+        '"Pay" is Completed now',
+    ]

@@ -1,0 +1,18 @@
+"""What is late with mails, in sentences and in figures."""
+
+from collections.abc import Iterator
+
+from accounts.models import Mail
+
+LATE_SECONDS = 600
+
+
+def gauges() -> Iterator[tuple[str, str, float]]:
+    oldest = Mail.objects.oldest_planned_age_seconds()
+    yield "tmservice_oldest_mail_seconds", "For how long the oldest unsent mail has been waiting.", oldest
+
+
+def concerns() -> Iterator[str]:
+    waiting = Mail.objects.oldest_planned_age_seconds()
+    if waiting > LATE_SECONDS:
+        yield f"A mail has been waiting to be sent for {waiting / 60:.0f} minutes."
