@@ -3,10 +3,9 @@
 import random
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from http import HTTPStatus
-from threading import Event
+from threading import Event, Thread
 from typing import Any, Self
 
 import requests
@@ -104,21 +103,30 @@ class Load:
         self.shares = [(tasks[number::THREADS], random.Random(f"{seed} load {number}")) for number in range(THREADS)]
         self.acknowledged: list[Change] = []
         self.stopping = Event()
-        self.pool = ThreadPoolExecutor(THREADS)
+        self.errors: list[Exception] = []
+        # Not of a pool: one that is interrupted while its threads start would keep this process from ending.
+        self.threads = [Thread(target=self.run_until_error, args=share, daemon=True) for share in self.shares]
 
     def __enter__(self) -> Self:
-        self.threads = [self.pool.submit(self.run, *share) for share in self.shares]
+        for thread in self.threads:
+            thread.start()
         return self
 
     def __exit__(self, *_: object) -> None:
         self.stopping.set()
-        self.pool.shutdown()
+        for thread in self.threads:
+            thread.join()
         self.raise_what_it_met()
 
     def raise_what_it_met(self) -> None:
-        for thread in self.threads:
-            if thread.done():
-                thread.result()
+        if self.errors:
+            raise self.errors[0]
+
+    def run_until_error(self, *share: Any) -> None:
+        try:
+            self.run(*share)
+        except (Refused, requests.RequestException) as error:
+            self.errors.append(error)
 
     def run(self, tasks: Sequence[int], chance: random.Random) -> None:
         gateway = self.connect()

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 from stack import programs, smtp_sink, verdict
-from stack.bootstrap import ROOT
 from stack.console import Refused, say, step
 from stack.killer import WEB, WORKER, Killer
 from stack.load import Gateway, Load, make_tasks
@@ -107,7 +106,7 @@ def own_folder() -> Iterator[State]:
 @contextmanager
 def own_stack(state: State, **chosen: str) -> Iterator[str]:
     """Run a stack in which no setting of this machine has a say, least of all which database is used."""
-    kept = ("PATH", "HOME", "TMPDIR", "PIP_", "SSL_", "UV_", "LANG")
+    kept = ("PATH", "PYTHONPATH", "HOME", "TMPDIR", "LANG")
     inherited = {name: value for name, value in os.environ.items() if name.startswith(kept)}
     (port,) = free_ports(1)
     own = {"TMSERVICE_ENV_FILE": os.devnull, "TMSERVICE_STATE_DIR": str(state.folder), "GATEWAY_PORT": str(port)}
@@ -126,11 +125,11 @@ def own_stack(state: State, **chosen: str) -> Iterator[str]:
 
 
 def script(state: State, name: str, *arguments: str, environment: dict[str, str]) -> None:
-    """Run one of the scripts. If we are interrupted meanwhile, it gets the time to end what it has begun."""
+    """Run scripts/NAME. If we are interrupted meanwhile, it gets the time to end what it has begun."""
     output = state.folder / f"{name}.out"
     with output.open("w") as stream:
         process = subprocess.Popen(
-            [sys.executable, ROOT / "scripts" / name, *arguments],
+            [sys.executable, "-m", f"stack.{name}", *arguments],
             env=environment,
             stdin=subprocess.DEVNULL,
             stdout=stream,
