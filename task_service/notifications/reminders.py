@@ -5,12 +5,12 @@ from dataclasses import dataclass
 
 from django.db import connection, transaction
 from django.db.models import Exists, OuterRef
+from django.dispatch import Signal
 from django.utils import timezone
 
-from notifications import wording
 from notifications.models import COMPLETED, MOVED, Delivery, DeliveryQuerySet, Event, ReminderRun
-from notifications.planning import tell
 from tasks.models import Task, TaskQuerySet
+from tasks.signals import task_due_soon, task_overdue
 
 AT_ONCE = 500
 # Any number will do, as long as nothing else in this database takes the same advisory lock.
@@ -21,7 +21,7 @@ REMINDER_LOCK = 5_118_204
 class Reminder:
     kind: Event.Kind
     tasks: Callable[[], TaskQuerySet]
-    text: Callable[[Task], str]
+    fact: Signal
 
     def waiting(self) -> TaskQuerySet:
         """Return the tasks that nobody has been reminded of."""
@@ -35,15 +35,10 @@ class Reminder:
         found: DeliveryQuerySet = skipped.filter(Exists(same), event__kind=self.kind)
         return found
 
-    def event_of(self, task: Task) -> Event:
-        return Event(
-            kind=self.kind, task_id=task.pk, task_title=task.title, text=self.text(task), due_date=task.due_date
-        )
-
 
 REMINDERS = (
-    Reminder(Event.Kind.DUE_SOON, lambda: Task.objects.due_soon(), wording.of_due_soon),
-    Reminder(Event.Kind.OVERDUE, lambda: Task.objects.overdue(), wording.of_overdue),
+    Reminder(Event.Kind.DUE_SOON, lambda: Task.objects.due_soon(), task_due_soon),
+    Reminder(Event.Kind.OVERDUE, lambda: Task.objects.overdue(), task_overdue),
 )
 
 
@@ -71,5 +66,6 @@ def plan_some(reminder: Reminder) -> int:
         with connection.cursor() as cursor:  # one run at a time looks and writes
             cursor.execute("SELECT pg_advisory_xact_lock(%s)", [REMINDER_LOCK])
         tasks = list(reminder.waiting()[:AT_ONCE])
-        tell([(reminder.event_of(task), task) for task in tasks])
+        if tasks:
+            reminder.fact.send(Reminder, tasks=tasks)
     return len(tasks)

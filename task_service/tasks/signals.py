@@ -23,3 +23,6 @@ class Change:
 
 task_status_changed = Signal()  # changes: list[Change] of status values, by_id: int | None
 task_assigned = Signal()  # changes: list[Change] of user ids or None, by_id: int | None
+# Once for each task and due date.
+task_due_soon = Signal()  # tasks: list[Task]
+task_overdue = Signal()  # tasks: list[Task]

@@ -21,6 +21,7 @@ from notifications.delivering import deliver
 from notifications.models import Delivery, Event, Notification, ReminderRun
 from notifications.reminders import remind
 from tasks.models import Task
+from tasks.signals import task_due_soon, task_overdue
 from tests.deliveries import change, database_url, deliver_all, states
 
 pytestmark = pytest.mark.django_db
@@ -325,3 +326,20 @@ def test_a_reminder_that_was_skipped_comes_back_when_it_is_true_again(ada, a_tas
     skipped.refresh_from_db()
     assert (skipped.state, skipped.reason) == ("sent", "")
     assert Event.objects.filter(kind="task_overdue").count() == 1
+
+
+def test_each_is_a_fact_that_others_may_listen_to(a_task):
+    soon, overdue = a_task(due_date=timezone.localdate()), a_task(due_date="2001-01-01")
+    heard = []
+
+    def listen(tasks, signal, **_):
+        heard.append((signal, [task.pk for task in tasks], connection.in_atomic_block))
+
+    for fact in (task_due_soon, task_overdue):
+        fact.connect(listen)
+    remind()
+    remind()
+    for fact in (task_due_soon, task_overdue):
+        fact.disconnect(listen)
+
+    assert heard == [(task_due_soon, [soon.pk], True), (task_overdue, [overdue.pk], True)]
