@@ -88,7 +88,7 @@ def test_its_end_in_the_middle_leaves_nothing_behind(temporary):
 def row(number, channel, kind, **changed):
     recipient = {"id": 2, "username": "alice"} if channel == "email" else None
     common = {"id": number, "channel": channel, "kind": kind, "recipient": recipient}
-    return common | {"state": "sent", "reason": None} | changed
+    return common | {"state": "sent", "attempts": 2, "reason": None} | changed
 
 
 def line(number, **changed):
@@ -173,14 +173,14 @@ FAULTS = {
     ),
     "a mail that is still planned": (
         {"ledger": {7: [row(6, "email", "task_status_changed", state="planned"), *LEDGER[1:]]}, "mails": MAILS[:2]},
-        "email 6 of task 7 is planned: None",
+        "email 6 of task 7 is planned after 2 attempts: None",
     ),
     "a mail that was skipped": (
         {
             "ledger": {7: [row(6, "email", "task_status_changed", state="skipped", reason="moved"), *LEDGER[1:]]},
             "mails": MAILS[:2],
         },
-        "email 6 of task 7 is skipped: moved",
+        "email 6 of task 7 is skipped after 2 attempts: moved",
     ),
     "a mail that did not arrive": (
         {"mails": MAILS[:2]},
@@ -269,6 +269,16 @@ def test_the_mail_server_fails_at_random_and_never_what_it_has_accepted(tmp_path
     assert [Mail(**json.loads(text)) for text in (tmp_path / "mails").read_text().splitlines()] == taken
     assert {"SMTPRecipientsRefused", "SMTPDataError", "SMTPServerDisconnected"} <= Counter(outcomes).keys()
     assert len(taken) > 50
+
+
+def test_the_mail_server_fails_no_more_once_it_is_well(tmp_path):
+    with smtp_sink.running(tmp_path / "mails", seed=1) as sink:
+        before = {sink.trouble() for _ in range(1000)}
+        sink.is_well = True
+        after = {sink.trouble() for _ in range(1000)}
+
+    assert before == {"451 try again later", smtp_sink.HANG_UP, None}
+    assert after == {None}
 
 
 def test_the_same_seed_brings_the_same_failures(tmp_path):

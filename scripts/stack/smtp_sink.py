@@ -1,4 +1,4 @@
-"""A mail server on a real socket. It fails at random, but never a message that it has accepted."""
+"""A mail server on a real socket. Until it is well it fails at random, but never a message that it has accepted."""
 
 import email
 import json
@@ -80,6 +80,7 @@ class Sink(socketserver.ThreadingTCPServer):
         self.lock = Lock()
         self.ledger = ledger.open("a")
         self.accepted: list[Mail] = []
+        self.is_well = False
 
     @property
     def url(self) -> str:
@@ -87,6 +88,8 @@ class Sink(socketserver.ThreadingTCPServer):
 
     def trouble(self) -> str | None:
         """Return what to answer with instead of consent."""
+        if self.is_well:
+            return None
         with self.lock:
             drawn = self.random.random()
         if drawn < REFUSED_SHARE:

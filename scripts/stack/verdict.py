@@ -101,7 +101,8 @@ def not_sent(evidence: Evidence) -> Iterator[str]:
     for task_id, rows in evidence.ledger.items():
         for row in rows:
             if row["state"] != "sent":
-                yield f"{row['channel']} {row['id']} of task {task_id} is {row['state']}: {row['reason']}"
+                where = f"{row['channel']} {row['id']} of task {task_id}"
+                yield f"{where} is {row['state']} after {row['attempts']} attempts: {row['reason']}"
 
 
 def not_as_sent(what: str, sent: set[tuple[Any, ...]], arrived: Arrived, worker_kills: int) -> Iterator[str]:
