@@ -13,14 +13,14 @@ from pathlib import Path
 
 import psutil
 
-from stack.state import State
+from stack.state import State, write_private
 
 GONE_SECONDS = 5
 
 
 def record(state: State, name: str, *, mark: str) -> None:
     """Write down that this process's group is now the program `name`; `mark` stands in its command line or binary."""
-    note(state, name).write_text(json.dumps({"group": os.getpgrp(), "mark": mark}))
+    write_private(note(state, name), json.dumps({"group": os.getpgrp(), "mark": mark}))
 
 
 def note(state: State, name: str) -> Path:
