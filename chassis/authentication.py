@@ -7,6 +7,7 @@ from rest_framework.exceptions import AuthenticationFailed
 from rest_framework.request import Request
 
 from chassis import tokens
+from chassis.limits import Counted
 from chassis.tokens import Caller, InvalidToken, ServiceCaller
 
 log = logging.getLogger(__name__)
@@ -15,23 +16,24 @@ log = logging.getLogger(__name__)
 class BearerAuthentication(BaseAuthentication):
     """Accept an access token. A service that knows more of its users than the token says extends `confirm`."""
 
-    def authenticate(self, request: Request) -> tuple[Caller | ServiceCaller, str] | None:
+    def authenticate(self, request: Request) -> tuple[Caller | ServiceCaller, Counted | None] | None:
+        """Return the caller, and the count of this request where it was taken on the way; see chassis.throttling."""
         header = request.headers.get("Authorization")
         if header is None:
             return None
         token = bearer_token(header)
         try:
-            return self.identify(token), token
+            return self.identify(token, counting=True)
         except InvalidToken as error:
             log.info("token refused: %s", error)
             raise AuthenticationFailed("The token is invalid or has expired.", code="token_invalid") from error
 
-    def identify(self, token: str) -> Caller | ServiceCaller:
-        return self.confirm(tokens.verify_access(token))
+    def identify(self, token: str, *, counting: bool = False) -> tuple[Caller | ServiceCaller, Counted | None]:
+        return self.confirm(tokens.verify_access(token), counting=counting)
 
-    def confirm(self, caller: Caller) -> Caller:
+    def confirm(self, caller: Caller, *, counting: bool) -> tuple[Caller, Counted | None]:
         """Return the caller as of now, or raise InvalidToken."""
-        return caller
+        return caller, None
 
     def authenticate_header(self, request: Request) -> str:
         return 'Bearer realm="tmservice"'
@@ -40,8 +42,8 @@ class BearerAuthentication(BaseAuthentication):
 class ServiceAuthentication(BearerAuthentication):
     """Accept the token of another service of ours, and no user's."""
 
-    def identify(self, token: str) -> ServiceCaller:
-        return tokens.verify_service(token)
+    def identify(self, token: str, *, counting: bool = False) -> tuple[ServiceCaller, None]:
+        return tokens.verify_service(token), None
 
 
 def bearer_token(header: str) -> str:

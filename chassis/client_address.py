@@ -9,12 +9,21 @@ from rest_framework.request import Request
 def client_address(request: Request) -> str | None:
     """Return the client's IP address: what the gateway says where it is the gateway that asks, else the peer's own.
 
-    The gateway overwrites X-Forwarded-For; from anyone else the header is a claim.
+    The gateway overwrites X-Forwarded-For; from anyone else the header is a claim. GATEWAY_ADDRESSES may name several
+    in a row: of those who passed the request on, the last that is none of them is the client.
     """
-    peer = address_in(request.META.get("REMOTE_ADDR", ""))
-    if peer in settings.GATEWAY_ADDRESSES:
-        return address_in(request.headers.get("X-Forwarded-For", "")) or peer
-    return peer
+    address = address_in(request.META.get("REMOTE_ADDR", ""))
+    passed_on = request.headers.get("X-Forwarded-For", "").split(",")
+    while is_gateway(address) and passed_on:
+        before = address_in(passed_on.pop().strip())
+        if before is None:
+            break
+        address = before
+    return address
+
+
+def is_gateway(address: str | None) -> bool:
+    return address is not None and any(ipaddress.ip_address(address) in each for each in settings.GATEWAY_ADDRESSES)
 
 
 def address_in(text: str) -> str | None:

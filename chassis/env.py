@@ -30,6 +30,7 @@ SAMPLE_WORDS = (
     "secret_key",
 )
 FEWEST_DIFFERENT_CHARACTERS = 10
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 SMTP_PORTS = {"smtp": 25, "smtp+tls": 587, "smtp+ssl": 465}
 
 
@@ -109,12 +110,31 @@ def choice(name: str, default: str, *, known: Collection[str]) -> str:
     return value
 
 
-def addresses(name: str) -> list[str]:
-    """Read a comma-separated list of IP addresses, each in the spelling that ipaddress gives it."""
+def networks(name: str) -> list[Network]:
+    """Read a comma-separated list of IP addresses and networks, such as 10.0.0.0/8."""
     try:
-        return [str(ipaddress.ip_address(word)) for word in words(name)]
+        return [ipaddress.ip_network(word) for word in words(name)]
     except ValueError as error:
-        raise SettingError(f"{name} must be IP addresses separated by commas: {error}.") from error
+        raise SettingError(f"{name} must be IP addresses or networks separated by commas: {error}.") from error
+
+
+def rate(name: str, default: str) -> str | None:
+    """Read a rate as DRF writes it, such as 10/min; None for "off"."""
+    value = text(name, default)
+    if value == "off":
+        return None
+    if not re.fullmatch("[1-9][0-9]{0,6}/(s|sec|second|m|min|minute|h|hour|d|day)", value):
+        raise SettingError(f"{name} must be a rate such as 10/min (or /sec, /hour, /day), or off, not {value!r}.")
+    return value
+
+
+def origins(name: str) -> list[str]:
+    """Read a comma-separated list of web origins (RFC 6454), each a scheme, a host and maybe a port."""
+    chosen = words(name)
+    for origin in chosen:
+        if not re.fullmatch(r"https?://[a-z0-9.\[\]:-]+", origin):
+            raise SettingError(f"{name} must be origins such as https://app.example.com, not {origin!r}.")
+    return chosen
 
 
 def secret(name: str, *, min_bytes: int = 32) -> str:

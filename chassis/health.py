@@ -1,15 +1,33 @@
 """Liveness (the process answers) and readiness (it can do its work), for containers, Render and scripts/run."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from datetime import timedelta
 
 from django.db import Error, connection
 from django.db.migrations.executor import MigrationExecutor
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.urls import URLPattern, path
+from django.utils import timezone
 
 from chassis import problems
 
 Concerns = Callable[[], Iterable[str]]
+
+MOST_CLOCK_DIFFERENCE = timedelta(seconds=30)
+
+
+@dataclass(frozen=True, slots=True)
+class Database:
+    """What asking the database tells: why it cannot be used, as a sentence, or how far its clock is from ours."""
+
+    refusal: str | None
+    clock_difference: timedelta = timedelta(0)
+
+    def concerns(self) -> Iterator[str]:
+        if self.clock_difference > MOST_CLOCK_DIFFERENCE:
+            apart = f"{self.clock_difference.total_seconds():.0f} seconds"
+            yield f"The clocks of this machine and of the database are {apart} apart; does each follow a time server?"
 
 
 def live(request: HttpRequest) -> HttpResponse:
@@ -19,10 +37,11 @@ def live(request: HttpRequest) -> HttpResponse:
 def ready(request: HttpRequest, concerns: Concerns) -> HttpResponse:
     if refusal := not_a_read(request):
         return refusal
-    if reason := not_ready_because():
-        return problems.answer(request, 503, "not_ready", reason, **{"Retry-After": "2"})
-    if late := list(concerns()):
-        return JsonResponse({"status": "degraded", "because": late})
+    database = ask_database()
+    if database.refusal:
+        return problems.answer(request, 503, "not_ready", database.refusal, **{"Retry-After": "2"})
+    if because := [*database.concerns(), *concerns()]:
+        return JsonResponse({"status": "degraded", "because": because})
     return JsonResponse({"status": "ok"})
 
 
@@ -33,21 +52,26 @@ def not_a_read(request: HttpRequest) -> HttpResponse | None:
     return problems.answer(request, 405, "method_not_allowed", detail, Allow="GET, HEAD")
 
 
-def not_ready_because() -> str | None:
-    """Return what only the database can tell, as a sentence, or None when all is well."""
+def ask_database() -> Database:
     try:
         with connection.cursor() as cursor:
-            cursor.execute("SELECT rolsuper FROM pg_roles WHERE rolname = current_user")
-            (is_superuser,) = cursor.fetchone()
+            before = timezone.now()
+            cursor.execute("SELECT rolsuper, clock_timestamp() FROM pg_roles WHERE rolname = current_user")
+            is_superuser, theirs = cursor.fetchone()
+            after = timezone.now()
         if is_superuser:
-            return "The database role is a superuser; use one that owns this service's schema and nothing else."
+            return Database(
+                "The database role is a superuser; use one that owns this service's schema and nothing else."
+            )
         executor = MigrationExecutor(connection)
         waiting = executor.migration_plan(executor.loader.graph.leaf_nodes())
     except Error:
-        return "The database cannot be reached."
+        return Database("The database cannot be reached.")
     if waiting:
-        return f"Migrations are not applied ({len(waiting)}, the first {waiting[0][0]}); run: manage.py migrate"
-    return None
+        first = waiting[0][0]
+        return Database(f"Migrations are not applied ({len(waiting)}, the first {first}); run: manage.py migrate")
+    # However long the way there and back was, it is not a difference.
+    return Database(None, clock_difference=max(before - theirs, theirs - after, timedelta(0)))
 
 
 def urls(prefix: str, *, concerns: Concerns) -> list[URLPattern]:

@@ -15,9 +15,11 @@ from django.core.management import get_commands, load_command_class
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import close_old_connections, connections
 
-from chassis import request_id
+from chassis import database, request_id
+from chassis.models import Heartbeat, Window
 
 LONGEST_PAUSE_SECONDS = 60
+STATEMENT_SECONDS = 60
 GRACE_SECONDS = 8  # Docker and supervisor kill what has not ended after 10
 
 log = logging.getLogger(__name__)
@@ -124,8 +126,19 @@ def last_outcome(job: Job) -> Outcome:
 def jobs_of_this_service() -> Sequence[Job]:
     """Return what `manage.py run_worker` runs."""
     command: Any = load_command_class(get_commands()["run_worker"], "run_worker")
-    jobs: Sequence[Job] = command.jobs()
+    jobs: Sequence[Job] = command.all_jobs()
     return jobs
+
+
+def common_jobs() -> Sequence[Job]:
+    return [
+        Job("heartbeat", Heartbeat.objects.beat, every_seconds=10),
+        Job("limits", forget_ended_windows, every_seconds=60),
+    ]
+
+
+def forget_ended_windows() -> None:
+    Window.objects.ended().delete()
 
 
 def stop_on_signals(stop: Event) -> None:
@@ -140,14 +153,18 @@ class WorkerCommand(BaseCommand, ABC):
     @abstractmethod
     def jobs(self) -> Sequence[Job]: ...
 
+    def all_jobs(self) -> Sequence[Job]:
+        return [*self.jobs(), *common_jobs()]
+
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--once", action="store_true", help="give each job one turn, then exit; 1 if one failed")
 
     def handle(self, *args: Any, **options: Any) -> None:
         if options["once"]:
-            if failed := run_once(self.jobs()):
+            if failed := run_once(self.all_jobs()):
                 raise CommandError(f"These jobs failed; the log says why: {', '.join(failed)}.")
             return
+        database.give_up_after(seconds=STATEMENT_SECONDS)
         stop = Event()
         stop_on_signals(stop)
-        run_jobs(self.jobs(), stop)
+        run_jobs(self.all_jobs(), stop)

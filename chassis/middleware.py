@@ -1,22 +1,89 @@
 """Middleware that both services stand on."""
 
+import logging
+import re
+import time
 from collections.abc import Callable
+from http import HTTPStatus
 
+from django.db import InterfaceError, OperationalError
 from django.http import HttpRequest, HttpResponse
 from django.urls import is_valid_path
 from django.utils.cache import patch_vary_headers
 
+from chassis import problems
+from chassis.client_address import address_in, is_gateway
+from chassis.limits import Allowance
+
 GetResponse = Callable[[HttpRequest], HttpResponse]
 
+LONGEST_WAIT_SECONDS = 5
+HEALTH = re.compile("/[a-z]+/health/(live|ready)/?")
+CONTENT_SECURITY_POLICY = "default-src 'none'; frame-ancestors 'none'"
 
-class KnownHostMiddleware:
-    """Answer only to ALLOWED_HOSTS: Django checks the Host header when it is asked for it, which no view here does."""
+log = logging.getLogger(__name__)
+
+
+class RateLimitMiddleware:
+    """Tell what was counted of this request, and give back what turned out to be a 304."""
 
     def __init__(self, get_response: GetResponse) -> None:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
-        request.get_host()  # raises DisallowedHost, which Django answers with 400
+        response = self.get_response(request)
+        allowances: list[Allowance] = getattr(request, "allowances", [])
+        if response.status_code == HTTPStatus.NOT_MODIFIED:
+            allowances = [given_back(each) for each in allowances]
+        if allowances:
+            response["RateLimit-Policy"] = ", ".join(each.policy for each in allowances)
+            response["RateLimit"] = ", ".join(each.state for each in allowances)
+        return response
+
+
+def given_back(allowance: Allowance) -> Allowance:
+    try:
+        return allowance.given_back()
+    except (OperationalError, InterfaceError) as error:  # the answer is there: it is not to be lost for that
+        log.warning("a 304 was not given back: %s", error)
+        return allowance
+
+
+class OverdueMiddleware:
+    """Refuse at once what waited so long in front of this process that whoever sent it may have given up.
+
+    When it came to the gateway, the gateway says. From anyone else the header is a claim.
+    """
+
+    def __init__(self, get_response: GetResponse) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        if waited_seconds(request) > LONGEST_WAIT_SECONDS:
+            detail = "The service is overloaded; try again shortly."
+            return problems.answer(request, 503, "overloaded", detail, **{"Retry-After": "2"})
+        return self.get_response(request)
+
+
+def waited_seconds(request: HttpRequest) -> float:
+    sent = re.fullmatch(r"t=([0-9]{1,12}\.[0-9]{3})", request.headers.get("X-Request-Start", ""))
+    if sent is None or not is_gateway(address_in(request.META.get("REMOTE_ADDR", ""))):
+        return 0
+    return time.time() - float(sent[1])
+
+
+class KnownHostMiddleware:
+    """Answer only to ALLOWED_HOSTS: Django checks the Host header when it is asked for it, which no view here does.
+
+    Health is told under any name: whoever looks after containers asks by their address.
+    """
+
+    def __init__(self, get_response: GetResponse) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        if not HEALTH.fullmatch(request.path_info):
+            request.get_host()  # raises DisallowedHost, which Django answers with 400
         return self.get_response(request)
 
 
@@ -41,5 +108,6 @@ class PrivateAnswerMiddleware:
     def __call__(self, request: HttpRequest) -> HttpResponse:
         response = self.get_response(request)
         response.setdefault("Cache-Control", "no-store")
+        response.setdefault("Content-Security-Policy", CONTENT_SECURITY_POLICY)
         patch_vary_headers(response, ["Authorization"])
         return response

@@ -9,6 +9,8 @@ import orjson
 from django.core.exceptions import PermissionDenied, RequestDataTooBig
 from django.db import InterfaceError, OperationalError
 from django.http import Http404, HttpRequest, HttpResponse
+from psycopg2.errors import LockNotAvailable, QueryCanceled
+from psycopg2.extensions import TransactionRollbackError
 from rest_framework import exceptions
 from rest_framework.response import Response
 
@@ -79,8 +81,17 @@ def as_api_exception(error: Exception) -> exceptions.APIException | None:
     if isinstance(error, RequestDataTooBig):
         return PayloadTooLarge()
     if isinstance(error, (OperationalError, InterfaceError)):
-        return ServiceUnavailable("The database cannot be reached at the moment; try again shortly.")
+        return ServiceUnavailable(why_not(error))
     return None
+
+
+def why_not(error: Exception) -> str:
+    """Say what of the database stands against it at the moment. Each of these rolled back all that was begun."""
+    if isinstance(error.__cause__, (LockNotAvailable, TransactionRollbackError)):
+        return "Others are changing the same at the moment; try again shortly."
+    if isinstance(error.__cause__, QueryCanceled):
+        return "The database took too long for this; try again later, or ask for less."
+    return "The database cannot be reached at the moment; try again shortly."
 
 
 def headers_of(problem: exceptions.APIException) -> dict[str, str]:

@@ -8,10 +8,14 @@ from chassis import env
 BODY_LIMIT_BYTES = 1024 * 1024  # as client_max_body_size in the gateway's template
 
 MIDDLEWARE = [
+    "chassis.metrics.MetricsMiddleware",
     "chassis.request_id.RequestIdMiddleware",
+    "chassis.middleware.RateLimitMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "chassis.middleware.PrivateAnswerMiddleware",
+    "chassis.middleware.OverdueMiddleware",
     "chassis.middleware.KnownHostMiddleware",
+    "corsheaders.middleware.CorsMiddleware",
     "chassis.middleware.OptionalSlashMiddleware",
 ]
 
@@ -20,6 +24,13 @@ def rest_framework(*, authentication: str) -> dict[str, Any]:
     return {
         "DEFAULT_AUTHENTICATION_CLASSES": [authentication],
         "DEFAULT_PERMISSION_CLASSES": ["chassis.permissions.IsAuthenticated"],
+        "DEFAULT_THROTTLE_CLASSES": ["chassis.throttling.CallerThrottle"],
+        "DEFAULT_THROTTLE_RATES": {
+            "admin": env.rate("THROTTLE_ADMIN", "10/min"),
+            "user": env.rate("THROTTLE_USER", "10/min"),
+            "anon": env.rate("THROTTLE_ANON", "5/min"),
+            "newcomers": env.rate("THROTTLE_NEWCOMERS", "60/min"),
+        },
         "DEFAULT_PARSER_CLASSES": ["chassis.strict_json.StrictJSONParser"],
         "DEFAULT_RENDERER_CLASSES": ["chassis.strict_json.StrictJSONRenderer"],
         "DEFAULT_CONTENT_NEGOTIATION_CLASS": "chassis.strict_json.JSONWhateverIsAccepted",
@@ -39,7 +50,29 @@ def database(*names: str) -> dict[str, Any]:
     return entry | {
         "CONN_MAX_AGE": 60,  # without it a service does a sixth of the work
         "CONN_HEALTH_CHECKS": True,
-        "OPTIONS": {"connect_timeout": 3} | entry.get("OPTIONS", {}),
+        "OPTIONS": {
+            "connect_timeout": 3,
+            # Who waits for a lock gives up before the client does; who holds one and does nothing is ended.
+            "options": "-c lock_timeout=2s -c idle_in_transaction_session_timeout=30s",
+            **entry.get("OPTIONS", {}),
+        },
+    }
+
+
+def cors() -> dict[str, Any]:
+    """Return what django-cors-headers reads. There are no cookies, so no credentials are ever allowed."""
+    return {
+        "CORS_ALLOWED_ORIGINS": env.origins("CORS_ALLOWED_ORIGINS"),
+        "CORS_ALLOW_METHODS": ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"],
+        "CORS_ALLOW_HEADERS": [
+            "authorization",
+            "content-type",
+            "idempotency-key",
+            "if-match",
+            "if-none-match",
+            "x-request-id",
+        ],
+        "CORS_EXPOSE_HEADERS": ["ETag", "Location", "RateLimit", "RateLimit-Policy", "Retry-After", "X-Request-ID"],
     }
 
 

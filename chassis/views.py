@@ -1,10 +1,17 @@
 """What every endpoint has in common."""
 
 from http import HTTPStatus
-from typing import Any
+from typing import Any, NoReturn
 
 from django_filters import FilterSet
-from rest_framework.exceptions import ErrorDetail, NotAuthenticated, ParseError, ValidationError
+from rest_framework.exceptions import (
+    AuthenticationFailed,
+    ErrorDetail,
+    NotAuthenticated,
+    ParseError,
+    Throttled,
+    ValidationError,
+)
 from rest_framework.generics import GenericAPIView
 from rest_framework.permissions import SAFE_METHODS
 from rest_framework.request import Request
@@ -41,6 +48,21 @@ class Endpoint(GenericAPIView):
                 errors[name] = [ErrorDetail("Must not hold a NUL character.", code="invalid")]
         if errors:
             raise ValidationError(errors)
+
+    def perform_authentication(self, request: Request) -> None:
+        """Find who asks and count it, whether or not it will be refused."""
+        try:
+            super().perform_authentication(request)
+        except AuthenticationFailed:
+            super().check_throttles(request)
+            raise
+        super().check_throttles(request)
+
+    def check_throttles(self, request: Request) -> None:
+        """Done before permissions, where DRF would do it after them."""
+
+    def throttled(self, request: Request, wait: float | None) -> NoReturn:
+        raise Throttled(wait, "Too many requests.")
 
     @property
     def body(self) -> Any:

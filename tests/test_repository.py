@@ -129,7 +129,7 @@ def test_the_requirements_are_those_of_the_projects():
 
 
 def settings_in_the_code():
-    """Return every name that a reader of chassis.env, or os.environ, is given as a literal."""
+    """Return every name that a reader of chassis.env, or os.environ, is given as a literal, or that a shell expands."""
     readers = {
         *(
             "text",
@@ -137,7 +137,9 @@ def settings_in_the_code():
             "number",
             "port",
             "email",
-            "addresses",
+            "networks",
+            "origins",
+            "rate",
             "words",
             "choice",
             "choices",
@@ -159,6 +161,8 @@ def settings_in_the_code():
                 yield from (arg.value for arg in node.args[:1] if is_setting(arg))
             if isinstance(node, ast.Subscript) and ast.unparse(node.value) == "os.environ" and is_setting(node.slice):
                 yield node.slice.value
+    for path in files(".envsh"):
+        yield from re.findall(r"\$\{([A-Z][A-Z_]+):-", path.read_text())
 
 
 def called(call):

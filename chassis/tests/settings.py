@@ -14,7 +14,15 @@ PUBLIC_URL = "http://tm.test"
 ALLOWED_HOSTS = ["testserver"]
 USE_TZ = True
 APPEND_SLASH = False
-INSTALLED_APPS = ["rest_framework", "chassis.tests.outbox_app", "chassis.tests.idempotency_app"]
+GATEWAY_ADDRESSES: list[object] = []
+vars().update(common.cors())
+INSTALLED_APPS = [
+    "rest_framework",
+    "corsheaders",
+    "chassis",
+    "chassis.tests.outbox_app",
+    "chassis.tests.idempotency_app",
+]
 DATABASES = {"default": common.database("DATABASE_URL")}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 MIDDLEWARE = common.MIDDLEWARE

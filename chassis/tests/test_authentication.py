@@ -86,7 +86,7 @@ def test_the_caller_does_not_learn_why_a_token_is_refused_but_the_log_does(clien
 
 def test_a_service_may_refuse_a_caller_of_whom_it_knows_more():
     class EndedSessions(BearerAuthentication):
-        def confirm(self, caller):
+        def confirm(self, caller, *, counting):
             raise InvalidToken("the session has ended")
 
     view = APIView.as_view(authentication_classes=[EndedSessions], permission_classes=[])

@@ -11,7 +11,11 @@ GATEWAY = "192.0.2.1"
 
 @pytest.fixture(autouse=True)
 def _gateway(settings):
-    settings.GATEWAY_ADDRESSES = [GATEWAY, "2001:db8::1"]
+    settings.GATEWAY_ADDRESSES = networks(GATEWAY, "2001:db8::1")
+
+
+def networks(*texts):
+    return [ipaddress.ip_network(text) for text in texts]
 
 
 def address(peer, forwarded=None, **headers):
@@ -47,7 +51,6 @@ def test_without_a_gateway_nobody_may_say_so(settings):
         " ",
         "unknown",
         "localhost",
-        "203.0.113.7, 198.51.100.9",
         "203.0.113.7,",
         "203.0.113.7:4711",
         "[2001:db8::7]",
@@ -66,6 +69,23 @@ def test_without_a_gateway_nobody_may_say_so(settings):
 )
 def test_what_is_no_address_is_overlooked(forwarded):
     assert address(GATEWAY, forwarded) == GATEWAY
+
+
+@pytest.mark.parametrize(
+    ("forwarded", "client"),
+    [
+        ("203.0.113.7, 198.51.100.9", "198.51.100.9"),
+        ("203.0.113.7, 10.1.2.3", "203.0.113.7"),
+        ("198.51.100.9,203.0.113.7 , 10.1.2.3,10.1.2.4", "203.0.113.7"),
+        ("nonsense, 10.1.2.3", "10.1.2.3"),
+        ("10.1.2.3, 10.1.2.4", "10.1.2.3"),
+        ("203.0.113.7, 2001:db8:5::1", "203.0.113.7"),
+    ],
+)
+def test_of_several_who_passed_it_on_the_last_that_is_no_gateway_is_the_client(settings, forwarded, client):
+    settings.GATEWAY_ADDRESSES = networks(GATEWAY, "10.0.0.0/8", "2001:db8:5::/48")
+
+    assert address(GATEWAY, forwarded) == client
 
 
 @pytest.mark.parametrize(

@@ -316,10 +316,19 @@ def test_a_signal_sets_the_event(number):
 class Worker(WorkerCommand):
     def __init__(self, *jobs):
         super().__init__()
-        self.all_jobs = jobs
+        self.given = jobs
 
     def jobs(self):
-        return self.all_jobs
+        return self.given
+
+
+@pytest.fixture(autouse=True)
+def waits(monkeypatch):
+    """What the command limits its process to; and without the jobs of every worker, which need a database."""
+    limits = []
+    monkeypatch.setattr("chassis.database.give_up_after", lambda *, seconds: limits.append(seconds))
+    monkeypatch.setattr("chassis.jobs.common_jobs", list)
+    return limits
 
 
 @pytest.mark.usefixtures("_signals_restored")

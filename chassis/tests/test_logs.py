@@ -1,14 +1,18 @@
 import json
 import logging.config
+import re
 import sys
+import time
+from datetime import UTC, datetime
 from io import StringIO
 
 import pytest
 
 from chassis import request_id
-from chassis.logs import logging_for
+from chassis.env import SettingError
+from chassis.logs import line_lost, logging_for
 
-CONFIGURED = ("", "django", "django.server", "django.request")
+CONFIGURED = ("", "django", "django.server", "django.request", "gunicorn.error", "gunicorn.access")
 
 
 @pytest.fixture
@@ -32,7 +36,7 @@ def test_a_line_says_when_how_bad_where_what_and_during_which_request(lines):
     logging.getLogger("tasks").warning("task %s is late", 7)
 
     (line,) = map(json.loads, lines())
-    assert line.pop("at")
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", line.pop("at"))
     assert line == {
         "level": "WARNING",
         "logger": "tasks",
@@ -107,3 +111,77 @@ def test_a_token_in_the_query_is_never_in_the_log(lines, client, path):
 
     assert lines()
     assert "eyJhbGciOi" not in "".join(lines())
+
+
+def test_the_time_is_utc_wherever_the_service_is(lines, monkeypatch):
+    monkeypatch.setenv("TZ", "Pacific/Auckland")
+    time.tzset()
+    try:
+        logging.getLogger("tasks").info("now")
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+
+    (line,) = map(json.loads, lines())
+    assert abs((datetime.now(UTC) - datetime.fromisoformat(line["at"])).total_seconds()) < 60
+
+
+@pytest.mark.parametrize("logger", ["django.request", "django.server", "tasks"])
+def test_no_logger_has_a_level_of_its_own(lines, monkeypatch, logger):
+    stream = StringIO()
+    monkeypatch.setattr(sys, "stderr", stream)
+    monkeypatch.setattr(logging.getLogger("django"), "level", logging.INFO)  # as Django sets it first
+    logging.config.dictConfig(logging_for("task_service", "ERROR"))
+
+    logging.getLogger(logger).warning("noise")
+    logging.getLogger(logger).error("a fault")
+
+    assert [json.loads(line)["message"] for line in stream.getvalue().splitlines()] == ["a fault"]
+
+
+@pytest.mark.parametrize("level", ["info", "LOUD", "", "10"])
+def test_a_level_that_is_none_is_refused_in_a_sentence(level):
+    with pytest.raises(SettingError, match="LOG_LEVEL must be one of DEBUG, INFO, WARNING, ERROR, CRITICAL, not"):
+        logging_for("task_service", level)
+
+
+@pytest.fixture
+def lost():
+    """A list that grows by one with every line that is lost."""
+    found = []
+
+    def note(**_):
+        found.append(1)
+
+    line_lost.connect(note)
+    yield found
+    line_lost.disconnect(note)
+
+
+class Full(StringIO):
+    def write(self, text):
+        raise OSError(28, "No space left on device")
+
+
+class Closed(StringIO):
+    def write(self, text):
+        raise ValueError("I/O operation on closed file")
+
+
+@pytest.mark.parametrize("stream", [Full(), Closed(), None], ids=["full", "closed", "none at all"])
+def test_a_line_that_cannot_be_written_is_told_of_and_does_no_harm(lines, lost, monkeypatch, capsys, stream):
+    monkeypatch.setattr(sys, "stderr", stream)
+    logging.config.dictConfig(logging_for("task_service", "INFO"))
+
+    logging.getLogger("tasks").info("task %s is late", 7)
+    logging.getLogger("tasks").info("no arguments")
+
+    assert len(lost) == 2
+    assert capsys.readouterr() == ("", "")
+
+
+def test_arguments_that_do_not_fit_leave_the_text(lines, lost):
+    logging.getLogger("tasks").info("task %d is late", "seven")
+
+    (line,) = map(json.loads, lines())
+    assert (line["message"], lost) == ("task %d is late", [])

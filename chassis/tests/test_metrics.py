@@ -1,20 +1,52 @@
 import pytest
-from django.http import Http404
+from django.db import ProgrammingError, connection
+from django.http import Http404, HttpResponse
 from django.test import RequestFactory
+from prometheus_client.parser import text_string_to_metric_families
 
-from chassis.metrics import metrics
+from chassis import metrics
+from chassis.tests.outbox_app.models import Letter
 
 pytestmark = pytest.mark.django_db
 
 TOKEN = "prometheus-may-read-this-0123456789"
+OTHER, NONE = "other", "none"
 
 
 def gauges():
     yield "tmservice_age_seconds", "How old it is.", 12.5
 
 
-def ask(method="get", **headers):
-    return metrics(getattr(RequestFactory(), method)("/metrics/", headers=headers), gauges)
+def ask(method="get", sources=(gauges,), **headers):
+    return metrics.metrics(getattr(RequestFactory(), method)("/metrics/", headers=headers), sources)
+
+
+@pytest.fixture
+def samples(settings):
+    """Returns the values by name and labels, e.g. {("tmservice_age_seconds",): 12.5}."""
+    settings.METRICS_TOKEN = TOKEN
+
+    def read(*sources):
+        answer = ask(sources=sources or (gauges,), Authorization=f"Bearer {TOKEN}")
+        assert answer.status_code == 200
+        families = text_string_to_metric_families(answer.content.decode())
+        return {
+            (sample.name, *sample.labels.values()): sample.value for family in families for sample in family.samples
+        }
+
+    return read
+
+
+@pytest.fixture
+def grown(samples):
+    """Returns what has grown since the test began, of one metric."""
+    before = samples()
+
+    def difference(name):
+        now = {key: value - before.get(key, 0) for key, value in samples().items() if key[0] == name}
+        return {key[1:]: value for key, value in now.items() if value}
+
+    return difference
 
 
 def test_it_works(settings):
@@ -25,11 +57,8 @@ def test_it_works(settings):
     assert answer.status_code == 200
     assert answer["Content-Type"].startswith("text/plain")
     lines = answer.content.decode().splitlines()
-    assert lines == [
-        "# HELP tmservice_age_seconds How old it is.",
-        "# TYPE tmservice_age_seconds gauge",
-        "tmservice_age_seconds 12.5",
-    ]
+    begin = lines.index("# HELP tmservice_age_seconds How old it is.")
+    assert lines[begin + 1 : begin + 3] == ["# TYPE tmservice_age_seconds gauge", "tmservice_age_seconds 12.5"]
 
 
 @pytest.mark.parametrize(
@@ -54,3 +83,165 @@ def test_it_is_for_reading_alone(settings):
     settings.METRICS_TOKEN = TOKEN
 
     assert ask("post", Authorization=f"Bearer {TOKEN}").status_code == 405
+
+
+def test_a_request_is_counted_by_method_route_and_status(client, grown):
+    client.get("/rows/7/?x=1")
+    client.get("/rows/8/")
+    client.get("/rows/8")
+    client.post("/echo/", "{", content_type="application/json")
+    client.get("/who-am-i/")
+
+    assert grown("tmservice_requests_total") == {
+        ("GET", "rows/<id:row_id>/", "400"): 1,
+        ("GET", "rows/<id:row_id>/", "200"): 2,
+        ("POST", "echo/", "400"): 1,
+        ("GET", "who-am-i/", "401"): 1,
+    }
+
+
+def test_how_long_it_took_is_in_every_bucket_from_there_on(client, grown):
+    client.get("/rows/7/")
+
+    assert grown("tmservice_request_seconds_count") == {("GET", "rows/<id:row_id>/"): 1}
+    (seconds,) = grown("tmservice_request_seconds_sum").values()
+    bounds = [float(key[0]) for key in grown("tmservice_request_seconds_bucket")]
+    assert 0 < seconds < 10
+    assert bounds == [bound for bound in [*metrics.BUCKETS, float("inf")] if bound >= seconds]
+
+
+@pytest.mark.parametrize("path", ["/nowhere/", "/rows/0/", "/\u2603", "/rows/7/x/"])
+def test_what_has_no_route_is_counted_as_none(client, grown, path):
+    client.get(path)
+
+    assert grown("tmservice_requests_total") == {("GET", NONE, "404"): 1}
+
+
+def test_what_is_refused_before_it_has_a_route_is_counted(client, grown):
+    client.get("/rows/7/", headers={"Host": "elsewhere.test"})
+
+    assert grown("tmservice_requests_total") == {("GET", NONE, "400"): 1}
+
+
+def test_methods_that_nobody_knows_are_counted_as_one(client, grown):
+    client.generic("BREW", "/rows/7/")
+    client.generic("X" * 50, "/rows/7/")
+
+    assert grown("tmservice_requests_total") == {(OTHER, "rows/<id:row_id>/", "405"): 2}
+
+
+def test_a_bug_is_counted_as_500(client, grown):
+    client.raise_request_exception = False
+
+    client.get("/broken/")
+
+    assert grown("tmservice_requests_total") == {("GET", "broken/", "500"): 1}
+
+
+def test_a_request_whose_worker_is_stopped_is_counted_as_500(grown):
+    def stopped(request):
+        raise SystemExit(1)
+
+    with pytest.raises(SystemExit):
+        metrics.MetricsMiddleware(stopped)(RequestFactory().get("/"))
+
+    assert grown("tmservice_requests_total") == {("GET", NONE, "500"): 1}
+
+
+def test_what_a_limit_refused_is_counted_by_its_scope(grown):
+    metrics.count_limited("login")
+    metrics.count_limited("login")
+    metrics.count_limited("register")
+
+    assert grown("tmservice_limited_total") == {("login",): 2, ("register",): 1}
+
+
+def test_nothing_tells_when_a_count_began(samples):
+    assert not [key for key in samples() if key[0].endswith("_created")]
+
+
+def test_every_source_is_read(samples):
+    now = samples(gauges, lambda: [("tmservice_other", "Another.", 3)])
+
+    assert (now["tmservice_age_seconds",], now["tmservice_other",]) == (12.5, 3)
+
+
+def test_the_database_is_up_and_its_clock_is_ours(samples):
+    now = samples()
+
+    assert (now["tmservice_database_up",], now["tmservice_clock_difference_seconds",]) == (1, 0)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_without_the_database_counts_are_told_and_no_figure_is_made_up(client, samples, monkeypatch):
+    client.get("/rows/7/")
+    connection.close()
+    monkeypatch.setitem(connection.settings_dict, "PORT", "1")
+
+    now = samples()
+
+    assert now["tmservice_database_up",] == 0
+    assert ("tmservice_age_seconds",) not in now
+    assert now["tmservice_requests_total", "GET", "rows/<id:row_id>/", "200"] >= 1
+
+
+def test_a_figure_that_the_database_fails_to_give_takes_no_other_along(samples):
+    def failing():
+        yield from gauges()
+        raise ProgrammingError("there is no such table")
+
+    now = samples(failing)
+
+    assert now["tmservice_database_up",] == 0
+    assert ("tmservice_log_errors_total",) in now
+
+
+def test_a_gauge_of_the_process_follows_from_request_to_request(samples):
+    state = {"value": 0.0}
+    gauge = metrics.ProcessGauge("tmservice_mood", "How it is.", lambda: state["value"])
+    measured = metrics.MetricsMiddleware(lambda request: HttpResponse())
+    try:
+        for value in (0.0, 1.0, 1.0, 0.0):
+            state["value"] = value
+            measured(RequestFactory().get("/"))
+            assert samples()["tmservice_mood",] == value
+    finally:
+        metrics.ProcessGauge.every.remove(gauge)
+        metrics.COUNTED.unregister(gauge.gauge)
+
+
+@pytest.fixture
+def letters():
+    """Makes letters in a state."""
+
+    def make(number, state, reason=""):
+        return Letter.objects.bulk_create(Letter(state=state, reason=reason) for _ in range(number))
+
+    return make
+
+
+def of_outbox():
+    return {name: value for name, _, value in metrics.of_outbox(Letter.objects.all(), "letters")}
+
+
+def test_an_outbox_tells_what_waits_and_what_was_given_up(letters):
+    letters(3, "planned")
+    letters(2, "failed", "554 no")
+    letters(4, "skipped", "nobody there")
+
+    assert of_outbox() == {"tmservice_letters_waiting": 3, "tmservice_letters_failed": 2}
+
+
+def test_an_empty_outbox_tells_of_nothing():
+    assert of_outbox() == {"tmservice_letters_waiting": 0, "tmservice_letters_failed": 0}
+
+
+def test_counting_ends_somewhere(letters, monkeypatch):
+    monkeypatch.setattr(metrics, "MOST_COUNTED", 5)
+    monkeypatch.setattr(metrics, "NEWEST", 4)
+    letters(2, "failed", "554 no")
+    letters(3, "failed", "554 no")
+    letters(6, "planned")
+    letters(1, "failed", "554 no")
+
+    assert of_outbox() == {"tmservice_letters_waiting": 5, "tmservice_letters_failed": 1}

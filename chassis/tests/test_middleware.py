@@ -1,4 +1,8 @@
+from types import ModuleType
+
 import pytest
+
+from chassis import health
 
 
 @pytest.mark.parametrize("path", ["/echo", "/echo/"])
@@ -32,3 +36,13 @@ def test_a_host_that_is_not_allowed_gets_no_answer(client, host):
 
     assert (answer.status_code, answer.headers["Content-Type"]) == (400, "application/problem+json")
     assert host not in answer.content.decode()
+
+
+def test_health_is_told_under_any_name(client, settings):
+    """Whoever looks after containers asks by their address."""
+    settings.ROOT_URLCONF = ModuleType("urls_with_health")
+    settings.ROOT_URLCONF.urlpatterns = health.urls("task", concerns=list)
+
+    assert client.get("/task/health/live/", headers={"Host": "10.1.2.3:8000"}).status_code == 200
+    assert client.get("/task/health/live", headers={"Host": "10.1.2.3:8000"}).status_code == 200
+    assert client.get("/task/tasks/health/live/", headers={"Host": "10.1.2.3:8000"}).status_code == 400

@@ -4,6 +4,7 @@ import pytest
 from django.core.exceptions import PermissionDenied, RequestDataTooBig
 from django.db import IntegrityError, InterfaceError, OperationalError
 from django.http import Http404
+from psycopg2 import errors
 from rest_framework import exceptions
 from rest_framework.exceptions import ErrorDetail
 from rest_framework.test import APIRequestFactory
@@ -87,6 +88,27 @@ def test_a_lost_database_is_logged_with_its_reason(caplog):
     answer_to(OperationalError("server closed the connection"))
 
     assert caplog.messages == ["OperationalError: server closed the connection"]
+
+
+@pytest.mark.parametrize(
+    ("cause", "told"),
+    [
+        (errors.LockNotAvailable, "Others are changing the same"),
+        (errors.DeadlockDetected, "Others are changing the same"),
+        (errors.SerializationFailure, "Others are changing the same"),
+        (errors.QueryCanceled, "The database took too long"),
+        (errors.AdminShutdown, "The database cannot be reached"),
+        (errors.TooManyConnections, "The database cannot be reached"),
+    ],
+)
+def test_the_database_is_not_blamed_for_what_others_do_in_it(cause, told):
+    error = OperationalError()
+    error.__cause__ = cause()
+
+    problem = problem_of(error)
+
+    assert (problem["status"], problem["code"]) == (503, "service_unavailable")
+    assert problem["detail"].startswith(told)
 
 
 @pytest.mark.parametrize("error", [ServiceUnavailable(), OperationalError()])

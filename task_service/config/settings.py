@@ -14,10 +14,14 @@ JWT_SIGNING_KEY, JWT_PREVIOUS_SIGNING_KEYS = settings.signing_keys(secret_key=SE
 ALLOWED_HOSTS = env.allowed_hosts(debug=DEBUG)
 PUBLIC_URL = env.http_url("PUBLIC_URL", "")
 METRICS_TOKEN = env.secret("METRICS_TOKEN") if env.text("METRICS_TOKEN", "") else ""
+GATEWAY_ADDRESSES = env.networks("GATEWAY_ADDRESSES")
+vars().update(settings.cors())
 USER_SERVICE_URL = env.http_url("USER_SERVICE_URL")
 
 INSTALLED_APPS = [
     "rest_framework",
+    "corsheaders",
+    "chassis",
     "directory",
     "tasks",
     "notifications",

@@ -1,11 +1,12 @@
 from django.urls import include, path
 
 from chassis import health, metrics
+from directory.health import gauges as directory_gauges
 from notifications.health import concerns, gauges
 
 urlpatterns = [
     *health.urls("task", concerns=concerns),
-    *metrics.urls(gauges),
+    *metrics.urls(gauges, directory_gauges),
     path("", include("tasks.urls")),
     path("", include("notifications.urls")),
 ]

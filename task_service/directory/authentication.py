@@ -1,15 +1,16 @@
 """Every caller is checked against the directory, so that rights end here soon after they end in the user service."""
 
 from chassis.authentication import BearerAuthentication
+from chassis.limits import Counted
 from chassis.problems import ServiceUnavailable
 from chassis.tokens import Caller, InvalidToken
 from directory import accounts, client
 
 
 class DirectoryAuthentication(BearerAuthentication):
-    def confirm(self, caller: Caller) -> Caller:
+    def confirm(self, caller: Caller, *, counting: bool) -> tuple[Caller, Counted | None]:
         try:
-            return accounts.as_of_now(caller)
+            return accounts.as_of_now(caller, counting=counting)
         except (accounts.UnknownUser, accounts.InactiveUser) as error:
             raise InvalidToken("the account or its rights have ended") from error
         except client.DirectoryUnavailable as error:

@@ -6,6 +6,7 @@ from datetime import timedelta
 
 from django.utils import timezone
 
+from chassis.metrics import Figure, of_outbox
 from notifications.models import Delivery, ReminderRun
 
 LATE_SECONDS = 600
@@ -13,13 +14,14 @@ LATE_SECONDS = 600
 LATE_REMINDERS = timedelta(hours=25)
 
 
-def gauges() -> Iterator[tuple[str, str, float]]:
+def gauges() -> Iterator[Figure]:
     """Yield what metrics tell of notifications. Where reminders never ran, their age is not a number."""
     last = ReminderRun.objects.first()
     age = (timezone.now() - last.finished_at).total_seconds() if last else math.nan
     yield "tmservice_reminders_age_seconds", "How long ago reminders were last looked for.", age
     oldest = Delivery.objects.oldest_planned_age_seconds()
     yield "tmservice_oldest_delivery_seconds", "For how long the oldest unsent notification has been waiting.", oldest
+    yield from of_outbox(Delivery.objects.all(), "deliveries")
 
 
 def concerns() -> Iterator[str]:

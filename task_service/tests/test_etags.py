@@ -62,7 +62,7 @@ class TestReading:
             answer = getattr(ada, method)(path(task), headers=if_none_match(header))
 
             assert (answer.status_code, answer.content, answer["ETag"]) == (304, b"", tag), header
-            assert (answer["Cache-Control"], answer["Vary"]) == ("no-store", "Authorization")
+            assert (answer["Cache-Control"], answer["Vary"]) == ("no-store", "origin, Authorization")
             assert answer["X-Request-ID"]
             assert "Content-Type" not in answer
 

@@ -67,7 +67,7 @@ def test_it_works(ada, alice, a_task):
     assert answer["Content-Type"] == "text/csv; charset=utf-8; header=present"
     assert answer["Content-Disposition"] == 'attachment; filename="tasks.csv"'
     assert (answer["Cache-Control"], answer["X-Content-Type-Options"]) == ("no-store", "nosniff")
-    assert (answer["Vary"], bool(answer["X-Request-ID"])) == ("Authorization", True)
+    assert (answer["Vary"], bool(answer["X-Request-ID"])) == ("origin, Authorization", True)
 
 
 def test_of_no_tasks_there_is_the_header(alice, tasks):

@@ -3,13 +3,15 @@
 from collections.abc import Iterator
 
 from accounts.models import Mail
+from chassis.metrics import Figure, of_outbox
 
 LATE_SECONDS = 600
 
 
-def gauges() -> Iterator[tuple[str, str, float]]:
+def gauges() -> Iterator[Figure]:
     oldest = Mail.objects.oldest_planned_age_seconds()
     yield "tmservice_oldest_mail_seconds", "For how long the oldest unsent mail has been waiting.", oldest
+    yield from of_outbox(Mail.objects.all(), "mails")
 
 
 def concerns() -> Iterator[str]:

@@ -27,6 +27,7 @@ class InternalUsers(Endpoint):
 
     authentication_classes = [ServiceAuthentication]
     permission_classes = [IsService]
+    throttle_classes = []
     serializer_class = PlacedPersonSerializer
     query_parameters = frozenset({"ids"})
 
@@ -48,6 +49,7 @@ class InternalChanges(Endpoint):
 
     authentication_classes = [ServiceAuthentication]
     permission_classes = [IsService]
+    throttle_classes = []
     serializer_class = PersonSerializer
     query_parameters = frozenset({"after"})
 

@@ -16,13 +16,15 @@ ALLOWED_HOSTS = env.allowed_hosts(debug=DEBUG)
 PUBLIC_URL = env.http_url("PUBLIC_URL", "")
 METRICS_TOKEN = env.secret("METRICS_TOKEN") if env.text("METRICS_TOKEN", "") else ""
 
-# Who may say, by X-Forwarded-For, whose request it is: the gateway, where it is in front of this service.
-GATEWAY_ADDRESSES = env.addresses("GATEWAY_ADDRESSES")
+GATEWAY_ADDRESSES = env.networks("GATEWAY_ADDRESSES")
+vars().update(settings.cors())
 
 INSTALLED_APPS = [
     "django.contrib.contenttypes",
     "django.contrib.auth",
     "rest_framework",
+    "corsheaders",
+    "chassis",
     "accounts",
 ]
 MIDDLEWARE = settings.MIDDLEWARE

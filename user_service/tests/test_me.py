@@ -211,8 +211,8 @@ def test_a_query_parameter_is_refused(client_of, alice):
 def test_who_is_deleted_while_the_call_is_under_way_is_told_so(client_of, alice, monkeypatch, method, path, body):
     confirm = AccountAuthentication.confirm
 
-    def confirm_and_delete(self, caller):
-        confirmed = confirm(self, caller)
+    def confirm_and_delete(self, caller, *, counting):
+        confirmed = confirm(self, caller, counting=counting)
         User.objects.filter(pk=alice.pk).delete()
         return confirmed
 

@@ -13,8 +13,8 @@ LONGEST_USER_AGENT = 200
 
 
 class SessionQuerySet(models.QuerySet["Session"]):
-    def live(self) -> Self:
-        return self.filter(expires_at__gt=timezone.now(), user__is_active=True)
+    def live(self, *, at: Any = None) -> Self:
+        return self.filter(expires_at__gt=at or timezone.now(), user__is_active=True)
 
     def expired(self) -> Self:
         return self.filter(expires_at__lte=timezone.now())

@@ -10,6 +10,7 @@ from rest_framework.response import Response
 from accounts.models import AccountGone, Mail, PasswordToken, PasswordTokenInvalid, User
 from accounts.serializers import ConfirmSerializer, EmailSerializer
 from chassis.permissions import IsAdmin, IsAuthenticated
+from chassis.throttling import CallerThrottle, NewcomersThrottle
 from chassis.views import Endpoint
 
 
@@ -18,6 +19,7 @@ class RequestReset(Endpoint):
 
     authentication_classes = []
     permission_classes = [AllowAny]
+    throttle_classes = [CallerThrottle, NewcomersThrottle]
     serializer_class = EmailSerializer
 
     def post(self, request: Request) -> Response:

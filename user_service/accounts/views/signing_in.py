@@ -24,12 +24,14 @@ from accounts.serializers import (
 from accounts.views.conflicts import conflicts_named, too_many_failures
 from chassis.client_address import client_address
 from chassis.permissions import IsAuthenticated
+from chassis.throttling import CallerThrottle, NewcomersThrottle
 from chassis.tokens import Caller, InvalidToken
 from chassis.views import Endpoint
 
 
 class Register(Endpoint):
     permission_classes = [AllowAny]
+    throttle_classes = [CallerThrottle, NewcomersThrottle]
     serializer_class = RegistrationSerializer
 
     def post(self, request: Request) -> Response:

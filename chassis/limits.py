@@ -1,0 +1,156 @@
+"""How many requests a caller may make: counted exactly, whichever process or replica serves them.
+
+One atomic statement counts a request, and finds who the caller is in the same breath. A window opens with the first
+request that is counted and lasts as long as the rate says; what is refused in it does not prolong it.
+"""
+
+import json
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import datetime
+from functools import cached_property
+from typing import Any
+
+from django.db import connection
+from django.db.models import F, QuerySet
+from django.db.models.expressions import RawSQL
+from rest_framework.settings import api_settings
+from rest_framework.throttling import SimpleRateThrottle
+
+from chassis.models import Window
+
+ANON = "anon"
+# `asked` has a row {key, seconds} for whom to count, or none.
+COUNT = """
+    INSERT INTO chassis_window AS known (key, ends_at, requests)
+    SELECT key, clock_timestamp() + make_interval(secs => seconds), 1 FROM asked
+    ON CONFLICT (key) DO UPDATE SET
+        requests = CASE WHEN known.ends_at <= clock_timestamp() THEN 1 ELSE known.requests + 1 END,
+        ends_at = CASE WHEN known.ends_at <= clock_timestamp() THEN excluded.ends_at ELSE known.ends_at END
+    RETURNING key, requests, ends_at, extract(epoch FROM ends_at - clock_timestamp()) AS seconds_left
+"""
+COUNT_ONE = f"WITH asked AS (SELECT %s AS key, %s AS seconds) {COUNT}"
+# A caller whose rights have ended, or who has to be looked up, is not counted here: it is not known as whom.
+COUNT_CALLER = """
+    WITH caller AS ({caller}),
+    asked AS (
+        SELECT 'user ' || caller_id AS key, (%s::jsonb ->> role)::float AS seconds FROM caller
+        WHERE holds AND %s::jsonb ->> role IS NOT NULL
+    ),
+    counted AS ({count})
+    SELECT counted.*, caller.* FROM caller LEFT JOIN counted ON true
+"""
+COUNT_COLUMNS = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """So many requests in so many seconds."""
+
+    requests: int
+    seconds: int
+
+
+def rates() -> dict[str, Rate]:
+    """Return the rate of each scope that has one: DEFAULT_THROTTLE_RATES of DRF's settings, in which None is "off"."""
+    parse = SimpleRateThrottle.parse_rate
+    return {
+        scope: Rate(*parse(None, rate))  # type: ignore[arg-type]  # it uses no `self`
+        for scope, rate in api_settings.DEFAULT_THROTTLE_RATES.items()
+        if rate is not None
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """A request that was counted: the how-manieth it is in its window, and when that ends."""
+
+    key: str
+    number: int
+    ends_at: datetime
+    seconds_left: float
+
+    @classmethod
+    def from_row(cls, row: tuple[Any, ...]) -> "Counted":
+        key, number, ends_at, seconds_left = row
+        return cls(key, number, ends_at, float(seconds_left))
+
+    def given_back(self) -> "Counted":
+        """Take the request out of its window, and return what the count is then."""
+        Window.objects.filter(key=self.key, ends_at=self.ends_at).update(requests=F("requests") - 1)
+        return replace(self, number=self.number - 1)
+
+
+@dataclass(frozen=True, slots=True)
+class Allowance:
+    """What a counted request has used of a rate (draft-ietf-httpapi-ratelimit-headers-11)."""
+
+    scope: str
+    rate: Rate
+    counted: Counted
+
+    @property
+    def is_used_up(self) -> bool:
+        return self.counted.number > self.rate.requests
+
+    @property
+    def wait_seconds(self) -> int:
+        return max(1, math.ceil(self.counted.seconds_left))
+
+    def given_back(self) -> "Allowance":
+        return replace(self, counted=self.counted.given_back())
+
+    @property
+    def policy(self) -> str:
+        return f'"{self.scope}";q={self.rate.requests};w={self.rate.seconds}'
+
+    @property
+    def state(self) -> str:
+        return f'"{self.scope}";r={max(0, self.rate.requests - self.counted.number)};t={self.wait_seconds}'
+
+
+def count(key: str, rate: Rate) -> Counted:
+    with connection.cursor() as cursor:
+        cursor.execute(COUNT_ONE, [key, rate.seconds])
+        return Counted.from_row(cursor.fetchone())
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    name: str
+
+
+def parameter(name: str) -> RawSQL:
+    """Return what stands in the queryset of a CallerQuery for a value that is given each time."""
+    return RawSQL("%s", [Parameter(name)])
+
+
+class CallerQuery:
+    """Finds a caller and counts the request, in one statement.
+
+    The queryset gives a dictionary with at least `caller_id`, `role` and `holds`: whether the rights are those of the
+    token. It is built once: to compile it anew for each request took longer than to run it.
+    """
+
+    def __init__(self, queryset: Callable[[], QuerySet[Any, Any]]) -> None:
+        self.queryset = queryset
+
+    @cached_property
+    def compiled(self) -> tuple[str, list[Any]]:
+        sql, params = self.queryset().query.sql_with_params()
+        return COUNT_CALLER.format(caller=sql, count=COUNT), list(params)
+
+    def run(self, *, counting: bool, **values: Any) -> tuple[dict[str, Any] | None, Counted | None]:
+        """Return the caller's row, if there is one, and the count, if the caller holds and has a rate."""
+        sql, params = self.compiled
+        seconds = json.dumps({scope: rate.seconds for scope, rate in rates().items()} if counting else {})
+        given = [values[each.name] if isinstance(each, Parameter) else each for each in params]
+        with connection.cursor() as cursor:
+            cursor.execute(sql, [*given, seconds, seconds])
+            row = cursor.fetchone()
+            if row is None:
+                return None, None
+            names = [column.name for column in cursor.description[COUNT_COLUMNS:]]
+        caller = dict(zip(names, row[COUNT_COLUMNS:], strict=True))
+        return caller, Counted.from_row(row[:COUNT_COLUMNS]) if row[0] is not None else None

@@ -1,0 +1,169 @@
+"""Starts a real gunicorn in front of a small service of its own."""
+
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from http.client import HTTPConnection
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+TOKEN = "prometheus-may-read-this-0123456789"
+FILES = {
+    "__init__.py": "",
+    "settings.py": f"""
+from chassis import env, logs
+from chassis.tests.settings import *
+
+SERVICE = "sample_service"
+ROOT_URLCONF = "config.urls"
+ALLOWED_HOSTS = ["localhost"]
+METRICS_TOKEN = "{TOKEN}"
+LOGGING = logs.logging_for(SERVICE, level=env.text("LOG_LEVEL", "INFO"))
+""",
+    "urls.py": """
+import os
+import time
+
+from django.http import HttpResponse
+from django.urls import path
+
+from chassis import health, metrics
+
+flag = {"is_up": False}
+metrics.ProcessGauge("tmservice_flag", "Whether the flag is up.", lambda: float(flag["is_up"]))
+
+def thing(request, number):
+    return HttpResponse(os.getpid())
+
+def body(request):
+    return HttpResponse(len(request.body))
+
+def raise_flag(request):
+    flag["is_up"] = True
+    return HttpResponse(os.getpid())
+
+def sleep(request):
+    time.sleep(30)
+
+def forge(request):
+    answer = HttpResponse()
+    answer.headers["X"] = "a"
+    answer.headers._store["x"] = ("X", chr(10))
+    return answer
+
+def folder(request):
+    return HttpResponse(os.environ["PROMETHEUS_MULTIPROC_DIR"])
+
+urlpatterns = [
+    path("things/<int:number>/", thing),
+    path("body/", body),
+    path("raise-flag/", raise_flag),
+    path("sleep/", sleep),
+    path("forge/", forge),
+    path("folder/", folder),
+    *metrics.urls(),
+]
+handler404 = "chassis.problems.not_found"
+""",
+    "wsgi.py": """
+import os
+
+from chassis import wsgi
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
+application = wsgi.application()
+""",
+}
+
+
+class Gunicorn:
+    """One master with two workers. What it says is in `log`, unless `stderr` is given."""
+
+    def __init__(self, folder, *, stderr=None, options="", **environment):
+        self.home = folder / "sample_service"
+        (self.home / "config").mkdir(parents=True, exist_ok=True)
+        for name, text in FILES.items():
+            (self.home / "config" / name).write_text(text)
+        self.log = folder / "stderr.log"
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self.listener.getsockname()[1]
+        number = self.listener.fileno()
+        argv = ["-m", "gunicorn", "-c", "python:chassis.web_server", "--bind", f"fd://{number}", "config.wsgi"]
+        ours = ("DJANGO_", "LOG_", "PROMETHEUS_", "TZ")
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
+        settings = {"PYTHONPATH": f"{self.home}:{ROOT}", "TMSERVICE_ENV_FILE": os.devnull, "WEB_CONCURRENCY": "2"}
+        with self.log.open("w") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, *argv],
+                cwd=self.home,
+                env=inherited | settings | {"GUNICORN_CMD_ARGS": options} | environment,
+                pass_fds=[number],
+                stdout=stderr or log,
+                stderr=stderr or log,
+            )
+        self.listener.close()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.end()
+
+    def end(self, number=signal.SIGTERM):
+        self.process.send_signal(number)
+        return self.process.wait(20)
+
+    def get(self, path, **headers):
+        """Return status and text, from whichever worker takes it."""
+        connection = HTTPConnection("localhost", self.port, timeout=20)
+        connection.request("GET", path, headers=headers)
+        answer = connection.getresponse()
+        text = answer.read().decode()
+        connection.close()
+        return answer.status, text
+
+    def raw(self, sent):
+        """Send bytes; return status, headers and body of what comes back."""
+        with socket.create_connection(("localhost", self.port), timeout=20) as client:
+            client.sendall(sent)
+            answer = b"".join(iter(lambda: client.recv(65536), b""))
+        head, _, body = answer.partition(b"\r\n\r\n")
+        first, *lines = head.decode().split("\r\n")
+        return int(first.split()[1]), dict(line.split(": ", 1) for line in lines), body
+
+    def metric(self, name):
+        """Return the value of a sample, 0 where it is not told."""
+        status, text = self.get("/metrics/", Authorization=f"Bearer {TOKEN}")
+        assert status == 200, text
+        found = re.search(rf"^{re.escape(name)} (\S+)$", text, re.MULTILINE)
+        return float(found[1]) if found else 0.0
+
+    def workers(self):
+        """Return the processes that answer: asked until two have, both being idle most of the time."""
+        return self.ask_until("/things/1/", lambda pids: len(pids) == 2)
+
+    def ask_until(self, path, done):
+        answers = set()
+        deadline = time.monotonic() + 20
+        while not done(answers):
+            assert time.monotonic() < deadline, answers
+            answers.add(self.get(path)[1])
+        return {int(answer) for answer in answers}
+
+    def lines(self):
+        return [json.loads(line) for line in self.log.read_text().splitlines()]
+
+    def messages(self):
+        return [line["message"] for line in self.lines()]
+
+
+def until(condition):
+    deadline = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)

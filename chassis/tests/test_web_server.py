@@ -1,0 +1,239 @@
+"""gunicorn as chassis.web_server configures it, really started: each test has a master with two workers."""
+
+import json
+import os
+import signal
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from chassis.tests.gunicorn import Gunicorn, until
+
+THINGS = 'tmservice_requests_total{method="GET",route="things/<int:number>/",status="200"}'
+LOST = "tmservice_log_errors_total"
+HOST = b"Host: localhost\r\n"
+PROBLEM_KEYS = {"type", "title", "status", "detail", "code", "instance", "request_id", "errors"}
+
+
+@pytest.fixture
+def start(tmp_path):
+    """Start gunicorn; whatever a test leaves running is ended."""
+    started = []
+
+    def run(**options):
+        started.append(Gunicorn(tmp_path, **options))
+        return started[-1]
+
+    yield run
+    for each in started:
+        if each.process.poll() is None:
+            each.end()
+
+
+def test_whichever_worker_is_asked_tells_what_all_have_counted(start):
+    web = start()
+    with ThreadPoolExecutor(4) as pool:
+        answers = list(pool.map(lambda number: web.get(f"/things/{number}/"), range(200)))
+
+    assert {status for status, _ in answers} == {200}
+    assert len({pid for _, pid in answers}) == 2
+    assert [web.metric(THINGS) for _ in range(20)] == [200] * 20
+
+
+def test_what_a_killed_worker_has_counted_stays_counted(start):
+    web = start()
+    first = web.workers()
+    counted = web.metric(THINGS)
+
+    for pid in first:
+        os.kill(pid, signal.SIGKILL)
+    until(lambda: sum("Booting worker" in message for message in web.messages()) == 4)
+    web.get("/things/1/")
+
+    assert [web.metric(THINGS) for _ in range(10)] == [counted + 1] * 10
+
+
+def test_a_gauge_is_the_largest_of_the_workers_that_live(start):
+    web = start()
+    web.workers()
+    flagged = int(web.get("/raise-flag/")[1])
+    assert [web.metric("tmservice_flag") for _ in range(10)] == [1] * 10
+
+    os.kill(flagged, signal.SIGKILL)
+    until(lambda: any("SIGKILL" in message for message in web.messages()))
+
+    until(lambda: web.metric("tmservice_flag") == 0)
+
+
+def test_a_graceful_reload_loses_no_count(start):
+    web = start()
+    before = web.workers()
+    counted = web.metric(THINGS)
+
+    web.process.send_signal(signal.SIGHUP)
+    until(lambda: sum("Worker exiting" in message for message in web.messages()) == 2)
+
+    assert web.metric(THINGS) == counted
+    assert not web.workers() & before
+
+
+def test_the_folder_of_the_metrics_is_private_and_ends_with_the_master(start):
+    web = start()
+    folder = Path(web.get("/folder/")[1])
+
+    assert folder.stat().st_mode & 0o077 == 0
+    assert web.end() == 0
+    assert not folder.exists()
+
+
+def test_the_folder_of_a_killed_master_is_removed_at_the_first_start_after_its_workers_have_ended(start):
+    killed = start()
+    left_behind, workers = Path(killed.get("/folder/")[1]), killed.workers()
+
+    killed.end(signal.SIGKILL)
+    start().get("/folder/")
+    assert left_behind.exists()  # its workers serve on for a while
+
+    for pid in workers:
+        os.kill(pid, signal.SIGKILL)
+    until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in workers))
+    start().get("/folder/")
+    assert not left_behind.exists()
+
+
+def test_every_line_is_an_object_from_the_first_to_the_last(start):
+    web = start()
+    web.get("/nowhere/")
+    pid = web.workers().pop()
+    os.kill(pid, signal.SIGKILL)
+    until(lambda: any("SIGKILL" in message for message in web.messages()))
+    web.end()
+
+    assert web.messages()[0].startswith("Starting gunicorn")
+    assert web.messages()[-1].startswith("Shutting down")
+    assert "Not Found: /nowhere/" in web.messages()
+    assert {line["service"] for line in web.lines()} == {"sample_service"}
+    assert len(set(web.messages())) == len(web.messages())  # no handler says it again
+
+
+def test_a_request_that_takes_too_long_is_told_of_counted_and_answered(start):
+    web = start(options="--timeout 3")
+
+    status, headers, body = web.raw(
+        b"GET /sleep/?access_token=eyJhbGciOi HTTP/1.1\r\nX-Request-ID: abc-1\r\n" + HOST + b"\r\n"
+    )
+
+    assert (status, headers["Content-Type"], headers["X-Request-ID"]) == (500, "application/problem+json", "abc-1")
+    assert json.loads(body)["instance"] == "/sleep/"
+    (failed,) = (line for line in web.lines() if line["message"] == "GET /sleep/ failed")
+    assert (failed["request_id"], "SystemExit" in failed["exc_info"]) == ("abc-1", True)
+    assert any(line["message"].startswith("WORKER TIMEOUT") for line in web.lines())
+    assert "eyJhbGciOi" not in web.log.read_text()
+    assert web.metric('tmservice_requests_total{method="GET",route="sleep/",status="500"}') == 1
+
+
+def test_log_level_is_honoured_by_gunicorn_too(start):
+    web = start(LOG_LEVEL="ERROR")
+    web.get("/nowhere/")
+    web.end()
+
+    assert web.lines() == []
+
+
+def test_another_log_level_is_refused_in_one_sentence(start):
+    web = start(LOG_LEVEL="loud")
+
+    assert web.process.wait(20) == 78
+    assert web.log.read_text() == (
+        "sample_service: LOG_LEVEL must be one of DEBUG, INFO, WARNING, ERROR, CRITICAL, not 'loud'.\n"
+    )
+
+
+@pytest.fixture(params=["full disk", "nobody reads"])
+def broken_stderr(request):
+    """A file to which nothing can be written."""
+    if request.param == "full disk":
+        number = os.open("/dev/full", os.O_WRONLY)
+    else:
+        reader, number = os.pipe()
+        os.close(reader)
+    yield number
+    os.close(number)
+
+
+def test_requests_are_answered_though_no_line_can_be_written_which_is_counted(start, broken_stderr):
+    web = start(stderr=broken_stderr)
+    web.workers()
+    before = web.metric(LOST)
+
+    refused = [web.get("/nowhere/")[0] for _ in range(10)]
+    served = [web.get("/things/1/")[0] for _ in range(10)]
+
+    assert (refused, served) == ([404] * 10, [200] * 10)
+    assert web.metric(LOST) == before + 10
+
+
+@pytest.mark.parametrize(
+    ("sent", "status", "code"),
+    [
+        (b"nonsense\r\n\r\n", 400, "bad_request"),
+        (b"GET /?access_token=eyJhbGciOi a HTTP/1.1\r\n" + HOST + b"\r\n", 400, "bad_request"),
+        (b"GET / HTTP/9.9\r\n" + HOST + b"\r\n", 400, "bad_request"),
+        (b"G\xe9T / HTTP/1.1\r\n" + HOST + b"\r\n", 400, "bad_request"),
+        (b"GET / HTTP/1.1\r\nBearer eyJhbGciOi\r\n\r\n", 400, "bad_request"),
+        (b"GET / HTTP/1.1\r\n" + HOST + b" folded\r\n\r\n", 400, "bad_request"),
+        (b"GET / HTTP/1.1\r\nContent-Length: 1\r\nContent-Length: 2\r\n" + HOST + b"\r\n", 400, "bad_request"),
+        (b"POST / HTTP/1.1\r\nTransfer-Encoding: magic\r\n" + HOST + b"\r\n", 501, "not_implemented"),
+        (b"GET / HTTP/1.1\r\nExpect: a miracle\r\n" + HOST + b"\r\n", 417, "expectation_failed"),
+        (b"GET /" + b"x" * 8200 + b" HTTP/1.1\r\n" + HOST + b"\r\n", 414, "uri_too_long"),
+        (b"GET / HTTP/1.1\r\nX: " + b"x" * 8300 + b"\r\n" + HOST + b"\r\n", 431, "headers_too_large"),
+        (b"GET / HTTP/1.1\r\n" + b"X: x\r\n" * 250 + HOST + b"\r\n", 431, "headers_too_large"),
+        (b"GET /forge/ HTTP/1.1\r\n" + HOST + b"\r\n", 500, "server_error"),
+    ],
+)
+def test_what_never_reaches_django_is_answered_as_a_problem(web, sent, status, code):
+    said_before = len(web.lines())
+
+    answered, headers, body = web.raw(sent)
+
+    problem = json.loads(body)
+    assert (answered, problem["status"], problem["code"]) == (status, status, code)
+    assert problem.keys() == PROBLEM_KEYS
+    assert headers["Content-Type"] == "application/problem+json"
+    assert int(headers["Content-Length"]) == len(body)
+    assert headers["Cache-Control"] == "no-store"
+    (line,) = web.lines()[said_before:]
+    assert line["request_id"] == problem["request_id"] == headers["X-Request-ID"] != ""
+    assert "eyJhbGciOi" not in web.log.read_text()
+
+
+@pytest.fixture(scope="module")
+def web(tmp_path_factory):
+    """One gunicorn for all tests that leave it as it is."""
+    with Gunicorn(tmp_path_factory.mktemp("web")) as running:
+        running.workers()
+        yield running
+
+
+def test_two_refusals_in_a_row_have_two_ids(web):
+    web.get("/things/1/", **{"X-Request-ID": "abc-1"})
+
+    ids = {web.raw(b"nonsense\r\n\r\n")[1]["X-Request-ID"] for _ in range(6)}
+
+    assert len(ids) == 6
+    assert "abc-1" not in ids
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b"GET /things/1/?" + b"x" * (8190 - 24) + b" HTTP/1.1\r\n" + HOST,
+        b"GET /things/1/ HTTP/1.1\r\n" + b"".join(b"X-%d: %s\r\n" % (n, b"x" * 8100) for n in range(4)) + HOST,
+        b"GET /things/1/ HTTP/1.1\r\nX: " + b"x" * (8193 - 5) + b"\r\n" + HOST,
+        b"GET /things/1/ HTTP/1.1\r\n" + b"X: x\r\n" * 150 + HOST,
+    ],
+    ids=["a line of 8190 bytes", "four headers of 8 kB", "the longest header", "many headers"],
+)
+def test_what_nginx_lets_through_reaches_django(web, sent):
+    assert web.raw(sent + b"\r\n")[0] == 200

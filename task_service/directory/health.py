@@ -1,0 +1,27 @@
+"""How far behind the user service the directory is, in figures."""
+
+import math
+from collections.abc import Iterator
+
+from django.db.models import DurationField, ExpressionWrapper, F
+from django.db.models.functions import Now
+
+from chassis.metrics import Figure, ProcessGauge
+from directory import client
+from directory.models import Feed
+
+ProcessGauge(
+    "tmservice_directory_breaker_open",
+    "Whether a process has stopped asking the user service, which failed several times in a row.",
+    lambda: float(client.BREAKER.failures >= client.BREAKER.most_failures),
+)
+
+
+def gauges() -> Iterator[Figure]:
+    """Yield what metrics tell of the directory. Where the feed was never read, its lag is not a number."""
+    lag = ExpressionWrapper(Now() - F("pulled_at"), DurationField())
+    read = Feed.objects.annotate(lag=lag).values("lag", "position").first()
+    seconds = read["lag"].total_seconds() if read and read["lag"] is not None else math.nan
+    yield "tmservice_directory_lag_seconds", "How long ago the feed of changed accounts was last read.", seconds
+    position = read["position"] if read else 0
+    yield "tmservice_directory_position", "How far the feed of changed accounts has been read.", position

@@ -1,0 +1,99 @@
+"""What Prometheus reads of this service."""
+
+import math
+from datetime import timedelta
+
+import pytest
+from django.utils import timezone
+from prometheus_client.parser import text_string_to_metric_families
+
+from chassis import metrics
+from chassis.tests import metrics_table
+from directory import client as directory_client
+from directory.models import Feed
+from notifications.models import Delivery
+from tests.deliveries import change
+
+pytestmark = pytest.mark.django_db
+
+TOKEN = "prometheus-may-read-this-0123456789"
+
+
+@pytest.fixture
+def read(client, settings):
+    """Returns what /metrics/ answers."""
+    settings.METRICS_TOKEN = TOKEN
+
+    def ask():
+        answer = client.get("/metrics/", headers={"Authorization": f"Bearer {TOKEN}"})
+        assert answer.status_code == 200
+        return answer.content.decode()
+
+    return ask
+
+
+@pytest.fixture
+def told(read):
+    """Returns the values of what has no labels."""
+    return lambda: {
+        family.name: family.samples[0].value for family in text_string_to_metric_families(read()) if family.samples
+    }
+
+
+def test_every_metric_is_in_the_table_of_the_documentation(client, read):
+    client.get("/task/health/live/")
+    metrics.count_limited("login")
+
+    assert metrics_table.emitted(read()) == metrics_table.documented("task")
+
+
+def test_requests_are_counted_by_their_route(client, read):
+    client.get("/task/tasks/7/")
+
+    assert 'tmservice_requests_total{method="GET",route="task/tasks/<id:task_id>/",status="401"}' in read()
+
+
+def test_deliveries_that_wait_and_that_were_given_up_are_counted(told, ada, a_task, settings, tmp_path):
+    settings.NOTIFICATION_LOG = str(tmp_path / "notifications.log")
+    for _ in range(3):
+        change(a_task(), by=ada, status="completed")
+    Delivery.objects.filter(pk=Delivery.objects.latest("pk").pk).update(state="failed", reason="554 no")
+
+    now = told()
+
+    waiting = Delivery.objects.filter(state="planned").count()
+    assert waiting > 0
+    assert (now["tmservice_deliveries_waiting"], now["tmservice_deliveries_failed"]) == (waiting, 1)
+
+
+def test_the_directory_tells_how_late_it_is_and_how_far_it_has_come(told):
+    Feed.objects.update_or_create(pk=1, defaults={"position": 42, "pulled_at": timezone.now() - timedelta(seconds=90)})
+
+    now = told()
+
+    assert 90 <= now["tmservice_directory_lag_seconds"] < 120
+    assert now["tmservice_directory_position"] == 42
+
+
+@pytest.mark.parametrize("feed", [None, {"position": 0, "pulled_at": None}])
+def test_a_feed_that_was_never_read_has_no_lag(told, feed):
+    Feed.objects.all().delete()
+    if feed:
+        Feed.objects.create(**feed)
+
+    now = told()
+
+    assert math.isnan(now["tmservice_directory_lag_seconds"])
+    assert now["tmservice_directory_position"] == 0
+
+
+def test_an_open_breaker_shows_once_the_request_that_opened_it_is_over(client, told, monkeypatch):
+    breaker = directory_client.BREAKER
+    monkeypatch.setattr(breaker, "failures", breaker.most_failures)
+    client.get("/task/health/live/")
+    assert told()["tmservice_directory_breaker_open"] == 1
+
+    monkeypatch.setattr(breaker, "failures", 0)
+    client.get("/task/health/live/")
+
+    assert told()["tmservice_directory_breaker_open"] == 0

@@ -1,0 +1,48 @@
+"""What Prometheus reads of this service."""
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from accounts.models import Mail
+from chassis import metrics
+from chassis.tests import metrics_table
+
+pytestmark = pytest.mark.django_db
+
+TOKEN = "prometheus-may-read-this-0123456789"
+
+
+@pytest.fixture
+def read(client, settings):
+    """Returns what /metrics/ answers."""
+    settings.METRICS_TOKEN = TOKEN
+
+    def ask():
+        answer = client.get("/metrics/", headers={"Authorization": f"Bearer {TOKEN}"})
+        assert answer.status_code == 200
+        return answer.content.decode()
+
+    return ask
+
+
+def test_every_metric_is_in_the_table_of_the_documentation(client, read):
+    client.get("/user/health/live/")
+    metrics.count_limited("login")
+
+    assert metrics_table.emitted(read()) == metrics_table.documented("user")
+
+
+def test_requests_are_counted_by_their_route(client, read):
+    client.get("/user/users/7/")
+
+    assert 'tmservice_requests_total{method="GET",route="user/users/<id:user_id>/",status="401"}' in read()
+
+
+def test_mails_that_wait_and_that_were_given_up_are_counted(read):
+    for name in ("alice", "bob", "charlie"):
+        Mail.objects.plan(Mail.Kind.PASSWORD_RESET, f"{name}@example.com")
+    Mail.objects.filter(email_key="bob@example.com").update(state="failed", reason="554 no")
+
+    told = {family.name: family.samples[0].value for family in text_string_to_metric_families(read()) if family.samples}
+
+    assert (told["tmservice_mails_waiting"], told["tmservice_mails_failed"]) == (2, 1)
