@@ -1,8 +1,10 @@
 """What the gateway lets through, and what it answers itself."""
 
-import socket
+import time
 
 import pytest
+
+from tests.raw_http import connect, lines, parse, rest, send
 
 INTERNAL = [
     "/internal",
@@ -21,26 +23,56 @@ INTERNAL = [
     "/user/%2e%2e/internal/users/",
     "/user/..%2finternal/users/",
     "/user//internal/users/",
+    "//user/internal/users/",
+    "//task/../internal/users/",
+    "/user/#/../../internal/users/",
+    "/internal/users/#/../../../user/me/",
+    "/internal/users/%3f/../../../user/me/",
+    "/internal/users/..%2f..%2f../user/me/",
+    "/internal/users/;/../../../user/me/",
+    "/user/%252e%252e/internal/users/",
+    "/user\\..\\internal\\users/",
+    "/user/.%00./internal/users/",
+    "http://localhost/internal/users/",
+    "http://localhost//internal/users/",
+    "http://internal/internal/users/",
+    "/user/internal/users/",
+    "/task/internal/users/",
+    "/token/../internal/users/changes/",
+    "/metrics",
+    "/metrics/",
+    "//metrics/",
+    "/%6detrics/",
+    "/user/../metrics/",
+    "/user/..%2fmetrics/",
+    "//task/metrics/",
 ]
-
-
-def raw(stack, request: bytes) -> tuple[int, bytes]:
-    """Send bytes as they are and return the status and the whole answer."""
-    with socket.create_connection(("127.0.0.1", stack.port), timeout=10) as connection:
-        connection.sendall(request)
-        answer = b"".join(iter(lambda: connection.recv(65536), b""))
-    return int(answer.split(b" ", 2)[1]), answer
 
 
 @pytest.mark.parametrize("path", INTERNAL)
 def test_internal_routes_do_not_exist_in_any_spelling(stack, path):
-    status, answer = raw(stack, f"GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode())
+    problem = send(stack.port, lines("GET", path))
 
-    assert status in (400, 404)
-    assert b"application/problem+json" in answer
+    assert problem.status in (400, 404, 421)
+    assert problem["Content-Type"] == "application/problem+json"
 
 
-@pytest.mark.parametrize("path", ["/", "/.env", "/.git/config", "/admin/", "/metrics", "/media/files/task_updates.log"])
+HIDDEN = [
+    *("/", "/.env", "/.git/config", "/.git/", "/admin/", "/media/files/task_updates.log", "/static/../.env", "/log/"),
+    *(
+        "/logs/notifications.log",
+        "/secrets.json",
+        "/gateway/nginx.conf",
+        "/_problem",
+        "/_no_answer",
+        "/users",
+        "/tasks",
+    ),
+    *("/TASK/tasks/", "/token.php", "/health/", "/health/live/x", "/nginx_status"),
+]
+
+
+@pytest.mark.parametrize("path", HIDDEN)
 def test_what_is_not_named_is_a_problem_404(stack, path):
     answer = stack.call("GET", path)
 
@@ -57,11 +89,120 @@ def test_what_is_not_named_is_a_problem_404(stack, path):
     assert answer.headers["X-Content-Type-Options"] == "nosniff"
 
 
-def test_a_request_nginx_cannot_read_is_a_problem_too(stack):
-    status, answer = raw(stack, b"GET /%00/ HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+ITS_OWN = {
+    "an address it cannot read": (lines("GET", "/%00/"), 400, "bad_request"),
+    "no host": (b"GET / HTTP/1.1\r\nConnection: close\r\n\r\n", 400, "bad_request"),
+    "no host in HTTP/1.0": (b"GET / HTTP/1.0\r\n\r\n", 421, "misdirected_request"),
+    "two hosts": (lines("GET", "/").replace(b"Host", b"Host: a\r\nHost"), 400, "bad_request"),
+    "another host": (lines("GET", "/user/me/", Host="evil.example.com"), 421, "misdirected_request"),
+    "no such path": (lines("GET", "/nothing"), 404, "not_found"),
+    "a method for proxies": (lines("TRACE", "/user/me/"), 405, "method_not_allowed"),
+    "a large body": (lines("POST", "/token/", b"x" * 1_048_577), 413, "payload_too_large"),
+    "a long address": (lines("GET", "/user/" + "a" * 8200), 414, "uri_too_long"),
+    "a long header": (lines("GET", "/user/me/", X_Long="a" * 9000), 431, "headers_too_large"),
+    "200 headers": (
+        lines("GET", "/user/me/", **{f"X_{number}": "a" for number in range(200)}),
+        431,
+        "headers_too_large",
+    ),
+    "an unknown encoding": (lines("POST", "/token/", Transfer_Encoding="br"), 501, "not_implemented"),
+    "another version": (b"GET / HTTP/2.0\r\nHost: localhost\r\n\r\n", 505, "http_version_not_supported"),
+}
 
-    assert status == 400
-    assert b'"code":"bad_request"' in answer
+
+@pytest.mark.parametrize(("request_", "status", "code"), ITS_OWN.values(), ids=ITS_OWN)
+def test_what_nginx_answers_itself_is_a_problem_too(stack, request_, status, code):
+    problem = send(stack.port, request_)
+
+    assert (problem.status, problem["Content-Type"]) == (status, "application/problem+json")
+    assert problem.json().keys() == {"type", "title", "status", "detail", "code", "request_id", "errors"}
+    assert (problem.json()["status"], problem.json()["code"]) == (status, code)
+    assert problem.all("X-Request-ID") == [problem.json()["request_id"]]
+    assert is_protected(problem)
+    assert problem.all("Access-Control-Allow-Origin") == []
+
+
+def is_protected(message):
+    once = ("Strict-Transport-Security", "X-Content-Type-Options", "Content-Security-Policy", "Referrer-Policy")
+    assert {name: len(message.all(name)) for name in (*once, "X-Request-ID")} == dict.fromkeys(
+        (*once, "X-Request-ID"), 1
+    )
+    assert message["X-Content-Type-Options"] == "nosniff"
+    return message.all("Server") == ["nginx"]
+
+
+def test_what_a_service_answers_is_protected_too(stack):
+    token = stack.admin_token()
+
+    answers = [
+        send(stack.port, lines("GET", path, Authorization=f"Bearer {token}", Origin="https://evil.example.com"))
+        for path in ("/user/users/", "/task/tasks/", "/task/nothing", "/user/health/live/", "/health/live/")
+    ]
+
+    assert [it.status for it in answers] == [200, 200, 404, 200, 200]
+    assert all(is_protected(it) for it in answers)
+    assert [it.all("Access-Control-Allow-Origin") for it in answers] == [[]] * 5
+
+
+HIDDEN_REQUEST = b"GET /task/health/live/?smuggled HTTP/1.1\r\nHost: localhost\r\n\r\n"
+LENGTH = str(len(HIDDEN_REQUEST))
+UNCLEAR = {
+    "a length and chunks": f"Content-Length: {LENGTH}\r\nTransfer-Encoding: chunked",
+    "chunks and a length": "Transfer-Encoding: chunked\r\nContent-Length: 4",
+    "two lengths": f"Content-Length: 0\r\nContent-Length: {LENGTH}",
+    "a list of lengths": "Content-Length: 0, 0",
+    "a length with a sign": "Content-Length: +0",
+    "a negative length": "Content-Length: -1",
+    "a length in hex": "Content-Length: 0x0",
+    "a blank in the name": "Content-Length : 0",
+    "an unknown encoding": "Transfer-Encoding: xchunked",
+    "no encoding": "Transfer-Encoding: identity",
+    "a blank before the encoding": "Transfer-Encoding : chunked",
+    "a tab in the encoding": "Transfer-Encoding: \x0bchunked",
+    "two encodings": "Transfer-Encoding: chunked\r\nTransfer-Encoding: identity",
+    "a list of encodings": "Transfer-Encoding: gzip, chunked",
+    "a folded header": "X: a\r\n Transfer-Encoding: chunked",
+}
+
+
+@pytest.mark.parametrize("headers", UNCLEAR.values(), ids=UNCLEAR)
+def test_a_body_of_unclear_length_is_refused_and_ends_the_connection(stack, headers):
+    mark = f"unclear-{time.monotonic_ns()}"
+    head = f"POST /token/ HTTP/1.1\r\nHost: localhost\r\nX-Request-ID: {mark}\r\n{headers}\r\n\r\n"
+    with connect(stack.port) as connection:
+        connection.sendall(head.encode() + HIDDEN_REQUEST)
+        received = rest(connection)
+
+    assert parse(received).status in (400, 501)
+    assert received.count(b"HTTP/1.1 ") == 1
+    assert parse(received)["Connection"] == "close"
+
+
+def test_requests_in_one_go_are_answered_in_their_order_until_one_says_close(stack):
+    ids = ("first", "second", "third")
+    keep = [lines("GET", "/nothing", X_Request_ID=it, Connection="keep-alive") for it in ids[:1]]
+    closing = [lines("GET", "/user/health/live/", X_Request_ID=it) for it in ids[1:]]
+
+    with connect(stack.port) as connection:
+        connection.sendall(b"".join(keep + closing))
+        received = rest(connection)
+
+    first, second = received.index(b"X-Request-ID: first"), received.index(b"X-Request-ID: second")
+    assert first < second
+    assert received.count(b"HTTP/1.1 ") == 2
+
+
+def test_the_body_of_an_answer_belongs_to_its_request_alone(stack):
+    """HEAD and a refusal leave the connection where the next request begins."""
+    head = lines("HEAD", "/nothing", Connection="keep-alive")
+    refused = lines("POST", "/nothing", b"GET /smuggled HTTP/1.1", Connection="keep-alive")
+
+    with connect(stack.port) as connection:
+        connection.sendall(head + refused + lines("GET", "/health/live/"))
+        received = rest(connection)
+
+    assert received.count(b"HTTP/1.1 ") == 3
+    assert received.endswith(b'{"status":"ok"}')
 
 
 def test_a_sane_request_id_is_kept_and_an_insane_one_replaced(stack):

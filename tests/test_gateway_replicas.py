@@ -1,0 +1,187 @@
+"""Several replicas of a service under one name, and services behind TLS."""
+
+import signal
+import ssl
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from threading import Event
+
+import pytest
+
+from tests.local_stack import ROOT, eventually
+from tests.raw_http import Gateway, NameServer, Service, hang_up, hold
+
+
+@pytest.fixture
+def users():
+    service = Service()
+    yield service
+    service.close()
+
+
+@pytest.fixture
+def names():
+    server = NameServer()
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def replicas():
+    first = Service()
+    second = Service(address="127.0.0.2", port=first.port)
+    yield first, second
+    first.close()
+    second.close()
+
+
+@pytest.fixture
+def replicated(users, names, replicas):
+    """A gateway that finds the task service under one name with two addresses."""
+    names.names["task"] = ["127.0.0.1", "127.0.0.2"]
+    with Gateway(
+        user_service=users.address,
+        task_service=f"http://task.test:{replicas[0].port}",
+        settings={"RESOLVER": names.address},
+        changed={"valid=5s": "valid=1s"},
+    ) as running:
+        eventually(lambda: running.call("GET", "/task/").status == 200, seconds=5)
+        for replica in replicas:
+            replica.requests.clear()
+        yield running
+
+
+def test_requests_are_balanced_over_replicas(replicated, replicas):
+    statuses = {replicated.call("GET", "/task/tasks/").status for _ in range(20)}
+
+    assert statuses == {200}
+    assert min(len(replica.requests) for replica in replicas) >= 8
+
+
+def test_a_busy_replica_gets_less(replicated, replicas):
+    until = Event()
+    replicas[0].manner = hold(until)
+    with ThreadPoolExecutor(20) as pool:
+        answers = [pool.submit(replicated.call, "GET", "/task/tasks/") for _ in range(2)]
+        eventually(lambda: len(replicas[0].requests) == 1, seconds=5)
+        statuses = {replicated.call("GET", "/task/tasks/").status for _ in range(10)}
+        until.set()
+
+    assert statuses == {it.result().status for it in answers} == {200}
+    assert (len(replicas[0].requests), len(replicas[1].requests)) == (1, 11)
+
+
+def test_what_fails_at_one_replica_is_sent_to_the_other(replicated, replicas):
+    replicas[0].manner = hang_up
+
+    statuses = Counter(
+        replicated.call("POST", "/task/tasks/", b"{}", Idempotency_Key=f"key-{number}").status for number in range(10)
+    )
+
+    assert statuses == {200: 10}
+    assert [request["Idempotency-Key"] for request in replicas[1].requests] == [f"key-{number}" for number in range(10)]
+    assert 0 < len(replicas[0].requests) < 10
+
+
+def test_what_fails_at_both_replicas_is_not_sent_a_third_time(replicated, replicas):
+    for replica in replicas:
+        replica.manner = hang_up
+
+    refused = replicated.call("POST", "/task/tasks/", b"{}", Idempotency_Key="k")
+
+    assert refused.status == 502
+    assert [len(replica.requests) for replica in replicas] == [1, 1]
+
+
+def test_even_what_may_not_be_repeated_passes_a_replica_that_is_gone(replicated, replicas):
+    replicas[0].close()
+
+    statuses = Counter(replicated.call("POST", "/task/tasks/bulk/", b"{}").status for _ in range(10))
+
+    assert statuses == {200: 10}
+
+
+def test_replicas_that_change_are_found_again(replicated, replicas, names):
+    names.names["task"] = ["127.0.0.2"]
+    eventually(lambda: only_the_second_is_asked(replicated, replicas), seconds=6)
+
+    names.names["task"] = ["127.0.0.1"]
+
+    eventually(lambda: only_the_second_is_asked(replicated, replicas[::-1]), seconds=6)
+
+
+def only_the_second_is_asked(gateway, replicas):
+    for replica in replicas:
+        replica.requests.clear()
+    statuses = {gateway.call("GET", "/task/tasks/").status for _ in range(6)}
+    return statuses == {200} and (len(replicas[0].requests), len(replicas[1].requests)) == (0, 6)
+
+
+def test_a_reload_leads_to_another_address_without_a_failed_request(users):
+    old, new = Service(), Service()
+    with Gateway(user_service=users.address, task_service=old.address) as running, ThreadPoolExecutor() as pool:
+        over = Event()
+        codes = pool.submit(asked_all_the_time, running, over)
+        eventually(lambda: len(old.requests) > 5, seconds=5)
+
+        running.write(task_service=new.address)
+        running.process.send_signal(signal.SIGHUP)
+
+        eventually(lambda: len(new.requests) > 5, seconds=5)
+        over.set()
+
+    assert codes.result() == {200}
+    for service in (old, new):
+        service.close()
+
+
+def asked_all_the_time(gateway, until):
+    codes = set()
+    while not until.is_set():
+        codes.add(gateway.call("POST", "/task/tasks/bulk/", b"{}").status)
+    return codes
+
+
+@pytest.fixture
+def far_away(names):
+    """A service behind TLS, and the names by which it was asked for."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(ROOT / "tests" / "data" / "task.test.pem")
+    asked_for = []
+    context.sni_callback = lambda _stream, name, _context: asked_for.append(name)
+    service = Service(tls=context)
+    names.names |= {"task": ["127.0.0.1"], "stranger": ["127.0.0.1"]}
+    yield service, asked_for
+    service.close()
+
+
+def behind_tls(users, names, service, *, host="task.test", authority=ROOT / "tests" / "data" / "ca.pem"):
+    return Gateway(
+        user_service=users.address,
+        task_service=f"https://{host}:{service.port}",
+        settings={"RESOLVER": names.address, "TLS_CA_FILE": str(authority)},
+    )
+
+
+def test_a_service_behind_tls_is_asked_for_by_its_own_name(users, names, far_away):
+    service, asked_for = far_away
+    with behind_tls(users, names, service) as running:
+        eventually(lambda: running.call("GET", "/task/tasks/").status == 200, seconds=5)
+        keyed = running.call("POST", "/task/tasks/", b"{}", Idempotency_Key="k")
+        running.call("GET", "/user/me/")
+
+    assert keyed.status == 200
+    assert set(asked_for) == {"task.test"}
+    assert {request["Host"] for request in service.requests} == {"task.test"}
+    assert [request["Host"] for request in users.requests] == ["localhost"]
+
+
+def test_a_service_that_cannot_prove_who_it_is_gets_no_request(users, names, far_away):
+    service, asked_for = far_away
+    for wrong in ({"host": "stranger.test"}, {"authority": "/etc/ssl/certs/ca-certificates.crt"}):
+        asked_for.clear()
+        with behind_tls(users, names, service, **wrong) as running:
+            eventually(lambda: running.call("GET", "/task/tasks/").status == 502, seconds=5)
+        assert asked_for
+
+    assert service.requests == []

@@ -1,0 +1,383 @@
+"""What the gateway makes of services that are slow, broken, full, many or gone, and what it tells them."""
+
+import gzip
+import json
+import select
+import time
+from threading import Event
+
+import pytest
+
+from tests.local_stack import eventually
+from tests.raw_http import Gateway, Service, answer, babble, connections, hang_up, hold, lines, rest, send
+
+ORIGIN = "https://app.example.com"
+MOST_AT_ONCE = 64  # max_conns, for each of the two times that a replica is named
+MOST_OF_A_CLIENT = 100  # limit_conn
+
+
+@pytest.fixture(scope="module")
+def services():
+    both = {"user_service": Service(), "task_service": Service()}
+    yield both
+    for service in both.values():
+        service.close()
+
+
+@pytest.fixture(scope="module")
+def gateway(services):
+    addresses = {name: service.address for name, service in services.items()}
+    settings = {"CORS_ALLOWED_ORIGINS": f"https://other.example.com,{ORIGIN}"}
+    with Gateway(
+        **addresses, settings=settings, changed={"proxy_read_timeout 30s": "proxy_read_timeout 1s"}
+    ) as running:
+        yield running
+
+
+@pytest.fixture
+def users(services):
+    return fresh(services["user_service"])
+
+
+@pytest.fixture
+def tasks(services):
+    return fresh(services["task_service"])
+
+
+def fresh(service):
+    service.requests.clear()
+    service.manners.clear()
+    service.manner = answer()
+    return service
+
+
+CLAIMS = {
+    "X-Forwarded-For": "6.6.6.6",
+    "X-Forwarded-Proto": "gopher",
+    "X-Forwarded-Host": "evil.example.com",
+    "X-Forwarded-Port": "666",
+    "X-Forwarded-Server": "evil",
+    "Forwarded": "for=6.6.6.6",
+    "X-Real-IP": "6.6.6.6",
+    "X-Client-IP": "6.6.6.6",
+    "True-Client-IP": "6.6.6.6",
+    "CF-Connecting-IP": "6.6.6.6",
+    "X-User-Id": "1",
+    "Remote-User": "admin",
+    "X-Original-URL": "/internal/users/",
+    "X-Rewrite-URL": "/internal/users/",
+    "X-HTTP-Method-Override": "DELETE",
+    "Proxy": "http://evil.example.com",
+    "X_User_Id": "1",
+    "X-Request-Start": "t=1",
+}
+TOLD = {"X-Forwarded-For": "127.0.0.1", "X-Forwarded-Proto": "http"}
+
+
+@pytest.mark.parametrize("spelling", [str, str.lower, str.upper], ids=["usual", "lower", "upper"])
+def test_what_a_client_says_about_itself_is_overwritten_or_dropped(gateway, tasks, spelling):
+    head = "".join(f"{spelling(name)}: {value}\r\n" for name, value in CLAIMS.items())
+    send(gateway.port, f"GET /task/ HTTP/1.1\r\nHost: localhost:80\r\n{head}Connection: close\r\n\r\n".encode())
+
+    (request,) = tasks.requests
+    sent = {name: request.all(name) for name in CLAIMS}
+    (started,) = sent.pop("X-Request-Start")
+    assert sent == {name: [TOLD[name]] if name in TOLD else [] for name in sent}
+    assert abs(float(started.removeprefix("t=")) - time.time()) < 5
+    assert request.all("Host") == ["localhost"]
+
+
+def test_the_request_itself_is_passed_on_as_it_is(gateway, users):
+    gateway.call("PUT", "/user/a%2Fb/?q=%C3%A4&q=2", b"[1]", Authorization="Bearer x", If_Match='"3"')
+
+    (request,) = users.requests
+    assert request.start.startswith("PUT /user/a%2Fb/?q=%C3%A4&q=2 HTTP/1.1")
+    assert (request.body, request["Authorization"], request["If-Match"]) == (b"[1]", "Bearer x", '"3"')
+
+
+UNNAMED = [
+    *("/", "/internal/users/", "/internal/users/user/", "/internal/task", "/internal/users/?x=/user/", "/x/user/me/"),
+    *("/users/", "/xuser/me/", "/User/me/", "/tasks/", "/tokens/", "/metrics/", "/metrics/task/", "/user.json"),
+    *(
+        "/user/../internal/users/",
+        "/user/%2e%2e/internal/users/",
+        "/user/..%2finternal/users/",
+        "//internal//users/user",
+    ),
+]
+
+
+@pytest.mark.parametrize("path", UNNAMED)
+def test_what_is_not_named_reaches_no_service(gateway, users, tasks, path):
+    problems = [gateway.call(method, path) for method in ("GET", "POST", "OPTIONS")]
+
+    assert {it.status for it in problems} <= {400, 404}
+    assert users.requests == tasks.requests == []
+
+
+KEYED = ["/task/tasks", "/task/tasks/", "/user/users", "/user/users/"]
+NOT_SENT_TWICE = {
+    "a POST without a key": ("POST", "/task/tasks/", {}),
+    "a POST with a blank key": ("POST", "/task/tasks/", {"Idempotency_Key": " "}),
+    "a POST with a key that is none": ("POST", "/task/tasks/", {"Idempotency_Key": "a b"}),
+    "a PATCH": ("PATCH", "/task/tasks/1/", {}),
+    "a PATCH with a key": ("PATCH", "/task/tasks/", {"Idempotency_Key": "k"}),
+    "a bulk change with a key": ("POST", "/task/tasks/bulk/", {"Idempotency_Key": "k"}),
+    "a registration with a key": ("POST", "/user/register/", {"Idempotency_Key": "k"}),
+    "a sign-in with a key": ("POST", "/token/", {"Idempotency_Key": "k"}),
+}
+
+
+@pytest.mark.parametrize(("method", "path", "headers"), NOT_SENT_TWICE.values(), ids=NOT_SENT_TWICE)
+def test_what_might_be_done_twice_is_sent_once(gateway, users, tasks, method, path, headers):
+    users.manner = tasks.manner = hang_up
+
+    refused = gateway.call(method, path, b"{}", **headers)
+
+    assert (refused.status, refused.json()["code"]) == (502, "bad_gateway")
+    assert len(users.requests + tasks.requests) == 1
+
+
+@pytest.mark.parametrize("path", KEYED)
+def test_a_keyed_post_is_sent_again_once(gateway, users, tasks, path):
+    service = users if path.startswith("/user") else tasks
+    service.manners = [hang_up, answer("201 Created", b'{"id":1}', Location="/x")]
+
+    created = gateway.call("POST", f"{path}?a=1", b'{"title":"x"}', Idempotency_Key="k-1")
+
+    assert (created.status, created.body, created["Location"]) == (201, b'{"id":1}', "/x")
+    assert service.paths() == [f"{path}?a=1"] * 2
+    assert [(it.body, it["Idempotency-Key"]) for it in service.requests] == [(b'{"title":"x"}', "k-1")] * 2
+
+
+def test_a_get_is_sent_again_once_and_no_more(gateway, tasks):
+    tasks.manner = hang_up
+
+    refused = gateway.call("GET", "/task/tasks/")
+
+    assert (refused.status, len(tasks.requests)) == (502, 2)
+
+
+def test_an_error_that_a_service_answers_itself_is_its_own(gateway, tasks):
+    tasks.manner = answer("503 Service Unavailable", b'{"code":"not_ready"}', Retry_After="7")
+
+    passed_on = gateway.call("GET", "/task/health/ready/")
+
+    assert (passed_on.status, passed_on.json(), len(tasks.requests)) == (503, {"code": "not_ready"}, 1)
+    assert passed_on.all("Retry-After") == ["7"]
+
+
+def test_no_answer_of_a_service_leads_to_another_place(gateway, users, tasks):
+    tasks.manner = answer(body=b"[]", X_Accel_Redirect="/user/me/")
+
+    assert (gateway.call("GET", "/task/tasks/").body, users.requests) == (b"[]", [])
+
+
+BROKEN = {
+    "hangs up": (hang_up, 502, "bad_gateway", "2"),
+    "babbles": (babble, 502, "bad_gateway", "2"),
+    "sends too large a header": (
+        answer(X_Content_Type_Options="nosniff", X_Large="x" * 20_000),
+        502,
+        "bad_gateway",
+        "2",
+    ),
+    "does not answer": (hold(Event()), 504, "gateway_timeout", "2"),
+}
+
+
+@pytest.mark.parametrize(("manner", "status", "code", "wait"), BROKEN.values(), ids=BROKEN)
+def test_a_broken_service_is_a_problem_of_the_gateways_form(gateway, tasks, manner, status, code, wait):
+    tasks.manner = manner
+
+    problem = gateway.call("GET", "/task/tasks/", Origin=ORIGIN)
+
+    assert (problem.status, problem["Content-Type"]) == (status, "application/problem+json")
+    assert problem.json().keys() == {"type", "title", "status", "detail", "code", "request_id", "errors"}
+    assert (problem.json()["status"], problem.json()["code"]) == (status, code)
+    assert problem.all("Retry-After") == [wait]
+    assert problem.all("X-Content-Type-Options") == ["nosniff"]
+    assert problem.all("X-Request-ID") == [problem.json()["request_id"]]
+    assert problem.all("Access-Control-Allow-Origin") == [ORIGIN]
+
+
+def test_a_service_that_is_gone_is_a_problem_at_once(services):
+    gone = Service()
+    gone.close()
+    with Gateway(user_service=services["user_service"].address, task_service=gone.address) as running:
+        began = time.monotonic()
+        read, written = running.call("GET", "/task/tasks/"), running.call("POST", "/task/tasks/", b"{}")
+        took = time.monotonic() - began
+        neighbour = running.call("GET", "/user/me/")
+
+    assert [(it.status, it.json()["code"]) for it in (read, written)] == [(502, "bad_gateway")] * 2
+    assert took < 1
+    assert neighbour.status == 200
+
+
+def test_when_all_workers_are_busy_the_next_is_refused_at_once_and_the_others_are_served(services):
+    until, tasks = Event(), Service()
+    tasks.manner = hold(until)
+    with (
+        Gateway(user_service=services["user_service"].address, task_service=tasks.address) as running,
+        connections(running.port, MOST_AT_ONCE, each_sends=lines("GET", "/task/tasks/")) as waiting,
+    ):
+        eventually(lambda: len(tasks.requests) == MOST_AT_ONCE, seconds=5)
+
+        began = time.monotonic()
+        refused = [
+            running.call("GET", "/task/tasks/"),
+            running.call("POST", "/task/tasks/", b"{}", Idempotency_Key="k"),
+        ]
+        took = time.monotonic() - began
+        neighbour = running.call("GET", "/user/me/")
+        until.set()
+        served = [rest(connection).split(b"\r\n")[0] for connection in waiting]
+        afterwards = running.call("GET", "/task/tasks/")
+    tasks.close()
+
+    assert [(it.status, it.json()["code"], it.all("Retry-After")) for it in refused] == [(503, "overloaded", ["1"])] * 2
+    assert took < 0.2
+    assert (neighbour.status, afterwards.status) == (200, 200)
+    assert set(served) == {b"HTTP/1.1 200 OK"}
+    assert len(tasks.requests) == MOST_AT_ONCE + 1
+
+
+def test_one_address_has_a_hundred_requests_under_way_and_no_more(gateway, tasks):
+    unfinished = lines("POST", "/task/tasks/", b"{}")[:-1]
+    with connections(gateway.port, MOST_OF_A_CLIENT + 5, each_sends=unfinished) as waiting:
+        eventually(lambda: len(select.select(waiting, [], [], 0)[0]) == 5, seconds=5)
+        refused = gateway.call("GET", "/task/tasks/", Origin=ORIGIN)
+        of_another = gateway.call("GET", "/task/tasks/", source="127.0.0.2")
+        refused_at_once = select.select(waiting, [], [], 0)[0]
+
+    assert (refused.status, refused.json()["code"]) == (429, "too_many_connections")
+    assert (refused.all("Retry-After"), refused["Access-Control-Allow-Origin"]) == (["1"], ORIGIN)
+    assert of_another.status == 200
+    assert len(refused_at_once) == 5
+
+
+def test_a_client_is_who_a_trusted_proxy_says_and_nobody_else(services):
+    settings = {"TRUSTED_PROXIES": "127.0.0.1, 10.0.0.0/8"}
+    addresses = {name: service.address for name, service in services.items()}
+    forged = "6.6.6.6, 203.0.113.9, 10.1.2.3"
+    tasks = fresh(services["task_service"])
+    with Gateway(**addresses, settings=settings) as running:
+        running.call("GET", "/task/", X_Forwarded_For=forged)
+        running.call("GET", "/task/", X_Forwarded_For=forged, source="127.0.0.2")
+        running.call("GET", "/task/")
+        assert running.logged(client="203.0.113.9")
+
+    assert [request.all("X-Forwarded-For") for request in tasks.requests] == [
+        ["203.0.113.9"],
+        ["127.0.0.2"],
+        ["127.0.0.1"],
+    ]
+
+
+TEXT = json.dumps({"detail": "x" * 5000}).encode()
+
+
+@pytest.mark.parametrize("kind", ["application/json", "application/problem+json", "text/csv", "text/html"])
+def test_a_long_answer_is_compressed_and_the_same(gateway, tasks, kind):
+    tasks.manner = answer(body=TEXT, Content_Type=kind, Vary="Authorization")
+
+    compressed = gateway.call("GET", "/task/tasks/", Accept_Encoding="gzip", Via="1.1 proxy")
+    plain = gateway.call("GET", "/task/tasks/")
+
+    assert compressed["Content-Encoding"] == "gzip"
+    assert gzip.decompress(unchunked(compressed.body)) == plain.body == TEXT
+    assert "Accept-Encoding" in compressed.all("Vary")
+    assert tasks.requests[0]["Accept-Encoding"] is None
+
+
+def unchunked(body):
+    content = b""
+    while body:
+        size, _, body = body.partition(b"\r\n")
+        content, body = content + body[: int(size, 16)], body[int(size, 16) + 2 :]
+    return content
+
+
+@pytest.mark.parametrize(
+    "path", ["/token", "/token/", "//token/", "/token/refresh/", "/%74oken/", "/user/password-reset/confirm/"]
+)
+def test_an_answer_with_a_secret_is_never_compressed(gateway, users, path):
+    users.manner = answer(body=TEXT)
+
+    plain = gateway.call("POST", path, b"{}", Accept_Encoding="gzip")
+
+    assert (plain.status, plain.all("Content-Encoding"), plain.body) == (200, [], TEXT)
+
+
+def test_a_short_answer_is_not_compressed(gateway, tasks):
+    assert gateway.call("GET", "/task/tasks/", Accept_Encoding="gzip").all("Content-Encoding") == []
+
+
+PROTECTION = {
+    "Strict-Transport-Security": "max-age=31536000",
+    "X-Content-Type-Options": "nosniff",
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+    "Referrer-Policy": "no-referrer",
+}
+
+
+def test_protection_that_a_service_does_not_send_is_added(gateway, tasks):
+    passed_on = gateway.call("GET", "/task/tasks/")
+
+    assert {name: passed_on.all(name) for name in PROTECTION} == {name: [it] for name, it in PROTECTION.items()}
+    assert passed_on.all("Server") == ["nginx"]
+
+
+@pytest.mark.parametrize("header", [*PROTECTION, "X-Request-ID", "Cache-Control"])
+def test_what_a_service_sends_itself_stands_alone(gateway, tasks, header):
+    tasks.manner = answer(**{header: "of-the-service"})
+
+    assert gateway.call("GET", "/task/tasks/").all(header) == ["of-the-service"]
+
+
+def test_origins_are_for_the_services_to_answer_where_they_do(gateway, tasks):
+    passed_on = gateway.call("GET", "/task/tasks/", Origin=ORIGIN)
+
+    assert passed_on.all("Access-Control-Allow-Origin") == []
+
+
+@pytest.mark.parametrize(
+    "origin",
+    [
+        "https://app.example.com.evil.com",
+        "http://app.example.com",
+        "https://evil.com",
+        "null",
+        f"{ORIGIN},{ORIGIN}",
+        "*",
+    ],
+)
+def test_a_page_of_a_strange_origin_reads_no_problem_of_the_gateways(gateway, origin):
+    problem = gateway.call("GET", "/nothing", Origin=origin)
+
+    assert problem.all("Access-Control-Allow-Origin") == problem.all("Access-Control-Expose-Headers") == []
+    assert problem.all("Vary") == ["Origin"]
+
+
+def test_a_page_of_a_listed_origin_reads_the_gateways_problems(gateway):
+    problem = gateway.call("GET", "/nothing", Origin=ORIGIN)
+
+    assert problem.all("Access-Control-Allow-Origin") == [ORIGIN]
+    assert problem.all("Access-Control-Expose-Headers") == ["Retry-After, X-Request-ID"]
+    assert problem.all("Access-Control-Allow-Credentials") == []
+
+
+def test_the_log_holds_no_query_and_every_line_of_it_is_json(gateway, tasks):
+    read = gateway.call("GET", "/task/tasks/?search=sesame", User_Agent='a"b\\c', Referer="https://sesame/")
+    gateway.call("DELETE", '/"x"?search=sesame')
+    send(gateway.port, b"GET /old?search=sesame\r\n")
+    send(gateway.port, b"\x16\x03\x01 sesame\r\n\r\n")
+
+    entry = gateway.logged(request_id=read["X-Request-ID"])
+    assert entry.items() >= {"method": "GET", "path": "/task/tasks/", "status": 200, "user_agent": 'a"b\\c'}.items()
+    assert entry.items() >= {"host": "localhost", "client": "127.0.0.1", "upstream": tasks.address}.items()
+    assert gateway.logged(method="DELETE", path='/"x"')["status"] == 404
+    assert gateway.logged(path="/old")["status"] == 421
+    assert gateway.logged(path="", method="")["status"] == 400
+    assert "sesame" not in gateway.log.read_text()
