@@ -24,11 +24,16 @@ def test_a_second_start_installs_nothing_and_keeps_the_data(own_stack):
 
 
 def test_it_says_where_it_is_and_where_the_password_lies(own_stack):
-    output = own_stack.start()
+    limits = {"THROTTLE_ADMIN": "", "THROTTLE_USER": "7/min", "THROTTLE_ANON": "off"}
+    output = own_stack.start(ALLOWED_HOSTS="tasks.example.com", **limits)
 
     assert f"TMService is up at {own_stack.url}" in output
     assert str(own_stack.folder / "admin-password") in output
     assert (own_stack.folder / "admin-password").read_text().strip() not in output
+    assert "limits    admins 10/min, users 7/min, without a token off for each address" in output
+    hosts = ("tasks.example.com", "a.test")
+    answers = [own_stack.call("GET", "/task/tasks/", headers={"Host": host}) for host in hosts]
+    assert [answer.status_code for answer in answers] == [401, 421]
 
 
 def test_secrets_are_readable_by_nobody_else(stack):

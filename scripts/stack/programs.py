@@ -20,16 +20,18 @@ class Program:
     environment: dict[str, str] = field(default_factory=dict)
     as_nobody: bool = False
     stop_signal: str = "TERM"
+    listen: str = ""  # the supervisor listens there, and hands the socket down as file descriptor 0
 
 
 def web(service: str, *, port: int, environment: dict[str, str]) -> Program:
-    argv = [sys.executable, "-m", "gunicorn", "-c", "python:chassis.web_server", "--bind", f"127.0.0.1:{port}"]
+    argv = [sys.executable, "-m", "gunicorn", "-c", "python:chassis.web_server", "--bind", "fd://0"]
     return Program(
         name=service.replace("_", "-"),
         argv=[*argv, "config.wsgi"],
         mark="chassis.web_server",
         folder=str(ROOT / service),
         environment=environment,
+        listen=f"127.0.0.1:{port}",
     )
 
 
@@ -48,7 +50,7 @@ def write(state: State, programs: list[Program]) -> Path:
     """Write what the launcher and the supervisor read; return the supervisor's configuration."""
     write_private(state.folder / "programs.json", json.dumps([asdict(program) for program in programs], indent=1))
     numbered = enumerate(programs, start=1)  # they start in this order and stop in the reverse
-    sections = (program_section(number, program.name, program.stop_signal) for number, program in numbered)
+    sections = (program_section(number, program) for number, program in numbered)
     file = state.folder / "supervisord.conf"
     write_private(file, "\n".join([supervisor_section(), *sections]))
     return file
@@ -69,18 +71,21 @@ logfile_maxbytes = 1MB
 """
 
 
-def program_section(priority: int, name: str, stop_signal: str) -> str:
-    return f"""[program:{name}]
-command = python -m stack.launch {name}
+def program_section(priority: int, program: Program) -> str:
+    heading = f"[program:{program.name}]"
+    if program.listen:
+        heading = f"[fcgi-program:{program.name}]\nsocket = tcp://{program.listen}"
+    return f"""{heading}
+command = python -m stack.launch {program.name}
 priority = {priority}
 autorestart = true
 startretries = 20
 startsecs = 1
-stopsignal = {stop_signal}
+stopsignal = {program.stop_signal}
 stopwaitsecs = 15
 killasgroup = true
 redirect_stderr = true
-stdout_logfile = log/{name}.log
+stdout_logfile = log/{program.name}.log
 stdout_logfile_maxbytes = 10MB
 stdout_logfile_backups = 3
 """

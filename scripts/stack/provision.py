@@ -60,4 +60,8 @@ def for_tenant(tenant: Tenant, database: str) -> list[sql.Composable]:
         sql.SQL("GRANT CONNECT ON DATABASE {database} TO {role}").format(**names),
         sql.SQL("CREATE SCHEMA IF NOT EXISTS {role} AUTHORIZATION {role}").format(**names),
         sql.SQL("ALTER ROLE {role} IN DATABASE {database} SET search_path = {role}").format(**names),
+        # Also for who works with it by hand: a transaction that is left open keeps its locks.
+        sql.SQL("ALTER ROLE {role} IN DATABASE {database} SET idle_in_transaction_session_timeout = '60s'").format(
+            **names
+        ),
     ]

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from chassis import env
-from stack import demo, leftovers, nginx, postgres, programs, settings, startup, supervision
+from stack import demo, leftovers, postgres, settings, startup, supervision
 from stack.console import Refused, say
 from stack.settings import Ports
 from stack.state import State, find_state
@@ -31,7 +31,9 @@ def main() -> None:
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="scripts/run", description="Start the whole stack.")
     parser.add_argument("--detach", action="store_true", help="return when all is healthy; scripts/stop ends it")
-    parser.add_argument("--demo", action="store_true", help="load believable sample data")
+    parser.add_argument(
+        "--demo", action="store_true", help="load believable sample data and lift the limits to 600/min"
+    )
     return parser.parse_args()
 
 
@@ -41,7 +43,7 @@ def run(*, detach: bool, with_demo: bool) -> None:
     state.make()
     with only_one_starts(state):
         try:
-            ports = prepare(state)
+            ports = prepare(state, with_demo=with_demo)
             supervisor = supervision.start(state)
             startup.bring_up(state, ports)
             if with_demo:
@@ -81,23 +83,16 @@ def only_one_starts(state: State) -> Iterator[None]:
         yield
 
 
-def prepare(state: State) -> Ports:
+def prepare(state: State, *, with_demo: bool) -> Ports:
     """Refuse what cannot work, then write all that the supervisor needs. Nothing runs yet."""
     ports = settings.choose_ports()
-    secrets = state.secrets()
+    state.lifted_limits.touch() if with_demo else state.lifted_limits.unlink(missing_ok=True)
     environments = settings.for_services(state, ports)
     startup.check_settings(environments)
-    chosen = []
     if settings.needs_postgres():
-        postgres.ensure_cluster(state, secrets["POSTGRES_PASSWORD"])
-        chosen.append(postgres.program(state, port=ports.postgres))
-    addresses = {"user_service": ports.user_service, "task_service": ports.task_service}
-    for service, port in addresses.items():
-        chosen.append(programs.web(service, port=port, environment=environments[service]))
-        chosen.append(programs.worker(service, environment=environments[service]))
-    upstreams = {service: f"127.0.0.1:{port}" for service, port in addresses.items()}
-    chosen.append(nginx.program(state, listen=f"127.0.0.1:{ports.gateway}", **upstreams))
-    programs.write(state, chosen)
+        postgres.ensure_cluster(state, state.secrets()["POSTGRES_PASSWORD"])
+    startup.write_programs(state, ports, environments)
+    settings.write_ports(state, ports)
     state.address.write_text(ports.public_url)
     return ports
 
@@ -110,13 +105,23 @@ TMService is up at {ports.public_url}
 
   admin     {admin}; the password is {password}
   data      {state.folder}
-  logs      {state.log}""")
+  logs      {state.log}
+  limits    {limits_in_force(state)}""")
     if with_demo:
         say(f"  demo      {', '.join(demo.PEOPLE)}; the password of each is in {state.demo_password}")
     say(f"""
   Try       curl -s {ports.public_url}/token/ --json '{{"username": "{admin}", "password": "..."}}'
   Stop      {"scripts/stop" if detached else "Ctrl-C"}
 """)
+
+
+def limits_in_force(state: State) -> str:
+    admin, user, anon, _ = settings.limits(state).values()
+    why = ", lifted by --demo" if state.lifted_limits.exists() else ""
+    return (
+        f"admins {admin}, users {user}, without a token {anon} for each address{why};\n"
+        "            THROTTLE_ADMIN, THROTTLE_USER and THROTTLE_ANON in .env change them (also to off)"
+    )
 
 
 if __name__ == "__main__":

@@ -1,9 +1,10 @@
 """The settings of a local stack: the environment, then .env, then what is made up once and kept."""
 
+import json
 import os
 import secrets as random_secrets
 import socket
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from chassis import env
@@ -12,6 +13,14 @@ from stack.bootstrap import ROOT
 from stack.console import Refused
 from stack.provision import Tenant
 from stack.state import State, write_private
+
+USUAL_LIMITS = {
+    "THROTTLE_ADMIN": "10/min",
+    "THROTTLE_USER": "10/min",
+    "THROTTLE_ANON": "5/min",
+    "THROTTLE_NEWCOMERS": "60/min",
+}
+LIFTED_LIMIT = "600/min"
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +41,14 @@ def choose_ports() -> Ports:
     gateway = env.port("GATEWAY_PORT", 8080)
     refuse_taken(gateway)
     return Ports(gateway, *free_ports(3))
+
+
+def write_ports(state: State, ports: Ports) -> None:
+    write_private(state.ports, json.dumps(asdict(ports)))
+
+
+def read_ports(state: State) -> Ports:
+    return Ports(**json.loads(state.ports.read_text()))
 
 
 def free_ports(count: int) -> list[int]:
@@ -63,6 +80,17 @@ def needs_postgres() -> bool:
     return not (os.environ.get("USER_DATABASE_URL") and os.environ.get("TASK_DATABASE_URL"))
 
 
+def limits(state: State) -> dict[str, str]:
+    """Return the limits in force; a person's own settings win over those of --demo too."""
+    lifted = state.lifted_limits.exists()
+    return {name: chosen(name, LIFTED_LIMIT if lifted else usual) for name, usual in USUAL_LIMITS.items()}
+
+
+def hosts() -> str:
+    """Return ALLOWED_HOSTS, with the names under which the stack itself calls: it listens on this machine alone."""
+    return ",".join(dict.fromkeys([*env.words("ALLOWED_HOSTS"), "localhost", "127.0.0.1", "[::1]"]))
+
+
 def for_services(state: State, ports: Ports) -> dict[str, dict[str, str]]:
     """Return the environment of each service. What a person has set wins over what was made up."""
     secrets = state.secrets()
@@ -70,6 +98,8 @@ def for_services(state: State, ports: Ports) -> dict[str, dict[str, str]]:
         "PYTHONPATH": str(ROOT),
         "PYTHONUNBUFFERED": "1",
         "GATEWAY_ADDRESSES": "127.0.0.1",
+        "ALLOWED_HOSTS": hosts(),
+        **limits(state),
         "JWT_SIGNING_KEY": chosen("JWT_SIGNING_KEY", secrets["JWT_SIGNING_KEY"]),
         "PUBLIC_URL": chosen("PUBLIC_URL", ports.public_url),
     }

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from http import HTTPStatus
 
 from chassis import env
-from stack import postgres, settings
+from stack import nginx, postgres, programs, settings
 from stack.bootstrap import ROOT
 from stack.console import Refused, step
 from stack.http import call
@@ -28,6 +28,25 @@ def check_settings(environments: Mapping[str, Mapping[str, str]]) -> None:
         finish([python(service, "-c", READ_SETTINGS, environment=environments[service]) for service in environments])
 
 
+def write_programs(state: State, ports: Ports, environments: Mapping[str, Mapping[str, str]]) -> None:
+    """Write all that the supervisor, the launcher and the gateway read."""
+    chosen = [postgres.program(state, port=ports.postgres)] if settings.needs_postgres() else []
+    addresses = {"user_service": ports.user_service, "task_service": ports.task_service}
+    for service, port in addresses.items():
+        chosen.append(programs.web(service, port=port, environment=dict(environments[service])))
+        chosen.append(programs.worker(service, environment=dict(environments[service])))
+    listen, user_service, task_service = (
+        f"127.0.0.1:{port}" for port in (ports.gateway, ports.user_service, ports.task_service)
+    )
+    environment = {**os.environ, "ALLOWED_HOSTS": settings.hosts()}
+    chosen.append(
+        nginx.program(
+            state, listen=listen, user_service=user_service, task_service=task_service, environment=environment
+        )
+    )
+    programs.write(state, chosen)
+
+
 def bring_up(state: State, ports: Ports) -> None:
     environments = settings.for_services(state, ports)
     if settings.needs_postgres():
@@ -36,12 +55,17 @@ def bring_up(state: State, ports: Ports) -> None:
         with step("Starting PostgreSQL"):
             postgres.wait_until_up(owner_url)
             provision(owner_url, database=postgres.DATABASE, tenants=settings.tenants(secrets))
-    with step("Migrating both databases"):
-        finish([manage(service, "migrate", "-v0", environment=environments[service]) for service in environments])
+    migrate(environments)
+    with step("Looking for an admin"):
         password = {"ADMIN_PASSWORD": settings.admin_password(state)}
         finish([manage("user_service", "ensure_admin", environment=environments["user_service"] | password)])
     with step("Waiting until all is healthy"):
         wait_until_healthy(ports.public_url)
+
+
+def migrate(environments: Mapping[str, Mapping[str, str]]) -> None:
+    with step("Migrating both databases"):
+        finish([manage(service, "migrate", "-v0", environment=environments[service]) for service in environments])
 
 
 def manage(service: str, *arguments: str, environment: Mapping[str, str]) -> subprocess.Popen[str]:
@@ -69,12 +93,16 @@ def finish(processes: list[subprocess.Popen[str]]) -> None:
 
 
 def wait_until_healthy(url: str) -> None:
-    deadline = time.monotonic() + HEALTHY_SECONDS
     for service in ("user", "task"):
-        while reason := not_ready_because(f"{url}/{service}/health/ready/"):
-            if time.monotonic() > deadline:
-                raise Refused(f"The {service} service is not ready: {reason} See log/{service}-service.log.")
-            time.sleep(0.1)
+        wait_until_ready(url, service)
+
+
+def wait_until_ready(url: str, service: str) -> None:
+    deadline = time.monotonic() + HEALTHY_SECONDS
+    while reason := not_ready_because(f"{url}/{service}/health/ready/"):
+        if time.monotonic() > deadline:
+            raise Refused(f"The {service} service is not ready: {reason} See log/{service}-service.log.")
+        time.sleep(0.1)
 
 
 def not_ready_because(url: str) -> str | None:

@@ -60,6 +60,15 @@ class State:
     def address(self) -> Path:
         return self.folder / "address"
 
+    @property
+    def lifted_limits(self) -> Path:
+        """Is there while the stack runs with the limits of --demo."""
+        return self.folder / "lifted-limits"
+
+    @property
+    def ports(self) -> Path:
+        return self.folder / "ports.json"
+
     def make(self) -> None:
         """Make the folders. Others may pass through, not look in: for root, PostgreSQL and Nginx run as nobody."""
         if self.folder.parent == SHARED_BY_ROOT:

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from stack import programs, smtp_sink, verdict
+from stack import programs, settings, smtp_sink, verdict
 from stack.console import Refused, say, step
 from stack.killer import WEB, WORKER, Killer
 from stack.load import Gateway, Load, make_tasks
@@ -113,7 +113,7 @@ def own_stack(state: State, **chosen: str) -> Iterator[str]:
     inherited = {name: value for name, value in os.environ.items() if name.startswith(kept)}
     (port,) = free_ports(1)
     own = {"TMSERVICE_ENV_FILE": os.devnull, "TMSERVICE_STATE_DIR": str(state.folder), "GATEWAY_PORT": str(port)}
-    environment = inherited | own | chosen
+    environment = inherited | own | dict.fromkeys(settings.USUAL_LIMITS, "off") | chosen
     try:
         with step("Starting a stack"):
             script(state, "run", "--detach", environment=environment)

@@ -1,0 +1,92 @@
+"""scripts/restart: take up new code and new settings without losing a request.
+
+The supervisor holds the sockets of the services: while one of them restarts, requests wait.
+"""
+
+import fcntl
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import psutil
+
+from chassis import env
+from stack import leftovers, nginx, settings, startup, supervision
+from stack.console import Refused, say, step
+from stack.killer import running
+from stack.settings import Ports
+from stack.state import State, find_state
+
+# The user service first: what is new in it the task service may need.
+RESTARTED = ("user-service", "user-worker", "task-service", "task-worker")
+GONE_SECONDS = 30
+BACK_SECONDS = 60
+
+
+def main() -> None:
+    env.load_dotenv()
+    try:
+        restart(find_state())
+    except (Refused, env.SettingError) as error:
+        sys.exit(f"scripts/restart: {error}")
+    except KeyboardInterrupt:
+        sys.exit("\nStopped. What was restarted stays so; run it again for the rest.")
+
+
+def restart(state: State) -> None:
+    """Refuse what cannot work before anything is stopped."""
+    if supervision.find(state) is None:
+        raise Refused("Nothing is running here; scripts/run starts it.")
+    with only_one_restarts(state):
+        ports = settings.read_ports(state)
+        environments = settings.for_services(state, ports)
+        startup.check_settings(environments)
+        startup.migrate(environments)
+        startup.write_programs(state, ports, environments)
+        for name in RESTARTED:
+            with step(f"Restarting the {name.replace('-', ' ')}"):
+                replace(state, name)
+                wait_until_back(state, ports, name)
+        with step("Reloading the gateway"):
+            process_of(state, "gateway").send_signal(signal.SIGHUP)
+            startup.wait_until_healthy(ports.public_url)
+    say("Restarted.")
+
+
+@contextmanager
+def only_one_restarts(state: State) -> Iterator[None]:
+    with (state.run / "restart.lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise Refused("This stack is being restarted already.") from error
+        yield
+
+
+def replace(state: State, name: str) -> None:
+    """Let a program end what it has begun; the supervisor starts it anew."""
+    process = process_of(state, name)
+    process.terminate()
+    if not leftovers.wait_until_gone([process], seconds=GONE_SECONDS):
+        process.kill()
+
+
+def process_of(state: State, name: str) -> psutil.Process:
+    deadline = time.monotonic() + BACK_SECONDS
+    while (process := running(state, name)) is None:
+        if time.monotonic() > deadline:
+            raise Refused(f"{name} does not run; see log/{name}.log.")
+        time.sleep(0.05)
+    return process
+
+
+def wait_until_back(state: State, ports: Ports, name: str) -> None:
+    process_of(state, name)
+    if name.endswith("-service"):
+        startup.wait_until_ready(ports.public_url, name.removesuffix("-service"))
+
+
+if __name__ == "__main__":
+    main()
