@@ -1,0 +1,119 @@
+"""The version before the newest migrations works on the schema of today, alone and beside today's other service.
+
+That is what expand and contract is for (docs/operations.md, "Migrations"): while a new version is rolled out both run,
+and whoever goes back to the old one finds a schema that it can work with.
+"""
+
+import io
+import json
+import subprocess
+import tarfile
+
+import psutil
+import pytest
+
+from tests.local_stack import ROOT, eventually
+
+MIGRATIONS = "*/migrations/*.py"
+
+
+def git(*arguments):
+    return subprocess.run(["git", *arguments], cwd=ROOT, check=True, capture_output=True).stdout
+
+
+def version_before():
+    """Return the newest commit whose migrations are not all of today's."""
+    today = {
+        path.relative_to(ROOT).as_posix() for path in ROOT.glob("*/**/migrations/0*.py") if ".venv" not in path.parts
+    }
+    for commit in git("rev-list", "HEAD").decode().split():
+        then = {
+            name for name in git("ls-tree", "-r", "--name-only", commit).decode().split() if "/migrations/0" in name
+        }
+        if then != today:
+            return commit
+    raise AssertionError("the history holds no version with other migrations")
+
+
+@pytest.fixture(scope="module")
+def old_code(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("old")
+    with tarfile.open(fileobj=io.BytesIO(git("archive", version_before()))) as archive:
+        archive.extractall(folder, filter="data")
+    return folder
+
+
+def run_old_code(stack, service, folder):
+    """Let the supervisor run a service and its worker from another checkout."""
+    file = stack.folder / "programs.json"
+    programs = json.loads(file.read_text())
+    for program in programs:
+        if program["folder"] == str(ROOT / service):
+            program["folder"] = str(folder / service)
+            program["environment"]["PYTHONPATH"] = str(folder)
+    file.write_text(json.dumps(programs))
+    for name in (service.replace("_", "-"), f"{service.removesuffix('_service')}-worker"):
+        before = process_of(stack, name)
+        before.terminate()
+        eventually(lambda: runs_from(stack, name, folder / service), seconds=60)  # noqa: B023  # called at once
+    eventually(stack.is_healthy, seconds=60)
+
+
+def process_of(stack, name):
+    return psutil.Process(json.loads((stack.folder / "run" / f"{name}.json").read_text())["group"])
+
+
+def runs_from(stack, name, folder):
+    try:
+        return process_of(stack, name).cwd() == str(folder)
+    except (psutil.Error, ValueError):
+        return False
+
+
+def works(stack, *, round_):
+    """Walk through what people do with it."""
+    admin = stack.admin_token()
+    name = f"alice{round_}"
+    id_ = stack.register(name)
+    alice = stack.token(name)
+
+    made = stack.call("POST", "/task/tasks/", token=admin, json={"title": "Call", "assigned_to": id_})
+    path = f"/task/tasks/{made.json()['id']}/"
+    moved = stack.call("PATCH", path, token=admin, json={"status": "completed"})
+    seen = stack.call("GET", "/task/tasks/?status=completed", token=alice)
+    history = stack.call("GET", f"{path}activity/", token=alice)
+    renamed = stack.call("PATCH", "/user/me/", token=alice, json={"email": f"{name}@new.example"})
+
+    assert (made.status_code, moved.status_code, renamed.status_code) == (201, 200, 200)
+    assert [task["title"] for task in seen.json()["results"]] == ["Call"]
+    assert len(history.json()["results"]) == 3
+    eventually(lambda: is_told_of(stack, path, admin), seconds=20)
+    stack.call("PATCH", f"/user/users/{id_}/", token=admin, json={"is_active": False})
+    eventually(lambda: stack.call("GET", path, token=alice).status_code == 401, seconds=5)
+
+
+def is_told_of(stack, path, admin):
+    rows = stack.call("GET", f"{path}notifications/", token=admin).json()["results"]
+    return len(rows) >= 2 and all(row["state"] == "sent" for row in rows)
+
+
+def test_old_and_new_versions_work_together_on_the_schema_of_today(own_stack, old_code):
+    own_stack.start()
+    works(own_stack, round_=1)
+
+    run_old_code(own_stack, "task_service", old_code)
+    works(own_stack, round_=2)
+    run_old_code(own_stack, "user_service", old_code)
+    works(own_stack, round_=3)
+    restarted = own_stack.run(script="restart")  # today's code again, under what the old one has written
+    works(own_stack, round_=4)
+
+    assert restarted.returncode == 0, restarted.stdout + restarted.stderr
+
+
+def test_the_old_version_with_todays_tasks(own_stack, old_code):
+    own_stack.start()
+
+    run_old_code(own_stack, "user_service", old_code)
+
+    works(own_stack, round_=1)
