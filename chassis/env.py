@@ -1,6 +1,7 @@
 """Typed readers of the environment: where every setting comes from. Each refusal is one sentence.
 
-An empty value counts as not set, because compose files and .env templates pass empty ones along.
+An empty value counts as not set, because compose files and .env templates pass empty ones along. A setting NAME that is
+not set is read from the file that NAME_FILE names, which is how containers are given secrets.
 """
 
 import ipaddress
@@ -60,8 +61,20 @@ def read_dotenv(path: Path) -> dict[str, str]:
     return Reader.ENVIRON
 
 
+def given(name: str) -> str:
+    """Return what is set, "" where nothing is."""
+    if value := os.environ.get(name, ""):
+        return value
+    if file := os.environ.get(f"{name}_FILE", ""):
+        try:
+            return Path(file).read_text().strip()
+        except (OSError, UnicodeDecodeError) as error:
+            raise SettingError(f"{name}_FILE names a file that cannot be read: {error}.") from error
+    return ""
+
+
 def text(name: str, default: str | None = None) -> str:
-    value = os.environ.get(name, "") or default
+    value = given(name) or default
     if value is None:
         raise SettingError(f"{name} is not set; see .env.example.")
     return value
@@ -130,7 +143,7 @@ def rate(name: str, default: str) -> str | None:
 
 def origins(name: str) -> list[str]:
     """Read a comma-separated list of web origins (RFC 6454), each a scheme, a host and maybe a port."""
-    chosen = words(name)
+    chosen = [word.lower() for word in words(name)]  # as browsers send them
     for origin in chosen:
         if not re.fullmatch(r"https?://[a-z0-9.\[\]:-]+", origin):
             raise SettingError(f"{name} must be origins such as https://app.example.com, not {origin!r}.")
@@ -178,7 +191,7 @@ def http_url(name: str, default: str | None = None) -> str:
 
 def database(*names: str) -> dict[str, Any]:
     """Read a PostgreSQL URL from the first of `names` that is set, as a DATABASES entry of Django."""
-    name = next((name for name in names if os.environ.get(name)), " or ".join(names))
+    name = next((name for name in names if given(name)), " or ".join(names))
     url = text(name)
     if not url.startswith(("postgres://", "postgresql://")):
         raise SettingError(f"{name} must be a postgresql:// URL (nothing but PostgreSQL is supported).")

@@ -88,6 +88,12 @@ REFUSALS = {
         {"JWT_SIGNING_KEY": KEY, "TASK_SECRET_KEY": KEY},
         "task_service: JWT_SIGNING_KEY must not equal the SECRET_KEY of a service",
     ),
+    "a rate that is none": ({"THROTTLE_USER": "10/week"}, "user_service: THROTTLE_USER must be a rate such as 10/min"),
+    "an origin that is none": (
+        {"CORS_ALLOWED_ORIGINS": "app.example.com"},
+        "user_service: CORS_ALLOWED_ORIGINS must be origins such as https://app.example.com, not 'app.example.com'.",
+    ),
+    "a proxy that is none": ({"TRUSTED_PROXIES": "cloudflare"}, "TRUSTED_PROXIES must be IP addresses or networks"),
     "a wildcard host": ({"ALLOWED_HOSTS": "*"}, "user_service: ALLOWED_HOSTS=* is for DEBUG only"),
     "debug in public": (
         {"DEBUG": "true", "ALLOWED_HOSTS": "tasks.example.com"},

@@ -383,3 +383,41 @@ def test_no_file_is_needed(monkeypatch, tmp_path):
     env.load_dotenv()
 
     assert dict(os.environ) == before
+
+
+# Settings in files
+
+
+def test_a_setting_may_be_in_a_file(monkeypatch, tmp_path):
+    (tmp_path / "key").write_text("from the file\n")
+    monkeypatch.setenv("SETTING_FILE", str(tmp_path / "key"))
+    monkeypatch.setenv("SETTING", "")
+
+    assert env.text("SETTING", "the default") == "from the file"
+
+    monkeypatch.setenv("SETTING", "from the environment")
+
+    assert env.text("SETTING", "the default") == "from the environment"
+
+
+def test_a_database_url_may_be_in_a_file(monkeypatch, tmp_path):
+    (tmp_path / "url").write_text("postgresql://task:secret@db.test/tasks")
+    monkeypatch.setenv("SETTING_FILE", str(tmp_path / "url"))
+
+    assert env.database("SETTING", "OTHER_SETTING")["HOST"] == "db.test"
+
+
+def test_an_empty_file_sets_nothing(monkeypatch, tmp_path):
+    (tmp_path / "key").write_text("\n")
+    monkeypatch.setenv("SETTING_FILE", str(tmp_path / "key"))
+
+    assert env.text("SETTING", "the default") == "the default"
+
+
+@pytest.mark.parametrize("content", [None, b"\xff\xfe"])
+def test_a_file_that_cannot_be_read_is_refused(monkeypatch, tmp_path, content):
+    if content:
+        (tmp_path / "key").write_bytes(content)
+    monkeypatch.setenv("SETTING_FILE", str(tmp_path / "key"))
+
+    assert refusal(env.text, "SETTING").startswith("SETTING_FILE names a file that cannot be read: ")

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 import psutil
 
 from chassis import env
-from stack import leftovers, nginx, settings, startup, supervision
+from stack import leftovers, settings, startup, supervision
 from stack.console import Refused, say, step
 from stack.killer import running
 from stack.settings import Ports

@@ -26,6 +26,12 @@ def check_settings(environments: Mapping[str, Mapping[str, str]]) -> None:
     env.workers()  # gunicorn would refuse it in a traceback
     with step("Checking settings"):
         finish([python(service, "-c", READ_SETTINGS, environment=environments[service]) for service in environments])
+        nginx.settings(gateway_settings(user_service="http://localhost", task_service="http://localhost"))
+
+
+def gateway_settings(*, user_service: str, task_service: str) -> dict[str, str]:
+    urls = {"USER_SERVICE_URL": user_service, "TASK_SERVICE_URL": task_service}
+    return {**os.environ, "ALLOWED_HOSTS": settings.hosts(), **urls}
 
 
 def write_programs(state: State, ports: Ports, environments: Mapping[str, Mapping[str, str]]) -> None:
@@ -38,12 +44,11 @@ def write_programs(state: State, ports: Ports, environments: Mapping[str, Mappin
     listen, user_service, task_service = (
         f"127.0.0.1:{port}" for port in (ports.gateway, ports.user_service, ports.task_service)
     )
-    environment = {**os.environ, "ALLOWED_HOSTS": settings.hosts()}
-    chosen.append(
-        nginx.program(
-            state, listen=listen, user_service=user_service, task_service=task_service, environment=environment
-        )
+    environment = gateway_settings(user_service=user_service, task_service=task_service)
+    gateway = nginx.program(
+        state, listen=listen, user_service=user_service, task_service=task_service, environment=environment
     )
+    chosen.append(gateway)
     programs.write(state, chosen)
 
 
