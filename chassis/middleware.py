@@ -52,24 +52,26 @@ def given_back(allowance: Allowance) -> Allowance:
 class OverdueMiddleware:
     """Refuse at once what waited so long in front of this process that whoever sent it may have given up.
 
-    When it came to the gateway, the gateway says. From anyone else the header is a claim.
+    When it came to the gateway, the gateway says. From anyone else the header is a claim. The time before this process
+    was there does not count: then it was restarted, which is no overload.
     """
 
     def __init__(self, get_response: GetResponse) -> None:
         self.get_response = get_response
+        self.ready_at = time.time()
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
-        if waited_seconds(request) > LONGEST_WAIT_SECONDS:
+        if time.time() - max(came_at(request), self.ready_at) > LONGEST_WAIT_SECONDS:
             detail = "The service is overloaded; try again shortly."
             return problems.answer(request, 503, "overloaded", detail, **{"Retry-After": "2"})
         return self.get_response(request)
 
 
-def waited_seconds(request: HttpRequest) -> float:
+def came_at(request: HttpRequest) -> float:
     sent = re.fullmatch(r"t=([0-9]{1,12}\.[0-9]{3})", request.headers.get("X-Request-Start", ""))
     if sent is None or not is_gateway(address_in(request.META.get("REMOTE_ADDR", ""))):
-        return 0
-    return time.time() - float(sent[1])
+        return time.time()
+    return float(sent[1])
 
 
 class KnownHostMiddleware:

@@ -22,7 +22,7 @@ def main() -> None:
         os.setgroups([])
         os.setgid(user.pw_gid)
         os.setuid(user.pw_uid)
-    os.execve(program.argv[0], program.argv, os.environ | program.environment)
+    os.execve(program.argv[0], program.argv, program.environment or os.environ)
 
 
 if __name__ == "__main__":

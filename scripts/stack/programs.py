@@ -11,7 +11,10 @@ from stack.state import State, write_private
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """One process that the supervisor keeps. `mark` is what its processes are known by when they outlive it."""
+    """One process that the supervisor keeps. `mark` is what its processes are known by when they outlive it.
+
+    `environment` is all that it gets, or else it has the supervisor's.
+    """
 
     name: str
     argv: list[str]

@@ -8,10 +8,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from chassis import env
+from chassis.provision import Tenant
 from stack import postgres
 from stack.bootstrap import ROOT
 from stack.console import Refused
-from stack.provision import Tenant
 from stack.state import State, write_private
 
 USUAL_LIMITS = {

@@ -8,11 +8,11 @@ from collections.abc import Mapping
 from http import HTTPStatus
 
 from chassis import env
+from chassis.provision import provision
 from stack import nginx, postgres, programs, settings
 from stack.bootstrap import ROOT
 from stack.console import Refused, step
 from stack.http import call
-from stack.provision import provision
 from stack.settings import Ports
 from stack.state import State
 
@@ -39,14 +39,15 @@ def write_programs(state: State, ports: Ports, environments: Mapping[str, Mappin
     chosen = [postgres.program(state, port=ports.postgres)] if settings.needs_postgres() else []
     addresses = {"user_service": ports.user_service, "task_service": ports.task_service}
     for service, port in addresses.items():
-        chosen.append(programs.web(service, port=port, environment=dict(environments[service])))
-        chosen.append(programs.worker(service, environment=dict(environments[service])))
+        environment = {**os.environ, **environments[service]}  # of now: the supervisor's is that of its start
+        chosen.append(programs.web(service, port=port, environment=environment))
+        chosen.append(programs.worker(service, environment=environment))
     listen, user_service, task_service = (
         f"127.0.0.1:{port}" for port in (ports.gateway, ports.user_service, ports.task_service)
     )
-    environment = gateway_settings(user_service=user_service, task_service=task_service)
+    chosen_by_person = gateway_settings(user_service=user_service, task_service=task_service)
     gateway = nginx.program(
-        state, listen=listen, user_service=user_service, task_service=task_service, environment=environment
+        state, listen=listen, user_service=user_service, task_service=task_service, environment=chosen_by_person
     )
     chosen.append(gateway)
     programs.write(state, chosen)

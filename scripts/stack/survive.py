@@ -13,11 +13,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from chassis.provision import connected
 from stack import programs, settings, smtp_sink, verdict
 from stack.console import Refused, say, step
 from stack.killer import WEB, WORKER, Killer
 from stack.load import Gateway, Load, make_tasks
-from stack.provision import connected
 from stack.run import END_SIGNALS
 from stack.settings import free_ports
 from stack.state import State
@@ -106,14 +106,19 @@ def own_folder() -> Iterator[State]:
         yield State(Path(folder))
 
 
+def stack_environment(state: State, *, port: int, **chosen: str) -> dict[str, str]:
+    """Return the environment of the scripts of a stack in which no setting of this machine has a say."""
+    kept = ("PATH", "PYTHONPATH", "HOME", "TMPDIR", "LANG")
+    inherited = {name: value for name, value in os.environ.items() if name.startswith(kept)}
+    own = {"TMSERVICE_ENV_FILE": os.devnull, "TMSERVICE_STATE_DIR": str(state.folder), "GATEWAY_PORT": str(port)}
+    return inherited | own | dict.fromkeys(settings.USUAL_LIMITS, "off") | chosen
+
+
 @contextmanager
 def own_stack(state: State, **chosen: str) -> Iterator[str]:
     """Run a stack in which no setting of this machine has a say, least of all which database is used."""
-    kept = ("PATH", "PYTHONPATH", "HOME", "TMPDIR", "LANG")
-    inherited = {name: value for name, value in os.environ.items() if name.startswith(kept)}
     (port,) = free_ports(1)
-    own = {"TMSERVICE_ENV_FILE": os.devnull, "TMSERVICE_STATE_DIR": str(state.folder), "GATEWAY_PORT": str(port)}
-    environment = inherited | own | dict.fromkeys(settings.USUAL_LIMITS, "off") | chosen
+    environment = stack_environment(state, port=port, **chosen)
     try:
         with step("Starting a stack"):
             script(state, "run", "--detach", environment=environment)

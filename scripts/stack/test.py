@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from xml.etree import ElementTree
 
+from chassis.provision import connected
 from stack import check, postgres
 from stack.bootstrap import ROOT
 from stack.console import Refused, say, step
-from stack.provision import connected
 from stack.settings import free_ports
 from stack.state import State
 

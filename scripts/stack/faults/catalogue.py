@@ -1,0 +1,27 @@
+"""The faults, in the order in which they are tried, and what must hold of each beside the truth of what was told."""
+
+from stack.faults import database, keys, locks, processes
+from stack.faults.judge import Demands
+from stack.faults.scene import behind_a_proxy
+from stack.faults.trial import Fault
+
+CROWD = 12  # more than can be served at the same time by far: some have to be sent away
+NOTHING_FAILS = Demands(most_failed=0)
+
+FAULTS = [
+    Fault("database-restart", database.restart, Demands()),
+    Fault("database-kill", database.kill, Demands()),
+    Fault("database-silent", database.silent, Demands(longest_seconds=8), around=behind_a_proxy, hands=CROWD),
+    Fault("database-slow", database.slow, Demands(), around=behind_a_proxy, hands=CROWD),
+    Fault("database-full", database.full, Demands(longest_seconds=3)),
+    Fault("database-failover", database.failover, NOTHING_FAILS),
+    Fault("deadlock", locks.deadlock, NOTHING_FAILS),
+    Fault("row-held", locks.row_held, NOTHING_FAILS),
+    Fault("rolling-restart", processes.rolling_restart, NOTHING_FAILS, pause_seconds=0),
+    Fault("web-kills", processes.kill_web, Demands(most_failed=10, may_cut_off=True, recovery_seconds=2)),
+    Fault("gateway-reload", processes.reload_gateway, NOTHING_FAILS),
+    Fault("gateway-kill", processes.kill_gateway, Demands(may_cut_off=True, recovery_seconds=0.5)),
+    Fault("key-rotation", keys.rotate, NOTHING_FAILS, refreshes=True),
+    Fault("log-full", processes.log_full, NOTHING_FAILS),
+]
+BY_NAME = {fault.name: fault for fault in FAULTS}

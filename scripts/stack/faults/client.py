@@ -1,0 +1,138 @@
+"""One signed-in person at the gateway, who notes what becomes of each request."""
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from http import HTTPStatus
+from http.client import HTTPConnection, HTTPException
+from typing import Any
+
+from stack.console import Refused
+
+PATIENCE_SECONDS = 20  # more than any answer may take: what takes longer counts as unanswered
+INSIST_SECONDS = 20
+LATER_SECONDS = 0.1
+AWAY = (HTTPStatus.BAD_GATEWAY, HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.GATEWAY_TIMEOUT)
+PROBLEM = "application/problem+json"
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """`body` is the JSON, or None where there was none; `status` is 0 where no answer came, `code` then says why."""
+
+    status: int
+    body: Any
+    code: str = ""
+    retry_after: str = ""
+    content_type: str = ""
+
+    @property
+    def ok(self) -> bool:
+        return 200 <= self.status < 300
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """A request of the load. `begun_at` is of time.monotonic(); `is_repeated`: its key was sent before."""
+
+    request_id: str
+    kind: str
+    method: str
+    path: str
+    begun_at: float
+    seconds: float
+    answer: Answer
+    is_repeated: bool = False
+
+    @property
+    def ended_at(self) -> float:
+        return self.begun_at + self.seconds
+
+    def __str__(self) -> str:
+        became = f"{self.answer.status} {self.answer.code}" if self.answer.status else f"nothing ({self.answer.code})"
+        return f"{self.method} {self.path} [{self.request_id}] got {became.strip()} after {self.seconds:.2f} s"
+
+
+def ask(port: int, method: str, path: str, body: Any = None, headers: dict[str, str] | None = None) -> Answer:
+    """Send one request on a connection of its own: that a kept one ends as a request sets out is nobody's fault."""
+    connection = HTTPConnection("127.0.0.1", port, timeout=PATIENCE_SECONDS)
+    content = None if body is None else json.dumps(body)
+    sent = {"Content-Type": "application/json", "Connection": "close"} | (headers or {})
+    try:
+        connection.request(method, path, content, sent)
+        response = connection.getresponse()
+        return answer_of(response.status, response.read(), dict(response.getheaders()))
+    except (OSError, HTTPException) as error:
+        return Answer(0, None, code=f"{type(error).__name__}: {error}")
+    finally:
+        connection.close()
+
+
+def answer_of(status: int, content: bytes, headers: dict[str, str]) -> Answer:
+    try:
+        body = json.loads(content) if content else None
+    except ValueError:
+        body = None
+    code = str(body.get("code", "")) if isinstance(body, dict) and status >= HTTPStatus.BAD_REQUEST else ""
+    return Answer(status, body, code, headers.get("Retry-After", ""), headers.get("Content-Type", ""))
+
+
+class Client:
+    def __init__(self, port: int, *, username: str, password: str, name: str) -> None:
+        self.port, self.name = port, name
+        self.credentials = {"username": username, "password": password}
+        self.tokens: dict[str, str] = {}
+        self.attempts: list[Attempt] = []
+
+    def sign_in(self) -> None:
+        self.tokens = self.insist("POST", "/token/", self.credentials)
+
+    def refresh(self) -> Answer:
+        answer = self.send("refresh", "POST", "/token/refresh/", {"refresh": self.tokens["refresh"]})
+        if answer.ok:
+            self.tokens = answer.body
+        return answer
+
+    def send(
+        self, kind: str, method: str, path: str, body: Any = None, *, key: str = "", is_repeated: bool = False
+    ) -> Answer:
+        """Send a request of the load, and note it."""
+        request_id = f"{self.name}-{len(self.attempts)}"
+        begun_at = time.monotonic()
+        answer = self.quietly(method, path, body, key=key, request_id=request_id)
+        seconds = time.monotonic() - begun_at
+        self.attempts.append(
+            Attempt(request_id, kind, method, path, begun_at, seconds, answer, is_repeated=is_repeated)
+        )
+        return answer
+
+    def quietly(self, method: str, path: str, body: Any = None, *, key: str = "", request_id: str = "") -> Answer:
+        """Send a request that is none of the load's."""
+        headers = {"Authorization": f"Bearer {self.tokens['access']}"} if self.tokens else {}
+        headers |= {"Idempotency-Key": key} if key else {}
+        headers |= {"X-Request-ID": request_id} if request_id else {}
+        return ask(self.port, method, path, body, headers)
+
+    def insist(self, method: str, path: str, body: Any = None, *, key: str = "") -> Any:
+        """Repeat it until it succeeds, and return the answer's JSON. For what may be done twice, or has a key."""
+        deadline = time.monotonic() + INSIST_SECONDS
+        while not (answer := self.quietly(method, path, body, key=key)).ok:
+            if time.monotonic() > deadline or answer.status not in (0, HTTPStatus.CONFLICT, *AWAY):
+                raise Refused(f"{method} {path} was answered with {answer.status} {answer.code}: {answer.body}")
+            time.sleep(LATER_SECONDS)
+        return answer.body
+
+    def rows(self, path: str, until: Callable[[dict[str, Any]], bool] = lambda row: False) -> list[dict[str, Any]]:
+        """Return the rows of a list, of all its pages or those before the first for which `until` is true."""
+        found: list[dict[str, Any]] = []
+        separator = "&" if "?" in path else "?"
+        next_page: str | None = f"{path}{separator}page_size=100"
+        while next_page:
+            page = self.insist("GET", next_page)
+            for row in page["results"]:
+                if until(row):
+                    return found
+                found.append(row)
+            next_page = page["next"] and "/" + page["next"].partition("://")[2].partition("/")[2]
+        return found

@@ -1,0 +1,128 @@
+"""The stack in which faults happen, from inside: its processes, its database, its settings."""
+
+import json
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from typing import Any
+
+import psutil
+import psycopg2
+
+from chassis import provision
+from stack import leftovers, postgres, programs, survive
+from stack.console import Refused
+from stack.faults.client import ask
+from stack.faults.proxy import Proxy, Toxic, listening
+from stack.killer import running
+from stack.settings import free_ports
+from stack.state import State, write_private
+
+BACK_WITHIN_SECONDS = 30
+LOOK_SECONDS = 0.02
+
+
+@dataclass
+class Scene:
+    """`chosen` are settings of this stack, with which it is restarted, too."""
+
+    state: State
+    port: int
+    chosen: dict[str, str] = field(default_factory=dict)
+    proxy: Proxy | None = None
+
+    def admin_password(self) -> str:
+        return self.state.admin_password.read_text().strip()
+
+    # Processes
+
+    def leader(self, program: str) -> psutil.Process:
+        deadline = time.monotonic() + BACK_WITHIN_SECONDS
+        while (process := running(self.state, program)) is None:
+            if time.monotonic() > deadline:
+                raise Refused(f"{program} does not run.")
+            time.sleep(LOOK_SECONDS)
+        return process
+
+    def end(self, process: psutil.Process, number: signal.Signals = signal.SIGKILL) -> None:
+        with suppress(psutil.NoSuchProcess):
+            process.send_signal(number)
+        if not leftovers.wait_until_gone([process], seconds=BACK_WITHIN_SECONDS):
+            raise Refused(f"Process {process.pid} goes on after {number.name}.")
+
+    def restart(self, **changed: str) -> None:
+        """Run scripts/restart, with settings that are changed from now on."""
+        self.chosen |= changed
+        environment = survive.stack_environment(self.state, port=self.port, **self.chosen)
+        survive.script(self.state, "restart", environment=environment)
+
+    # The database
+
+    def database_port(self) -> int:
+        argv = programs.read(self.state, "postgres").argv
+        return int(next(each for each in argv if each.startswith("port=")).removeprefix("port="))
+
+    def owner_url(self, database: str = postgres.DATABASE) -> str:
+        password = self.state.secrets()["POSTGRES_PASSWORD"]
+        return postgres.url(role=postgres.SUPERUSER, password=password, port=self.database_port(), database=database)
+
+    def url_of(self, role: str) -> str:
+        password = self.state.secrets()[f"{role.removesuffix('_service').upper()}_DATABASE_PASSWORD"]
+        return postgres.url(role=role, password=password, port=self.database_port())
+
+    def execute(self, statement: str, *values: Any) -> list[tuple[Any, ...]]:
+        """Run a statement as the superuser and return its rows, if it is one that has any."""
+        with provision.connected(self.owner_url()) as cursor:
+            cursor.execute(statement, values)
+            return list(cursor.fetchall()) if cursor.description else []
+
+    def wait_for_database(self) -> None:
+        deadline = time.monotonic() + BACK_WITHIN_SECONDS
+        while True:
+            try:
+                psycopg2.connect(self.owner_url(), connect_timeout=2).close()
+            except psycopg2.OperationalError as error:
+                if time.monotonic() > deadline:
+                    raise Refused(f"The database does not come back: {error}") from error
+                time.sleep(LOOK_SECONDS)
+            else:
+                return
+
+    def move_database(self, port: int) -> None:
+        """Have the supervisor start PostgreSQL anew, on another port."""
+        before = f"port={self.database_port()}"
+        file = self.state.folder / "programs.json"
+        rows = json.loads(file.read_text())
+        for row in rows:
+            if row["name"] == "postgres":
+                row["argv"] = [f"port={port}" if each == before else each for each in row["argv"]]
+        write_private(file, json.dumps(rows, indent=1))
+        self.end(self.leader("postgres"), signal.SIGINT)
+        self.wait_for_database()
+
+    def wait_until_healthy(self) -> None:
+        deadline = time.monotonic() + BACK_WITHIN_SECONDS
+        for service in ("user", "task"):
+            while not ask(self.port, "GET", f"/{service}/health/ready/").ok:
+                if time.monotonic() > deadline:
+                    raise Refused(f"The {service} service does not become ready.")
+                time.sleep(LOOK_SECONDS)
+
+
+@contextmanager
+def behind_a_proxy(scene: Scene) -> Iterator[None]:
+    """Move the database, and have a proxy where the services look for it."""
+    port = scene.database_port()
+    (elsewhere,) = free_ports(1)
+    scene.move_database(elsewhere)
+    try:
+        with listening(port, scene.database_port) as scene.proxy:
+            scene.wait_until_healthy()
+            yield
+            scene.proxy.become(Toxic.PASS)
+    finally:
+        scene.proxy = None
+        scene.move_database(port)
+        scene.wait_until_healthy()

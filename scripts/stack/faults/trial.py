@@ -1,0 +1,59 @@
+"""One fault under load: what injects it gets a Trial, and says in a few words what it has done."""
+
+import random
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field
+
+from stack.faults.client import Client
+from stack.faults.judge import Demands
+from stack.faults.load import HANDS, Load
+from stack.faults.scene import Scene
+
+LONGEST_PAUSE_SECONDS = 0.5
+
+
+@dataclass
+class Trial:
+    """`prober` is signed in and not one of the load; what its requests show to be wrong goes into `found`."""
+
+    scene: Scene
+    load: Load
+    prober: Client
+    chance: random.Random
+    seconds: float
+    is_long: bool
+    found: list[str] = field(default_factory=list)
+    count: int = 0  # of rounds that have begun
+
+    def rounds(self, *, at_least: int = 1) -> Iterator[None]:
+        """Go on until time is up, each round at a random instant once everything is served."""
+        until = time.monotonic() + self.seconds
+        while self.count < at_least or time.monotonic() < until:
+            self.load.wait_until_served()
+            time.sleep(self.chance.uniform(0, LONGEST_PAUSE_SECONDS))
+            self.count += 1
+            yield
+
+    def expect(self, holds: bool, otherwise: str) -> None:
+        if not holds:
+            self.found.append(otherwise)
+
+
+@contextmanager
+def as_it_is(scene: Scene) -> Iterator[None]:
+    yield
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """`around` is what has to be changed of the stack before the load begins."""
+
+    name: str
+    inject: Callable[[Trial], str]
+    demands: Demands
+    around: Callable[[Scene], AbstractContextManager[None]] = as_it_is
+    hands: int = HANDS
+    pause_seconds: float = 0.01  # of each hand, on average
+    refreshes: bool = False
