@@ -1,0 +1,354 @@
+from datetime import timedelta
+
+import pytest
+from django.db import connection
+from django.utils import timezone
+
+from chassis import doctor, findings
+from chassis.models import Heartbeat
+from chassis.tests.outbox_app.models import Letter
+from chassis.tests.smtp_sink import HANG_UP, serving
+
+NEEDS_DATABASE = pytest.mark.django_db
+ADDRESS = "ada@example.com"
+
+
+def reading(old, new):
+    """Let the database read something else than it was sent."""
+
+    def execute(run, sql, params, many, context):
+        return run(sql.replace(old, new), params, many, context)
+
+    return connection.execute_wrapper(execute)
+
+
+def execute(*statements):
+    with connection.cursor() as cursor:
+        for statement in statements:
+            cursor.execute(statement)
+
+
+# What is found
+
+
+def test_a_finding_is_one_line():
+    line = findings.wrong("refused:\n  no such host; set EMAIL_URL").line("mail")
+
+    assert line == "WRONG   mail        refused: no such host; set EMAIL_URL"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "state"), [(0, "ok"), (5, "ok"), (5.1, "unsure"), (30, "unsure"), (30.1, "WRONG"), (90_000, "WRONG")]
+)
+def test_clocks_that_are_apart(seconds, state):
+    assert findings.clock(seconds, whose="the database's").state == state
+
+
+@pytest.mark.parametrize(
+    ("seconds", "told"),
+    [(0.4, "0 s"), (119, "119 s"), (120, "2 minutes"), (7000, "117 minutes"), (7200, "2 hours"), (200_000, "2 days")],
+)
+def test_durations_are_told_as_people_do(seconds, told):
+    assert findings.duration(seconds) == told
+
+
+@pytest.mark.parametrize(
+    ("text", "is_one"), [(ADDRESS, True), ("ada", False), ("", False), (f"{ADDRESS}\nBcc: eve@example.com", False)]
+)
+def test_addresses(text, is_one):
+    assert findings.is_address(text) is is_one
+
+
+# Settings
+
+
+def test_which_keys_sign_and_verify_is_told_and_no_key(settings):
+    found = doctor.accepted_settings()
+
+    assert found.state == "ok"
+    assert settings.JWT_SIGNING_KEY not in found.text
+    assert settings.JWT_PREVIOUS_SIGNING_KEYS[0] not in found.text
+    assert found.text.count(" and ") == 2
+
+
+def test_debug_is_for_a_person_to_judge(settings):
+    settings.DEBUG = True
+
+    assert doctor.accepted_settings().state == "unsure"
+
+
+def test_behind_a_gateway_that_is_not_named_all_strangers_share_one_limit(settings):
+    unnamed = doctor.limits()
+    settings.GATEWAY_ADDRESSES = ["127.0.0.1"]
+    named = doctor.limits()
+
+    assert (unnamed.state, named.state) == ("unsure", "ok")
+    assert "GATEWAY_ADDRESSES is not set" in unnamed.text
+
+
+# The database
+
+
+@NEEDS_DATABASE
+def test_each_check_of_a_database_that_is_well():
+    Heartbeat.objects.beat()
+
+    found = {name: doctor.looked_up(check) for name, check in doctor.DATABASE_CHECKS.items()}
+
+    assert {name: each.text for name, each in found.items() if each.state != "ok"} == {}
+    assert doctor.database().state == "ok"
+
+
+@NEEDS_DATABASE
+def test_looking_cannot_change_anything():
+    found = doctor.looked_up(Heartbeat.objects.beat)
+
+    assert "read-only transaction" in found.text
+    assert not Heartbeat.objects.exists()
+
+
+@NEEDS_DATABASE
+def test_a_check_whose_table_is_missing_leaves_it_open_and_the_next_goes_on():
+    execute("DROP TABLE chassis_window")
+
+    assert "does not exist; apply all migrations" in doctor.looked_up(doctor.counting).text
+    assert doctor.looked_up(doctor.clock).state == "ok"
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_database_that_is_away(monkeypatch):
+    connection.close()
+    monkeypatch.setitem(connection.settings_dict, "PORT", "1")
+
+    found = doctor.database()
+
+    assert found.state == "WRONG"
+    assert "Connection refused; is PostgreSQL running" in found.text
+
+
+@NEEDS_DATABASE
+def test_an_old_postgresql():
+    with reading("current_setting('server_version_num')", "140011"):
+        found = doctor.database()
+
+    assert (found.state, "use PostgreSQL 15 or newer" in found.text) == ("WRONG", True)
+
+
+@NEEDS_DATABASE
+def test_a_role_that_reaches_the_tables_of_another():
+    execute("CREATE SCHEMA another", "CREATE TABLE another.secret (id int)", "CREATE VIEW another.shown AS SELECT 1")
+
+    found = doctor.role()
+
+    assert found.state == "WRONG"
+    assert "reaches 2 tables outside of its schema, such as another.secret" in found.text
+
+
+@NEEDS_DATABASE
+def test_a_role_that_may_not_pass_into_a_schema_does_not_reach_its_tables():
+    execute("CREATE SCHEMA another", "CREATE TABLE another.secret (id int)")
+    execute("REVOKE ALL ON SCHEMA another FROM CURRENT_USER")
+
+    assert doctor.role().state == "ok"
+
+
+@NEEDS_DATABASE
+def test_a_superuser():
+    with reading("rolsuper", "true"):
+        assert "is a superuser" in doctor.role().text
+
+
+@NEEDS_DATABASE
+def test_a_schema_that_two_services_share():
+    execute("INSERT INTO django_migrations (app, name, applied) VALUES ('accounts', '0001_initial', now())")
+
+    found = doctor.schema()
+
+    assert (found.state, "also holds the tables of accounts" in found.text) == ("WRONG", True)
+
+
+@NEEDS_DATABASE
+def test_a_search_path_that_leads_nowhere():
+    execute("SET LOCAL search_path = nowhere")
+
+    assert "there is none of search_path nowhere" in doctor.schema().text
+
+
+@NEEDS_DATABASE
+def test_a_schema_in_which_no_table_can_be_made():
+    execute("SET LOCAL search_path = information_schema")
+
+    assert "migrations will fail" in doctor.schema().text
+
+
+@NEEDS_DATABASE
+def test_a_migration_that_is_not_applied():
+    execute("DELETE FROM django_migrations WHERE app = 'chassis'")
+
+    found = doctor.migrations()
+
+    assert found.state == "WRONG"
+    assert "1 are not applied, such as chassis.0001_limits_and_heartbeat" in found.text
+
+
+@NEEDS_DATABASE
+def test_counting_in_a_logged_table():
+    execute("ALTER TABLE chassis_window SET LOGGED")
+
+    assert doctor.counting().state == "WRONG"
+
+
+@NEEDS_DATABASE
+@pytest.mark.parametrize(("interval", "state"), [("10 s", "unsure"), ("-10 s", "unsure"), ("-45 s", "WRONG")])
+def test_the_databases_clock(interval, state):
+    with reading("clock_timestamp()", f"clock_timestamp() + interval '{interval}'"):
+        assert doctor.clock().state == state
+
+
+@NEEDS_DATABASE
+@pytest.mark.parametrize(("seconds_ago", "state"), [(-1, "ok"), (59, "ok"), (61, "WRONG")])
+def test_a_worker_is_known_by_its_heartbeat(seconds_ago, state):
+    Heartbeat.objects.create(beat_at=timezone.now() - timedelta(seconds=seconds_ago))
+
+    found = doctor.worker()
+
+    assert found.state == state
+    assert ("RUN_WORKER=inline" in found.text) is (state == "WRONG")
+
+
+@NEEDS_DATABASE
+def test_before_its_tables_were_there_a_worker_could_not_be_seen():
+    execute("UPDATE django_migrations SET applied = now() - interval '10 s'")
+    fresh = doctor.worker()
+    execute("UPDATE django_migrations SET applied = now() - interval '2 minutes'")
+    older = doctor.worker()
+
+    assert (fresh.state, older.state) == ("unsure", "WRONG")
+
+
+# What waits to be sent
+
+
+def judge():
+    return doctor.outbox(Letter.objects.all(), noun="letters", remedy="send them again")
+
+
+@NEEDS_DATABASE
+def test_an_empty_outbox_and_one_with_a_new_letter_are_well():
+    empty = judge()
+    Letter.objects.create(text="hello")
+
+    assert (empty.state, empty.text) == ("ok", "no letters wait")
+    assert judge().state == "ok"
+
+
+@NEEDS_DATABASE
+def test_what_waits_too_long_is_told_with_the_reason_of_the_last_attempt():
+    Letter.objects.create(text="hello", planned_at=timezone.now() - timedelta(hours=3), reason="450 busy")
+
+    found = judge()
+
+    assert found.state == "WRONG"
+    assert "waiting for 3 hours: 450 busy; is a worker running?" in found.text
+
+
+@NEEDS_DATABASE
+def test_what_was_given_up_is_told_with_the_last_reason_and_the_remedy():
+    Letter.objects.create(text="hello", state="failed", reason="550 no such user")
+    Letter.objects.create(text="hello", state="failed", reason="552 full")
+
+    found = judge()
+
+    assert found.state == "unsure"
+    assert found.text == "2 letters were given up, the last because: 552 full; send them again"
+
+
+# Mail
+
+
+@pytest.fixture
+def smtp(settings):
+    """A mail server, and the settings that lead there."""
+    settings.EMAIL_BACKEND = "django.core.mail.backends.smtp.EmailBackend"
+    settings.SERVICE, settings.MAIL_DOMAIN = "the_service", "tm.test"
+    settings.EMAIL_HOST, settings.EMAIL_TIMEOUT = "127.0.0.1", 5
+    with serving() as sink:
+        settings.EMAIL_PORT = sink.port
+        yield sink
+
+
+@pytest.fixture
+def mail_folder(settings, tmp_path):
+    settings.EMAIL_BACKEND = "django.core.mail.backends.filebased.EmailBackend"
+    settings.SERVICE, settings.MAIL_DOMAIN = "the_service", "tm.test"
+    settings.EMAIL_FILE_PATH = str(tmp_path / "mail")
+    return tmp_path / "mail"
+
+
+def test_a_mail_server_that_answers_is_asked_and_no_mail_is_sent(smtp):
+    found = doctor.mail(None)
+
+    assert found.state == "ok"
+    assert f"127.0.0.1:{smtp.port} answers, without a login" in found.text
+    assert ("NOOP" in smtp.commands, smtp.received) == (True, [])
+
+
+def test_the_mail_that_was_asked_for_is_sent(smtp):
+    found = doctor.mail(ADDRESS)
+
+    ((_, recipients, message),) = smtp.received
+    assert (found.state, recipients) == ("ok", [ADDRESS])
+    assert "the_service" in message["Subject"]
+
+
+@pytest.mark.parametrize(
+    ("answers", "told"),
+    [
+        ({"CONNECT": "554 not you"}, "554 not you"),
+        ({"NOOP": "421 closing"}, "421 closing"),
+        ({"NOOP": HANG_UP}, "Connection unexpectedly closed"),
+    ],
+)
+def test_a_mail_server_that_refuses(smtp, answers, told):
+    smtp.answers.update(answers)
+
+    found = doctor.mail(None)
+
+    assert found.state == "WRONG"
+    assert f"127.0.0.1:{smtp.port}: " in found.text
+    assert told in found.text
+    assert "set EMAIL_URL" in found.text
+
+
+def test_a_login_that_the_mail_server_does_not_take(smtp, settings):
+    settings.EMAIL_HOST_USER, settings.EMAIL_HOST_PASSWORD = "ada", "seven green bicycles"
+
+    found = doctor.mail(None)
+
+    assert (found.state, "AUTH" in found.text) == ("WRONG", True)
+    assert "bicycles" not in found.text
+
+
+def test_a_recipient_who_is_refused(smtp):
+    smtp.answers[ADDRESS] = "550 no such user"
+
+    assert "550 no such user" in doctor.mail(ADDRESS).text
+
+
+def test_without_a_mail_server_mails_become_files(mail_folder):
+    looked = doctor.mail(None)
+    before = mail_folder.exists()
+    sent = doctor.mail(ADDRESS)
+
+    assert (looked.state, sent.state, before) == ("ok", "ok", False)
+    assert str(mail_folder) in looked.text
+    assert len(list(mail_folder.iterdir())) == 1
+    assert mail_folder.stat().st_mode & 0o077 == 0
+
+
+def test_a_mail_folder_that_is_none(mail_folder):
+    mail_folder.write_text("a file")
+
+    for found in (doctor.mail(None), doctor.mail(ADDRESS)):
+        assert found.state == "WRONG"
+        assert "set MAIL_FOLDER, or EMAIL_URL" in found.text

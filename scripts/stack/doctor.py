@@ -1,0 +1,132 @@
+"""scripts/doctor: look for what is wrong with the stack of this state folder, and change nothing."""
+
+import argparse
+import json
+import shutil
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+
+from chassis import env
+from chassis.findings import Finding, is_address, ok, unsure, wrong
+from chassis.findings import State as Verdict
+from chassis.startup import EXIT_CONFIG
+from stack import programs, settings, startup, supervision
+from stack.console import Refused, say
+from stack.gateway_visit import Visitor
+from stack.killer import running
+from stack.state import State, find_state
+
+LITTLE_SPACE, TOO_LITTLE_SPACE = 1_000_000_000, 200_000_000
+Named = Iterable[tuple[str, Finding]]
+
+
+def main() -> None:
+    address = parse().mail
+    if address is not None and not is_address(address):
+        print(f"scripts/doctor: --mail: {address!r} is no mail address.", file=sys.stderr)
+        sys.exit(2)
+    env.load_dotenv()
+    try:
+        sys.exit(examine(find_state(), address))
+    except (Refused, env.SettingError) as error:
+        sys.exit(f"scripts/doctor: {error}")
+    except KeyboardInterrupt:
+        sys.exit("\nStopped.")
+
+
+def parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="scripts/doctor", description="Look for what is wrong; the exit status is 1 if anything is."
+    )
+    parser.add_argument("--mail", metavar="ADDRESS", help="let each service that sends mails send one there")
+    return parser.parse_args()
+
+
+def examine(state: State, address: str | None) -> int:
+    """Say what is found as it is found; return the exit status."""
+    if supervision.find(state) is None:
+        say(wrong(f"nothing runs in {state.folder}; scripts/run starts it").line("stack"))
+        return 1
+    ports = settings.read_ports(state)
+    environments = settings.for_services(state, ports)
+    mailing = ["--mail", address] if address else []
+    asked = {
+        service: startup.manage(service, "doctor", *mailing, environment=environment)
+        for service, environment in environments.items()
+    }
+    verdicts: Counter[str] = Counter()
+    sections = {"stack": lines(of_the_stack(state, environments))}
+    sections |= {service.replace("_", " "): lines_of(process) for service, process in asked.items()}
+    sections["gateway"] = lines(Visitor(ports.public_url).examine())
+    for title, found in sections.items():
+        say(f"The {title}")
+        for line in found:
+            say(line)
+            verdicts[line.split()[0]] += 1
+        say()
+    say(summary(verdicts))
+    return 1 if verdicts[Verdict.WRONG] else 0
+
+
+def lines(found: Named) -> Iterator[str]:
+    return (finding.line(name) for name, finding in found)
+
+
+def lines_of(process: subprocess.Popen[str]) -> Iterator[str]:
+    """Yield what a service says of itself; what ended it, if it could not."""
+    yield from (line.rstrip("\n") for line in process.stdout or ())
+    _, errors = process.communicate()
+    if process.returncode == EXIT_CONFIG:
+        yield wrong(errors).line("settings")
+    elif process.returncode not in (0, 1) or "Traceback" in errors:
+        yield wrong(f"manage.py doctor ended with {process.returncode}: {errors[-500:]}").line("doctor")
+
+
+def summary(verdicts: Counter[str]) -> str:
+    wrong_, unsure_ = verdicts[Verdict.WRONG], verdicts[Verdict.UNSURE]
+    return f"{verdicts.total()} things were looked at: {wrong_ or 'nothing'} wrong, {unsure_ or 'none'} unsure."
+
+
+def of_the_stack(state: State, environments: Mapping[str, Mapping[str, str]]) -> Named:
+    yield "programs", everything_runs(state)
+    yield "restart", nothing_to_take_up(state, environments)
+    yield "disk", space(shutil.disk_usage(state.folder).free, state)
+
+
+def everything_runs(state: State) -> Finding:
+    names = [row["name"] for row in json.loads((state.folder / "programs.json").read_text())]
+    down = [name for name in names if running(state, name) is None]
+    if down:
+        logs = ", ".join(f"log/{name}.log" for name in down)
+        return wrong(f"{', '.join(down)} should run and does not; the supervisor starts it again, {logs} says why not")
+    return ok(f"{', '.join(names)} run")
+
+
+def nothing_to_take_up(state: State, environments: Mapping[str, Mapping[str, str]]) -> Finding:
+    """Compare the settings of what runs with those of now, which are the ones that all else here is about."""
+    changed = sorted(
+        {
+            name
+            for service, environment in environments.items()
+            for name, value in environment.items()
+            if programs.read(state, service.replace("_", "-")).environment.get(name) != value
+        }
+    )
+    if changed:
+        names = ", ".join(changed)
+        return unsure(f"the stack runs with other settings than those of now ({names}); scripts/restart takes these up")
+    return ok("the stack runs with the settings of now")
+
+
+def space(free_bytes: int, state: State) -> Finding:
+    text = f"{free_bytes / 1e9:.1f} GB are free where {state.folder} is"
+    if free_bytes >= LITTLE_SPACE:
+        return ok(text)
+    verdict = Verdict.WRONG if free_bytes < TOO_LITTLE_SPACE else Verdict.UNSURE
+    return Finding(verdict, f"{text}; make room, or data and logs cannot be written")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,335 @@
+"""scripts/doctor on a stack that runs: nothing wrong at first, then each fault made for real and told in its line."""
+
+import json
+import re
+import signal
+import subprocess
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from threading import Thread
+
+import pytest
+
+from chassis.provision import connected
+from chassis.tests.smtp_sink import serving
+from stack import leftovers, postgres
+from stack.gateway_visit import Limit, Visitor
+from stack.killer import running
+from stack.settings import free_ports
+from stack.state import State
+from tests.local_stack import LocalStack, eventually
+
+# Enough for the tests, and a limit: what it has to do with a client's address can be seen.
+LIMITED = {"THROTTLE_ANON": "1000/min"}
+WORKED = """
+    SELECT least(user_worker.beat_at, task_worker.beat_at, finished_at, pulled_at) > %s
+    FROM user_service.chassis_heartbeat AS user_worker, task_service.chassis_heartbeat AS task_worker,
+        task_service.notifications_reminderrun, task_service.directory_feed
+"""
+
+
+@pytest.fixture(scope="module")
+def limited():
+    """A stack with a limit, which every test leaves as it was."""
+    mine = LocalStack()
+    try:
+        mine.start(**LIMITED)
+        restart_workers(mine)
+        yield mine
+    finally:
+        mine.remove()
+
+
+def restart_workers(stack):
+    """They were there before their tables, and would wait for them up to a minute."""
+    before = [running(State(stack.folder), name) for name in ("user-worker", "task-worker")]
+    for process in before:
+        process.terminate()
+    assert leftovers.wait_until_gone(before, seconds=20)
+    began = datetime.now(UTC)
+    eventually(lambda: execute(stack, WORKED, [began]) == [(True,)], seconds=60)
+
+
+@pytest.fixture
+def never_started():
+    mine = LocalStack()
+    yield mine
+    mine.remove()
+
+
+@dataclass
+class Report:
+    done: subprocess.CompletedProcess
+    found: dict
+
+    def __getitem__(self, place):
+        """Return the verdict and the text of a line, by its section and name."""
+        return self.found[place]
+
+    def all(self, verdict):
+        return {place for place, (each, _) in self.found.items() if each == verdict}
+
+
+def doctor(stack, *arguments, **changed):
+    done = stack.run(*arguments, script="doctor", **LIMITED, **changed)
+    found, section = {}, ""
+    for line in done.stdout.splitlines():
+        if line.startswith("The "):
+            section = line.removeprefix("The ")
+        elif told := re.fullmatch(r"(ok|WRONG|unsure) +(.{11}) (.+)", line):
+            found[section, told[2].strip()] = told[1], told[3]
+    return Report(done, found)
+
+
+def execute(stack, statement, values=()):
+    """Run a statement as the superuser and return its rows."""
+    state = State(stack.folder)
+    port = json.loads(state.ports.read_text())["postgres"]
+    url = postgres.url(role=postgres.SUPERUSER, password=state.secrets()["POSTGRES_PASSWORD"], port=port)
+    with connected(url) as cursor:
+        cursor.execute(statement, values)
+        return cursor.fetchall() if cursor.description else []
+
+
+@contextmanager
+def stopped(process):
+    process.send_signal(signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        process.send_signal(signal.SIGCONT)
+
+
+def test_all_is_well_and_the_mails_that_were_asked_for_arrive(limited):
+    with serving() as sink:
+        mails = {"EMAIL_URL": f"smtp://127.0.0.1:{sink.port}", "NOTIFICATION_CHANNELS": "log,email"}
+        report = doctor(limited, "--mail", "ada@example.com", **mails)
+
+    assert (report.done.returncode, report.done.stderr) == (0, ""), report.done.stdout
+    assert report.all("ok") == report.found.keys()
+    assert len(report.found) > 30
+    assert "took a mail to ada@example.com" in report["user service", "mail"][1]
+    assert [to for _, to, _ in sink.received] == [["ada@example.com"]] * 2
+    assert "nothing wrong" in report.done.stdout
+    secrets = json.loads((limited.folder / "secrets.json").read_text()).values()
+    assert not any(secret in report.done.stdout for secret in secrets)
+
+
+# What is done to the database and how it is mended, and the words in whose line it is told.
+DATABASE_FAULTS = {
+    ("user service", "role"): (
+        "GRANT USAGE ON SCHEMA task_service TO user_service; GRANT SELECT ON task_service.tasks_task TO user_service",
+        "REVOKE ALL ON task_service.tasks_task FROM user_service; REVOKE ALL ON SCHEMA task_service FROM user_service",
+        "reaches 1 tables outside of its schema, such as task_service.tasks_task",
+    ),
+    ("task service", "role"): (
+        "ALTER ROLE task_service SUPERUSER",
+        "ALTER ROLE task_service NOSUPERUSER",
+        "is a superuser",
+    ),
+    ("user service", "counting"): (
+        "ALTER TABLE user_service.chassis_window SET LOGGED",
+        "ALTER TABLE user_service.chassis_window SET UNLOGGED",
+        "SET UNLOGGED",
+    ),
+    ("user service", "admin"): (
+        "UPDATE user_service.accounts_user SET is_active = false WHERE username = 'admin'",
+        "UPDATE user_service.accounts_user SET is_active = true WHERE username = 'admin'",
+        "ensure_admin",
+    ),
+    ("task service", "migrations"): (
+        "UPDATE task_service.django_migrations SET name = 'gone' WHERE app = 'tasks' AND name = '0001_initial'",
+        "UPDATE task_service.django_migrations SET name = '0001_initial' WHERE name = 'gone'",
+        "such as tasks.0001_initial; run: manage.py migrate",
+    ),
+    ("task service", "worker"): (
+        "UPDATE task_service.chassis_heartbeat SET beat_at = now() - interval '5 minutes'",
+        "UPDATE task_service.chassis_heartbeat SET beat_at = now()",
+        "none has been at work for 5 minutes; start one: manage.py run_worker",
+    ),
+    ("task service", "directory"): (
+        "UPDATE task_service.directory_feed SET pulled_at = now() - interval '5 minutes'",
+        "UPDATE task_service.directory_feed SET pulled_at = now()",
+        "last read 5 minutes ago",
+    ),
+}
+
+
+def test_each_fault_of_the_databases_is_told_in_its_line(limited):
+    faults = DATABASE_FAULTS
+    with stopped(running(State(limited.folder), "task-worker")):
+        try:
+            for make, _, _ in faults.values():
+                execute(limited, make)
+            report = doctor(limited)
+        finally:
+            for _, mend, _ in faults.values():
+                execute(limited, mend)
+
+    assert report.done.returncode == 1
+    assert report.all("WRONG") == faults.keys()
+    for place, (_, _, words) in faults.items():
+        assert words in report[place][1]
+
+
+def test_mail_that_is_refused_and_another_key_are_told(limited):
+    (closed,) = free_ports(1)
+    key = "another-key-0123456789-abcdefghijklmnop"
+
+    report = doctor(limited, EMAIL_URL=f"smtp://127.0.0.1:{closed}", JWT_SIGNING_KEY=key)
+
+    assert report.done.returncode == 1
+    assert report.all("WRONG") == {("user service", "mail"), ("task service", "users")}
+    assert f"127.0.0.1:{closed}: Connection refused; set EMAIL_URL" in report["user service", "mail"][1]
+    assert "refuses our token: JWT_SIGNING_KEY differs" in report["task service", "users"][1]
+    assert report["stack", "restart"][0] == "unsure"
+    assert "(JWT_SIGNING_KEY); scripts/restart" in report["stack", "restart"][1]
+    assert key not in report.done.stdout
+
+
+def test_a_setting_that_is_refused_is_the_one_line_and_a_user_service_elsewhere_is_told(limited):
+    (closed,) = free_ports(1)
+    changed = {"USER_SECRET_KEY": "changeme" * 8, "USER_SERVICE_URL": f"http://127.0.0.1:{closed}"}
+
+    report = doctor(limited, **changed)
+
+    assert report.done.returncode == 1
+    assert report.all("WRONG") == {("user service", "settings"), ("task service", "users")}
+    assert [place for place in report.found if place[0] == "user service"] == [("user service", "settings")]
+    assert "USER_SECRET_KEY is a sample value" in report["user service", "settings"][1]
+    assert f"127.0.0.1:{closed} gives no answer" in report["task service", "users"][1]
+
+
+def test_a_database_and_a_gateway_that_are_away_are_told(limited):
+    state = State(limited.folder)
+    with stopped(limited.supervisor()):  # or they would be back at once
+        gone = [running(state, name) for name in ("postgres", "gateway")]
+        for process in gone:
+            process.send_signal(signal.SIGINT)
+        assert leftovers.wait_until_gone(gone, seconds=20)
+        report = doctor(limited)
+    eventually(limited.is_healthy, seconds=60)
+
+    assert report.done.returncode == 1
+    assert "postgres, gateway should run and does not" in report["stack", "programs"][1]
+    assert report.all("WRONG") == {
+        ("stack", "programs"),
+        ("user service", "database"),
+        ("task service", "database"),
+        ("task service", "users"),
+        ("gateway", "gateway"),
+    }
+    assert "Connection refused; is PostgreSQL running" in report["user service", "database"][1]
+    assert "does not answer" in report["gateway", "gateway"][1]
+
+
+GATEWAY_FAULTS = {
+    "proxy trust": ("proxy_set_header X-Forwarded-For $remote_addr;", "", "a client can choose its address"),
+    "request id": ("proxy_set_header X-Request-ID $kept_request_id;", "proxy_set_header X-Request-ID x;", "became x"),
+    "hosts": ("return 421;", "return 204;", "204"),
+    "hidden": (
+        "location ~ ^/(?:user|task)(?:/|$)",
+        "location ~ ^/(?:user|task|internal)(?:/|$)",
+        "/internal/users/ (4",
+    ),
+}
+
+
+def test_a_gateway_that_lets_through_what_it_must_not_is_told(limited):
+    file = limited.folder / "nginx" / "conf.d" / "tmservice.conf"
+    right = file.read_text()
+    broken = right
+    for before, after, _ in GATEWAY_FAULTS.values():
+        assert before in broken
+        broken = broken.replace(before, after)
+
+    try:
+        reload(limited, file, broken)
+        report = doctor(limited)
+    finally:
+        reload(limited, file, right)
+
+    assert report.done.returncode == 1
+    assert report.all("WRONG") == {("gateway", name) for name in GATEWAY_FAULTS}
+    for name, (_, _, words) in GATEWAY_FAULTS.items():
+        assert words in report["gateway", name][1]
+
+
+def reload(stack, file, configuration):
+    """Let Nginx take a configuration up, and wait until nobody serves by the one before."""
+    file.write_text(configuration)
+    master = running(State(stack.folder), "gateway")
+    before = master.children()
+    master.send_signal(signal.SIGHUP)
+    eventually(lambda: not any(map(leftovers.lives, before)) and master.children(), seconds=30)
+
+
+def test_without_limits_trust_cannot_be_told(stack):
+    found = dict(Visitor(stack.url).examine())
+
+    assert {name for name, finding in found.items() if finding.state == "ok"} == found.keys() - {"proxy trust"}
+    assert found["proxy trust"].state == "unsure"
+    assert "THROTTLE_ANON is off" in found["proxy trust"].text
+
+
+def test_where_our_own_address_is_a_trusted_proxys_trust_cannot_be_told(monkeypatch):
+    monkeypatch.setenv("TRUSTED_PROXIES", "10.0.0.0/8,127.0.0.0/8")
+
+    found = Visitor("http://nobody.invalid").proxy_trust()
+
+    assert (found.state, "TRUSTED_PROXIES" in found.text) == ("unsure", True)
+
+
+class Unavailable(BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(503)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, *arguments):
+        pass
+
+
+def test_an_address_where_something_else_answers():
+    with HTTPServer(("127.0.0.1", 0), Unavailable) as server:
+        Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+        visitor = Visitor(f"http://127.0.0.1:{server.server_port}")
+        found, trust = dict(visitor.examine()), visitor.proxy_trust()
+        server.shutdown()
+
+    assert [(name, finding.state) for name, finding in found.items()] == [("gateway", "WRONG")]
+    assert "answers with 503 when asked whether it lives" in found["gateway"].text
+    assert (trust.state, "the task service is not well" in trust.text) == ("unsure", True)
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "together"),
+    [
+        (Limit(4, 60, False), Limit(3, 60, False), True),
+        (Limit(4, 60, False), Limit(1, 60, False), True),  # others ask too
+        (Limit(4, 60, False), Limit(4, 60, False), False),
+        (Limit(0, 60, False), Limit(0, 60, True), True),
+        (Limit(0, 60, True), Limit(0, 60, True), True),
+        (Limit(0, 60, True), Limit(4, 60, False), False),
+        (Limit(0, 60, False), Limit(0, 60, False), False),  # 1/min, and each is the first
+    ],
+)
+def test_two_requests_are_counted_together_or_not(first, second, together):
+    assert first.goes_on_in(second) is together
+
+
+def test_where_nothing_runs_it_says_so(never_started):
+    done = never_started.run(script="doctor")
+
+    assert done.returncode == 1
+    assert done.stdout == f"WRONG   stack       nothing runs in {never_started.folder}; scripts/run starts it\n"
+
+
+@pytest.mark.parametrize("address", ["nobody", "", "a@b@c", "ada@example.com\nBcc: eve@example.com"])
+def test_what_is_no_address_is_refused_in_one_sentence(never_started, address):
+    done = never_started.run("--mail", address, script="doctor")
+
+    assert done.returncode == 2
+    assert done.stderr == f"scripts/doctor: --mail: {address!r} is no mail address.\n"

@@ -1,0 +1,21 @@
+from collections.abc import Mapping
+
+from accounts.models import Mail, User
+from chassis.doctor import DoctorCommand, outbox
+from chassis.findings import Check, Finding, ok, wrong
+
+
+class Command(DoctorCommand):
+    def stored(self) -> Mapping[str, Check]:
+        return {"mails": mails, "admin": admin}
+
+
+def mails() -> Finding:
+    return outbox(Mail.objects.all(), noun="mails", remedy="mend what the reason says; people may ask for them again")
+
+
+def admin() -> Finding:
+    names = list(User.objects.active_admins().order_by("pk").values_list("username", flat=True)[:4])
+    if not names:
+        return wrong("no admin is active; set ADMIN_PASSWORD and run: manage.py ensure_admin")
+    return ok(f"active: {', '.join(names[:3])}{', ...' if len(names) > 3 else ''}")

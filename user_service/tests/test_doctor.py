@@ -1,0 +1,96 @@
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from django.core.management import CommandError, call_command
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+
+from accounts.models import Mail
+from chassis.models import Heartbeat
+
+SERVICE = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture
+def well(ada, settings):
+    """A service that lacks nothing."""
+    Heartbeat.objects.beat()
+    settings.GATEWAY_ADDRESSES = ["127.0.0.1"]
+
+
+def lines(capsys, *, status, **options):
+    """Run the command and return the findings by name."""
+    if status:
+        with pytest.raises(SystemExit) as ending:
+            call_command("doctor", **options)
+        assert ending.value.code == status
+    else:
+        call_command("doctor", **options)
+    found = re.findall("^(ok|WRONG|unsure) +(.{11}) (.+)$", capsys.readouterr().out, re.MULTILINE)
+    return {name.strip(): (state, text) for state, name, text in found}
+
+
+@pytest.mark.django_db
+@pytest.mark.usefixtures("well")
+def test_it_works(capsys):
+    found = lines(capsys, status=0)
+
+    assert {name for name, (state, _) in found.items() if state != "ok"} == set()
+    assert {"settings", "limits", "database", "role", "migrations", "worker", "mails", "admin", "mail"} <= found.keys()
+
+
+@pytest.mark.django_db
+@pytest.mark.usefixtures("well")
+def test_it_reads_and_nothing_else(capsys):
+    with CaptureQueriesContext(connection) as captured:
+        lines(capsys, status=0)
+
+    verbs = {query["sql"].split()[0] for query in captured}
+    assert verbs <= {"SELECT", "SET", "SAVEPOINT", "RELEASE"}
+
+
+@pytest.mark.django_db
+def test_without_a_worker_and_an_admin_it_says_so_and_ends_with_1(capsys):
+    found = lines(capsys, status=1)
+
+    assert found["worker"][0] in ("unsure", "WRONG")  # the tables of the tests may be new
+    assert found["admin"] == ("WRONG", "no admin is active; set ADMIN_PASSWORD and run: manage.py ensure_admin")
+
+
+@pytest.mark.django_db
+@pytest.mark.usefixtures("well")
+def test_mails_that_were_given_up_are_for_a_person_to_judge(capsys):
+    Mail.objects.create(kind=Mail.Kind.INVITATION, email_key="x@example.com", state="failed", reason="550 no such user")
+
+    assert lines(capsys, status=0)["mails"][0] == "unsure"
+
+
+@pytest.mark.django_db(transaction=True)
+def test_while_the_database_is_away_nothing_of_it_is_looked_at(capsys, monkeypatch):
+    connection.close()
+    monkeypatch.setitem(connection.settings_dict, "PORT", "1")
+
+    found = lines(capsys, status=1)
+
+    assert found["database"][0] == "WRONG"
+    assert found.keys() == {"settings", "limits", "database", "mail"}
+
+
+@pytest.mark.parametrize("address", ["nobody", ""])
+def test_what_is_no_address_is_refused_in_one_sentence(address):
+    with pytest.raises(CommandError, match=r"^--mail: .* is no mail address\.$") as refusal:
+        call_command("doctor", mail=address)
+
+    assert refusal.value.returncode == 2
+
+
+def test_from_the_command_line_too():
+    argv = [sys.executable, "manage.py", "doctor", "--mail", "nobody"]
+
+    done = subprocess.run(argv, cwd=SERVICE, capture_output=True, text=True, check=False)
+
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == "CommandError: --mail: 'nobody' is no mail address.\n"
