@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from django.db import Error, connection
-from django.db.migrations.executor import MigrationExecutor
+from django.db.migrations.loader import MigrationLoader
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.urls import URLPattern, path
 from django.utils import timezone
@@ -63,13 +63,13 @@ def ask_database() -> Database:
             return Database(
                 "The database role is a superuser; use one that owns this service's schema and nothing else."
             )
-        executor = MigrationExecutor(connection)
-        waiting = executor.migration_plan(executor.loader.graph.leaf_nodes())
+        loader = MigrationLoader(connection)
+        waiting = sorted(set(loader.graph.nodes) - set(loader.applied_migrations))
     except Error:
         return Database("The database cannot be reached.")
     if waiting:
-        first = waiting[0][0]
-        return Database(f"Migrations are not applied ({len(waiting)}, the first {first}); run: manage.py migrate")
+        first = ".".join(waiting[0])
+        return Database(f"Migrations are not applied ({len(waiting)}, such as {first}); run: manage.py migrate")
     # However long the way there and back was, it is not a difference.
     return Database(None, clock_difference=max(before - theirs, theirs - after, timedelta(0)))
 

@@ -15,11 +15,12 @@ from django.core.management import get_commands, load_command_class
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import close_old_connections, connections
 
-from chassis import database, request_id
+from chassis import database, health, request_id
 from chassis.models import Heartbeat, Window
 
 LONGEST_PAUSE_SECONDS = 60
 STATEMENT_SECONDS = 60
+DATABASE_LOOK_SECONDS = 0.5
 GRACE_SECONDS = 8  # Docker and supervisor kill what has not ended after 10
 
 log = logging.getLogger(__name__)
@@ -130,6 +131,16 @@ def jobs_of_this_service() -> Sequence[Job]:
     return jobs
 
 
+def wait_for_database(stop: Event) -> None:
+    """Wait until the schema is as the jobs need it: started before that, each would fail and pause for longer."""
+    told = None
+    while not stop.is_set() and (refusal := health.ask_database().refusal):
+        if refusal != told:
+            log.warning("waiting for the database: %s", refusal)
+        told = refusal
+        stop.wait(DATABASE_LOOK_SECONDS)
+
+
 def common_jobs() -> Sequence[Job]:
     return [
         Job("heartbeat", Heartbeat.objects.beat, every_seconds=10),
@@ -167,4 +178,5 @@ class WorkerCommand(BaseCommand, ABC):
         database.give_up_after(seconds=STATEMENT_SECONDS)
         stop = Event()
         stop_on_signals(stop)
+        wait_for_database(stop)
         run_jobs(self.all_jobs(), stop)

@@ -9,9 +9,11 @@ from tests.local_stack import LocalStack
 def stack() -> Iterator[LocalStack]:
     """One running stack for all tests that leave it running."""
     running = LocalStack()
-    running.start()
-    yield running
-    running.remove()
+    try:
+        running.start()
+        yield running
+    finally:
+        running.remove()
 
 
 @pytest.fixture

@@ -328,6 +328,7 @@ def waits(monkeypatch):
     limits = []
     monkeypatch.setattr("chassis.database.give_up_after", lambda *, seconds: limits.append(seconds))
     monkeypatch.setattr("chassis.jobs.common_jobs", list)
+    monkeypatch.setattr("chassis.jobs.wait_for_database", lambda stop: None)
     return limits
 
 
