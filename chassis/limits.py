@@ -13,22 +13,24 @@ from functools import cached_property
 from typing import Any
 
 from django.db import connection
-from django.db.models import F, QuerySet
+from django.db.models import QuerySet
 from django.db.models.expressions import RawSQL
+from django.db.models.functions import Least
 from rest_framework.settings import api_settings
 from rest_framework.throttling import SimpleRateThrottle
 
 from chassis.models import Window
 
 ANON = "anon"
-# `asked` has a row {key, seconds} for whom to count, or none.
+# `asked` has a row {key, seconds} for whom to count, or none. The clock stands still in a statement: were it to go on
+# between the two CASEs, a window would get a new count without a new end.
 COUNT = """
     INSERT INTO chassis_window AS known (key, ends_at, requests)
-    SELECT key, clock_timestamp() + make_interval(secs => seconds), 1 FROM asked
+    SELECT key, statement_timestamp() + make_interval(secs => seconds), 1 FROM asked
     ON CONFLICT (key) DO UPDATE SET
-        requests = CASE WHEN known.ends_at <= clock_timestamp() THEN 1 ELSE known.requests + 1 END,
-        ends_at = CASE WHEN known.ends_at <= clock_timestamp() THEN excluded.ends_at ELSE known.ends_at END
-    RETURNING key, requests, ends_at, extract(epoch FROM ends_at - clock_timestamp()) AS seconds_left
+        requests = CASE WHEN known.ends_at <= statement_timestamp() THEN 1 ELSE known.requests + 1 END,
+        ends_at = CASE WHEN known.ends_at <= statement_timestamp() THEN excluded.ends_at ELSE known.ends_at END
+    RETURNING key, requests, ends_at, extract(epoch FROM ends_at - statement_timestamp()) AS seconds_left
 """
 COUNT_ONE = f"WITH asked AS (SELECT %s AS key, %s AS seconds) {COUNT}"
 # A caller whose rights have ended, or who has to be looked up, is not counted here: it is not known as whom.
@@ -76,9 +78,12 @@ class Counted:
         key, number, ends_at, seconds_left = row
         return cls(key, number, ends_at, float(seconds_left))
 
-    def given_back(self) -> "Counted":
-        """Take the request out of its window, and return what the count is then."""
-        Window.objects.filter(key=self.key, ends_at=self.ends_at).update(requests=F("requests") - 1)
+    def given_back(self, *, most: int) -> "Counted":
+        """Take the request out of its window, and return what the count is then.
+
+        What was refused meanwhile, beyond the `most` that are let in, is forgotten: else it would stand in for it.
+        """
+        Window.objects.filter(key=self.key, ends_at=self.ends_at).update(requests=Least("requests", most) - 1)
         return replace(self, number=self.number - 1)
 
 
@@ -99,7 +104,7 @@ class Allowance:
         return max(1, math.ceil(self.counted.seconds_left))
 
     def given_back(self) -> "Allowance":
-        return replace(self, counted=self.counted.given_back())
+        return replace(self, counted=self.counted.given_back(most=self.rate.requests))
 
     @property
     def policy(self) -> str:

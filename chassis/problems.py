@@ -9,7 +9,7 @@ import orjson
 from django.core.exceptions import PermissionDenied, RequestDataTooBig
 from django.db import InterfaceError, OperationalError
 from django.http import Http404, HttpRequest, HttpResponse
-from psycopg2.errors import LockNotAvailable, QueryCanceled
+from psycopg2.errors import LockNotAvailable, QueryCanceled, ReadOnlySqlTransaction
 from psycopg2.extensions import TransactionRollbackError
 from rest_framework import exceptions
 from rest_framework.response import Response
@@ -80,7 +80,7 @@ def as_api_exception(error: Exception) -> exceptions.APIException | None:
         return exceptions.PermissionDenied()
     if isinstance(error, RequestDataTooBig):
         return PayloadTooLarge()
-    if isinstance(error, (OperationalError, InterfaceError)):
+    if isinstance(error, (OperationalError, InterfaceError)) or isinstance(error.__cause__, ReadOnlySqlTransaction):
         return ServiceUnavailable(why_not(error))
     return None
 

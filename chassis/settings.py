@@ -13,9 +13,9 @@ MIDDLEWARE = [
     "chassis.middleware.RateLimitMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "chassis.middleware.PrivateAnswerMiddleware",
+    "corsheaders.middleware.CorsMiddleware",
     "chassis.middleware.OverdueMiddleware",
     "chassis.middleware.KnownHostMiddleware",
-    "corsheaders.middleware.CorsMiddleware",
     "chassis.middleware.OptionalSlashMiddleware",
 ]
 

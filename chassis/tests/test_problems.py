@@ -2,7 +2,7 @@ import json
 
 import pytest
 from django.core.exceptions import PermissionDenied, RequestDataTooBig
-from django.db import IntegrityError, InterfaceError, OperationalError
+from django.db import IntegrityError, InterfaceError, InternalError, OperationalError
 from django.http import Http404
 from psycopg2 import errors
 from rest_framework import exceptions
@@ -88,6 +88,13 @@ def test_a_lost_database_is_logged_with_its_reason(caplog):
     answer_to(OperationalError("server closed the connection"))
 
     assert caplog.messages == ["OperationalError: server closed the connection"]
+
+
+def test_a_database_that_takes_no_writes_is_one_that_is_away():
+    error = InternalError()
+    error.__cause__ = errors.ReadOnlySqlTransaction()
+
+    assert problem_of(error)["status"] == 503
 
 
 @pytest.mark.parametrize(

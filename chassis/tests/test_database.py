@@ -1,0 +1,249 @@
+"""A process waits for the database, but not without end: for a slow statement, or for a server that is silent."""
+
+import select
+import socket
+import time
+from contextlib import suppress
+from copy import deepcopy
+from threading import Event, Thread
+
+import pytest
+from django.db import OperationalError, connection, transaction
+from psycopg2.extensions import set_wait_callback
+
+from chassis import database
+from chassis.tests.idempotency_app.models import Note
+from chassis.tests.limiting import limit
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+LIMIT_SECONDS = 0.5
+SILENCE_SECONDS = 0.6
+CONNECT_SECONDS = 0.7  # in place of 2, so that the tests are fast
+BUSY_SECONDS = 2  # how much later a machine that is busy may get to it
+
+
+class Silent:
+    """A server that accepts connections and never answers."""
+
+    def __init__(self):
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self.listener.getsockname()[1]
+
+    def close(self):
+        self.listener.close()
+
+
+class Line:
+    """Stands between a client and PostgreSQL, and can go dead without a word: open, but nothing comes or goes."""
+
+    def __init__(self, *, host, port):
+        self.server = (host, int(port))
+        self.dead, self.ends = Event(), []
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self.listener.getsockname()[1]
+        Thread(target=self.listen, daemon=True).start()
+
+    def listen(self):
+        with suppress(OSError):  # closed
+            while True:
+                client, _ = self.listener.accept()
+                Thread(target=self.serve, args=[client], daemon=True).start()
+
+    def serve(self, client):
+        server = socket.create_connection(self.server)
+        self.ends += [client, server]
+        others = {client: server, server: client}
+        with suppress(OSError):  # closed
+            while True:
+                for end in select.select(list(others), [], [])[0]:
+                    if not (portion := end.recv(65536)):
+                        return others[end].close()
+                    if not self.dead.is_set():
+                        others[end].sendall(portion)
+
+    def close(self):
+        for each in (self.listener, *self.ends):
+            with suppress(OSError):  # closed by the other side
+                each.shutdown(socket.SHUT_RDWR)
+            each.close()
+
+
+@pytest.fixture(autouse=True)
+def _limited(monkeypatch):
+    """Limits this process, and undoes it: what is set is in force for every connection of the process."""
+    kept = deepcopy(connection.settings_dict)
+    connection.close()
+    monkeypatch.setattr(database, "CONNECT_SECONDS", CONNECT_SECONDS)
+    monkeypatch.setattr(database, "ANSWER_SECONDS", SILENCE_SECONDS - LIMIT_SECONDS)
+    database.give_up_after(seconds=LIMIT_SECONDS)
+    yield
+    set_wait_callback(None)
+    connection.close()
+    connection.settings_dict.clear()
+    connection.settings_dict.update(kept)
+
+
+@pytest.fixture
+def silent():
+    server = Silent()
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def line():
+    """The way to the database of this test."""
+    line = Line(host=connection.settings_dict["HOST"], port=connection.settings_dict["PORT"])
+    connect_by(line)
+    yield line
+    line.close()
+
+
+def connect_by(other):
+    connection.settings_dict.update(HOST="127.0.0.1", PORT=other.port)
+
+
+def ask(statement="SELECT 1", *params):
+    with connection.cursor() as cursor:
+        cursor.execute(statement, params)
+        return cursor.fetchone()
+
+
+def given_up(statement="SELECT 1"):
+    """Return the error, and how long it took until it came."""
+    began = time.monotonic()
+    with pytest.raises(OperationalError) as caught:
+        ask(statement)
+    return str(caught.value), time.monotonic() - began
+
+
+def test_it_works():
+    assert ask("SELECT %s", 7) == (7,)
+    assert ask("SHOW statement_timeout") == ("500ms",)
+    assert ask("SHOW lock_timeout") == ("2s",)  # one that was there stays
+
+
+def test_what_takes_less_is_waited_for():
+    began = time.monotonic()
+
+    ask("SELECT pg_sleep(0.2)")
+
+    assert time.monotonic() - began >= 0.2
+
+
+def test_a_long_answer_comes_whole():
+    (text,) = ask("SELECT repeat('x', 2000000)")
+
+    assert text == "x" * 2_000_000
+
+
+def test_a_long_question_is_sent_whole():
+    assert ask("SELECT length(%s)", "x" * 2_000_000) == (2_000_000,)
+
+
+def test_the_server_ends_a_slow_statement_itself_and_the_connection_stays():
+    ask()
+    before = connection.connection
+
+    error, seconds = given_up("SELECT pg_sleep(30)")
+
+    assert "canceling statement due to statement timeout" in error
+    assert LIMIT_SECONDS <= seconds < LIMIT_SECONDS + BUSY_SECONDS
+    assert ask() == (1,)
+    assert connection.connection is before
+
+
+def test_a_server_that_is_silent_from_the_beginning_is_given_up(silent):
+    connect_by(silent)
+
+    error, seconds = given_up()
+
+    assert error == "the database has been silent for 0.7 s"
+    assert CONNECT_SECONDS <= seconds < CONNECT_SECONDS + BUSY_SECONDS
+    assert connection.connection is None
+
+
+def test_after_each_silence_it_is_tried_anew(silent, line):
+    connect_by(silent)
+    given_up()
+    connect_by(line)
+
+    assert ask() == (1,)
+
+
+def test_a_line_that_goes_dead_between_statements_is_given_up(line):
+    ask()
+    line.dead.set()
+
+    error, seconds = given_up()
+
+    assert error == "the database has been silent for 0.6 s"
+    assert SILENCE_SECONDS <= seconds < SILENCE_SECONDS + BUSY_SECONDS
+
+
+def test_a_line_that_goes_dead_in_a_statement_is_given_up(line):
+    ask()
+    Thread(target=lambda: (time.sleep(0.1), line.dead.set()), daemon=True).start()
+
+    error, seconds = given_up("SELECT pg_sleep(30)")
+
+    assert error == "the database has been silent for 0.6 s"
+    assert seconds < SILENCE_SECONDS + BUSY_SECONDS
+
+
+def test_a_line_that_goes_dead_while_it_connects_is_given_up(line):
+    line.dead.set()
+
+    error, seconds = given_up()
+
+    assert error == "the database has been silent for 0.7 s"
+    assert seconds < CONNECT_SECONDS + BUSY_SECONDS
+
+
+def test_a_connection_that_was_given_up_is_closed_and_replaced(line):
+    ask()
+    first = connection.connection
+    line.dead.set()
+    given_up()
+    line.dead.clear()
+
+    assert first.closed
+    connection.close_if_unusable_or_obsolete()  # as Django does after each request
+    assert ask() == (1,)
+    assert connection.connection is not first
+
+
+def test_a_request_that_meets_silence_is_a_503_and_the_next_one_is_served(client, settings, line):
+    limit(settings, anon="5/min")
+    before = client.get("/echo/")
+    line.dead.set()
+    began = time.monotonic()
+    refused = client.get("/echo/")
+    took = time.monotonic() - began
+    line.dead.clear()
+
+    connection.close_if_unusable_or_obsolete()
+    afterwards = client.get("/echo/")
+
+    assert [answer.status_code for answer in (before, refused, afterwards)] == [200, 503, 200]
+    assert (refused.json()["code"], refused.headers["Retry-After"]) == ("service_unavailable", "2")
+    assert took < SILENCE_SECONDS + BUSY_SECONDS
+
+
+def test_a_transaction_that_took_too_long_is_rolled_back_and_the_next_begins_well():
+    with suppress(OperationalError), transaction.atomic():
+        Note.objects.create(text="hello")
+        ask("SELECT pg_sleep(30)")
+
+    with transaction.atomic():
+        assert not Note.objects.exists()
+
+
+def test_a_refusal_to_connect_is_told_at_once():
+    connection.settings_dict["PORT"] = "1"
+
+    error, seconds = given_up()
+
+    assert "Connection refused" in error
+    assert seconds < BUSY_SECONDS

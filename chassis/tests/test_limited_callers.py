@@ -1,0 +1,126 @@
+"""Who is counted as whom: accounts by their id, everybody else by the address."""
+
+import ipaddress
+
+import pytest
+from django.test import Client
+
+from chassis.tests.forge import claims, signed
+from chassis.tests.limiting import limit, told
+from chassis.tests.threads import together
+
+pytestmark = pytest.mark.django_db
+COMMITTING = pytest.mark.django_db(transaction=True)
+
+
+def get(path="/echo/", *, token=None, **options):
+    headers = {"Authorization": f"Bearer {token}"} if token else {}
+    return Client().get(path, headers=headers | options.pop("headers", {}), **options)
+
+
+def test_a_role_is_the_scope_and_the_account_the_key(settings):
+    limit(settings, admin="3/min", user="2/min", anon="1/min")
+    ada, alice = (signed(claims(sub=sub, role=role)) for sub, role in [("1", "admin"), ("7", "user")])
+    bob = signed(claims(sub="77"))
+
+    answers = [get(token=token) for token in (ada, alice, alice, alice, bob, ada, None, ada)]
+
+    assert [(told(answer).scope, told(answer).left) for answer in answers] == [
+        *(("admin", 2), ("user", 1), ("user", 0), ("user", 0), ("user", 1)),
+        *(("admin", 1), ("anon", 0), ("admin", 0)),
+    ]
+    assert [answer.status_code for answer in answers] == [200, 200, 200, 429, 200, 200, 200, 200]
+
+
+def test_an_account_has_one_count_whatever_its_token_and_address(settings):
+    limit(settings, user="2/min")
+
+    statuses = [
+        get(token=signed(claims(sid=str(number))), REMOTE_ADDR=f"192.0.2.{number}").status_code
+        for number in range(1, 4)
+    ]
+
+    assert statuses == [200, 200, 429]
+
+
+@pytest.mark.parametrize(
+    "token", ["nonsense", "a.b.c", signed(claims(exp=1)), signed(claims(), key="x" * 40), signed(claims(role="root"))]
+)
+def test_a_token_that_is_not_good_counts_as_anonymous(settings, token):
+    limit(settings, admin="9/min", user="9/min", anon="2/min")
+
+    answers = [get(token=token), get(), get(token=token), get()]
+
+    assert [answer.status_code for answer in answers] == [401, 200, 429, 429]
+    assert {told(answer).scope for answer in answers} == {"anon"}
+
+
+def test_many_bad_tokens_are_one_stranger(settings):
+    limit(settings, anon="2/min")
+
+    statuses = [get(token=signed(claims(sub=str(number), exp=1))).status_code for number in range(1, 5)]
+
+    assert statuses == [401, 401, 429, 429]
+
+
+def test_an_address_that_is_used_up_leaves_others_and_accounts_alone(settings):
+    limit(settings, user="2/min", anon="1/min")
+    assert [get(REMOTE_ADDR="192.0.2.1").status_code for _ in range(2)] == [200, 429]
+
+    assert get(REMOTE_ADDR="192.0.2.2").status_code == 200
+    assert get(token=signed(claims()), REMOTE_ADDR="192.0.2.1").status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("addresses", "are_one"),
+    [
+        (("2001:db8:1:2::1", "2001:db8:1:2:ffff:ffff:ffff:ffff"), True),
+        (("2001:db8:1:2::1", "2001:DB8:1:2::1"), True),
+        (("2001:db8:1:2::1", "2001:db8:1:3::1"), False),
+        (("2001:db8:1:2::1", "2001:db8:1:2::"), True),
+        (("fe80::1%eth0", "fe80::2%eth1"), True),
+        (("192.0.2.1", "192.0.2.2"), False),
+        (("192.0.2.1", "::ffff:192.0.2.1"), True),
+        (("::ffff:192.0.2.1", "::ffff:192.0.2.2"), False),
+        (("", "unix:"), True),
+    ],
+)
+def test_addresses_that_one_client_can_take_are_one(settings, addresses, are_one):
+    limit(settings, anon="1/min")
+
+    statuses = [get(REMOTE_ADDR=address).status_code for address in addresses]
+
+    assert statuses == [200, 429 if are_one else 200]
+
+
+CLAIMS = ("X-Forwarded-For", "X-Real-IP", "Forwarded", "X-Client-IP", "True-Client-IP", "CF-Connecting-IP")
+
+
+@pytest.mark.parametrize("header", CLAIMS)
+def test_nobody_gets_more_by_claiming_to_be_others(settings, header):
+    limit(settings, anon="5/min")
+
+    statuses = [get(headers={header: f"203.0.113.{number}"}).status_code for number in range(60)]
+
+    assert statuses == [200] * 5 + [429] * 55
+
+
+def test_behind_the_gateway_it_says_whom_to_count(settings):
+    limit(settings, anon="1/min")
+    settings.GATEWAY_ADDRESSES = [ipaddress.ip_network("192.0.2.1")]
+    clients = ("203.0.113.1", "203.0.113.2", "203.0.113.9, 203.0.113.1", "2001:db8::1", "2001:db8::2")
+
+    statuses = [get(REMOTE_ADDR="192.0.2.1", headers={"X-Forwarded-For": client}).status_code for client in clients]
+
+    assert statuses == [200, 200, 429, 200, 429]
+
+
+@COMMITTING
+@pytest.mark.parametrize(("token", "most"), [(None, 5), (signed(claims()), 10)])
+def test_of_fifty_at_once_exactly_the_limit_is_let_in(settings, token, most):
+    limit(settings, user="10/min", anon="5/min")
+
+    answers = together(50, lambda: get(token=token))
+
+    assert sorted(answer.status_code for answer in answers) == [200] * most + [429] * (50 - most)
+    assert sorted(told(answer).left for answer in answers if answer.status_code == 200) == list(range(most))

@@ -1,0 +1,302 @@
+"""Requests are counted exactly, in windows, and answers tell what is left."""
+
+import logging
+import time
+from datetime import timedelta
+
+import pytest
+from django.db import connection
+from django.db.models import F
+from django.http import HttpResponse, HttpResponseNotModified
+from django.test import Client, RequestFactory
+from django.utils import timezone
+
+from chassis import jobs, limits, metrics
+from chassis.limits import Allowance, Counted, Rate
+from chassis.middleware import RateLimitMiddleware
+from chassis.models import Window
+from chassis.tests.limiting import Told, all_told, limit, told, wait_told
+from chassis.tests.threads import together
+
+pytestmark = pytest.mark.django_db
+COMMITTING = pytest.mark.django_db(transaction=True)
+
+A_MINUTE = Rate(5, 60)
+
+
+def let_pass(**duration):
+    Window.objects.update(ends_at=F("ends_at") - timedelta(**duration))
+
+
+def counts():
+    return dict(Window.objects.values_list("key", "requests"))
+
+
+# Counting
+
+
+def test_a_window_opens_with_the_first_request_and_stays_the_same():
+    before = timezone.now()
+
+    counted = [limits.count("a", A_MINUTE) for _ in range(3)]
+
+    assert [each.number for each in counted] == [1, 2, 3]
+    assert {each.ends_at for each in counted} == {Window.objects.get().ends_at}
+    assert before <= counted[0].ends_at - timedelta(seconds=60) <= timezone.now()
+    assert 59 < counted[2].seconds_left < counted[0].seconds_left <= 60
+
+
+def test_what_is_refused_does_not_prolong_it():
+    first = limits.count("a", A_MINUTE)
+    let_pass(seconds=50)
+
+    last = [limits.count("a", A_MINUTE) for _ in range(20)][-1]
+
+    assert last.ends_at == first.ends_at - timedelta(seconds=50)
+    assert 9 < last.seconds_left <= 10
+
+
+def test_a_window_that_has_ended_begins_anew_with_the_next_request():
+    for _ in range(20):
+        limits.count("a", A_MINUTE)
+    let_pass(seconds=60)
+
+    counted = [limits.count("a", A_MINUTE) for _ in range(2)]
+
+    assert [each.number for each in counted] == [1, 2]
+    assert 59 < counted[1].seconds_left <= 60
+
+
+def test_a_new_window_has_the_length_of_now():
+    limits.count("a", A_MINUTE)
+    let_pass(seconds=60)
+
+    assert 3599 < limits.count("a", Rate(5, 3600)).seconds_left <= 3600
+
+
+def test_keys_are_counted_apart():
+    for key in ("a", "a", "A", "a ", "b"):
+        limits.count(key, A_MINUTE)
+
+    assert counts() == {"a": 2, "A": 1, "a ": 1, "b": 1}
+
+
+@COMMITTING
+@pytest.mark.parametrize("before", ["nothing", "a window", "a window that has ended"])
+def test_of_fifty_at_once_each_has_a_number_of_its_own(before):
+    if before != "nothing":
+        limits.count("a", A_MINUTE)
+    if before == "a window that has ended":
+        let_pass(seconds=61)
+    begin = 2 if before == "a window" else 1
+
+    counted = together(50, lambda: limits.count("a", A_MINUTE))
+
+    assert sorted(each.number for each in counted) == list(range(begin, begin + 50))
+    assert len({each.ends_at for each in counted}) == 1
+
+
+@COMMITTING
+def test_while_ended_windows_are_forgotten_none_is_counted_twice():
+    limits.count("a", A_MINUTE)
+    let_pass(minutes=5)
+
+    def count_and_forget():
+        jobs.forget_ended_windows()
+        return limits.count("a", A_MINUTE).number
+
+    assert sorted(together(20, count_and_forget)) == list(range(1, 21))
+
+
+def test_windows_that_ended_a_minute_ago_are_forgotten():
+    for key, seconds in [("long ago", -62), ("just now", -58), ("not yet", 1)]:
+        Window.objects.create(key=key, ends_at=timezone.now() + timedelta(seconds=seconds), requests=1)
+
+    jobs.forget_ended_windows()
+
+    assert counts().keys() == {"just now", "not yet"}
+
+
+def test_counting_writes_nothing_to_the_log_of_the_database():
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT relpersistence FROM pg_class WHERE oid = 'chassis_window'::regclass")
+
+        assert cursor.fetchone() == ("u",)
+
+
+# Giving back
+
+
+def test_what_is_given_back_is_taken_out_of_its_window():
+    limits.count("b", A_MINUTE)
+    limits.count("a", A_MINUTE)
+
+    given_back = limits.count("a", A_MINUTE).given_back(most=5)
+
+    assert given_back.number == 1
+    assert counts() == {"a": 1, "b": 1}
+    assert limits.count("a", A_MINUTE).number == 2
+
+
+def test_what_is_given_back_too_late_is_not_taken_out_of_the_next_window():
+    counted = limits.count("a", A_MINUTE)
+    let_pass(seconds=60)
+    limits.count("a", A_MINUTE)
+
+    counted.given_back(most=5)
+
+    assert counts() == {"a": 1}
+
+
+def test_to_give_back_what_is_forgotten_does_no_harm():
+    counted = limits.count("a", A_MINUTE)
+    Window.objects.all().delete()
+
+    counted.given_back(most=5)
+
+    assert counts() == {}
+
+
+@COMMITTING
+def test_what_fifty_give_back_at_once_is_all_there_again():
+    together(50, lambda: limits.count("a", A_MINUTE).given_back(most=50))
+
+    assert counts() == {"a": 0}
+
+
+def test_what_was_refused_before_it_was_given_back_does_not_take_its_place():
+    """As when two requests come at once where one is left, and the one that is let in turns out to be a 304."""
+    rate = Rate(2, 60)
+    allowances = [Allowance("anon", rate, limits.count("a", rate)) for _ in range(5)]
+
+    allowances[1].given_back()
+
+    assert [each.is_used_up for each in allowances] == [False, False, True, True, True]
+    assert [limits.count("a", rate).number for _ in range(2)] == [2, 3]
+
+
+def test_a_304_is_given_back(client, settings):
+    limit(settings, anon="5/min")
+    tag = client.get("/echo/").headers["ETag"]
+
+    answers = [client.get("/echo/", headers={"If-None-Match": tag}) for _ in range(9)]
+
+    assert [answer.status_code for answer in answers] == [304] * 9
+    assert {told(answer).left for answer in answers} == {4}
+    assert told(client.get("/echo/")).left == 3
+
+
+@COMMITTING
+@pytest.mark.parametrize("status", [304, 200])
+def test_a_304_that_cannot_be_given_back_is_answered_all_the_same(monkeypatch, caplog, status):
+    request = RequestFactory().get("/")
+    counted = Counted("a", 2, timezone.now(), 30.0)
+    request.allowances = [Allowance("anon", A_MINUTE, counted)]
+    connection.close()
+    monkeypatch.setitem(connection.settings_dict, "PORT", "1")
+
+    with caplog.at_level(logging.WARNING, logger="chassis.middleware"):
+        answer = RateLimitMiddleware(lambda request: HttpResponse(status=status))(request)
+
+    assert (answer.status_code, answer.headers["RateLimit"]) == (status, '"anon";r=3;t=30')
+    assert ("a 304 was not given back" in caplog.text) == (status == 304)
+
+
+def test_where_nothing_was_counted_nothing_is_told():
+    for answer in (HttpResponse(), HttpResponseNotModified()):
+        assert all_told(RateLimitMiddleware(lambda request, answer=answer: answer)(RequestFactory().get("/"))) == []
+
+
+# What answers tell
+
+
+def test_each_answer_tells_what_is_left(client, settings):
+    limit(settings, anon="5/min")
+
+    answers = [client.get("/echo/") for _ in range(7)]
+
+    assert [answer.status_code for answer in answers] == [200] * 5 + [429] * 2
+    assert [told(answer).left for answer in answers] == [4, 3, 2, 1, 0, 0, 0]
+    assert {told(answer)[:3] for answer in answers} == {("anon", 5, 60)}
+    assert {told(answer).ends_in for answer in answers} == {60}
+    assert answers[0].headers["RateLimit-Policy"] == '"anon";q=5;w=60'
+    assert answers[0].headers["RateLimit"] == '"anon";r=4;t=60'
+
+
+def test_a_refusal_is_a_problem_that_says_when_to_come_back(client, settings):
+    limit(settings, anon="1/min")
+    client.get("/echo/")
+    let_pass(seconds=42.5)
+
+    answer = client.get("/echo/")
+
+    assert wait_told(answer) == 18
+    assert answer.json()["detail"] == "Too many requests. Expected available in 18 seconds."
+    assert (answer.json()["status"], answer.json()["title"]) == (429, "Too Many Requests")
+    assert answer.headers["Cache-Control"] == "no-store"
+
+
+def test_the_wait_that_is_told_is_long_enough(client, settings):
+    limit(settings, anon="2/sec")
+    statuses = [client.get("/echo/").status_code for _ in range(2)]
+
+    wait = wait_told(client.get("/echo/"))
+    time.sleep(wait)
+
+    assert wait == 1
+    assert [*statuses, client.get("/echo/").status_code] == [200] * 3
+
+
+@pytest.mark.parametrize(
+    ("rate", "window"),
+    [("5/sec", 1), ("5/s", 1), ("5/minute", 60), ("5/hour", 3600), ("5/h", 3600), ("5/day", 86400)],
+)
+def test_a_window_is_as_long_as_the_rate_says(client, settings, rate, window):
+    limit(settings, anon=rate)
+
+    assert told(client.get("/echo/")) == Told("anon", 5, window, 4, window)
+
+
+REFUSED = {
+    400: ("GET", "/echo/?zzz=1", {}),
+    401: ("GET", "/who-am-i/", {}),
+    405: ("OPTIONS", "/echo/", {}),
+    415: ("POST", "/echo/", {"content_type": "text/plain"}),
+    500: ("GET", "/broken/", {}),
+}
+
+
+@pytest.mark.parametrize("status", REFUSED)
+def test_what_is_refused_or_fails_is_counted(settings, status):
+    limit(settings, anon="2/min")
+    client = Client(raise_request_exception=False)
+    method, path, options = REFUSED[status]
+
+    answers = [client.generic(method, path, b"{}", **options) for _ in range(3)]
+
+    assert [answer.status_code for answer in answers] == [status, status, 429]
+    assert [told(answer).left for answer in answers] == [1, 0, 0]
+
+
+def test_without_the_database_nothing_is_let_through_uncounted(monkeypatch, transactional_db, settings):
+    limit(settings, anon="5/min")
+    connection.close()
+    monkeypatch.setitem(connection.settings_dict, "PORT", "1")
+
+    answer = Client().get("/echo/")
+
+    assert (answer.status_code, answer.headers["Retry-After"]) == (503, "2")
+
+
+def test_what_is_refused_is_counted_in_the_metrics_by_its_scope(client, settings):
+    limit(settings, anon="1/min")
+    before = refused("anon")
+
+    for _ in range(3):
+        client.get("/echo/")
+
+    assert refused("anon") == before + 2
+
+
+def refused(scope):
+    return metrics.COUNTED.get_sample_value("tmservice_limited_total", {"scope": scope}) or 0

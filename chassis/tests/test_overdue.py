@@ -1,0 +1,124 @@
+"""What waited too long in front of a process is refused at once, where the gateway says so."""
+
+import ipaddress
+from types import SimpleNamespace
+
+import pytest
+from django.test import Client
+
+from chassis import middleware
+from chassis.models import Window
+from chassis.tests.forge import claims, signed
+from chassis.tests.idempotency_app.models import Note
+from chassis.tests.limiting import all_told, limit
+
+GATEWAY, STRANGER = "192.0.2.1", "203.0.113.7"
+
+
+@pytest.fixture(autouse=True)
+def _gateway(settings):
+    settings.GATEWAY_ADDRESSES = [ipaddress.ip_network(GATEWAY)]
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    clock = SimpleNamespace(at=1_800_000_000.0)
+    clock.time = lambda: clock.at
+    monkeypatch.setattr(middleware, "time", clock)
+    return clock
+
+
+@pytest.fixture
+def process(clock):
+    """A process that has been there for an hour."""
+    client = Client()
+    assert client.get("/echo/").status_code == 200
+    clock.at += 3600
+    return client
+
+
+@pytest.fixture
+def ask(process):
+    """Sends a request with this header."""
+
+    def send(started, *, peer=GATEWAY, method="GET", path="/echo/", **headers):
+        headers |= {"X-Request-Start": started}
+        content = b'{"text": "hello"}'
+        return process.generic(
+            method, path, content, content_type="application/json", headers=headers, REMOTE_ADDR=peer
+        )
+
+    return send
+
+
+@pytest.fixture
+def seconds_ago(clock):
+    """Gives the header as the gateway writes it: $msec of Nginx."""
+    return lambda seconds: f"t={clock.at - seconds:.3f}"
+
+
+def test_it_works(ask, seconds_ago):
+    answer = ask(seconds_ago(6))
+
+    assert (answer.status_code, answer.headers["Content-Type"]) == (503, "application/problem+json")
+    assert (answer.json()["code"], answer.json()["instance"]) == ("overloaded", "/echo/")
+    assert answer.headers["Retry-After"] == "2"
+    assert answer.headers["X-Request-ID"] == answer.json()["request_id"]
+    assert answer.headers["Cache-Control"] == "no-store"
+
+
+@pytest.mark.parametrize("seconds", [0, 1, 5])
+def test_what_did_not_wait_long_is_served(ask, seconds_ago, seconds):
+    assert ask(seconds_ago(seconds)).status_code == 200
+
+
+@pytest.mark.parametrize("seconds", [-3600, -1])
+def test_a_clock_of_the_gateway_that_is_ahead_does_no_harm(ask, seconds_ago, seconds):
+    assert ask(seconds_ago(seconds)).status_code == 200
+
+
+@pytest.mark.parametrize("peer", [STRANGER, "127.0.0.1", "192.0.2.11", "2001:db8::1", "", "unix:"])
+def test_from_anyone_else_it_is_a_claim(ask, seconds_ago, peer):
+    assert ask(seconds_ago(3600), peer=peer).status_code == 200
+
+
+@pytest.mark.parametrize("peer", [GATEWAY, f"::ffff:{GATEWAY}"])
+def test_the_gateway_is_known_in_either_spelling(ask, seconds_ago, peer):
+    assert ask(seconds_ago(3600), peer=peer).status_code == 503
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        *("", "t=", "1", "1.000", "t=1", "t=1.0", "t=-1.000", "t=1e3", "t=1.000 ", " t=1.000", "T=1.000", "t=nan"),
+        *("t=inf", "t=1.0000", "t=1.000,t=1.000", "t=1_0.000", "t=\u0661.000", "t=" + "9" * 5000 + ".000"),
+        "t=9999999999999.000",
+    ],
+)
+def test_what_cannot_be_read_is_overlooked(ask, header):
+    assert ask(header).status_code == 200
+
+
+def test_the_time_before_the_process_was_there_does_not_count(ask, seconds_ago, process, clock):
+    """Then it was restarted, which is no overload."""
+    process.handler.load_middleware()  # as a process that has just begun
+    sent = seconds_ago(60)
+
+    clock.at += 5
+    in_time = ask(sent).status_code
+    clock.at += 1
+
+    assert (in_time, ask(sent).status_code) == (200, 503)
+
+
+@pytest.mark.django_db
+def test_nothing_is_done_or_counted_for_it(settings, ask, seconds_ago):
+    limit(settings, user="5/min", anon="5/min")
+    signed_in = {"Authorization": f"Bearer {signed(claims())}"}
+
+    answers = [ask(seconds_ago(6), method="POST", path="/notes/", **headers) for headers in ({}, signed_in)]
+
+    assert [answer.status_code for answer in answers] == [503, 503]
+    assert [all_told(answer) for answer in answers] == [[], []]
+    assert not Note.objects.exists()
+    assert not Window.objects.exists()

@@ -1,0 +1,73 @@
+"""The limits as settings: what they are unless set, what lifts them, and what is refused."""
+
+import pytest
+
+from chassis.env import SettingError
+from chassis.models import Window
+from chassis.settings import rest_framework
+from chassis.tests.forge import claims, signed
+from chassis.tests.limiting import all_told, limit
+
+SCOPES = {"admin": "10/min", "user": "10/min", "anon": "5/min", "newcomers": "60/min"}
+
+
+@pytest.mark.django_db
+def test_a_limit_that_is_off_counts_nothing_and_says_nothing(client, settings):
+    limit(settings, user=None, anon="1/min")
+    signed_in = {"Authorization": f"Bearer {signed(claims())}"}
+
+    answers = [client.get("/echo/", headers=signed_in) for _ in range(20)]
+
+    assert {answer.status_code for answer in answers} == {200}
+    assert [all_told(answer) for answer in answers] == [[]] * 20
+    assert not Window.objects.exists()
+
+
+def test_with_all_limits_off_a_request_asks_no_database(client, settings):
+    """No database is there for this test."""
+    limit(settings, **dict.fromkeys(SCOPES))
+
+    assert [client.get("/echo/").status_code for _ in range(20)] == [200] * 20
+
+
+@pytest.fixture
+def rates_of(monkeypatch):
+    """Reads the rates as a service does when it starts, from the environment that is given."""
+
+    def read(**environment):
+        for scope in SCOPES:
+            monkeypatch.delenv(f"THROTTLE_{scope.upper()}", raising=False)
+        for name, value in environment.items():
+            monkeypatch.setenv(name, value)
+        return rest_framework(authentication="x")["DEFAULT_THROTTLE_RATES"]
+
+    return read
+
+
+def test_the_limits_unless_set(rates_of):
+    assert rates_of() == rates_of(THROTTLE_ANON="") == SCOPES
+
+
+@pytest.mark.parametrize("scope", SCOPES)
+def test_each_limit_can_be_set_and_lifted_alone(rates_of, scope):
+    name = f"THROTTLE_{scope.upper()}"
+
+    assert rates_of(**{name: "600/hour"}) == SCOPES | {scope: "600/hour"}
+    assert rates_of(**{name: "off"}) == SCOPES | {scope: None}
+
+
+@pytest.mark.parametrize("scope", SCOPES)
+@pytest.mark.parametrize(
+    "value",
+    [
+        *("0/min", "10", "10/week", "-1/min", "1.5/min", "01/min", "10/", "/min", "10 / min", "10/min ", "10/MIN"),
+        *("Off", "none", "0", "10/min\n", "10/month", "12345678/min", "\u0661/min", "10/60"),
+    ],
+)
+def test_what_is_no_rate_is_refused_in_one_sentence(rates_of, scope, value):
+    name = f"THROTTLE_{scope.upper()}"
+
+    with pytest.raises(SettingError) as caught:
+        rates_of(**{name: value})
+
+    assert str(caught.value) == f"{name} must be a rate such as 10/min (or /sec, /hour, /day), or off, not {value!r}."

@@ -1,0 +1,323 @@
+"""What a caller of this service may ask in a minute, however the directory came to know them."""
+
+import os
+import subprocess
+import sys
+import time
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from django.db import connection
+from django.db.models import F
+from django.test.utils import CaptureQueriesContext
+from rest_framework.test import APIClient
+
+from chassis.models import Window
+from chassis.tests.limiting import Told, all_told, limit, told, wait_told
+from directory.models import User
+from tasks.models import Task
+from tests.conftest import Person, feed_read, known
+
+pytestmark = pytest.mark.django_db
+COMMITTING = pytest.mark.django_db(transaction=True)
+
+SERVICE = Path(__file__).resolve().parent.parent
+LIST = "/task/tasks/"
+NEW = {"title": "Water the plants"}
+USUAL = {"admin": "10/min", "user": "10/min", "anon": "5/min", "newcomers": "60/min"}
+
+
+@pytest.fixture(autouse=True)
+def _usual_limits(settings):
+    limit(settings, **USUAL)
+
+
+@pytest.fixture
+def stranger():
+    return APIClient()
+
+
+def statuses(number, call, *arguments, **options):
+    return [call(*arguments, **options).status_code for _ in range(number)]
+
+
+def let_pass(**duration):
+    Window.objects.update(ends_at=F("ends_at") - timedelta(**duration))
+
+
+def counts():
+    return dict(Window.objects.values_list("key", "requests"))
+
+
+def known_as(person, **values):
+    User.objects.filter(pk=person.id).update(**values)
+
+
+def test_it_works(alice):
+    answers = [alice.get(LIST) for _ in range(12)]
+
+    assert [answer.status_code for answer in answers] == [200] * 10 + [429] * 2
+    assert [told(answer).left for answer in answers] == [9, 8, 7, 6, 5, 4, 3, 2, 1, 0, 0, 0]
+    assert told(answers[0]) == Told("user", quota=10, window=60, left=9, ends_in=60)
+    assert 58 <= wait_told(answers[11]) <= 60
+
+
+def test_admins_are_counted_like_users_and_apart_from_them(ada, alice, stranger):
+    assert statuses(12, ada.post, LIST, NEW) == [201] * 10 + [429] * 2
+    assert statuses(12, alice.get, LIST) == [200] * 10 + [429] * 2
+    assert statuses(7, stranger.get, LIST) == [401] * 5 + [429] * 2
+    assert Task.objects.count() == 10
+
+
+def test_one_who_is_used_up_leaves_all_others_alone(ada, alice, bob, stranger):
+    statuses(11, alice.get, LIST)
+    statuses(6, stranger.get, LIST)
+
+    assert alice.get(LIST).status_code == stranger.get(LIST).status_code == 429
+    assert bob.get(LIST).status_code == 200
+    assert ada.get(LIST).status_code == 200
+    assert stranger.get(LIST, REMOTE_ADDR="192.0.2.7").status_code == 401
+
+
+def test_after_a_minute_it_goes_on(alice):
+    statuses(30, alice.get, LIST)
+    let_pass(seconds=59)
+    assert 0 < wait_told(alice.get(LIST)) <= 1
+
+    let_pass(seconds=1)
+
+    assert statuses(11, alice.get, LIST) == [200] * 10 + [429]
+
+
+def test_who_waits_as_long_as_told_is_let_in_on_the_real_clock(settings, alice):
+    limit(settings, user="2/sec")
+    first = statuses(2, alice.get, LIST)
+
+    refused = alice.get(LIST)
+    time.sleep(wait_told(refused))
+
+    assert first + statuses(1, alice.get, LIST) == [200, 200, 200]
+
+
+REFUSED = {
+    "400": lambda user: user.get(f"{LIST}?x=1"),
+    "401": lambda user: APIClient().get(LIST, headers={"Authorization": "Bearer nonsense"}),
+    "403": lambda user: user.post(LIST, NEW),
+    "404": lambda user: user.get(f"{LIST}999999999/"),
+    "405": lambda user: user.put(LIST, NEW),
+    "415": lambda user: user.generic("POST", f"{LIST}bulk/", b"{}", content_type="text/plain"),
+}
+
+
+@pytest.mark.parametrize("status", REFUSED)
+def test_what_is_refused_is_counted(settings, ada, alice, status):
+    limit(settings, admin="2/min", user="2/min", anon="2/min")
+    caller = ada if status in ("405", "415") else alice  # a user is told 403 before
+
+    answers = [REFUSED[status](caller) for _ in range(3)]
+
+    assert [answer.status_code for answer in answers] == [int(status)] * 2 + [429]
+    assert [told(answer).left for answer in answers] == [1, 0, 0]
+
+
+def test_health_and_metrics_are_never_counted(settings, stranger):
+    settings.METRICS_TOKEN = "prometheus-may-read-this-0123456789"
+    signed_in = {"Authorization": f"Bearer {settings.METRICS_TOKEN}"}
+
+    for _ in range(12):
+        answers = [stranger.get(path, headers=signed_in) for path in ("/task/health/live/", "/metrics/")]
+        answers.append(stranger.get("/task/health/ready/"))
+        assert [answer.status_code for answer in answers] == [200] * 3
+        assert [all_told(answer) for answer in answers] == [[]] * 3
+    assert counts() == {}
+
+
+def test_a_limit_that_is_off_counts_nothing_and_says_nothing(settings, alice, stranger):
+    limit(settings, **USUAL | {"user": None})
+
+    answers = [alice.get(LIST) for _ in range(12)]
+
+    assert {answer.status_code for answer in answers} == {200}
+    assert [all_told(answer) for answer in answers] == [[]] * 12
+    assert told(stranger.get(LIST)).left == 4
+    assert counts() == {"address 127.0.0.1": 1}
+
+
+# Who is not as the token says
+
+ENDED = {
+    "deactivated": {"is_active": False},
+    "deleted": {"is_active": False, "is_deleted": True},
+    "all sessions ended": {"epoch": 1, "least_epoch": 1},
+}
+
+
+@pytest.mark.parametrize("values", ENDED.values(), ids=ENDED)
+def test_a_token_whose_rights_have_ended_counts_as_anonymous(alice, charlie, stranger, values, user_service):
+    known_as(alice, **values)
+    callers = (alice, charlie, stranger, alice, charlie, alice, stranger)
+
+    answers = [each.get(LIST) for each in callers]
+
+    assert [answer.status_code for answer in answers] == [401] * 5 + [429] * 2
+    assert {told(answer).scope for answer in answers} == {"anon"}
+    assert counts() == {"address 127.0.0.1": 7}
+
+
+@pytest.mark.parametrize(("before", "after"), [("user", "admin"), ("admin", "user")])
+def test_the_role_of_now_decides_whatever_the_token_says(settings, directory, before, after):
+    limit(settings, admin="9/min", user="2/min")
+    rita = known(Person(107, "rita", role=before))
+    first = told(rita.get(LIST))
+
+    known_as(rita, role=after, epoch=1)
+
+    quota = {"admin": 9, "user": 2}
+    assert first == Told(before, quota[before], 60, quota[before] - 1, 60)
+    assert told(rita.get(LIST)) == Told(after, quota[after], 60, quota[after] - 2, 60)
+
+
+def test_news_that_a_request_itself_reads_hold_for_it(settings, alice, user_service):
+    limit(settings, admin="9/min", user="2/min")
+    user_service.changes(alice, role="admin", epoch=1)
+    feed_read(seconds_ago=3)
+
+    answer = alice.post(LIST, NEW)
+
+    assert answer.status_code == 201
+    assert told(answer) == Told("admin", 9, 60, 8, 60)
+    assert counts() == {f"user {alice.id}": 1}
+
+
+def test_who_is_demoted_by_news_that_a_request_reads_is_judged_as_a_user(settings, ada, user_service):
+    limit(settings, admin="9/min", user="2/min")
+    statuses(3, ada.get, LIST)
+    user_service.changes(ada, role="user", epoch=1)
+    feed_read(seconds_ago=3)
+
+    assert (ada.get(LIST).status_code, counts()) == (429, {f"user {ada.id}": 4})
+
+
+def test_who_is_new_here_is_counted_from_the_first_request_on(newcomer, user_service):
+    answers = [newcomer.get(LIST) for _ in range(11)]
+
+    assert [answer.status_code for answer in answers] == [200] * 10 + [429]
+    assert [told(answer).left for answer in answers] == [9, 8, 7, 6, 5, 4, 3, 2, 1, 0, 0]
+    assert len(user_service.look_ups) == 1
+
+
+def test_a_token_newer_than_the_directory_is_counted_once(alice, user_service):
+    user_service.changes(alice, epoch=7, least_epoch=6)
+    again = Person(alice.id, alice.username, epoch=7)
+
+    assert [told(again.get(LIST)).left for _ in range(3)] == [9, 8, 7]
+    assert told(alice.get(LIST)).scope == "anon"
+
+
+def test_somebody_of_whom_nobody_knows_counts_as_anonymous(user_service):
+    nobody = Person(106, "norman", role="admin")
+
+    answers = [nobody.get(LIST) for _ in range(6)]
+
+    assert [answer.status_code for answer in answers] == [401] * 5 + [429]
+    assert {told(answer).scope for answer in answers} == {"anon"}
+
+
+# What is given back
+
+
+def test_what_has_not_changed_is_given_back(alice, a_task):
+    path = f"{LIST}{a_task(assigned_to=alice.id).pk}/"
+    tag = alice.get(path).headers["ETag"]
+
+    answers = [alice.get(path, headers={"If-None-Match": tag}) for _ in range(15)]
+
+    assert [answer.status_code for answer in answers] == [304] * 15
+    assert {told(answer).left for answer in answers} == {9}
+    assert counts() == {f"user {alice.id}": 1}
+
+
+def test_a_repeated_request_is_counted_again(ada):
+    key = {"Idempotency-Key": "k-1"}
+
+    answers = [ada.post(LIST, NEW, headers=key) for _ in range(11)]
+
+    assert [answer.status_code for answer in answers] == [201] * 10 + [429]
+    assert Task.objects.count() == 1
+
+
+def test_what_was_refused_by_the_limit_is_done_when_it_comes_again(ada):
+    statuses(10, ada.get, LIST)
+    key = {"Idempotency-Key": "k-1"}
+    assert ada.post(LIST, NEW, headers=key).status_code == 429
+
+    let_pass(minutes=1)
+
+    assert ada.post(LIST, NEW, headers=key).status_code == 201
+
+
+# Many at once
+
+
+@COMMITTING
+def test_of_twenty_at_once_ten_are_let_in(at_once, alice):
+    answers = at_once(*[(alice.get, LIST)] * 20)
+
+    assert sorted(answer.status_code for answer in answers) == [200] * 10 + [429] * 10
+    assert sorted(told(answer).left for answer in answers) == [0] * 11 + list(range(1, 10))
+
+
+@COMMITTING
+def test_of_twenty_strangers_of_one_address_at_once_five_are_heard(at_once, stranger):
+    answers = at_once(*[(stranger.get, LIST)] * 20)
+
+    assert sorted(answer.status_code for answer in answers) == [401] * 5 + [429] * 15
+
+
+@COMMITTING
+def test_of_twenty_tasks_at_once_ten_are_made(at_once, ada):
+    answers = at_once(*[(ada.post, LIST, NEW)] * 20)
+
+    assert sorted(answer.status_code for answer in answers) == [201] * 10 + [429] * 10
+    assert Task.objects.count() == 10
+
+
+@COMMITTING
+def test_somebody_new_with_many_requests_at_once_has_one_limit(at_once, newcomer, user_service):
+    answers = at_once(*[(newcomer.get, LIST)] * 20)
+
+    assert sorted(answer.status_code for answer in answers) == [200] * 10 + [429] * 10
+
+
+# What it costs
+
+
+def statements(call, *arguments, **options):
+    with CaptureQueriesContext(connection) as captured:
+        answer = call(*arguments, **options)
+    return answer.status_code, len(captured)
+
+
+def test_to_count_a_known_caller_takes_no_statement_more(settings, alice):
+    limit(settings, user=None)
+    uncounted = statements(alice.get, LIST)
+    limit(settings, user="1/min")
+
+    tag = alice.get(LIST).headers["ETag"]
+    let_pass(minutes=1)
+
+    assert uncounted == statements(alice.get, LIST) == (200, 2)
+    assert statements(alice.get, LIST) == (429, 1)
+    let_pass(minutes=1)
+    assert statements(alice.get, LIST, headers={"If-None-Match": tag}) == (304, 3)
+
+
+def test_a_limit_that_is_none_refuses_the_start_in_one_sentence():
+    argv = [sys.executable, "manage.py", "check"]
+    given = os.environ | {"THROTTLE_USER": "10/week"}
+
+    done = subprocess.run(argv, cwd=SERVICE, env=given, capture_output=True, text=True, check=False)
+
+    sentence = "THROTTLE_USER must be a rate such as 10/min (or /sec, /hour, /day), or off, not '10/week'."
+    assert (done.returncode, done.stderr) == (78, f"task_service: {sentence}\n")
