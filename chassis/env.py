@@ -171,8 +171,11 @@ def usable_secret(name: str, value: str, *, min_bytes: int) -> str:
 
 
 def allowed_hosts(*, debug: bool) -> list[str]:
-    """Read ALLOWED_HOSTS. A wildcard is refused outside DEBUG, and DEBUG is refused with a public host."""
-    hosts = words("ALLOWED_HOSTS", "localhost,127.0.0.1,[::1]")
+    """Read ALLOWED_HOSTS. A wildcard is refused outside DEBUG, and DEBUG is refused with a public host.
+
+    Render tells each service its own name in RENDER_EXTERNAL_HOSTNAME.
+    """
+    hosts = words("ALLOWED_HOSTS", "localhost,127.0.0.1,[::1]") + words("RENDER_EXTERNAL_HOSTNAME")
     if "*" in hosts and not debug:
         raise SettingError("ALLOWED_HOSTS=* is for DEBUG only; name the hosts this service answers to.")
     public = [host for host in hosts if host not in {"localhost", "127.0.0.1", "[::1]", "*"}]

@@ -6,6 +6,8 @@ Anything here can be changed from the environment by GUNICORN_CMD_ARGS; the addr
 import fcntl
 import os
 import shutil
+import subprocess
+import sys
 import tempfile
 from importlib import import_module
 from logging.config import dictConfig
@@ -88,6 +90,7 @@ with refusing_in_one_sentence(SERVICE):
     bind = f"0.0.0.0:{env.port('PORT', 0)}" if env.text("PORT", "") else "127.0.0.1:8000"
     workers = env.workers()
     runs_jobs = env.choice("RUN_WORKER", "apart", known=("apart", "inline")) == "inline"
+    migrates = env.flag("MIGRATE_ON_START", False)
     loglevel = env.choice("LOG_LEVEL", "INFO", known=logs.LEVELS)
 # Two synchronous workers on two cores served twice the requests that four threads in each did.
 worker_class = Worker
@@ -138,6 +141,8 @@ OF_METRICS = "tmservice-metrics-"
 
 
 def when_ready(server: Any) -> None:
+    if migrates:
+        prepare()
     for left_behind in FOLDERS.glob(f"{OF_METRICS}*"):
         remove_if_abandoned(left_behind)
     new = Path(tempfile.mkdtemp(prefix="tmservice-new-", dir=FOLDERS))
@@ -147,6 +152,12 @@ def when_ready(server: Any) -> None:
     server.metrics_folder = new.rename(new.with_name(new.name.replace("tmservice-new-", OF_METRICS)))
     # The workers import prometheus_client, which looks at this then.
     os.environ.update(PROMETHEUS_MULTIPROC_DIR=str(server.metrics_folder))
+
+
+def prepare() -> None:
+    """Migrate before anything is served; who asks meanwhile waits."""
+    if subprocess.run([sys.executable, "manage.py", "prepare"], check=False).returncode:
+        sys.exit(1)
 
 
 def remove_if_abandoned(folder: Path) -> None:

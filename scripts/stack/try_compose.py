@@ -1,0 +1,199 @@
+"""scripts/try-compose: prove docker-compose.yml with the Docker engine of this machine."""
+
+import argparse
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from http import HTTPStatus
+from pathlib import Path
+from typing import Any
+
+from stack.bootstrap import ROOT
+from stack.console import Refused, say, step
+from stack.http import call
+from stack.settings import USUAL_LIMITS, free_ports
+
+ASKED = 60
+PATIENCE_SECONDS = 60
+PASSWORD = "correct horse battery staple"  # of accounts that live for minutes
+
+
+@dataclass
+class Project:
+    """A compose project with a name and a port of its own. `folder` is the checkout that its files come from."""
+
+    port: int
+    folder: Path = ROOT
+
+    @property
+    def url(self) -> str:
+        return f"http://localhost:{self.port}"
+
+    def compose(self, *arguments: str) -> str:
+        named = ["compose", "--project-name", f"tmservice-try-{self.port}", "--env-file", os.devnull]
+        environment = {**os.environ, **dict.fromkeys(USUAL_LIMITS, "off"), "GATEWAY_PORT": str(self.port)}
+        return run("docker", *named, *arguments, folder=self.folder, environment=environment)
+
+    def up(self, *arguments: str) -> None:
+        self.compose("up", "--detach", "--wait", *arguments)
+
+    def read_secret(self, name: str) -> str:
+        return self.compose("exec", "-T", "user_service", "cat", f"/secrets/user/{name}").strip()
+
+    def ask(self, path: str, body: Any = None, *, token: str = "") -> Any:
+        status, answer = call(f"{self.url}{path}", body, token=token)
+        if status >= HTTPStatus.BAD_REQUEST:
+            raise Refused(f"{path} was answered with {status}: {answer['detail']}")
+        return answer
+
+    def admin_token(self) -> str:
+        password = self.read_secret("ADMIN_PASSWORD")
+        return str(self.ask("/token/", {"username": "admin", "password": password})["access"])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        prog="scripts/try-compose",
+        description="Start docker-compose.yml as a project of its own, use it, scale it, kill in it, stop and start "
+        "it, upgrade it from an earlier commit, and remove it with its volumes. Needs Docker with compose.",
+    )
+    parser.add_argument("--from", dest="commit", default="HEAD^", help="the commit to upgrade from; HEAD^ unless told")
+    commit = parser.parse_args().commit
+    try:
+        try_all(commit)
+    except (Refused, OSError) as error:
+        sys.exit(f"scripts/try-compose: {error}")
+    except KeyboardInterrupt:
+        sys.exit("\nStopped.")
+    say("The containers do what they must.")
+
+
+def try_all(commit: str) -> None:
+    with project() as mine, checkout(commit) as before:
+        if (before / "docker-compose.yml").is_file():
+            with step(f"Starting the containers of {commit}"):
+                mine.folder = before
+                mine.up("--build")
+            use(mine, "before")
+            mine.folder = ROOT
+        with step("Starting the containers of this checkout"):
+            mine.up("--build")
+        use(mine, "now")
+        spread_over_replicas(mine)
+        killed_and_back(mine)
+        with step("Stopping all and starting again"):
+            mine.compose("down")
+            mine.up()
+        kept = mine.ask("/task/tasks/?ordering=id", token=mine.admin_token())["results"]
+        say(f"  tasks that are still there: {', '.join(task['title'] for task in kept)}")
+
+
+@contextmanager
+def project() -> Iterator[Project]:
+    (port,) = free_ports(1)
+    mine = Project(port)
+    try:
+        yield mine
+    finally:
+        with step("Removing containers and volumes"):
+            mine.compose("down", "--volumes", "--remove-orphans")
+
+
+@contextmanager
+def checkout(commit: str) -> Iterator[Path]:
+    with tempfile.TemporaryDirectory(prefix="tmservice-before-") as folder:
+        archive = Path(folder) / "archive.tar"
+        run("git", "archive", "--output", str(archive), commit)
+        shutil.unpack_archive(archive, folder, filter="data")
+        yield Path(folder)
+
+
+def use(project: Project, name: str) -> None:
+    """Go the way of a first day: an account, a task for it, and that it is told."""
+    with step("Using it"):
+        admin = project.admin_token()
+        account = {"username": name, "email": f"{name}@example.com", "password": PASSWORD}
+        id_ = project.ask("/user/register/", account)["id"]
+        task = project.ask("/task/tasks/", {"title": f"Made {name}", "assigned_to": id_}, token=admin)
+        theirs = project.ask("/token/", {"username": name, "password": PASSWORD})["access"]
+        (seen,) = project.ask("/task/tasks/", token=theirs)["results"]
+        if seen["assignee"] != {"id": id_, "username": name}:
+            raise Refused(f"The assignee is told as {seen['assignee']}.")
+        ledger = f"/task/tasks/{task['id']}/notifications/"
+        wait_until(lambda: all(row["state"] == "sent" for row in project.ask(ledger, token=admin)["results"]))
+
+
+def wait_until(holds: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while not holds():
+        if time.monotonic() > deadline:
+            raise Refused(f"This did not come within {PATIENCE_SECONDS} s.")
+        time.sleep(0.2)
+
+
+def spread_over_replicas(project: Project) -> None:
+    """More replicas are found without a restart of the gateway, and each gets its share."""
+    gateway = project.compose("ps", "--quiet", "gateway")
+    with step("Running three of the task service"):
+        project.up("--scale", "task_service=3", "--no-recreate")
+        wait_until(lambda: len(answering(project)) == 3)
+    if project.compose("ps", "--quiet", "gateway") != gateway:
+        raise Refused("The gateway was restarted.")
+    say(f"  of {ASKED} requests each answered: {', '.join(map(str, answering(project).values()))}")
+
+
+def answering(project: Project) -> Counter[str]:
+    """Return how many of some requests each address of the task service has answered."""
+    admin = project.admin_token()
+    for _ in range(ASKED):
+        project.ask("/task/tasks/", token=admin)
+    log = project.compose("logs", "--no-log-prefix", "--tail", str(2 * ASKED), "gateway")
+    lines = [json.loads(line[line.index("{") :]) for line in log.splitlines() if "{" in line]
+    asked = [line for line in lines if line["path"] == "/task/tasks/"]
+    return Counter(line["upstream"] for line in asked[-ASKED:])
+
+
+def killed_and_back(project: Project) -> None:
+    """Kill what runs as a container's first process: the engine starts it again, and the others serve meanwhile."""
+    victim = project.compose("ps", "--quiet", "task_service").split()[0]
+    with step("Killing one of them"):
+        os.kill(int(run("docker", "inspect", "--format", "{{.State.Pid}}", victim)), signal.SIGKILL)
+        wait_until(lambda: restarts_of(victim) > 0)
+        project.ask("/task/tasks/", token=project.admin_token())
+        project.up("--scale", "task_service=3", "--no-recreate")
+
+
+def restarts_of(container: str) -> int:
+    return int(run("docker", "inspect", "--format", "{{.RestartCount}}", container))
+
+
+def run(program: str, *arguments: str, folder: Path = ROOT, environment: dict[str, str] | None = None) -> str:
+    """Return what it prints, or refuse with what it has to say."""
+    path = shutil.which(program)
+    if path is None:
+        raise Refused(f"There is no {program} on this machine.")
+    done = subprocess.run(
+        [path, *arguments],
+        cwd=folder,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        raise Refused(f"{program} {' '.join(arguments)} failed: {done.stderr.strip()[-2000:]}")
+    return done.stdout
+
+
+if __name__ == "__main__":
+    main()

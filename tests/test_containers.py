@@ -1,0 +1,235 @@
+"""What can be told of the containers without an engine. With one, scripts/try-compose proves the rest."""
+
+import ipaddress
+import os
+import re
+import shlex
+import subprocess
+import sys
+
+import pytest
+import yaml
+
+from tests.local_stack import ROOT
+
+COMPOSE = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
+BLUEPRINT = yaml.safe_load((ROOT / "render.yaml").read_text())
+IMAGES = ("user_service", "task_service", "gateway")
+SERVERS = ("user_service", "task_service", "worker", "gateway", "database")
+ONCE = ("secrets", "roles")
+# Settings of scripts/run, and what the containers settle themselves.
+NOT_FOR_CONTAINERS = {
+    "TMSERVICE_STATE_DIR",
+    "TMSERVICE_ENV_FILE",
+    "RENDER_EXTERNAL_HOSTNAME",
+    "DATABASE_URL",  # USER_DATABASE_URL and TASK_DATABASE_URL say it for each
+    "USER_SERVICE_URL",
+    "TASK_SERVICE_URL",
+    "TLS_CA_FILE",
+    "GATEWAY_LISTEN",
+    "PORT",
+    "MIGRATE_ON_START",
+    "RUN_WORKER",
+    "MAIL_FOLDER",
+}
+
+
+def documented():
+    return set(re.findall(r"^#([A-Z_]+)=", (ROOT / ".env.example").read_text(), re.MULTILINE))
+
+
+def asked_of_a_person():
+    return set(re.findall(r"\$\{([A-Z_]+)", (ROOT / "docker-compose.yml").read_text()))
+
+
+def dockerfile(name):
+    return (ROOT / name / "Dockerfile").read_text()
+
+
+def instructions(name, kind):
+    joined = dockerfile(name).replace("\\\n", " ")
+    return re.findall(rf"^{kind} (.+)$", joined, re.MULTILINE)
+
+
+# docker-compose.yml
+
+
+def test_each_setting_of_a_person_reaches_a_container():
+    assert asked_of_a_person() == documented() - NOT_FOR_CONTAINERS
+
+
+def test_no_secret_is_in_the_file():
+    for name, service in COMPOSE["services"].items():
+        for variable, value in service.get("environment", {}).items():
+            if re.search("KEY|PASSWORD|TOKEN|DATABASE_URL", variable) and not variable.endswith("_FILE"):
+                assert value == f"${{{value[2:-3]}:-}}", f"{name}: {variable}"
+
+
+@pytest.mark.parametrize("name", [*SERVERS, *ONCE])
+def test_a_container_may_do_no_more_than_it_must(name):
+    service = COMPOSE["services"][name]
+
+    assert service["read_only"] is True
+    assert service["cap_drop"] == ["ALL"]
+    assert service["security_opt"] == ["no-new-privileges:true"]
+    assert service["logging"]["options"] == {"max-size": "10m", "max-file": "3"}
+    assert "privileged" not in service
+    assert "network_mode" not in service or service["network_mode"] == "none"
+
+
+@pytest.mark.parametrize("name", SERVERS)
+def test_a_server_is_restarted_watched_and_limited(name):
+    service = COMPOSE["services"][name]
+
+    assert service["restart"] == "unless-stopped"
+    assert service["mem_limit"]
+    assert service["tmpfs"]
+    assert "healthcheck" in service or any(instructions(image, "HEALTHCHECK") for image in IMAGES if image in name)
+
+
+@pytest.mark.parametrize("name", ONCE)
+def test_what_runs_once_is_not_restarted(name):
+    assert COMPOSE["services"][name]["restart"] == "no"
+
+
+def test_only_the_gateway_is_reachable_from_outside():
+    assert [name for name, service in COMPOSE["services"].items() if "ports" in service] == ["gateway"]
+
+
+def test_each_service_is_given_its_own_secrets_alone():
+    mounted = {
+        name: {volume.split(":")[0] for volume in service.get("volumes", []) if "secrets" in volume.split(":")[0]}
+        for name, service in COMPOSE["services"].items()
+    }
+
+    assert mounted["user_service"] == {"user-secrets"}
+    assert mounted["task_service"] == mounted["worker"] == {"task-secrets"}
+    assert mounted["database"] == {"database-secrets"}
+    assert mounted["gateway"] == set()
+
+
+def test_the_data_outlives_the_containers():
+    """The official image of PostgreSQL 18 keeps it below /var/lib/postgresql, in a folder of the version."""
+    assert "data:/var/lib/postgresql" in COMPOSE["services"]["database"]["volumes"]
+    named = {volume.split(":")[0] for service in COMPOSE["services"].values() for volume in service.get("volumes", [])}
+    assert named == set(COMPOSE["volumes"])
+
+
+# Images
+
+
+@pytest.mark.parametrize("name", IMAGES)
+def test_an_image_runs_as_nobody_special_and_holds_no_secret(name):
+    assert instructions(name, "USER")[-1] in ("10001:10001", "nginx")
+    assert not re.search("KEY|SECRET_|PASSWORD|TOKEN", " ".join(instructions(name, "ENV") + instructions(name, "ARG")))
+
+
+@pytest.mark.parametrize("name", IMAGES)
+def test_what_is_copied_is_there_and_in_the_context(name):
+    allowed = [line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")]
+
+    copied = [path for line in instructions(name, "COPY") if "--from" not in line for path in shlex.split(line)[:-1]]
+
+    assert copied
+    for path in copied:
+        assert (ROOT / path).exists(), path
+        assert path.split("/")[0] in allowed
+
+
+def test_nothing_of_a_developers_machine_is_in_the_context():
+    lines = (ROOT / ".dockerignore").read_text().splitlines()
+
+    assert lines[1] == "*"
+    assert not {"!.env", "!.git", "!var", "!.venv"} & set(lines)
+
+
+@pytest.mark.parametrize("name", ["user_service", "task_service"])
+def test_packages_are_pinned_with_hashes(name):
+    assert "--require-hashes -r /requirements.txt" in dockerfile(name)
+    assert f"requirements/{name}.txt" in dockerfile(name)
+
+
+def test_the_gateways_image_fills_in_all_that_the_template_asks_for():
+    asked = set(re.findall(r"\$\{([A-Z_]+)\}", (ROOT / "gateway/templates/tmservice.conf.template").read_text()))
+    exported = set(re.findall("GATEWAY_[A-Z_]+", (ROOT / "gateway/settings.envsh").read_text().partition("export ")[2]))
+
+    assert asked
+    assert asked <= exported
+    assert "GATEWAY_[A-Z_]*" in (ROOT / "gateway/start.sh").read_text()
+
+
+# The secrets
+
+
+def make_secrets(folder):
+    for name in ("user", "task", "database"):
+        (folder / name).mkdir(exist_ok=True)
+    command = [sys.executable, "-m", "chassis.secret_files", folder]
+    subprocess.run(command, check=True, env={**os.environ, "PYTHONPATH": str(ROOT)})
+    return {file.relative_to(folder).as_posix(): file.read_text() for file in folder.glob("*/*")}
+
+
+def test_secrets_are_made_once_and_only_the_signing_key_is_shared(tmp_path):
+    made = make_secrets(tmp_path)
+
+    assert make_secrets(tmp_path) == made
+    assert made["user/JWT_SIGNING_KEY"] == made["task/JWT_SIGNING_KEY"]
+    assert len(set(made.values())) == len(made) - 1
+    assert {f"{name}_FILE" for name in ("JWT_SIGNING_KEY", "DATABASE_URL", "USER_SECRET_KEY", "ADMIN_PASSWORD")} <= set(
+        COMPOSE["services"]["user_service"]["environment"]
+    )
+    for name in ("user_service", "task_service", "worker", "database"):
+        files = {value for key, value in COMPOSE["services"][name]["environment"].items() if key.endswith("_FILE")}
+        assert files <= {f"/secrets/{file}" for file in made}
+
+
+def test_a_missing_secret_is_made_and_the_others_stay(tmp_path):
+    made = make_secrets(tmp_path)
+    (tmp_path / "task" / "TASK_SECRET_KEY").unlink()
+
+    again = make_secrets(tmp_path)
+
+    assert again.pop("task/TASK_SECRET_KEY") != made.pop("task/TASK_SECRET_KEY")
+    assert again == made
+
+
+# render.yaml
+
+
+def settings_on_render(service):
+    group = {row["key"]: row for each in BLUEPRINT["envVarGroups"] for row in each["envVars"]}
+    return {**group, **{row["key"]: row for row in service["envVars"] if "key" in row}}
+
+
+@pytest.mark.parametrize("service", BLUEPRINT["services"], ids=lambda service: service["name"])
+def test_a_service_deploys_on_its_own(service):
+    assert (service["type"], service["runtime"], service["dockerContext"]) == ("web", "docker", ".")
+    assert (ROOT / service["dockerfilePath"]).is_file()
+    for pattern in service["buildFilter"]["paths"]:
+        assert (ROOT / pattern.removesuffix("/**")).exists(), pattern
+    folder = service["dockerfilePath"].split("/")[1]
+    filtered = {pattern.split("/")[0] for pattern in service["buildFilter"]["paths"]}
+    assert {folder} | ({"chassis", "requirements"} if folder != "gateway" else set()) == filtered
+    assert set(settings_on_render(service)) <= documented()
+
+
+@pytest.mark.parametrize(
+    ("name", "own"), [("tmservice-user", "USER_SECRET_KEY"), ("tmservice-task", "TASK_SECRET_KEY")]
+)
+def test_on_render_secrets_are_generated_and_the_signing_key_is_shared(name, own):
+    (service,) = [each for each in BLUEPRINT["services"] if each["name"] == name]
+    settings = settings_on_render(service)
+
+    assert settings[own]["generateValue"] is True
+    assert {"fromGroup": "tmservice-shared"} in service["envVars"]
+    assert settings["JWT_SIGNING_KEY"]["generateValue"] is True
+    assert settings["DATABASE_URL"] == {"key": "DATABASE_URL", "sync": False}
+    assert (settings["RUN_WORKER"]["value"], settings["MIGRATE_ON_START"]["value"]) == ("inline", "true")
+
+
+def test_what_render_trusts_are_networks_and_never_everybody():
+    settings = settings_on_render(BLUEPRINT["services"][0])
+
+    for name in ("TRUSTED_PROXIES", "GATEWAY_ADDRESSES"):
+        networks = [ipaddress.ip_network(word.strip()) for word in settings[name]["value"].split(",")]
+        assert min(network.prefixlen for network in networks) >= 8

@@ -1,0 +1,101 @@
+"""manage.py prepare and check_worker: what containers and platforms run where nobody types commands."""
+
+import threading
+from datetime import timedelta
+
+import psycopg2
+import pytest
+from django.conf import settings
+from django.core.management import CommandError, call_command
+from django.db import connection
+from django.utils import timezone
+
+from accounts.models import User
+from chassis.management.commands import prepare
+from chassis.models import Heartbeat
+
+PASSWORD = "correct horse battery staple"
+
+
+@pytest.fixture(autouse=True)
+def _admin(monkeypatch):
+    monkeypatch.setenv("ADMIN_PASSWORD", PASSWORD)
+    monkeypatch.setattr(prepare, "PAUSE_SECONDS", 0.02)
+
+
+@pytest.fixture
+def somebody_else():
+    """Another who holds the lock, on a connection of their own."""
+    database = settings.DATABASES["default"]
+    theirs = psycopg2.connect(
+        host=database["HOST"],
+        port=database["PORT"],
+        user=database["USER"],
+        password=database["PASSWORD"],
+        dbname=connection.settings_dict["NAME"],
+    )
+    theirs.autocommit = True
+    with theirs.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_lock(%s, hashtext(current_schema()))", [prepare.LOCK])
+    yield theirs
+    theirs.close()
+
+
+@pytest.mark.django_db(transaction=True)
+class TestPrepare:
+    def test_it_migrates_and_makes_the_first_admin_once(self):
+        call_command("prepare")
+        call_command("prepare")
+
+        (admin,) = User.objects.active_admins()
+        assert admin.check_password(PASSWORD)
+
+    def test_without_a_password_no_admin_is_made(self, monkeypatch):
+        monkeypatch.delenv("ADMIN_PASSWORD")
+
+        call_command("prepare")
+
+        assert not User.objects.exists()
+
+    def test_of_several_one_prepares_and_the_others_wait(self, somebody_else):
+        done = threading.Event()
+
+        def wait_for_turn():
+            call_command("prepare")
+            connection.close()
+            done.set()
+
+        waiting = threading.Thread(target=wait_for_turn)
+        waiting.start()
+
+        assert not done.wait(0.3)
+        assert not User.objects.exists()
+
+        somebody_else.close()
+        waiting.join(30)
+
+        assert User.objects.active_admins().count() == 1
+
+    def test_it_does_not_wait_for_ever(self, somebody_else, monkeypatch):
+        monkeypatch.setattr(prepare, "LONGEST_WAIT_SECONDS", 0.1)
+
+        with pytest.raises(CommandError, match="cannot be reached, or another migration does not end"):
+            call_command("prepare")
+
+        assert not User.objects.exists()
+
+
+@pytest.mark.django_db
+class TestCheckWorker:
+    def test_a_worker_that_was_just_at_work_is_alive(self):
+        Heartbeat.objects.beat()
+
+        call_command("check_worker")
+
+    @pytest.mark.parametrize("seconds", [None, 61, 3600])
+    def test_one_that_is_silent_or_never_was_there_is_not(self, seconds):
+        if seconds:
+            Heartbeat.objects.create(beat_at=timezone.now() - timedelta(seconds=seconds))
+
+        with pytest.raises(CommandError, match="No worker has been at work within 60 seconds"):
+            call_command("check_worker")
