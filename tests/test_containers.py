@@ -136,6 +136,17 @@ def test_what_is_copied_is_there_and_in_the_context(name):
         assert path.split("/")[0] in allowed
 
 
+def test_an_engine_can_tell_the_dockerfiles_apart():
+    """BuildKit knows a file by its name, size and time, and in an archive of a commit all files have one time."""
+    assert len({len(dockerfile(name)) for name in IMAGES}) == len(IMAGES)
+
+
+def test_each_image_is_built_once():
+    built = [service["image"] for service in COMPOSE["services"].values() if "build" in service]
+
+    assert sorted(built) == [f"tmservice/{name}" for name in sorted(IMAGES)]
+
+
 def test_nothing_of_a_developers_machine_is_in_the_context():
     lines = (ROOT / ".dockerignore").read_text().splitlines()
 

@@ -104,6 +104,7 @@ def project() -> Iterator[Project]:
     try:
         yield mine
     finally:
+        mine.folder = ROOT
         with step("Removing containers and volumes"):
             mine.compose("down", "--volumes", "--remove-orphans")
 
