@@ -25,16 +25,15 @@ def street(neighbour):
     """A stack whose task service knows the user service by the neighbour alone."""
     stack = LocalStack()
     stack.start(USER_SERVICE_URL=neighbour.url)
-    neighbour.true_url = f"http://{bind_of(stack, 'user-service')}"
+    neighbour.true_url = f"http://{address_of(stack, 'user-service')}"
     yield stack
     stack.remove()
     neighbour.close()
 
 
-def bind_of(stack, program):
+def address_of(stack, program):
     programs = json.loads((stack.folder / "programs.json").read_text())
-    argv = next(each["argv"] for each in programs if each["name"] == program)
-    return argv[argv.index("--bind") + 1]
+    return next(each["listen"] for each in programs if each["name"] == program)
 
 
 @pytest.fixture(scope="module")
