@@ -1,8 +1,21 @@
+import os
 from collections.abc import Iterator
 
 import pytest
 
 from tests.local_stack import LocalStack
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "thorough: takes so long that scripts/test runs it with --all alone")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if "RACE_ROUNDS" in os.environ:
+        return
+    thorough = [item for item in items if item.get_closest_marker("thorough")]
+    config.hook.pytest_deselected(items=thorough)
+    items[:] = [item for item in items if item not in thorough]
 
 
 @pytest.fixture(scope="session")

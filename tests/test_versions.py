@@ -111,6 +111,7 @@ def test_old_and_new_versions_work_together_on_the_schema_of_today(own_stack, ol
     assert restarted.returncode == 0, restarted.stdout + restarted.stderr
 
 
+@pytest.mark.thorough
 def test_the_old_version_with_todays_tasks(own_stack, old_code):
     own_stack.start()
 
