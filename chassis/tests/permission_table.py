@@ -45,11 +45,15 @@ def routed_calls():
 
 def routed_views(patterns, prefix="/"):
     for pattern in patterns:
-        route = prefix + re.sub(r"<id:\w+>", "{id}", str(pattern.pattern))
+        route = prefix + route_of(str(pattern.pattern))
         if isinstance(pattern, URLResolver):
             yield from routed_views(pattern.url_patterns, route)
         else:
             yield route, pattern.callback
+
+
+def route_of(pattern):
+    return re.sub(r"<id:\w+>", "{id}", pattern)
 
 
 def methods_of(route, view):

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from chassis import env, logs, settings
+from chassis.openapi import settings as openapi
 
 ROOT = Path(__file__).resolve().parents[2]
 SERVICE = "task_service"
@@ -21,12 +22,13 @@ USER_SERVICE_URL = env.http_url("USER_SERVICE_URL")
 INSTALLED_APPS = [
     "rest_framework",
     "corsheaders",
+    "drf_yasg",
     "chassis",
     "directory",
     "tasks",
     "notifications",
 ]
-MIDDLEWARE = settings.MIDDLEWARE
+MIDDLEWARE = [*settings.MIDDLEWARE, openapi.FILES]
 ROOT_URLCONF = "config.urls"
 WSGI_APPLICATION = "config.wsgi.application"
 APPEND_SLASH = False
@@ -47,4 +49,5 @@ vars().update(env.email("EMAIL_URL", folder=env.text("MAIL_FOLDER", str(ROOT / "
 MAIL_DOMAIN = settings.mail_domain(DEFAULT_FROM_EMAIL)
 
 REST_FRAMEWORK = settings.rest_framework(authentication="directory.authentication.DirectoryAuthentication")
+vars().update(openapi.pages("task"))
 LOGGING = logs.logging_for(SERVICE, level=env.text("LOG_LEVEL", "INFO"))

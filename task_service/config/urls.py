@@ -1,12 +1,18 @@
 from django.urls import include, path
 
 from chassis import health, metrics
+from chassis.openapi import pages
 from directory.health import gauges as directory_gauges
+from notifications import openapi as notifications
 from notifications.health import concerns, gauges
+from tasks import openapi as tasks
+
+DOCUMENTATION = pages.Documentation("TMService: tasks", [tasks.CHAPTER, notifications.CHAPTER])
 
 urlpatterns = [
     *health.urls("task", concerns=concerns),
     *metrics.urls(gauges, directory_gauges),
+    *pages.urls("task", DOCUMENTATION),
     path("", include("tasks.urls")),
     path("", include("notifications.urls")),
 ]

@@ -75,10 +75,12 @@ class TaskExport(TaskEndpoint):
     query_parameters = frozenset({"ordering"})
     filterset_class = TaskFilter
     repeatable_parameters = TaskList.repeatable_parameters
+    ordering_fields = ORDERINGS
+    default_ordering = TaskList.default_ordering
 
     def get(self, request: Request) -> HttpResponseBase:
-        ordering = request.query_params.get("ordering", TaskList.default_ordering)
-        order = pagination.order_of(ordering, ORDERINGS, Task)
+        ordering = request.query_params.get("ordering", self.default_ordering)
+        order = pagination.order_of(ordering, self.ordering_fields, Task)
         tasks: Any = self.filter_queryset(self.get_queryset()).order_by(*order.columns(backwards=False))
         return StreamingHttpResponse(
             export.Begun(export.pieces(tasks)),

@@ -18,6 +18,8 @@ from django.utils import timezone
 from rest_framework.test import APIClient
 
 from chassis import tokens
+from chassis.tests import seen_statuses
+from config.urls import DOCUMENTATION
 from directory import client as directory_client
 from directory.breaker import Breaker
 from directory.models import Feed, User
@@ -54,6 +56,12 @@ def known(person, **values):
     state = {"is_active": True, "is_deleted": False, "epoch": 0, "least_epoch": 0, "position": person.id}
     User.objects.create(id=person.id, **facts | state | values)
     return person
+
+
+@pytest.fixture(autouse=True)
+def documented(monkeypatch):
+    """Whatever a view answers in a test must stand in the OpenAPI document."""
+    yield from seen_statuses.watch(DOCUMENTATION, monkeypatch)
 
 
 @pytest.fixture

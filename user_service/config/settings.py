@@ -4,6 +4,7 @@ from datetime import timedelta
 from pathlib import Path
 
 from chassis import env, logs, settings, tokens
+from chassis.openapi import settings as openapi
 
 SERVICE = "user_service"
 ROOT = Path(__file__).resolve().parents[2]
@@ -24,10 +25,11 @@ INSTALLED_APPS = [
     "django.contrib.auth",
     "rest_framework",
     "corsheaders",
+    "drf_yasg",
     "chassis",
     "accounts",
 ]
-MIDDLEWARE = settings.MIDDLEWARE
+MIDDLEWARE = [*settings.MIDDLEWARE, openapi.FILES]
 ROOT_URLCONF = "config.urls"
 WSGI_APPLICATION = "config.wsgi.application"
 APPEND_SLASH = False
@@ -65,4 +67,5 @@ SIMPLE_JWT = {
     "ISSUER": tokens.ISSUER,
     "AUDIENCE": tokens.AUDIENCE,
 }
+vars().update(openapi.pages("user"))
 LOGGING = logs.logging_for(SERVICE, level=env.text("LOG_LEVEL", "INFO"))

@@ -13,6 +13,8 @@ from rest_framework.test import APIClient
 from accounts.hashers import SmallArgon2PasswordHasher
 from accounts.models import Session, User
 from accounts.tokens import pair
+from chassis.tests import seen_statuses
+from config.urls import DOCUMENTATION
 
 PASSWORD = "seven green bicycles"
 PROBLEM_KEYS = {"type", "title", "status", "detail", "code", "instance", "request_id", "errors"}
@@ -48,6 +50,12 @@ def assert_problem(answer):
     assert all(error.keys() == {"field", "code", "detail"} for error in problem["errors"])
     if header := HEADER_REQUIRED_BY.get(answer.status_code):
         assert answer.headers[header]
+
+
+@pytest.fixture(autouse=True)
+def documented(monkeypatch):
+    """Whatever a view answers in a test must stand in the OpenAPI document."""
+    yield from seen_statuses.watch(DOCUMENTATION, monkeypatch)
 
 
 @pytest.fixture

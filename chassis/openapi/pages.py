@@ -1,0 +1,120 @@
+"""The document and its pages as routes. They are for everybody, and no limit counts them."""
+
+import hashlib
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property, wraps
+from typing import Any
+
+from django.http import HttpRequest, HttpResponse
+from django.template.loader import render_to_string
+from django.urls import URLPattern, path
+from django.views.decorators.http import condition
+from drf_yasg import openapi
+
+from chassis import health
+from chassis.openapi.generator import Generator
+from chassis.openapi.operations import Chapter
+
+with warnings.catch_warnings():  # they import a validator, and that what jsonschema would rather not have used
+    warnings.simplefilter("ignore", DeprecationWarning)
+    from drf_yasg.codecs import OpenAPICodecJson, OpenAPICodecYaml
+    from drf_yasg.renderers import ReDocRenderer, SwaggerUIRenderer
+
+# Nothing comes from another host, and no script stands in a page. Redoc writes its styles into the page, and searches
+# in a worker; the logo that it would fetch from its makers is refused, whereupon it shows none.
+OURS_ALONE = "default-src 'self'; img-src 'self' data:; object-src 'none'; base-uri 'none'; frame-ancestors 'none'"
+POLICIES = {
+    "swagger.html": OURS_ALONE,
+    "redoc.html": f"{OURS_ALONE}; style-src 'self' 'unsafe-inline'; worker-src blob:",
+}
+OF_BOTH = {"Cache-Control", "Content-Security-Policy"}  # what a 304 says of them replaces what a browser has kept
+DESCRIPTION = """\
+Sign in by `POST /token/`, and put the access token into *Authorize*. It is good for five minutes at both services.
+
+- Every path works with and without its last slash, and a `GET` also as `HEAD`.
+- Unknown fields and query parameters are refused by name (400), and so is a parameter that is given twice.
+- A method that a path does not have is 405 with `Allow`.
+- Errors are `application/problem+json` (RFC 9457).
+- How many requests are left is told in `RateLimit`; past the limit it is 429, and `Retry-After` says when to come back.
+- Lists are pages of `next`, `previous` and `results`; follow `next` to the end.
+"""
+
+
+@dataclass(frozen=True, eq=False)
+class Documentation:
+    """A service's document, made when it is first asked for and then kept as long as the process lives."""
+
+    title: str
+    chapters: Sequence[Chapter]
+
+    @cached_property
+    def document(self) -> openapi.Swagger:
+        info = openapi.Info(title=self.title, description=DESCRIPTION, default_version="0.1.0")
+        return Generator(info, self.chapters).get_schema()
+
+    @cached_property
+    def json(self) -> bytes:
+        return bytes(OpenAPICodecJson([]).encode(self.document))
+
+    @cached_property
+    def yaml(self) -> bytes:
+        return bytes(OpenAPICodecYaml([]).encode(self.document))
+
+
+def urls(prefix: str, documentation: Documentation) -> list[URLPattern]:
+    of_it = {"documentation": documentation}
+    return [
+        path(f"{prefix}/docs/", swagger_page, of_it),
+        path(f"{prefix}/redoc/", redoc_page, of_it),
+        path(f"{prefix}/swagger.json", as_json, of_it),
+        path(f"{prefix}/swagger.yaml", as_yaml, of_it),
+    ]
+
+
+def readable(view: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:
+    """Refuse what is no GET, and let clients ask with the entity tag whether they have it still."""
+
+    @wraps(view)
+    def read(request: HttpRequest, documentation: Documentation) -> HttpResponse:
+        if refusal := health.not_a_read(request):
+            return refusal
+        answer = view(request, documentation)
+        answer["Cache-Control"] = "no-cache"
+        tag = f'"{hashlib.sha256(answer.content).hexdigest()[:16]}"'
+        checked = condition(etag_func=lambda _: tag)(lambda _: answer)(request)
+        for name in OF_BOTH.intersection(answer.headers):
+            checked[name] = answer[name]
+        return checked
+
+    return read
+
+
+@readable
+def as_json(request: HttpRequest, documentation: Documentation) -> HttpResponse:
+    return HttpResponse(documentation.json, content_type="application/json")
+
+
+@readable
+def as_yaml(request: HttpRequest, documentation: Documentation) -> HttpResponse:
+    return HttpResponse(documentation.yaml, content_type="application/yaml")
+
+
+@readable
+def swagger_page(request: HttpRequest, documentation: Documentation) -> HttpResponse:
+    return page("swagger.html", SwaggerUIRenderer(), documentation)
+
+
+@readable
+def redoc_page(request: HttpRequest, documentation: Documentation) -> HttpResponse:
+    return page("redoc.html", ReDocRenderer(), documentation)
+
+
+def page(name: str, renderer: Any, documentation: Documentation) -> HttpResponse:
+    context: dict[str, Any] = {}
+    renderer.set_context(context, documentation.document)
+    return HttpResponse(
+        render_to_string(f"chassis/{name}", context),
+        headers={"Content-Security-Policy": POLICIES[name]},
+    )

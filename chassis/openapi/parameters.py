@@ -1,0 +1,123 @@
+"""What a request may carry besides its body."""
+
+from functools import singledispatch
+from typing import Any
+
+import django_filters
+from drf_yasg import openapi
+
+from chassis import filters, idempotency, pagination, request_id
+from chassis.ids import PATTERN
+from chassis.openapi.operations import Operation, Schema
+from chassis.openapi.schemas import ID, Definitions
+from chassis.views import Endpoint
+
+
+@singledispatch
+def schema_of(filter_: Any) -> Schema:
+    """Return the type of a filter's values. django-filter does not describe its filters itself."""
+    raise TypeError(f"there is no schema for {type(filter_).__name__}")
+
+
+@schema_of.register(filters.WordsFilter)
+def _(filter_: filters.WordsFilter) -> Schema:
+    words = {value: word for word, value in reversed(filter_.extra["spellings"].items())}
+    listed = {"type": "string", "enum": list(reversed(words.values()))}
+    return {"type": "array", "items": listed, "collectionFormat": "csv"}
+
+
+@schema_of.register(filters.DayFilter)
+def _(filter_: filters.DayFilter) -> Schema:
+    return {"type": "string", "format": "date"}
+
+
+@schema_of.register(filters.YesNoFilter)
+def _(filter_: filters.YesNoFilter) -> Schema:
+    return {"type": "boolean"}
+
+
+@schema_of.register(filters.IdOrWordFilter)
+def _(filter_: filters.IdOrWordFilter) -> Schema:
+    return {"type": "string", "pattern": f"^(?:{'|'.join(filter_.extra['words'])}|{PATTERN})$"}
+
+
+@schema_of.register(django_filters.CharFilter)
+def _(filter_: django_filters.CharFilter) -> Schema:
+    longest = filter_.extra.get("max_length")
+    return {"type": "string"} | ({"maxLength": longest} if longest else {})
+
+
+def in_query(view: Endpoint, definitions: Definitions) -> list[openapi.Parameter]:
+    found = []
+    if view.filterset_class:
+        for name, filter_ in view.filterset_class.base_filters.items():
+            note = definitions.note(view.filterset_class, name)
+            found.append(parameter("query", name, description=note, **schema_of(filter_)))
+    of_pages = {"ordering": ordering, "page_size": page_size, "cursor": cursor}
+    return [*found, *(make(view) for name, make in of_pages.items() if name in view.query_parameters)]
+
+
+def ordering(view: Any) -> openapi.Parameter:
+    names = [sign + name for name in view.ordering_fields for sign in ("", "-")]
+    return parameter(
+        *("query", "ordering"),
+        description="What to sort by; `-` is for descending. The id breaks ties.",
+        type="string",
+        enum=names,
+        default=view.default_ordering,
+    )
+
+
+def page_size(view: Any) -> openapi.Parameter:
+    pages = pagination.KeysetPagination
+    return parameter(
+        *("query", "page_size"),
+        description="How many rows a page has.",
+        type="integer",
+        minimum=1,
+        maximum=pages.largest_size,
+        default=pages.default_size,
+    )
+
+
+def cursor(view: Any) -> openapi.Parameter:
+    description = "Where a page begins: follow `next` and `previous`, which hold it, rather than making one."
+    return parameter("query", "cursor", description=description, type="string")
+
+
+def in_headers(operation: Operation, *, reads_json: bool, is_keyed: bool) -> list[openapi.Parameter]:
+    found = []
+    if operation.takes_if_match:
+        description = "The `ETag` that was read; 412 if the task has changed since. `*` is any version."
+        found.append(parameter("header", "If-Match", description=description, type="string"))
+    if reads_json:
+        description = "An `ETag` that was read: 304 without a body if it is still the same."
+        found.append(parameter("header", "If-None-Match", description=description, type="string"))
+    if is_keyed:
+        description = (
+            "Any text of your own, such as a UUID: the same request, sent again within 24 hours, gets the first answer."
+        )
+        pattern = f"^{idempotency.KEY.pattern}$"
+        found.append(parameter("header", idempotency.HEADER, description=description, type="string", pattern=pattern))
+    description = "Follows the request through the logs; one is made where none is sent."
+    pattern = f"^{request_id.SANE.pattern}$"
+    found.append(parameter("header", request_id.HEADER, description=description, type="string", pattern=pattern))
+    return found
+
+
+def in_path(name: str) -> openapi.Parameter:
+    of = name.removesuffix("_id").replace("_", " ")
+    return parameter("path", name, description=f"The id of the {of}.", required=True, **ID)
+
+
+def in_body(schema: Schema) -> openapi.Parameter:
+    return openapi.Parameter(name="body", in_=openapi.IN_BODY, required=True, schema=schema)
+
+
+def parameter(place: str, name: str, *, required: bool = False, **schema: Any) -> openapi.Parameter:
+    return openapi.Parameter(name=name, in_=place, required=required, **schema)
+
+
+def is_keyed(handler: Any) -> bool:
+    """Tell whether a view's method is wrapped by `idempotent`: wraps() leaves a function the globals of its module."""
+    return handler.__globals__ is vars(idempotency)

@@ -1,0 +1,289 @@
+"""What the OpenAPI document derives by itself, and how the tests notice what it does not say."""
+
+import django_filters
+import pytest
+from django.urls import path
+from rest_framework import serializers
+from rest_framework.permissions import AllowAny
+from rest_framework.response import Response
+
+from chassis import fields, filters, pagination
+from chassis.authentication import ServiceAuthentication
+from chassis.idempotency import idempotent
+from chassis.openapi import parameters, schemas
+from chassis.openapi.generator import Generator
+from chassis.openapi.operations import Answer, Body, Chapter, Kind, Operation, Shape
+from chassis.openapi.pages import Documentation
+from chassis.openapi.schemas import Definitions
+from chassis.permissions import AdminWritesOnceVisible, IsAdmin, IsAuthenticated, IsService, ReadOnly
+from chassis.problems import Conflict
+from chassis.serializers import StrictSerializer
+from chassis.tests.forge import claims, signed
+from chassis.tests.idempotency_app.models import KeptAnswer
+from chassis.tests.openapi_document import Document
+from chassis.tests.seen_statuses import undocumented
+from chassis.tests.urls import Row
+from chassis.views import Endpoint
+
+
+class ThingSerializer(StrictSerializer):
+    id = fields.IdField(read_only=True)
+    name = fields.LineField(max_length=9)
+    text = fields.StringField(allow_blank=True, default="")
+    due_date = fields.DayField(allow_null=True, default=None)
+    is_big = fields.YesNoField(default=True)
+    secret = fields.SecretField(default=None)
+
+
+class ThingFilter(django_filters.FilterSet):
+    color = filters.WordsFilter(spellings={"red": 1, "light blue": 2, "blue": 2, "azure": 2})
+    made = filters.DayFilter()
+    owner = filters.IdOrWordFilter(words=("me", "none"))
+    is_big = filters.YesNoFilter()
+    search = django_filters.CharFilter(max_length=50)
+
+
+class Things(Endpoint):
+    permission_classes = [IsAuthenticated & (ReadOnly | IsAdmin)]
+    serializer_class = ThingSerializer
+    filterset_class = ThingFilter
+    query_parameters = pagination.PARAMETERS
+    ordering_fields = ["name", "id"]
+    default_ordering = "-id"
+    says = {"next": None, "previous": None, "results": []}
+
+    def get(self, request):
+        return Response(self.says)
+
+    @idempotent(KeptAnswer)
+    def post(self, request):
+        raise Conflict()
+
+
+class OneThing(Row):
+    permission_classes = [IsAuthenticated & AdminWritesOnceVisible]
+
+    def patch(self, request, row_id):
+        return Response({"id": row_id})
+
+
+class Open(Endpoint):
+    authentication_classes = []
+    permission_classes = [AllowAny]
+    throttle_classes = []
+    status = 204
+
+    def post(self, request):
+        return Response(status=self.status, headers={"Location": "/things/1/"} if self.status == 204 else {})
+
+
+class OfServices(Endpoint):
+    authentication_classes = [ServiceAuthentication]
+    permission_classes = [IsService]
+
+    def get(self, request):
+        return Response({})
+
+
+urlpatterns = [
+    path("open/", Open.as_view()),
+    path("things/", Things.as_view()),
+    path("things/<id:row_id>/", OneThing.as_view()),
+    path("internal/", OfServices.as_view()),
+]
+THING = Shape("Id", {"id": schemas.ID})
+CHAPTER = Chapter(
+    tags={"Things": "What there is."},
+    operations={
+        (Things, "get"): Operation(id="list", tag="Things", summary="List", answer=Answer(ThingSerializer)),
+        (Things, "post"): Operation(
+            id="make",
+            tag="Things",
+            summary="Make",
+            body=Body(ThingSerializer, {"name": "ball"}),
+            answer=Answer(ThingSerializer, status=201, headers=("Location",)),
+        ),
+        (OneThing, "get"): Operation(id="read", tag="Things", summary="Read", answer=Answer(THING)),
+        (OneThing, "patch"): Operation(
+            id="change",
+            tag="Things",
+            summary="Change",
+            body=Body(ThingSerializer, {}, Kind.PATCH),
+            answer=Answer(THING),
+            takes_if_match=True,
+        ),
+        (Open, "post"): Operation(
+            id="open", tag="Things", summary="Open", answer=Answer(status=204), refusals={409: "It is open."}
+        ),
+    },
+    notes={ThingSerializer: {"name": "What it is called."}, ThingFilter: {"made": "Those of that day."}},
+)
+
+
+@pytest.fixture(autouse=True)
+def document(settings):
+    settings.ROOT_URLCONF = __name__
+    return Document(Documentation("Things", [CHAPTER]))
+
+
+@pytest.fixture
+def user():
+    return {"Authorization": f"Bearer {signed(claims())}"}
+
+
+def statuses(document, call):
+    return {int(status) for status in document.operations[call]["responses"] if status != "default"}
+
+
+def test_the_document_is_valid_swagger(document):
+    document.assert_valid()
+
+
+def test_calls_come_in_the_order_of_the_chapters_and_those_of_services_not_at_all(document):
+    assert list(document.operations) == [
+        *("GET /things/", "POST /things/", "GET /things/{id}/", "PATCH /things/{id}/", "POST /open/")
+    ]
+
+
+def test_statuses_follow_from_permissions_bodies_keys_and_limits(document):
+    common = {400, 401, 429, 503}
+
+    assert statuses(document, "GET /things/") == common | {200, 304}
+    assert statuses(document, "POST /things/") == common | {201, 403, 409, 413, 415, 422}
+    assert statuses(document, "GET /things/{id}/") == common | {200, 304, 404}
+    assert statuses(document, "PATCH /things/{id}/") == common | {200, 403, 404, 412, 413, 415}
+    assert statuses(document, "POST /open/") == {204, 400, 409, 503}
+
+
+def test_what_is_noted_by_hand_and_what_follows_are_both_told(document):
+    keyed, by_hand = (document.operations[call]["responses"]["409"] for call in ("POST /things/", "POST /open/"))
+
+    assert keyed["description"] == "The first request with this `Idempotency-Key` is still running."
+    assert "Retry-After" in keyed["headers"]
+    assert by_hand["description"] == "It is open."
+    assert "Retry-After" not in by_hand["headers"]
+
+
+def test_an_example_of_an_error_is_one_that_there_is(document):
+    responses = document.operations["POST /things/"]["responses"]
+    codes = {
+        status: each["examples"]["application/problem+json"]["code"]
+        for status, each in responses.items()
+        if status in ("400", "403", "409", "422")
+    }
+
+    assert codes == {
+        "400": "invalid",
+        "403": "permission_denied",
+        "409": "idempotency_key_in_use",
+        "422": "idempotency_key_reused",
+    }
+
+
+def test_the_document_is_made_once(monkeypatch, document):
+    made, get_schema = [], Generator.get_schema
+
+    def count(generator):
+        made.append(1)
+        return get_schema(generator)
+
+    monkeypatch.setattr(Generator, "get_schema", count)
+    documentation = Documentation("Things", [CHAPTER])
+
+    assert documentation.json == documentation.json
+    assert documentation.yaml == documentation.yaml
+    assert made == [1]
+
+
+def test_only_what_is_counted_tells_of_limits(document):
+    assert "RateLimit" in document.operations["GET /things/"]["responses"]["200"]["headers"]
+    assert "RateLimit" not in document.operations["POST /open/"]["responses"]["204"]["headers"]
+
+
+def test_filters_are_typed(document):
+    found = document.parameters("GET /things/", "query")
+
+    assert found["color"]["items"] == {"type": "string", "enum": ["red", "light blue"]}
+    assert found["color"]["collectionFormat"] == "csv"
+    assert (found["made"]["type"], found["made"]["format"]) == ("string", "date")
+    assert found["made"]["description"] == "Those of that day."
+    assert found["owner"]["pattern"] == "^(?:me|none|[1-9][0-9]{0,18})$"
+    assert found["is_big"]["type"] == "boolean"
+    assert found["search"]["maxLength"] == 50
+    assert found["ordering"]["enum"] == ["name", "-name", "id", "-id"]
+    assert (found["page_size"]["minimum"], found["page_size"]["maximum"]) == (1, 100)
+    assert found.keys() == {"color", "made", "owner", "is_big", "search", "ordering", "page_size", "cursor"}
+
+
+def test_only_a_get_has_query_parameters(document):
+    assert document.parameters("POST /things/", "query") == {}
+
+
+def test_what_is_in_an_object_depends_on_what_it_is_for(document):
+    definitions = document.spec["definitions"]
+    shown, made, changed = (definitions[name] for name in ("Thing", "NewThing", "ThingPatch"))
+
+    assert shown["properties"].keys() == {"id", "name", "text", "due_date", "is_big"}
+    assert made["properties"].keys() == {"name", "text", "due_date", "is_big", "secret"}
+    assert changed["properties"].keys() == {"id", *made["properties"]}
+    assert (made["required"], "required" in changed) == (["name"], False)
+    assert "additionalProperties" not in shown
+    assert made["additionalProperties"] is changed["additionalProperties"] is False
+    assert shown["properties"]["id"]["readOnly"] is True
+    assert shown["properties"]["name"]["description"] == "What it is called."
+    assert shown["properties"]["due_date"]["x-nullable"] is True
+    assert "x-nullable" not in made["properties"]["secret"]
+    assert (made["properties"]["is_big"]["default"], made["properties"]["text"]["default"]) == (True, "")
+
+
+def test_a_field_or_filter_of_a_kind_that_nobody_described_is_refused():
+    class Odd(serializers.Serializer):
+        field = serializers.JSONField()
+
+    with pytest.raises(TypeError, match="JSONField field"):
+        Definitions({}, {}).object_of(Odd(), Kind.ANSWER)
+    with pytest.raises(TypeError, match="NumberFilter"):
+        parameters.schema_of(django_filters.NumberFilter())
+
+
+def wrong(document, answer):
+    return list(undocumented(document, answer))
+
+
+def test_an_answer_that_is_as_documented_is_none_to_complain_of(document, client, user):
+    assert wrong(document, client.get("/things/", headers=user)) == []
+    assert wrong(document, client.get("/things/?limit=1", headers=user)) == []
+    assert wrong(document, client.get("/things/")) == []
+    assert wrong(document, client.head("/things/", headers=user)) == []
+    assert wrong(document, client.get("/things/7/", headers=user)) == []
+    assert wrong(document, client.delete("/things/", headers=user)) == []
+    assert wrong(document, client.get("/internal/")) == []
+    assert wrong(document, client.get("/nowhere/")) == []
+
+
+def test_a_status_that_is_not_documented_is_told(monkeypatch, document, client):
+    monkeypatch.setattr(Open, "status", 202)
+
+    assert wrong(document, client.post("/open/")) == ["POST /open/: 202 is not documented"]
+
+
+def test_a_header_that_is_not_documented_is_told(document, client):
+    assert wrong(document, client.post("/open/")) == ["POST /open/: 204 has a header Location that is not documented"]
+
+
+@pytest.mark.parametrize(
+    ("says", "told"),
+    [
+        ({"next": None, "previous": None}, "$: 'results' is a required property"),
+        (
+            {"next": None, "previous": None, "results": [], "count": 0},
+            "$: Additional properties are not allowed ('count' was unexpected)",
+        ),
+        ({"next": 1, "previous": None, "results": []}, "$.next: 1 is not of type 'string', 'null'"),
+        ({"next": None, "previous": None, "results": [{"id": 1}]}, "$.results[0]: 'name' is a required property"),
+    ],
+)
+def test_json_that_is_not_as_documented_is_told(monkeypatch, document, client, user, says, told):
+    monkeypatch.setattr(Things, "says", says)
+
+    assert f"GET /things/: 200 at {told}" in wrong(document, client.get("/things/", headers=user))

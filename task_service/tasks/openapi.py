@@ -1,0 +1,233 @@
+"""What the document tells of tasks and their history, beside what it derives."""
+
+from typing import Any
+
+from rest_framework.serializers import DictField
+
+from chassis.openapi.operations import Answer, Body, Call, Chapter, Kind, Operation, Shape
+from chassis.openapi.schemas import ID, INSTANT, Definitions, nullable, person, schema_of
+from tasks import export, views
+from tasks.filters import TaskFilter
+from tasks.models import Activity, Task
+from tasks.serializers import BulkSerializer, TaskSerializer
+from tasks.serializers.fields import AssigneeField
+from tasks.summary import MORE, MOST_COUNTED
+
+TASKS, HISTORY = "Tasks", "History"
+TASK = {
+    "id": 1,
+    "title": "Call the landlord",
+    "description": "",
+    "status": "todo",
+    "status_label": "To Do",
+    "priority": "normal",
+    "due_date": "2030-12-01",
+    "is_overdue": False,
+    "assigned_to": 2,
+    "assignee": {"id": 2, "username": "alice"},
+    "created_by": 1,
+    "created_at": "2026-11-23T09:00:00.000000Z",
+    "updated_at": "2026-11-23T09:00:00.000000Z",
+    "completed_at": None,
+    "version": 1,
+}
+DONE = {
+    "status": "completed",
+    "status_label": "Completed",
+    "updated_at": "2026-11-23T10:00:00.000000Z",
+    "completed_at": "2026-11-23T10:00:00.000000Z",
+    "version": 2,
+}
+ACTIVITY = Shape(
+    "Activity",
+    {
+        "id": ID,
+        "version": {"type": "integer", "description": "The version of the task in which it became true."},
+        "kind": {"type": "string", "enum": Activity.Kind.values},
+        "field": nullable({"type": "string", "description": "What was changed; null for the creation."}),
+        "from": nullable({"description": "The value before, of whatever type the field is."}),
+        "to": nullable({"description": "The value since."}),
+        "reason": nullable({"type": "string", "description": "Why, where the service did it itself."}),
+        "by": person("Who did it; null where the service did it itself, or the account is not known here."),
+        "at": INSTANT,
+    },
+)
+COUNT = {"description": f'A whole number, or the text "{MORE}" for more than {MOST_COUNTED}.'}
+SUMMARY = Shape(
+    "Summary",
+    {
+        "total": COUNT,
+        "by_status": {
+            "type": "object",
+            "required": Task.Status.values,
+            "properties": dict.fromkeys(Task.Status.values, COUNT),
+        },
+        "overdue": COUNT,
+        "due_soon": COUNT,
+        "unassigned": COUNT,
+    },
+)
+BULK = Shape("Changed", {"updated": {"type": "array", "items": {"$ref": "#/definitions/Task"}}})
+
+
+@schema_of.register(AssigneeField)
+def _(field: AssigneeField) -> dict[str, Any]:
+    return person("Who that is; null for nobody, and for one whom the directory does not know.")
+
+
+@schema_of.register(DictField)
+def _(field: DictField) -> dict[str, Any]:
+    """Describe the `set` of a bulk change, which is the only one."""
+    values = Definitions({}, {}).object_of(TaskSerializer(), Kind.PATCH)
+    writable = {name: schema for name, schema in values["properties"].items() if "readOnly" not in schema}
+    return {**values, "properties": writable, "minProperties": 1}
+
+
+SEES = "An admin sees all tasks, anyone else those that are assigned to them."
+ASSIGNEE_UNKNOWN = "The database, or who knows the assignee, cannot be reached at the moment."
+TASK_OPERATIONS: dict[Call, Operation] = {
+    (views.TaskList, "get"): Operation(
+        id="listTasks",
+        tag=TASKS,
+        summary="List tasks",
+        description=SEES,
+        answer=Answer(
+            TaskSerializer, {"next": None, "previous": None, "results": [TASK]}, description="A page of tasks."
+        ),
+    ),
+    (views.TaskList, "post"): Operation(
+        id="createTask",
+        tag=TASKS,
+        summary="Make a task",
+        body=Body(TaskSerializer, {"title": "Call the landlord", "due_date": "2030-12-01", "assigned_to": 2}),
+        answer=Answer(TaskSerializer, TASK, status=201, description="The new task.", headers=("Location", "ETag")),
+        refusals={503: ASSIGNEE_UNKNOWN},
+    ),
+    (views.TaskSummary, "get"): Operation(
+        id="summarizeTasks",
+        tag=TASKS,
+        summary="Count tasks",
+        description=f"{SEES} Of those, the ones that the filters let through.",
+        answer=Answer(
+            SUMMARY,
+            {
+                "total": 3,
+                "by_status": {"todo": 1, "in_progress": 0, "completed": 2},
+                "overdue": 0,
+                "due_soon": 1,
+                "unassigned": 0,
+            },
+            description="The counts.",
+        ),
+    ),
+    (views.TaskExport, "get"): Operation(
+        id="exportTasks",
+        tag=TASKS,
+        summary="Export tasks as CSV",
+        description=f"{SEES} All that the filters let through, in one file that is safe to open in a spreadsheet.",
+        answer=Answer(
+            example=",".join(export.COLUMNS) + "\r\n",
+            description="The file, with a line of headings (RFC 4180).",
+            headers=("Content-Disposition",),
+            media_type="text/csv",
+        ),
+    ),
+    (views.BulkChange, "post"): Operation(
+        id="changeTasks",
+        tag=TASKS,
+        summary="Change many tasks at once",
+        description="All of them get the values of `set`, or none does.",
+        body=Body(BulkSerializer, {"ids": [1], "set": {"status": "completed"}}),
+        answer=Answer(
+            BULK, {"updated": [TASK | DONE]}, description="The tasks as they are now, in the order of `ids`."
+        ),
+        refusals={503: ASSIGNEE_UNKNOWN},
+    ),
+    (views.TaskDetail, "get"): Operation(
+        id="readTask",
+        tag=TASKS,
+        summary="Read a task",
+        description=SEES,
+        answer=Answer(TaskSerializer, TASK, description="The task."),
+    ),
+    (views.TaskDetail, "put"): Operation(
+        id="replaceTask",
+        tag=TASKS,
+        summary="Replace a task",
+        description="Fields that are not sent get their defaults.",
+        body=Body(TaskSerializer, {"title": "Call the landlord", "status": "completed"}, Kind.PUT),
+        answer=Answer(TaskSerializer, TASK | DONE, description="The task as it is now.", headers=("ETag",)),
+        refusals={503: ASSIGNEE_UNKNOWN},
+        takes_if_match=True,
+    ),
+    (views.TaskDetail, "patch"): Operation(
+        id="changeTask",
+        tag=TASKS,
+        summary="Change a task",
+        description="Fields that are not sent stay as they are. Where ASSIGNEES_CAN_UPDATE_STATUS is set, an assignee "
+        "may change the `status`, and that alone.",
+        body=Body(TaskSerializer, {"status": "completed"}, Kind.PATCH),
+        answer=Answer(TaskSerializer, TASK | DONE, description="The task as it is now.", headers=("ETag",)),
+        refusals={503: ASSIGNEE_UNKNOWN},
+        takes_if_match=True,
+    ),
+    (views.TaskDetail, "delete"): Operation(
+        id="deleteTask",
+        tag=TASKS,
+        summary="Delete a task",
+        answer=Answer(status=204, description="It is deleted."),
+        takes_if_match=True,
+    ),
+    (views.TaskActivity, "get"): Operation(
+        id="listActivity",
+        tag=HISTORY,
+        summary="Read the history of a task",
+        description="For whoever sees the task.",
+        answer=Answer(
+            ACTIVITY,
+            {
+                "next": None,
+                "previous": None,
+                "results": [
+                    {
+                        "id": 3,
+                        "version": 2,
+                        "kind": "changed",
+                        "field": "status",
+                        "from": "todo",
+                        "to": "completed",
+                        "reason": None,
+                        "by": {"id": 1, "username": "admin"},
+                        "at": "2026-11-23T10:00:00.000000Z",
+                    }
+                ],
+            },
+            description="A page of what was changed, newest first.",
+        ),
+    ),
+}
+CHAPTER = Chapter(
+    tags={TASKS: "What is to be done, by whom and until when.", HISTORY: "What was changed, by whom and when."},
+    operations=TASK_OPERATIONS,
+    notes={
+        TaskSerializer: {
+            "status": 'Sent, it may also be the label, in any case: "To Do", "In Progress", "Completed".',
+            "due_date": "YYYY-MM-DD, from 2000 to 2100.",
+            "is_overdue": "Whether the due date has passed and the task is not completed.",
+            "assigned_to": "The id of an active account, or null for nobody.",
+            "completed_at": "Since when it is completed.",
+            "version": "Counts the changes.",
+        },
+        BulkSerializer: {"ids": "Which tasks.", "set": "What they all get, as in the body of a PATCH."},
+        TaskFilter: {
+            "status": "Tasks in one of these states.",
+            "priority": "Tasks of one of these priorities.",
+            "due_date": "Tasks that are due on this day.",
+            "due_date_after": "Tasks that are due on this day or later.",
+            "due_date_before": "Tasks that are due on this day or earlier.",
+            "overdue": "Those that are overdue, or those that are not.",
+            "assigned_to": "The id of an account, `me`, or `none` for tasks of nobody.",
+            "search": 'Words of title and description; `"a phrase"`, `or`, `-not`.',
+        },
+    },
+)

@@ -1,0 +1,72 @@
+"""The API documentation as it is reached from outside: one page of the gateway's own, and those of the services."""
+
+import re
+from base64 import b64encode
+from hashlib import sha256
+
+import pytest
+
+PAGES = ["/user/docs/", "/user/redoc/", "/task/docs/", "/task/redoc/"]
+DOCUMENTS = ["/user/swagger.json", "/user/swagger.yaml", "/task/swagger.json", "/task/swagger.yaml"]
+
+
+def linked(html):
+    return re.findall(r"""(?:href|src)=["']([^"']+)["']""", html)
+
+
+@pytest.mark.parametrize("path", ["/docs/", "/docs"])
+def test_the_gateways_page_leads_to_both_services(stack, path):
+    page = stack.call("GET", path)
+
+    assert (page.status_code, page.headers["Content-Type"]) == (200, "text/html; charset=utf-8")
+    assert sorted(linked(page.text)) == sorted(PAGES + DOCUMENTS)
+    assert [stack.call("GET", link).status_code for link in linked(page.text)] == [200] * 8
+
+
+@pytest.mark.parametrize("path", ["/docs/", "/docs"])
+def test_the_gateways_page_may_load_nothing_but_its_own_style(stack, path):
+    page = stack.call("GET", path)
+    policy = page.headers["Content-Security-Policy"]
+    (style,) = re.findall("<style>(.*?)</style>", page.text)
+
+    assert re.findall("style-src '([^;]+)'", policy) == [
+        f"sha256-{b64encode(sha256(style.encode()).digest()).decode()}"
+    ]
+    assert policy.startswith("default-src 'none'; ")
+    assert "script-src" not in policy
+    assert "<script" not in page.text
+
+
+def test_whatever_is_below_the_gateways_page_is_nothing(stack):
+    answer = stack.call("GET", "/docs/x")
+
+    assert (answer.status_code, answer.json()["code"]) == (404, "not_found")
+    assert answer.headers["Content-Security-Policy"] == "default-src 'none'; frame-ancestors 'none'"
+
+
+@pytest.mark.parametrize("path", PAGES)
+def test_a_page_comes_with_all_its_files_through_the_gateway(stack, path):
+    page = stack.call("GET", path)
+    files = [file for file in linked(page.text) if not file.endswith("oauth2-redirect.html")]
+
+    assert page.headers["Content-Security-Policy"].startswith("default-src 'self'; img-src 'self' data:; ")
+    assert all(file.startswith(f"{path[:5]}/static/") for file in files)
+    assert [stack.call("GET", file).status_code for file in files] == [200] * len(files)
+
+
+@pytest.mark.parametrize("path", DOCUMENTS)
+def test_a_document_is_not_sent_twice(stack, path):
+    document = stack.call("GET", path)
+    again = stack.call("GET", path, headers={"If-None-Match": document.headers["ETag"]})
+
+    assert (document.status_code, again.status_code, again.content) == (200, 304, b"")
+
+
+@pytest.mark.parametrize("service", ["user", "task"])
+def test_calls_go_to_where_the_page_came_from(stack, service):
+    document = stack.call("GET", f"/{service}/swagger.json").json()
+
+    assert not {"host", "schemes"} & document.keys()
+    for path, item in document["paths"].items():
+        if "get" in item and "{" not in path:
+            assert stack.call("GET", document["basePath"].rstrip("/") + path).status_code == 401

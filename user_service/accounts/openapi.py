@@ -1,0 +1,306 @@
+"""What the document tells of accounts and of signing in, beside what it derives."""
+
+from typing import Any
+
+from rest_framework.serializers import SerializerMethodField
+
+from accounts import serializers
+from accounts.filters import UserFilter
+from accounts.serializers import EmailField
+from accounts.views import me, passwords, signing_in, users
+from chassis.openapi.operations import Answer, Body, Call, Chapter, Kind, Operation, Shape
+from chassis.openapi.schemas import schema_of
+
+SIGNING_IN, OWN, ACCOUNTS = "Sign up and sign in", "Own account", "Accounts"
+TOO_MANY_FAILURES = "Too many requests, or too many failed attempts; `Retry-After` says when to come back."
+LAST_ADMIN = "The last active admin can be neither deleted, demoted nor deactivated."
+TAKEN = "Another account has this username or email."
+ALICE = {
+    "id": 2,
+    "username": "alice",
+    "email": "alice@example.com",
+    "role": "user",
+    "is_active": True,
+    "date_joined": "2026-11-23T09:00:00.000000Z",
+}
+PASSWORD = "correct horse battery"
+TOKEN = "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.eyJzdWIiOiIyIn0.c2lnbmF0dXJl"
+MAIL_TOKEN = "kX2vJ8dQ0mZr4Tq7Yb1nHs6Wc3Lf9Pga5Ue-oIiKjEw"
+SESSION = {
+    "id": 12,
+    "created_at": "2026-11-23T09:00:00.000000Z",
+    "last_used_at": "2026-11-23T09:04:30.000000Z",
+    "user_agent": "Mozilla/5.0",
+    "address": "203.0.113.7",
+    "current": True,
+}
+PAIR = Shape(
+    "Tokens",
+    {
+        "access": {"type": "string", "description": "For the header `Authorization`; good for five minutes."},
+        "refresh": {"type": "string", "description": "For the next pair; good for seven days, and once."},
+    },
+)
+NOTHING = Shape("Nothing", {})
+
+
+@schema_of.register(EmailField)
+def _(field: EmailField) -> dict[str, Any]:
+    return {"type": "string", "format": "email", "minLength": 1, "maxLength": field.max_length}
+
+
+@schema_of.register(SerializerMethodField)
+def _(field: SerializerMethodField) -> dict[str, Any]:
+    """Describe the `current` of a session, which is the only one."""
+    return {"type": "boolean"}
+
+
+def page_of(row: dict[str, Any]) -> dict[str, Any]:
+    return {"next": None, "previous": None, "results": [row]}
+
+
+SIGNING_IN_OPERATIONS: dict[Call, Operation] = {
+    (signing_in.Register, "post"): Operation(
+        id="register",
+        tag=SIGNING_IN,
+        summary="Sign up",
+        description="Makes an account of role `user`. Only who comes with an admin's token may ask for another role.",
+        body=Body(
+            serializers.RegistrationSerializer,
+            {"username": "alice", "email": "alice@example.com", "password": PASSWORD},
+        ),
+        answer=Answer(serializers.UserSerializer, ALICE, status=201, description="The new account."),
+        refusals={403: "Only an admin can make an admin.", 409: TAKEN},
+    ),
+    (signing_in.ObtainToken, "post"): Operation(
+        id="signIn",
+        tag=SIGNING_IN,
+        summary="Sign in",
+        description="Opens a session. Paste `access` into *Authorize*.",
+        body=Body(serializers.CredentialsSerializer, {"username": "alice", "password": PASSWORD}),
+        answer=Answer(PAIR, {"access": TOKEN, "refresh": TOKEN}, description="The tokens of the session."),
+        refusals={401: "No active account has this name and password.", 429: TOO_MANY_FAILURES},
+    ),
+    (signing_in.RefreshToken, "post"): Operation(
+        id="refreshTokens",
+        tag=SIGNING_IN,
+        summary="Get the next pair of tokens",
+        description="A refresh token is good once: who uses it again, other than to repeat a lost answer within ten "
+        "seconds, ends the session.",
+        body=Body(serializers.RefreshSerializer, {"refresh": TOKEN}),
+        answer=Answer(PAIR, {"access": TOKEN, "refresh": TOKEN}, description="The next tokens of the session."),
+        refusals={401: "The refresh token is not good, or not any more."},
+    ),
+    (signing_in.VerifyToken, "post"): Operation(
+        id="verifyToken",
+        tag=SIGNING_IN,
+        summary="Ask whether a token is good",
+        description="Takes access and refresh tokens.",
+        body=Body(serializers.TokenSerializer, {"token": TOKEN}),
+        answer=Answer(NOTHING, {}, description="It is good at this moment."),
+        refusals={401: "The token is not good, or not any more."},
+    ),
+    (signing_in.Logout, "post"): Operation(
+        id="signOut",
+        tag=SIGNING_IN,
+        summary="Sign out",
+        description="Ends the session of a refresh token. To do so twice does no harm.",
+        body=Body(serializers.RefreshSerializer, {"refresh": TOKEN}),
+        answer=Answer(status=204, description="The session has ended."),
+        refusals={401: "It is no refresh token, or an expired one."},
+    ),
+    (signing_in.LogoutAll, "post"): Operation(
+        id="signOutEverywhere",
+        tag=SIGNING_IN,
+        summary="Sign out everywhere",
+        description="Ends all sessions of the caller, and every token made before.",
+        answer=Answer(status=204, description="All sessions have ended."),
+        refusals={404: "The account was deleted meanwhile."},
+    ),
+    (passwords.RequestReset, "post"): Operation(
+        id="requestPasswordReset",
+        tag=SIGNING_IN,
+        summary="Have a mail sent for a forgotten password",
+        description="The answer is the same whether anybody has the address or not.",
+        body=Body(serializers.EmailSerializer, {"email": "alice@example.com"}),
+        answer=Answer(status=202, description="If there is such an account, a mail is on its way."),
+    ),
+    (passwords.ConfirmReset, "post"): Operation(
+        id="confirmPasswordReset",
+        tag=SIGNING_IN,
+        summary="Set a password by a token from a mail",
+        description="Ends every session of the account.",
+        body=Body(serializers.ConfirmSerializer, {"token": MAIL_TOKEN, "new_password": "nine purple umbrellas"}),
+        answer=Answer(status=204, description="The password is set."),
+    ),
+}
+GONE = {404: "The account was deleted meanwhile."}
+OWN_OPERATIONS: dict[Call, Operation] = {
+    (me.Me, "get"): Operation(
+        id="readOwnAccount",
+        tag=OWN,
+        summary="Read one's own account",
+        answer=Answer(serializers.OwnAccountSerializer, ALICE, description="The account of the caller."),
+        refusals=GONE,
+    ),
+    (me.Me, "patch"): Operation(
+        id="changeOwnAccount",
+        tag=OWN,
+        summary="Change one's own name or address",
+        body=Body(serializers.OwnAccountSerializer, {"email": "alice.smith@example.com"}, Kind.PATCH),
+        answer=Answer(
+            serializers.OwnAccountSerializer,
+            {**ALICE, "email": "alice.smith@example.com"},
+            description="The account as it is now.",
+        ),
+        refusals={**GONE, 409: TAKEN},
+    ),
+    (me.ChangePassword, "post"): Operation(
+        id="changeOwnPassword",
+        tag=OWN,
+        summary="Change one's own password",
+        description="Ends every other session.",
+        body=Body(
+            serializers.PasswordChangeSerializer,
+            {"current_password": PASSWORD, "new_password": "nine purple umbrellas"},
+        ),
+        answer=Answer(status=204, description="The password is changed."),
+        refusals={**GONE, 429: TOO_MANY_FAILURES},
+    ),
+    (me.OwnSessions, "get"): Operation(
+        id="listOwnSessions",
+        tag=OWN,
+        summary="List one's own sessions",
+        answer=Answer(serializers.SessionSerializer, page_of(SESSION), description="A page of sessions."),
+    ),
+    (me.OwnSession, "delete"): Operation(
+        id="endOwnSession",
+        tag=OWN,
+        summary="End one of one's own sessions",
+        answer=Answer(status=204, description="It has ended."),
+    ),
+}
+CHANGED = {**ALICE, "role": "admin"}
+REPLACEMENT = {"username": "alice", "email": "alice@example.com", "role": "admin", "is_active": True}
+NO_ACCOUNT = {404: "There is no account with this `id`."}
+CONFLICTS = {409: f"{TAKEN} {LAST_ADMIN}"}
+IN_BODY = "The same as under `/user/users/{user_id}/`, with the `id` in the body."
+ACCOUNT_OPERATIONS: dict[Call, Operation] = {
+    (users.UserList, "get"): Operation(
+        id="listUsers",
+        tag=ACCOUNTS,
+        summary="List accounts",
+        answer=Answer(serializers.UserSerializer, page_of(ALICE), description="A page of accounts."),
+    ),
+    (users.UserList, "post"): Operation(
+        id="createUser",
+        tag=ACCOUNTS,
+        summary="Make an account",
+        description="Without a `password` its owner is invited by mail to choose one.",
+        body=Body(
+            serializers.NewUserSerializer,
+            {"username": "alice", "email": "alice@example.com", "role": "user", "password": PASSWORD},
+        ),
+        answer=Answer(serializers.UserSerializer, ALICE, status=201, description="The new account."),
+        refusals={409: TAKEN},
+    ),
+    (users.UserList, "put"): Operation(
+        id="replaceUserById",
+        tag=ACCOUNTS,
+        summary="Replace an account that the body names",
+        description=IN_BODY,
+        body=Body(serializers.UserSerializer, {"id": 2, **REPLACEMENT}, Kind.PUT, with_id=True),
+        answer=Answer(serializers.UserSerializer, CHANGED, description="The account as it is now."),
+        refusals=NO_ACCOUNT | CONFLICTS,
+    ),
+    (users.UserList, "patch"): Operation(
+        id="changeUserById",
+        tag=ACCOUNTS,
+        summary="Change an account that the body names",
+        description=IN_BODY,
+        body=Body(serializers.UserSerializer, {"id": 2, "role": "admin"}, Kind.PATCH, with_id=True),
+        answer=Answer(serializers.UserSerializer, CHANGED, description="The account as it is now."),
+        refusals=NO_ACCOUNT | CONFLICTS,
+    ),
+    (users.UserList, "delete"): Operation(
+        id="deleteUserById",
+        tag=ACCOUNTS,
+        summary="Delete an account that the body names",
+        description=IN_BODY,
+        body=Body(serializers.RowIdOnlySerializer, {"id": 2}),
+        answer=Answer(status=204, description="It is deleted."),
+        refusals=NO_ACCOUNT | {409: LAST_ADMIN},
+    ),
+    (users.UserDetail, "get"): Operation(
+        id="readUser",
+        tag=ACCOUNTS,
+        summary="Read an account",
+        description="Everyone may read their own.",
+        answer=Answer(serializers.UserSerializer, ALICE, description="The account."),
+    ),
+    (users.UserDetail, "put"): Operation(
+        id="replaceUser",
+        tag=ACCOUNTS,
+        summary="Replace an account",
+        body=Body(serializers.UserSerializer, REPLACEMENT, Kind.PUT),
+        answer=Answer(serializers.UserSerializer, CHANGED, description="The account as it is now."),
+        refusals=CONFLICTS,
+    ),
+    (users.UserDetail, "patch"): Operation(
+        id="changeUser",
+        tag=ACCOUNTS,
+        summary="Change an account",
+        description="Fields that are not sent stay as they are.",
+        body=Body(serializers.UserSerializer, {"role": "admin"}, Kind.PATCH),
+        answer=Answer(serializers.UserSerializer, CHANGED, description="The account as it is now."),
+        refusals=CONFLICTS,
+    ),
+    (users.UserDetail, "delete"): Operation(
+        id="deleteUser",
+        tag=ACCOUNTS,
+        summary="Delete an account",
+        description="Its sessions end, and its tasks become unassigned.",
+        answer=Answer(status=204, description="It is deleted."),
+        refusals={409: LAST_ADMIN},
+    ),
+    (passwords.MailReset, "post"): Operation(
+        id="mailPasswordReset",
+        tag=ACCOUNTS,
+        summary="Have a mail for a new password sent to somebody",
+        answer=Answer(status=202, description="The mail is on its way."),
+    ),
+}
+USERNAME = (
+    "1 to 64 characters: letters a to z, digits, dot, hyphen, underscore. Upper and lower case are the same name."
+)
+CHAPTER = Chapter(
+    tags={
+        SIGNING_IN: "From a new account to tokens, and to a new password.",
+        OWN: "What everyone may do with their own account.",
+        ACCOUNTS: "What an admin may do with all of them.",
+    },
+    operations=SIGNING_IN_OPERATIONS | OWN_OPERATIONS | ACCOUNT_OPERATIONS,
+    notes={
+        serializers.UserSerializer: {
+            "username": USERNAME,
+            "role": "An admin does everything with accounts and tasks.",
+            "is_active": "Who is not active cannot sign in, and has no good token.",
+        },
+        serializers.FirstAdminSerializer: {
+            "username": USERNAME,
+            "password": "At least 8 characters, and none that is easily guessed.",
+        },
+        serializers.CredentialsSerializer: {"username": "The username, or the email."},
+        serializers.ConfirmSerializer: {"token": "What stands in the mail."},
+        serializers.SessionSerializer: {
+            "last_used_at": "When its tokens were last refreshed.",
+            "user_agent": "What signed in, as it called itself.",
+            "current": "Whether this request belongs to it.",
+        },
+        UserFilter: {
+            "role": "Accounts of these roles.",
+            "is_active": "Those that are active, or those that are not.",
+            "search": "Accounts whose username or email holds this text, in any case.",
+        },
+    },
+)

@@ -1,0 +1,267 @@
+"""The OpenAPI document of the user service, and its pages."""
+
+import pytest
+
+from accounts import serializers
+from accounts.models import Mail, PasswordToken, Session, User
+from accounts.tokens import pair
+from chassis.serializers import StrictSerializer
+from chassis.tests import openapi_pages
+from chassis.tests.openapi_document import Document
+from chassis.tests.openapi_pages import beyond, samples, views_by_route
+from config.urls import DOCUMENTATION
+
+pytestmark = pytest.mark.django_db
+
+DOCUMENT = Document(DOCUMENTATION)
+QUERIES = [(call, name) for call in DOCUMENT.operations for name in DOCUMENT.parameters(call, "query")]
+WITH_BODY = [call for call in DOCUMENT.operations if DOCUMENT.parameters(call, "body")]
+ACCOUNT = {
+    "id": "integer int64",
+    "username": "string",
+    "email": "string email",
+    "role": "string",
+    "is_active": "boolean",
+    "date_joined": "string date-time",
+}
+TYPES = {
+    "User": ACCOUNT,
+    "OwnAccount": ACCOUNT,
+    "Session": {
+        "id": "integer int64",
+        "created_at": "string date-time",
+        "last_used_at": "string date-time",
+        "user_agent": "string",
+        "address": "string",
+        "current": "boolean",
+    },
+    "Tokens": {"access": "string", "refresh": "string"},
+    "Registration": {
+        "username": "string",
+        "email": "string email",
+        "password": "string password",
+        "role": "string",
+    },
+    "NewUser": {"username": "string", "email": "string email", "password": "string password", "role": "string"},
+    "Credentials": {"username": "string", "password": "string password"},
+    "Refresh": {"refresh": "string"},
+    "Token": {"token": "string"},
+    "Email": {"email": "string email"},
+    "Confirm": {"token": "string", "new_password": "string password"},
+    "PasswordChange": {"current_password": "string password", "new_password": "string password"},
+    "RowIdOnly": {"id": "integer int64"},
+    "UserPut": ACCOUNT,
+    "UserPatch": ACCOUNT,
+    "UserPutById": ACCOUNT,
+    "UserPatchById": ACCOUNT,
+    "OwnAccountPatch": ACCOUNT,
+}
+REQUIRED = {
+    "Registration": {"username", "email", "password"},
+    "NewUser": {"username", "email"},
+    "UserPut": {"username", "email", "role"},
+    "UserPutById": {"id", "username", "email", "role"},
+    "UserPatch": set(),
+    "UserPatchById": {"id"},
+    "OwnAccountPatch": set(),
+    "Credentials": {"username", "password"},
+    "RowIdOnly": {"id"},
+}
+PUBLIC = {
+    *("POST /token/", "POST /token/refresh/", "POST /token/verify/", "POST /token/logout/"),
+    *("POST /user/password-reset/", "POST /user/password-reset/confirm/"),
+}
+
+
+def types(definition):
+    properties = DOCUMENT.spec["definitions"][definition]["properties"]
+    return {name: " ".join(filter(None, (each["type"], each.get("format")))) for name, each in properties.items()}
+
+
+def read_only(definition):
+    properties = DOCUMENT.spec["definitions"][definition]["properties"]
+    return {name for name, schema in properties.items() if schema.get("readOnly")}
+
+
+def test_the_document_is_valid_swagger():
+    DOCUMENT.assert_valid()
+
+
+def test_every_call_is_in_it_and_no_other():
+    openapi_pages.assert_complete(DOCUMENT)
+
+
+def test_everything_is_described():
+    openapi_pages.assert_everything_is_described(DOCUMENT)
+
+
+def test_notes_are_of_fields_and_filters_that_there_are():
+    openapi_pages.assert_notes_are_of_what_there_is(DOCUMENT)
+
+
+def test_every_example_is_as_its_schema_says():
+    assert list(openapi_pages.wrong_examples(DOCUMENT)) == []
+
+
+def test_every_answer_with_a_body_has_an_example():
+    assert openapi_pages.answers_without_examples(DOCUMENT) == []
+
+
+def test_the_pages_load_nothing_from_elsewhere(client):
+    openapi_pages.assert_loads_nothing_from_elsewhere(client, "user")
+
+
+def test_the_pages_have_a_narrow_policy_of_their_own(client):
+    openapi_pages.assert_policy_is_narrow(client, "user")
+
+
+def test_the_pages_ask_for_the_document_alone(client):
+    openapi_pages.assert_pages_ask_for_the_document_alone(client, "user")
+
+
+def test_the_document_is_served_as_json_and_yaml(client):
+    openapi_pages.assert_document_is_served(client, "user", DOCUMENT)
+
+
+def test_the_query_parameters_are_those_that_the_views_know():
+    openapi_pages.assert_parameters_are_known(DOCUMENT, views_by_route())
+
+
+@pytest.mark.parametrize("definition", TYPES)
+def test_a_definition_has_all_its_fields_with_their_types(definition):
+    assert types(definition) == TYPES[definition]
+
+
+def test_every_definition_is_checked():
+    by_hand = {"Nothing", "Problem", "UserPage", "SessionPage"}
+
+    assert DOCUMENT.spec["definitions"].keys() == TYPES.keys() | by_hand
+
+
+def test_every_serializer_of_people_is_in_it():
+    defined = [
+        each
+        for each in vars(serializers).values()
+        if isinstance(each, type) and each.__module__ == serializers.__name__
+    ]
+    strict = {each.__name__.removesuffix("Serializer") for each in defined if issubclass(each, StrictSerializer)}
+
+    assert strict - {"FirstAdmin"} <= DOCUMENT.spec["definitions"].keys()
+
+
+@pytest.mark.parametrize("definition", REQUIRED)
+def test_a_body_says_what_it_must_hold_and_takes_no_more(definition):
+    schema = DOCUMENT.spec["definitions"][definition]
+
+    assert set(schema.get("required", [])) == REQUIRED[definition]
+    assert schema["additionalProperties"] is False
+
+
+def test_what_the_server_sets_is_read_only():
+    assert read_only("User") == read_only("UserPut") == read_only("UserPatch") == {"id", "date_joined"}
+    assert read_only("UserPutById") == {"date_joined"}
+    assert read_only("OwnAccount") == {"id", "date_joined", "role", "is_active"}
+
+
+def test_who_signed_in_from_nowhere_is_possible():
+    assert DOCUMENT.spec["definitions"]["Session"]["properties"]["address"]["x-nullable"] is True
+
+
+@pytest.mark.parametrize(("call", "name"), QUERIES)
+def test_a_query_parameter_takes_what_it_says(client_of, ada, call, name):
+    client, parameter = client_of(ada), DOCUMENT.parameters(call, "query")[name]
+    path = call.removeprefix("GET ")
+
+    taken = {client.get(path, {name: value}).status_code for value in samples(parameter)}
+    refused = {client.get(path, {name: value}).status_code for value in beyond(parameter)}
+
+    assert taken == ({400} if name == "cursor" else {200})  # no cursor is one that somebody made up
+    assert refused <= {400}
+
+
+def test_a_call_without_a_token_asks_for_none():
+    for call, operation in DOCUMENT.operations.items():
+        if call in PUBLIC:
+            assert operation["security"] == []
+        elif call == "POST /user/register/":
+            assert operation["security"] == [{}, {"Bearer": []}]
+        else:
+            assert operation["security"] == [{"Bearer": []}]
+        assert ("401" in operation["responses"]) is not call.startswith("POST /user/password-reset/")
+
+
+@pytest.fixture
+def arranged(alice, password):
+    """What the examples are about is there, and what they bring that was issued is replaced by what was."""
+    session = Session.objects.open(alice)
+    refresh = pair(session)["refresh"]
+    return {
+        "POST /user/register/": {},
+        "POST /token/": {"password": password},
+        "POST /token/refresh/": {"refresh": refresh},
+        "POST /token/verify/": {"token": refresh},
+        "POST /token/logout/": {"refresh": refresh},
+        "POST /user/password-reset/": {},
+        "POST /user/password-reset/confirm/": {"token": PasswordToken.objects.make(alice, Mail.Kind.PASSWORD_RESET)},
+        "PATCH /user/me/": {},
+        "POST /user/me/password/": {"current_password": password},
+        "POST /user/users/": {},
+        "PUT /user/users/": {"id": alice.pk},
+        "PATCH /user/users/": {"id": alice.pk},
+        "DELETE /user/users/": {"id": alice.pk},
+        "PUT /user/users/{id}/": {},
+        "PATCH /user/users/{id}/": {},
+    }
+
+
+@pytest.mark.parametrize("call", WITH_BODY)
+def test_an_example_of_a_body_is_taken_by_the_service(client_of, ada, alice, arranged, call):
+    makes = call in ("POST /user/register/", "POST /user/users/")
+    client = client_of(alice if "/me/" in call else ada)
+    if makes:
+        User.objects.filter(pk=alice.pk).delete()
+    method, route = call.split()
+    schema = DOCUMENT.parameters(call, "body")["body"]["schema"]["$ref"]
+    example = DOCUMENT.spec["definitions"][schema.rpartition("/")[2]]["example"]
+
+    answer = getattr(client, method.lower())(route.replace("{id}", str(alice.pk)), {**example, **arranged[call]})
+
+    assert answer.status_code in ({201} if makes else {200, 202, 204})
+    assert str(answer.status_code) in DOCUMENT.operations[call]["responses"]
+
+
+def test_an_account_that_was_read_may_be_sent_back_whole(client_of, ada, alice):
+    path = f"/user/users/{alice.pk}/"
+    account = client_of(ada).get(path).json()
+
+    assert DOCUMENT.wrong_in_body("PUT /user/users/{id}/", account) == []
+    assert client_of(ada).put(path, account).status_code == 200
+
+
+@pytest.mark.parametrize("changes", [{"isactive": True}, {"role": "root"}, {"username": 7}, {"is_active": "yes"}])
+def test_schema_and_service_refuse_the_same(client_of, ada, alice, changes):
+    assert DOCUMENT.wrong_in_body("PATCH /user/users/{id}/", changes) != []
+    assert client_of(ada).patch(f"/user/users/{alice.pk}/", changes).status_code == 400
+
+
+STATUSES = {
+    "POST /user/register/": {201, 400, 401, 403, 409, 413, 415, 429, 503},
+    "POST /token/": {200, 400, 401, 413, 415, 429, 503},
+    "POST /user/users/": {201, 400, 401, 403, 409, 413, 415, 422, 429, 503},
+    "DELETE /user/users/{id}/": {204, 400, 401, 403, 404, 409, 429, 503},
+    "GET /user/users/{id}/": {200, 304, 400, 401, 404, 429, 503},
+    "POST /user/password-reset/": {202, 400, 413, 415, 429, 503},
+}
+
+
+@pytest.mark.parametrize("call", STATUSES)
+def test_a_call_has_its_statuses_and_no_others(call):
+    responses = DOCUMENT.operations[call]["responses"]
+
+    assert {int(status) for status in responses if status != "default"} == STATUSES[call]
+    assert {"RateLimit", "RateLimit-Policy", "Retry-After", "X-Request-ID"} <= responses["429"]["headers"].keys()
+
+
+def test_the_documentation_counts_nobody_and_other_answers_keep_their_policy(client):
+    assert "RateLimit" not in client.get("/user/docs/").headers
+    assert client.get("/user/me/")["Content-Security-Policy"] == "default-src 'none'; frame-ancestors 'none'"
