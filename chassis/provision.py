@@ -1,10 +1,12 @@
 """One role and one schema for each service, in one database; neither role can read the other's tables.
 
+python -m chassis.provision OWNER_URL          on any PostgreSQL; prints for .env what it makes up
 python -m chassis.provision --files FOLDER     what chassis.secret_files has written there
 """
 
 import argparse
 import secrets
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,7 +17,19 @@ from urllib.parse import unquote, urlsplit, urlunsplit
 import psycopg2
 from psycopg2 import sql
 
+from chassis import env
+
 ROLES = {"USER_DATABASE_URL": "user_service", "TASK_DATABASE_URL": "task_service"}
+DATABASE = "tmservice"
+OLDEST_POSTGRESQL = 15
+CONNECT_SECONDS = 10
+RIGHTS = (
+    "OWNER_URL must be that of a superuser, or of a role with CREATEROLE that owns the database and made the roles."
+)
+
+
+class CannotProvision(Exception):
+    """It cannot be done so. The text is one sentence for the person who asked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +47,7 @@ def provision(owner_url: str, *, database: str, tenants: list[Tenant]) -> None:
     database.
     """
     with connected(owner_url) as cursor:
+        refuse_old(cursor.connection.server_version)
         cursor.execute("SELECT FROM pg_database WHERE datname = %s", [database])
         if cursor.fetchone() is None:
             cursor.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(database)))
@@ -47,13 +62,20 @@ def provision(owner_url: str, *, database: str, tenants: list[Tenant]) -> None:
 @contextmanager
 def connected(url: str, dbname: str | None = None) -> Iterator[Any]:
     """Connect, in autocommit since CREATE DATABASE allows no transaction, and give a cursor."""
-    connection = psycopg2.connect(url, dbname=dbname) if dbname else psycopg2.connect(url)
+    connection = psycopg2.connect(url, dbname=dbname, connect_timeout=CONNECT_SECONDS)
     connection.autocommit = True
     try:
         with connection.cursor() as cursor:
             yield cursor
     finally:
         connection.close()
+
+
+def refuse_old(server_version: int) -> None:
+    """`server_version` is as PostgreSQL counts them: 150004 is 15.4."""
+    major, minor = divmod(server_version, 10_000)
+    if major < OLDEST_POSTGRESQL:
+        raise CannotProvision(f"PostgreSQL {OLDEST_POSTGRESQL} or newer is needed; this is {major}.{minor}.")
 
 
 def for_tenant(tenant: Tenant, database: str) -> list[sql.Composable]:
@@ -65,10 +87,11 @@ def for_tenant(tenant: Tenant, database: str) -> list[sql.Composable]:
             "THEN CREATE ROLE {role}; END IF; END $$"
         ).format(literal=literal, **names),
         sql.SQL("ALTER ROLE {role} LOGIN PASSWORD {password}").format(password=password, **names),
-        # Who is no superuser may make a schema for a role only as a member of it.
+        # Who is no superuser may make a schema for a role only as a member of it; since 16 one that may SET ROLE.
         sql.SQL(
-            "DO $$ BEGIN IF NOT pg_has_role(current_user, {literal}, 'SET') THEN GRANT {role} TO CURRENT_USER; END IF; "
-            "END $$"
+            "DO $$ BEGIN IF NOT pg_has_role(current_user, {literal}, "
+            "CASE WHEN current_setting('server_version_num')::int < 160000 THEN 'MEMBER' ELSE 'SET' END) "
+            "THEN GRANT {role} TO CURRENT_USER; END IF; END $$"
         ).format(literal=literal, **names),
         sql.SQL("GRANT CONNECT ON DATABASE {database} TO {role}").format(**names),
         sql.SQL("CREATE SCHEMA IF NOT EXISTS {role} AUTHORIZATION {role}").format(**names),
@@ -81,36 +104,107 @@ def for_tenant(tenant: Tenant, database: str) -> list[sql.Composable]:
 
 
 def urls_of(owner_url: str, given: Mapping[str, str]) -> dict[str, str]:
-    """Return the URL of each service: as given, or in the owner's database with a password that is made up."""
+    """Return the URL of each service: as given, or beside the owner's with a password that is made up."""
     owner = urlsplit(owner_url)
     place = owner.netloc.rpartition("@")[2]
+    if not place:  # the owner comes by a socket, where PostgreSQL usually goes by the name of the system's user
+        owner, place = owner._replace(query=""), "localhost"
+    database = owner.path.removeprefix("/")
+    path = f"/{DATABASE}" if database in ("", "postgres") else owner.path
 
     def made_up(role: str) -> str:
-        return urlunsplit(owner._replace(netloc=f"{role}:{secrets.token_urlsafe(32)}@{place}"))
+        return urlunsplit(owner._replace(netloc=f"{role}:{secrets.token_urlsafe(32)}@{place}", path=path))
 
     return {name: given.get(name) or made_up(role) for name, role in ROLES.items()}
 
 
 def provision_urls(owner_url: str, urls: Mapping[str, str]) -> None:
-    """Make the roles that the URLs of the services name, in the database that they name."""
-    parts = [urlsplit(url) for url in urls.values()]
-    (database,) = {part.path.removeprefix("/") for part in parts}
-    provision(
-        owner_url,
-        database=database,
-        tenants=[Tenant(unquote(p.username or ""), unquote(p.password or "")) for p in parts],
-    )
+    """Make the roles that the URLs of the services name, each in the database that its URL names.
+
+    Raises CannotProvision before anything is done where that cannot be meant.
+    """
+    refuse_unusable("OWNER_URL", owner_url)
+    taken = [unquote(urlsplit(owner_url).username or "")]
+    places = []
+    for name, url in urls.items():
+        database, tenant = place_in(name, url)
+        if tenant.role in taken:
+            raise CannotProvision(f"{name} names the role {tenant.role}; each service needs a role of its own.")
+        taken.append(tenant.role)
+        places.append((database, tenant))
+    for database, tenant in places:
+        provision(owner_url, database=database, tenants=[tenant])
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(prog="chassis.provision", description="Make roles and schemas of both services.")
-    parser.add_argument(
-        "--files", type=Path, metavar="FOLDER", required=True, help="the folder of chassis.secret_files"
+def place_in(name: str, url: str) -> tuple[str, Tenant]:
+    """Return the database that a URL names, and the role with its password."""
+    refuse_unusable(name, url)
+    parts = urlsplit(url)
+    values = {"database": parts.path.removeprefix("/"), "role": parts.username, "password": parts.password}
+    if missing := [what for what, value in values.items() if not value]:
+        raise CannotProvision(f"{name} names no {missing[0]}; it must be postgresql://ROLE:PASSWORD@HOST/DATABASE.")
+    database, role, password = (unquote(value or "") for value in values.values())
+    return database, Tenant(role, password)
+
+
+def refuse_unusable(name: str, url: str) -> None:
+    if not url.startswith(("postgres://", "postgresql://")):
+        raise CannotProvision(f"{name} must be a postgresql:// URL.")
+    try:
+        parts = urlsplit(url)
+        is_usable = not parts.fragment and parts.port != 0
+    except ValueError:  # its text may hold a part of the password
+        is_usable = False
+    if not is_usable:
+        raise CannotProvision(f"{name} is not a valid URL; percent-encode what is special in its password.")
+
+
+def in_a_sentence(error: psycopg2.Error) -> str:
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    sentence = lines[0].removesuffix(".")
+    return f"{sentence}; {RIGHTS}" if isinstance(error, psycopg2.errors.InsufficientPrivilege) else f"{sentence}."
+
+
+def command(prog: str) -> None:
+    arguments = parse(prog)
+    try:
+        if arguments.files:
+            urls = {name: (arguments.files / name / "DATABASE_URL").read_text() for name in ("user", "task")}
+            provision_urls((arguments.files / "database" / "OWNER_URL").read_text(), urls)
+        else:
+            provision_and_tell(arguments.owner_url)
+    except (CannotProvision, env.SettingError) as error:
+        sys.exit(f"{prog}: {error}")
+    except psycopg2.Error as error:
+        sys.exit(f"{prog}: {in_a_sentence(error)}")
+
+
+def parse(prog: str) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog=prog,
+        description="Make the database, and a role and a schema for each service. USER_DATABASE_URL and "
+        "TASK_DATABASE_URL, from the environment or .env, say which; without them they are made up and printed.",
     )
-    folder = parser.parse_args().files
-    urls = {name: (folder / name / "DATABASE_URL").read_text() for name in ("user", "task")}
-    provision_urls((folder / "database" / "OWNER_URL").read_text(), urls)
+    chosen = parser.add_mutually_exclusive_group(required=True)
+    chosen.add_argument(
+        "owner_url", metavar="OWNER_URL", nargs="?", help="postgresql://... of a role that may make roles"
+    )
+    chosen.add_argument("--files", type=Path, metavar="FOLDER", help="the folder of chassis.secret_files")
+    return parser.parse_args()
+
+
+def provision_and_tell(owner_url: str) -> None:
+    """Print what .env needs, and nothing else, to standard output."""
+    env.load_dotenv()
+    given = {name: env.given(name) for name in ROLES}
+    refuse_unusable("OWNER_URL", owner_url)
+    urls = urls_of(owner_url, given)
+    provision_urls(owner_url, urls)
+    made_up = {name: url for name, url in urls.items() if not given[name]}
+    print("The roles and schemas are there." + (" For .env:" if made_up else ""), file=sys.stderr)
+    for name, url in made_up.items():
+        print(f"{name}={url}")
 
 
 if __name__ == "__main__":
-    main()
+    command("chassis.provision")

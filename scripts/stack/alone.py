@@ -1,0 +1,76 @@
+"""Programs of the stack without the supervisor, for as long as something is done that nobody may come between."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+from stack import leftovers, postgres
+from stack.console import Refused
+from stack.programs import Program
+from stack.settings import free_ports
+from stack.state import State, write_private
+
+END_SECONDS = 60
+
+
+@contextmanager
+def running_alone(state: State, program: Program) -> Iterator[None]:
+    """Run a program in the block. Where this process is killed, the next start of the stack ends it."""
+    identity: dict[str, Any] = postgres.as_nobody() if program.as_nobody else {"stdin": subprocess.DEVNULL}
+    with ExitStack() as files:
+        log = files.enter_context((state.log / f"{program.name}.log").open("a"))
+        if program.listen:
+            host, port = program.listen.split(":")
+            identity["stdin"] = files.enter_context(socket.create_server((host, int(port))))
+        process = subprocess.Popen(
+            program.argv,
+            **identity | {"cwd": program.folder},
+            env=program.environment or None,
+            start_new_session=True,
+            stdout=log,
+            stderr=log,
+        )
+    note = {"group": process.pid, "mark": program.mark}
+    write_private(leftovers.note(state, program.name), json.dumps(note))
+    try:
+        yield
+    finally:
+        process.send_signal(signal.Signals[f"SIG{program.stop_signal}"])
+        process.wait(END_SECONDS)
+
+
+@contextmanager
+def postgres_alone(state: State) -> Iterator[int]:
+    """Run the stack's PostgreSQL and give its port."""
+    (port,) = free_ports(1)
+    with running_alone(state, postgres.program(state, port=port)):
+        postgres.wait_until_up(postgres.owner_url(state.secrets()["POSTGRES_PASSWORD"], port=port))
+        yield port
+
+
+def refuse_foreign_postgres() -> None:
+    for name in ("USER_DATABASE_URL", "TASK_DATABASE_URL"):
+        if os.environ.get(name):
+            raise Refused(f"{name} names a PostgreSQL of your own; docs/operations.md has the lines for it.")
+
+
+def tool(state: State, name: str, *arguments: str, port: int = 0) -> str:
+    """Run one of PostgreSQL's programs, as the superuser where it connects, and return what it prints."""
+    connection = [f"--dbname=postgresql://{postgres.SUPERUSER}@127.0.0.1:{port}/{postgres.DATABASE}"] if port else []
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("PG")}
+    done = subprocess.run(
+        [str(postgres.binaries() / name), *connection, *arguments],
+        check=False,
+        env=environment | {"PGPASSWORD": state.secrets()["POSTGRES_PASSWORD"]},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+    )
+    if done.returncode:
+        raise Refused((done.stderr.strip() or f"{name} failed.").splitlines()[0])
+    return done.stdout

@@ -1,0 +1,151 @@
+"""scripts/restore: put back what scripts/backup has written.
+
+Nothing is served meanwhile: a stack that runs is stopped and started again.
+"""
+
+import argparse
+import os
+import re
+import sys
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+from chassis import env
+from chassis.provision import provision
+from stack import leftovers, postgres, programs, run, settings, startup, supervision
+from stack.alone import postgres_alone, refuse_foreign_postgres, running_alone, tool
+from stack.backup import SCHEMAS
+from stack.bootstrap import ROOT
+from stack.console import Refused, say, step
+from stack.settings import Ports
+from stack.state import State, find_state
+
+KEEP_NUMBERS = ROOT / "chassis" / "keep_numbers.sql"
+
+
+def main() -> None:
+    arguments = parse()
+    env.load_dotenv()
+    try:
+        restore(find_state(), arguments.file, only=arguments.only, may_overwrite=arguments.yes)
+    except (Refused, env.SettingError) as error:
+        sys.exit(f"scripts/restore: {error}")
+    except KeyboardInterrupt:
+        sys.exit("\nStopped.")
+
+
+def parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="scripts/restore", description="Give the services of the local stack what a backup holds."
+    )
+    parser.add_argument("--only", choices=SCHEMAS, help="the database of one service alone")
+    parser.add_argument("--yes", action="store_true", help="replace what is there")
+    parser.add_argument("file", type=Path, metavar="FILE", help="what scripts/backup has written")
+    return parser.parse_args()
+
+
+def restore(state: State, file: Path, *, only: str | None, may_overwrite: bool) -> None:
+    """Refuse what cannot work before anything is stopped."""
+    refuse_foreign_postgres()
+    state.make()
+    sides = chosen_sides(state, file, only)
+    names = " and ".join(f"the {side} service" for side in sides)
+    if (state.postgres / "PG_VERSION").is_file() and not may_overwrite:
+        raise Refused(f"This replaces all that {names} has stored in {state.folder}; add --yes if you mean it.")
+    ports = Ports(0, *settings.free_ports(3))
+    startup.check_settings(settings.for_services(state, ports))
+    was_running = stop(state)
+    with run.only_one_starts(state):
+        postgres.ensure_cluster(state, state.secrets()["POSTGRES_PASSWORD"])
+        try:
+            put_back(state, file, sides)
+        finally:
+            if was_running:
+                start_again(state)
+    say(f"Restored {names}.")
+
+
+def chosen_sides(state: State, file: Path, only: str | None) -> list[str]:
+    try:
+        file.open("rb").close()
+    except OSError as error:
+        raise Refused(f"{file} cannot be read: {error.strerror}.") from error
+    schemas = re.findall(r"^\d+;.* SCHEMA - (\S+) ", tool(state, "pg_restore", "--list", str(file)), re.MULTILINE)
+    held = [side for side, schema in SCHEMAS.items() if schema in schemas]
+    if not held or (only and only not in held):
+        raise Refused(f"{file} holds nothing of {f'the {only} service' if only else 'either service'}.")
+    return [only] if only else held
+
+
+def stop(state: State) -> bool:
+    """Stop the stack where it runs, and return whether it did. It comes back at the same address."""
+    supervisor = supervision.find(state)
+    if supervisor is None:
+        return False
+    os.environ["GATEWAY_PORT"] = str(settings.read_ports(state).gateway)
+    with step("Stopping the stack"):
+        parent = supervisor.parent()
+        supervision.stop(state)
+        if parent is not None and "stack.run" in parent.cmdline():  # in some terminal; it ends what it finds running
+            leftovers.wait_until_gone([parent], seconds=supervision.STOP_SECONDS)
+    return True
+
+
+def start_again(state: State) -> None:
+    try:
+        ports = run.prepare(state, with_demo=state.lifted_limits.exists())
+        supervision.start(state)
+        startup.bring_up(state, ports)
+    except BaseException:
+        run.end(state)
+        raise
+    say(f"TMService is up again at {ports.public_url}, in the background; scripts/stop ends it.")
+
+
+def put_back(state: State, file: Path, sides: list[str]) -> None:
+    """Replace the schemas, bring them up to the version of this code, and let the task service know."""
+    with postgres_alone(state) as port:
+        secrets = state.secrets()
+        owner_url = postgres.owner_url(secrets["POSTGRES_PASSWORD"], port=port)
+        provision(owner_url, database=postgres.DATABASE, tenants=settings.tenants(secrets))
+        with step(f"Reading {file}"):
+            replace(state, file, [SCHEMAS[side] for side in sides], port=port)
+        user_port, task_port = settings.free_ports(2)
+        environments = settings.for_services(state, Ports(0, user_port, task_port, port))
+        startup.migrate(environments)
+        if "user" in sides:
+            reconcile(state, environments, port=user_port)
+
+
+def replace(state: State, file: Path, schemas: list[str], *, port: int) -> None:
+    """All in one transaction: what goes wrong leaves everything as it is."""
+    emptied = [f"DROP SCHEMA IF EXISTS {name} CASCADE; CREATE SCHEMA {name} AUTHORIZATION {name}" for name in schemas]
+    with tempfile.TemporaryDirectory(prefix="restore-", dir=state.folder) as name:
+        script, numbers = Path(name) / "script.sql", Path(name) / "numbers.sql"
+        # Read to its end before anything is touched.
+        tool(state, "pg_restore", *(f"--schema={name}" for name in schemas), f"--file={script}", str(file))
+        numbers.write_text(tool(state, "psql", "-XqAt", f"--file={KEEP_NUMBERS}", port=port))
+        statements = [*(f"--command={statement}" for statement in emptied), f"--file={script}", f"--file={numbers}"]
+        tool(state, "psql", "-Xq", "--single-transaction", "--set=ON_ERROR_STOP=1", *statements, port=port)
+
+
+def reconcile(state: State, environments: Mapping[str, dict[str, str]], *, port: int) -> None:
+    """Tell the task service which accounts there are now. The user service serves it alone, without the gateway."""
+    url = f"http://127.0.0.1:{port}"
+    alone = {"RUN_WORKER": "apart", "MIGRATE_ON_START": "false", "WEB_CONCURRENCY": "1"}
+    server = programs.web(
+        "user_service", port=port, environment={**os.environ, **environments["user_service"], **alone}
+    )
+    with running_alone(state, server):
+        startup.wait_until_ready(url, "user")
+        environment = environments["task_service"] | {"USER_SERVICE_URL": url}
+        process = startup.manage("task_service", "reconcile_directory", environment=environment)
+        told, errors = process.communicate()
+        if process.returncode:
+            raise Refused(f"The task service does not know of it yet, so run it again: {errors.strip()}")
+    say(told.strip())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,44 @@
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+from directory.client import DirectoryUnavailable
+from directory.reconciliation import Differences
+from tasks.models import Task
+
+
+class Command(BaseCommand):
+    help = (
+        "Make the directory what the user service says, from the beginning of its feed: after a restore of the user "
+        "service's database. Who is unknown there now is marked as deleted, and their tasks become unassigned."
+    )
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("--dry-run", action="store_true", help="say what would be done, and do nothing")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        assignees = set(Task.objects.exclude(assigned_to=None).values_list("assigned_to", flat=True).distinct())
+        try:
+            found = Differences.found(relied_on=assignees)
+        except DirectoryUnavailable as error:
+            raise CommandError("The user service does not answer as agreed; nothing was changed.") from error
+        self.tell(found)
+        has, is_ = ("would have", "be") if options["dry_run"] else ("has", "is")
+        if not options["dry_run"]:
+            found.settle()
+        count = f"{len(found.people)} accounts, deleted ones among them"
+        self.stdout.write(f"The directory {has} {count}, and {is_} at position {found.position} of the feed.")
+
+    def tell(self, found: Differences) -> None:
+        for user_id, name in found.gone:
+            self.stdout.write(f"user {user_id} ({name}): gone; {self.assigned(user_id)}")
+        for user_id, name in found.returned:
+            self.stdout.write(f"user {user_id} ({name}): back again")
+        for user_id, name, name_there in found.renamed:
+            self.stdout.write(f"user {user_id} ({name}): is {name_there} there")
+        for user_id in found.orphans:
+            self.stdout.write(f"user {user_id}: an orphan, no living account; {self.assigned(user_id)}")
+
+    def assigned(self, user_id: int) -> str:
+        tasks = Task.objects.filter(assigned_to=user_id).order_by("pk").values_list("pk", flat=True)
+        return f"tasks to unassign: {', '.join(map(str, tasks))}" if tasks else "no tasks"

@@ -1,0 +1,37 @@
+"""A PostgreSQL that is nobody's stack, for what is done on one's own."""
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from urllib.parse import urlsplit
+
+import psycopg2
+
+from stack import postgres
+from stack.test import throwaway_postgres
+from tests.local_stack import new_folder
+
+
+@contextmanager
+def own_postgres() -> Iterator[str]:
+    """Run a cluster and give the URL of its superuser."""
+    folder = new_folder()
+    try:
+        with throwaway_postgres(folder) as urls:
+            one_of_them = urlsplit(urls["chassis"])
+            yield postgres.owner_url(one_of_them.password, port=one_of_them.port)
+    finally:
+        shutil.rmtree(folder)
+
+
+def run_sql(url: str, *statements: str) -> list[tuple]:
+    """Run statements, each in a transaction of its own, and return the rows of the last."""
+    connection = psycopg2.connect(url)
+    connection.autocommit = True  # CREATE DATABASE allows no transaction
+    try:
+        with connection.cursor() as cursor:
+            for statement in statements:
+                cursor.execute(statement)
+            return cursor.fetchall() if cursor.description else []
+    finally:
+        connection.close()

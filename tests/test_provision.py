@@ -1,0 +1,230 @@
+"""scripts/provision-database: a place for each service on any PostgreSQL, and a sentence where that cannot be."""
+
+import subprocess
+import sys
+from urllib.parse import quote, urlsplit
+
+import psycopg2
+import pytest
+
+from chassis import provision
+from stack.settings import free_ports
+from tests.local_stack import ROOT, environment
+from tests.own_postgres import own_postgres, run_sql
+
+SPECIAL = "p@ss:w/o?r#d %41'\"\\$$ ü"
+
+
+@pytest.fixture(scope="module")
+def server():
+    with own_postgres() as owner_url:
+        yield owner_url
+
+
+@pytest.fixture(scope="module")
+def managed(server):
+    """The URL of a role as hosting platforms give it: it owns a database and may make roles, and that is all."""
+    run_sql(
+        server,
+        "CREATE ROLE landlord LOGIN CREATEROLE PASSWORD 'only-for-this-run'",
+        "CREATE DATABASE managed OWNER landlord",
+    )
+    return elsewhere(server, "managed", user="landlord:only-for-this-run")
+
+
+def elsewhere(url, database, *, user=""):
+    parts = urlsplit(url)
+    user = user or parts.netloc.rpartition("@")[0]
+    return parts._replace(netloc=f"{user}@{parts.hostname}:{parts.port}", path=f"/{database}").geturl()
+
+
+def run(*arguments, **settings):
+    command = [sys.executable, ROOT / "scripts" / "provision-database", *arguments]
+    return subprocess.run(
+        command, env=environment(**settings), stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60
+    )
+
+
+def provisioned(*arguments, **settings):
+    """Run it and return what it prints for .env."""
+    done = run(*arguments, **settings)
+    assert done.returncode == 0, done.stderr
+    return dict(line.split("=", 1) for line in done.stdout.splitlines())
+
+
+def refusal(*arguments, **settings):
+    done = run(*arguments, **settings)
+    assert (done.returncode, done.stdout) == (1, "")
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("scripts/provision-database: ")
+    return line.removeprefix("scripts/provision-database: ")
+
+
+def urls(server, database, prefix, *, password="simple"):
+    return {
+        f"{name}_DATABASE_URL": elsewhere(server, database, user=f"{prefix}_{name.lower()}:{quote(password, safe='')}")
+        for name in ("USER", "TASK")
+    }
+
+
+def assert_apart(settings):
+    """Each role has its own schema, and none of them reaches the other's."""
+    roles = {name: urlsplit(url).username for name, url in settings.items()}
+    for name, url in settings.items():
+        run_sql(url, "CREATE TABLE mine (id int)")
+        assert run_sql(url, "SELECT current_schema()") == [(roles[name],)]
+        assert run_sql(url, "SHOW idle_in_transaction_session_timeout") == [("1min",)]
+    for name, url in settings.items():
+        (other,) = set(roles.values()) - {roles[name]}
+        for statement in (f"SELECT * FROM {other}.mine", f"CREATE TABLE {other}.theirs (id int)"):
+            with pytest.raises(psycopg2.errors.InsufficientPrivilege):
+                run_sql(url, statement)
+        with pytest.raises(psycopg2.errors.InsufficientPrivilege):
+            run_sql(url, "CREATE TABLE public.anybodys (id int)")
+
+
+def test_it_works(server):
+    made_up = provisioned(server)
+
+    assert {name: urlsplit(url).username for name, url in made_up.items()} == provision.ROLES
+    assert {urlsplit(url).path for url in made_up.values()} == {"/tmservice"}
+    assert_apart(made_up)
+
+
+def test_a_role_that_may_make_roles_is_enough_in_its_own_database(managed):
+    chosen = urls(managed, "managed", "rented")
+
+    assert provisioned(managed, **chosen) == {}
+
+    assert_apart(chosen)
+
+
+def test_it_may_be_run_again_and_takes_up_another_password(server, managed):
+    for owner, database in ((server, "twice"), (managed, "managed")):
+        before = urls(owner, database, f"{database}_again")
+        provisioned(owner, **before)
+        run_sql(before["USER_DATABASE_URL"], "CREATE TABLE kept AS SELECT 7 AS id")
+
+        after = urls(owner, database, f"{database}_again", password=SPECIAL)
+        assert provisioned(owner, **after) == {}
+
+        assert run_sql(after["USER_DATABASE_URL"], "SELECT id FROM kept") == [(7,)]
+        assert run_sql(after["TASK_DATABASE_URL"], "SELECT 7") == [(7,)]
+        with pytest.raises(psycopg2.OperationalError, match="password authentication failed"):
+            run_sql(before["TASK_DATABASE_URL"], "SELECT 7")
+
+
+def test_what_stands_in_the_env_file_is_kept_and_only_the_rest_is_made_up(server, tmp_path):
+    file = tmp_path / "settings"
+    chosen = urls(server, "written", "written")
+    run_sql(server, "CREATE DATABASE written")
+    file.write_text(f"USER_DATABASE_URL={chosen['USER_DATABASE_URL']}\n")
+
+    made_up = provisioned(elsewhere(server, "written"), TMSERVICE_ENV_FILE=str(file))
+
+    assert list(made_up) == ["TASK_DATABASE_URL"]
+    assert urlsplit(made_up["TASK_DATABASE_URL"]).path == "/written"
+    assert_apart({"USER_DATABASE_URL": chosen["USER_DATABASE_URL"], **made_up})
+
+
+def test_each_service_may_have_a_database_of_its_own(server):
+    chosen = {
+        "USER_DATABASE_URL": elsewhere(server, "people", user="of_people:simple"),
+        "TASK_DATABASE_URL": elsewhere(server, "work", user="of_work:simple"),
+    }
+
+    provisioned(server, **chosen)
+
+    for name, other in (("USER_DATABASE_URL", "work"), ("TASK_DATABASE_URL", "people")):
+        assert run_sql(chosen[name], "SELECT 7") == [(7,)]
+        with pytest.raises(psycopg2.OperationalError, match="permission denied for database"):
+            run_sql(elsewhere(chosen[name], other), "SELECT 7")
+
+
+@pytest.mark.parametrize(
+    ("owner_url", "made_up"),
+    [
+        ("postgresql://me:x@db.example.com/shop?sslmode=require", "@db.example.com/shop?sslmode=require"),
+        ("postgres://me:a@b@[::1]:5433/postgres", "@[::1]:5433/tmservice"),
+        ("postgresql:///?host=/run/postgresql", "@localhost/tmservice"),
+    ],
+)
+def test_made_up_urls_lead_to_where_the_owners_does(owner_url, made_up):
+    for url in provision.urls_of(owner_url, {}).values():
+        assert f"@{url.rpartition('@')[2]}" == made_up
+
+
+@pytest.mark.parametrize(
+    ("owner_url", "sentence"),
+    [
+        ("host=localhost dbname=x", "OWNER_URL must be a postgresql:// URL."),
+        ("mysql://me:x@127.0.0.1/x", "OWNER_URL must be a postgresql:// URL."),
+        *(
+            (f"postgresql://me:top{special}secret@127.0.0.1/x", "OWNER_URL is not a valid URL; percent-encode what is")
+            for special in "#/?"
+        ),
+    ],
+)
+def test_a_wrong_url_is_refused_without_its_password(owner_url, sentence):
+    told = refusal(owner_url)
+
+    assert told.startswith(sentence)
+    assert "secret" not in told
+
+
+@pytest.mark.parametrize(
+    ("url", "sentence"),
+    [
+        ("mysql://a:b@127.0.0.1/x", "USER_DATABASE_URL must be a postgresql:// URL."),
+        ("postgresql://a@127.0.0.1/x", "USER_DATABASE_URL names no password; it must be postgresql://"),
+        ("postgresql://127.0.0.1/x", "USER_DATABASE_URL names no role; it must be postgresql://"),
+        ("postgresql://a:b@127.0.0.1", "USER_DATABASE_URL names no database; it must be postgresql://"),
+        ("postgresql://a:b#c@127.0.0.1/x", "USER_DATABASE_URL is not a valid URL; percent-encode"),
+        ("postgresql://postgres:b@127.0.0.1/x", "USER_DATABASE_URL names the role postgres; each service needs a role"),
+    ],
+)
+def test_a_services_url_that_cannot_be_meant_is_refused_before_anything_is_done(server, url, sentence):
+    assert refusal(server, USER_DATABASE_URL=url).startswith(sentence)
+
+    assert run_sql(server, "SELECT datname FROM pg_database WHERE datname = 'x'") == []
+
+
+def test_one_role_for_both_services_is_refused(server):
+    chosen = urls(server, "shared", "shared")
+
+    told = refusal(server, **(chosen | {"TASK_DATABASE_URL": chosen["USER_DATABASE_URL"]}))
+
+    assert told == "TASK_DATABASE_URL names the role shared_user; each service needs a role of its own."
+
+
+def test_a_server_that_is_away_or_does_not_let_in_is_told_in_a_sentence(server):
+    (port,) = free_ports(1)
+    assert refusal(f"postgresql://me:x@127.0.0.1:{port}/x").endswith(f"port {port} failed: Connection refused.")
+
+    told = refusal(elsewhere(server, "postgres", user="postgres:wrong"))
+
+    assert told.endswith('password authentication failed for user "postgres".')
+
+
+def test_an_old_server_is_refused():
+    with pytest.raises(provision.CannotProvision, match=r"^PostgreSQL 15 or newer is needed; this is 14\.9\.$"):
+        provision.refuse_old(140_009)
+
+    provision.refuse_old(150_000)
+
+
+@pytest.mark.parametrize(
+    ("rights", "complaint"),
+    [("NOCREATEROLE", "permission denied to create role"), ("CREATEROLE", "permission denied for database tenanted")],
+)
+def test_a_role_without_the_rights_is_told_which_it_needs(server, rights, complaint):
+    name = f"guest_{rights.lower()}"
+    run_sql(server, f"CREATE ROLE {name} LOGIN {rights} PASSWORD 'only-for-this-run'")
+    if not run_sql(server, "SELECT datname FROM pg_database WHERE datname = 'tenanted'"):
+        run_sql(server, "CREATE DATABASE tenanted")
+    owner_url = elsewhere(server, "tenanted", user=f"{name}:only-for-this-run")
+
+    told = refusal(owner_url, **urls(owner_url, "tenanted", name))
+
+    assert told == f"{complaint}; {provision.RIGHTS}"
+    assert refusal(owner_url, **urls(owner_url, "missing", name)).startswith("permission denied to create database; ")
