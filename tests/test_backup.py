@@ -10,6 +10,8 @@ from stack.backup import written_whole
 from stack.console import Refused
 from tests.local_stack import PASSWORD, START_SECONDS, LocalStack, eventually, interrupt
 
+pytestmark = pytest.mark.thorough
+
 TASKS = "/task/tasks/"
 
 
@@ -139,6 +141,7 @@ def test_with_the_user_side_alone_restored_whoever_came_later_is_nobody_here_eit
     bobs_token, alices_token = mine.token("bob"), mine.token("alice")
     assert titles(mine, bobs_token) == {"After the backup, of bob"}
     delete(mine, people["dora"])
+    eventually(lambda: assignees(mine)["Before the backup, of dora"] is None, seconds=5)
 
     told = restore(mine, "--only", "user", "--yes", backup)
 

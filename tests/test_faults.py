@@ -91,6 +91,7 @@ def test_list_names_the_faults_and_starts_nothing(tmp_path):
     assert (listing.returncode, output.splitlines()) == (0, NAMES)
 
 
+@pytest.mark.thorough
 def test_ctrl_c_in_the_middle_leaves_nothing_behind():
     folder = new_folder()
     faults = begin(folder, "database-slow")

@@ -4,12 +4,26 @@ import ast
 import re
 import subprocess
 from functools import cache
+from importlib import metadata
 
 import pytest
 
 from tests.local_stack import ROOT
 
 LONGEST_FUNCTION = 40
+# What stands between the world and the data.
+PINNED_EVERYWHERE = {
+    "django",
+    "djangorestframework",
+    "djangorestframework-simplejwt",
+    "django-filter",
+    "django-cors-headers",
+    "drf-yasg",
+    "gunicorn",
+    "psycopg2-binary",
+    "pyjwt",
+    "requests",
+}
 # Who may import whom, of our own packages.
 MAY_IMPORT = {
     "chassis": set(),
@@ -111,6 +125,15 @@ def test_every_requirement_is_pinned_with_hashes_and_names_no_address(name):
 
     assert all("==" in requirement and "--hash=sha256:" in requirement for requirement in requirements)
     assert "://" not in text
+
+
+def test_what_is_installed_is_what_is_pinned():
+    pins = re.findall(r"^([a-z0-9-]+)==([^ ;]+)(?! ;)", (ROOT / "requirements" / "test.txt").read_text(), re.MULTILINE)
+
+    installed = {name: metadata.version(name) for name, _ in pins if name in PINNED_EVERYWHERE}
+
+    assert installed == {name: version for name, version in pins if name in PINNED_EVERYWHERE}
+    assert set(installed) == PINNED_EVERYWHERE
 
 
 def test_the_requirements_are_those_of_the_projects():

@@ -8,7 +8,15 @@ from base64 import urlsafe_b64encode
 from chassis import tokens
 from chassis.tests.settings import JWT_SIGNING_KEY
 
-MISSING = object()
+
+class Missing:
+    """In the place of a claim that is left out. Every worker of pytest has to call it the same."""
+
+    def __repr__(self):
+        return "MISSING"
+
+
+MISSING = Missing()
 
 
 def claims(**changes):

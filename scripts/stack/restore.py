@@ -11,6 +11,8 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
+import psutil
+
 from chassis import env
 from chassis.provision import provision
 from stack import leftovers, postgres, programs, run, settings, startup, supervision
@@ -85,11 +87,17 @@ def stop(state: State) -> bool:
         return False
     os.environ["GATEWAY_PORT"] = str(settings.read_ports(state).gateway)
     with step("Stopping the stack"):
-        parent = supervisor.parent()
+        in_terminal = [each for each in supervisor.parents()[:1] if is_run(each)]
         supervision.stop(state)
-        if parent is not None and "stack.run" in parent.cmdline():  # in some terminal; it ends what it finds running
-            leftovers.wait_until_gone([parent], seconds=supervision.STOP_SECONDS)
+        leftovers.wait_until_gone(in_terminal, seconds=supervision.STOP_SECONDS)  # it ends what it finds running
     return True
+
+
+def is_run(process: psutil.Process) -> bool:
+    try:
+        return "stack.run" in process.cmdline()
+    except psutil.NoSuchProcess:  # a scripts/run --detach that has ended
+        return False
 
 
 def start_again(state: State) -> None:

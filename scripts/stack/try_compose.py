@@ -114,7 +114,7 @@ def checkout(commit: str) -> Iterator[Path]:
     with tempfile.TemporaryDirectory(prefix="tmservice-before-") as folder:
         archive = Path(folder) / "archive.tar"
         run("git", "archive", "--output", str(archive), commit)
-        shutil.unpack_archive(archive, folder, filter="data")
+        run("tar", "--extract", "--file", str(archive), "--directory", folder)
         yield Path(folder)
 
 
