@@ -13,7 +13,7 @@ from pathlib import Path
 import psutil
 import requests
 
-from stack.settings import free_ports
+from stack.ports import free_ports
 
 ROOT = Path(__file__).resolve().parents[1]
 START_SECONDS = 120

@@ -15,7 +15,7 @@ from pathlib import Path
 from threading import Event, Thread
 
 from stack import nginx
-from stack.settings import free_ports
+from stack.ports import free_ports
 from stack.state import State
 from tests.local_stack import eventually
 

@@ -15,7 +15,7 @@ import requests
 
 from stack import postgres
 from stack.bootstrap import ROOT
-from stack.settings import free_ports
+from stack.ports import free_ports
 from tests.local_stack import PASSWORD, eventually, new_folder
 from tests.own_postgres import own_postgres
 from tests.test_fresh_checkout import tracked_files

@@ -17,7 +17,7 @@ from chassis.tests.smtp_sink import serving
 from stack import leftovers, postgres
 from stack.gateway_visit import Limit, Visitor
 from stack.killer import running
-from stack.settings import free_ports
+from stack.ports import free_ports
 from stack.state import State
 from tests.local_stack import LocalStack, eventually
 

@@ -14,7 +14,7 @@ import pytest
 
 from chassis.tests.limiting import all_told, told, wait_told
 from stack import programs
-from stack.settings import free_ports
+from stack.ports import free_ports
 from stack.state import State
 from tests.local_stack import PASSWORD, LocalStack, environment, eventually
 

@@ -8,7 +8,7 @@ import psycopg2
 import pytest
 
 from chassis import provision
-from stack.settings import free_ports
+from stack.ports import free_ports
 from tests.local_stack import ROOT, environment
 from tests.own_postgres import own_postgres, run_sql
 

@@ -11,8 +11,8 @@ from typing import Any
 
 from stack import leftovers, postgres
 from stack.console import Refused
+from stack.ports import free_ports
 from stack.programs import Program
-from stack.settings import free_ports
 from stack.state import State, write_private
 
 END_SECONDS = 60

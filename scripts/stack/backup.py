@@ -9,9 +9,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from chassis import env
-from stack import run, settings, supervision
+from stack import run, supervision
 from stack.alone import postgres_alone, refuse_foreign_postgres, tool
 from stack.console import Refused, say, step
+from stack.ports import read_ports
 from stack.state import State, find_state
 
 SCHEMAS = {"user": "user_service", "task": "task_service"}
@@ -72,7 +73,7 @@ def written_whole(file: Path) -> Iterator[Path]:
 def database(state: State) -> Iterator[int]:
     """Give the port of the stack's PostgreSQL, which runs in the block alone where the stack is stopped."""
     if supervision.find(state):
-        yield settings.read_ports(state).postgres
+        yield read_ports(state).postgres
     else:
         with run.only_one_starts(state), postgres_alone(state) as port:
             yield port

@@ -16,6 +16,7 @@ from stack import programs, settings, startup, supervision
 from stack.console import Refused, say
 from stack.gateway_visit import Visitor
 from stack.killer import running
+from stack.ports import read_ports
 from stack.state import State, find_state
 
 LITTLE_SPACE, TOO_LITTLE_SPACE = 1_000_000_000, 200_000_000
@@ -49,7 +50,7 @@ def examine(state: State, address: str | None) -> int:
     if supervision.find(state) is None:
         say(wrong(f"nothing runs in {state.folder}; scripts/run starts it").line("stack"))
         return 1
-    ports = settings.read_ports(state)
+    ports = read_ports(state)
     environments = settings.for_services(state, ports)
     mailing = ["--mail", address] if address else []
     asked = {

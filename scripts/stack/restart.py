@@ -16,7 +16,7 @@ from chassis import env
 from stack import leftovers, settings, startup, supervision
 from stack.console import Refused, say, step
 from stack.killer import running
-from stack.settings import Ports
+from stack.ports import Ports, read_ports
 from stack.state import State, find_state
 
 # The user service first: what is new in it the task service may need.
@@ -40,7 +40,7 @@ def restart(state: State) -> None:
     if supervision.find(state) is None:
         raise Refused("Nothing is running here; scripts/run starts it.")
     with only_one_restarts(state):
-        ports = settings.read_ports(state)
+        ports = read_ports(state)
         environments = settings.for_services(state, ports)
         startup.check_settings(environments)
         startup.migrate(environments)

@@ -20,7 +20,7 @@ from stack.alone import postgres_alone, refuse_foreign_postgres, running_alone, 
 from stack.backup import SCHEMAS
 from stack.bootstrap import ROOT
 from stack.console import Refused, say, step
-from stack.settings import Ports
+from stack.ports import Ports, free_ports, read_ports
 from stack.state import State, find_state
 
 KEEP_NUMBERS = ROOT / "chassis" / "keep_numbers.sql"
@@ -55,7 +55,7 @@ def restore(state: State, file: Path, *, only: str | None, may_overwrite: bool) 
     names = " and ".join(f"the {side} service" for side in sides)
     if (state.postgres / "PG_VERSION").is_file() and not may_overwrite:
         raise Refused(f"This replaces all that {names} has stored in {state.folder}; add --yes if you mean it.")
-    ports = Ports(0, *settings.free_ports(3))
+    ports = Ports(0, *free_ports(3))
     startup.check_settings(settings.for_services(state, ports))
     was_running = stop(state)
     with run.only_one_starts(state):
@@ -85,7 +85,7 @@ def stop(state: State) -> bool:
     supervisor = supervision.find(state)
     if supervisor is None:
         return False
-    os.environ["GATEWAY_PORT"] = str(settings.read_ports(state).gateway)
+    os.environ["GATEWAY_PORT"] = str(read_ports(state).gateway)
     with step("Stopping the stack"):
         in_terminal = [each for each in supervisor.parents()[:1] if is_run(each)]
         supervision.stop(state)
@@ -119,7 +119,7 @@ def put_back(state: State, file: Path, sides: list[str]) -> None:
         provision(owner_url, database=postgres.DATABASE, tenants=settings.tenants(secrets))
         with step(f"Reading {file}"):
             replace(state, file, [SCHEMAS[side] for side in sides], port=port)
-        user_port, task_port = settings.free_ports(2)
+        user_port, task_port = free_ports(2)
         environments = settings.for_services(state, Ports(0, user_port, task_port, port))
         startup.migrate(environments)
         if "user" in sides:

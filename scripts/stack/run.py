@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from chassis import env
 from stack import demo, leftovers, postgres, settings, startup, supervision
 from stack.console import Refused, say
-from stack.settings import Ports
+from stack.ports import Ports, choose_ports, write_ports
 from stack.state import State, find_state
 
 END_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -85,14 +85,14 @@ def only_one_starts(state: State) -> Iterator[None]:
 
 def prepare(state: State, *, with_demo: bool) -> Ports:
     """Refuse what cannot work, then write all that the supervisor needs. Nothing runs yet."""
-    ports = settings.choose_ports()
+    ports = choose_ports()
     state.lifted_limits.touch() if with_demo else state.lifted_limits.unlink(missing_ok=True)
     environments = settings.for_services(state, ports)
     startup.check_settings(environments)
     if settings.needs_postgres():
         postgres.ensure_cluster(state, state.secrets()["POSTGRES_PASSWORD"])
     startup.write_programs(state, ports, environments)
-    settings.write_ports(state, ports)
+    write_ports(state, ports)
     state.address.write_text(ports.public_url)
     return ports
 

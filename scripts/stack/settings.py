@@ -1,17 +1,14 @@
 """The settings of a local stack: the environment, then .env, then what is made up once and kept."""
 
-import json
 import os
 import secrets as random_secrets
-import socket
-from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from chassis import env
 from chassis.provision import Tenant
 from stack import postgres
 from stack.bootstrap import ROOT
-from stack.console import Refused
+from stack.ports import Ports
 from stack.state import State, write_private
 
 USUAL_LIMITS = {
@@ -21,52 +18,6 @@ USUAL_LIMITS = {
     "THROTTLE_NEWCOMERS": "60/min",
 }
 LIFTED_LIMIT = "600/min"
-
-
-@dataclass(frozen=True, slots=True)
-class Ports:
-    """TCP ports on 127.0.0.1. Only the gateway's is chosen by a person; the others are whatever is free."""
-
-    gateway: int
-    user_service: int
-    task_service: int
-    postgres: int
-
-    @property
-    def public_url(self) -> str:
-        return f"http://localhost:{self.gateway}"
-
-
-def choose_ports() -> Ports:
-    gateway = env.port("GATEWAY_PORT", 8080)
-    refuse_taken(gateway)
-    return Ports(gateway, *free_ports(3))
-
-
-def write_ports(state: State, ports: Ports) -> None:
-    write_private(state.ports, json.dumps(asdict(ports)))
-
-
-def read_ports(state: State) -> Ports:
-    return Ports(**json.loads(state.ports.read_text()))
-
-
-def free_ports(count: int) -> list[int]:
-    """Return ports that nobody listens on; all are held at once, so that no two are the same."""
-    held = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [listener.getsockname()[1] for listener in held]
-    for listener in held:
-        listener.close()
-    return ports
-
-
-def refuse_taken(port: int) -> None:
-    try:
-        socket.create_server(("127.0.0.1", port)).close()
-    except PermissionError as error:
-        raise Refused(f"Port {port} may not be used by this user; set GATEWAY_PORT to one above 1023.") from error
-    except OSError as error:
-        raise Refused(f"Port {port} is taken by another program; set GATEWAY_PORT to a free one.") from error
 
 
 def tenants(secrets: dict[str, str]) -> list[Tenant]:

@@ -13,7 +13,7 @@ from stack import nginx, postgres, programs, settings
 from stack.bootstrap import ROOT
 from stack.console import Refused, step
 from stack.http import call
-from stack.settings import Ports
+from stack.ports import Ports
 from stack.state import State
 
 HEALTHY_SECONDS = 60

@@ -18,8 +18,8 @@ from stack import programs, settings, smtp_sink, verdict
 from stack.console import Refused, say, step
 from stack.killer import WEB, WORKER, Killer
 from stack.load import Gateway, Load, make_tasks
+from stack.ports import free_ports
 from stack.run import END_SIGNALS
-from stack.settings import free_ports
 from stack.state import State
 from stack.verdict import Evidence
 

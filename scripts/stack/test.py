@@ -16,7 +16,7 @@ from chassis.provision import connected
 from stack import check, postgres
 from stack.bootstrap import ROOT
 from stack.console import Refused, say, step
-from stack.settings import free_ports
+from stack.ports import free_ports
 from stack.state import State
 
 PACKAGES = ("chassis", "user_service", "task_service", "tests")

@@ -20,7 +20,8 @@ from typing import Any
 from stack.bootstrap import ROOT
 from stack.console import Refused, say, step
 from stack.http import call
-from stack.settings import USUAL_LIMITS, free_ports
+from stack.ports import free_ports
+from stack.settings import USUAL_LIMITS
 
 ASKED = 60
 PATIENCE_SECONDS = 60

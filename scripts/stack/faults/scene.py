@@ -17,7 +17,7 @@ from stack.console import Refused
 from stack.faults.client import ask
 from stack.faults.proxy import Proxy, Toxic, listening
 from stack.killer import running
-from stack.settings import free_ports
+from stack.ports import free_ports
 from stack.state import State, write_private
 
 BACK_WITHIN_SECONDS = 30
