@@ -16,7 +16,6 @@ from stack.console import Refused, step
 
 ROOT = Path(__file__).resolve().parents[2]
 VENV = ROOT / ".venv"
-PYTHON = VENV / "bin" / "python"
 # requirements/test.txt holds all that requirements/local.txt does.
 INCLUDED = {"local": ("local",), "test": ("test", "local")}
 
@@ -26,27 +25,31 @@ def run_in_venv(requirements: str, module: str) -> NoReturn:
     if sys.version_info < (3, 11):  # noqa: UP036 - this file is what tells an older one
         sys.exit(f"Python 3.11 or newer is needed; this is {sys.version.split()[0]}.")
     try:
-        install(requirements)
+        python = install(requirements)
     except Refused as error:
         sys.exit(str(error))
     except KeyboardInterrupt:
         sys.exit("\nStopped.")
     environment = os.environ | {"PYTHONPATH": f"{ROOT / 'scripts'}{os.pathsep}{ROOT}"}
-    os.execve(PYTHON, [str(PYTHON), "-m", module, *sys.argv[1:]], environment)
+    os.execve(python, [str(python), "-m", module, *sys.argv[1:]], environment)
 
 
-def install(requirements: str) -> None:
+def install(requirements: str, *, venv: Path = VENV, interpreter: str = sys.executable) -> Path:
+    """Install requirements/<requirements>.txt where that was not done yet; return the Python of the environment."""
+    python = venv / "bin" / "python"
     with only_one_at_a_time():
-        if is_installed(requirements):
-            return
-        if not works(PYTHON):
-            with step("Making the virtual environment .venv"):
-                make_venv()
+        if is_installed(requirements, venv):
+            return python
+        if not works(python):
+            with step(f"Making the virtual environment {venv.relative_to(ROOT)}"):
+                make_venv(venv, interpreter)
         source = ROOT / "requirements" / f"{requirements}.txt"
-        with step(f"Installing {source.read_text().count('==')} packages into .venv, this once"):
-            quietly([*installer(), "--require-hashes", "-r", str(source)], otherwise="The packages were not installed")
-        for name in INCLUDED[requirements]:
-            stamp(name).write_text(digest(name))
+        with step(f"Installing {source.read_text().count('==')} packages into {venv.relative_to(ROOT)}, this once"):
+            command = [*installer(python), "--require-hashes", "-r", str(source)]
+            quietly(command, otherwise="The packages were not installed")
+        for name in INCLUDED.get(requirements, [requirements]):
+            stamp(name, venv).write_text(digest(name))
+    return python
 
 
 @contextmanager
@@ -60,12 +63,13 @@ def only_one_at_a_time() -> Iterator[None]:
         os.close(folder)
 
 
-def is_installed(name: str) -> bool:
-    return stamp(name).is_file() and stamp(name).read_text() == digest(name) and PYTHON.exists()
+def is_installed(name: str, venv: Path) -> bool:
+    found = stamp(name, venv)
+    return found.is_file() and found.read_text() == digest(name) and (venv / "bin" / "python").exists()
 
 
-def stamp(name: str) -> Path:
-    return VENV / f"installed-{name}"
+def stamp(name: str, venv: Path) -> Path:
+    return venv / f"installed-{name}"
 
 
 def digest(name: str) -> str:
@@ -76,22 +80,31 @@ def works(python: Path) -> bool:
     return python.exists() and subprocess.run([python, "-c", ""], check=False, capture_output=True).returncode == 0
 
 
-def make_venv() -> None:
-    shutil.rmtree(VENV, ignore_errors=True)
+def make_venv(venv: Path, interpreter: str) -> None:
+    shutil.rmtree(venv, ignore_errors=True)
     without_pip = ["--without-pip"] if shutil.which("uv") else []
     if not without_pip and importlib.util.find_spec("ensurepip") is None:
         raise Refused("This Python cannot make virtual environments: install python3-venv, or put uv on PATH.")
-    command = [sys.executable, "-m", "venv", *without_pip, str(VENV)]
+    command = [interpreter, "-m", "venv", *without_pip, str(venv)]
     quietly(command, otherwise="The virtual environment was not made")
 
 
-def installer() -> list[str]:
+def installer(python: Path) -> list[str]:
     if uv := shutil.which("uv"):
-        return [uv, "pip", "install", "--quiet", "--python", str(PYTHON)]
-    return [str(PYTHON), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-input"]
+        return [uv, "pip", "install", "--quiet", "--python", str(python)]
+    return [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-input"]
 
 
-def quietly(command: list[str], *, otherwise: str) -> None:
-    done = subprocess.run(command, check=False, capture_output=True, text=True, stdin=subprocess.DEVNULL)
+def quietly(command: list[str], *, otherwise: str, environment: dict[str, str] | None = None) -> None:
+    """Run a command in the environment given, or else in ours; where it fails, say what it printed."""
+    program = shutil.which(command[0], path=(environment or os.environ).get("PATH")) or command[0]
+    done = subprocess.run(
+        [program, *command[1:]],
+        check=False,
+        env=environment,
+        capture_output=True,
+        text=True,
+        stdin=subprocess.DEVNULL,
+    )
     if done.returncode:
         raise Refused(f"{otherwise}:\n{done.stderr.strip() or done.stdout.strip()}")

@@ -1,0 +1,50 @@
+"""Programs from npm, which some tests drive: installed once, beside the virtual environment."""
+
+import hashlib
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+from stack import bootstrap
+from stack.bootstrap import VENV
+from stack.console import step
+
+OLDEST = 18  # of Node: what the programs ask for
+MANIFEST = ("package.json", "package-lock.json")
+
+
+def install(manifest: Path) -> Path:
+    """Install what the folder's package-lock.json names, once; return the folder that holds node_modules."""
+    target = VENV / "npm" / manifest.name
+    digest = hashlib.sha256(b"".join((manifest / name).read_bytes() for name in MANIFEST)).hexdigest()
+    stamp = target / "installed"
+    environment = with_node()
+    with bootstrap.only_one_at_a_time():
+        if stamp.is_file() and stamp.read_text() == digest:
+            return target
+        shutil.rmtree(target, ignore_errors=True)
+        target.mkdir(parents=True)
+        for name in MANIFEST:
+            shutil.copy(manifest / name, target)
+        with step(f"Installing {manifest.name} from npm, this once"):
+            npm = ["npm", "ci", f"--prefix={target}", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"]
+            bootstrap.quietly(npm, otherwise="The packages were not installed", environment=environment)
+        stamp.write_text(digest)
+    return target
+
+
+def with_node() -> dict[str, str]:
+    """Return the environment in which `node` and `npm` are found: the machine's, or those of a wheel from PyPI."""
+    if machine_has_node():
+        return dict(os.environ)
+    python = bootstrap.install("node", venv=VENV / "node")
+    return os.environ | {"PATH": f"{python.parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"}
+
+
+def machine_has_node() -> bool:
+    node = shutil.which("node")
+    if not node or not shutil.which("npm"):
+        return False
+    version = subprocess.run([node, "--version"], check=False, capture_output=True, text=True).stdout
+    return version.startswith("v") and int(version[1:].split(".")[0]) >= OLDEST
