@@ -5,7 +5,6 @@ import json
 import os
 import secrets
 import socket
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -68,7 +67,7 @@ def free_ports(count: int) -> list[int]:
 @contextmanager
 def counter() -> Iterator[TextIO]:
     """Open the file that holds the port last handed out to this person, for one process at a time."""
-    path = Path(tempfile.gettempdir()) / f"tmservice-latest-port-{os.getuid()}"
+    path = Path("/tmp") / f"tmservice-latest-port-{os.getuid()}"  # noqa: S108 - the same for all, whatever TMPDIR says
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_APPEND, 0o600)
     with os.fdopen(descriptor, "r+") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
