@@ -491,14 +491,16 @@ def test_nobody_waits_for_another_key(stage, start, other):
 
 @COMMITTING
 def test_a_twin_that_is_interrupted_for_another_reason_is_not_told_that_the_key_is_in_use(stage, start):
-    start()
+    first = start()
     assert stage.entered.wait(30)
 
     with connection.cursor() as cursor:
         cursor.execute("SET statement_timeout = '100ms'")
         twin = send()
         cursor.execute("RESET statement_timeout")
+    stage.end()
 
+    assert first.result()[0].status_code == 201
     assert (twin.status_code, twin.json()["code"]) == (503, "service_unavailable")
 
 

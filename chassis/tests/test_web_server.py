@@ -33,12 +33,15 @@ def start(tmp_path):
 
 def test_whichever_worker_is_asked_tells_what_all_have_counted(start):
     web = start()
+    web.workers()
+    counted = web.metric(THINGS)
+
     with ThreadPoolExecutor(4) as pool:
         answers = list(pool.map(lambda number: web.get(f"/things/{number}/"), range(200)))
 
     assert {status for status, _ in answers} == {200}
     assert len({pid for _, pid in answers}) == 2
-    assert [web.metric(THINGS) for _ in range(20)] == [200] * 20
+    assert [web.metric(THINGS) for _ in range(20)] == [counted + 200] * 20
 
 
 def test_what_a_killed_worker_has_counted_stays_counted(start):
