@@ -145,7 +145,7 @@ def test_with_the_user_side_alone_restored_whoever_came_later_is_nobody_here_eit
 
     told = restore(mine, "--only", "user", "--yes", backup)
 
-    assert said(mine).endswith("The supervisor ended unexpectedly; see log/supervisord.log.\n")
+    assert said(mine).endswith("Stopped from elsewhere.\n")
     assert f"user {bob_id} (bob): gone; tasks to unassign: {bobs_task}" in told
     assert assignees(mine) == {
         "After the backup, of bob": None,

@@ -88,34 +88,55 @@ def test_after_the_supervisor_alone_was_killed_a_new_start_takes_over(own_stack)
     assert not [process for process in orphans if lives(process)]
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_ctrl_c_leaves_no_process_behind(own_stack, number):
-    front = subprocess.Popen(
+@pytest.fixture
+def in_front(own_stack):
+    """Start the stack in front, as in a terminal, and wait for its banner."""
+    front = begin_in_front(own_stack)
+    assert any("Ctrl-C" in line for line in iter(front.stdout.readline, ""))
+    assert own_stack.is_healthy()
+    yield front
+    front.stdout.close()
+
+
+def begin_in_front(stack):
+    return subprocess.Popen(
         [sys.executable, ROOT / "scripts" / "run"],
-        env=own_stack.environment(),
+        env=stack.environment(),
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
     )
-    lines = iter(front.stdout.readline, "")
-    assert any("Ctrl-C" in line for line in lines)
-    assert own_stack.is_healthy()
 
-    interrupt(front, number)
-    front.stdout.close()
 
+@pytest.mark.parametrize(
+    "number",
+    [signal.SIGINT, *(pytest.param(rarer, marks=pytest.mark.thorough) for rarer in (signal.SIGTERM, signal.SIGHUP))],
+)
+def test_ctrl_c_leaves_no_process_behind(own_stack, in_front, number):
+    interrupt(in_front, number)
+
+    assert own_stack.processes() == []
+
+
+def test_who_waits_in_front_is_told_that_it_was_stopped_elsewhere(own_stack, in_front):
+    own_stack.stop()
+
+    assert in_front.wait(30) == 0
+    assert in_front.stdout.read().strip() == "Stopped from elsewhere."
+
+
+@pytest.mark.thorough
+def test_who_waits_in_front_is_told_that_the_supervisor_was_killed(own_stack, in_front):
+    own_stack.supervisor().kill()
+
+    assert in_front.wait(30) == 1
+    assert in_front.stdout.read().strip().startswith("scripts/run: The supervisor ended unexpectedly")
     assert own_stack.processes() == []
 
 
 @pytest.mark.parametrize("seconds", [0, 0.01, 0.03, 0.1, 0.3, 0.8, 1.5])
 def test_ctrl_c_while_it_starts_leaves_no_process_behind(own_stack, seconds):
-    front = subprocess.Popen(
-        [sys.executable, ROOT / "scripts" / "run"],
-        env=own_stack.environment(),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
+    front = begin_in_front(own_stack)
     eventually(lambda: (own_stack.folder / "programs.json").is_file(), seconds=30)
     time.sleep(seconds)  # the supervisor's first instants, PostgreSQL, the migrations, waiting for health
 

@@ -55,6 +55,7 @@ def run(*, detach: bool, with_demo: bool) -> None:
     if not detach:
         try:
             supervision.wait_until_ended(supervisor)
+            say("Stopped from elsewhere.")
         finally:
             end(state)
 

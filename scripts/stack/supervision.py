@@ -68,6 +68,6 @@ def stop(state: State) -> bool:
 
 
 def wait_until_ended(process: subprocess.Popen[bytes]) -> None:
-    """Raise Refused when it ends by itself; whoever called it decides when it shall."""
-    process.wait()
-    raise Refused("The supervisor ended unexpectedly; see log/supervisord.log.")
+    """Return when somebody else has ended it, as scripts/stop does; raise Refused when it was not asked to end."""
+    if process.wait():
+        raise Refused("The supervisor ended unexpectedly; see log/supervisord.log.")
