@@ -12,6 +12,8 @@ from rest_framework.request import Request
 
 DIGEST_LENGTH = 12
 OURS = re.compile(r'(?:W/)?"([1-9][0-9]{0,9})\.[0-9a-f]{12}"')
+TAG = r'(?:W/)?"[^"]*"'
+PATTERN = rf"^ *(?:\*|{TAG}(?: *, *{TAG})*) *$"  # of If-Match: "*" or entity tags
 
 
 def digest(content: bytes) -> str:
@@ -35,13 +37,12 @@ def if_match(request: Request) -> frozenset[int] | None:
     header = request.headers.get("If-Match")
     if header is None:
         return None
-    tags = parse_etags(header)
-    if not tags:
+    if not re.search(PATTERN, header):
         detail = 'Must be "*" or entity tags such as "3.1f2e3d4c5b6a".'
         raise ValidationError({"If-Match": [ErrorDetail(detail, code="invalid")]})
-    if tags == ["*"]:
+    if header.strip() == "*":
         return None
-    return frozenset(int(ours[1]) for tag in tags if (ours := OURS.fullmatch(tag)))
+    return frozenset(int(ours[1]) for tag in re.findall(TAG, header) if (ours := OURS.fullmatch(tag)))
 
 
 def not_modified(request: Request, response: HttpResponse) -> HttpResponse | None:

@@ -35,6 +35,8 @@ class Endpoint(GenericAPIView):
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         super().initial(request, *args, **kwargs)
+        if request.method not in self.allowed_methods:
+            self.http_method_not_allowed(request, *args, **kwargs)
         known = self.known_parameters()
         errors: dict[str, list[ErrorDetail]] = {}
         for name, values in request.query_params.lists():

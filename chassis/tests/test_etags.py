@@ -45,8 +45,8 @@ def test_a_weak_tag_is_that_of_the_bytes():
         (f" {TAG} ", {3}),
         (f'{TAG}, W/"12.{DIGEST}"', {3, 12}),
         (f'"abc", {TAG}', {3}),
-        (f"nonsense, {TAG}", {3}),
-        (f"*, {TAG}", {3}),
+        (f'"a,b", {TAG}', {3}),
+        (f'"a,{TAG[1:-1]}"', set()),
         (f'"2147483647.{DIGEST}"', {2147483647}),
         ('"abc"', set()),
         ('"3"', set()),
@@ -75,7 +75,13 @@ def test_so_does_no_condition():
     assert etags.if_match(request(If_None_Match=TAG)) is None
 
 
-@pytest.mark.parametrize("header", ["", " ", "3", TAG[1:-1], TAG[:-1], f"'{TAG[1:-1]}'", "W/", "**", ",,", "é"])
+@pytest.mark.parametrize(
+    "header",
+    [
+        *("", " ", "3", TAG[1:-1], TAG[:-1], f"'{TAG[1:-1]}'", "W/", "**", ",,", "é"),
+        *(f"nonsense, {TAG}", f"*, {TAG}", f"{TAG} {TAG}"),
+    ],
+)
 def test_a_condition_without_a_tag_is_refused_by_its_name(header):
     with pytest.raises(ValidationError) as caught:
         etags.if_match(request(If_Match=header))

@@ -47,6 +47,14 @@ def test_filters_and_pages_belong_to_reading_a_list(client, parameter):
     assert (writing.status_code, reading_one.status_code) == (400, 400)
 
 
+@pytest.mark.parametrize("method", ["PUT", "OPTIONS", "QUERY"])
+def test_a_method_that_there_is_not_is_refused_as_such_whatever_the_query(client, method):
+    answer = client.generic(method, "/echo/?status=todo&zzz=1", b"{}", content_type="application/json")
+
+    assert (answer.status_code, answer.json()["code"]) == (405, "method_not_allowed")
+    assert "POST" in answer["Allow"]
+
+
 def test_who_may_not_come_in_is_not_told_about_parameters(client):
     assert client.get("/who-am-i/?zzz=1").status_code == 401
     signed_in = {"Authorization": f"Bearer {signed(claims())}"}

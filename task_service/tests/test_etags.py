@@ -120,7 +120,7 @@ class TestWriting:
         return lambda: not Task.objects.exclude(title="Mine").exists()
 
     @pytest.mark.parametrize(
-        "condition", ["{}", "W/{}", f'"1.{OTHER}"', f'"7.{OTHER}", {{}}', f'"abc", "1.{OTHER}"', "nonsense, {}", "*"]
+        "condition", ["{}", "W/{}", f'"1.{OTHER}"', f'"7.{OTHER}", {{}}', f'"abc", "1.{OTHER}"', '"a,b", {}', "*"]
     )
     def test_it_is_done_when_nobody_was_faster(self, ada, task, tag, write, is_mine, condition):
         answer = write(ada, path(task), condition.format(tag))
@@ -165,7 +165,7 @@ class TestWriting:
         assert since_second == since_the_newer_of_both == ["assigned_to", "priority"]
 
     def test_a_condition_that_is_none_is_refused(self, ada, task, write, is_mine):
-        for condition in ("", "nonsense", "1", '"', "'1.x'", "W/", "**", "1.0123456789ab"):
+        for condition in ("", "nonsense", f'x, "1.{OTHER}"', "1", '"', "'1.x'", "W/", "**", "1.0123456789ab"):
             answer = write(ada, path(task), condition)
 
             assert answer.status_code == 400
