@@ -83,7 +83,7 @@ PROBLEM: dict[str, Schema] = {
     "status": {"type": "integer"},
     "detail": {"type": "string", "description": "What is wrong, for people."},
     "code": {"type": "string", "description": "The kind of error, for programs."},
-    "instance": {"type": "string", "description": "The path that was asked for."},
+    "instance": {"type": "string", "description": "The path that was asked for; the gateway's own problems have none."},
     "request_id": {"type": "string", "description": "What to name when you report it."},
     "errors": {"type": "array", "items": ERROR, "description": "One for each thing that is wrong."},
 }
@@ -125,8 +125,7 @@ def success(
 def refusal(status: int, text: str, path: str, named: tuple[str, ...], make: Definitions) -> openapi.Response:
     schema = problem(make)
     if status == HTTPStatus.PRECONDITION_FAILED:
-        properties = {**PROBLEM, "changed_fields": CHANGED_FIELDS}
-        schema = make.refer("StaleProblem", lambda: {"type": "object", **whole(properties)})
+        schema = make.refer("StaleProblem", lambda: problem_of({**PROBLEM, "changed_fields": CHANGED_FIELDS}))
     error = KeyInUse() if text == KEY_IN_USE else REFUSALS[status][1]
     return openapi.Response(text, schema=schema, examples={CONTENT_TYPE: example(error, path)}, headers=headers(*named))
 
@@ -141,7 +140,12 @@ def example(error: exceptions.APIException, path: str) -> dict[str, Any]:
 
 
 def problem(make: Definitions) -> Schema:
-    return make.refer("Problem", lambda: {"type": "object", **whole(PROBLEM)})
+    return make.refer("Problem", lambda: problem_of(PROBLEM))
+
+
+def problem_of(properties: dict[str, Schema]) -> Schema:
+    required = [name for name in properties if name != "instance"]
+    return {"type": "object", "required": required, "properties": properties}
 
 
 def headers(*names: str) -> dict[str, Schema]:

@@ -23,7 +23,7 @@ with warnings.catch_warnings():  # they import a validator, and that what jsonsc
     from drf_yasg.renderers import ReDocRenderer, SwaggerUIRenderer
 
 # Nothing comes from another host, and no script stands in a page. Redoc writes its styles into the page, and searches
-# in a worker; the logo that it would fetch from its makers is refused, whereupon it shows none.
+# in a worker.
 OURS_ALONE = "default-src 'self'; img-src 'self' data:; object-src 'none'; base-uri 'none'; frame-ancestors 'none'"
 POLICIES = {
     "swagger.html": OURS_ALONE,

@@ -6,10 +6,10 @@ from typing import Any
 import django_filters
 from drf_yasg import openapi
 
-from chassis import filters, idempotency, pagination, request_id
+from chassis import etags, filters, idempotency, pagination, request_id
 from chassis.ids import PATTERN
 from chassis.openapi.operations import Operation, Schema
-from chassis.openapi.schemas import ID, Definitions
+from chassis.openapi.schemas import DAY, ID, NUL, Definitions, none_of
 from chassis.views import Endpoint
 
 
@@ -23,12 +23,12 @@ def schema_of(filter_: Any) -> Schema:
 def _(filter_: filters.WordsFilter) -> Schema:
     words = {value: word for word, value in reversed(filter_.extra["spellings"].items())}
     listed = {"type": "string", "enum": list(reversed(words.values()))}
-    return {"type": "array", "items": listed, "collectionFormat": "csv"}
+    return {"type": "array", "items": listed, "minItems": 1, "collectionFormat": "csv"}
 
 
 @schema_of.register(filters.DayFilter)
 def _(filter_: filters.DayFilter) -> Schema:
-    return {"type": "string", "format": "date"}
+    return dict(DAY)
 
 
 @schema_of.register(filters.YesNoFilter)
@@ -44,7 +44,7 @@ def _(filter_: filters.IdOrWordFilter) -> Schema:
 @schema_of.register(django_filters.CharFilter)
 def _(filter_: django_filters.CharFilter) -> Schema:
     longest = filter_.extra.get("max_length")
-    return {"type": "string"} | ({"maxLength": longest} if longest else {})
+    return {"type": "string", "pattern": none_of(NUL)} | ({"maxLength": longest} if longest else {})
 
 
 def in_query(view: Endpoint, definitions: Definitions) -> list[openapi.Parameter]:
@@ -89,7 +89,7 @@ def in_headers(operation: Operation, *, reads_json: bool, is_keyed: bool) -> lis
     found = []
     if operation.takes_if_match:
         description = "The `ETag` that was read; 412 if the task has changed since. `*` is any version."
-        found.append(parameter("header", "If-Match", description=description, type="string"))
+        found.append(parameter("header", "If-Match", description=description, type="string", pattern=etags.PATTERN))
     if reads_json:
         description = "An `ETag` that was read: 304 without a body if it is still the same."
         found.append(parameter("header", "If-None-Match", description=description, type="string"))
@@ -99,9 +99,11 @@ def in_headers(operation: Operation, *, reads_json: bool, is_keyed: bool) -> lis
         )
         pattern = f"^{idempotency.KEY.pattern}$"
         found.append(parameter("header", idempotency.HEADER, description=description, type="string", pattern=pattern))
-    description = "Follows the request through the logs; one is made where none is sent."
-    pattern = f"^{request_id.SANE.pattern}$"
-    found.append(parameter("header", request_id.HEADER, description=description, type="string", pattern=pattern))
+    description = (
+        "Follows the request through the logs: up to 64 letters, digits, dots, hyphens or underscores. In the place of "
+        "any other one is made."
+    )
+    found.append(parameter("header", request_id.HEADER, description=description, type="string"))
     return found
 
 

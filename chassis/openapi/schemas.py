@@ -1,5 +1,6 @@
 """Serializers and their fields as schemas. A field that is not described here has no business in an answer."""
 
+import re
 from collections.abc import Callable, Mapping
 from functools import singledispatch
 from typing import Any
@@ -12,6 +13,13 @@ from chassis.ids import LARGEST_ID
 from chassis.openapi.operations import JSON, Answer, Body, Kind, Schema, Shape
 
 ID: Schema = {"type": "integer", "format": "int64", "minimum": 1, "maximum": LARGEST_ID}
+# From fields.EARLIEST to fields.LATEST.
+DAY: Schema = {
+    "type": "string",
+    "format": "date",
+    "pattern": "^(?:20[0-9]{2}|2100)-(?:0[1-9]|1[0-2])-(?:0[1-9]|[12][0-9]|3[01])$",
+}
+NUL = re.compile("[\0]")  # no body may hold it: PostgreSQL does not store it
 INSTANT: Schema = {"type": "string", "format": "date-time"}
 
 
@@ -24,11 +32,30 @@ def schema_of(field: Any) -> Schema:
 @schema_of.register(serializers.CharField)
 def _(field: serializers.CharField) -> Schema:
     schema: Schema = {"type": "string"}
+    if not field.read_only:
+        schema["pattern"] = none_of(NUL)
     if not field.read_only and not field.allow_blank:
         schema["minLength"] = 1
     if field.max_length is not None:
         schema["maxLength"] = field.max_length
     return schema
+
+
+@schema_of.register(fields.StringField)
+def _(field: fields.StringField) -> Schema:
+    return {**schema_of.dispatch(serializers.CharField)(field), "pattern": none_of(fields.FORBIDDEN_IN_TEXT)}
+
+
+@schema_of.register(fields.LineField)
+def _(field: fields.LineField) -> Schema:
+    forbidden = none_of(fields.FORBIDDEN_IN_TEXT, fields.FORBIDDEN_IN_LINE)
+    return {**schema_of.dispatch(serializers.CharField)(field), "pattern": forbidden}
+
+
+def none_of(*sets: re.Pattern[str]) -> str:
+    """Return the pattern of texts that hold no character of these sets, spelt as JavaScript reads it too."""
+    forbidden = "".join(each.pattern[1:-1] for each in sets)
+    return re.sub("[^ -~]", lambda character: f"\\u{ord(character[0]):04x}", f"^[^{forbidden}]*$")
 
 
 @schema_of.register(fields.SecretField)
@@ -59,7 +86,7 @@ def _(field: serializers.Field) -> Schema:
 
 @schema_of.register(fields.DayField)
 def _(field: fields.DayField) -> Schema:
-    return {"type": "string", "format": "date"}
+    return dict(DAY)
 
 
 @schema_of.register(serializers.DateTimeField)
@@ -141,7 +168,7 @@ class Definitions:
         schema = dict(schema_of(field))
         if field.allow_null:
             schema["x-nullable"] = True
-        if field.read_only:
+        if field.read_only and kind is not Kind.ANSWER:
             schema["readOnly"] = True
         elif kind in (Kind.NEW, Kind.PUT) and field.default not in (empty, None):
             schema["default"] = str(field.to_representation(field.default)) if is_text(schema) else field.default
@@ -171,10 +198,10 @@ def is_part(field: serializers.Field, kind: Kind) -> bool:
 
 
 def is_required(field: serializers.Field, kind: Kind) -> bool:
-    """Answers hold all fields, but Swagger 2.0 wants no read-only property among those that are required."""
-    if field.read_only or kind is Kind.PATCH:
-        return False
-    return kind is Kind.ANSWER or field.required
+    """Answers hold all fields. Swagger 2.0 wants no read-only property among those that a body must have."""
+    if kind is Kind.ANSWER:
+        return True
+    return kind is not Kind.PATCH and field.required and not field.read_only
 
 
 def is_text(schema: Schema) -> bool:

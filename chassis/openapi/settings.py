@@ -31,6 +31,7 @@ def pages(prefix: str) -> dict[str, Any]:
             "FETCH_SCHEMA_WITH_QUERY": False,
             "REFETCH_SCHEMA_WITH_AUTH": False,
             "SHOW_COMMON_EXTENSIONS": True,  # the bounds of parameters
+            "DISPLAY_OPERATION_ID": False,
             "DEFAULT_MODEL_RENDERING": "example",
             "DEFAULT_MODEL_DEPTH": 1,
         },

@@ -1,13 +1,17 @@
 """What the OpenAPI document derives by itself, and how the tests notice what it does not say."""
 
+import re
+from types import SimpleNamespace
+
 import django_filters
 import pytest
 from django.urls import path
 from rest_framework import serializers
+from rest_framework.exceptions import ValidationError
 from rest_framework.permissions import AllowAny
 from rest_framework.response import Response
 
-from chassis import fields, filters, pagination
+from chassis import etags, fields, filters, pagination
 from chassis.authentication import ServiceAuthentication
 from chassis.idempotency import idempotent
 from chassis.openapi import parameters, schemas
@@ -204,15 +208,72 @@ def test_filters_are_typed(document):
     found = document.parameters("GET /things/", "query")
 
     assert found["color"]["items"] == {"type": "string", "enum": ["red", "light blue"]}
-    assert found["color"]["collectionFormat"] == "csv"
+    assert (found["color"]["collectionFormat"], found["color"]["minItems"]) == ("csv", 1)
     assert (found["made"]["type"], found["made"]["format"]) == ("string", "date")
     assert found["made"]["description"] == "Those of that day."
     assert found["owner"]["pattern"] == "^(?:me|none|[1-9][0-9]{0,18})$"
     assert found["is_big"]["type"] == "boolean"
-    assert found["search"]["maxLength"] == 50
+    assert (found["search"]["maxLength"], found["search"]["pattern"]) == (50, r"^[^\u0000]*$")
     assert found["ordering"]["enum"] == ["name", "-name", "id", "-id"]
     assert (found["page_size"]["minimum"], found["page_size"]["maximum"]) == (1, 100)
     assert found.keys() == {"color", "made", "owner", "is_big", "search", "ordering", "page_size", "cursor"}
+
+
+def test_any_request_id_is_taken(document, client):
+    assert "pattern" not in document.parameters("POST /open/", "header")["X-Request-ID"]
+    assert client.post("/open/", headers={"X-Request-ID": "{}"}).status_code == 204
+
+
+@pytest.mark.parametrize("tag", ["*", '"3.1f2e3d4c5b6a"', 'W/"3.1f2e3d4c5b6a"', '"1.a", "2.b"', '"a,b"', '""'])
+def test_an_if_match_is_what_the_document_says(document, tag):
+    assert re.search(pattern_of_if_match(document), tag)
+    etags.if_match(SimpleNamespace(headers={"If-Match": tag}))
+
+
+@pytest.mark.parametrize("tag", ["", "3", '"3', "W/", "{}", "**", '"1" "2"', '"1", 2', "'3'"])
+def test_an_if_match_is_nothing_that_the_document_does_not_say(document, tag):
+    assert not re.search(pattern_of_if_match(document), tag)
+    with pytest.raises(ValidationError):
+        etags.if_match(SimpleNamespace(headers={"If-Match": tag}))
+
+
+def pattern_of_if_match(document):
+    return document.parameters("PATCH /things/{id}/", "header")["If-Match"]["pattern"]
+
+
+TEXTS = [
+    "a",
+    "two words",
+    "\u00fc\u4e2d\U0001f600",
+    "a\tb",
+    "a\nb",
+    "a\u2028b",
+    *"\0\x07\x1f\x7f\x85\u202e\u2066\ufeff",
+]
+DAYS = ["2000-01-01", "2100-12-31", "2026-02-28", "1999-12-31", "2101-01-01", "2026-13-01", "2026-1-1", "0429-05-30"]
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        *((field, text) for field in (fields.StringField(), fields.LineField()) for text in TEXTS),
+        *((fields.DayField(), day) for day in DAYS),
+    ],
+)
+def test_a_field_takes_what_its_pattern_does(field, value):
+    try:
+        taken = bool(field.run_validation(value))
+    except ValidationError:
+        taken = False
+
+    assert bool(re.search(schemas.schema_of(field)["pattern"], value)) == taken
+
+
+def test_a_filter_of_days_has_the_pattern_of_a_day(document):
+    assert (
+        document.parameters("GET /things/", "query")["made"]["pattern"]
+        == schemas.schema_of(fields.DayField())["pattern"]
+    )
 
 
 def test_only_a_get_has_query_parameters(document):
@@ -227,13 +288,23 @@ def test_what_is_in_an_object_depends_on_what_it_is_for(document):
     assert made["properties"].keys() == {"name", "text", "due_date", "is_big", "secret"}
     assert changed["properties"].keys() == {"id", *made["properties"]}
     assert (made["required"], "required" in changed) == (["name"], False)
+    assert set(shown["required"]) == shown["properties"].keys()
     assert "additionalProperties" not in shown
     assert made["additionalProperties"] is changed["additionalProperties"] is False
-    assert shown["properties"]["id"]["readOnly"] is True
+    assert "readOnly" not in shown["properties"]["id"]
+    assert changed["properties"]["id"]["readOnly"] is True
+    assert made["properties"]["secret"]["pattern"] == r"^[^\u0000]*$"
     assert shown["properties"]["name"]["description"] == "What it is called."
     assert shown["properties"]["due_date"]["x-nullable"] is True
     assert "x-nullable" not in made["properties"]["secret"]
     assert (made["properties"]["is_big"]["default"], made["properties"]["text"]["default"]) == (True, "")
+
+
+def test_a_problem_need_not_have_what_the_gateways_own_do_not(document):
+    definitions = document.spec["definitions"]
+
+    for name in ("Problem", "StaleProblem"):
+        assert definitions[name]["properties"].keys() - set(definitions[name]["required"]) == {"instance"}
 
 
 def test_a_field_or_filter_of_a_kind_that_nobody_described_is_refused():

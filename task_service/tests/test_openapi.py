@@ -96,7 +96,8 @@ def test_the_document_is_served_as_json_and_yaml(stranger):
 def test_a_task_has_all_its_fields_with_their_types():
     assert types("Task") == TASK_TYPES
     assert marked("Task", "x-nullable") == {"due_date", "assigned_to", "assignee", "completed_at"}
-    assert marked("Task", "readOnly") == TASK_TYPES.keys() - WRITABLE
+    assert marked("TaskPut", "readOnly") == marked("TaskPatch", "readOnly") == TASK_TYPES.keys() - WRITABLE
+    assert set(DOCUMENT.spec["definitions"]["Task"]["required"]) == TASK_TYPES.keys()
 
 
 def test_a_body_differs_by_its_method():

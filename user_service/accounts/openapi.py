@@ -2,12 +2,15 @@
 
 from typing import Any
 
+from django.contrib.auth.password_validation import MinimumLengthValidator
 from rest_framework.serializers import SerializerMethodField
 
 from accounts import serializers
 from accounts.filters import UserFilter
-from accounts.serializers import EmailField
+from accounts.names import USERNAME
+from accounts.serializers import EmailField, NewPasswordField, UsernameField
 from accounts.views import me, passwords, signing_in, users
+from chassis.fields import SecretField
 from chassis.openapi.operations import Answer, Body, Call, Chapter, Kind, Operation, Shape
 from chassis.openapi.schemas import schema_of
 
@@ -47,6 +50,16 @@ NOTHING = Shape("Nothing", {})
 @schema_of.register(EmailField)
 def _(field: EmailField) -> dict[str, Any]:
     return {"type": "string", "format": "email", "minLength": 1, "maxLength": field.max_length}
+
+
+@schema_of.register(UsernameField)
+def _(field: UsernameField) -> dict[str, Any]:
+    return {"type": "string", "pattern": f"^ *{USERNAME.pattern} *$"}  # blanks around it are cut off
+
+
+@schema_of.register(NewPasswordField)
+def _(field: NewPasswordField) -> dict[str, Any]:
+    return {**schema_of.dispatch(SecretField)(field), "minLength": MinimumLengthValidator().min_length}
 
 
 @schema_of.register(SerializerMethodField)
@@ -270,9 +283,7 @@ ACCOUNT_OPERATIONS: dict[Call, Operation] = {
         answer=Answer(status=202, description="The mail is on its way."),
     ),
 }
-USERNAME = (
-    "1 to 64 characters: letters a to z, digits, dot, hyphen, underscore. Upper and lower case are the same name."
-)
+NAME = "1 to 64 characters: letters a to z, digits, dot, hyphen, underscore. Upper and lower case are the same name."
 CHAPTER = Chapter(
     tags={
         SIGNING_IN: "From a new account to tokens, and to a new password.",
@@ -282,12 +293,12 @@ CHAPTER = Chapter(
     operations=SIGNING_IN_OPERATIONS | OWN_OPERATIONS | ACCOUNT_OPERATIONS,
     notes={
         serializers.UserSerializer: {
-            "username": USERNAME,
+            "username": NAME,
             "role": "An admin does everything with accounts and tasks.",
             "is_active": "Who is not active cannot sign in, and has no good token.",
         },
         serializers.FirstAdminSerializer: {
-            "username": USERNAME,
+            "username": NAME,
             "password": "At least 8 characters, and none that is easily guessed.",
         },
         serializers.CredentialsSerializer: {"username": "The username, or the email."},

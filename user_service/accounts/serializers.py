@@ -1,5 +1,6 @@
 """What may come in about an account, and what goes out. A privilege that may not be set is not listed."""
 
+from collections.abc import Callable
 from typing import Any
 
 from django.contrib.auth.password_validation import validate_password
@@ -32,10 +33,22 @@ class EmailField(LineField):
         super().__init__(max_length=254, validators=[validate_email], **kwargs)
 
 
+class UsernameField(LineField):
+    def __init__(self, *refusals: Callable[[str], None], **kwargs: Any) -> None:
+        super().__init__(validators=[validate_username, *refusals], **kwargs)
+
+
+class NewPasswordField(SecretField):
+    """One that is chosen: whoever takes it asks refuse_weak about it."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(max_length=LONGEST_PASSWORD, **kwargs)
+
+
 class UserSerializer(StrictModelSerializer):
     """An account as an admin sees and changes it."""
 
-    username = LineField(validators=[validate_username])
+    username = UsernameField()
     email = EmailField()
     role = RoleField()
     is_active = YesNoField(default=True)
@@ -49,9 +62,9 @@ class UserSerializer(StrictModelSerializer):
 class FirstAdminSerializer(StrictSerializer):
     """What any new account needs. Reserved names such as "admin" are an admin's to give."""
 
-    username = LineField(validators=[validate_username])
+    username = UsernameField()
     email = EmailField()
-    password = SecretField(max_length=LONGEST_PASSWORD)
+    password = NewPasswordField()
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         about = User(username=attrs["username"], email=attrs["email"])
@@ -61,14 +74,14 @@ class FirstAdminSerializer(StrictSerializer):
 
 
 class RegistrationSerializer(FirstAdminSerializer):
-    username = LineField(validators=[validate_username, refuse_reserved])
+    username = UsernameField(refuse_reserved)
     role = RoleField(default=User.Role.USER)
 
 
 class NewUserSerializer(FirstAdminSerializer):
     """An account that an admin makes; without a password its owner is invited by mail."""
 
-    password = SecretField(max_length=LONGEST_PASSWORD, default=None)
+    password = NewPasswordField(default=None)
     role = RoleField(default=User.Role.USER)
 
 
@@ -78,7 +91,7 @@ class EmailSerializer(StrictSerializer):
 
 class ConfirmSerializer(StrictSerializer):
     token = serializers.CharField(max_length=100)
-    new_password = SecretField(max_length=LONGEST_PASSWORD)
+    new_password = NewPasswordField()
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         attrs["user"] = PasswordToken.objects.user_of(attrs["token"])
@@ -114,7 +127,7 @@ class OwnAccountSerializer(UserSerializer):
 
 class PasswordChangeSerializer(StrictSerializer):
     current_password = SecretField(max_length=LONGEST_PASSWORD)
-    new_password = SecretField(max_length=LONGEST_PASSWORD)
+    new_password = NewPasswordField()
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         refuse_weak(attrs["new_password"], field="new_password", user=self.context["user"])
