@@ -1,0 +1,271 @@
+"""What schemathesis is told of us: who calls, which rows there are, and which of its findings are none.
+
+Runs in an environment of its own, requirements/fuzz.txt, and so imports nothing of the project.
+"""
+
+import atexit
+import json
+import os
+import random
+import time
+from collections import Counter, defaultdict
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+from uuid import uuid4
+
+import requests
+
+# None of them is installed where the types are checked.
+import schemathesis  # type: ignore[import-not-found]
+from schemathesis.core.parameters import ParameterLocation as Place  # type: ignore[import-not-found]
+from schemathesis.openapi.checks import MissingContentType, RejectedPositiveData  # type: ignore[import-not-found]
+
+SETUP: dict[str, Any] = json.loads(Path(os.environ["FUZZ_SETUP"]).read_text())
+CHANCE = random.Random(SETUP["seed"])
+OFTEN = 0.7  # how many cases get something that there is in the place of something made up
+TOKEN_SECONDS = 120  # it is good for five minutes
+# Who has done this cannot go on as before, so somebody does it who can be spared.
+ENDS_THE_CALLER = {
+    *("changeOwnAccount", "changeOwnPassword", "endOwnSession"),
+    *("refreshTokens", "signOut", "signOutEverywhere"),
+}
+# Refusals of well-formed requests: no schema can say what is stored.
+OF_WHAT_IS_STORED = {
+    *((field, code) for field in ("assigned_to", "set.assigned_to") for code in ("unknown_user", "inactive_user")),
+    ("ids", "unknown_task"),
+    ("cursor", "invalid"),
+    ("current_password", "wrong_password"),
+    ("token", "token_invalid"),
+    ("password", "invalid"),  # too easily guessed
+    ("new_password", "invalid"),
+    ("username", "reserved"),
+    ("title", "blank"),  # nothing in it shows
+    ("set.title", "blank"),
+}
+
+
+class Account:
+    """Somebody who signs in, and again before the token has expired."""
+
+    def __init__(self, username: str, password: str = SETUP["password"]) -> None:
+        self.credentials = {"username": username, "password": password}
+        self.tokens: dict[str, str] = {}
+        self.sign_in_at = 0.0
+
+    def token(self, kind: str = "access") -> str:
+        if time.monotonic() > self.sign_in_at:
+            self.tokens = send("POST", "/token/", self.credentials)
+            self.sign_in_at = time.monotonic() + TOKEN_SECONDS
+        return self.tokens[kind]
+
+    def ask(self, method: str, path: str, body: Any = None) -> Any:
+        return send(method, path, body, token=self.token())
+
+    def ids(self, path: str) -> list[int]:
+        return [row["id"] for row in self.ask("GET", f"{path}?page_size=100")["results"]]
+
+
+def send(method: str, path: str, body: Any = None, *, token: str = "") -> Any:
+    headers = {"Authorization": f"Bearer {token}"} if token else {}
+    answer = SESSION.request(method, SETUP["url"] + path, json=body, headers=headers, timeout=30)
+    answer.raise_for_status()
+    return answer.json()
+
+
+class Rows:
+    """Ids to choose from, read again after some uses. Where there are few, more are made."""
+
+    def __init__(
+        self, read: Callable[[], list[int]], make: Callable[[], Any], *, fewest: int = 10, uses: int = 20
+    ) -> None:
+        self.read, self.make, self.fewest, self.most_uses = read, make, fewest, uses
+        self.found: list[int] = []
+        self.uses = 0
+
+    def one(self) -> int:
+        if self.uses % self.most_uses == 0:
+            self.found = self.read()
+            while len(self.found) < self.fewest:
+                self.make()
+                self.found = self.read()
+        self.uses += 1
+        return CHANCE.choice(self.found)
+
+
+class Spare:
+    """An account of the same role as the caller's, until it is used up; then another."""
+
+    def __init__(self) -> None:
+        self.account: Account | None = None
+
+    def get(self) -> Account:
+        if self.account is None:
+            self.account = Account(make_user()["username"])
+        return self.account
+
+    def use_up(self) -> None:
+        self.account = None
+
+
+def make_user() -> Any:
+    name = new_name()
+    body = {"username": name, "email": f"{name}@example.com", "role": SETUP["role"], "password": SETUP["password"]}
+    return KEEPER.ask("POST", "/user/users/", body)
+
+
+def new_name() -> str:
+    return f"fuzz-{uuid4().hex[:12]}"
+
+
+def make_task() -> Any:
+    return KEEPER.ask("POST", "/task/tasks/", {"title": "Call the landlord", "assigned_to": SETUP["caller"]["id"]})
+
+
+def users() -> list[int]:
+    return [row for row in KEEPER.ids("/user/users/") if row not in SETUP["protected"]]
+
+
+SESSION = requests.Session()
+SESSION.trust_env = False
+KEEPER = Account(**SETUP["keeper"])  # an admin whom no case can touch
+CALLER = Account(SETUP["caller"]["username"])
+SPARE = Spare()
+ROWS = {
+    "task_id": Rows(lambda: CALLER.ids("/task/tasks/"), make_task),
+    "notification_id": Rows(lambda: CALLER.ids("/task/notifications/"), make_task),
+    "session_id": Rows(lambda: SPARE.get().ids("/user/me/sessions/"), make_user, fewest=1, uses=1),
+    "user_id": Rows(users, make_user),
+}
+NEW_PASSWORD = "nine purple umbrellas"
+GOOD: dict[str, Callable[[], Any]] = {
+    "id": ROWS["user_id"].one,
+    "assigned_to": lambda: SETUP["caller"]["id"],
+    "username": new_name,
+    "email": lambda: f"{new_name()}@example.com",
+    "password": lambda: NEW_PASSWORD,
+    "current_password": lambda: SETUP["password"],
+    "new_password": lambda: NEW_PASSWORD,
+    "refresh": lambda: SPARE.get().token("refresh"),
+    "token": lambda: SPARE.get().token(),
+}
+TALLY: defaultdict[str, Counter[int]] = defaultdict(Counter)
+
+
+@schemathesis.auth(refresh_interval=None)
+class Bearer:
+    def get(self, case: Any, context: Any) -> str:
+        account = SPARE.get() if operation_id(case) in ENDS_THE_CALLER else CALLER
+        return account.token()
+
+    def set(self, case: Any, data: str, context: Any) -> None:
+        case.headers["Authorization"] = f"Bearer {data}"
+
+
+@schemathesis.hook
+def filter_case(context: Any, case: Any) -> bool:
+    """Choose of what the coverage phase lists; the other phases make as many as they are told to."""
+    return phase(case) != "coverage" or CHANCE.random() < SETUP["of_coverage"]
+
+
+@schemathesis.hook
+def before_call(context: Any, case: Any, kwargs: Any) -> None:
+    """Let a case often be about what there is, and never about the accounts that the run stands on."""
+    if (
+        phase(case) == "coverage" and case.headers.get("If-Match") == "0"
+    ):  # its sample of any header, against the pattern
+        case.headers["If-Match"] = "*"
+    if phase(case) != "stateful" and CHANCE.random() < OFTEN:
+        fill_in(case)
+    if case.method in ("PUT", "PATCH", "DELETE") and case.path.startswith("/user/users/"):
+        spare_protected(case)
+
+
+def fill_in(case: Any) -> None:
+    if not case.meta.is_negative_at(Place.PATH):
+        for name in case.path_parameters:
+            own = name == "user_id" and SETUP["role"] == "user"
+            case.path_parameters[name] = SETUP["caller"]["id"] if own else ROWS[name].one()
+    if isinstance(case.body, dict) and not case.meta.is_negative_at(Place.BODY):
+        case.body = case.body | values_of(case)
+    if "If-Match" in case.headers and not case.meta.is_negative_at(Place.HEADER):
+        case.headers["If-Match"] = "*"
+    if "cursor" in case.query and not case.meta.is_negative_at(Place.QUERY):
+        case.query["cursor"] = cursor(case)
+
+
+def values_of(case: Any) -> dict[str, Any]:
+    """Return what the fields of the body must hold for the case to succeed, as far as that can be said."""
+    if operation_id(case) == "signIn":
+        return dict(SETUP["example"])
+    if operation_id(case) == "confirmPasswordReset" and SETUP["mail_tokens"]:
+        return {"token": SETUP["mail_tokens"].pop(), "new_password": NEW_PASSWORD}
+    if operation_id(case) == "changeTasks":
+        return {"ids": [ROWS["task_id"].one()], "set": case.body["set"] | good(case.body["set"])}
+    return good(case.body)
+
+
+def good(body: dict[str, Any]) -> dict[str, Any]:
+    return {name: GOOD[name]() for name in GOOD if body.get(name) is not None}
+
+
+def cursor(case: Any) -> str:
+    """Return that of the second page, if the caller may see such a list and it has one."""
+    headers = {"Authorization": f"Bearer {CALLER.token()}"}
+    answer = SESSION.get(f"{SETUP['url']}{case.formatted_path}?page_size=1", headers=headers, timeout=30)
+    following = answer.json()["next"] if answer.ok else None
+    return parse_qs(urlsplit(following).query)["cursor"][0] if following else case.query["cursor"]
+
+
+def spare_protected(case: Any) -> None:
+    if "user_id" in case.path_parameters:
+        if str(case.path_parameters["user_id"]) in map(str, SETUP["protected"]):
+            case.path_parameters["user_id"] = ROWS["user_id"].one()
+    elif isinstance(case.body, dict) and case.body.get("id") in SETUP["protected"]:
+        case.body["id"] = ROWS["user_id"].one()
+
+
+@schemathesis.hook
+def after_call(context: Any, case: Any, response: Any) -> None:
+    TALLY[f"{case.method} {case.path}"][response.status_code] += 1
+    by_caller = case.headers.get("Authorization") == f"Bearer {CALLER.token()}"
+    if response.status_code == 401 and by_caller and case.operation.definition.raw.get("security"):
+        raise RuntimeError("the caller's own token is not good any more, so nothing that follows would be met")
+    if operation_id(case) in ENDS_THE_CALLER and response.status_code < 300:
+        SPARE.use_up()
+
+
+@schemathesis.hook
+def filter_failure(context: Any, failure: Any, case: Any, response: Any) -> bool:
+    """Keep a failure unless what was expected contradicts what is meant."""
+    return not (has_no_body(failure, case, response) or depends_on_what_is_stored(failure, response))
+
+
+def has_no_body(failure: Any, case: Any, response: Any) -> bool:
+    """Swagger 2.0 names media types for all answers of an operation; one without a body has none."""
+    described = case.operation.definition.raw["responses"].get(str(response.status_code), {})
+    return isinstance(failure, MissingContentType) and not response.content and "schema" not in described
+
+
+def depends_on_what_is_stored(failure: Any, response: Any) -> bool:
+    if not isinstance(failure, RejectedPositiveData):
+        return False
+    if response.status_code == 412:
+        return True
+    problem = response.json()
+    named = {(error["field"], error["code"]) for error in problem["errors"]}
+    return problem["code"] == "idempotency_key_reused" or (bool(named) and named <= OF_WHAT_IS_STORED)
+
+
+def phase(case: Any) -> str:
+    return str(case.meta.phase.name.value)
+
+
+def operation_id(case: Any) -> str:
+    return str(case.operation.definition.raw["operationId"])
+
+
+@atexit.register
+def write_tally() -> None:
+    Path(SETUP["tally"]).write_text(json.dumps(TALLY))
