@@ -1,0 +1,128 @@
+"""What an admin does with accounts; and in the end all is deleted that the story has made."""
+
+from stack.postman.steps import ABSENT, FORBIDDEN, GUID, Folder, Step, blames
+
+BOB = {"username": "{{bob_username}}", "email": "{{bob_username}}@example.com", "role": "user"}
+OF_BOB = {"user_id": "{{bob_id}}"}
+
+ADMINISTRATION = Folder(
+    "Administration",
+    "An admin looks after accounts, here Bob's, and deletes all that this collection has made.",
+    (
+        Step(
+            name="Alice's account is found",
+            operation="listUsers",
+            status=200,
+            by="admin",
+            query={"search": "{{alice_username}}", "role": "user"},
+            tests={"It is hers alone": 'expect(answer.results.map(each => each.id)).to.eql([id("alice_id")])'},
+        ),
+        Step(
+            name="Only admins list accounts",
+            operation="listUsers",
+            status=403,
+            by="alice",
+            tests=FORBIDDEN,
+        ),
+        Step(
+            name="Bob gets an account",
+            operation="createUser",
+            status=201,
+            by="admin",
+            headers={"Idempotency-Key": "{{bob_key}}"},
+            body={**BOB, "password": "{{bob_password}}"},
+            new={"bob_username": '"bob-" + Date.now().toString(36)', "bob_password": GUID, "bob_key": GUID},
+            tests={"It is active": "expect(answer.is_active).to.be.true"},
+            keeps={"bob_id": "answer.id"},
+        ),
+        Step(
+            name="His name is taken now",
+            operation="createUser",
+            status=409,
+            by="admin",
+            body=BOB,
+            tests=blames("username"),
+        ),
+        Step(
+            name="The admin reads his account",
+            operation="readUser",
+            status=200,
+            by="admin",
+            path=OF_BOB,
+            tests={"It is his": 'expect(answer.username).to.equal(saved("bob_username"))'},
+        ),
+        Step(name="Alice does not", operation="readUser", status=404, by="alice", path=OF_BOB, tests=ABSENT),
+        Step(
+            name="He becomes an admin",
+            operation="changeUser",
+            status=200,
+            by="admin",
+            path=OF_BOB,
+            body={"role": "admin"},
+            tests={"He is one": 'expect(answer.role).to.equal("admin")'},
+        ),
+        Step(
+            name="He is none any more",
+            operation="replaceUser",
+            status=200,
+            by="admin",
+            path=OF_BOB,
+            body=BOB,
+            tests={"He is a plain user": 'expect(answer.role).to.equal("user")'},
+        ),
+        Step(
+            name="He gets a mail for a new password",
+            operation="mailPasswordReset",
+            status=202,
+            by="admin",
+            path=OF_BOB,
+        ),
+        Step(
+            name="He has another address",
+            operation="replaceUserById",
+            status=200,
+            by="admin",
+            body={**BOB, "id": "{{bob_id}}", "email": "{{bob_username}}.jones@example.com"},
+            tests={"It is the new one": 'expect(answer.email).to.equal(`${saved("bob_username")}.jones@example.com`)'},
+        ),
+        Step(
+            name="He is on leave",
+            operation="changeUserById",
+            status=200,
+            by="admin",
+            body={"id": "{{bob_id}}", "is_active": False},
+            tests={"He is not active": "expect(answer.is_active).to.be.false"},
+        ),
+        Step(
+            name="So he cannot sign in",
+            operation="signIn",
+            status=401,
+            body={"username": "{{bob_username}}", "password": "{{bob_password}}"},
+        ),
+        Step(
+            name="His account is deleted",
+            operation="deleteUserById",
+            status=204,
+            by="admin",
+            body={"id": "{{bob_id}}"},
+        ),
+        Step(name="It is gone", operation="readUser", status=404, by="admin", path=OF_BOB, tests=ABSENT),
+        Step(name="The task is deleted", operation="deleteTask", status=204, by="admin", headers={"If-Match": "*"}),
+        Step(name="It is gone too", operation="readTask", status=404, by="admin", tests=ABSENT),
+        Step(
+            name="The other task is deleted",
+            operation="deleteTask",
+            status=204,
+            by="admin",
+            path={"task_id": "{{other_task_id}}"},
+        ),
+        Step(
+            name="Alice's account is deleted",
+            operation="deleteUser",
+            status=204,
+            by="admin",
+            path={"user_id": "{{alice_id}}"},
+            forgets=("alice_id", "alice_username", "alice_password", "alice_access", "alice_refresh"),
+        ),
+    ),
+)
