@@ -1,0 +1,288 @@
+"""Uses the generated clients as a program of somebody else's would; test_generated_client.py runs it for each story."""
+
+import json
+import sys
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from email.message import Message
+from urllib.parse import parse_qs, urlsplit
+from uuid import uuid4
+
+import task_client
+import user_client
+from task_client.api.history import list_activity
+from task_client.api.notifications import list_deliveries, list_notifications, mark_notification_read
+from task_client.api.tasks import (
+    change_task,
+    change_tasks,
+    create_task,
+    delete_task,
+    export_tasks,
+    list_tasks,
+    read_task,
+    summarize_tasks,
+)
+from task_client.models import (
+    Bulk,
+    BulkSet,
+    BulkSetPriority,
+    Changed,
+    DeliveryState,
+    ListTasksOrdering,
+    ListTasksStatusItem,
+    NewTask,
+    NewTaskPriority,
+    NotificationKind,
+    Problem,
+    StaleProblem,
+    Task,
+    TaskPage,
+    TaskPatch,
+    TaskPatchStatus,
+    TaskPriority,
+    TaskStatus,
+)
+from user_client.api.accounts import list_users
+from user_client.api.own_account import list_own_sessions, read_own_account
+from user_client.api.sign_up_and_sign_in import refresh_tokens, register, sign_in, sign_out
+from user_client.models import Credentials, OwnAccount, Refresh, Registration, Tokens, User, UserRole
+from user_client.models import Problem as UserProblem
+
+PASSWORD = "correct horse battery staple"
+LATE, DUE = date(2020, 2, 29), date(2090, 12, 1)
+
+
+@dataclass
+class Person:
+    """Somebody who has signed in at both services."""
+
+    id: int
+    tokens: Tokens
+    accounts: user_client.AuthenticatedClient
+    tasks: task_client.AuthenticatedClient
+
+
+class Service:
+    def __init__(self, url, admin_password):
+        self.url = url
+        self.accounts = user_client.Client(url)
+        self.tasks = task_client.Client(url)
+        self.admin = self.sign_in("admin", admin_password)
+
+    def sign_in(self, username, password=PASSWORD):
+        tokens = sign_in.sync(client=self.accounts, body=Credentials(username, password))
+        assert isinstance(tokens, Tokens), tokens
+        accounts, tasks = (of.AuthenticatedClient(self.url, token=tokens.access) for of in (user_client, task_client))
+        return Person(read_own_account.sync(client=accounts).id, tokens, accounts, tasks)
+
+    def newcomer(self):
+        username = f"u{uuid4().hex[:12]}"
+        made = register.sync(client=self.accounts, body=Registration(username, f"{username}@example.com", PASSWORD))
+        assert isinstance(made, User), made
+        return self.sign_in(username)
+
+    def make_task(self, title="Call the landlord", **fields):
+        task = create_task.sync(client=self.admin.tasks, body=NewTask(title, **fields))
+        assert isinstance(task, Task), task
+        return task
+
+
+def it_signs_up_and_in(service):
+    before = datetime.now(UTC)
+
+    alice = service.newcomer()
+    account = read_own_account.sync_detailed(client=alice.accounts)
+
+    assert (account.status_code, type(account.parsed)) == (200, OwnAccount)
+    assert (account.parsed.role, account.parsed.is_active) == ("user", True)
+    assert 0 <= (account.parsed.date_joined - before).total_seconds() < 60
+    found = list_users.sync(client=service.admin.accounts, search=account.parsed.username, page_size=1)
+    assert [(user.id, user.role) for user in found.results] == [(alice.id, UserRole.USER)]
+
+
+def it_exchanges_tokens_and_signs_out(service):
+    alice = service.newcomer()
+
+    following = refresh_tokens.sync(client=service.accounts, body=Refresh(alice.tokens.refresh))
+    sessions = list_own_sessions.sync(client=alice.accounts)
+    ended = sign_out.sync_detailed(client=alice.accounts, body=Refresh(following.refresh))
+    afterwards = refresh_tokens.sync(client=service.accounts, body=Refresh(following.refresh))
+
+    assert following.refresh != alice.tokens.refresh
+    assert [(session.current, session.created_at.tzinfo) for session in sessions.results] == [(True, UTC)]
+    assert (ended.status_code, ended.content) == (204, b"")
+    assert (type(afterwards), afterwards.status) == (UserProblem, 401)
+
+
+def it_makes_a_task_and_reads_it(service):
+    alice = service.newcomer()
+
+    made = create_task.sync_detailed(
+        client=service.admin.tasks,
+        body=NewTask("Call", priority=NewTaskPriority.HIGH, due_date=LATE, assigned_to=alice.id),
+    )
+    read = read_task.sync(made.parsed.id, client=alice.tasks)
+
+    assert (made.status_code, made.headers["Location"]) == (201, f"{service.url}/task/tasks/{made.parsed.id}/")
+    assert read == made.parsed
+    assert (read.status, read.priority) == (TaskStatus.TODO, TaskPriority.HIGH)
+    assert type(read.status) is TaskStatus
+    assert (type(read.due_date), read.due_date, read.is_overdue) == (date, LATE, True)
+    assert (read.assignee.id, read.created_by, read.completed_at) == (alice.id, service.admin.id, None)
+    assert (type(read.created_at), read.created_at.tzinfo) == (datetime, UTC)
+    assert (read.additional_properties, made.parsed.version) == ({}, 1)
+
+
+def it_repeats_a_post_by_its_key(service):
+    key, body = str(uuid4()), NewTask("Once")
+
+    first, again = (
+        create_task.sync(client=service.admin.tasks, body=body, idempotency_key=key) for _ in ("first", "again")
+    )
+    other = create_task.sync(client=service.admin.tasks, body=NewTask("Other"), idempotency_key=key)
+
+    assert first == again
+    assert (type(other), other.status) == (Problem, 422)
+
+
+def it_filters_and_sorts(service):
+    alice = service.newcomer()
+    for due_date in (DUE, LATE, None):
+        service.make_task(f"Due {due_date}", due_date=due_date, assigned_to=alice.id)
+    done = service.make_task("Done", assigned_to=alice.id)
+    completed = change_task.sync(done.id, client=service.admin.tasks, body=TaskPatch(status=TaskPatchStatus.COMPLETED))
+
+    def found(**filters):
+        page = list_tasks.sync(client=alice.tasks, **filters)
+        assert isinstance(page, TaskPage), page
+        return [task.title for task in page.results]
+
+    open_states = [ListTasksStatusItem.TODO, ListTasksStatusItem.IN_PROGRESS]
+    by_due_date = ListTasksOrdering("-due_date")
+    assert found(status=open_states, ordering=by_due_date) == [f"Due {DUE}", f"Due {LATE}", "Due None"]
+    assert found(status=[ListTasksStatusItem.COMPLETED]) == ["Done"]
+    assert found(due_date_after=date(2090, 1, 1), due_date_before=DUE) == [f"Due {DUE}"]
+    assert found(overdue=True, assigned_to="me") == found(due_date=LATE) == [f"Due {LATE}"]
+    assert found(search='"done"') == ["Done"]
+    assert (completed.status, completed.completed_at.tzinfo) == (TaskStatus.COMPLETED, UTC)
+    counts = summarize_tasks.sync(client=alice.tasks)
+    assert (counts.total, counts.by_status.todo, counts.by_status.completed, counts.overdue) == (4, 3, 1, 1)
+
+
+def it_follows_the_pages(service):
+    alice = service.newcomer()
+    made = [service.make_task(f"No. {number}", assigned_to=alice.id).id for number in range(5)]
+
+    ids, cursor = [], {}
+    while True:
+        page = list_tasks.sync(client=alice.tasks, page_size=2, ordering=ListTasksOrdering.ID, **cursor)
+        ids += [task.id for task in page.results]
+        assert len(page.results) == 2 or page.next_ is None
+        if page.next_ is None:
+            break
+        cursor = {"cursor": parse_qs(urlsplit(page.next_).query)["cursor"][0]}
+
+    assert ids == made
+
+
+def it_changes_what_it_has_read(service):
+    task = service.make_task("Before", due_date=DUE)
+    tag = read_task.sync_detailed(task.id, client=service.admin.tasks).headers["ETag"]
+
+    changed, stale = (
+        change_task.sync_detailed(
+            task.id, client=service.admin.tasks, body=TaskPatch(title=title, due_date=None), if_match=tag
+        )
+        for title in ("After", "Too late")
+    )
+
+    assert (changed.status_code, changed.parsed.title, changed.parsed.due_date) == (200, "After", None)
+    assert (changed.parsed.version, changed.parsed.description) == (2, "")
+    assert (stale.status_code, type(stale.parsed)) == (412, StaleProblem)
+    assert sorted(stale.parsed.changed_fields) == ["due_date", "title"]
+    history = list_activity.sync(task.id, client=service.admin.tasks)
+    assert {row.field for row in history.results} >= {"title", "due_date"}
+
+
+def it_asks_whether_it_has_it_still(service):
+    task = service.make_task()
+    tag = read_task.sync_detailed(task.id, client=service.admin.tasks).headers["ETag"]
+
+    again = read_task.sync_detailed(task.id, client=service.admin.tasks, if_none_match=tag)
+
+    assert (again.status_code, again.content, again.parsed) == (304, b"", None)
+
+
+def it_reads_problems(service):
+    alice, task = service.newcomer(), service.make_task()
+    unnamed = create_task.sync_detailed(client=service.admin.tasks, body=NewTask(""), x_request_id="from-a-test")
+    problems = {
+        401: list_tasks.sync(client=task_client.AuthenticatedClient(service.url, token="none")),
+        403: create_task.sync(client=alice.tasks, body=NewTask("Mine")),
+        404: read_task.sync(task.id, client=alice.tasks),
+        413: create_task.sync(client=service.admin.tasks, body=NewTask("Long", description="x" * 1_100_000)),
+    }
+
+    assert (unnamed.status_code, unnamed.headers["X-Request-ID"]) == (400, "from-a-test")
+    assert [(error.field, type(error.code)) for error in unnamed.parsed.errors] == [("title", str)]
+    assert (unnamed.parsed.request_id, unnamed.parsed.instance) == ("from-a-test", "/task/tasks/")
+    for status, problem in problems.items():
+        assert (type(problem), problem.status, problem.type_) == (Problem, status, "about:blank"), problem
+
+
+def it_is_told_and_reads_it(service):
+    alice = service.newcomer()
+    task = service.make_task("Tell her", assigned_to=alice.id)
+
+    (told,) = list_notifications.sync(client=alice.tasks, unread=True).results
+    read = mark_notification_read.sync(told.id, client=alice.tasks)
+    (delivery,) = list_deliveries.sync(task.id, client=service.admin.tasks).results
+
+    assert (told.kind, told.task.id, told.read_at) == (NotificationKind.TASK_ASSIGNED, task.id, None)
+    assert type(told.kind) is NotificationKind
+    assert (read.id, type(read.read_at)) == (told.id, datetime)
+    assert list_notifications.sync(client=alice.tasks, unread=True).results == []
+    assert (delivery.kind, type(delivery.state)) == (NotificationKind.TASK_ASSIGNED, DeliveryState)
+
+
+def it_changes_many_at_once(service):
+    ids = [service.make_task().id for _ in range(3)]
+
+    changed = change_tasks.sync(
+        client=service.admin.tasks, body=Bulk(ids, BulkSet(priority=BulkSetPriority.URGENT, due_date=DUE))
+    )
+
+    assert isinstance(changed, Changed)
+    assert [(task.id, task.priority, task.due_date) for task in changed.updated] == [
+        (id_, TaskPriority.URGENT, DUE) for id_ in ids
+    ]
+
+
+def it_exports(service):
+    alice = service.newcomer()
+    task = service.make_task("On paper", assigned_to=alice.id)
+
+    export = export_tasks.sync_detailed(client=alice.tasks)
+    refused = export_tasks.sync(client=alice.tasks, search="x" * 201)
+
+    disposition = Message()
+    disposition["Content-Disposition"] = export.headers["Content-Disposition"]
+    assert disposition.get_filename().endswith(".csv")
+    header, row = export.parsed.payload.read().decode("utf-8-sig").splitlines()
+    assert (header.split(",")[:2], row.split(",")[:2]) == (["id", "title"], [str(task.id), "On paper"])
+    assert (type(refused), refused.status) == (Problem, 400)
+
+
+def it_deletes(service):
+    task = service.make_task()
+
+    gone = delete_task.sync_detailed(task.id, client=service.admin.tasks)
+    missing = read_task.sync(task.id, client=service.admin.tasks)
+
+    assert (gone.status_code, gone.content) == (204, b"")
+    assert (type(missing), missing.status) == (Problem, 404)
+
+
+if __name__ == "__main__":
+    story, url = sys.argv[1:]
+    globals()[story](Service(url, json.load(sys.stdin)["admin_password"]))
