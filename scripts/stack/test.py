@@ -91,10 +91,8 @@ def tests(folder: Path, arguments: argparse.Namespace) -> Outcome:
     total = Outcome()
     with throwaway_postgres(folder) as urls:
         for package in arguments.packages or PACKAGES:
-            url = {"DATABASE_URL": urls[package]} if package in urls else {}
-            if arguments.all:
-                url["RACE_ROUNDS"] = "1000"
-            total += pytest(package, folder, url, only=arguments.k)
+            environment = environment_of(package, urls, thorough=arguments.all)
+            total += pytest(package, folder, environment, only=arguments.k)
     if not (arguments.packages or arguments.k):
         total += coverage_of_access(folder)
     return total
@@ -118,11 +116,19 @@ def coverage(command: str, folder: Path) -> list[str]:
     return ["coverage", command, f"--rcfile={ROOT / 'pyproject.toml'}", f"--data-file={folder / 'coverage'}", *options]
 
 
-def pytest(package: str, folder: Path, url: dict[str, str], *, only: str | None) -> Outcome:
+def environment_of(package: str, urls: dict[str, str], *, thorough: bool) -> dict[str, str]:
+    """Return what a package's tests run in. RACE_ROUNDS asks for all tests, and for each race so many times."""
+    return {
+        **os.environ,
+        **(check.SETTINGS | {"DATABASE_URL": urls[package]} if package in WITH_DATABASE else {}),
+        **({"RACE_ROUNDS": "1000"} if thorough else {}),
+    }
+
+
+def pytest(package: str, folder: Path, environment: dict[str, str], *, only: str | None) -> Outcome:
     """Run a package's tests; a test that was skipped counts as failed."""
     say(f"\n{package}")
     report = folder / f"{package}.xml"
-    environment = {**os.environ, **check.SETTINGS, **url} if package != "tests" else dict(os.environ)
     measured = [*coverage("run", folder), "-m"] if package in MEASURED and not only else []
     argv = [sys.executable, "-m", *measured, "pytest", "-q", f"--junitxml={report}", *(["-k", only] if only else [])]
     status = subprocess.run(argv, check=False, cwd=ROOT / package, env=environment).returncode
