@@ -76,6 +76,7 @@ def test_after_everything_was_killed_it_starts_again_with_its_data(own_stack):
     assert account.json()["username"] == "alice"
 
 
+@pytest.mark.thorough
 def test_after_the_supervisor_alone_was_killed_a_new_start_takes_over(own_stack):
     own_stack.start()
     orphans = own_stack.processes()
@@ -118,6 +119,7 @@ def test_ctrl_c_leaves_no_process_behind(own_stack, in_front, number):
     assert own_stack.processes() == []
 
 
+@pytest.mark.thorough
 def test_who_waits_in_front_is_told_that_it_was_stopped_elsewhere(own_stack, in_front):
     own_stack.stop()
 
@@ -134,7 +136,9 @@ def test_who_waits_in_front_is_told_that_the_supervisor_was_killed(own_stack, in
     assert own_stack.processes() == []
 
 
-@pytest.mark.parametrize("seconds", [0, 0.01, 0.03, 0.1, 0.3, 0.8, 1.5])
+@pytest.mark.parametrize(
+    "seconds", [0.1, *(pytest.param(other, marks=pytest.mark.thorough) for other in (0, 0.01, 0.03, 0.3, 0.8, 1.5))]
+)
 def test_ctrl_c_while_it_starts_leaves_no_process_behind(own_stack, seconds):
     front = begin_in_front(own_stack)
     eventually(lambda: (own_stack.folder / "programs.json").is_file(), seconds=30)
@@ -146,6 +150,7 @@ def test_ctrl_c_while_it_starts_leaves_no_process_behind(own_stack, seconds):
     assert own_stack.processes() == []
 
 
+@pytest.mark.thorough
 def test_stop_ends_everything_and_says_so(own_stack):
     own_stack.start()
 

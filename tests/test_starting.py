@@ -41,6 +41,7 @@ def test_secrets_are_readable_by_nobody_else(stack):
         assert (stack.folder / name).stat().st_mode & 0o077 == 0, name
 
 
+@pytest.mark.thorough
 def test_two_stacks_run_side_by_side(stack, own_stack):
     own_stack.start()
     own_stack.register("zoe")
@@ -131,6 +132,7 @@ def with_port(stack, changed):
     return other.run("--detach")
 
 
+@pytest.mark.thorough
 def test_what_a_person_sets_wins_over_what_is_made_up(own_stack):
     own_stack.start(ADMIN_USERNAME="ada", ADMIN_EMAIL="ada@example.com", ADMIN_PASSWORD="correct horse battery")
 
@@ -152,6 +154,7 @@ def test_settings_come_from_the_env_file_where_the_environment_is_silent(own_sta
     assert own_stack.token("from-file@example.com", password)
 
 
+@pytest.mark.thorough
 def test_the_demo_loads_sample_data_once(own_stack):
     first = own_stack.start("--demo")
     token = own_stack.admin_token()

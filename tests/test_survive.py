@@ -70,6 +70,7 @@ def test_ctrl_c_while_it_starts_leaves_nothing_behind(temporary):
     assert left_behind(temporary) == ([], [])
 
 
+@pytest.mark.thorough
 def test_its_end_in_the_middle_leaves_nothing_behind(temporary):
     survive = begin(temporary, "--kills=20")
     beginning = [survive.stdout.readline() for _ in range(3)]
