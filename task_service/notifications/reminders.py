@@ -65,7 +65,7 @@ def plan_some(reminder: Reminder) -> int:
     with transaction.atomic():
         with connection.cursor() as cursor:  # one run at a time looks and writes
             cursor.execute("SELECT pg_advisory_xact_lock(%s)", [REMINDER_LOCK])
-        tasks = list(reminder.waiting()[:AT_ONCE])
+        tasks = list(reminder.waiting().with_accounts()[:AT_ONCE])
         if tasks:
             reminder.fact.send(Reminder, tasks=tasks)
     return len(tasks)

@@ -22,7 +22,8 @@ class InboxEndpoint(Endpoint):
     lookup_url_kwarg = "notification_id"
 
     def get_queryset(self) -> QuerySet[Notification]:
-        return Notification.objects.filter(recipient=self.caller.id).select_related("event")
+        notifications: QuerySet[Notification] = Notification.objects.visible_to(self.caller).select_related("event")
+        return notifications
 
 
 class Inbox(ListModelMixin, InboxEndpoint):
@@ -39,8 +40,7 @@ class MarkRead(InboxEndpoint):
     """Notes when it was read first; to do it again changes nothing."""
 
     def post(self, request: Request, notification_id: int) -> Response:
-        mine = Notification.objects.filter(recipient=self.caller.id, pk=notification_id)
-        mine.update(read_at=Coalesce("read_at", Now()))
+        self.get_queryset().filter(pk=notification_id).update(read_at=Coalesce("read_at", Now()))
         return Response(self.get_serializer(self.get_object()).data)
 
 

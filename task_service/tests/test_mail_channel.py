@@ -231,15 +231,15 @@ def test_a_hostile_username_forges_nothing(ada, bob, task, sink):
     ],
     ids=ascii,
 )
-def test_a_hostile_address_reaches_nobody_and_is_given_up(ada, alice, bob, a_task, sink, address):
+def test_a_hostile_address_reaches_nobody_and_is_given_up(ada, alice, grace, a_task, sink, address):
     User.objects.filter(pk=alice.id).update(email=address)
-    change(a_task(assigned_to=alice.id, created_by=bob.id), by=ada, status="completed")
+    change(a_task(assigned_to=alice.id, created_by=grace.id), by=ada, status="completed")
 
     deliver_all()
     let_pass(days=1)
     deliver_all()
 
-    assert [recipients for _, recipients, _ in sink.received] == [["bob@tm.example"]]
+    assert [recipients for _, recipients, _ in sink.received] == [["grace@tm.example"]]
     assert outcome(recipient_id=alice.id)[0] == "failed"
 
 

@@ -6,10 +6,11 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Self
 
 from django.conf import settings
+from django.contrib.postgres.expressions import ArraySubquery
 from django.contrib.postgres.search import SearchQuery, SearchVector
 from django.db import models, transaction
 from django.db.models import F, OuterRef, Q, Subquery
-from django.db.models.functions import Coalesce
+from django.db.models.functions import Coalesce, JSONObject
 from django.utils import timezone
 
 from chassis.tokens import Caller
@@ -35,14 +36,25 @@ class StaleVersion(Exception):
         self.changed_fields = changed_fields
 
 
+def visible_values(person: Caller | User) -> dict[str, int]:
+    """Return the values that a task must have for this person to see it: the one rule about who sees which task."""
+    return {} if person.is_admin else {"assigned_to_id": person.id}
+
+
 class TaskQuerySet(models.QuerySet["Task"]):
-    def visible_to(self, caller: Caller) -> Self:
-        return self if caller.is_admin else self.filter(assigned_to=caller.id)
+    def visible_to(self, person: Caller | User) -> Self:
+        return self.filter(**visible_values(person))
 
     def with_assignee(self) -> Self:
         """Annotate `assignee_name`."""
         names = User.objects.filter(pk=OuterRef("assigned_to")).values("username")  # a join would be made an inner one
         return self.annotate(assignee_name=Subquery(names))
+
+    def with_accounts(self) -> Self:
+        """Annotate `assignee_name` and `accounts`, the id and role of assignee and creator where they are active."""
+        involved = Q(pk=OuterRef("assigned_to")) | Q(pk=OuterRef("created_by"))
+        accounts = User.objects.filter(involved, is_active=True).values(account=JSONObject(id="id", role="role"))
+        return self.with_assignee().annotate(accounts=ArraySubquery(accounts))
 
     def open(self) -> Self:
         return self.exclude(status=COMPLETED)
@@ -71,7 +83,7 @@ class TaskQuerySet(models.QuerySet["Task"]):
             accounts.hold(values.get("assigned_to_id"))
             task = self.create(created_by=by_id, **values)
             facts = Activity.objects.bulk_create(task.facts_of_creation())
-            made = self.with_assignee().get(pk=task.pk)
+            made = self.with_accounts().get(pk=task.pk)
             announce(facts, [made], by_id)
         return made
 
@@ -85,7 +97,7 @@ class TaskQuerySet(models.QuerySet["Task"]):
         """
         with transaction.atomic():
             assignee = accounts.hold(values.get("assigned_to_id"))
-            tasks: list[Task] = list(self.with_assignee().order_by("pk").select_for_update(of=("self",)))
+            tasks: list[Task] = list(self.with_accounts().order_by("pk").select_for_update(of=("self",)))
             now = timezone.now()
             facts: list[Activity] = []
             for task in tasks:
