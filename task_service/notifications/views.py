@@ -2,7 +2,7 @@
 
 from django.db.models import QuerySet
 from django.db.models.functions import Coalesce, Now
-from rest_framework.generics import get_object_or_404
+from django.http import Http404
 from rest_framework.mixins import ListModelMixin
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -52,7 +52,8 @@ class Ledger(Endpoint):
     default_ordering = "-id"
 
     def get(self, request: Request, task_id: int) -> Response:
-        task = get_object_or_404(Task.objects.only("pk"), pk=task_id)
-        deliveries = Delivery.objects.filter(event__task_id=task.pk).select_related("event", "recipient")
+        if not Task.objects.existed(task_id):
+            raise Http404
+        deliveries = Delivery.objects.filter(event__task_id=task_id).select_related("event", "recipient")
         page = self.paginate_queryset(deliveries)
         return self.get_paginated_response(self.get_serializer(page, many=True).data)

@@ -44,8 +44,13 @@ ACTIVITY = Shape(
         "id": ID,
         "version": {"type": "integer", "description": "The version of the task in which it became true."},
         "kind": {"type": "string", "enum": Activity.Kind.values},
-        "field": nullable({"type": "string", "description": "What was changed; null for the creation."}),
-        "from": nullable({"description": "The value before, of whatever type the field is."}),
+        "field": nullable({"type": "string", "description": "What was changed; null for creation and deletion."}),
+        "from": nullable(
+            {
+                "description": "The value before, of whatever type the field is. For a deletion, an object with the "
+                "last values of all fields that can be set."
+            }
+        ),
         "to": nullable({"description": "The value since."}),
         "reason": nullable({"type": "string", "description": "Why, where the service did it itself."}),
         "by": person("Who did it; null where the service did it itself, or the account is not known here."),
@@ -175,14 +180,14 @@ TASK_OPERATIONS: dict[Call, Operation] = {
         id="deleteTask",
         tag=TASKS,
         summary="Delete a task",
-        answer=Answer(status=204, description="It is deleted."),
+        answer=Answer(status=204, description="It is deleted. Its history stays, for admins."),
         takes_if_match=True,
     ),
     (views.TaskActivity, "get"): Operation(
         id="listActivity",
         tag=HISTORY,
         summary="Read the history of a task",
-        description="For whoever sees the task.",
+        description="For whoever sees the task; the history of a deleted task is for admins.",
         answer=Answer(
             ACTIVITY,
             {

@@ -116,7 +116,7 @@ class TaskDetail(TaskEndpoint):
     def delete(self, request: Request, task_id: int) -> Response:
         self.get_object()
         with gone_or_stale():
-            Task.objects.filter(pk=task_id).remove(versions=etags.if_match(request))
+            Task.objects.filter(pk=task_id).remove(by_id=self.caller.id, versions=etags.if_match(request))
         return Response(status=status.HTTP_204_NO_CONTENT)
 
     def change(self, *, partial: bool) -> Response:
@@ -131,7 +131,7 @@ class TaskDetail(TaskEndpoint):
 
 
 class TaskActivity(TaskEndpoint):
-    """The history of one task, for whoever sees the task."""
+    """The history of one task, for whoever sees the task; that of a deleted one, for admins."""
 
     serializer_class = ActivitySerializer
     query_parameters = pagination.PARAMETERS
@@ -140,8 +140,11 @@ class TaskActivity(TaskEndpoint):
     default_ordering = "-id"
 
     def get(self, request: Request, task_id: int) -> Response:
-        history = Activity.objects.filter(task=self.get_object()).select_related("by")
-        page = self.paginate_queryset(history)
+        if not self.caller.is_admin:
+            self.get_object()
+        elif not Task.objects.existed(task_id):
+            raise Http404
+        page = self.paginate_queryset(Activity.objects.filter(task=task_id).select_related("by"))
         return self.get_paginated_response(self.get_serializer(page, many=True).data)
 
 

@@ -66,6 +66,7 @@ FILL_ACTIVITY = """
 FILL_INBOXES = """
     INSERT INTO notifications_event (id, kind, task_id, task_title, text, created_at)
     SELECT n, 'task_assigned', n, 'Water', 'Water', now() FROM generate_series(1, %(rows)s) AS n;
+    ANALYZE notifications_event;  -- else each new reference may be checked by a plan made for an empty table
     INSERT INTO notifications_notification (event_id, recipient_id)
     SELECT n, CASE WHEN n %% 10 = 0 OR assigned_to = 102 THEN 102 ELSE coalesce(assigned_to, 101) END
     FROM generate_series(1, %(rows)s) AS n JOIN tasks_task ON id = n

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Collection
 from datetime import datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any, Self
 
 from django.conf import settings
@@ -13,6 +14,7 @@ from django.db.models import F, OuterRef, Q, Subquery
 from django.db.models.functions import Coalesce, JSONObject
 from django.utils import timezone
 
+from chassis import audit
 from chassis.tokens import Caller
 from directory import accounts
 from directory.models import User
@@ -77,6 +79,11 @@ class TaskQuerySet(models.QuerySet["Task"]):
         query = SearchQuery(MINUS_BEFORE_MINUS.sub("", text), config="simple", search_type="websearch")
         return self.alias(searched=SEARCHED).filter(searched=query)
 
+    def existed(self, task_id: int) -> bool:
+        """Whether there is, or was, a task with this id: the history of a deleted one stays."""
+        history = Activity.objects.filter(task=task_id).values("task")
+        return self.filter(pk=task_id).values("pk").union(history, all=True).exists()
+
     def make(self, *, by_id: int, **values: Any) -> "Task":
         """Create a task, or raise accounts.UnknownUser where its assignee was deleted a moment ago."""
         with transaction.atomic():
@@ -113,12 +120,17 @@ class TaskQuerySet(models.QuerySet["Task"]):
             announce(facts, tasks, by_id)
             return tasks
 
-    def remove(self, *, versions: Collection[int] | None) -> None:
-        """Delete the one task here, or raise Task.DoesNotExist or StaleVersion."""
+    def remove(self, *, by_id: int | None, versions: Collection[int] | None = None) -> None:
+        """Delete the one task here, or raise Task.DoesNotExist or StaleVersion. Its history stays."""
         with transaction.atomic():
             task = self.select_for_update(of=("self",)).get()
             refuse_stale(task, versions)
+            fact = task.fact_of_deletion(by_id=by_id, at=timezone.now())
+            fact.save()
             task.delete()
+            transaction.on_commit(
+                partial(audit.write, "sensitive_delete", actor=by_id, subject=fact.task_id, object="task")
+            )
 
 
 def announce(facts: list[Activity], tasks: list["Task"], by_id: int | None) -> None:

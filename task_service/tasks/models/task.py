@@ -17,6 +17,7 @@ from directory.models import User
 from tasks.models.activity import Activity
 from tasks.models.querysets import SEARCHED, TaskQuerySet, visible_values
 
+WRITABLE = ("title", "description", "status", "priority", "due_date", "assigned_to_id")
 LONGEST_DESCRIPTION = 50_000  # characters; whatever they are, the text index holds them
 
 
@@ -150,6 +151,10 @@ class Task(models.Model):
             for name, new in values.items()
             if new != getattr(self, name)
         ]
+
+    def fact_of_deletion(self, **common: Any) -> Activity:
+        values = {name.removesuffix("_id"): spoken(name, getattr(self, name)) for name in WRITABLE}
+        return Activity(task_id=self.pk, version=self.version + 1, kind=Activity.Kind.DELETED, old=values, **common)
 
     def become(self, values: dict[str, Any], assignee: User | None, now: datetime) -> None:
         """Take the values as the row does by querysets.kept_with."""
