@@ -110,6 +110,16 @@ ADMINISTRATION = Folder(
         Step(name="The task is deleted", operation="deleteTask", status=204, by="admin", headers={"If-Match": "*"}),
         Step(name="It is gone too", operation="readTask", status=404, by="admin", tests=ABSENT),
         Step(
+            name="Its history stays",
+            operation="listActivity",
+            status=200,
+            by="admin",
+            tests={
+                "It ends with the deletion": 'expect(answer.results[0].kind).to.equal("deleted")',
+                "It holds the last values": 'expect(answer.results[0].from.status).to.equal("completed")',
+            },
+        ),
+        Step(
             name="The other task is deleted",
             operation="deleteTask",
             status=204,
