@@ -40,9 +40,14 @@ def if_match(request: Request) -> frozenset[int] | None:
     if not re.search(PATTERN, header):
         detail = 'Must be "*" or entity tags such as "3.1f2e3d4c5b6a".'
         raise ValidationError({"If-Match": [ErrorDetail(detail, code="invalid")]})
-    if header.strip() == "*":
+    if is_any(header):
         return None
     return frozenset(int(ours[1]) for tag in re.findall(TAG, header) if (ours := OURS.fullmatch(tag)))
+
+
+def is_any(header: str) -> bool:
+    """Tell whether a condition is "*", which holds for everything that exists."""
+    return header.strip() == "*"
 
 
 def not_modified(request: Request, response: HttpResponse) -> HttpResponse | None:

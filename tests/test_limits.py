@@ -227,14 +227,39 @@ def test_one_who_is_used_up_leaves_all_others_alone(limited, caller):
     assert [each.call(limited.port, "/user/me/").status_code for each in (somebody, nobody)] == [429, 429]
 
 
-def test_what_has_not_changed_is_given_back_through_the_gateway(limited, caller):
+@each_service
+def test_sixty_304s_in_a_row_are_twice_the_limit_in_work(limited, caller, service):
+    person, path = caller(KINDS[1]), SERVICES[service]
+    tag = person.call(limited.port, path, **{"Accept-Encoding": "gzip"}).headers["ETag"]
+
+    answers = [person.call(limited.port, path, **{"If-None-Match": tag}) for _ in range(60)]
+
+    assert [answer.status_code for answer in answers] == [304] * 19 + [429] * 41
+    assert states(answers) == ({"user"}, [9] * 10 + [*reversed(range(9))] + [0] * 41)
+
+
+@each_service
+def test_of_forty_304s_at_once_no_more_are_served_than_twice_the_limit(limited, caller, service):
+    person, path = caller(KINDS[1]), SERVICES[service]
+    tag = person.call(limited.port, path).headers["ETag"]
+
+    def unchanged():
+        return person.call(limited.port, path, **{"If-None-Match": tag}).status_code
+
+    with ThreadPoolExecutor(40) as pool:
+        statuses = [each.result() for each in [pool.submit(unchanged) for _ in range(40)]]
+    statuses += [unchanged() for _ in range(20)]
+
+    assert Counter(statuses) == {304: 19, 429: 41}
+
+
+@each_service
+def test_sixty_304s_for_any_tag_are_counted(limited, caller, service):
     person = caller(KINDS[1])
-    tag = person.call(limited.port, "/task/tasks/", **{"Accept-Encoding": "gzip"}).headers["ETag"]
 
-    answers = [person.call(limited.port, "/task/tasks/", **{"If-None-Match": tag}) for _ in range(12)]
+    answers = [person.call(limited.port, SERVICES[service], **{"If-None-Match": "*"}) for _ in range(60)]
 
-    assert [answer.status_code for answer in answers] == [304] * 12
-    assert states(answers) == ({"user"}, [9] * 12)
+    assert [answer.status_code for answer in answers] == [304] * 10 + [429] * 50
 
 
 def test_health_is_never_counted(limited):

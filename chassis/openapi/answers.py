@@ -100,7 +100,10 @@ def responses(view: Endpoint, method: str, path: str, operation: Operation, keye
     answer = operation.answer
     found = {answer.status: success(view, method, answer, limits, make)}
     if reads_json(method, answer):
-        description = "It is still what `If-None-Match` names. Such an answer does not count against the limit."
+        description = (
+            "It is still what `If-None-Match` names. In each window of the limit, as many of these answers as it has "
+            "requests do not count; further ones do, and so does every answer to `*`."
+        )
         found[304] = openapi.Response(description, headers=headers("ETag", *limits))
     for status, text in sorted(refusals(view, method, path, operation, keyed).items()):
         waits = ("Retry-After",) if status == HTTPStatus.CONFLICT and keyed else ()
