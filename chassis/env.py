@@ -5,6 +5,7 @@ not set is read from the file that NAME_FILE names, which is how containers are 
 """
 
 import ipaddress
+import logging
 import os
 import re
 import zoneinfo
@@ -33,6 +34,8 @@ SAMPLE_WORDS = (
 FEWEST_DIFFERENT_CHARACTERS = 10
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 SMTP_PORTS = {"smtp": 25, "smtp+tls": 587, "smtp+ssl": 465}
+
+log = logging.getLogger(__name__)
 
 
 class SettingError(ImproperlyConfigured):
@@ -131,8 +134,11 @@ def networks(name: str) -> list[Network]:
         raise SettingError(f"{name} must be IP addresses or networks separated by commas: {error}.") from error
 
 
-def rate(name: str, default: str) -> str | None:
-    """Read a rate as DRF writes it, such as 10/min; None for "off"."""
+def rate(name: str, default: str, *, old_name: str = "") -> str | None:
+    """Read a rate as DRF writes it, such as 10/min; None for "off". `old_name` still serves where `name` is not set."""
+    if old_name and given(old_name) and not given(name):
+        log.warning("%s is now called %s; the old name will not be read by the next version.", old_name, name)
+        name = old_name
     value = text(name, default)
     if value == "off":
         return None

@@ -33,7 +33,8 @@ class RateLimitMiddleware:
     def __call__(self, request: HttpRequest) -> HttpResponse:
         response = self.get_response(request)
         allowances: list[Allowance] = getattr(request, "allowances", [])
-        if response.status_code == HTTPStatus.NOT_MODIFIED and not etags.is_any(request.headers.get("If-None-Match", "")):
+        names_a_tag = not etags.is_any(request.headers.get("If-None-Match", ""))
+        if response.status_code == HTTPStatus.NOT_MODIFIED and names_a_tag:
             allowances = [given_back(each) for each in allowances]
         if allowances:
             response["RateLimit-Policy"] = ", ".join(each.policy for each in allowances)

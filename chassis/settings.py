@@ -29,7 +29,7 @@ def rest_framework(*, authentication: str) -> dict[str, Any]:
             "admin": env.rate("THROTTLE_ADMIN", "10/min"),
             "user": env.rate("THROTTLE_USER", "10/min"),
             "anon": env.rate("THROTTLE_ANON", "5/min"),
-            "newcomers": env.rate("THROTTLE_NEWCOMERS", "60/min"),
+            "signup": env.rate("THROTTLE_SIGNUP", "60/min", old_name="THROTTLE_NEWCOMERS"),
         },
         "DEFAULT_PARSER_CLASSES": ["chassis.strict_json.StrictJSONParser"],
         "DEFAULT_RENDERER_CLASSES": ["chassis.strict_json.StrictJSONRenderer"],

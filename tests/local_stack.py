@@ -24,7 +24,7 @@ def environment(**changed: str) -> dict[str, str]:
     """Return an environment in which nothing of this machine's has a say, but how packages are fetched."""
     kept = ("PATH", "HOME", "PIP_", "SSL_", "UV_", "LANG", "CI")
     inherited = {name: value for name, value in os.environ.items() if name.startswith(kept)}
-    unlimited = dict.fromkeys(("THROTTLE_ADMIN", "THROTTLE_USER", "THROTTLE_ANON", "THROTTLE_NEWCOMERS"), "off")
+    unlimited = dict.fromkeys(("THROTTLE_ADMIN", "THROTTLE_USER", "THROTTLE_ANON", "THROTTLE_SIGNUP"), "off")
     return inherited | {"TMSERVICE_ENV_FILE": os.devnull} | unlimited | changed
 
 

@@ -22,7 +22,7 @@ LIMITS = {
     "THROTTLE_ADMIN": "10/min",
     "THROTTLE_USER": "10/min",
     "THROTTLE_ANON": "5/min",
-    "THROTTLE_NEWCOMERS": "60/min",
+    "THROTTLE_SIGNUP": "60/min",
 }
 WORKERS = "4"
 SERVICES = {"user-service": "/user/me/", "task-service": "/task/tasks/"}

@@ -117,7 +117,7 @@ TMService is up at {ports.public_url}
 
 
 def limits_in_force(state: State) -> str:
-    admin, user, anon, _ = settings.limits(state).values()
+    admin, user, anon, *_ = settings.limits(state).values()
     why = ", lifted by --demo" if state.lifted_limits.exists() else ""
     return (
         f"admins {admin}, users {user}, without a token {anon} for each address{why};\n"

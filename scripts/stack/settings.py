@@ -15,9 +15,10 @@ USUAL_LIMITS = {
     "THROTTLE_ADMIN": "10/min",
     "THROTTLE_USER": "10/min",
     "THROTTLE_ANON": "5/min",
-    "THROTTLE_NEWCOMERS": "60/min",
+    "THROTTLE_SIGNUP": "60/min",
 }
 LIFTED_LIMIT = "600/min"
+OLD_NAMES = {"THROTTLE_SIGNUP": "THROTTLE_NEWCOMERS"}  # the services still read these, and warn
 
 
 def tenants(secrets: dict[str, str]) -> list[Tenant]:
@@ -34,7 +35,11 @@ def needs_postgres() -> bool:
 def limits(state: State) -> dict[str, str]:
     """Return the limits in force; a person's own settings win over those of --demo too."""
     lifted = state.lifted_limits.exists()
-    return {name: chosen(name, LIFTED_LIMIT if lifted else usual) for name, usual in USUAL_LIMITS.items()}
+    limits = {name: chosen(name, LIFTED_LIMIT if lifted else usual) for name, usual in USUAL_LIMITS.items()}
+    for name, old_name in OLD_NAMES.items():
+        if not os.environ.get(name) and (value := os.environ.get(old_name)):
+            limits |= {name: "", old_name: value}
+    return limits
 
 
 def hosts() -> str:

@@ -25,7 +25,7 @@ COMMITTING = pytest.mark.django_db(transaction=True)
 SERVICE = Path(__file__).resolve().parent.parent
 LIST = "/task/tasks/"
 NEW = {"title": "Water the plants"}
-USUAL = {"admin": "10/min", "user": "10/min", "anon": "5/min", "newcomers": "60/min"}
+USUAL = {"admin": "10/min", "user": "10/min", "anon": "5/min", "signup": "60/min"}
 
 
 @pytest.fixture(autouse=True)

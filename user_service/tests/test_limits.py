@@ -23,7 +23,7 @@ COMMITTING = pytest.mark.django_db(transaction=True)
 
 SERVICE = Path(__file__).resolve().parent.parent
 ME = "/user/me/"
-USUAL = {"admin": "10/min", "user": "10/min", "anon": "5/min", "newcomers": "60/min"}
+USUAL = {"admin": "10/min", "user": "10/min", "anon": "5/min", "signup": "60/min"}
 
 
 @pytest.fixture(autouse=True)
@@ -284,7 +284,7 @@ def test_to_refuse_a_stranger_takes_one_statement(client):
 # Settings
 
 
-@pytest.mark.parametrize("name", ["THROTTLE_ADMIN", "THROTTLE_NEWCOMERS"])
+@pytest.mark.parametrize("name", ["THROTTLE_ADMIN", "THROTTLE_SIGNUP"])
 def test_a_limit_that_is_none_refuses_the_start_in_one_sentence(name):
     argv = [sys.executable, "manage.py", "check"]
 

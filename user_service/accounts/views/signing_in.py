@@ -24,14 +24,13 @@ from accounts.serializers import (
 from accounts.views.conflicts import conflicts_named, too_many_failures
 from chassis.client_address import client_address
 from chassis.permissions import IsAuthenticated
-from chassis.throttling import CallerThrottle, NewcomersThrottle
+from chassis.throttling import signup_budget
 from chassis.tokens import Caller, InvalidToken
 from chassis.views import Endpoint
 
 
 class Register(Endpoint):
     permission_classes = [AllowAny]
-    throttle_classes = [CallerThrottle, NewcomersThrottle]
     serializer_class = RegistrationSerializer
 
     def post(self, request: Request) -> Response:
@@ -39,7 +38,7 @@ class Register(Endpoint):
         serializer.is_valid(raise_exception=True)
         if serializer.validated_data["role"] == User.Role.ADMIN and not is_admin(request):
             raise PermissionDenied("Only an admin can make an admin.")
-        with conflicts_named():
+        with conflicts_named(), signup_budget(request):
             user = User.objects.register(**serializer.validated_data)
         return Response(UserSerializer(user).data, status=status.HTTP_201_CREATED)
 
@@ -118,6 +117,7 @@ class VerifyToken(TokenEndpoint):
 class Logout(TokenEndpoint):
     """End the session of a refresh token. To do so twice does no harm."""
 
+    throttle_classes = [LogoutThrottle]
     serializer_class = RefreshSerializer
 
     def post(self, request: Request) -> Response:
