@@ -99,7 +99,7 @@ SIGNING_IN_OPERATIONS: dict[Call, Operation] = {
         tag=SIGNING_IN,
         summary="Get the next pair of tokens",
         description="A refresh token is good once: who uses it again, other than to repeat a lost answer within ten "
-        "seconds, ends the session.",
+        "seconds, ends the session. With a good token it counts as a request of the account, else of the address.",
         body=Body(serializers.RefreshSerializer, {"refresh": TOKEN}),
         answer=Answer(PAIR, {"access": TOKEN, "refresh": TOKEN}, description="The next tokens of the session."),
         refusals={401: "The refresh token is not good, or not any more."},
@@ -117,7 +117,8 @@ SIGNING_IN_OPERATIONS: dict[Call, Operation] = {
         id="signOut",
         tag=SIGNING_IN,
         summary="Sign out",
-        description="Ends the session of a refresh token. To do so twice does no harm.",
+        description="Ends the session of a refresh token. To do so twice does no harm. With a token of a session that "
+        "lives it counts as a request of the account, else of the address.",
         body=Body(serializers.RefreshSerializer, {"refresh": TOKEN}),
         answer=Answer(status=204, description="The session has ended."),
         refusals={401: "It is no refresh token, or an expired one."},

@@ -21,6 +21,7 @@ from accounts.serializers import (
     TokenSerializer,
     UserSerializer,
 )
+from accounts.throttling import LogoutThrottle, RefreshThrottle
 from accounts.views.conflicts import conflicts_named, too_many_failures
 from chassis.client_address import client_address
 from chassis.permissions import IsAuthenticated
@@ -91,6 +92,7 @@ def agent_of(request: Request) -> str:
 
 
 class RefreshToken(TokenEndpoint):
+    throttle_classes = [RefreshThrottle]
     serializer_class = RefreshSerializer
 
     def post(self, request: Request) -> Response:
