@@ -14,6 +14,7 @@ import pytest
 
 from chassis.tests.limiting import all_told, told, wait_told
 from stack import programs
+from stack import settings as stack_settings
 from stack.ports import free_ports
 from stack.state import State
 from tests.local_stack import PASSWORD, LocalStack, environment, eventually
@@ -262,6 +263,36 @@ def test_sixty_304s_for_any_tag_are_counted(limited, caller, service):
     assert [answer.status_code for answer in answers] == [304] * 10 + [429] * 50
 
 
+def test_six_people_behind_one_address_refresh_whatever_junk_it_sends(limited, admin):
+    port, shared = limited.port, stranger()
+    junk = [shared.call(port, "/token/refresh/", "POST", {"refresh": "a.b.c"}).status_code for _ in range(6)]
+    tokens = []
+    for name in [next(names) for _ in range(6)]:
+        body = {"username": name, "email": f"{name}@example.com", "password": PASSWORD}
+        person = stranger()
+        assert person.call(port, "/user/register/", "POST", body).status_code == 201
+        credentials = {"username": name, "password": PASSWORD}
+        tokens.append(person.call(port, "/token/", "POST", credentials).json()["refresh"])
+
+    refreshed = [shared.call(port, "/token/refresh/", "POST", {"refresh": token}) for token in tokens]
+    ended = [
+        shared.call(port, "/token/logout/", "POST", {"refresh": each.json()["refresh"]}).status_code
+        for each in refreshed
+    ]
+
+    assert junk == [401] * 5 + [429]
+    assert [each.status_code for each in refreshed] == [200] * 6
+    assert ended == [204] * 6
+
+
+def test_sixty_empty_registrations_of_twelve_addresses_keep_nobody_out(limited, caller):
+    for sender in [stranger() for _ in range(12)]:
+        statuses = [sender.call(limited.port, "/user/register/", "POST", {}).status_code for _ in range(5)]
+        assert statuses == [400] * 5
+
+    assert caller(KINDS[1]).call(limited.port, "/user/me/").status_code == 200
+
+
 def test_health_is_never_counted(limited):
     person = stranger()
     for path in ("/user/health/live/", "/task/health/ready/"):
@@ -298,6 +329,16 @@ def test_who_waits_as_long_as_told_is_let_in(limited):
 
     assert [answer.status_code for answer in (*answers, refused, afterwards)] == [401, 401, 429, 401]
     assert told(afterwards) == ("anon", 2, 1, 1, 1)
+
+
+def test_the_old_name_of_the_sign_up_limit_reaches_the_services(monkeypatch, tmp_path):
+    monkeypatch.setenv("THROTTLE_NEWCOMERS", "7/min")
+    monkeypatch.delenv("THROTTLE_SIGNUP", raising=False)
+    chosen = stack_settings.limits(State(tmp_path))
+    monkeypatch.setenv("THROTTLE_SIGNUP", "8/min")
+
+    assert (chosen["THROTTLE_SIGNUP"], chosen["THROTTLE_NEWCOMERS"]) == ("", "7/min")
+    assert stack_settings.limits(State(tmp_path))["THROTTLE_SIGNUP"] == "8/min"
 
 
 def test_a_limit_that_is_none_refuses_the_start_in_one_sentence(own_stack):

@@ -284,6 +284,17 @@ def test_to_refuse_a_stranger_takes_one_statement(client):
 # Settings
 
 
+def test_the_old_name_of_a_limit_is_one_warning_at_start():
+    argv, given = [sys.executable, "manage.py", "check"], os.environ | {"THROTTLE_SIGNUP": ""}
+
+    done = subprocess.run(
+        argv, cwd=SERVICE, env=given | {"THROTTLE_NEWCOMERS": "7/min"}, capture_output=True, text=True, check=True
+    )
+
+    sentence = "THROTTLE_NEWCOMERS is now called THROTTLE_SIGNUP; the old name will not be read by the next version."
+    assert done.stderr == f"{sentence}\n"
+
+
 @pytest.mark.parametrize("name", ["THROTTLE_ADMIN", "THROTTLE_SIGNUP"])
 def test_a_limit_that_is_none_refuses_the_start_in_one_sentence(name):
     argv = [sys.executable, "manage.py", "check"]
