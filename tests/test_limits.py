@@ -86,7 +86,7 @@ def signed_in(port, username, password):
 @pytest.fixture(scope="module")
 def limited():
     stack = LocalStack()
-    stack.start(**LIMITS, WEB_CONCURRENCY=WORKERS)
+    stack.start(**LIMITS, WEB_CONCURRENCY=WORKERS, MAX_REQUESTS_PER_CLIENT="64")
     yield stack
     stack.remove()
 

@@ -113,7 +113,7 @@ def wait_until_ready(url: str, service: str) -> None:
 
 def not_ready_because(url: str) -> str | None:
     try:
-        status, answer = call(url, timeout_seconds=5)
+        status, answer = call(url, timeout_seconds=5, Cache_Control="no-cache")
     except OSError as error:
         return f"{error}."
     return None if status == HTTPStatus.OK else str(answer["detail"])
