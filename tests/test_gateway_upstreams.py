@@ -1,7 +1,5 @@
 """What the gateway makes of services that are slow, broken, full, many or gone, and what it tells them."""
 
-import gzip
-import json
 import time
 from threading import Event
 
@@ -259,45 +257,6 @@ def test_a_client_is_who_a_trusted_proxy_says_and_nobody_else(services):
         ["127.0.0.2"],
         ["127.0.0.1"],
     ]
-
-
-TEXT = json.dumps({"detail": "x" * 5000}).encode()
-
-
-@pytest.mark.parametrize("kind", ["application/json", "application/problem+json", "text/csv", "text/html"])
-def test_a_long_answer_is_compressed_and_the_same(gateway, tasks, kind):
-    tasks.manner = answer(body=TEXT, Content_Type=kind, Vary="Authorization")
-
-    compressed = gateway.call("GET", "/task/tasks/", Accept_Encoding="gzip", Via="1.1 proxy")
-    plain = gateway.call("GET", "/task/tasks/")
-
-    assert compressed["Content-Encoding"] == "gzip"
-    assert gzip.decompress(unchunked(compressed.body)) == plain.body == TEXT
-    assert "Accept-Encoding" in compressed.all("Vary")
-    assert tasks.requests[0]["Accept-Encoding"] is None
-
-
-def unchunked(body):
-    content = b""
-    while body:
-        size, _, body = body.partition(b"\r\n")
-        content, body = content + body[: int(size, 16)], body[int(size, 16) + 2 :]
-    return content
-
-
-@pytest.mark.parametrize(
-    "path", ["/token", "/token/", "/token/refresh/", "/user/password-reset/confirm/", "/user/email/confirm/"]
-)
-def test_an_answer_with_a_secret_is_never_compressed(gateway, users, path):
-    users.manner = answer(body=TEXT)
-
-    plain = gateway.call("POST", path, b"{}", Accept_Encoding="gzip")
-
-    assert (plain.status, plain.all("Content-Encoding"), plain.body) == (200, [], TEXT)
-
-
-def test_a_short_answer_is_not_compressed(gateway, tasks):
-    assert gateway.call("GET", "/task/tasks/", Accept_Encoding="gzip").all("Content-Encoding") == []
 
 
 PROTECTION = {
