@@ -24,6 +24,7 @@ INSTALLED_APPS = [
     "chassis.tests.idempotency_app",
 ]
 DATABASES = {"default": common.database("DATABASE_URL")}
+SERVICE = "chassis"
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 MIDDLEWARE = common.MIDDLEWARE
 ROOT_URLCONF = "chassis.tests.urls"
