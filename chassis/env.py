@@ -8,6 +8,7 @@ import ipaddress
 import logging
 import os
 import re
+import sys
 import zoneinfo
 from collections.abc import Collection
 from pathlib import Path
@@ -31,6 +32,9 @@ SAMPLE_WORDS = (
     "secret-key",
     "secret_key",
 )
+# What only migrations and the making of the first admin need. Nothing that serves has it in its environment.
+PRIVILEGED = ("ADMIN_PASSWORD", "OWNER_DATABASE_URL", "USER_OWNER_DATABASE_URL", "TASK_OWNER_DATABASE_URL")
+OPEN_FILES = "/dev/fd/"
 FEWEST_DIFFERENT_CHARACTERS = 10
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 SMTP_PORTS = {"smtp": 25, "smtp+tls": 587, "smtp+ssl": 465}
@@ -45,13 +49,16 @@ class SettingError(ImproperlyConfigured):
 def load_dotenv() -> None:
     """Add the variables of the checkout's .env file, if it is there, to the environment. What is already set wins.
 
-    TMSERVICE_ENV_FILE names another file.
+    TMSERVICE_ENV_FILE names another file. PRIVILEGED ones are left in the file, where `given` finds them.
     """
+    for name, value in in_dotenv().items():
+        if name not in PRIVILEGED and not os.environ.get(name):
+            os.environ[name] = value
+
+
+def in_dotenv() -> dict[str, str]:
     path = Path(os.environ.get("TMSERVICE_ENV_FILE") or Path(__file__).resolve().parents[1] / ".env")
-    if path.is_file():
-        for name, value in read_dotenv(path).items():
-            if not os.environ.get(name):
-                os.environ[name] = value
+    return read_dotenv(path) if path.is_file() else {}
 
 
 def read_dotenv(path: Path) -> dict[str, str]:
@@ -73,7 +80,38 @@ def given(name: str) -> str:
             return Path(file).read_text().strip()
         except (OSError, UnicodeDecodeError) as error:
             raise SettingError(f"{name}_FILE names a file that cannot be read: {error}.") from error
-    return ""
+    return in_dotenv().get(name, "") if name in PRIVILEGED else ""
+
+
+def hide_privileged() -> None:
+    """Start this program again with PRIVILEGED settings in open files, where any are in its environment.
+
+    /proc shows the environment that a process was started with for as long as it lives, whatever it removes from it.
+    """
+    shown = [name for name in PRIVILEGED if os.environ.get(name)]
+    if sys.platform != "linux" or not shown:
+        return
+    environment = dict(os.environ)
+    for name in shown:
+        descriptor = os.memfd_create(name, 0)  # no flags: the program that is started again inherits it
+        os.write(descriptor, environment.pop(name).encode())
+        environment[f"{name}_FILE"] = f"{OPEN_FILES}{descriptor}"
+    os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], environment)
+
+
+def hidden_files() -> list[int]:
+    """Return the descriptors that hide_privileged has left open, for a child that needs what they hold."""
+    files = (os.environ.get(f"{name}_FILE", "") for name in PRIVILEGED)
+    return [int(file.removeprefix(OPEN_FILES)) for file in files if file.startswith(OPEN_FILES)]
+
+
+def forget_privileged() -> None:
+    """Keep PRIVILEGED settings from what this process starts from now on."""
+    for descriptor in hidden_files():
+        os.close(descriptor)
+    for name in PRIVILEGED:
+        os.environ.pop(name, None)
+        os.environ.pop(f"{name}_FILE", None)
 
 
 def text(name: str, default: str | None = None) -> str:

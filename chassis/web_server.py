@@ -130,6 +130,7 @@ def worker_exit(server: Any, worker: Any) -> None:
 
 def on_starting(server: Any) -> None:
     """Refuse unusable settings before any worker is forked, or each of them would fail in its own traceback."""
+    env.hide_privileged()
     with refusing_in_one_sentence(SERVICE):
         import_module("config.settings")
 
@@ -143,6 +144,7 @@ OF_METRICS = "tmservice-metrics-"
 def when_ready(server: Any) -> None:
     if migrates:
         prepare()
+    env.forget_privileged()  # before the workers are forked
     for left_behind in FOLDERS.glob(f"{OF_METRICS}*"):
         remove_if_abandoned(left_behind)
     new = Path(tempfile.mkdtemp(prefix="tmservice-new-", dir=FOLDERS))
@@ -156,7 +158,8 @@ def when_ready(server: Any) -> None:
 
 def prepare() -> None:
     """Migrate before anything is served; who asks meanwhile waits."""
-    if subprocess.run([sys.executable, "manage.py", "prepare"], check=False).returncode:
+    command = [sys.executable, "manage.py", "prepare"]
+    if subprocess.run(command, pass_fds=env.hidden_files(), check=False).returncode:
         sys.exit(1)
 
 

@@ -43,7 +43,9 @@ def restart(state: State) -> None:
         ports = read_ports(state)
         environments = settings.for_services(state, ports)
         startup.check_settings(environments)
-        startup.migrate(environments)
+        if settings.needs_postgres():
+            startup.provision_embedded(state, port=ports.postgres)
+        startup.migrate(state, ports, environments)
         startup.write_programs(state, ports, environments)
         for name in RESTARTED:
             with step(f"Restarting the {name.replace('-', ' ')}"):

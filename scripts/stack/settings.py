@@ -1,7 +1,9 @@
 """The settings of a local stack: the environment, then .env, then what is made up once and kept."""
 
 import os
+import re
 import secrets as random_secrets
+from collections.abc import Mapping
 from pathlib import Path
 
 from chassis import env
@@ -17,15 +19,39 @@ USUAL_LIMITS = {
     "THROTTLE_ANON": "5/min",
     "THROTTLE_SIGNUP": "60/min",
 }
+SECRET = re.compile("KEY|PASSWORD|TOKEN|DATABASE_URL|EMAIL_URL")
+# What the environment or .env holds for one service only is kept from the other.
+FOREIGN = {"user_service": re.compile("TASK_"), "task_service": re.compile("USER_|JWT_PRIVATE_KEY")}
 LIFTED_LIMIT = "600/min"
 OLD_NAMES = {"THROTTLE_SIGNUP": "THROTTLE_NEWCOMERS"}  # the services still read these, and warn
 
 
 def tenants(secrets: dict[str, str]) -> list[Tenant]:
     return [
-        Tenant("user_service", secrets["USER_DATABASE_PASSWORD"]),
-        Tenant("task_service", secrets["TASK_DATABASE_PASSWORD"]),
+        Tenant(
+            f"{name}_service",
+            secrets[f"{name.upper()}_DATABASE_PASSWORD"],
+            f"{name}_service_owner",
+            secrets[f"{name.upper()}_OWNER_DATABASE_PASSWORD"],
+        )
+        for name in ("user", "task")
     ]
+
+
+def owners(state: State, ports: Ports) -> dict[str, dict[str, str]]:
+    """Return, for each service, the settings that its migrations are given and it itself is not."""
+    users, tasks = (
+        postgres.url(role=it.owner, password=it.owner_password, port=ports.postgres) for it in tenants(state.secrets())
+    )
+    return {
+        "user_service": {"OWNER_DATABASE_URL": owner_url("USER_OWNER_DATABASE_URL", "USER_DATABASE_URL", users)},
+        "task_service": {"OWNER_DATABASE_URL": owner_url("TASK_OWNER_DATABASE_URL", "TASK_DATABASE_URL", tasks)},
+    }
+
+
+def owner_url(name: str, serving: str, embedded: str) -> str:
+    """Return the URL of a schema's owner, "" where a person has set that of the role that serves alone."""
+    return env.given(name) or ("" if os.environ.get(serving) else embedded)
 
 
 def needs_postgres() -> bool:
@@ -53,6 +79,7 @@ def for_services(state: State, ports: Ports) -> dict[str, dict[str, str]]:
     common = {
         "PYTHONPATH": str(ROOT),
         "PYTHONUNBUFFERED": "1",
+        "TMSERVICE_ENV_FILE": os.devnull,  # all of .env that is theirs is in here already
         "GATEWAY_ADDRESSES": "127.0.0.1",
         "ALLOWED_HOSTS": hosts(),
         **limits(state),
@@ -78,13 +105,27 @@ def for_services(state: State, ports: Ports) -> dict[str, dict[str, str]]:
     }
 
 
+def without_secrets() -> dict[str, str]:
+    """Return the environment for what is neither of the services."""
+    return {name: value for name, value in os.environ.items() if not SECRET.search(name)}
+
+
+def whole(service: str, environment: Mapping[str, str]) -> dict[str, str]:
+    """Return the environment of a program of a service: its own settings over those of whoever starts the stack."""
+    kept_out = {*env.PRIVILEGED, *(f"{name}_FILE" for name in env.PRIVILEGED)}
+    inherited = {
+        name: value for name, value in os.environ.items() if name not in kept_out and not FOREIGN[service].match(name)
+    }
+    return {**inherited, **environment}
+
+
 def chosen(name: str, otherwise: str) -> str:
     return os.environ.get(name) or otherwise
 
 
 def admin_password(state: State) -> str:
     """Return ADMIN_PASSWORD, or the one made up for this stack, which stands in a file of its own."""
-    if given := os.environ.get("ADMIN_PASSWORD"):
+    if given := env.given("ADMIN_PASSWORD"):
         return given
     return made_up(state.admin_password)
 

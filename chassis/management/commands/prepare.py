@@ -54,5 +54,7 @@ class Command(BaseCommand):
             second.close()
             return False
         except ProgrammingError as error:
-            raise CommandError(f"This role cannot migrate: {str(error).splitlines()[0]}; set OWNER_DATABASE_URL.") from error
+            raise CommandError(
+                f"This role cannot migrate: {str(error).splitlines()[0]}; set OWNER_DATABASE_URL."
+            ) from error
         return True
