@@ -23,7 +23,7 @@ from django.db.models import Max
 from django.utils import timezone
 from rest_framework.settings import api_settings
 
-from chassis import findings, tokens
+from chassis import findings, roles, tokens
 from chassis.findings import Check, Finding, State, duration, ok, unsure, wrong
 from chassis.models import Heartbeat
 from chassis.outbox import DeliveryQuerySet, classify
@@ -44,6 +44,11 @@ REACHED = """
             SELECT FROM pg_depend WHERE classid = 'pg_class'::regclass AND objid = class.oid AND deptype = 'e'
         )
     ORDER BY 1
+"""
+
+MAY_CHANGE = """
+    SELECT has_table_privilege('{table}', 'UPDATE, DELETE, TRUNCATE') OR pg_has_role(tableowner, 'MEMBER')
+    FROM pg_tables WHERE schemaname = current_schema() AND tablename = '{table}'
 """
 
 
@@ -173,7 +178,7 @@ def database() -> Finding:
 def role() -> Finding:
     ((name, is_superuser),) = ask("SELECT rolname, rolsuper FROM pg_roles WHERE rolname = current_user")
     if is_superuser:
-        return wrong(f"{name} is a superuser; use a role that owns this service's schema and nothing else")
+        return wrong(f"{name} is a superuser; use a role that serves this schema and nothing else")
     reached = [table for (table,) in ask(REACHED)]
     if reached:
         remedy = "give each service a role of its own, and take from this one what it has been granted"
@@ -182,18 +187,27 @@ def role() -> Finding:
 
 
 def schema() -> Finding:
-    ((name, path, may_create),) = ask(
-        "SELECT current_schema(), current_setting('search_path'), has_schema_privilege(current_schema(), 'CREATE')"
+    ((name, path, owner),) = ask(
+        "SELECT current_schema(), current_setting('search_path'), "
+        "(SELECT pg_get_userbyid(nspowner) FROM pg_namespace WHERE nspname = current_schema())"
     )
     if name is None:
         return wrong(f"there is none of search_path {path}; make it, or ALTER ROLE ... SET search_path")
-    if not may_create:
-        return wrong(f"{name} is not this role's to make tables in; let the role own it, or migrations will fail")
     others = {app for app, _ in MigrationRecorder(connection).applied_migrations()} - set(apps.app_configs)
     if others:
         whose = ", ".join(sorted(others))
         return wrong(f"{name} also holds the tables of {whose}; give each service a role and a schema of its own")
-    return ok(f"{name}, by search_path {path}")
+    return ok(f"{name}, by search_path {path}; {owner} owns it")
+
+
+def history() -> Finding:
+    """Tell whether whoever takes over this service can also change what is append-only."""
+    tables = roles.append_only_tables()
+    changeable = [table for table in tables if ask(MAY_CHANGE.format(table=table))[0][0]]
+    if changeable:
+        remedy = "give migrations an owner of their own: scripts/provision-database, and OWNER_DATABASE_URL"
+        return unsure(f"this role may change or delete {', '.join(changeable)}; {remedy}")
+    return ok(f"this role may only add to {', '.join(tables)}" if tables else "no table of this service is append-only")
 
 
 def migrations() -> Finding:
@@ -244,6 +258,7 @@ def migrated_lately() -> bool:
 DATABASE_CHECKS: Mapping[str, Check] = {
     "role": role,
     "schema": schema,
+    "history": history,
     "migrations": migrations,
     "counting": counting,
     "clock": clock,

@@ -60,9 +60,7 @@ def ask_database() -> Database:
             is_superuser, theirs = cursor.fetchone()
             after = timezone.now()
         if is_superuser:
-            return Database(
-                "The database role is a superuser; use one that owns this service's schema and nothing else."
-            )
+            return Database("The database role is a superuser; use one that serves this schema and nothing else.")
         loader = MigrationLoader(connection)
         waiting = sorted(set(loader.graph.nodes) - set(loader.applied_migrations))
     except Error:

@@ -1,5 +1,6 @@
 """Starts real stacks by scripts/run and speaks to them as a person would."""
 
+import json
 import os
 import shutil
 import signal
@@ -84,6 +85,11 @@ class LocalStack:
     def processes(self) -> list[psutil.Process]:
         """Return every process of this stack, whoever its parent is now."""
         return [process for process in psutil.process_iter() if self.owns(process)]
+
+    def of(self, program: str) -> list[psutil.Process]:
+        """Return the processes of a program of the stack."""
+        leader = psutil.Process(json.loads((self.folder / "run" / f"{program}.json").read_text())["group"])
+        return [leader, *leader.children()]
 
     def owns(self, process: psutil.Process) -> bool:
         try:

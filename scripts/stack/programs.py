@@ -79,6 +79,7 @@ def supervisor_section() -> str:
     """Paths are relative to the state folder: in supervisor's files percent signs and blanks would need escaping."""
     return """[supervisord]
 nodaemon = true
+umask = 077
 pidfile = run/supervisord.pid
 logfile = log/supervisord.log
 logfile_maxbytes = 1MB
