@@ -6,6 +6,7 @@ from typing import Any
 from chassis import env
 
 BODY_LIMIT_BYTES = 1024 * 1024  # as client_max_body_size in the gateway's template
+ANONYMOUS_BODY_LIMIT_BYTES = 16 * 1024  # on routes that let anyone in; the gateway's template has it too
 
 MIDDLEWARE = [
     "chassis.metrics.MetricsMiddleware",
@@ -16,6 +17,7 @@ MIDDLEWARE = [
     "corsheaders.middleware.CorsMiddleware",
     "chassis.middleware.OverdueMiddleware",
     "chassis.middleware.KnownHostMiddleware",
+    "chassis.middleware.PlainPathMiddleware",
     "chassis.middleware.OptionalSlashMiddleware",
 ]
 
@@ -33,7 +35,7 @@ def rest_framework(*, authentication: str) -> dict[str, Any]:
         },
         "DEFAULT_PARSER_CLASSES": ["chassis.strict_json.StrictJSONParser"],
         "DEFAULT_RENDERER_CLASSES": ["chassis.strict_json.StrictJSONRenderer"],
-        "DEFAULT_CONTENT_NEGOTIATION_CLASS": "chassis.strict_json.JSONWhateverIsAccepted",
+        "DEFAULT_CONTENT_NEGOTIATION_CLASS": "chassis.strict_json.OnlyJSON",
         "DEFAULT_PAGINATION_CLASS": "chassis.pagination.KeysetPagination",
         "DEFAULT_METADATA_CLASS": None,
         "EXCEPTION_HANDLER": "chassis.problems.exception_handler",

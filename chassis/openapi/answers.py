@@ -47,7 +47,7 @@ REFUSALS = {
         "It has changed since the version that `If-Match` names; `changed_fields` says what.",
         PreconditionFailed(changed_fields=["status"]),
     ),
-    413: ("The body is larger than 1 MB.", PayloadTooLarge()),
+    413: ("The body is larger than 1 MB, or 16 kB where no token is needed.", PayloadTooLarge()),
     415: ("The body is not JSON in UTF-8, or is encoded.", exceptions.UnsupportedMediaType("text/plain")),
     422: ("The `Idempotency-Key` came with another body before.", KeyReused()),
     429: (
@@ -115,7 +115,7 @@ def responses(view: Endpoint, method: str, path: str, operation: Operation, keye
 def success(
     view: Endpoint, method: str, answer: Answer, limits: tuple[str, ...], make: Definitions
 ) -> openapi.Response:
-    tags = ("ETag",) if reads_json(method, answer) else ()
+    tags = ("ETag",) if reads_json(method, answer) or (method in view.if_match_methods and answer.of) else ()
     schema = make.of_answer(answer, page=is_page(view, method))
     return openapi.Response(
         answer.description or HTTPStatus(answer.status).phrase,
@@ -163,7 +163,7 @@ def refusals(view: Endpoint, method: str, path: str, operation: Operation, keyed
         403: refuses_users(view, method),
         404: "{" in path,
         409: keyed,
-        412: operation.takes_if_match,
+        412: method in view.if_match_methods,
         413: operation.body is not None,
         415: operation.body is not None,
         422: keyed,

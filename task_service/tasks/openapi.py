@@ -161,9 +161,8 @@ TASK_OPERATIONS: dict[Call, Operation] = {
         summary="Replace a task",
         description="Fields that are not sent get their defaults.",
         body=Body(TaskSerializer, {"title": "Call the landlord", "status": "completed"}, Kind.PUT),
-        answer=Answer(TaskSerializer, TASK | DONE, description="The task as it is now.", headers=("ETag",)),
+        answer=Answer(TaskSerializer, TASK | DONE, description="The task as it is now."),
         refusals={503: ASSIGNEE_UNKNOWN},
-        takes_if_match=True,
     ),
     (views.TaskDetail, "patch"): Operation(
         id="changeTask",
@@ -172,16 +171,14 @@ TASK_OPERATIONS: dict[Call, Operation] = {
         description="Fields that are not sent stay as they are. Where ASSIGNEES_CAN_UPDATE_STATUS is set, an assignee "
         "may change the `status`, and that alone.",
         body=Body(TaskSerializer, {"status": "completed"}, Kind.PATCH),
-        answer=Answer(TaskSerializer, TASK | DONE, description="The task as it is now.", headers=("ETag",)),
+        answer=Answer(TaskSerializer, TASK | DONE, description="The task as it is now."),
         refusals={503: ASSIGNEE_UNKNOWN},
-        takes_if_match=True,
     ),
     (views.TaskDetail, "delete"): Operation(
         id="deleteTask",
         tag=TASKS,
         summary="Delete a task",
         answer=Answer(status=204, description="It is deleted. Its history stays, for admins."),
-        takes_if_match=True,
     ),
     (views.TaskActivity, "get"): Operation(
         id="listActivity",

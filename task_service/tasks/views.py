@@ -77,6 +77,7 @@ class TaskExport(TaskEndpoint):
     repeatable_parameters = TaskList.repeatable_parameters
     ordering_fields = ORDERINGS
     default_ordering = TaskList.default_ordering
+    has_entity_tag = False  # it is streamed: what it holds is known when it has been sent
 
     def get(self, request: Request) -> HttpResponseBase:
         ordering = request.query_params.get("ordering", self.default_ordering)
@@ -103,6 +104,7 @@ class BulkChange(TaskEndpoint):
 class TaskDetail(TaskEndpoint):
     permission_classes = [IsAuthenticated & (AdminWritesOnceVisible | MovesOwnTask)]
     lookup_url_kwarg = "task_id"
+    if_match_methods = frozenset({"PUT", "PATCH", "DELETE"})
 
     def get(self, request: Request, task_id: int) -> Response:
         return self.answer(self.get_object())

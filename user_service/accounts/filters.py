@@ -5,13 +5,13 @@ from django.db.models import Q, QuerySet
 
 from accounts.models import User
 from accounts.names import fold
-from chassis.filters import WordsFilter, YesNoFilter
+from chassis.filters import MAX_SEARCH_LENGTH, WordsFilter, YesNoFilter
 
 
 class UserFilter(django_filters.FilterSet):
     role = WordsFilter(lookup_expr="in", spellings={role.value: role.value for role in User.Role})
     is_active = YesNoFilter()
-    search = django_filters.CharFilter(method="filter_search", strip=False)
+    search = django_filters.CharFilter(method="filter_search", strip=False, max_length=MAX_SEARCH_LENGTH)
 
     class Meta:
         model = User

@@ -224,7 +224,9 @@ ACCOUNT_OPERATIONS: dict[Call, Operation] = {
         summary="Replace an account that the body names",
         description=IN_BODY,
         body=Body(serializers.UserSerializer, {"id": 2, **REPLACEMENT}, Kind.PUT, with_id=True),
-        answer=Answer(serializers.UserSerializer, CHANGED, description="The account as it is now."),
+        answer=Answer(
+            serializers.UserSerializer, CHANGED, description="The account as it is now.", headers=("ETag",)
+        ),
         refusals=NO_ACCOUNT | CONFLICTS,
     ),
     (users.UserList, "patch"): Operation(
@@ -233,7 +235,9 @@ ACCOUNT_OPERATIONS: dict[Call, Operation] = {
         summary="Change an account that the body names",
         description=IN_BODY,
         body=Body(serializers.UserSerializer, {"id": 2, "role": "admin"}, Kind.PATCH, with_id=True),
-        answer=Answer(serializers.UserSerializer, CHANGED, description="The account as it is now."),
+        answer=Answer(
+            serializers.UserSerializer, CHANGED, description="The account as it is now.", headers=("ETag",)
+        ),
         refusals=NO_ACCOUNT | CONFLICTS,
     ),
     (users.UserList, "delete"): Operation(
@@ -300,7 +304,7 @@ CHAPTER = Chapter(
         },
         serializers.FirstAdminSerializer: {
             "username": NAME,
-            "password": "At least 8 characters, and none that is easily guessed.",
+            "password": "At least 8 characters, at most 1,024 bytes, and none that is easily guessed.",
         },
         serializers.CredentialsSerializer: {"username": "The username, or the email."},
         serializers.ConfirmSerializer: {"token": "What stands in the mail."},

@@ -9,10 +9,11 @@ from rest_framework import serializers
 
 from accounts.models import PasswordToken, Session, User
 from accounts.names import fold, refuse_reserved, validate_email, validate_username
-from chassis.fields import ChoiceField, IdField, LineField, SecretField, YesNoField
+from chassis.fields import CappedField, ChoiceField, IdField, LineField, SecretField, YesNoField
 from chassis.serializers import StrictModelSerializer, StrictSerializer
 
-LONGEST_PASSWORD = 256  # hashing costs by length: a cap keeps a long one from being an attack
+MAX_NAME_LENGTH, MAX_EMAIL_LENGTH = 64, 254
+MAX_TOKEN_LENGTH = 4096  # several times that of any token of ours
 
 
 def refuse_weak(password: str, *, field: str, user: User) -> None:
@@ -30,19 +31,16 @@ class RoleField(ChoiceField):
 
 class EmailField(LineField):
     def __init__(self, **kwargs: Any) -> None:
-        super().__init__(max_length=254, validators=[validate_email], **kwargs)
+        super().__init__(max_length=MAX_EMAIL_LENGTH, validators=[validate_email], **kwargs)
 
 
 class UsernameField(LineField):
     def __init__(self, *refusals: Callable[[str], None], **kwargs: Any) -> None:
-        super().__init__(validators=[validate_username, *refusals], **kwargs)
+        super().__init__(max_length=MAX_NAME_LENGTH, validators=[validate_username, *refusals], **kwargs)
 
 
 class NewPasswordField(SecretField):
     """One that is chosen: whoever takes it asks refuse_weak about it."""
-
-    def __init__(self, **kwargs: Any) -> None:
-        super().__init__(max_length=LONGEST_PASSWORD, **kwargs)
 
 
 class UserSerializer(StrictModelSerializer):
@@ -90,7 +88,7 @@ class EmailSerializer(StrictSerializer):
 
 
 class ConfirmSerializer(StrictSerializer):
-    token = serializers.CharField(max_length=100)
+    token = CappedField(max_length=100)
     new_password = NewPasswordField()
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
@@ -100,16 +98,16 @@ class ConfirmSerializer(StrictSerializer):
 
 
 class CredentialsSerializer(StrictSerializer):
-    username = serializers.CharField()
+    username = CappedField(max_length=MAX_EMAIL_LENGTH)
     password = SecretField()
 
 
 class RefreshSerializer(StrictSerializer):
-    refresh = serializers.CharField()
+    refresh = CappedField(max_length=MAX_TOKEN_LENGTH)
 
 
 class TokenSerializer(StrictSerializer):
-    token = serializers.CharField()
+    token = CappedField(max_length=MAX_TOKEN_LENGTH)
 
 
 class OwnAccountSerializer(UserSerializer):
@@ -126,7 +124,7 @@ class OwnAccountSerializer(UserSerializer):
 
 
 class PasswordChangeSerializer(StrictSerializer):
-    current_password = SecretField(max_length=LONGEST_PASSWORD)
+    current_password = SecretField()
     new_password = NewPasswordField()
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:

@@ -261,7 +261,7 @@ def test_a_body_that_cannot_be_is_not_counted(client, sign_in, alice):
     assert sign_in().status_code == 200
 
 
-@pytest.mark.parametrize("name", ["x" * 100_000, "\u0130\ufb03 \U0001f600", "' OR 1=1 --", "user 1"])
+@pytest.mark.parametrize("name", ["x" * 254, "\u0130\ufb03 \U0001f600", "' OR 1=1 --", "user 1"])
 def test_any_name_is_counted(sign_in, guess, name):
     assert guess(11, name) == [401] * 10 + [429]
 

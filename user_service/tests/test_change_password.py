@@ -111,7 +111,7 @@ def test_the_wait_passes(client_of, change, alice):
         ("83926401758", "entirely numeric"),
         ("alice12", "too similar to the username"),
         ("alice@example.com", "too similar to the email"),
-        ("x" * 257, "no more than 256 characters"),
+        ("x" * 1025, "at most 1024 bytes"),
         ("", "may not be blank"),
         (None, "may not be null"),
         (12345678901, "string"),

@@ -295,7 +295,7 @@ def test_choosing_a_password_while_signed_in_ends_the_tokens_in_the_mailbox(clie
         ("84027591630217", "entirely numeric"),
         ("Alice2026", "too similar to the username"),
         ("alice@example.com", "too similar to the email"),
-        ("7" + "x" * 256, "no more than 256 characters"),
+        ("7" + "x" * 1024, "at most 1024 bytes"),
         ("", "blank"),
         (None, "null"),
         (8402759163, "a string"),

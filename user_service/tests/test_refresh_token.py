@@ -132,7 +132,7 @@ def test_an_access_token_is_no_refresh_token(client_of, refresh, alice):
     assert refresh(client.refresh_token).status_code == 200
 
 
-@pytest.mark.parametrize("token", ["nonsense", "a.b.c", "..", "\u00e9", "x" * 100_000])
+@pytest.mark.parametrize("token", ["nonsense", "a.b.c", "..", "\u00e9", "x" * 4096])
 def test_what_is_no_token_is_refused(refresh, token):
     assert refresh(token).status_code == 401
 

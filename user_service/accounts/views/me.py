@@ -13,6 +13,7 @@ from rest_framework.response import Response
 from accounts.models import Session, TooManyFailures, User, WrongPassword
 from accounts.serializers import OwnAccountSerializer, PasswordChangeSerializer, SessionSerializer
 from accounts.views.conflicts import conflicts_named, too_many_failures
+from accounts.views.entity_tags import tagged, unless_changed
 from chassis import pagination
 from chassis.permissions import IsAuthenticated
 from chassis.views import Endpoint
@@ -27,16 +28,18 @@ class OwnEndpoint(Endpoint):
 
 class Me(OwnEndpoint):
     serializer_class = OwnAccountSerializer
+    if_match_methods = frozenset({"PATCH"})
 
     def get(self, request: Request) -> Response:
-        return Response(self.get_serializer(self.own_account()).data)
+        return tagged(self.get_serializer(self.own_account()).data)
 
     def patch(self, request: Request) -> Response:
-        serializer = self.get_serializer(self.own_account(), data=self.body, partial=True)
-        serializer.is_valid(raise_exception=True)
-        with conflicts_named():
+        user, data = self.own_account(), self.body
+        with conflicts_named(), unless_changed(self, user):
+            serializer = self.get_serializer(user, data=data, partial=True)
+            serializer.is_valid(raise_exception=True)
             serializer.save()
-        return Response(serializer.data)
+        return tagged(serializer.data)
 
 
 class ChangePassword(OwnEndpoint):

@@ -14,6 +14,7 @@ from accounts.filters import UserFilter
 from accounts.models import KeptAnswer, Mail, User
 from accounts.serializers import NewUserSerializer, RowIdOnlySerializer, RowIdSerializer, UserSerializer
 from accounts.views.conflicts import conflicts_named
+from accounts.views.entity_tags import tagged, unless_changed
 from chassis import pagination
 from chassis.idempotency import idempotent
 from chassis.permissions import AdminWritesOnceVisible, IsAdmin, IsAuthenticated
@@ -27,14 +28,14 @@ class ChangesAccounts(Endpoint):
     queryset = User.objects.all()
 
     def change(self, user: User, data: Any, *, partial: bool) -> Response:
-        serializer = self.get_serializer(user, data=data, partial=partial)
-        serializer.is_valid(raise_exception=True)
-        with conflicts_named():
+        with conflicts_named(), unless_changed(self, user):
+            serializer = self.get_serializer(user, data=data, partial=partial)
+            serializer.is_valid(raise_exception=True)
             serializer.save()
-        return Response(serializer.data)
+        return tagged(serializer.data)
 
     def remove(self, user: User) -> Response:
-        with conflicts_named():
+        with conflicts_named(), unless_changed(self, user):
             user.remove()
         return Response(status=status.HTTP_204_NO_CONTENT)
 
@@ -82,12 +83,13 @@ class UserDetail(ChangesAccounts):
 
     permission_classes = [IsAuthenticated & AdminWritesOnceVisible]
     lookup_url_kwarg = "user_id"
+    if_match_methods = frozenset({"PUT", "PATCH", "DELETE"})
 
     def get_queryset(self) -> QuerySet[User]:
         return User.objects.all() if self.caller.is_admin else User.objects.filter(pk=self.caller.id)
 
     def get(self, request: Request, user_id: int) -> Response:
-        return Response(self.get_serializer(self.get_object()).data)
+        return tagged(self.get_serializer(self.get_object()).data)
 
     def put(self, request: Request, user_id: int) -> Response:
         return self.change(self.get_object(), self.body, partial=False)
