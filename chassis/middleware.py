@@ -7,7 +7,7 @@ from collections.abc import Callable
 from http import HTTPStatus
 
 from django.db import InterfaceError, OperationalError
-from django.http import HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse
 from django.urls import is_valid_path
 from django.utils.cache import patch_vary_headers
 
@@ -87,6 +87,22 @@ class KnownHostMiddleware:
     def __call__(self, request: HttpRequest) -> HttpResponse:
         if not HEALTH.fullmatch(request.path_info):
             request.get_host()  # raises DisallowedHost, which Django answers with 400
+        return self.get_response(request)
+
+
+class PlainPathMiddleware:
+    """Serve each path in one spelling: ours are plain ASCII, so what is percent-encoded is none of them (404).
+
+    Django knows only the decoded path; gunicorn keeps the one that was sent, behind which the query may be encoded.
+    """
+
+    def __init__(self, get_response: GetResponse) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        sent = request.META.get("RAW_URI") or request.META.get("REQUEST_URI", "")
+        if "%" in sent.partition("?")[0]:
+            return problems.not_found(request, Http404())
         return self.get_response(request)
 
 

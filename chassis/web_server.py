@@ -34,6 +34,7 @@ REFUSALS = {
 }
 NOT_UNDERSTOOD = (400, "bad_request", "The request cannot be understood.")
 FAULT = (500, "server_error", "This is a fault of ours. It has been logged under the request_id.")
+SHORT_OF_MEMORY = (503, "service_unavailable", "The service is short of memory at the moment; try again shortly.")
 # gunicorn's errors that are none of the client's.
 OURS = (errors.ConfigurationProblem, errors.InvalidResponseHeader, errors.InvalidResponseHeaderName)
 
@@ -58,7 +59,7 @@ class Worker(SyncWorker):
             refusal = REFUSALS.get(type(exc), NOT_UNDERSTOOD)
         else:
             self.log.error("%s %s failed", getattr(req, "method", "-"), getattr(req, "path", "-"), exc_info=exc)
-            refusal = FAULT
+            refusal = SHORT_OF_MEMORY if isinstance(exc, MemoryError) else FAULT
         try:
             util.write_nonblock(client, problem(*refusal, instance=getattr(req, "path", "")))
         except OSError:
@@ -81,6 +82,7 @@ def problem(status: int, code: str, detail: str, *, instance: str) -> bytes:
         "X-Content-Type-Options: nosniff",
         "Cache-Control: no-store",
         "Connection: close",
+        *(f"{name}: {value}" for name, value in problems.RETRY_AFTER.items() if status == SHORT_OF_MEMORY[0]),
     ]
     return "\r\n".join([*head, "\r\n"]).encode() + content
 
