@@ -14,6 +14,7 @@ PUBLIC_URL = "http://tm.test"
 ALLOWED_HOSTS = ["testserver"]
 USE_TZ = True
 APPEND_SLASH = False
+METRICS_TOKEN = ""
 GATEWAY_ADDRESSES: list[object] = []
 vars().update(common.cors())
 INSTALLED_APPS = [

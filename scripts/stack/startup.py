@@ -84,7 +84,7 @@ def bring_up(state: State, ports: Ports) -> None:
         password = {"ADMIN_PASSWORD": settings.admin_password(state)}
         finish([manage("user_service", "ensure_admin", environment=environments["user_service"] | password)])
     with step("Waiting until all is healthy"):
-        wait_until_healthy(ports.public_url)
+        wait_until_healthy(ports)
 
 
 def provision_embedded(state: State, *, port: int) -> None:
@@ -134,9 +134,16 @@ def finish(processes: list[subprocess.Popen[str]]) -> None:
             raise Refused(errors.strip().removeprefix("CommandError: ") or f"{process.args!r} failed.")
 
 
-def wait_until_healthy(url: str) -> None:
+def wait_until_healthy(ports: Ports) -> None:
     for service in ("user", "task"):
-        wait_until_ready(url, service)
+        wait_until_reachable(ports, service)
+
+
+def wait_until_reachable(ports: Ports, service: str) -> None:
+    """Ask the service itself, which gives its reasons to callers on its machine, then through the gateway."""
+    port = {"user": ports.user_service, "task": ports.task_service}[service]
+    wait_until_ready(f"http://127.0.0.1:{port}", service)
+    wait_until_ready(ports.public_url, service)
 
 
 def wait_until_ready(url: str, service: str) -> None:
