@@ -19,7 +19,7 @@ BASES = (
     "#*0-9\u00a9\u00ae\u0590-\u115e\u1161-\u17b3\u17b6-\u180a\u1810-\u1fff\u203c\u2049\u2100-\u2fff\u3001-\u3163"
     "\u3165-\ufdff\ufe10-\ufefe\uff01-\uff9f\uffa1-\uffef\U00010000-\U0001bc9f\U0001bca4-\U0001d172\U0001d17b-\U000dffff"
 )
-FLAG = "\U0001f3f4[\U000e0030-\U000e0039\U000e0061-\U000e007a]{3,6}\U000e007f"  # UTS #51, of a region such as Scotland
+FLAG = "\U0001f3f4[\U000e0030-\U000e0039\U000e0061-\U000e007a]{2,6}\U000e007f"  # UTS #51, of a region such as Scotland
 RIGHT_TO_LEFT = re.compile("[\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufefc\U00010800-\U00010fff\U0001e800-\U0001efff]")
 
 

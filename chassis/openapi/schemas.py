@@ -44,7 +44,10 @@ def _(field: serializers.CharField) -> Schema:
 
 @schema_of.register(fields.StringField)
 def _(field: fields.StringField) -> Schema:
-    return {**schema_of.dispatch(serializers.CharField)(field), "pattern": none_of(fields.FORBIDDEN_IN_TEXT, NEVER_ALLOWED)}
+    return {
+        **schema_of.dispatch(serializers.CharField)(field),
+        "pattern": none_of(fields.FORBIDDEN_IN_TEXT, NEVER_ALLOWED),
+    }
 
 
 @schema_of.register(fields.LineField)

@@ -224,9 +224,7 @@ ACCOUNT_OPERATIONS: dict[Call, Operation] = {
         summary="Replace an account that the body names",
         description=IN_BODY,
         body=Body(serializers.UserSerializer, {"id": 2, **REPLACEMENT}, Kind.PUT, with_id=True),
-        answer=Answer(
-            serializers.UserSerializer, CHANGED, description="The account as it is now.", headers=("ETag",)
-        ),
+        answer=Answer(serializers.UserSerializer, CHANGED, description="The account as it is now.", headers=("ETag",)),
         refusals=NO_ACCOUNT | CONFLICTS,
     ),
     (users.UserList, "patch"): Operation(
@@ -235,9 +233,7 @@ ACCOUNT_OPERATIONS: dict[Call, Operation] = {
         summary="Change an account that the body names",
         description=IN_BODY,
         body=Body(serializers.UserSerializer, {"id": 2, "role": "admin"}, Kind.PATCH, with_id=True),
-        answer=Answer(
-            serializers.UserSerializer, CHANGED, description="The account as it is now.", headers=("ETag",)
-        ),
+        answer=Answer(serializers.UserSerializer, CHANGED, description="The account as it is now.", headers=("ETag",)),
         refusals=NO_ACCOUNT | CONFLICTS,
     ),
     (users.UserList, "delete"): Operation(
