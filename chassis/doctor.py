@@ -138,9 +138,10 @@ def first_line(error: Exception) -> str:
 
 
 def accepted_settings() -> Finding:
-    signing, *others = tokens.keys()
-    verifying = " and ".join(["it", *others])
-    text = f"accepted; tokens are signed with key {signing} and verified with {verifying}"
+    for_people, for_services = (
+        " and ".join(tokens.verifying_keys(audience)) for audience in (tokens.AUDIENCE, tokens.INTERNAL_AUDIENCE)
+    )
+    text = f"accepted; tokens for people are verified with key {for_people}, those of services with {for_services}"
     if settings.DEBUG:
         return unsure(f"{text}; DEBUG is on, which shows settings and code to anybody: for one's own machine only")
     return ok(text)

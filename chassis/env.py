@@ -18,6 +18,8 @@ from urllib.parse import urlsplit
 import environ
 from django.core.exceptions import ImproperlyConfigured
 
+from chassis import keys
+
 TRUE = {"1", "true", "yes", "on"}
 FALSE = {"0", "false", "no", "off"}
 # Words that stand in samples and tutorials, never in a key somebody generated.
@@ -212,6 +214,26 @@ def usable_secret(name: str, value: str, *, min_bytes: int) -> str:
     if len(set(value)) < FEWEST_DIFFERENT_CHARACTERS:
         raise SettingError(f"{name} is too easy to guess; {remedy}")
     return value
+
+
+def private_key(name: str) -> keys.PrivateKey | None:
+    """Read the private half of a key pair, None by default."""
+    value = text(name, "")
+    try:
+        return keys.private_key(value) if value else None
+    except keys.UnusableKey as error:
+        remedy = "make one with: openssl genpkey -algorithm ed25519"
+        raise SettingError(f"{name} {error}; {remedy}") from error
+
+
+def public_keys(name: str) -> list[keys.PublicKey]:
+    """Read the public halves of one or several key pairs, none by default."""
+    value = text(name, "")
+    try:
+        return keys.public_keys(value) if value else []
+    except keys.UnusableKey as error:
+        remedy = "write the public half of a key with: openssl pkey -in PRIVATE_KEY_FILE -pubout"
+        raise SettingError(f"{name} {error}; {remedy}") from error
 
 
 def allowed_hosts(*, debug: bool) -> list[str]:

@@ -3,7 +3,7 @@
 from email.utils import parseaddr
 from typing import Any
 
-from chassis import env
+from chassis import env, keys
 
 BODY_LIMIT_BYTES = 1024 * 1024  # as client_max_body_size in the gateway's template
 ANONYMOUS_BODY_LIMIT_BYTES = 16 * 1024  # on routes that let anyone in; the gateway's template has it too
@@ -92,3 +92,28 @@ def signing_keys(*, secret_key: str) -> tuple[str, list[str]]:
     if secret_key in (current, *previous):
         raise env.SettingError("JWT_SIGNING_KEY must not equal the SECRET_KEY of a service; make two different keys.")
     return current, previous
+
+
+def key_pair(*, signing_key: str, previous: list[str]) -> tuple[keys.PrivateKey | None, list[keys.PublicKey]]:
+    """Return JWT_PRIVATE_KEY, and all that verifies people's tokens: its public half, then JWT_PUBLIC_KEYS.
+
+    Without a private key tokens are signed by the shared key, which must then be among those that verify.
+    """
+    private, public = env.private_key("JWT_PRIVATE_KEY"), env.public_keys("JWT_PUBLIC_KEYS")
+    if private is None and public and signing_key not in previous:
+        raise env.SettingError(
+            "JWT_PUBLIC_KEYS is set without JWT_PRIVATE_KEY, so that no token would be accepted; see docs/tokens.md."
+        )
+    if private is None:
+        return None, public
+    return private, [private.public, *(key for key in public if key.id != private.id)]
+
+
+def public_keys() -> list[keys.PublicKey]:
+    """Return JWT_PUBLIC_KEYS, for a service that verifies people's tokens and signs none."""
+    public = env.public_keys("JWT_PUBLIC_KEYS")
+    if not public and env.text("JWT_PRIVATE_KEY", ""):
+        raise env.SettingError(
+            "JWT_PRIVATE_KEY is set without JWT_PUBLIC_KEYS; this service needs its public half, see docs/tokens.md."
+        )
+    return public

@@ -20,6 +20,7 @@ from chassis.views import Endpoint
 HEADERS: dict[str, Schema] = {
     "X-Request-ID": {"type": "string", "description": "The id of the request, in every log line about it."},
     "ETag": {"type": "string", "description": "Names this state; see If-None-Match and If-Match."},
+    "Cache-Control": {"type": "string", "description": "How long the answer may be kept."},
     "Location": {"type": "string", "description": "The address of what was made."},
     "RateLimit": {"type": "string", "description": 'What is left of each limit, such as "user";r=9;t=60.'},
     "RateLimit-Policy": {"type": "string", "description": 'Each limit, such as "user";q=10;w=60.'},
@@ -178,7 +179,7 @@ def refusals(view: Endpoint, method: str, path: str, operation: Operation, keyed
 
 def refuses_users(view: Endpoint, method: str) -> bool:
     """Ask the view's own permissions about somebody who has signed in and is no admin."""
-    user = Caller(id=1, username="alice", role="user", epoch=0, session_id=1)
+    user = Caller(id=1, username="alice", role="user", epoch=0)
     request: Any = SimpleNamespace(method=method, user=user, data={})
     return not all(
         permission.has_permission(request, view) and permission.has_object_permission(request, view, None)

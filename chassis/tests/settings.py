@@ -10,6 +10,8 @@ os.environ.setdefault("DATABASE_URL", "postgresql://nobody@127.0.0.1:1/never-con
 SECRET_KEY = "only-for-tests-0123456789-abcdefghijklmn"
 JWT_SIGNING_KEY = "signing-key-of-the-tests-0123456789-abcdef"
 JWT_PREVIOUS_SIGNING_KEYS = ["previous-key-of-the-tests-0123456789-abcdef"]
+JWT_PRIVATE_KEY = None
+JWT_PUBLIC_KEYS: list[object] = []
 PUBLIC_URL = "http://tm.test"
 ALLOWED_HOSTS = ["testserver"]
 USE_TZ = True

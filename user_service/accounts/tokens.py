@@ -5,11 +5,13 @@ import logging
 from datetime import timedelta
 from typing import Any
 
+from django.db.models import Q
 from django.utils import timezone
 from rest_framework_simplejwt.backends import TokenBackend
 from rest_framework_simplejwt.tokens import AccessToken, RefreshToken, Token
 
 from accounts.models import Session
+from accounts.models.session import SessionQuerySet
 from chassis import tokens
 from chassis.tokens import InvalidToken
 
@@ -20,13 +22,13 @@ security_log = logging.getLogger("security")
 
 
 class KeyIdBackend(TokenBackend):
-    """simplejwt's own backend writes no `kid`, without which keys cannot be rotated."""
+    """simplejwt's own backend writes no `kid`, and knows one key: chassis.tokens chooses the key and the algorithm."""
 
     def encode(self, payload: dict[str, Any]) -> str:
         return tokens.sign({**payload, "aud": self.audience, "iss": self.issuer})
 
 
-BACKEND = KeyIdBackend(tokens.ALGORITHM, audience=tokens.AUDIENCE, issuer=tokens.ISSUER)
+BACKEND = KeyIdBackend("HS256", audience=tokens.AUDIENCE, issuer=tokens.ISSUER)
 
 
 class SessionRefreshToken(RefreshToken):
@@ -51,7 +53,8 @@ def pair(session: Session) -> dict[str, str]:
 def claimed(token: Token, session: Session, *, jti: str) -> Token:
     token.set_iat(at_time=session.rotated_at)
     token.set_exp(from_time=session.rotated_at)
-    token["jti"], token["sub"], token["sid"] = jti, str(session.user_id), str(session.pk)
+    token["jti"], token["sub"], token["session"] = jti, str(session.user_id), session.key.hex
+    token["sid"] = str(session.pk)  # by which the version before finds the session
     return token
 
 
@@ -65,9 +68,9 @@ def refresh(token: str) -> dict[str, str]:
     An identical retry within GRACE gets the same successor. Any other reuse means that two parties hold the token:
     the session ends for both (RFC 9700 section 4.14.2).
     """
-    session_id, jti = claims_of(token)
-    rotated = Session.objects.rotate(session_id=session_id, jti=jti)
-    session = live_session(session_id)
+    sessions, jti = sessions_of(token)
+    rotated = sessions.rotate(jti=jti)
+    session = live_session(sessions)
     if rotated or is_retry(session, jti):
         return pair(session)
     end_after_reuse(session)
@@ -76,26 +79,34 @@ def refresh(token: str) -> dict[str, str]:
 
 def check(token: str) -> None:
     """Raise InvalidToken unless this refresh token is the one that is good now."""
-    session_id, jti = claims_of(token)
-    if live_session(session_id).current_jti != jti:
+    sessions, jti = sessions_of(token)
+    if live_session(sessions).current_jti != jti:
         raise InvalidToken("the refresh token was used already")
 
 
 def end(token: str) -> None:
     """End the session that a refresh token belongs to, if it has not ended; raise InvalidToken if it is none."""
-    session_id, _ = claims_of(token)
-    Session.objects.filter(pk=session_id).delete()
+    sessions, _ = sessions_of(token)
+    sessions.delete()
 
 
-def claims_of(token: str) -> tuple[int, str]:
-    """Return session id and token id of a refresh token."""
+def sessions_of(token: str) -> tuple[SessionQuerySet, str]:
+    """Return the session of a refresh token, as a queryset of one at most, and the token's id.
+
+    A key that signs is not enough to name somebody's session: it is found by its own key, or in a token of the version
+    before, which has none, by a token id that the session still knows.
+    """
     claims = tokens.verify(token, token_type="refresh", audience=tokens.AUDIENCE)
-    return tokens.id_of(claims.get("sid")), claims["jti"]
+    of_user, jti = Session.objects.filter(user_id=tokens.id_of(claims["sub"])), claims["jti"]
+    if key := tokens.session_key_of(claims):
+        return of_user.filter(key=key), jti
+    known = Q(current_jti=jti) | Q(previous_jti=jti)
+    return of_user.filter(known, pk=tokens.id_of(claims.get("sid"))), jti
 
 
-def live_session(session_id: int) -> Session:
+def live_session(sessions: SessionQuerySet) -> Session:
     try:
-        session: Session = Session.objects.live().select_related("user").get(pk=session_id)
+        session: Session = sessions.live().select_related("user").get()
     except Session.DoesNotExist as error:
         raise InvalidToken("the session has ended") from error
     return session

@@ -13,6 +13,7 @@ env.load_dotenv()
 DEBUG = env.flag("DEBUG", False)
 SECRET_KEY = env.secret("USER_SECRET_KEY")
 JWT_SIGNING_KEY, JWT_PREVIOUS_SIGNING_KEYS = settings.signing_keys(secret_key=SECRET_KEY)
+JWT_PRIVATE_KEY, JWT_PUBLIC_KEYS = settings.key_pair(signing_key=JWT_SIGNING_KEY, previous=JWT_PREVIOUS_SIGNING_KEYS)
 ALLOWED_HOSTS = env.allowed_hosts(debug=DEBUG)
 PUBLIC_URL = env.http_url("PUBLIC_URL", "")
 METRICS_TOKEN = env.secret("METRICS_TOKEN") if env.text("METRICS_TOKEN", "") else ""
@@ -60,10 +61,9 @@ if PASSWORD_URL and "TOKEN" not in PASSWORD_URL:
 
 REST_FRAMEWORK = settings.rest_framework(authentication="accounts.authentication.AccountAuthentication")
 SIMPLE_JWT = {
-    "ACCESS_TOKEN_LIFETIME": timedelta(minutes=5),
-    "REFRESH_TOKEN_LIFETIME": timedelta(days=7),
-    "ALGORITHM": tokens.ALGORITHM,
-    "SIGNING_KEY": JWT_SIGNING_KEY,
+    "ACCESS_TOKEN_LIFETIME": timedelta(seconds=tokens.LIFETIME_SECONDS["access"]),
+    "REFRESH_TOKEN_LIFETIME": timedelta(seconds=tokens.LIFETIME_SECONDS["refresh"]),
+    "SIGNING_KEY": JWT_SIGNING_KEY,  # else it would be SECRET_KEY; chassis.tokens signs, whichever key there is
     "ISSUER": tokens.ISSUER,
     "AUDIENCE": tokens.AUDIENCE,
 }

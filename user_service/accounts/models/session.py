@@ -4,6 +4,7 @@ from typing import Any, ClassVar, Self
 from uuid import uuid4
 
 from django.conf import settings
+from django.contrib.postgres.functions import RandomUUID
 from django.db import models, transaction
 from django.utils import timezone
 
@@ -40,12 +41,12 @@ class SessionQuerySet(models.QuerySet["Session"]):
                 address=address,
             )
 
-    def rotate(self, *, session_id: int, jti: str) -> bool:
+    def rotate(self, *, jti: str) -> bool:
         """Replace the refresh id `jti` by a fresh one. Of several callers with the same one, one gets True."""
         now = timezone.now()
         # No condition may reach into another table: Django would put all of them into a subquery, which PostgreSQL
         # does not look at again when it has waited for the row.
-        claimed = self.filter(pk=session_id, current_jti=jti, expires_at__gt=now)
+        claimed = self.filter(current_jti=jti, expires_at__gt=now)
         return bool(
             claimed.update(
                 current_jti=uuid4().hex,
@@ -63,6 +64,8 @@ def lifetime() -> Any:
 class Session(models.Model):
     """One signing-in, kept alive by refresh tokens of which only the newest is good."""
 
+    # What names it in tokens: whoever can sign cannot guess it. The default of the database is for the version before.
+    key = models.UUIDField(default=uuid4, db_default=RandomUUID(), unique=True, editable=False)
     user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="sessions")
     current_jti = models.CharField(max_length=32)
     previous_jti = models.CharField(max_length=32, blank=True)

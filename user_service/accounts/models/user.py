@@ -123,7 +123,7 @@ class User(AbstractUser):
             if "email" in changed:
                 self.password_tokens.all().delete()  # they went to an address that is another's now
 
-    def change_password(self, *, current: str, new: str, keep_session: int) -> None:
+    def change_password(self, *, current: str, new: str, keep_session: int | None) -> None:
         """Set another password and end every session but one.
 
         Raise WrongPassword, AccountGone, or TooManyFailures, since here too somebody may be guessing.
