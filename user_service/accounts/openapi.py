@@ -45,6 +45,24 @@ PAIR = Shape(
     },
 )
 NOTHING = Shape("Nothing", {})
+KEY_SET = Shape(
+    "KeySet",
+    {
+        "keys": {
+            "type": "array",
+            "description": "One JSON Web Key for each key that signs people's tokens, has signed or will.",
+            "items": {"type": "object"},
+        }
+    },
+)
+PUBLIC_JWK = {
+    "kty": "OKP",
+    "crv": "Ed25519",
+    "x": "Wz2vTq0m1cZ8yK5hL9dR3uN7eXbJ4sGfQaPiOoYt6Ek",
+    "alg": "EdDSA",
+    "kid": "b9Qm0VtXl3cSg7ZkYw2nRj5uHf8eTa1iPd6oCr4xLvM",
+    "use": "sig",
+}
 
 
 @schema_of.register(EmailField)
@@ -112,6 +130,13 @@ SIGNING_IN_OPERATIONS: dict[Call, Operation] = {
         body=Body(serializers.TokenSerializer, {"token": TOKEN}),
         answer=Answer(NOTHING, {}, description="It is good at this moment."),
         refusals={401: "The token is not good, or not any more."},
+    ),
+    (signing_in.KeySet, "get"): Operation(
+        id="readKeySet",
+        tag=SIGNING_IN,
+        summary="Read the public keys that verify tokens",
+        description="A JSON Web Key Set (RFC 7517), good for five minutes; empty while a shared key signs.",
+        answer=Answer(KEY_SET, {"keys": [PUBLIC_JWK]}, description="The keys.", headers=("Cache-Control",)),
     ),
     (signing_in.Logout, "post"): Operation(
         id="signOut",

@@ -20,6 +20,7 @@ urlpatterns = [
     path("token/", signing_in.ObtainToken.as_view()),
     path("token/refresh/", signing_in.RefreshToken.as_view()),
     path("token/verify/", signing_in.VerifyToken.as_view()),
+    path("token/jwks/", signing_in.KeySet.as_view()),
     path("token/logout/", signing_in.Logout.as_view()),
     path("token/logout-all/", signing_in.LogoutAll.as_view()),
     path("internal/users/", internal.InternalUsers.as_view()),

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from django.conf import settings
 from rest_framework import status
 from rest_framework.exceptions import AuthenticationFailed, PermissionDenied
 from rest_framework.generics import get_object_or_404
@@ -28,6 +29,8 @@ from chassis.permissions import IsAuthenticated
 from chassis.throttling import signup_budget
 from chassis.tokens import Caller, InvalidToken
 from chassis.views import Endpoint
+
+KEY_SET_CACHING = "public, max-age=300"
 
 
 class Register(Endpoint):
@@ -114,6 +117,16 @@ class VerifyToken(TokenEndpoint):
             with refusing_invalid_tokens():
                 tokens.check(token)
         return Response({})
+
+
+class KeySet(TokenEndpoint):
+    """The public keys by which anybody can verify people's tokens (RFC 7517): none without a key pair."""
+
+    throttle_classes: list[Any] = []  # it costs no statement, and whoever verifies by it must not be refused
+
+    def get(self, request: Request) -> Response:
+        keys = [key.to_jwk() for key in settings.JWT_PUBLIC_KEYS]
+        return Response({"keys": keys}, headers={"Cache-Control": KEY_SET_CACHING})
 
 
 class Logout(TokenEndpoint):

@@ -71,6 +71,12 @@ SIGNING_IN = Folder(
             status=401,
             body={"token": "{{alice_access}}x"},
         ),
+        Step(
+            name="The public keys",
+            operation="readKeySet",
+            status=200,
+            tests={"It is a list, which may be empty": 'expect(answer.keys).to.be.an("array")'},
+        ),
     ),
 )
 
