@@ -101,7 +101,8 @@ def for_services(state: State, ports: Ports) -> dict[str, dict[str, str]]:
             "MAIL_FOLDER": chosen("MAIL_FOLDER", str(state.mail)),
             "NOTIFICATION_LOG": chosen("NOTIFICATION_LOG", str(state.log / "notifications.log")),
             "USER_SERVICE_URL": chosen("USER_SERVICE_URL", f"http://127.0.0.1:{ports.user_service}"),
-        },
+        }
+        | public_half(),
     }
 
 
@@ -117,6 +118,15 @@ def whole(service: str, environment: Mapping[str, str]) -> dict[str, str]:
         name: value for name, value in os.environ.items() if name not in kept_out and not FOREIGN[service].match(name)
     }
     return {**inherited, **environment}
+
+
+def public_half() -> dict[str, str]:
+    """Return what the task service is given of a key pair: the public half, in the place of the private one."""
+    private = env.private_key("JWT_PRIVATE_KEY")
+    if private is None:
+        return {}
+    public = private.public.to_pem() + env.text("JWT_PUBLIC_KEYS", "")
+    return {"JWT_PUBLIC_KEYS": public, "JWT_PRIVATE_KEY": "", "JWT_PRIVATE_KEY_FILE": ""}
 
 
 def chosen(name: str, otherwise: str) -> str:
