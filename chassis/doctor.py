@@ -24,6 +24,7 @@ from django.utils import timezone
 from rest_framework.settings import api_settings
 
 from chassis import findings, roles, tokens
+from chassis.addresses import is_address
 from chassis.findings import Check, Finding, State, duration, ok, unsure, wrong
 from chassis.models import Heartbeat
 from chassis.outbox import DeliveryQuerySet, classify
@@ -72,7 +73,7 @@ class DoctorCommand(BaseCommand, ABC):
 
     def handle(self, *args: Any, **options: Any) -> None:
         address = options["mail"]
-        if address is not None and not findings.is_address(address):
+        if address is not None and not is_address(address):
             raise CommandError(f"--mail: {address!r} is no mail address.", returncode=2)
         something_is_wrong = False
         with quiet():

@@ -5,9 +5,6 @@ from dataclasses import dataclass
 from enum import StrEnum
 from functools import partial
 
-from django.core.exceptions import ValidationError
-from django.core.validators import validate_email
-
 ODD_CLOCK_SECONDS, WRONG_CLOCK_SECONDS = 5, 30
 UNITS = (("days", 24 * 3600), ("hours", 3600), ("minutes", 60))
 
@@ -47,11 +44,3 @@ def duration(seconds: float) -> str:
         if seconds >= 2 * length:
             return f"{seconds / length:.0f} {name}"
     return f"{seconds:.0f} s"
-
-
-def is_address(text: str) -> bool:
-    try:
-        validate_email(text)
-    except ValidationError:
-        return False
-    return True

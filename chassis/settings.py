@@ -4,6 +4,7 @@ from email.utils import parseaddr
 from typing import Any
 
 from chassis import env, keys
+from chassis.addresses import is_address
 
 BODY_LIMIT_BYTES = 1024 * 1024  # as client_max_body_size in the gateway's template
 ANONYMOUS_BODY_LIMIT_BYTES = 16 * 1024  # on routes that let anyone in; the gateway's template has it too
@@ -80,10 +81,10 @@ def cors() -> dict[str, Any]:
 
 def mail_domain(sender: str) -> str:
     """Return the domain of MAIL_FROM, for message ids."""
-    domain = parseaddr(sender)[1].partition("@")[2]
-    if not domain:
-        raise env.SettingError("MAIL_FROM holds no address; write it as NAME <ADDRESS>.")
-    return domain
+    address = sender.rpartition("<")[2].removesuffix(">")
+    if not (sender.isprintable() and is_address(address) and parseaddr(sender)[1] == address):
+        raise env.SettingError("MAIL_FROM holds no valid address; write it as NAME <ADDRESS>.")
+    return address.partition("@")[2]
 
 
 def signing_keys(*, secret_key: str) -> tuple[str, list[str]]:

@@ -53,13 +53,6 @@ def test_durations_are_told_as_people_do(seconds, told):
     assert findings.duration(seconds) == told
 
 
-@pytest.mark.parametrize(
-    ("text", "is_one"), [(ADDRESS, True), ("ada", False), ("", False), (f"{ADDRESS}\nBcc: eve@example.com", False)]
-)
-def test_addresses(text, is_one):
-    assert findings.is_address(text) is is_one
-
-
 # Settings
 
 

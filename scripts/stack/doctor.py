@@ -10,7 +10,8 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 
 from chassis import env
-from chassis.findings import Finding, is_address, ok, unsure, wrong
+from chassis.addresses import is_address
+from chassis.findings import Finding, ok, unsure, wrong
 from chassis.findings import State as Verdict
 from chassis.startup import EXIT_CONFIG
 from stack import programs, settings, startup, supervision

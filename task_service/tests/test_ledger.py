@@ -80,7 +80,7 @@ def test_what_was_skipped_what_waits_and_what_was_given_up_say_why(ada, alice, b
 
     assert {name: (entry["state"], entry["reason"]) for name, entry in by_recipient.items() if name} == {
         "alice": ("skipped", "the task was reassigned"),
-        "bob": ("failed", "the account has no address"),
+        "bob": ("skipped", "the account has no confirmed address"),
     }
     assert by_recipient[None]["state"] == "planned"
     assert by_recipient[None]["reason"].startswith("FileNotFoundError")

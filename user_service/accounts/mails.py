@@ -9,7 +9,8 @@ from django.utils import timezone
 
 from accounts.models import Attempt, KeptAnswer, Mail, PasswordToken, Session, User
 from chassis.jobs import Job
-from chassis.outbox import PermanentFailure, Skipped, deliver_due
+from chassis.mailing import send_mail
+from chassis.outbox import Skipped, deliver_due
 
 KEPT = timedelta(days=7)
 SUBJECTS = {
@@ -51,8 +52,7 @@ def send(mail: Mail) -> None:
         to=[user.email],
         headers={"Message-ID": f"<user-mail-{mail.pk}@{settings.MAIL_DOMAIN}>", "Auto-Submitted": "auto-generated"},
     )
-    if not mail_out.send():
-        raise PermanentFailure("the account has no address")
+    send_mail(mail_out)
 
 
 def text(user: User, kind: Mail.Kind, token: str) -> str:

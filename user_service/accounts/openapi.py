@@ -10,7 +10,8 @@ from accounts.filters import UserFilter
 from accounts.names import USERNAME
 from accounts.serializers import EmailField, NewPasswordField, UsernameField
 from accounts.views import me, passwords, signing_in, users
-from chassis.fields import SecretField
+from chassis.addresses import ADDRESS
+from chassis.fields import LineField, SecretField
 from chassis.openapi.operations import Answer, Body, Call, Chapter, Kind, Operation, Shape
 from chassis.openapi.schemas import schema_of
 
@@ -67,7 +68,8 @@ PUBLIC_JWK = {
 
 @schema_of.register(EmailField)
 def _(field: EmailField) -> dict[str, Any]:
-    return {"type": "string", "format": "email", "minLength": 1, "maxLength": field.max_length}
+    # Whitespace around it is cut off.
+    return {**schema_of.dispatch(LineField)(field), "format": "email", "pattern": f"^ *{ADDRESS.pattern} *$"}
 
 
 @schema_of.register(UsernameField)

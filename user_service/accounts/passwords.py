@@ -1,4 +1,4 @@
-"""Which passwords are too easy to guess, beside what Django's own validators refuse. Nothing is asked over a network."""
+"""Which passwords are too easy to guess, beside those that Django's own validators refuse. No network is used."""
 
 import re
 import unicodedata
@@ -56,7 +56,7 @@ class ServiceNameValidator:
 
 
 class ListedPasswordValidator(CommonPasswordValidator):
-    """Refuses what stands on the lists of common passwords, also in capitals and with a few digits or signs after it."""
+    """Refuses what is on a list of common passwords, also in capitals or with a few digits or signs after it."""
 
     def validate(self, password: str, user: Any = None) -> None:
         folded = unicodedata.normalize("NFKC", password).casefold().strip()

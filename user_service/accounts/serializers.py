@@ -9,6 +9,7 @@ from rest_framework import serializers
 
 from accounts.models import PasswordToken, Session, User
 from accounts.names import fold, refuse_reserved, validate_email, validate_username
+from chassis.addresses import MAX_LENGTH
 from chassis.fields import CappedField, ChoiceField, IdField, LineField, SecretField, YesNoField
 from chassis.serializers import StrictModelSerializer, StrictSerializer
 
@@ -31,7 +32,7 @@ class RoleField(ChoiceField):
 
 class EmailField(LineField):
     def __init__(self, **kwargs: Any) -> None:
-        super().__init__(max_length=MAX_EMAIL_LENGTH, validators=[validate_email], **kwargs)
+        super().__init__(max_length=MAX_LENGTH, validators=[validate_email], **kwargs)
 
 
 class UsernameField(LineField):

@@ -30,7 +30,13 @@ WEAK = {
     "a listed one with a tail": ("Dragon2026!", "too common"),
     "a listed one with blanks": ("  password  ", "too common"),
 }
-STRONG = ["seven green bicycles", "pässwörter sind müde", "日本語のパスワード", "kV7#pq2x", "a tm service of my own choosing"]
+STRONG = [
+    "seven green bicycles",
+    "pässwörter sind müde",
+    "日本語のパスワード",
+    "kV7#pq2x",
+    "a tm service of my own choosing",
+]
 
 
 def register(client, password):
