@@ -258,6 +258,15 @@ def http_url(name: str, default: str | None = None) -> str:
     return value.rstrip("/")
 
 
+def token_url(name: str) -> str:
+    """Read the URL of a web page in which TOKEN is replaced. Browsers send no fragment, so no log holds the token."""
+    value = http_url(name, "")
+    before, _, fragment = value.partition("#")
+    if value and ("TOKEN" in before or "TOKEN" not in fragment):
+        raise SettingError(f"{name} must hold TOKEN after a #, as in https://app.example.com/page#token=TOKEN.")
+    return value
+
+
 def database(*names: str) -> dict[str, Any]:
     """Read a PostgreSQL URL from the first of `names` that is set, as a DATABASES entry of Django."""
     name = next((name for name in names if given(name)), " or ".join(names))

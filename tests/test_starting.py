@@ -111,7 +111,11 @@ REFUSALS = {
     "an address that is none": ({"MAIL_FROM": "TMService"}, "user_service: MAIL_FROM holds no valid address"),
     "a link without a token": (
         {"PASSWORD_URL": "https://app.example.com/"},
-        "user_service: PASSWORD_URL must hold the word TOKEN",
+        "user_service: PASSWORD_URL must hold TOKEN after a #, as in",
+    ),
+    "a link whose token is sent to the server": (
+        {"CONFIRM_EMAIL_URL": "https://app.example.com/?token=TOKEN"},
+        "user_service: CONFIRM_EMAIL_URL must hold TOKEN after a #, as in",
     ),
     "a zone that is none": ({"TIME_ZONE": "Mars"}, "task_service: TIME_ZONE must be a time zone such as UTC"),
 }

@@ -37,6 +37,8 @@ OF_WHAT_IS_STORED = {
     ("ids", "unknown_task"),
     ("cursor", "invalid"),
     ("current_password", "wrong_password"),
+    ("current_password", "required"),  # only where the username or email changes
+    *((field, "use_own_account") for field in ("username", "email")),
     ("token", "token_invalid"),
     ("password", "invalid"),  # too easily guessed
     ("new_password", "invalid"),

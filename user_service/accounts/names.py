@@ -32,6 +32,12 @@ def fold(name: str) -> str:
     return unicodedata.normalize("NFKC", name).casefold()
 
 
+def mailbox_of(address: str) -> str:
+    """Return the mailbox behind an address, folded: mail to name+anything@ goes to the mailbox of name@."""
+    local, _, domain = fold(address).rpartition("@")
+    return f"{local.partition('+')[0] or local}@{domain}"
+
+
 def validate_username(name: str) -> None:
     if not USERNAME.fullmatch(name):
         raise ValidationError(

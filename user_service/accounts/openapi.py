@@ -9,7 +9,7 @@ from accounts import serializers
 from accounts.filters import UserFilter
 from accounts.names import USERNAME
 from accounts.serializers import EmailField, NewPasswordField, UsernameField
-from accounts.views import me, passwords, signing_in, users
+from accounts.views import emails, me, passwords, signing_in, users
 from chassis.addresses import ADDRESS
 from chassis.fields import LineField, SecretField
 from chassis.openapi.operations import Answer, Body, Call, Chapter, Kind, Operation, Shape
@@ -166,6 +166,15 @@ SIGNING_IN_OPERATIONS: dict[Call, Operation] = {
         body=Body(serializers.EmailSerializer, {"email": "alice@example.com"}),
         answer=Answer(status=202, description="If there is such an account, a mail is on its way."),
     ),
+    (emails.ConfirmEmail, "post"): Operation(
+        id="confirmEmail",
+        tag=SIGNING_IN,
+        summary="Confirm an address by a token from a mail",
+        description="Confirms the address of a new account, or makes a pending address the account's.",
+        body=Body(serializers.EmailTokenSerializer, {"token": MAIL_TOKEN}),
+        answer=Answer(status=204, description="The address is confirmed."),
+        refusals={409: "Another account has this email by now."},
+    ),
     (passwords.ConfirmReset, "post"): Operation(
         id="confirmPasswordReset",
         tag=SIGNING_IN,
@@ -175,26 +184,40 @@ SIGNING_IN_OPERATIONS: dict[Call, Operation] = {
         answer=Answer(status=204, description="The password is set."),
     ),
 }
+OWN_ALICE = {**ALICE, "email_confirmed": True, "pending_email": None}
 GONE = {404: "The account was deleted meanwhile."}
 OWN_OPERATIONS: dict[Call, Operation] = {
     (me.Me, "get"): Operation(
         id="readOwnAccount",
         tag=OWN,
         summary="Read one's own account",
-        answer=Answer(serializers.OwnAccountSerializer, ALICE, description="The account of the caller."),
+        answer=Answer(serializers.OwnAccountSerializer, OWN_ALICE, description="The account of the caller."),
         refusals=GONE,
     ),
     (me.Me, "patch"): Operation(
         id="changeOwnAccount",
         tag=OWN,
         summary="Change one's own name or address",
-        body=Body(serializers.OwnAccountSerializer, {"email": "alice.smith@example.com"}, Kind.PATCH),
+        description="Needs the current password. A new username applies at once. A new email is pending until it "
+        "is confirmed by the token that is mailed there; the old address is told.",
+        body=Body(
+            serializers.OwnAccountSerializer,
+            {"email": "alice.smith@example.com", "current_password": PASSWORD},
+            Kind.PATCH,
+        ),
         answer=Answer(
             serializers.OwnAccountSerializer,
-            {**ALICE, "email": "alice.smith@example.com"},
+            {**OWN_ALICE, "pending_email": "alice.smith@example.com"},
             description="The account as it is now.",
         ),
-        refusals={**GONE, 409: TAKEN},
+        refusals={**GONE, 409: TAKEN, 429: TOO_MANY_FAILURES},
+    ),
+    (me.ResendConfirmation, "post"): Operation(
+        id="resendEmailConfirmation",
+        tag=OWN,
+        summary="Have another mail sent to the address that is to be confirmed",
+        answer=Answer(status=202, description="The mail is on its way, unless one was sent within the last minute."),
+        refusals={**GONE, 409: "There is no address to confirm."},
     ),
     (me.ChangePassword, "post"): Operation(
         id="changeOwnPassword",
@@ -325,6 +348,12 @@ CHAPTER = Chapter(
             "role": "An admin does everything with accounts and tasks.",
             "is_active": "Who is not active cannot sign in, and has no good token.",
         },
+        serializers.OwnAccountSerializer: {
+            "email_confirmed": "Whether mails are sent to this address.",
+            "pending_email": "What becomes the address when it is confirmed.",
+            "current_password": "Needed to change the username or email.",
+        },
+        serializers.EmailTokenSerializer: {"token": "What stands in the mail."},
         serializers.FirstAdminSerializer: {
             "username": NAME,
             "password": "At least 8 characters, at most 1,024 bytes, and none that is easily guessed.",

@@ -6,6 +6,7 @@ from typing import Any
 from django.contrib.auth.password_validation import validate_password
 from django.core.exceptions import ValidationError as DjangoValidationError
 from rest_framework import serializers
+from rest_framework.exceptions import ErrorDetail
 
 from accounts.models import PasswordToken, Session, User
 from accounts.names import fold, refuse_reserved, validate_email, validate_username
@@ -98,6 +99,10 @@ class ConfirmSerializer(StrictSerializer):
         return attrs
 
 
+class EmailTokenSerializer(StrictSerializer):
+    token = CappedField(max_length=100)
+
+
 class CredentialsSerializer(StrictSerializer):
     username = CappedField(max_length=MAX_EMAIL_LENGTH)
     password = SecretField()
@@ -116,12 +121,36 @@ class OwnAccountSerializer(UserSerializer):
 
     role = RoleField(read_only=True)
     is_active = YesNoField(read_only=True)
+    email_confirmed = YesNoField(read_only=True)
+    pending_email = EmailField(read_only=True, allow_null=True)
+    current_password = SecretField(required=False)
+
+    class Meta(UserSerializer.Meta):
+        fields = [*UserSerializer.Meta.fields, "email_confirmed", "pending_email", "current_password"]
 
     def validate_username(self, name: str) -> str:
         # Who has a reserved name, as the first admin does, may send it back.
         if self.instance is None or fold(name) != self.instance.username_key:
             refuse_reserved(name)
         return name
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        if self.instance.differs_in(attrs) and "current_password" not in attrs:
+            detail = ErrorDetail("Is needed to change the username or email.", code="required")
+            raise serializers.ValidationError({"current_password": [detail]})
+        return attrs
+
+    def verify_password(self) -> str | None:
+        """Return the hash of the password that was verified, None where nothing changes.
+
+        Raise WrongPassword or TooManyFailures.
+        """
+        password = self.validated_data.pop("current_password", "")
+        return self.instance.verify_password(password) if self.instance.differs_in(self.validated_data) else None
+
+    def update(self, instance: User, validated_data: dict[str, Any]) -> User:
+        instance.change_own(**validated_data)
+        return instance
 
 
 class PasswordChangeSerializer(StrictSerializer):
@@ -156,11 +185,16 @@ class RowIdOnlySerializer(StrictSerializer, RowIdSerializer):
 
 
 class PersonSerializer(serializers.ModelSerializer):
-    """An account as the task service sees it."""
+    """An account as the task service sees it: mails go to confirmed addresses alone, so it learns of no other."""
+
+    email = serializers.SerializerMethodField()
 
     class Meta:
         model = User
         fields = ["id", "username", "email", "role", "is_active", "epoch", "least_epoch"]
+
+    def get_email(self, user: User) -> str:
+        return user.email if user.email_confirmed else ""
 
 
 class PlacedPersonSerializer(PersonSerializer):

@@ -1,7 +1,7 @@
 from django.urls import path
 
 from accounts import internal
-from accounts.views import me, passwords, signing_in, users
+from accounts.views import emails, me, passwords, signing_in, users
 from chassis import paths
 
 paths.register()
@@ -9,6 +9,8 @@ paths.register()
 urlpatterns = [
     path("user/register/", signing_in.Register.as_view()),
     path("user/me/", me.Me.as_view()),
+    path("user/me/email-confirmation/", me.ResendConfirmation.as_view()),
+    path("user/email/confirm/", emails.ConfirmEmail.as_view()),
     path("user/me/password/", me.ChangePassword.as_view()),
     path("user/me/sessions/", me.OwnSessions.as_view()),
     path("user/me/sessions/<id:session_id>/", me.OwnSession.as_view()),

@@ -58,9 +58,7 @@ AUTH_PASSWORD_VALIDATORS = [
 DEFAULT_FROM_EMAIL = env.text("MAIL_FROM", "TMService <noreply@tmservice.invalid>")
 vars().update(env.email("EMAIL_URL", folder=env.text("MAIL_FOLDER", str(ROOT / "var" / "mail"))))
 MAIL_DOMAIN = settings.mail_domain(DEFAULT_FROM_EMAIL)
-PASSWORD_URL = env.http_url("PASSWORD_URL", "")
-if PASSWORD_URL and "TOKEN" not in PASSWORD_URL:
-    raise env.SettingError("PASSWORD_URL must hold the word TOKEN, in whose place the token is put.")
+PASSWORD_URL, CONFIRM_EMAIL_URL = env.token_url("PASSWORD_URL"), env.token_url("CONFIRM_EMAIL_URL")
 
 REST_FRAMEWORK = settings.rest_framework(authentication="accounts.authentication.AccountAuthentication")
 SIMPLE_JWT = {

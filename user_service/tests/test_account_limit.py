@@ -146,10 +146,10 @@ def test_an_account_is_counted_as_one_by_whichever_name(sign_in, guess, alice):
     assert [sign_in(name).status_code for name in (*names, "aLiCe")] == [429] * 6
 
 
-def test_a_new_name_does_not_begin_it_anew(client_of, sign_in, guess, alice):
+def test_a_new_name_does_not_begin_it_anew(sign_in, guess, alice):
     guess(10)
 
-    client_of(alice).patch("/user/me/", {"username": "Alicia", "email": "alicia@example.com"})
+    alice.change(username="Alicia", email="alicia@example.com")
 
     assert [sign_in(name).status_code for name in ("Alicia", "alicia@example.com")] == [429, 429]
 
@@ -250,7 +250,6 @@ def test_the_victim_goes_on_in_a_session_that_lives(client_of, client, guess, al
     assert renewed.status_code == 200
     victim.bear(**renewed.json())
     assert victim.get("/user/me/").status_code == 200
-    assert victim.patch("/user/me/", {"email": "elsewhere@example.com"}).status_code == 200
 
 
 def test_a_body_that_cannot_be_is_not_counted(client, sign_in, alice):

@@ -26,7 +26,7 @@ def test_each_place_where_an_address_is_given_refuses_what_could_be_read_otherwi
     answers = [
         client.post("/user/register/", {**body, "password": password}),
         client.post("/user/password-reset/", {"email": address}),
-        client_of(alice).patch("/user/me/", {"email": address}),
+        client_of(alice).patch("/user/me/", {"email": address, "current_password": password}),
         admin.post("/user/users/", body),
         admin.patch(path, {"email": address}),
         admin.put(path, {**body, "role": "user"}),

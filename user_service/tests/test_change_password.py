@@ -144,7 +144,7 @@ def test_the_longest_password_is_fine(client_of, client, change, alice):
 
 def test_too_similar_means_to_the_account_as_it_is_now(client_of, change, alice):
     client = client_of(alice)
-    client.patch("/user/me/", {"username": "Wilhelmina", "email": "w@example.com"})
+    client.patch("/user/me/", {"username": "Wilhelmina", "current_password": "seven green bicycles"})
 
     answer = change(client, new="wilhelmina1")
 

@@ -176,7 +176,7 @@ def test_a_retry_invites_nobody_twice(admin):
 
 
 def test_without_its_invitation_no_account_is_made(admin, monkeypatch):
-    def fail(*args):
+    def fail(*args, **kwargs):
         raise OperationalError("the connection is gone")
 
     monkeypatch.setattr(type(Mail.objects.all()), "create", fail)

@@ -3,7 +3,7 @@
 import pytest
 
 from accounts import serializers
-from accounts.models import Mail, PasswordToken, Session, User
+from accounts.models import EmailToken, Mail, PasswordToken, Session, User
 from accounts.tokens import pair
 from chassis.serializers import StrictSerializer
 from chassis.tests import openapi_pages
@@ -24,9 +24,11 @@ ACCOUNT = {
     "is_active": "boolean",
     "date_joined": "string date-time",
 }
+OWN_ACCOUNT = {**ACCOUNT, "email_confirmed": "boolean", "pending_email": "string email"}
 TYPES = {
     "User": ACCOUNT,
-    "OwnAccount": ACCOUNT,
+    "OwnAccount": OWN_ACCOUNT,
+    "EmailToken": {"token": "string"},
     "Session": {
         "id": "integer int64",
         "created_at": "string date-time",
@@ -54,7 +56,7 @@ TYPES = {
     "UserPatch": ACCOUNT,
     "UserPutById": ACCOUNT,
     "UserPatchById": ACCOUNT,
-    "OwnAccountPatch": ACCOUNT,
+    "OwnAccountPatch": {**OWN_ACCOUNT, "current_password": "string password"},
 }
 REQUIRED = {
     "Registration": {"username", "email", "password"},
@@ -71,6 +73,7 @@ PUBLIC = {
     *("POST /token/", "POST /token/refresh/", "POST /token/verify/", "POST /token/logout/"),
     "GET /token/jwks/",
     *("POST /user/password-reset/", "POST /user/password-reset/confirm/"),
+    "POST /user/email/confirm/",
 }
 
 
@@ -161,7 +164,14 @@ def test_a_body_says_what_it_must_hold_and_takes_no_more(definition):
 def test_what_the_server_sets_is_read_only():
     assert read_only("UserPut") == read_only("UserPatch") == {"id", "date_joined"}
     assert read_only("UserPutById") == {"date_joined"}
-    assert read_only("OwnAccountPatch") == {"id", "date_joined", "role", "is_active"}
+    assert read_only("OwnAccountPatch") == {
+        "id",
+        "date_joined",
+        "role",
+        "is_active",
+        "email_confirmed",
+        "pending_email",
+    }
 
 
 def test_who_signed_in_from_nowhere_is_possible():
@@ -188,7 +198,9 @@ def test_a_call_without_a_token_asks_for_none():
             assert operation["security"] == [{}, {"Bearer": []}]
         else:
             assert operation["security"] == [{"Bearer": []}]
-        assert ("401" in operation["responses"]) is not call.startswith(("POST /user/password-reset/", "GET /token/"))
+        assert ("401" in operation["responses"]) is not call.startswith(
+            ("POST /user/password-reset/", "POST /user/email/", "GET /token/")
+        )
 
 
 @pytest.fixture
@@ -204,7 +216,8 @@ def arranged(alice, password):
         "POST /token/logout/": {"refresh": refresh},
         "POST /user/password-reset/": {},
         "POST /user/password-reset/confirm/": {"token": PasswordToken.objects.make(alice, Mail.Kind.PASSWORD_RESET)},
-        "PATCH /user/me/": {},
+        "POST /user/email/confirm/": {"token": EmailToken.objects.make(alice, alice.email)},
+        "PATCH /user/me/": {"current_password": password},
         "POST /user/me/password/": {"current_password": password},
         "POST /user/users/": {},
         "PUT /user/users/": {"id": alice.pk},
@@ -219,6 +232,8 @@ def arranged(alice, password):
 def test_an_example_of_a_body_is_taken_by_the_service(client_of, ada, alice, arranged, call):
     makes = call in ("POST /user/register/", "POST /user/users/")
     client = client_of(alice if "/me/" in call else ada)
+    if call == "POST /user/email/confirm/":
+        User.objects.filter(pk=alice.pk).update(email_confirmed=False)
     if makes:
         User.objects.filter(pk=alice.pk).delete()
     method, route = call.split()

@@ -2,7 +2,7 @@
 
 import pytest
 
-from accounts.models import Mail, PasswordToken, Session, User
+from accounts.models import EmailToken, Mail, PasswordToken, Session, User
 from accounts.tokens import pair
 from chassis import tokens
 from chassis.tests import permission_table
@@ -84,7 +84,11 @@ def bodies(alice, alices_session, password):
         "POST /token/refresh/": lambda: own_refresh,
         "POST /token/verify/": lambda: {"token": own_refresh["refresh"]},
         "POST /token/logout/": lambda: own_refresh,
-        "PATCH /user/me/": lambda: {"email": "changed@example.com"},
+        "PATCH /user/me/": lambda: {"email": "changed@example.com", "current_password": password},
+        "POST /user/email/confirm/": lambda: {
+            **nobody_has_confirmed(),
+            "token": EmailToken.objects.make(alice, alice.email),
+        },
         "POST /user/me/password/": lambda: {"current_password": password, "new_password": NEW_PASSWORD},
         "POST /user/password-reset/": lambda: {"email": alice.email},
         "POST /user/password-reset/confirm/": lambda: {
@@ -99,6 +103,11 @@ def bodies(alice, alices_session, password):
         "PATCH /user/users/{id}/": lambda: {"role": "admin"},
         "GET /internal/users/": lambda: {"ids": alice.pk},  # a query, this one
     }
+
+
+def nobody_has_confirmed():
+    User.objects.update(email_confirmed=False)
+    return {}
 
 
 @pytest.fixture

@@ -1,5 +1,6 @@
 from accounts.models.attempt import Attempt, TooManyFailures
 from accounts.models.change import Change
+from accounts.models.email_token import EmailToken, EmailTokenInvalid
 from accounts.models.kept_answer import KeptAnswer
 from accounts.models.mail import Mail
 from accounts.models.password_token import PasswordToken, PasswordTokenInvalid
@@ -10,6 +11,8 @@ __all__ = [
     "AccountGone",
     "Attempt",
     "Change",
+    "EmailToken",
+    "EmailTokenInvalid",
     "KeptAnswer",
     "LastAdmin",
     "Mail",

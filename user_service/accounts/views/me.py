@@ -4,18 +4,18 @@ from typing import Any
 
 from django.db.models import QuerySet
 from rest_framework import status
-from rest_framework.exceptions import ErrorDetail, ValidationError
 from rest_framework.generics import get_object_or_404
 from rest_framework.mixins import ListModelMixin
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from accounts.models import Session, TooManyFailures, User, WrongPassword
+from accounts.models import Mail, Session, User
 from accounts.serializers import OwnAccountSerializer, PasswordChangeSerializer, SessionSerializer
-from accounts.views.conflicts import conflicts_named, too_many_failures
-from accounts.views.entity_tags import tagged, unless_changed
+from accounts.views.conflicts import conflicts_named, password_checked
+from accounts.views.entity_tags import check_if_match, tagged, unless_changed
 from chassis import pagination
 from chassis.permissions import IsAuthenticated
+from chassis.problems import Conflict
 from chassis.views import Endpoint
 
 
@@ -35,11 +35,26 @@ class Me(OwnEndpoint):
 
     def patch(self, request: Request) -> Response:
         user, data = self.own_account(), self.body
-        with conflicts_named(), unless_changed(self, user):
-            serializer = self.get_serializer(user, data=data, partial=True)
-            serializer.is_valid(raise_exception=True)
-            serializer.save()
+        check_if_match(self, user)  # before the body, whose read-only values may be those of then
+        serializer = self.get_serializer(user, data=data, partial=True)
+        serializer.is_valid(raise_exception=True)
+        with conflicts_named(), password_checked():
+            verified = serializer.verify_password()  # not in the transaction: a failure counts, whatever is rolled back
+            with unless_changed(self, user):
+                serializer.save(verified=verified)
         return tagged(serializer.data)
+
+
+class ResendConfirmation(OwnEndpoint):
+    """Sends another mail to the address that the caller has to confirm: a pending one, or else the account's own."""
+
+    def post(self, request: Request) -> Response:
+        user = self.own_account()
+        address = user.address_to_confirm()
+        if address is None:
+            raise Conflict("There is no address to confirm.")
+        Mail.objects.plan_to(Mail.Kind.EMAIL_CONFIRMATION, user, address)
+        return Response(status=status.HTTP_202_ACCEPTED)
 
 
 class ChangePassword(OwnEndpoint):
@@ -53,14 +68,8 @@ class ChangePassword(OwnEndpoint):
         serializer = self.get_serializer(data=self.body, context={"user": user})
         serializer.is_valid(raise_exception=True)
         current, new = serializer.validated_data["current_password"], serializer.validated_data["new_password"]
-        try:
-            with conflicts_named():
-                user.change_password(current=current, new=new, keep_session=self.caller.session_id)
-        except WrongPassword as error:
-            detail = ErrorDetail("Is not the current password.", code="wrong_password")
-            raise ValidationError({"current_password": [detail]}) from error
-        except TooManyFailures as error:
-            raise too_many_failures(error) from error
+        with conflicts_named(), password_checked():
+            user.change_password(current=current, new=new, keep_session=self.caller.session_id)
         return Response(status=status.HTTP_204_NO_CONTENT)
 
 

@@ -56,5 +56,5 @@ class MailReset(Endpoint):
 
     def post(self, request: Request, user_id: int) -> Response:
         user = get_object_or_404(User, pk=user_id)
-        Mail.objects.plan(Mail.Kind.PASSWORD_RESET, user.email)
+        Mail.objects.plan(Mail.Kind.PASSWORD_RESET, user.email, by_admin=True)
         return Response(status=status.HTTP_202_ACCEPTED)

@@ -43,7 +43,7 @@ class Register(Endpoint):
         if serializer.validated_data["role"] == User.Role.ADMIN and not is_admin(request):
             raise PermissionDenied("Only an admin can make an admin.")
         with conflicts_named(), signup_budget(request):
-            user = User.objects.register(**serializer.validated_data)
+            user = User.objects.register(**serializer.validated_data, email_confirmed=is_admin(request))
         return Response(UserSerializer(user).data, status=status.HTTP_201_CREATED)
 
 

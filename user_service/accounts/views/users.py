@@ -1,10 +1,12 @@
 """The administration of accounts."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from django.db import transaction
 from django.db.models import QuerySet
 from rest_framework import status
+from rest_framework.exceptions import ErrorDetail, ValidationError
 from rest_framework.generics import get_object_or_404
 from rest_framework.mixins import ListModelMixin
 from rest_framework.request import Request
@@ -31,6 +33,8 @@ class ChangesAccounts(Endpoint):
         with conflicts_named(), unless_changed(self, user):
             serializer = self.get_serializer(user, data=data, partial=partial)
             serializer.is_valid(raise_exception=True)
+            if user.pk == self.caller.id:
+                check_own_login(user, serializer.validated_data)
             serializer.save()
         return tagged(serializer.data)
 
@@ -38,6 +42,14 @@ class ChangesAccounts(Endpoint):
         with conflicts_named(), unless_changed(self, user):
             user.remove()
         return Response(status=status.HTTP_204_NO_CONTENT)
+
+
+def check_own_login(user: User, values: Mapping[str, Any]) -> None:
+    """Refuse an admin who would change the own username or email here, without the current password."""
+    detail = ErrorDetail("Change your own at /user/me/, which asks for your password.", code="use_own_account")
+    changed = [name for name in ("username", "email") if name in values and values[name] != getattr(user, name)]
+    if changed:
+        raise ValidationError({name: [detail] for name in changed})
 
 
 class UserList(ListModelMixin, ChangesAccounts):
@@ -60,7 +72,7 @@ class UserList(ListModelMixin, ChangesAccounts):
         with conflicts_named(), transaction.atomic():
             user = User.objects.register(**serializer.validated_data)
             if not user.has_usable_password():
-                Mail.objects.plan(Mail.Kind.INVITATION, user.email)
+                Mail.objects.plan(Mail.Kind.INVITATION, user.email, by_admin=True)
         return Response(self.get_serializer(user).data, status=status.HTTP_201_CREATED)
 
     def put(self, request: Request) -> Response:
