@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from functools import partial
 
+from chassis.printable import printable
+
 ODD_CLOCK_SECONDS, WRONG_CLOCK_SECONDS = 5, 30
 UNITS = (("days", 24 * 3600), ("hours", 3600), ("minutes", 60))
 
@@ -23,7 +25,7 @@ class Finding:
     text: str
 
     def line(self, name: str) -> str:
-        return f"{self.state:<7} {name:<11} {' '.join(self.text.split())}"
+        return f"{self.state:<7} {name:<11} {printable(' '.join(self.text.split()))}"
 
 
 Check = Callable[[], Finding]

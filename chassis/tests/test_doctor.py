@@ -39,6 +39,16 @@ def test_a_finding_is_one_line():
 
 
 @pytest.mark.parametrize(
+    "character", ["\x1b", "\x7f", "\x9b", "\u200b", "\u202e", "\u2066", "\ufeff", "\ud800"], ids=ascii
+)
+def test_a_finding_moves_no_terminal(character):
+    line = findings.wrong(f"550 {character}[2J no").line("mail")
+
+    assert line.isprintable()
+    assert line.endswith(rf"550 {ascii(character)[1:-1]}[2J no")
+
+
+@pytest.mark.parametrize(
     ("seconds", "state"), [(0, "ok"), (5, "ok"), (5.1, "unsure"), (30, "unsure"), (30.1, "WRONG"), (90_000, "WRONG")]
 )
 def test_clocks_that_are_apart(seconds, state):
