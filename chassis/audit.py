@@ -3,6 +3,8 @@
 import logging
 from typing import Any
 
+from chassis import client_address
+
 log = logging.getLogger("security")
 
 
@@ -11,4 +13,5 @@ def write(event: str, *, actor: int | None, subject: int | None = None, **detail
 
     Never pass a secret, nor text from outside that may hold one, such as an unknown username.
     """
-    log.info(event, extra={"event": event, "actor": actor, "subject": subject, **details})
+    address = client_address.current.get()
+    log.info(event, extra={"event": event, "actor": actor, "subject": subject, "address": address, **details})

@@ -15,7 +15,7 @@ from psycopg2.extensions import TransactionRollbackError
 from rest_framework import exceptions
 from rest_framework.response import Response
 
-from chassis import request_id
+from chassis import audit, request_id
 
 CONTENT_TYPE = "application/problem+json"
 RETRY_AFTER_SECONDS = 2
@@ -78,6 +78,10 @@ def exception_handler(error: Exception, context: dict[str, Any]) -> Response | N
         return None
     if problem is not error and problem.status_code >= HTTPStatus.INTERNAL_SERVER_ERROR:
         log.error("%s: %s", type(error).__name__, error)
+    if problem.status_code == HTTPStatus.FORBIDDEN:
+        request = context["request"]
+        actor = getattr(request.user, "id", None)
+        audit.write("authz_fail", actor=actor, method=request.method, path=request.path)
     errors = list(field_errors(problem.get_full_details())) if problem.status_code in (400, 409) else []
     content = body(problem.status_code, code_of(problem), summary(problem, errors), context["request"].path, errors)
     return Response(

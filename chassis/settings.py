@@ -12,6 +12,7 @@ ANONYMOUS_BODY_LIMIT_BYTES = 16 * 1024  # on routes that let anyone in; the gate
 MIDDLEWARE = [
     "chassis.metrics.MetricsMiddleware",
     "chassis.request_id.RequestIdMiddleware",
+    "chassis.client_address.ClientAddressMiddleware",
     "chassis.middleware.RateLimitMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "chassis.middleware.PrivateAnswerMiddleware",
