@@ -51,6 +51,15 @@ class YesNoField(forms.Field):
         return None if value is None else value == "true"
 
 
+class IdField(forms.Field):
+    def to_python(self, value: Any) -> int | None:
+        if value is None:
+            return None
+        if (id_ := parse_id(value)) is None:
+            raise ValidationError("Must be an id.", code="invalid")
+        return id_
+
+
 class IdOrWordField(forms.Field):
     """The id of a user, or one of a few words that stand for somebody."""
 
@@ -78,6 +87,10 @@ class DayFilter(django_filters.Filter):
 
 class YesNoFilter(django_filters.Filter):
     field_class = YesNoField
+
+
+class IdFilter(django_filters.Filter):
+    field_class = IdField
 
 
 class IdOrWordFilter(django_filters.Filter):

@@ -36,6 +36,11 @@ def _(filter_: filters.YesNoFilter) -> Schema:
     return {"type": "boolean"}
 
 
+@schema_of.register(filters.IdFilter)
+def _(filter_: filters.IdFilter) -> Schema:
+    return dict(ID)
+
+
 @schema_of.register(filters.IdOrWordFilter)
 def _(filter_: filters.IdOrWordFilter) -> Schema:
     return {"type": "string", "pattern": f"^(?:{'|'.join(filter_.extra['words'])}|{PATTERN})$"}

@@ -3,19 +3,23 @@
 from typing import Any
 
 from django.contrib.auth.password_validation import MinimumLengthValidator
-from rest_framework.serializers import SerializerMethodField
+from rest_framework.serializers import JSONField, SerializerMethodField
 
 from accounts import serializers
-from accounts.filters import UserFilter
+from accounts.filters import AuditEventFilter, UserFilter
 from accounts.names import USERNAME
-from accounts.serializers import EmailField, NewPasswordField, UsernameField
-from accounts.views import emails, me, passwords, signing_in, users
+from accounts.serializers import EmailField, NewPasswordField, PersonField, UsernameField
+from accounts.views import audit, emails, me, passwords, sessions, signing_in, users
 from chassis.addresses import ADDRESS
 from chassis.fields import LineField, SecretField
 from chassis.openapi.operations import Answer, Body, Call, Chapter, Kind, Operation, Shape
-from chassis.openapi.schemas import schema_of
+from chassis.openapi.schemas import person, schema_of
 
-SIGNING_IN, OWN, ACCOUNTS = "Sign up and sign in", "Own account", "Accounts"
+SIGNING_IN, OWN, ACCOUNTS, AUDIT = "Sign up and sign in", "Own account", "Accounts", "Audit trail"
+LOCKED = (
+    "Too many requests, or ten failed attempts with this username or email from devices that have not signed in with "
+    "it before; `Retry-After` says when to come back, and a password reset lifts the wait."
+)
 TOO_MANY_FAILURES = "Too many requests, or too many failed attempts; `Retry-After` says when to come back."
 LAST_ADMIN = "The last active admin can be neither deleted, demoted nor deactivated."
 TAKEN = "Another account has this username or email."
@@ -38,11 +42,21 @@ SESSION = {
     "address": "203.0.113.7",
     "current": True,
 }
+AUDIT_EVENT = {
+    "id": 31,
+    "at": "2026-11-23T09:00:00.000000Z",
+    "event": "authz_change",
+    "actor": {"id": 1, "username": "admin"},
+    "subject": {"id": 2, "username": "alice"},
+    "address": "203.0.113.7",
+    "details": {"from": "user", "to": "admin"},
+    "request_id": "de2ee837b8824003b6e2a008330b68bf",
+}
 PAIR = Shape(
     "Tokens",
     {
         "access": {"type": "string", "description": "For the header `Authorization`; good for five minutes."},
-        "refresh": {"type": "string", "description": "For the next pair; good for seven days, and once."},
+        "refresh": {"type": "string", "description": "For the next pair; good once, for seven days at most."},
     },
 )
 NOTHING = Shape("Nothing", {})
@@ -88,6 +102,16 @@ def _(field: SerializerMethodField) -> dict[str, Any]:
     return {"type": "boolean"}
 
 
+@schema_of.register(PersonField)
+def _(field: PersonField) -> dict[str, Any]:
+    return person("An account, with the name it had then; it may be deleted since.")
+
+
+@schema_of.register(JSONField)
+def _(field: JSONField) -> dict[str, Any]:
+    return {"type": "object"}
+
+
 def page_of(row: dict[str, Any]) -> dict[str, Any]:
     return {"next": None, "previous": None, "results": [row]}
 
@@ -112,7 +136,7 @@ SIGNING_IN_OPERATIONS: dict[Call, Operation] = {
         description="Opens a session. Paste `access` into *Authorize*.",
         body=Body(serializers.CredentialsSerializer, {"username": "alice", "password": PASSWORD}),
         answer=Answer(PAIR, {"access": TOKEN, "refresh": TOKEN}, description="The tokens of the session."),
-        refusals={401: "No active account has this name and password.", 429: TOO_MANY_FAILURES},
+        refusals={401: "No active account has this name and password.", 429: LOCKED},
     ),
     (signing_in.RefreshToken, "post"): Operation(
         id="refreshTokens",
@@ -334,14 +358,49 @@ ACCOUNT_OPERATIONS: dict[Call, Operation] = {
         answer=Answer(status=202, description="The mail is on its way."),
     ),
 }
+NO_USER = {404: "There is no such account."}
+SESSION_OPERATIONS: dict[Call, Operation] = {
+    (sessions.UserSessions, "get"): Operation(
+        id="listUserSessions",
+        tag=ACCOUNTS,
+        summary="List the sessions of an account",
+        answer=Answer(serializers.SessionSerializer, page_of(SESSION), description="A page of sessions."),
+        refusals=NO_USER,
+    ),
+    (sessions.UserSessions, "delete"): Operation(
+        id="endUserSessions",
+        tag=ACCOUNTS,
+        summary="End all sessions of an account",
+        description="Every token made before ends too, in both services.",
+        answer=Answer(status=204, description="All sessions have ended."),
+        refusals=NO_USER,
+    ),
+    (sessions.UserSession, "delete"): Operation(
+        id="endUserSession",
+        tag=ACCOUNTS,
+        summary="End one session of an account",
+        description="Its access token is good in the task service until it expires, five minutes at most.",
+        answer=Answer(status=204, description="It has ended."),
+    ),
+}
+AUDIT_OPERATIONS: dict[Call, Operation] = {
+    (audit.AuditTrail, "get"): Operation(
+        id="listAuditEvents",
+        tag=AUDIT,
+        summary="List what was done to accounts and sessions",
+        description="Sign-ins, failed ones too, and every change of an account, newest first.",
+        answer=Answer(serializers.AuditEventSerializer, page_of(AUDIT_EVENT), description="A page of events."),
+    ),
+}
 NAME = "1 to 64 characters: letters a to z, digits, dot, hyphen, underscore. Upper and lower case are the same name."
 CHAPTER = Chapter(
     tags={
         SIGNING_IN: "From a new account to tokens, and to a new password.",
         OWN: "What everyone may do with their own account.",
         ACCOUNTS: "What an admin may do with all of them.",
+        AUDIT: "What was done to accounts and sessions, by whom and from where.",
     },
-    operations=SIGNING_IN_OPERATIONS | OWN_OPERATIONS | ACCOUNT_OPERATIONS,
+    operations=SIGNING_IN_OPERATIONS | OWN_OPERATIONS | ACCOUNT_OPERATIONS | SESSION_OPERATIONS | AUDIT_OPERATIONS,
     notes={
         serializers.UserSerializer: {
             "username": NAME,
@@ -364,6 +423,21 @@ CHAPTER = Chapter(
             "last_used_at": "When its tokens were last refreshed.",
             "user_agent": "What signed in, as it called itself.",
             "current": "Whether this request belongs to it.",
+        },
+        serializers.AuditEventSerializer: {
+            "event": "Named after OWASP's logging vocabulary.",
+            "actor": "Who did it; null for somebody who has not signed in, and for commands of the operator.",
+            "subject": "The account that it was done to; null where no account has the name that was tried.",
+            "address": "The address of the client.",
+            "details": "What else there is to say; depends on the event.",
+            "request_id": "The id of the request, as in the logs.",
+        },
+        AuditEventFilter: {
+            "event": "Events of these kinds.",
+            "actor": "Events done by this account.",
+            "subject": "Events done to this account.",
+            "after": "On this day (UTC) or later.",
+            "before": "On this day (UTC) or earlier.",
         },
         UserFilter: {
             "role": "Accounts of these roles.",

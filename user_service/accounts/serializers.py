@@ -8,7 +8,8 @@ from django.core.exceptions import ValidationError as DjangoValidationError
 from rest_framework import serializers
 from rest_framework.exceptions import ErrorDetail
 
-from accounts.models import PasswordToken, Session, User
+from accounts.models import AuditEvent, PasswordToken, Session, User
+from accounts.models.session import LONGEST_USER_AGENT, clean_user_agent
 from accounts.names import fold, refuse_reserved, validate_email, validate_username
 from chassis.addresses import MAX_LENGTH
 from chassis.fields import CappedField, ChoiceField, IdField, LineField, SecretField, YesNoField
@@ -162,7 +163,15 @@ class PasswordChangeSerializer(StrictSerializer):
         return attrs
 
 
+class UserAgentField(serializers.CharField):
+    """Cleaned once more when shown: rows from before were stored as sent."""
+
+    def to_representation(self, value: str) -> str:
+        return clean_user_agent(value)
+
+
 class SessionSerializer(serializers.ModelSerializer):
+    user_agent = UserAgentField(read_only=True, max_length=LONGEST_USER_AGENT)
     last_used_at = serializers.DateTimeField(source="rotated_at")
     current = serializers.SerializerMethodField()
 
@@ -172,6 +181,28 @@ class SessionSerializer(serializers.ModelSerializer):
 
     def get_current(self, session: Session) -> bool:
         return bool(session.pk == self.context["session_id"])
+
+
+class PersonField(serializers.Field):
+    """{"id", "username"} from the columns NAME_id and NAME_name, or null."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        super().__init__(source="*", read_only=True)
+
+    def to_representation(self, event: AuditEvent) -> dict[str, Any] | None:
+        id_ = getattr(event, f"{self.name}_id")
+        return None if id_ is None else {"id": id_, "username": getattr(event, f"{self.name}_name")}
+
+
+class AuditEventSerializer(serializers.ModelSerializer):
+    event = ChoiceField(names={each.value: each.value for each in AuditEvent.Event}, spellings={}, read_only=True)
+    actor = PersonField("actor")
+    subject = PersonField("subject")
+
+    class Meta:
+        model = AuditEvent
+        fields = ["id", "at", "event", "actor", "subject", "address", "details", "request_id"]
 
 
 class RowIdSerializer(serializers.Serializer):

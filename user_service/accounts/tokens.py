@@ -1,7 +1,6 @@
 """What the user service signs: the pair of tokens of a session, made by simplejwt's classes with our key id."""
 
 import hashlib
-import logging
 from datetime import timedelta
 from typing import Any
 
@@ -10,15 +9,13 @@ from django.utils import timezone
 from rest_framework_simplejwt.backends import TokenBackend
 from rest_framework_simplejwt.tokens import AccessToken, RefreshToken, Token
 
-from accounts.models import Session
+from accounts.models import AuditEvent, Session
 from accounts.models.session import SessionQuerySet
 from chassis import tokens
 from chassis.tokens import InvalidToken
 
 # How long a client whose answer was lost may ask again with the token it still has.
 GRACE = timedelta(seconds=10)
-
-security_log = logging.getLogger("security")
 
 
 class KeyIdBackend(TokenBackend):
@@ -53,6 +50,7 @@ def pair(session: Session) -> dict[str, str]:
 def claimed(token: Token, session: Session, *, jti: str) -> Token:
     token.set_iat(at_time=session.rotated_at)
     token.set_exp(from_time=session.rotated_at)
+    token["exp"] = min(token["exp"], int(session.expires_at.timestamp()))  # a session has an end of its own
     token["jti"], token["sub"], token["session"] = jti, str(session.user_id), session.key.hex
     token["sid"] = str(session.pk)  # by which the version before finds the session
     return token
@@ -73,7 +71,7 @@ def refresh(token: str) -> dict[str, str]:
     session = live_session(sessions)
     if rotated or is_retry(session, jti):
         return pair(session)
-    end_after_reuse(session)
+    session.end(by=None, event=AuditEvent.Event.TOKEN_REUSE)
     raise InvalidToken("a refresh token was used twice")
 
 
@@ -87,7 +85,8 @@ def check(token: str) -> None:
 def end(token: str) -> None:
     """End the session that a refresh token belongs to, if it has not ended; raise InvalidToken if it is none."""
     sessions, _ = sessions_of(token)
-    sessions.delete()
+    if session := sessions.select_related("user").first():
+        session.end(by=session.user)
 
 
 def sessions_of(token: str) -> tuple[SessionQuerySet, str]:
@@ -114,10 +113,3 @@ def live_session(sessions: SessionQuerySet) -> Session:
 
 def is_retry(session: Session, jti: str) -> bool:
     return session.previous_jti == jti and timezone.now() - session.rotated_at <= GRACE
-
-
-def end_after_reuse(session: Session) -> None:
-    session_id, user_id = session.pk, session.user_id
-    ended, _ = session.delete()
-    if ended:  # of several who come at once, one tells it
-        security_log.warning("refresh token reused: session %s of user %s ended", session_id, user_id)

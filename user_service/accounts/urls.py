@@ -1,7 +1,7 @@
 from django.urls import path
 
 from accounts import internal
-from accounts.views import emails, me, passwords, signing_in, users
+from accounts.views import audit, emails, me, passwords, sessions, signing_in, users
 from chassis import paths
 
 paths.register()
@@ -16,9 +16,12 @@ urlpatterns = [
     path("user/me/sessions/<id:session_id>/", me.OwnSession.as_view()),
     path("user/password-reset/", passwords.RequestReset.as_view()),
     path("user/password-reset/confirm/", passwords.ConfirmReset.as_view()),
+    path("user/audit/", audit.AuditTrail.as_view()),
     path("user/users/", users.UserList.as_view()),
     path("user/users/<id:user_id>/", users.UserDetail.as_view()),
     path("user/users/<id:user_id>/password-reset/", passwords.MailReset.as_view()),
+    path("user/users/<id:user_id>/sessions/", sessions.UserSessions.as_view()),
+    path("user/users/<id:user_id>/sessions/<id:session_id>/", sessions.UserSession.as_view()),
     path("token/", signing_in.ObtainToken.as_view()),
     path("token/refresh/", signing_in.RefreshToken.as_view()),
     path("token/verify/", signing_in.VerifyToken.as_view()),

@@ -113,9 +113,10 @@ def nobody_has_confirmed():
 @pytest.fixture
 def send(alice, alices_session, bodies):
     def send_one(client, call, *, id_=None, **more):
-        row = alices_session if "/sessions/" in call else alice
+        of_anybody = call.replace("/user/users/{id}/sessions/", f"/user/users/{alice.pk}/sessions/")
+        row = alices_session if "/sessions/" in of_anybody else alice
         body = {**bodies[call](), **more} if call in bodies else None
-        return permission_table.send(client, call, id_=id_ or row.pk, body=body)
+        return permission_table.send(client, of_anybody, id_=id_ or row.pk, body=body)
 
     return send_one
 

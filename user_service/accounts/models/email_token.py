@@ -7,8 +7,9 @@ from typing import Any, ClassVar, Self
 from django.db import models
 from django.utils import timezone
 
+from accounts.models.errors import naming_what_is_taken
 from accounts.models.password_token import hash_of
-from accounts.models.user import User, naming_what_is_taken
+from accounts.models.user import User
 
 LIFETIME = timedelta(hours=24)
 

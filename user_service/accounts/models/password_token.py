@@ -9,6 +9,7 @@ from django.db import models, transaction
 from django.utils import timezone
 
 from accounts.models.attempt import Attempt
+from accounts.models.audit_event import AuditEvent
 from accounts.models.mail import Mail
 from accounts.models.user import User
 
@@ -47,8 +48,10 @@ class PasswordTokenQuerySet(models.QuerySet["PasswordToken"]):
             account = User.objects.select_for_update().filter(pk=user.pk)
             if not account.first() or not self.good(token).exists():
                 raise PasswordTokenInvalid()
-            user.end_rights(User.objects.filter(pk=user.pk), password=user.password, email_confirmed=True)
-            Attempt.objects.forgive(user_id=user.pk)
+            row = User.objects.filter(pk=user.pk)
+            values = {"password": user.password, "email_confirmed": True}
+            user.end_rights(row, event=AuditEvent.Event.PASSWORD_RESET, by=None, **values)
+            Attempt.objects.forgive(user_id=user.pk, logins=user.logins)
 
 
 def hash_of(token: str) -> str:

@@ -1,14 +1,19 @@
 """Sessions: one row for each signing-in, which knows the one refresh token that is good."""
 
+from datetime import timedelta
 from typing import Any, ClassVar, Self
 from uuid import uuid4
 
 from django.conf import settings
 from django.contrib.postgres.functions import RandomUUID
 from django.db import models, transaction
+from django.db.models.functions import Least
 from django.utils import timezone
 
-from accounts.models.user import AccountGone, User
+from accounts.models.audit_event import AuditEvent, Person
+from accounts.models.errors import AccountGone
+from accounts.models.user import User
+from chassis.fields import is_visible
 
 LONGEST_USER_AGENT = 200
 
@@ -31,15 +36,17 @@ class SessionQuerySet(models.QuerySet["Session"]):
             same = User.objects.filter(pk=user.pk, password=user.password, is_active=True)
             if same.select_for_update(no_key=True).first() is None:
                 raise AccountGone()
-            return self.create(
+            session = self.create(
                 user=user,
                 current_jti=uuid4().hex,
                 created_at=now,
                 rotated_at=now,
-                expires_at=now + lifetime(),
-                user_agent=user_agent[:LONGEST_USER_AGENT].replace("\0", ""),
+                expires_at=now + min(lifetime(), max_age()),
+                user_agent=clean_user_agent(user_agent),
                 address=address,
             )
+            AuditEvent.objects.record(AuditEvent.Event.LOGIN_SUCCESS, by=user, subject=user, session=session.pk)
+            return session
 
     def rotate(self, *, jti: str) -> bool:
         """Replace the refresh id `jti` by a fresh one. Of several callers with the same one, one gets True."""
@@ -52,13 +59,22 @@ class SessionQuerySet(models.QuerySet["Session"]):
                 current_jti=uuid4().hex,
                 previous_jti=models.F("current_jti"),
                 rotated_at=now,
-                expires_at=now + lifetime(),
+                expires_at=Least(now + lifetime(), models.F("created_at") + max_age()),
             )
         )
 
 
 def lifetime() -> Any:
     return settings.SIMPLE_JWT["REFRESH_TOKEN_LIFETIME"]
+
+
+def max_age() -> timedelta:
+    return timedelta(days=settings.SESSION_MAX_DAYS)
+
+
+def clean_user_agent(text: str) -> str:
+    """Drop what shows nothing or changes how the rest is shown, such as control and text-direction characters."""
+    return "".join(each for each in text if each == " " or is_visible(each))[:LONGEST_USER_AGENT]
 
 
 class Session(models.Model):
@@ -79,3 +95,12 @@ class Session(models.Model):
 
     def __str__(self) -> str:
         return f"session {self.pk} of user {self.user_id}"
+
+    def end(self, *, by: Person | None, event: AuditEvent.Event = AuditEvent.Event.SESSION_END) -> bool:
+        """Return whether this call ended it: of several at once, one does."""
+        session_id, user = self.pk, self.user
+        with transaction.atomic():
+            ended, _ = self.delete()
+            if ended:
+                AuditEvent.objects.record(event, by=by, subject=user, session=session_id)
+        return bool(ended)

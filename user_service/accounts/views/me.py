@@ -91,5 +91,6 @@ class OwnSessions(ListModelMixin, OwnEndpoint):
 
 class OwnSession(OwnEndpoint):
     def delete(self, request: Request, session_id: int) -> Response:
-        get_object_or_404(Session.objects.live(), pk=session_id, user_id=self.caller.id).delete()
+        sessions = Session.objects.live().select_related("user")
+        get_object_or_404(sessions, pk=session_id, user_id=self.caller.id).end(by=self.caller)
         return Response(status=status.HTTP_204_NO_CONTENT)

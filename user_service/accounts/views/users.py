@@ -35,12 +35,12 @@ class ChangesAccounts(Endpoint):
             serializer.is_valid(raise_exception=True)
             if user.pk == self.caller.id:
                 check_own_login(user, serializer.validated_data)
-            serializer.save()
+            serializer.save(by=self.caller)
         return tagged(serializer.data)
 
     def remove(self, user: User) -> Response:
         with conflicts_named(), unless_changed(self, user):
-            user.remove()
+            user.remove(by=self.caller)
         return Response(status=status.HTTP_204_NO_CONTENT)
 
 
@@ -70,7 +70,7 @@ class UserList(ListModelMixin, ChangesAccounts):
         serializer = NewUserSerializer(data=self.body)
         serializer.is_valid(raise_exception=True)
         with conflicts_named(), transaction.atomic():
-            user = User.objects.register(**serializer.validated_data)
+            user = User.objects.register(**serializer.validated_data, by=self.caller)
             if not user.has_usable_password():
                 Mail.objects.plan(Mail.Kind.INVITATION, user.email, by_admin=True)
         return Response(self.get_serializer(user).data, status=status.HTTP_201_CREATED)
