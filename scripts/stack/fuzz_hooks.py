@@ -117,6 +117,14 @@ def make_user() -> Any:
     return KEEPER.ask("POST", "/user/users/", body)
 
 
+def new_session() -> dict[str, int]:
+    """Sign somebody new in, and return the path parameters of that session."""
+    user = make_user()
+    Account(user["username"]).token()
+    (session_id,) = KEEPER.ids(f"/user/users/{user['id']}/sessions/")
+    return {"user_id": user["id"], "session_id": session_id}
+
+
 def new_name() -> str:
     return f"fuzz-{uuid4().hex[:12]}"
 
@@ -189,6 +197,8 @@ def fill_in(case: Any) -> None:
         for name in case.path_parameters:
             own = name == "user_id" and SETUP["role"] == "user"
             case.path_parameters[name] = SETUP["caller"]["id"] if own else ROWS[name].one()
+        if operation_id(case) == "endUserSession":
+            case.path_parameters |= new_session()
     if isinstance(case.body, dict) and not case.meta.is_negative_at(Place.BODY):
         case.body = case.body | values_of(case)
     if "If-Match" in case.headers and not case.meta.is_negative_at(Place.HEADER):
