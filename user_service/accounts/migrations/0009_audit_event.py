@@ -15,7 +15,7 @@ UNDO = """
 
 
 class Migration(migrations.Migration):
-    dependencies = [("accounts", "0006_kept_answers")]
+    dependencies = [("accounts", "0008_email_confirmation")]
 
     operations = [
         migrations.CreateModel(
