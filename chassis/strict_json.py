@@ -16,6 +16,7 @@ from rest_framework.request import Request
 from rest_framework.utils.mediatypes import _MediaType
 
 from chassis.problems import PayloadTooLarge, excerpt
+from chassis.settings import MAX_CONTENT_TYPE_LENGTH
 
 SURROGATES = re.compile("[\ud800-\udfff]")
 
@@ -59,7 +60,7 @@ class OnlyJSON(DefaultContentNegotiation):
         content_type = request.content_type or ""
         media_type = content_type.partition(";")[0].strip().lower()
         # DRF would take */* and application/* too.
-        if media_type != StrictJSONParser.media_type or len(content_type) > self.max_media_type_length:
+        if media_type != StrictJSONParser.media_type or len(content_type) > MAX_CONTENT_TYPE_LENGTH:
             raise UnsupportedMediaType("", f'Unsupported media type "{excerpt(content_type)}" in request.')
         return parsers[0]
 

@@ -6,7 +6,7 @@ import django
 from django.core.handlers.wsgi import WSGIHandler, WSGIRequest
 from django.utils.http import parse_header_parameters
 
-MAX_CONTENT_TYPE_LENGTH = 256  # Django parses one of 8,000 semicolons in quadratic time
+from chassis.settings import MAX_CONTENT_TYPE_LENGTH
 
 
 class UTF8Request(WSGIRequest):
