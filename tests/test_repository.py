@@ -167,6 +167,7 @@ READERS = {
     "secrets",
     "http_url",
     "time_zone",
+    "token_url",
 }
 
 
