@@ -99,7 +99,7 @@ def test_addresses_that_one_client_can_take_are_one(settings, addresses, are_one
 def test_networks_of_one_ipv6_site_share_ten_times_the_limit(settings):
     limit(settings, anon="2/min")
 
-    answers = [get(REMOTE_ADDR=f"2001:db8:1:{number:x}::1") for number in range(22)]
+    answers = [get(REMOTE_ADDR=f"2001:db8:1:{number * 3000:x}::1") for number in range(22)]
 
     assert [answer.status_code for answer in answers] == [200] * 20 + [429] * 2
     assert [[each.scope for each in all_told(answer)] for answer in answers] == [["anon", "anon-site"]] * 22
