@@ -200,7 +200,7 @@ def test_a_migration_that_is_not_applied():
     found = doctor.migrations()
 
     assert found.state == "WRONG"
-    assert "1 are not applied, such as chassis.0001_limits_and_heartbeat" in found.text
+    assert "2 are not applied, such as chassis.0001_limits_and_heartbeat" in found.text
 
 
 @NEEDS_DATABASE
