@@ -98,7 +98,7 @@ def hide_privileged() -> None:
         descriptor = os.memfd_create(name, 0)  # no flags: the program that is started again inherits it
         os.write(descriptor, environment.pop(name).encode())
         environment[f"{name}_FILE"] = f"{OPEN_FILES}{descriptor}"
-    os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], environment)
+    os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], environment)  # noqa: S606 - this same program
 
 
 def hidden_files() -> list[int]:

@@ -247,8 +247,8 @@ def parse(prog: str) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog=prog,
         description="Make the database, and a schema and two roles for each service. USER_DATABASE_URL, "
-        "USER_OWNER_DATABASE_URL and those of TASK_, from the environment or .env, say which; without them they are made "
-        "up and printed.",
+        "USER_OWNER_DATABASE_URL and those of TASK_, from the environment or .env, say which; those that are missing are "
+        "generated and printed.",
     )
     chosen = parser.add_mutually_exclusive_group(required=True)
     chosen.add_argument(

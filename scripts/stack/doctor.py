@@ -23,8 +23,8 @@ from stack.state import SERVICE_UIDS, State, find_state
 
 LITTLE_SPACE, TOO_LITTLE_SPACE = 1_000_000_000, 200_000_000
 RUNS_AS_ROOT = (
-    "both services run as root, as no other user can reach this Python or this checkout; use a Python that is installed "
-    "for all, and a checkout that others may read"
+    "both services run as root, as no other user can reach this Python or this checkout; use a Python that is "
+    "installed for all, and a checkout that others may read"
 )
 Named = Iterable[tuple[str, Finding]]
 

@@ -43,15 +43,14 @@ def owners(state: State, ports: Ports) -> dict[str, dict[str, str]]:
     users, tasks = (
         postgres.url(role=it.owner, password=it.owner_password, port=ports.postgres) for it in tenants(state.secrets())
     )
-    return {
-        "user_service": {"OWNER_DATABASE_URL": owner_url("USER_OWNER_DATABASE_URL", "USER_DATABASE_URL", users)},
-        "task_service": {"OWNER_DATABASE_URL": owner_url("TASK_OWNER_DATABASE_URL", "TASK_DATABASE_URL", tasks)},
-    }
+    users = env.text("USER_OWNER_DATABASE_URL", "") or embedded_unless("USER_DATABASE_URL", users)
+    tasks = env.text("TASK_OWNER_DATABASE_URL", "") or embedded_unless("TASK_DATABASE_URL", tasks)
+    return {"user_service": {"OWNER_DATABASE_URL": users}, "task_service": {"OWNER_DATABASE_URL": tasks}}
 
 
-def owner_url(name: str, serving: str, embedded: str) -> str:
-    """Return the URL of a schema's owner, "" where a person has set that of the role that serves alone."""
-    return env.given(name) or ("" if os.environ.get(serving) else embedded)
+def embedded_unless(serving: str, embedded: str) -> str:
+    """Return the owner's URL in the embedded PostgreSQL, "" where a person has set that of the role that serves."""
+    return "" if os.environ.get(serving) else embedded
 
 
 def needs_postgres() -> bool:
