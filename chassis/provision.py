@@ -247,7 +247,7 @@ def parse(prog: str) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog=prog,
         description="Make the database, and a schema and two roles for each service. USER_DATABASE_URL, "
-        "USER_OWNER_DATABASE_URL and those of TASK_, from the environment or .env, say which; those that are missing are "
+        "USER_OWNER_DATABASE_URL and those of TASK_, from the environment or .env, say which; missing ones are "
         "generated and printed.",
     )
     chosen = parser.add_mutually_exclusive_group(required=True)
