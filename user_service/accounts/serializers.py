@@ -136,21 +136,14 @@ class OwnAccountSerializer(UserSerializer):
         return name
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
-        if self.instance.differs_in(attrs) and "current_password" not in attrs:
+        user: User = self.context["user"]
+        if user.differs_in(attrs) and "current_password" not in attrs:
             detail = ErrorDetail("Is needed to change the username or email.", code="required")
             raise serializers.ValidationError({"current_password": [detail]})
         return attrs
 
-    def verify_password(self) -> str | None:
-        """Return the hash of the password that was verified, None where nothing changes.
-
-        Raise WrongPassword or TooManyFailures.
-        """
-        password = self.validated_data.pop("current_password", "")
-        return self.instance.verify_password(password) if self.instance.differs_in(self.validated_data) else None
-
     def update(self, instance: User, validated_data: dict[str, Any]) -> User:
-        instance.change_own(**validated_data)
+        instance.change_own(**{name: value for name, value in validated_data.items() if name != "current_password"})
         return instance
 
 

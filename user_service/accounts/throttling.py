@@ -16,9 +16,10 @@ from chassis.tokens import InvalidToken
 
 
 def live_session() -> QuerySet[Any, Any]:
+    named = {name: parameter(name) for name in ("user_id", "key", "session_id", "jti")}
     return (
         Session.objects.live(at=parameter("now"))
-        .filter(pk=parameter("session_id"))
+        .named_by(**named)
         .values(caller_id=F("user_id"), role=F("user__role"), holds=Value(True))
     )
 
@@ -56,13 +57,11 @@ class SessionThrottle(CallerThrottle):
         if not serializer.is_valid():
             return None
         try:
-            session_id, jti = tokens.claims_of(serializer.validated_data["refresh"])
+            claims = tokens.claims_of(serializer.validated_data["refresh"])
         except InvalidToken:
             return None
         now = timezone.now()
-        row, counted = self.query.run(
-            counting=True, now=now, session_id=session_id, jti=jti, retry_from=now - tokens.GRACE
-        )
+        row, counted = self.query.run(counting=True, now=now, retry_from=now - tokens.GRACE, **claims)
         return (row["role"], counted) if row else None
 
 

@@ -4,7 +4,6 @@ import hashlib
 from datetime import timedelta
 from typing import Any
 
-from django.db.models import Q
 from django.utils import timezone
 from rest_framework_simplejwt.backends import TokenBackend
 from rest_framework_simplejwt.tokens import AccessToken, RefreshToken, Token
@@ -90,17 +89,21 @@ def end(token: str) -> None:
 
 
 def sessions_of(token: str) -> tuple[SessionQuerySet, str]:
-    """Return the session of a refresh token, as a queryset of one at most, and the token's id.
+    """Return the session of a refresh token, as a queryset of one at most, and the token's id."""
+    claims = claims_of(token)
+    return Session.objects.named_by(**claims), claims["jti"]
 
-    A key that signs is not enough to name somebody's session: it is found by its own key, or in a token of the version
-    before, which has none, by a token id that the session still knows.
-    """
+
+def claims_of(token: str) -> dict[str, Any]:
+    """Return what a refresh token says, as SessionQuerySet.named_by takes it, or raise InvalidToken."""
     claims = tokens.verify(token, token_type="refresh", audience=tokens.AUDIENCE)
-    of_user, jti = Session.objects.filter(user_id=tokens.id_of(claims["sub"])), claims["jti"]
-    if key := tokens.session_key_of(claims):
-        return of_user.filter(key=key), jti
-    known = Q(current_jti=jti) | Q(previous_jti=jti)
-    return of_user.filter(known, pk=tokens.id_of(claims.get("sid"))), jti
+    key = tokens.session_key_of(claims)
+    return {
+        "user_id": tokens.id_of(claims["sub"]),
+        "key": key and key.hex,
+        "session_id": None if key else tokens.id_of(claims.get("sid")),
+        "jti": claims["jti"],
+    }
 
 
 def live_session(sessions: SessionQuerySet) -> Session:

@@ -49,8 +49,8 @@ class PasswordTokenQuerySet(models.QuerySet["PasswordToken"]):
             if not account.first() or not self.good(token).exists():
                 raise PasswordTokenInvalid()
             row = User.objects.filter(pk=user.pk)
-            values = {"password": user.password, "email_confirmed": True}
-            user.end_rights(row, event=AuditEvent.Event.PASSWORD_RESET, by=None, **values)
+            event = AuditEvent.Event.PASSWORD_RESET
+            user.end_rights(row, event=event, by=None, password=user.password, email_confirmed=True)
             Attempt.objects.forgive(user_id=user.pk, logins=user.logins)
 
 

@@ -1,8 +1,9 @@
 """Sessions: one row for each signing-in, which knows the one refresh token that is good."""
 
+import secrets
 from datetime import timedelta
 from typing import Any, ClassVar, Self
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 from django.conf import settings
 from django.contrib.postgres.functions import RandomUUID
@@ -24,6 +25,14 @@ class SessionQuerySet(models.QuerySet["Session"]):
 
     def expired(self) -> Self:
         return self.filter(expires_at__lte=timezone.now())
+
+    def named_by(self, *, user_id: Any, key: Any, session_id: Any, jti: Any) -> Self:
+        """Choose the session that a refresh token names: by its key, which nobody can guess.
+
+        A token of the version before has no key, but an id that the session still knows and that is as random.
+        """
+        known = models.Q(current_jti=jti) | models.Q(previous_jti=jti)
+        return self.filter(models.Q(key=key) | models.Q(known, pk=session_id), user_id=user_id)
 
     def open(self, user: User, *, user_agent: str = "", address: str | None = None) -> "Session":
         """Begin a session, or raise AccountGone.
@@ -64,6 +73,10 @@ class SessionQuerySet(models.QuerySet["Session"]):
         )
 
 
+def random_key() -> UUID:
+    return UUID(bytes=secrets.token_bytes(16))  # all 128 bits are random, where uuid4 leaves 122
+
+
 def lifetime() -> Any:
     return settings.SIMPLE_JWT["REFRESH_TOKEN_LIFETIME"]
 
@@ -81,7 +94,7 @@ class Session(models.Model):
     """One signing-in, kept alive by refresh tokens of which only the newest is good."""
 
     # What names it in tokens: whoever can sign cannot guess it. The default of the database is for the version before.
-    key = models.UUIDField(default=uuid4, db_default=RandomUUID(), unique=True, editable=False)
+    key = models.UUIDField(default=random_key, db_default=RandomUUID(), unique=True, editable=False)
     user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="sessions")
     current_jti = models.CharField(max_length=32)
     previous_jti = models.CharField(max_length=32, blank=True)

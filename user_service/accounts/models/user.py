@@ -190,7 +190,7 @@ class User(WithAddress, AbstractUser):
         if fields := sorted(old.keys() - {"role", "is_active"}):
             record(Event.USER_UPDATED, fields=fields)
 
-    def change_password(self, *, current: str, new: str, keep_session: int) -> None:
+    def change_password(self, *, current: str, new: str, keep_session: int | None) -> None:
         """Set another password and end every session but one.
 
         Raise WrongPassword, AccountGone, or TooManyFailures, since here too somebody may be guessing.

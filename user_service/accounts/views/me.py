@@ -36,10 +36,12 @@ class Me(OwnEndpoint):
     def patch(self, request: Request) -> Response:
         user, data = self.own_account(), self.body
         check_if_match(self, user)  # before the body, whose read-only values may be those of then
-        serializer = self.get_serializer(user, data=data, partial=True)
+        serializer = self.get_serializer(user, data=data, partial=True, context={"user": user})
         serializer.is_valid(raise_exception=True)
+        values = serializer.validated_data
         with conflicts_named(), password_checked():
-            verified = serializer.verify_password()  # not in the transaction: a failure counts, whatever is rolled back
+            # Not in the transaction: a failed attempt counts, whatever is rolled back.
+            verified = user.verify_password(values["current_password"]) if user.differs_in(values) else None
             with unless_changed(self, user):
                 serializer.save(verified=verified)
         return tagged(serializer.data)

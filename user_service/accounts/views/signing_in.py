@@ -27,7 +27,7 @@ from accounts.throttling import LogoutThrottle, RefreshThrottle
 from accounts.views.conflicts import conflicts_named, too_many_failures
 from chassis.client_address import client_address
 from chassis.permissions import IsAuthenticated
-from chassis.throttling import network_of, signup_budget
+from chassis.throttling import IPV6_PREFIX_BITS, network_of, signup_budget
 from chassis.tokens import Caller, InvalidToken
 from chassis.views import Endpoint
 
@@ -98,7 +98,7 @@ class ObtainToken(TokenEndpoint):
 
 def device_of(request: Request) -> Device:
     user_agent = clean_user_agent(request.headers.get("User-Agent", ""))
-    return Device(network=network_of(client_address(request)), user_agent=user_agent)
+    return Device(network=network_of(client_address(request), IPV6_PREFIX_BITS), user_agent=user_agent)
 
 
 class RefreshToken(TokenEndpoint):
