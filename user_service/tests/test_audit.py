@@ -108,7 +108,7 @@ def test_ones_own_acts_are_there(events, client, password):
     account = {"username": "Nora", "email": "nora@example.com", "password": password}
     nora = User.objects.get(pk=client.post("/user/register/", account).json()["id"])
     client.bear(**client.post("/token/", {"username": "Nora", "password": password}).json())
-    client.patch("/user/me/", {"email": "nora@elsewhere.example"})
+    client.patch("/user/me/", {"email": "nora@elsewhere.example", "current_password": password})
     client.post("/user/me/password/", {"current_password": "not it", "new_password": NEW})
     client.post("/user/me/password/", {"current_password": password, "new_password": NEW})
     client.bear(**client.post("/token/", {"username": "Nora", "password": NEW}).json())

@@ -69,13 +69,14 @@ def test_a_change_answers_with_the_tag_for_the_next(admin, alice, tag):
     assert second["ETag"] == admin.get(url(alice))["ETag"] != first["ETag"]
 
 
-def test_ones_own_account_is_compared_too(client_of, alice):
+def test_ones_own_account_is_compared_too(client_of, alice, password):
     client = client_of(alice)
-    tag = client.get(ME)["ETag"]
+    tag, renamed, again = client.get(ME)["ETag"], {"username": "Alicia"}, {"username": "Alix"}
+    proof = {"current_password": password}
 
-    assert client.patch(ME, {"username": "Alicia"}, headers=if_match(STALE)).status_code == 412
-    assert client.patch(ME, {"username": "Alicia"}, headers=if_match(tag)).status_code == 200
-    assert client.patch(ME, {"username": "Alix"}, headers=if_match(tag)).status_code == 412
+    assert client.patch(ME, renamed | proof, headers=if_match(STALE)).status_code == 412
+    assert client.patch(ME, renamed | proof, headers=if_match(tag)).status_code == 200
+    assert client.patch(ME, again | proof, headers=if_match(tag)).status_code == 412
     assert client.get(ME).json()["username"] == "Alicia"
 
 

@@ -8,7 +8,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('accounts', '0006_kept_answers'),
+        ('accounts', '0007_session_key'),
     ]
 
     operations = [

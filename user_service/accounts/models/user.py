@@ -266,8 +266,11 @@ class User(WithAddress, AbstractUser):
         Rows are locked in the order of their ids, so that no two changes wait for each other.
         """
         rows = User.objects.filter(models.Q(pk=self.pk) | models.Q(role=User.Role.ADMIN))
-        list(rows.order_by("pk").select_for_update().values_list("pk"))
-        self.lock()
+        current = next((row for row in rows.order_by("pk").select_for_update() if row.pk == self.pk), None)
+        if current is None:
+            raise AccountGone()
+        for field in self._meta.concrete_fields:
+            setattr(self, field.attname, getattr(current, field.attname))
 
     def refuse_if_last_admin(self) -> None:
         if not User.objects.active_admins().exclude(pk=self.pk).exists():
