@@ -15,7 +15,11 @@ from tests.own_postgres import own_postgres, run_sql
 
 SERVICES = {"USER": "user_service", "TASK": "task_service"}
 # Rows that may be added, and neither changed nor removed by whoever holds the password of the role that serves.
-APPEND_ONLY = {"django_migrations"}
+APPEND_ONLY = {"accounts_auditevent", "django_migrations"}
+ADD_HISTORY = (
+    "INSERT INTO tasks_activity (task_id, version, kind, field, reason, at) VALUES (1, 1, 'created', '', '', now()) "
+    "RETURNING id"
+)
 
 
 @pytest.fixture(scope="module")
@@ -97,6 +101,26 @@ def test_the_role_that_serves_reads_and_writes_rows_and_owns_nothing(fresh, serv
     for statement in ("CREATE TABLE more (id int)", "DROP TABLE chassis_window", "TRUNCATE chassis_window"):
         with pytest.raises((psycopg2.errors.InsufficientPrivilege, psycopg2.errors.InvalidSchemaName)):
             run_sql(url, statement)
+
+
+def test_the_role_that_serves_cannot_remove_the_history_of_a_task(fresh):
+    """It may send a DELETE, since the version before does; the owner's trigger keeps the row."""
+    url = fresh["TASK_DATABASE_URL"]
+    rows = run_sql(url, ADD_HISTORY)
+
+    assert run_sql(url, "DELETE FROM tasks_activity RETURNING id") == []
+    for statement in (
+        "TRUNCATE tasks_activity",
+        "ALTER TABLE tasks_activity DISABLE TRIGGER ALL",
+        "DROP TRIGGER activity_is_kept ON tasks_activity",
+        "SET session_replication_role = replica",
+        "CREATE OR REPLACE FUNCTION keep_activity() RETURNS trigger LANGUAGE sql AS 'SELECT OLD'",
+    ):
+        with pytest.raises(psycopg2.errors.InsufficientPrivilege):
+            run_sql(url, statement)
+    with pytest.raises(psycopg2.errors.IntegrityConstraintViolation):
+        run_sql(url, "UPDATE tasks_activity SET version = 2")
+    assert run_sql(url, "SELECT id FROM tasks_activity") == rows
 
 
 @pytest.mark.parametrize("service", SERVICES)
