@@ -19,8 +19,13 @@ import requests
 
 # None of them is installed where the types are checked.
 import schemathesis  # type: ignore[import-not-found]
+from schemathesis.core.failures import AcceptedNegativeData  # type: ignore[import-not-found]
 from schemathesis.core.parameters import ParameterLocation as Place  # type: ignore[import-not-found]
-from schemathesis.openapi.checks import MissingContentType, RejectedPositiveData  # type: ignore[import-not-found]
+from schemathesis.openapi.checks import (  # type: ignore[import-not-found]
+    MissingContentType,
+    RejectedPositiveData,
+    UseAfterFree,
+)
 
 SETUP: dict[str, Any] = json.loads(Path(os.environ["FUZZ_SETUP"]).read_text())
 CHANCE = random.Random(SETUP["seed"])
@@ -211,8 +216,10 @@ def values_of(case: Any) -> dict[str, Any]:
     """Return what the fields of the body must hold for the case to succeed, as far as that can be said."""
     if operation_id(case) == "signIn":
         return dict(SETUP["example"])
-    if operation_id(case) == "confirmPasswordReset" and SETUP["mail_tokens"]:
-        return {"token": SETUP["mail_tokens"].pop(), "new_password": NEW_PASSWORD}
+    if operation_id(case) == "confirmPasswordReset" and SETUP["password_tokens"]:
+        return {"token": SETUP["password_tokens"].pop(), "new_password": NEW_PASSWORD}
+    if operation_id(case) == "confirmEmail":
+        return {"token": SETUP["email_tokens"].pop()} if SETUP["email_tokens"] else {}
     if operation_id(case) == "changeTasks":
         return {"ids": [ROWS["task_id"].one()], "set": case.body["set"] | good(case.body["set"])}
     return good(case.body)
@@ -251,7 +258,10 @@ def after_call(context: Any, case: Any, response: Any) -> None:
 @schemathesis.hook
 def filter_failure(context: Any, failure: Any, case: Any, response: Any) -> bool:
     """Keep a failure unless what was expected contradicts what is meant."""
-    return not (has_no_body(failure, case, response) or depends_on_what_is_stored(failure, response))
+    too_long = isinstance(failure, AcceptedNegativeData) and response.status_code == 414  # it knows no such refusal
+    emptied = isinstance(failure, UseAfterFree) and operation_id(case) == "listUserSessions"  # a list stays when emptied
+    no_failure = too_long or emptied or has_no_body(failure, case, response)
+    return not (no_failure or depends_on_what_is_stored(failure, response))
 
 
 def has_no_body(failure: Any, case: Any, response: Any) -> bool:

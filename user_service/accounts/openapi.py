@@ -109,7 +109,7 @@ def _(field: PersonField) -> dict[str, Any]:
 
 @schema_of.register(JSONField)
 def _(field: JSONField) -> dict[str, Any]:
-    return {"type": "object"}
+    return {"type": "object", "additionalProperties": True}
 
 
 def page_of(row: dict[str, Any]) -> dict[str, Any]:
