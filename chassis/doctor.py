@@ -48,7 +48,7 @@ REACHED = """
 """
 
 MAY_CHANGE = """
-    SELECT has_table_privilege('{table}', 'UPDATE, DELETE, TRUNCATE') OR pg_has_role(tableowner, 'MEMBER')
+    SELECT has_table_privilege('{table}', '{rights}, TRUNCATE') OR pg_has_role(tableowner, 'MEMBER')
     FROM pg_tables WHERE schemaname = current_schema() AND tablename = '{table}'
 """
 
@@ -205,7 +205,7 @@ def schema() -> Finding:
 def history() -> Finding:
     """Tell whether whoever takes over this service can also change what is append-only."""
     tables = roles.append_only_tables()
-    changeable = [table for table in tables if ask(MAY_CHANGE.format(table=table))[0][0]]
+    changeable = [name for name, rights in tables.items() if ask(MAY_CHANGE.format(table=name, rights=rights))[0][0]]
     if changeable:
         remedy = "give migrations an owner of their own: scripts/provision-database, and OWNER_DATABASE_URL"
         return unsure(f"this role may change or delete {', '.join(changeable)}; {remedy}")

@@ -50,9 +50,13 @@ def as_owner() -> Iterator[str | None]:
         connection.settings_dict.update(serving)
 
 
-def append_only_tables() -> list[str]:
-    """Return the tables of models that say `append_only = True`: what stands there is neither changed nor removed."""
-    return [model._meta.db_table for model in apps.get_models() if getattr(model, "append_only", False)]
+def append_only_tables() -> dict[str, str]:
+    """Return the rights on tables that the role that serves is not given: {"accounts_auditevent": "UPDATE, DELETE"}.
+
+    A model with such a table has them in `revoked_rights`.
+    """
+    models = [model for model in apps.get_models() if hasattr(model, "revoked_rights")]
+    return {model._meta.db_table: model.revoked_rights for model in models}
 
 
 def grant(role: str) -> None:
@@ -65,6 +69,6 @@ def grant(role: str) -> None:
             cursor.execute(statement.format(schema=quote(schema), role=quote(role)))
         existing = connection.introspection.table_names(cursor)
         recorder = MigrationRecorder.Migration._meta.db_table
-        rights = {recorder: "INSERT, UPDATE, DELETE", **dict.fromkeys(append_only_tables(), "UPDATE, DELETE")}
+        rights = {recorder: "INSERT, UPDATE, DELETE", **append_only_tables()}
         for table in rights.keys() & set(existing):
             cursor.execute(f"REVOKE {rights[table]} ON {quote(table)} FROM {quote(role)}")

@@ -180,7 +180,7 @@ def test_a_search_path_that_leads_nowhere():
 
 @NEEDS_DATABASE
 def test_a_role_that_owns_the_tables_can_change_history(monkeypatch):
-    monkeypatch.setattr(Letter, "append_only", True, raising=False)
+    monkeypatch.setattr(Letter, "revoked_rights", "UPDATE, DELETE", raising=False)
 
     found = doctor.history()
 

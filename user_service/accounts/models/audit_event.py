@@ -75,7 +75,7 @@ class AuditEvent(models.Model):
     request_id = models.CharField(max_length=64, blank=True)
 
     objects: ClassVar[AuditEventManager] = AuditEventManager()
-    append_only = True  # the role that serves may not change or delete rows; see chassis.roles
+    revoked_rights = "UPDATE, DELETE"  # see chassis.roles
 
     class Meta:
         indexes = [
