@@ -20,11 +20,14 @@ def git(*arguments):
 
 
 def version_before():
-    """Return the newest commit whose migrations are not all of today's."""
+    """Return the newest commit on the main line whose migrations are not all of today's.
+
+    What a merge brought in was never a version by itself.
+    """
     today = {
         path.relative_to(ROOT).as_posix() for path in ROOT.glob("*/**/migrations/0*.py") if ".venv" not in path.parts
     }
-    for commit in git("rev-list", "HEAD").decode().split():
+    for commit in git("rev-list", "--first-parent", "HEAD").decode().split():
         then = {
             name for name in git("ls-tree", "-r", "--name-only", commit).decode().split() if "/migrations/0" in name
         }

@@ -205,7 +205,7 @@ def before_call(context: Any, case: Any, kwargs: Any) -> None:
         phase(case) == "coverage" and case.headers.get("If-Match") == "0"
     ):  # its sample of any header, against the pattern
         case.headers["If-Match"] = "*"
-    if phase(case) != "stateful" and CHANCE.random() < OFTEN:
+    if phase(case) == "examples" or (phase(case) != "stateful" and CHANCE.random() < OFTEN):
         fill_in(case)
     if case.method in ("PUT", "PATCH", "DELETE") and case.path.startswith("/user/users/"):
         spare_protected(case)

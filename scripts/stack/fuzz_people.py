@@ -24,6 +24,8 @@ def make_people(gateway: Gateway, state: State) -> dict[str, dict[str, Any]]:
     for caller in callers.values():
         make_tasks(gateway, caller["id"])
     mailed = mailed_tokens(gateway, state)
+    for caller in callers.values():
+        ask_for_another_address(gateway, caller["username"])
     common = {
         "keeper": {"username": "admin", "password": gateway.password},
         "password": PASSWORD,
@@ -36,6 +38,15 @@ def make_people(gateway: Gateway, state: State) -> dict[str, dict[str, Any]]:
 def account(gateway: Gateway, name: str, role: str) -> dict[str, Any]:
     body = {"username": name, "email": f"{name}@example.com", "role": role, "password": PASSWORD}
     return {"id": gateway.post("/user/users/", body)["id"], "username": name}
+
+
+def ask_for_another_address(gateway: Gateway, username: str) -> None:
+    """Leave an address to be confirmed, so that another mail about it can be asked for."""
+    credentials = {"username": username, "password": PASSWORD}
+    access = requests.post(f"{gateway.url}/token/", json=credentials, timeout=30).json()["access"]
+    wanted = {"email": f"{username}@elsewhere.example.com", "current_password": PASSWORD}
+    headers = {"Authorization": f"Bearer {access}"}
+    requests.patch(f"{gateway.url}/user/me/", json=wanted, headers=headers, timeout=30).raise_for_status()
 
 
 def make_tasks(gateway: Gateway, assignee: int) -> None:
