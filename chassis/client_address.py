@@ -1,12 +1,28 @@
 """Whose address a request came from."""
 
 import ipaddress
+from collections.abc import Callable
+from contextvars import ContextVar
 
 from django.conf import settings
+from django.http import HttpRequest, HttpResponse
 from rest_framework.request import Request
 
+current: ContextVar[str | None] = ContextVar("client_address", default=None)
 
-def client_address(request: Request) -> str | None:
+
+class ClientAddressMiddleware:
+    """Keep the client's address for the security log. Outside requests there is none."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        current.set(client_address(request))
+        return self.get_response(request)
+
+
+def client_address(request: HttpRequest | Request) -> str | None:
     """Return the client's IP address: what the gateway says where it is the gateway that asks, else the peer's own.
 
     The gateway overwrites X-Forwarded-For; from anyone else the header is a claim. GATEWAY_ADDRESSES may name several

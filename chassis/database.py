@@ -1,4 +1,4 @@
-"""How long a process waits for the database: neither for a slow statement nor for a silent server without end."""
+"""Waiting for the database: for a limited time only, and for locks that belong to this service alone."""
 
 import select
 import time
@@ -6,7 +6,7 @@ from functools import partial
 from typing import Any
 
 import psycopg2
-from django.db import connection
+from django.db import connection, models
 from psycopg2.extensions import POLL_OK, POLL_READ, STATUS_SETUP, set_wait_callback
 
 CONNECT_SECONDS = 2.0
@@ -33,3 +33,13 @@ def wait(connection: Any, *, seconds: float) -> None:
         poller.register(connection.fileno(), select.POLLIN if state == POLL_READ else select.POLLOUT)
         if not poller.poll(max(0.0, deadline - time.monotonic()) * 1000):
             raise psycopg2.OperationalError(f"the database has been silent for {limit} s")
+
+
+def lock_table(model: type[models.Model]) -> None:
+    """Let one transaction at a time go on from here, until it ends. Reading the table goes on meanwhile.
+
+    Not an advisory lock: every role of the database could take that too, and hold it for as long as it likes.
+    """
+    table = connection.ops.quote_name(model._meta.db_table)
+    with connection.cursor() as cursor:
+        cursor.execute(f"LOCK TABLE {table} IN SHARE ROW EXCLUSIVE MODE")

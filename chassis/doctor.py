@@ -23,7 +23,8 @@ from django.db.models import Max
 from django.utils import timezone
 from rest_framework.settings import api_settings
 
-from chassis import findings, tokens
+from chassis import findings, roles, tokens
+from chassis.addresses import is_address
 from chassis.findings import Check, Finding, State, duration, ok, unsure, wrong
 from chassis.models import Heartbeat
 from chassis.outbox import DeliveryQuerySet, classify
@@ -44,6 +45,11 @@ REACHED = """
             SELECT FROM pg_depend WHERE classid = 'pg_class'::regclass AND objid = class.oid AND deptype = 'e'
         )
     ORDER BY 1
+"""
+
+MAY_CHANGE = """
+    SELECT has_table_privilege('{table}', '{rights}, TRUNCATE') OR pg_has_role(tableowner, 'MEMBER')
+    FROM pg_tables WHERE schemaname = current_schema() AND tablename = '{table}'
 """
 
 
@@ -67,7 +73,7 @@ class DoctorCommand(BaseCommand, ABC):
 
     def handle(self, *args: Any, **options: Any) -> None:
         address = options["mail"]
-        if address is not None and not findings.is_address(address):
+        if address is not None and not is_address(address):
             raise CommandError(f"--mail: {address!r} is no mail address.", returncode=2)
         something_is_wrong = False
         with quiet():
@@ -133,9 +139,10 @@ def first_line(error: Exception) -> str:
 
 
 def accepted_settings() -> Finding:
-    signing, *others = tokens.keys()
-    verifying = " and ".join(["it", *others])
-    text = f"accepted; tokens are signed with key {signing} and verified with {verifying}"
+    for_people, for_services = (
+        " and ".join(tokens.verifying_keys(audience)) for audience in (tokens.AUDIENCE, tokens.INTERNAL_AUDIENCE)
+    )
+    text = f"accepted; tokens for people are verified with key {for_people}, those of services with {for_services}"
     if settings.DEBUG:
         return unsure(f"{text}; DEBUG is on, which shows settings and code to anybody: for one's own machine only")
     return ok(text)
@@ -173,7 +180,7 @@ def database() -> Finding:
 def role() -> Finding:
     ((name, is_superuser),) = ask("SELECT rolname, rolsuper FROM pg_roles WHERE rolname = current_user")
     if is_superuser:
-        return wrong(f"{name} is a superuser; use a role that owns this service's schema and nothing else")
+        return wrong(f"{name} is a superuser; use a role that serves this schema and nothing else")
     reached = [table for (table,) in ask(REACHED)]
     if reached:
         remedy = "give each service a role of its own, and take from this one what it has been granted"
@@ -182,18 +189,27 @@ def role() -> Finding:
 
 
 def schema() -> Finding:
-    ((name, path, may_create),) = ask(
-        "SELECT current_schema(), current_setting('search_path'), has_schema_privilege(current_schema(), 'CREATE')"
+    ((name, path, owner),) = ask(
+        "SELECT current_schema(), current_setting('search_path'), "
+        "(SELECT pg_get_userbyid(nspowner) FROM pg_namespace WHERE nspname = current_schema())"
     )
     if name is None:
         return wrong(f"there is none of search_path {path}; make it, or ALTER ROLE ... SET search_path")
-    if not may_create:
-        return wrong(f"{name} is not this role's to make tables in; let the role own it, or migrations will fail")
     others = {app for app, _ in MigrationRecorder(connection).applied_migrations()} - set(apps.app_configs)
     if others:
         whose = ", ".join(sorted(others))
         return wrong(f"{name} also holds the tables of {whose}; give each service a role and a schema of its own")
-    return ok(f"{name}, by search_path {path}")
+    return ok(f"{name}, by search_path {path}; {owner} owns it")
+
+
+def history() -> Finding:
+    """Tell whether whoever takes over this service can also change what is append-only."""
+    tables = roles.append_only_tables()
+    changeable = [name for name, rights in tables.items() if ask(MAY_CHANGE.format(table=name, rights=rights))[0][0]]
+    if changeable:
+        remedy = "give migrations an owner of their own: scripts/provision-database, and OWNER_DATABASE_URL"
+        return unsure(f"this role may change or delete {', '.join(changeable)}; {remedy}")
+    return ok(f"this role may only add to {', '.join(tables)}" if tables else "no table of this service is append-only")
 
 
 def migrations() -> Finding:
@@ -244,6 +260,7 @@ def migrated_lately() -> bool:
 DATABASE_CHECKS: Mapping[str, Check] = {
     "role": role,
     "schema": schema,
+    "history": history,
     "migrations": migrations,
     "counting": counting,
     "clock": clock,

@@ -5,8 +5,10 @@ not set is read from the file that NAME_FILE names, which is how containers are 
 """
 
 import ipaddress
+import logging
 import os
 import re
+import sys
 import zoneinfo
 from collections.abc import Collection
 from pathlib import Path
@@ -15,6 +17,8 @@ from urllib.parse import urlsplit
 
 import environ
 from django.core.exceptions import ImproperlyConfigured
+
+from chassis import keys
 
 TRUE = {"1", "true", "yes", "on"}
 FALSE = {"0", "false", "no", "off"}
@@ -30,9 +34,14 @@ SAMPLE_WORDS = (
     "secret-key",
     "secret_key",
 )
+# What only migrations and the making of the first admin need. Nothing that serves has it in its environment.
+PRIVILEGED = ("ADMIN_PASSWORD", "OWNER_DATABASE_URL", "USER_OWNER_DATABASE_URL", "TASK_OWNER_DATABASE_URL")
+OPEN_FILES = "/dev/fd/"
 FEWEST_DIFFERENT_CHARACTERS = 10
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 SMTP_PORTS = {"smtp": 25, "smtp+tls": 587, "smtp+ssl": 465}
+
+log = logging.getLogger(__name__)
 
 
 class SettingError(ImproperlyConfigured):
@@ -42,13 +51,16 @@ class SettingError(ImproperlyConfigured):
 def load_dotenv() -> None:
     """Add the variables of the checkout's .env file, if it is there, to the environment. What is already set wins.
 
-    TMSERVICE_ENV_FILE names another file.
+    TMSERVICE_ENV_FILE names another file. PRIVILEGED ones are left in the file, where `given` finds them.
     """
+    for name, value in in_dotenv().items():
+        if name not in PRIVILEGED and not os.environ.get(name):
+            os.environ[name] = value
+
+
+def in_dotenv() -> dict[str, str]:
     path = Path(os.environ.get("TMSERVICE_ENV_FILE") or Path(__file__).resolve().parents[1] / ".env")
-    if path.is_file():
-        for name, value in read_dotenv(path).items():
-            if not os.environ.get(name):
-                os.environ[name] = value
+    return read_dotenv(path) if path.is_file() else {}
 
 
 def read_dotenv(path: Path) -> dict[str, str]:
@@ -70,7 +82,38 @@ def given(name: str) -> str:
             return Path(file).read_text().strip()
         except (OSError, UnicodeDecodeError) as error:
             raise SettingError(f"{name}_FILE names a file that cannot be read: {error}.") from error
-    return ""
+    return in_dotenv().get(name, "") if name in PRIVILEGED else ""
+
+
+def hide_privileged() -> None:
+    """Start this program again with PRIVILEGED settings in open files, where any are in its environment.
+
+    /proc shows the environment that a process was started with for as long as it lives, whatever it removes from it.
+    """
+    shown = [name for name in PRIVILEGED if os.environ.get(name)]
+    if sys.platform != "linux" or not shown:
+        return
+    environment = dict(os.environ)
+    for name in shown:
+        descriptor = os.memfd_create(name, 0)  # no flags: the program that is started again inherits it
+        os.write(descriptor, environment.pop(name).encode())
+        environment[f"{name}_FILE"] = f"{OPEN_FILES}{descriptor}"
+    os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], environment)  # noqa: S606 - this same program
+
+
+def hidden_files() -> list[int]:
+    """Return the descriptors that hide_privileged has left open, for a child that needs what they hold."""
+    files = (os.environ.get(f"{name}_FILE", "") for name in PRIVILEGED)
+    return [int(file.removeprefix(OPEN_FILES)) for file in files if file.startswith(OPEN_FILES)]
+
+
+def forget_privileged() -> None:
+    """Keep PRIVILEGED settings from what this process starts from now on."""
+    for descriptor in hidden_files():
+        os.close(descriptor)
+    for name in PRIVILEGED:
+        os.environ.pop(name, None)
+        os.environ.pop(f"{name}_FILE", None)
 
 
 def text(name: str, default: str | None = None) -> str:
@@ -131,8 +174,11 @@ def networks(name: str) -> list[Network]:
         raise SettingError(f"{name} must be IP addresses or networks separated by commas: {error}.") from error
 
 
-def rate(name: str, default: str) -> str | None:
-    """Read a rate as DRF writes it, such as 10/min; None for "off"."""
+def rate(name: str, default: str, *, old_name: str = "") -> str | None:
+    """Read a rate as DRF writes it, such as 10/min; None for "off". `old_name` still serves where `name` is not set."""
+    if old_name and given(old_name) and not given(name):
+        log.warning("%s is now called %s; the old name will not be read by the next version.", old_name, name)
+        name = old_name
     value = text(name, default)
     if value == "off":
         return None
@@ -170,6 +216,26 @@ def usable_secret(name: str, value: str, *, min_bytes: int) -> str:
     return value
 
 
+def private_key(name: str) -> keys.PrivateKey | None:
+    """Read the private half of a key pair, None by default."""
+    value = text(name, "")
+    try:
+        return keys.private_key(value) if value else None
+    except keys.UnusableKey as error:
+        remedy = "make one with: openssl genpkey -algorithm ed25519"
+        raise SettingError(f"{name} {error}; {remedy}") from error
+
+
+def public_keys(name: str) -> list[keys.PublicKey]:
+    """Read the public halves of one or several key pairs, none by default."""
+    value = text(name, "")
+    try:
+        return keys.public_keys(value) if value else []
+    except keys.UnusableKey as error:
+        remedy = "write the public half of a key with: openssl pkey -in PRIVATE_KEY_FILE -pubout"
+        raise SettingError(f"{name} {error}; {remedy}") from error
+
+
 def allowed_hosts(*, debug: bool) -> list[str]:
     """Read ALLOWED_HOSTS. A wildcard is refused outside DEBUG, and DEBUG is refused with a public host.
 
@@ -190,6 +256,15 @@ def http_url(name: str, default: str | None = None) -> str:
     if value and not re.match("https?://[^/]", value):
         raise SettingError(f"{name} must begin with http:// or https:// and a host, not {value!r}.")
     return value.rstrip("/")
+
+
+def token_url(name: str) -> str:
+    """Read the URL of a web page in which TOKEN is replaced. Browsers send no fragment, so no log holds the token."""
+    value = http_url(name, "")
+    before, _, fragment = value.partition("#")
+    if value and ("TOKEN" in before or "TOKEN" not in fragment):
+        raise SettingError(f"{name} must hold TOKEN after a #, as in https://app.example.com/page#token=TOKEN.")
+    return value
 
 
 def database(*names: str) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from rest_framework.exceptions import ErrorDetail, ValidationError
 from rest_framework.request import Request
 
 DIGEST_LENGTH = 12
-OURS = re.compile(r'(?:W/)?"([1-9][0-9]{0,9})\.[0-9a-f]{12}"')
+OURS = re.compile(r'"([1-9][0-9]{0,9})\.[0-9a-f]{12}"')
 TAG = r'(?:W/)?"[^"]*"'
 PATTERN = rf"^ *(?:\*|{TAG}(?: *, *{TAG})*) *$"  # of If-Match: "*" or entity tags
 
@@ -29,10 +29,23 @@ def weak(content: bytes) -> str:
     return f'W/"{digest(content)}"'
 
 
-def if_match(request: Request) -> frozenset[int] | None:
-    """Return the versions that If-Match allows, or None for any: no header, or "*".
+def of_representation(representation: Any) -> str:
+    """Return the tag of a single resource that has no version."""
+    return f'"{digest(orjson.dumps(representation, default=str))}"'
 
-    The version alone is compared, and W/ is taken: a gateway that compresses makes every tag weak.
+
+def if_match(request: Request) -> frozenset[int] | None:
+    """Return the versions that If-Match allows, or None for any. The version alone is compared."""
+    tags = if_match_tags(request)
+    if tags is None:
+        return None
+    return frozenset(int(ours[1]) for tag in tags if (ours := OURS.fullmatch(tag)))
+
+
+def if_match_tags(request: Request) -> frozenset[str] | None:
+    """Return the entity tags that If-Match allows, or None for any: no header, or "*".
+
+    W/ is taken off: a gateway that compresses makes every tag weak.
     """
     header = request.headers.get("If-Match")
     if header is None:
@@ -40,9 +53,14 @@ def if_match(request: Request) -> frozenset[int] | None:
     if not re.search(PATTERN, header):
         detail = 'Must be "*" or entity tags such as "3.1f2e3d4c5b6a".'
         raise ValidationError({"If-Match": [ErrorDetail(detail, code="invalid")]})
-    if header.strip() == "*":
+    if is_any(header):
         return None
-    return frozenset(int(ours[1]) for tag in re.findall(TAG, header) if (ours := OURS.fullmatch(tag)))
+    return frozenset(tag.removeprefix("W/") for tag in re.findall(TAG, header))
+
+
+def is_any(header: str) -> bool:
+    """Tell whether a condition is "*", which holds for everything that exists."""
+    return header.strip() == "*"
 
 
 def not_modified(request: Request, response: HttpResponse) -> HttpResponse | None:

@@ -7,9 +7,13 @@ from collections import Counter
 from typing import Any
 
 from rest_framework import serializers
+from rest_framework.fields import empty
 
+from chassis.hidden_characters import first_hidden
 from chassis.ids import LARGEST_ID
 
+MAX_CHOICE_LENGTH = 100  # more than any choice has
+MAX_SECRET_BYTES = 1024  # hashing costs by length
 EARLIEST, LATEST = datetime.date(2000, 1, 1), datetime.date(2100, 12, 31)
 # They reorder or break what a reader sees: explicit bidirectional overrides and isolates (UAX #9), line separators.
 FORBIDDEN_IN_TEXT = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ufeff]")
@@ -20,12 +24,29 @@ INVISIBLE = {"Zs", "Zl", "Zp", "Cc", "Cf", "Cs", "Mn", "Mc", "Me"}
 BLANK_LETTERS = "\u115f\u1160\u3164\uffa0\u2800"
 
 
-class StringField(serializers.CharField):
-    """A JSON string, kept exactly as sent. Numbers and booleans are refused, not turned into text."""
+class CappedField(serializers.CharField):
+    """A JSON string whose length is checked before anything else looks at it: not all that does is linear."""
+
+    default_error_messages = {"invalid": "Must be a string."}
+
+    def run_validation(self, data: Any = empty) -> Any:
+        if isinstance(data, str):
+            self.check_length(data)
+        elif data is not empty and data is not None:  # CharField would turn numbers and booleans into text
+            self.fail("invalid")
+        return super().run_validation(data)
+
+    def check_length(self, text: str) -> None:
+        if self.max_length is not None and len(text) > self.max_length:
+            self.fail("max_length", max_length=self.max_length)
+
+
+class StringField(CappedField):
+    """A JSON string, kept exactly as sent."""
 
     default_error_messages = {
-        "invalid": "Must be a string.",
         "control": "Must not hold control or text-direction characters (U+{code:04X} at position {position}).",
+        "hidden": "Must not hold invisible characters (U+{code:04X} at position {position}).",
         "line": "Must be a single line (U+{code:04X} at position {position}).",
     }
 
@@ -34,14 +55,13 @@ class StringField(serializers.CharField):
         super().__init__(**kwargs)
 
     def to_internal_value(self, data: Any) -> str:
-        if not isinstance(data, str):
-            self.fail("invalid")
         value = super().to_internal_value(data)
-        self.refuse(FORBIDDEN_IN_TEXT, value, "control")
+        self.refuse(FORBIDDEN_IN_TEXT.search(value), "control")
+        self.refuse(first_hidden(value), "hidden")
         return value
 
-    def refuse(self, pattern: re.Pattern[str], value: str, key: str) -> None:
-        if found := pattern.search(value):
+    def refuse(self, found: re.Match[str] | None, key: str) -> None:
+        if found:
             self.fail(key, code=ord(found.group()), position=found.start() + 1)
 
 
@@ -53,10 +73,13 @@ class LineField(StringField):
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(trim_whitespace=True, **kwargs)
 
+    def check_length(self, text: str) -> None:
+        super().check_length(text.strip())
+
     def to_internal_value(self, data: Any) -> str:
-        if isinstance(data, str):  # before the blanks go: str.strip() takes line ends and separators for blanks too
-            self.refuse(FORBIDDEN_IN_LINE, data, "line")
-            self.refuse(FORBIDDEN_IN_TEXT, data, "control")
+        # Before the blanks go: str.strip() takes line ends and separators for blanks too.
+        self.refuse(FORBIDDEN_IN_LINE.search(data), "line")
+        self.refuse(FORBIDDEN_IN_TEXT.search(data), "control")
         value = super().to_internal_value(data)
         if not any(is_visible(character) for character in value):
             self.fail("blank")
@@ -67,18 +90,18 @@ def is_visible(character: str) -> bool:
     return unicodedata.category(character) not in INVISIBLE and character not in BLANK_LETTERS
 
 
-class SecretField(serializers.CharField):
-    """A password: any string, checked exactly as sent (ASVS 5.0, 6.2.8), and never shown."""
+class SecretField(CappedField):
+    """A password: any string up to MAX_SECRET_BYTES, checked exactly as sent (ASVS 5.0, 6.2.8), and never shown."""
 
-    default_error_messages = {"invalid": "Must be a string."}
+    default_error_messages = {"max_length": "Must be at most {max_length} bytes in UTF-8."}
 
     def __init__(self, **kwargs: Any) -> None:
-        super().__init__(trim_whitespace=False, write_only=True, **kwargs)
+        super().__init__(trim_whitespace=False, write_only=True, max_length=MAX_SECRET_BYTES, **kwargs)
 
-    def to_internal_value(self, data: Any) -> str:
-        if not isinstance(data, str):
-            self.fail("invalid")
-        return super().to_internal_value(data)
+    def check_length(self, text: str) -> None:
+        super().check_length(text)
+        if len(text.encode(errors="surrogatepass")) > MAX_SECRET_BYTES:
+            self.fail("max_length", max_length=MAX_SECRET_BYTES)
 
 
 def is_id(data: Any) -> bool:
@@ -175,7 +198,8 @@ class ChoiceField(serializers.Field):
         super().__init__(**kwargs)
 
     def to_internal_value(self, data: Any) -> Any:
-        value = self.spellings.get(data.casefold()) if isinstance(data, str) else None
+        known = isinstance(data, str) and len(data) <= MAX_CHOICE_LENGTH
+        value = self.spellings.get(data.casefold()) if known else None
         if value is None:
             self.fail("invalid", names=", ".join(self.names.values()))
         return value

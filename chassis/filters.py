@@ -13,6 +13,9 @@ from rest_framework.request import Request
 
 from chassis.fields import day
 from chassis.ids import parse_id
+from chassis.problems import excerpt
+
+MAX_SEARCH_LENGTH = 200  # characters: each word costs a look at every candidate
 
 
 class WordsField(forms.Field):
@@ -29,7 +32,7 @@ class WordsField(forms.Field):
         unknown = [word for word in words if word.casefold() not in self.spellings]
         if unknown:
             known = ", ".join(dict.fromkeys(str(word) for word in self.spellings if " " not in word))
-            raise ValidationError(f"{unknown[0]!r} is none of: {known}.", code="invalid")
+            raise ValidationError(f"{excerpt(unknown[0])!r} is none of: {known}.", code="invalid")
         return sorted({self.spellings[word.casefold()] for word in words})
 
 
@@ -46,6 +49,15 @@ class YesNoField(forms.Field):
         if value not in (None, "true", "false"):
             raise ValidationError("Must be true or false.", code="invalid")
         return None if value is None else value == "true"
+
+
+class IdField(forms.Field):
+    def to_python(self, value: Any) -> int | None:
+        if value is None:
+            return None
+        if (id_ := parse_id(value)) is None:
+            raise ValidationError("Must be an id.", code="invalid")
+        return id_
 
 
 class IdOrWordField(forms.Field):
@@ -75,6 +87,10 @@ class DayFilter(django_filters.Filter):
 
 class YesNoFilter(django_filters.Filter):
     field_class = YesNoField
+
+
+class IdFilter(django_filters.Filter):
+    field_class = IdField
 
 
 class IdOrWordFilter(django_filters.Filter):

@@ -5,8 +5,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from functools import partial
 
-from django.core.exceptions import ValidationError
-from django.core.validators import validate_email
+from chassis.printable import printable
 
 ODD_CLOCK_SECONDS, WRONG_CLOCK_SECONDS = 5, 30
 UNITS = (("days", 24 * 3600), ("hours", 3600), ("minutes", 60))
@@ -26,7 +25,7 @@ class Finding:
     text: str
 
     def line(self, name: str) -> str:
-        return f"{self.state:<7} {name:<11} {' '.join(self.text.split())}"
+        return f"{self.state:<7} {name:<11} {printable(' '.join(self.text.split()))}"
 
 
 Check = Callable[[], Finding]
@@ -47,11 +46,3 @@ def duration(seconds: float) -> str:
         if seconds >= 2 * length:
             return f"{seconds / length:.0f} {name}"
     return f"{seconds:.0f} s"
-
-
-def is_address(text: str) -> bool:
-    try:
-        validate_email(text)
-    except ValidationError:
-        return False
-    return True

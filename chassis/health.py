@@ -1,9 +1,12 @@
 """Liveness (the process answers) and readiness (it can do its work), for containers, Render and scripts/run."""
 
+import ipaddress
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
+from hmac import compare_digest
 
+from django.conf import settings
 from django.db import Error, connection
 from django.db.migrations.loader import MigrationLoader
 from django.http import HttpRequest, HttpResponse, JsonResponse
@@ -11,9 +14,11 @@ from django.urls import URLPattern, path
 from django.utils import timezone
 
 from chassis import problems
+from chassis.client_address import address_in
 
 Concerns = Callable[[], Iterable[str]]
 
+NOT_READY = "The service is not ready; try again shortly."  # the reason is for those who run it
 MOST_CLOCK_DIFFERENCE = timedelta(seconds=30)
 
 
@@ -30,6 +35,25 @@ class Database:
             yield f"The clocks of this machine and of the database are {apart} apart; does each follow a time server?"
 
 
+class Schema:
+    """Which migrations the database lacks. To load all of them takes long, so none is looked for once all were there:
+    a process keeps its code, and no migration is ever taken back under it."""
+
+    def __init__(self) -> None:
+        self.is_complete = False
+
+    def missing(self) -> list[tuple[str, str]]:
+        if self.is_complete:
+            return []
+        loader = MigrationLoader(connection)
+        missing = sorted(set(loader.graph.nodes) - set(loader.applied_migrations))
+        self.is_complete = not missing
+        return missing
+
+
+SCHEMA = Schema()
+
+
 def live(request: HttpRequest) -> HttpResponse:
     return not_a_read(request) or JsonResponse({"status": "ok"})
 
@@ -38,11 +62,26 @@ def ready(request: HttpRequest, concerns: Concerns) -> HttpResponse:
     if refusal := not_a_read(request):
         return refusal
     database = ask_database()
+    explains = may_know_reasons(request)
     if database.refusal:
-        return problems.answer(request, 503, "not_ready", database.refusal, **{"Retry-After": "2"})
+        detail = database.refusal if explains else NOT_READY
+        return problems.answer(request, 503, "not_ready", detail, **problems.RETRY_AFTER)
     if because := [*database.concerns(), *concerns()]:
-        return JsonResponse({"status": "degraded", "because": because})
+        return JsonResponse({"status": "degraded"} | ({"because": because} if explains else {}))
     return JsonResponse({"status": "ok"})
+
+
+def may_know_reasons(request: HttpRequest) -> bool:
+    """Tell whether the request comes straight from this machine, not through a proxy on it, or has METRICS_TOKEN."""
+    address = address_in(request.META.get("REMOTE_ADDR", ""))
+    is_local = address is not None and ipaddress.ip_address(address).is_loopback
+    return (is_local and "X-Forwarded-For" not in request.headers) or has_metrics_token(request)
+
+
+def has_metrics_token(request: HttpRequest) -> bool:
+    sent = request.headers.get("Authorization", "")
+    expected = f"Bearer {settings.METRICS_TOKEN}"
+    return bool(settings.METRICS_TOKEN) and compare_digest(sent.encode(), expected.encode())
 
 
 def not_a_read(request: HttpRequest) -> HttpResponse | None:
@@ -60,11 +99,8 @@ def ask_database() -> Database:
             is_superuser, theirs = cursor.fetchone()
             after = timezone.now()
         if is_superuser:
-            return Database(
-                "The database role is a superuser; use one that owns this service's schema and nothing else."
-            )
-        loader = MigrationLoader(connection)
-        waiting = sorted(set(loader.graph.nodes) - set(loader.applied_migrations))
+            return Database("The database role is a superuser; use one that serves this schema and nothing else.")
+        waiting = SCHEMA.missing()
     except Error:
         return Database("The database cannot be reached.")
     if waiting:

@@ -13,7 +13,7 @@ from functools import cached_property
 from typing import Any
 
 from django.db import connection
-from django.db.models import QuerySet
+from django.db.models import F, QuerySet
 from django.db.models.expressions import RawSQL
 from django.db.models.functions import Least
 from rest_framework.settings import api_settings
@@ -23,12 +23,13 @@ from chassis.models import Window
 
 ANON = "anon"
 # `asked` has a row {key, seconds} for whom to count, or none. The clock stands still in a statement: were it to go on
-# between the two CASEs, a window would get a new count without a new end.
+# between the CASEs, a window would get a new count without a new end.
 COUNT = """
     INSERT INTO chassis_window AS known (key, ends_at, requests)
     SELECT key, statement_timestamp() + make_interval(secs => seconds), 1 FROM asked
     ON CONFLICT (key) DO UPDATE SET
         requests = CASE WHEN known.ends_at <= statement_timestamp() THEN 1 ELSE known.requests + 1 END,
+        not_modified = CASE WHEN known.ends_at <= statement_timestamp() THEN 0 ELSE known.not_modified END,
         ends_at = CASE WHEN known.ends_at <= statement_timestamp() THEN excluded.ends_at ELSE known.ends_at END
     RETURNING key, requests, ends_at, extract(epoch FROM ends_at - statement_timestamp()) AS seconds_left
 """
@@ -78,13 +79,24 @@ class Counted:
         key, number, ends_at, seconds_left = row
         return cls(key, number, ends_at, float(seconds_left))
 
-    def given_back(self, *, most: int) -> "Counted":
-        """Take the request out of its window, and return what the count is then.
+    def given_back(self, *, max_requests: int) -> "Counted":
+        """Take the request out of its window, and return the count after that.
 
-        What was refused meanwhile, beyond the `most` that are let in, is forgotten: else it would stand in for it.
+        Requests over the limit are forgotten with it: they were refused, so they must not take the free place.
         """
-        Window.objects.filter(key=self.key, ends_at=self.ends_at).update(requests=Least("requests", most) - 1)
+        self.window.update(requests=Least("requests", max_requests) - 1)
         return replace(self, number=self.number - 1)
+
+    def given_back_as_not_modified(self, *, max_requests: int) -> "Counted":
+        """Do the same for a 304, at most `max_requests` times in a window: the condition is in the caller's hands."""
+        free = self.window.filter(not_modified__lt=max_requests)
+        updated = free.update(requests=Least("requests", max_requests) - 1, not_modified=F("not_modified") + 1)
+        return replace(self, number=self.number - 1) if updated else self
+
+    @property
+    def window(self) -> QuerySet[Window]:
+        """The window that the request was counted in, unless the next one has begun."""
+        return Window.objects.filter(key=self.key, ends_at=self.ends_at)
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +116,10 @@ class Allowance:
         return max(1, math.ceil(self.counted.seconds_left))
 
     def given_back(self) -> "Allowance":
-        return replace(self, counted=self.counted.given_back(most=self.rate.requests))
+        return replace(self, counted=self.counted.given_back(max_requests=self.rate.requests))
+
+    def given_back_as_not_modified(self) -> "Allowance":
+        return replace(self, counted=self.counted.given_back_as_not_modified(max_requests=self.rate.requests))
 
     @property
     def policy(self) -> str:

@@ -69,5 +69,6 @@ def logging_for(service: str, level: str) -> dict[str, Any]:
             "django.server": {"handlers": [], "propagate": True, "level": "NOTSET"},
             "gunicorn.error": {"handlers": [], "propagate": True},
             "gunicorn.access": {"handlers": [], "propagate": True},
+            "security": {"handlers": [], "propagate": True, "level": "INFO"},  # no LOG_LEVEL silences it
         },
     }

@@ -7,11 +7,11 @@ from collections.abc import Callable
 from http import HTTPStatus
 
 from django.db import InterfaceError, OperationalError
-from django.http import HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse
 from django.urls import is_valid_path
 from django.utils.cache import patch_vary_headers
 
-from chassis import problems
+from chassis import etags, problems
 from chassis.client_address import address_in, is_gateway
 from chassis.limits import Allowance
 
@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 
 
 class RateLimitMiddleware:
-    """Tell what was counted of this request, and give back what turned out to be a 304."""
+    """Tell what was counted of this request, and give it back if it was a 304 to a caller who named an entity tag."""
 
     def __init__(self, get_response: GetResponse) -> None:
         self.get_response = get_response
@@ -33,7 +33,8 @@ class RateLimitMiddleware:
     def __call__(self, request: HttpRequest) -> HttpResponse:
         response = self.get_response(request)
         allowances: list[Allowance] = getattr(request, "allowances", [])
-        if response.status_code == HTTPStatus.NOT_MODIFIED:
+        names_a_tag = not etags.is_any(request.headers.get("If-None-Match", ""))
+        if response.status_code == HTTPStatus.NOT_MODIFIED and names_a_tag:
             allowances = [given_back(each) for each in allowances]
         if allowances:
             response["RateLimit-Policy"] = ", ".join(each.policy for each in allowances)
@@ -43,7 +44,7 @@ class RateLimitMiddleware:
 
 def given_back(allowance: Allowance) -> Allowance:
     try:
-        return allowance.given_back()
+        return allowance.given_back_as_not_modified()
     except (OperationalError, InterfaceError) as error:  # the answer is there: it is not to be lost for that
         log.warning("a 304 was not given back: %s", error)
         return allowance
@@ -86,6 +87,22 @@ class KnownHostMiddleware:
     def __call__(self, request: HttpRequest) -> HttpResponse:
         if not HEALTH.fullmatch(request.path_info):
             request.get_host()  # raises DisallowedHost, which Django answers with 400
+        return self.get_response(request)
+
+
+class PlainPathMiddleware:
+    """Serve each path in one spelling: ours are plain ASCII, so what is percent-encoded is none of them (404).
+
+    Django knows only the decoded path; gunicorn keeps the one that was sent, behind which the query may be encoded.
+    """
+
+    def __init__(self, get_response: GetResponse) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        sent = request.META.get("RAW_URI") or request.META.get("REQUEST_URI", "")
+        if "%" in sent.partition("?")[0]:
+            return problems.not_found(request, Http404())
         return self.get_response(request)
 
 

@@ -23,6 +23,7 @@ class Window(models.Model):
     key = models.TextField(primary_key=True)
     ends_at = models.DateTimeField()
     requests = models.BigIntegerField()
+    not_modified = models.BigIntegerField(db_default=0)  # how many 304s were given back in this window
 
     objects: ClassVar[WindowQuerySet] = WindowQuerySet.as_manager()  # type: ignore[assignment]
 

@@ -1,6 +1,7 @@
 """How errors look: application/problem+json (RFC 9457), made in one place. Views raise; they never build one."""
 
 import logging
+import sys
 from collections.abc import Iterator
 from http import HTTPStatus
 from typing import Any
@@ -14,10 +15,14 @@ from psycopg2.extensions import TransactionRollbackError
 from rest_framework import exceptions
 from rest_framework.response import Response
 
-from chassis import request_id
+from chassis import audit, request_id
 
 CONTENT_TYPE = "application/problem+json"
 RETRY_AFTER_SECONDS = 2
+RETRY_AFTER = {"Retry-After": str(RETRY_AFTER_SECONDS)}
+# So much of what was sent an error repeats at most, and so long it is at most.
+MAX_EXCERPT, MAX_DETAIL = 100, 300
+SHORT_OF_MEMORY = "The service is short of memory at the moment; try again shortly."
 NON_FIELD_ERRORS = "non_field_errors"  # DRF's name for what is wrong with the whole
 
 log = logging.getLogger(__name__)
@@ -33,6 +38,9 @@ class PayloadTooLarge(exceptions.APIException):
     status_code = 413
     default_detail = "The body is larger than 1 MB."
     default_code = "payload_too_large"
+
+    def __init__(self, *, max_bytes: int | None = None) -> None:
+        super().__init__(None if max_bytes is None else f"The body is larger than {max_bytes // 1024} kB.")
 
 
 class PreconditionFailed(exceptions.APIException):
@@ -54,6 +62,15 @@ class ServiceUnavailable(exceptions.APIException):
     wait = RETRY_AFTER_SECONDS
 
 
+class PreconditionUnsupported(exceptions.ValidationError):
+    """A conditional header (RFC 9110 section 13) that is not evaluated here: to ignore it might lose a change."""
+
+    default_code = "precondition_unsupported"
+
+    def __init__(self, header: str, detail: str) -> None:
+        super().__init__({header: [exceptions.ErrorDetail(detail, code=self.default_code)]})
+
+
 def exception_handler(error: Exception, context: dict[str, Any]) -> Response | None:
     """Answer an exception with its problem. One that means a bug is left alone: it becomes a logged 500."""
     problem = as_api_exception(error)
@@ -61,6 +78,10 @@ def exception_handler(error: Exception, context: dict[str, Any]) -> Response | N
         return None
     if problem is not error and problem.status_code >= HTTPStatus.INTERNAL_SERVER_ERROR:
         log.error("%s: %s", type(error).__name__, error)
+    if problem.status_code == HTTPStatus.FORBIDDEN:
+        request = context["request"]
+        actor = getattr(request.user, "id", None)
+        audit.write("authz_fail", actor=actor, method=request.method, path=request.path)
     errors = list(field_errors(problem.get_full_details())) if problem.status_code in (400, 409) else []
     content = body(problem.status_code, code_of(problem), summary(problem, errors), context["request"].path, errors)
     return Response(
@@ -80,6 +101,8 @@ def as_api_exception(error: Exception) -> exceptions.APIException | None:
         return exceptions.PermissionDenied()
     if isinstance(error, RequestDataTooBig):
         return PayloadTooLarge()
+    if isinstance(error, MemoryError):
+        return ServiceUnavailable(SHORT_OF_MEMORY)
     if isinstance(error, (OperationalError, InterfaceError)) or isinstance(error.__cause__, ReadOnlySqlTransaction):
         return ServiceUnavailable(why_not(error))
     return None
@@ -126,7 +149,11 @@ def field_errors(details: Any, path: str | None = None) -> Iterator[dict[str, An
             yield from field_errors(item, name if path is None else f"{path}.{name}")
     elif path is not None:
         field = None if path == NON_FIELD_ERRORS else path
-        yield {"field": field, "code": details["code"], "detail": details["message"]}
+        yield {
+            "field": None if field is None else excerpt(field),
+            "code": details["code"],
+            "detail": excerpt(details["message"], MAX_DETAIL),
+        }
 
 
 def is_leaf(details: Any) -> bool:
@@ -140,12 +167,17 @@ def body(
         "type": "about:blank",
         "title": HTTPStatus(status).phrase,
         "status": status,
-        "detail": detail,
+        "detail": excerpt(detail, MAX_DETAIL),
         "code": code,
-        "instance": instance,
+        "instance": excerpt(instance),
         "request_id": request_id.current.get(),
         "errors": errors or [],
     }
+
+
+def excerpt(text: str, most: int = MAX_EXCERPT) -> str:
+    """Return the text, cut off where it is longer than an error may repeat."""
+    return text if len(text) <= most else f"{text[: most - 1]}\u2026"
 
 
 def answer(request: HttpRequest, status: int, code: str, detail: str, **headers: str) -> HttpResponse:
@@ -170,4 +202,6 @@ def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
 
 
 def server_error(request: HttpRequest) -> HttpResponse:
+    if isinstance(sys.exception(), MemoryError):
+        return answer(request, 503, "service_unavailable", SHORT_OF_MEMORY, **RETRY_AFTER)
     return answer(request, 500, "server_error", "This is a fault of ours. It has been logged under the request_id.")

@@ -1,4 +1,6 @@
-"""One role and one schema for each service, in one database; neither role can read the other's tables.
+"""One schema and two roles for each service, in one database; no role can read the other service's tables.
+
+The owner of a schema migrates it. The role that serves is named like the schema, and may read and write rows there.
 
 python -m chassis.provision OWNER_URL          on any PostgreSQL; prints for .env what it makes up
 python -m chassis.provision --files FOLDER     what chassis.secret_files has written there
@@ -19,7 +21,16 @@ from psycopg2 import sql
 
 from chassis import env
 
-ROLES = {"USER_DATABASE_URL": "user_service", "TASK_DATABASE_URL": "task_service"}
+ROLES = {
+    "USER_DATABASE_URL": "user_service",
+    "USER_OWNER_DATABASE_URL": "user_service_owner",
+    "TASK_DATABASE_URL": "task_service",
+    "TASK_OWNER_DATABASE_URL": "task_service_owner",
+}
+PAIRS = (
+    ("USER_DATABASE_URL", "USER_OWNER_DATABASE_URL"),
+    ("TASK_DATABASE_URL", "TASK_OWNER_DATABASE_URL"),
+)
 DATABASE = "tmservice"
 OLDEST_POSTGRESQL = 15
 CONNECT_SECONDS = 10
@@ -34,10 +45,12 @@ class CannotProvision(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Tenant:
-    """A service's place in the database: the role is named like the schema it owns."""
+    """A service's place in the database: the role that serves, which the schema is named after, and the owner."""
 
     role: str
     password: str
+    owner: str
+    owner_password: str
 
 
 def provision(owner_url: str, *, database: str, tenants: list[Tenant]) -> None:
@@ -79,14 +92,41 @@ def refuse_old(server_version: int) -> None:
 
 
 def for_tenant(tenant: Tenant, database: str) -> list[sql.Composable]:
-    names = {"role": sql.Identifier(tenant.role), "database": sql.Identifier(database)}
-    password, literal = sql.Literal(tenant.password), sql.Literal(tenant.role)
+    names = {
+        "role": sql.Identifier(tenant.role),
+        "owner": sql.Identifier(tenant.owner),
+        "role_name": sql.Literal(tenant.role),
+    }
+    return [
+        *for_role(tenant.role, tenant.password, schema=tenant.role, database=database),
+        *for_role(tenant.owner, tenant.owner_password, schema=tenant.role, database=database),
+        sql.SQL("CREATE SCHEMA IF NOT EXISTS {role} AUTHORIZATION {owner}").format(**names),
+        sql.SQL(HAND_OVER).format(**names),
+    ]
+
+
+# Where the role that serves owned its schema, in one transaction, so that it can serve before and after.
+HAND_OVER = """
+    DO $$ BEGIN
+    IF EXISTS (SELECT FROM pg_namespace WHERE nspname = {role_name} AND pg_get_userbyid(nspowner) = {role_name}) THEN
+        SET LOCAL lock_timeout = '2s';
+        REASSIGN OWNED BY {role} TO {owner};
+        GRANT USAGE ON SCHEMA {role} TO {role};
+        GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA {role} TO {role};
+        GRANT USAGE, SELECT ON ALL SEQUENCES IN SCHEMA {role} TO {role};
+    END IF; END $$
+"""
+
+
+def for_role(role: str, password: str, *, schema: str, database: str) -> list[sql.Composable]:
+    names = {"role": sql.Identifier(role), "schema": sql.Identifier(schema), "database": sql.Identifier(database)}
+    literal = sql.Literal(role)
     return [
         sql.SQL(
             "DO $$ BEGIN IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = {literal}) "
             "THEN CREATE ROLE {role}; END IF; END $$"
         ).format(literal=literal, **names),
-        sql.SQL("ALTER ROLE {role} LOGIN PASSWORD {password}").format(password=password, **names),
+        sql.SQL("ALTER ROLE {role} LOGIN PASSWORD {password}").format(password=sql.Literal(password), **names),
         # Who is no superuser may make a schema for a role only as a member of it; since 16 one that may SET ROLE.
         sql.SQL(
             "DO $$ BEGIN IF NOT pg_has_role(current_user, {literal}, "
@@ -94,8 +134,7 @@ def for_tenant(tenant: Tenant, database: str) -> list[sql.Composable]:
             "THEN GRANT {role} TO CURRENT_USER; END IF; END $$"
         ).format(literal=literal, **names),
         sql.SQL("GRANT CONNECT ON DATABASE {database} TO {role}").format(**names),
-        sql.SQL("CREATE SCHEMA IF NOT EXISTS {role} AUTHORIZATION {role}").format(**names),
-        sql.SQL("ALTER ROLE {role} IN DATABASE {database} SET search_path = {role}").format(**names),
+        sql.SQL("ALTER ROLE {role} IN DATABASE {database} SET search_path = {schema}").format(**names),
         # Also for who works with it by hand: a transaction that is left open keeps its locks.
         sql.SQL("ALTER ROLE {role} IN DATABASE {database} SET idle_in_transaction_session_timeout = '60s'").format(
             **names
@@ -104,7 +143,10 @@ def for_tenant(tenant: Tenant, database: str) -> list[sql.Composable]:
 
 
 def urls_of(owner_url: str, given: Mapping[str, str]) -> dict[str, str]:
-    """Return the URL of each service: as given, or beside the owner's with a password that is made up."""
+    """Return the URLs of each service: as given, or in the database of OWNER_URL with a password that is made up.
+
+    Where only the URL of the role that serves is given, the owner is named after it and is in the same database.
+    """
     owner = urlsplit(owner_url)
     place = owner.netloc.rpartition("@")[2]
     if not place:  # the owner comes by a socket, where PostgreSQL usually goes by the name of the system's user
@@ -115,7 +157,17 @@ def urls_of(owner_url: str, given: Mapping[str, str]) -> dict[str, str]:
     def made_up(role: str) -> str:
         return urlunsplit(owner._replace(netloc=f"{role}:{secrets.token_urlsafe(32)}@{place}", path=path))
 
-    return {name: given.get(name) or made_up(role) for name, role in ROLES.items()}
+    def beside(url: str) -> str:
+        parts = urlsplit(url)
+        place = parts.netloc.rpartition("@")[2]
+        return urlunsplit(parts._replace(netloc=f"{parts.username}_owner:{secrets.token_urlsafe(32)}@{place}"))
+
+    urls = {name: given.get(name) or made_up(role) for name, role in ROLES.items()}
+    for serving, owning in PAIRS:
+        if given.get(serving) and not given.get(owning):
+            refuse_unusable(serving, given[serving])
+            urls[owning] = beside(given[serving])
+    return urls
 
 
 def provision_urls(owner_url: str, urls: Mapping[str, str]) -> None:
@@ -125,18 +177,22 @@ def provision_urls(owner_url: str, urls: Mapping[str, str]) -> None:
     """
     refuse_unusable("OWNER_URL", owner_url)
     taken = [unquote(urlsplit(owner_url).username or "")]
-    places = []
+    places = {}
     for name, url in urls.items():
-        database, tenant = place_in(name, url)
-        if tenant.role in taken:
-            raise CannotProvision(f"{name} names the role {tenant.role}; each service needs a role of its own.")
-        taken.append(tenant.role)
-        places.append((database, tenant))
-    for database, tenant in places:
-        provision(owner_url, database=database, tenants=[tenant])
+        places[name] = place_in(name, url)
+        _, role, _ = places[name]
+        if role in taken:
+            raise CannotProvision(f"{name} names the role {role}, which is taken; each URL needs a role of its own.")
+        taken.append(role)
+    for serving, owning in PAIRS:
+        database, *of_role = places[serving]
+        owners_database, *of_owner = places[owning]
+        if database != owners_database:
+            raise CannotProvision(f"{owning} must name the same database as {serving}, {database}.")
+        provision(owner_url, database=database, tenants=[Tenant(*of_role, *of_owner)])
 
 
-def place_in(name: str, url: str) -> tuple[str, Tenant]:
+def place_in(name: str, url: str) -> tuple[str, str, str]:
     """Return the database that a URL names, and the role with its password."""
     refuse_unusable(name, url)
     parts = urlsplit(url)
@@ -144,7 +200,7 @@ def place_in(name: str, url: str) -> tuple[str, Tenant]:
     if missing := [what for what, value in values.items() if not value]:
         raise CannotProvision(f"{name} names no {missing[0]}; it must be postgresql://ROLE:PASSWORD@HOST/DATABASE.")
     database, role, password = (unquote(value or "") for value in values.values())
-    return database, Tenant(role, password)
+    return database, role, password
 
 
 def refuse_unusable(name: str, url: str) -> None:
@@ -169,8 +225,7 @@ def command(prog: str) -> None:
     arguments = parse(prog)
     try:
         if arguments.files:
-            urls = {name: (arguments.files / name / "DATABASE_URL").read_text() for name in ("user", "task")}
-            provision_urls((arguments.files / "database" / "OWNER_URL").read_text(), urls)
+            provision_urls((arguments.files / "database" / "OWNER_URL").read_text(), urls_in(arguments.files))
         else:
             provision_and_tell(arguments.owner_url)
     except (CannotProvision, env.SettingError) as error:
@@ -179,11 +234,21 @@ def command(prog: str) -> None:
         sys.exit(f"{prog}: {in_a_sentence(error)}")
 
 
+def urls_in(folder: Path) -> dict[str, str]:
+    """Return the URLs that chassis.secret_files has written."""
+    return {
+        f"{name.upper()}_{setting}": (folder / place / setting).read_text()
+        for name in ("user", "task")
+        for place, setting in ((name, "DATABASE_URL"), (f"{name}-owner", "OWNER_DATABASE_URL"))
+    }
+
+
 def parse(prog: str) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog=prog,
-        description="Make the database, and a role and a schema for each service. USER_DATABASE_URL and "
-        "TASK_DATABASE_URL, from the environment or .env, say which; without them they are made up and printed.",
+        description="Make the database, and a schema and two roles for each service. USER_DATABASE_URL, "
+        "USER_OWNER_DATABASE_URL and those of TASK_, from the environment or .env, say which; missing ones are "
+        "generated and printed.",
     )
     chosen = parser.add_mutually_exclusive_group(required=True)
     chosen.add_argument(

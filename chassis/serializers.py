@@ -8,6 +8,7 @@ from typing import Any
 from rest_framework import serializers
 from rest_framework.exceptions import ErrorDetail, ValidationError
 
+MAX_COMPARED_LENGTH = 64  # characters of a name: no longer one is nearly a known one
 MOST_NAMED = 20  # of what is unknown: a body may hold 50,000 such names, and an answer need not
 
 
@@ -60,5 +61,5 @@ def same(sent: Any, current: Any) -> bool:
 
 def unknown(kind: str, name: str, known: Iterable[str]) -> str:
     """Say that a name is not known, and which one was probably meant."""
-    near = get_close_matches(name, known, n=1)
+    near = get_close_matches(name, known, n=1) if len(name) <= MAX_COMPARED_LENGTH else []
     return f"Unknown {kind}; did you mean {near[0]}?" if near else f"Unknown {kind}."

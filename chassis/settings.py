@@ -3,19 +3,24 @@
 from email.utils import parseaddr
 from typing import Any
 
-from chassis import env
+from chassis import env, keys
+from chassis.addresses import is_address
 
 BODY_LIMIT_BYTES = 1024 * 1024  # as client_max_body_size in the gateway's template
+ANONYMOUS_BODY_LIMIT_BYTES = 16 * 1024  # on routes that let anyone in; the gateway's template has it too
+MAX_CONTENT_TYPE_LENGTH = 256  # Django parses one of 8,000 semicolons in quadratic time
 
 MIDDLEWARE = [
     "chassis.metrics.MetricsMiddleware",
     "chassis.request_id.RequestIdMiddleware",
+    "chassis.client_address.ClientAddressMiddleware",
     "chassis.middleware.RateLimitMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "chassis.middleware.PrivateAnswerMiddleware",
     "corsheaders.middleware.CorsMiddleware",
     "chassis.middleware.OverdueMiddleware",
     "chassis.middleware.KnownHostMiddleware",
+    "chassis.middleware.PlainPathMiddleware",
     "chassis.middleware.OptionalSlashMiddleware",
 ]
 
@@ -29,11 +34,11 @@ def rest_framework(*, authentication: str) -> dict[str, Any]:
             "admin": env.rate("THROTTLE_ADMIN", "10/min"),
             "user": env.rate("THROTTLE_USER", "10/min"),
             "anon": env.rate("THROTTLE_ANON", "5/min"),
-            "newcomers": env.rate("THROTTLE_NEWCOMERS", "60/min"),
+            "signup": env.rate("THROTTLE_SIGNUP", "60/min", old_name="THROTTLE_NEWCOMERS"),
         },
         "DEFAULT_PARSER_CLASSES": ["chassis.strict_json.StrictJSONParser"],
         "DEFAULT_RENDERER_CLASSES": ["chassis.strict_json.StrictJSONRenderer"],
-        "DEFAULT_CONTENT_NEGOTIATION_CLASS": "chassis.strict_json.JSONWhateverIsAccepted",
+        "DEFAULT_CONTENT_NEGOTIATION_CLASS": "chassis.strict_json.OnlyJSON",
         "DEFAULT_PAGINATION_CLASS": "chassis.pagination.KeysetPagination",
         "DEFAULT_METADATA_CLASS": None,
         "EXCEPTION_HANDLER": "chassis.problems.exception_handler",
@@ -78,10 +83,10 @@ def cors() -> dict[str, Any]:
 
 def mail_domain(sender: str) -> str:
     """Return the domain of MAIL_FROM, for message ids."""
-    domain = parseaddr(sender)[1].partition("@")[2]
-    if not domain:
-        raise env.SettingError("MAIL_FROM holds no address; write it as NAME <ADDRESS>.")
-    return domain
+    address = sender.rpartition("<")[2].removesuffix(">")
+    if not (sender.isprintable() and is_address(address) and parseaddr(sender)[1] == address):
+        raise env.SettingError("MAIL_FROM holds no valid address; write it as NAME <ADDRESS>.")
+    return address.partition("@")[2]
 
 
 def signing_keys(*, secret_key: str) -> tuple[str, list[str]]:
@@ -90,3 +95,28 @@ def signing_keys(*, secret_key: str) -> tuple[str, list[str]]:
     if secret_key in (current, *previous):
         raise env.SettingError("JWT_SIGNING_KEY must not equal the SECRET_KEY of a service; make two different keys.")
     return current, previous
+
+
+def key_pair(*, signing_key: str, previous: list[str]) -> tuple[keys.PrivateKey | None, list[keys.PublicKey]]:
+    """Return JWT_PRIVATE_KEY, and all that verifies people's tokens: its public half, then JWT_PUBLIC_KEYS.
+
+    Without a private key tokens are signed by the shared key, which must then be among those that verify.
+    """
+    private, public = env.private_key("JWT_PRIVATE_KEY"), env.public_keys("JWT_PUBLIC_KEYS")
+    if private is None and public and signing_key not in previous:
+        raise env.SettingError(
+            "JWT_PUBLIC_KEYS is set without JWT_PRIVATE_KEY, so that no token would be accepted; see docs/tokens.md."
+        )
+    if private is None:
+        return None, public
+    return private, [private.public, *(key for key in public if key.id != private.id)]
+
+
+def public_keys() -> list[keys.PublicKey]:
+    """Return JWT_PUBLIC_KEYS, for a service that verifies people's tokens and signs none."""
+    public = env.public_keys("JWT_PUBLIC_KEYS")
+    if not public and env.text("JWT_PRIVATE_KEY", ""):
+        raise env.SettingError(
+            "JWT_PRIVATE_KEY is set without JWT_PUBLIC_KEYS; this service needs its public half, see docs/tokens.md."
+        )
+    return public

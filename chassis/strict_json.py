@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from collections import Counter
 from typing import IO, Any
 
@@ -14,14 +15,17 @@ from rest_framework.renderers import BaseRenderer
 from rest_framework.request import Request
 from rest_framework.utils.mediatypes import _MediaType
 
-from chassis.problems import PayloadTooLarge
+from chassis.problems import PayloadTooLarge, excerpt
+from chassis.settings import MAX_CONTENT_TYPE_LENGTH
+
+SURROGATES = re.compile("[\ud800-\udfff]")
 
 
 class StrictJSONParser(BaseParser):
     """Parse a JSON body in UTF-8.
 
     Refused with 400: a byte order mark, duplicate keys, NaN and Infinity, lone surrogates, NUL, nesting too deep.
-    Refused with 415: any other charset or a Content-Encoding. Refused with 413: more than 1 MB.
+    Refused with 415: any other charset or a Content-Encoding. Refused with 413: more than the view takes.
     """
 
     media_type = "application/json"
@@ -30,9 +34,13 @@ class StrictJSONParser(BaseParser):
         request: Request = parser_context["request"]  # not the stream: request.body caps its size
         refuse_encodings(request, media_type or "")
         try:
-            return loads(request.body)
+            body = request.body
         except RequestDataTooBig as error:
             raise PayloadTooLarge() from error
+        most = parser_context["view"].max_body_bytes
+        if len(body) > most:
+            raise PayloadTooLarge(max_bytes=most)
+        return loads(body)
 
 
 class StrictJSONRenderer(BaseRenderer):
@@ -44,8 +52,17 @@ class StrictJSONRenderer(BaseRenderer):
         return b"" if data is None else orjson.dumps(data, default=str)
 
 
-class JSONWhateverIsAccepted(DefaultContentNegotiation):
-    """Answer JSON whatever Accept says, as RFC 9110 section 12.5.1 allows: an error must be readable to everyone."""
+class OnlyJSON(DefaultContentNegotiation):
+    """Take JSON alone, and answer it whatever Accept says, as RFC 9110 section 12.5.1 allows: an error must be
+    readable to everyone."""
+
+    def select_parser(self, request: Request, parsers: Any) -> Any:
+        content_type = request.content_type or ""
+        media_type = content_type.partition(";")[0].strip().lower()
+        # DRF would take */* and application/* too.
+        if media_type != StrictJSONParser.media_type or len(content_type) > MAX_CONTENT_TYPE_LENGTH:
+            raise UnsupportedMediaType("", f'Unsupported media type "{excerpt(content_type)}" in request.')
+        return parsers[0]
 
     def select_renderer(self, request: Request, renderers: Any, format_suffix: str | None = None) -> Any:
         return renderers[0], renderers[0].media_type
@@ -83,7 +100,7 @@ def unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     parsed = dict(pairs)
     if len(parsed) != len(pairs):
         ((twice, _),) = Counter(name for name, _ in pairs).most_common(1)
-        raise ParseError(f"The key {json.dumps(twice)} stands twice in one object.")
+        raise ParseError(f"The key {json.dumps(excerpt(twice))} stands twice in one object.")
     return parsed
 
 
@@ -100,7 +117,7 @@ def refuse_constant(name: str) -> None:
 
 def refuse_unstorable(data: Any) -> None:
     flat = json.dumps(data, ensure_ascii=False)
-    if any("\ud800" <= character <= "\udfff" for character in flat):
+    if SURROGATES.search(flat):
         raise ParseError("The body holds half of a surrogate pair, which is no character.")
     if "\\u0000" in flat.replace("\\\\", ""):
         raise ParseError("The body holds a NUL character (\\u0000).")

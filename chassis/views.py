@@ -13,14 +13,17 @@ from rest_framework.exceptions import (
     ValidationError,
 )
 from rest_framework.generics import GenericAPIView
-from rest_framework.permissions import SAFE_METHODS
+from rest_framework.permissions import SAFE_METHODS, AllowAny
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from chassis import etags
+from chassis import etags, preconditions
 from chassis.filters import StrictFilterBackend
 from chassis.serializers import MOST_NAMED, unknown
+from chassis.settings import ANONYMOUS_BODY_LIMIT_BYTES, BODY_LIMIT_BYTES
 from chassis.tokens import Caller
+
+MAX_PARAMETER_LENGTH = 2048  # characters; 100 ids of 19 digits, the longest that is meant, have 1,999
 
 
 class Endpoint(GenericAPIView):
@@ -32,11 +35,28 @@ class Endpoint(GenericAPIView):
     query_parameters: frozenset[str] = frozenset()
     filterset_class: type[FilterSet] | None = None
     repeatable_parameters: frozenset[str] = frozenset()
+    # The methods whose If-Match the view compares itself, and whether what it reads gets an entity tag.
+    if_match_methods: frozenset[str] = frozenset()
+    has_entity_tag = True
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         super().initial(request, *args, **kwargs)
         if request.method not in self.allowed_methods:
             self.http_method_not_allowed(request, *args, **kwargs)
+        preconditions.check(request, evaluated=self.evaluated_preconditions())
+        self.check_query(request)
+
+    def evaluated_preconditions(self) -> frozenset[str]:
+        if self.request.method in SAFE_METHODS:
+            return frozenset({"If-None-Match"} if self.has_entity_tag else ())
+        return frozenset({"If-Match"} if self.request.method in self.if_match_methods else ())
+
+    @property
+    def max_body_bytes(self) -> int:
+        """Return how large a body may be: where anyone is let in, nobody needs to send much."""
+        return ANONYMOUS_BODY_LIMIT_BYTES if AllowAny in self.permission_classes else BODY_LIMIT_BYTES
+
+    def check_query(self, request: Request) -> None:
         known = self.known_parameters()
         errors: dict[str, list[ErrorDetail]] = {}
         for name, values in request.query_params.lists():
@@ -46,6 +66,9 @@ class Endpoint(GenericAPIView):
                 errors[name] = [ErrorDetail(unknown("query parameter", name, known), code="unknown_parameter")]
             elif len(values) > 1 and name not in self.repeatable_parameters:
                 errors[name] = [ErrorDetail("Give it once.", code="repeated_parameter")]
+            elif any(len(value) > MAX_PARAMETER_LENGTH for value in values):
+                detail = f"Must have at most {MAX_PARAMETER_LENGTH} characters."
+                errors[name] = [ErrorDetail(detail, code="max_length")]
             elif any("\0" in value for value in values):
                 errors[name] = [ErrorDetail("Must not hold a NUL character.", code="invalid")]
         if errors:

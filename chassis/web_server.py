@@ -34,6 +34,7 @@ REFUSALS = {
 }
 NOT_UNDERSTOOD = (400, "bad_request", "The request cannot be understood.")
 FAULT = (500, "server_error", "This is a fault of ours. It has been logged under the request_id.")
+SHORT_OF_MEMORY = (503, "service_unavailable", "The service is short of memory at the moment; try again shortly.")
 # gunicorn's errors that are none of the client's.
 OURS = (errors.ConfigurationProblem, errors.InvalidResponseHeader, errors.InvalidResponseHeaderName)
 
@@ -58,7 +59,7 @@ class Worker(SyncWorker):
             refusal = REFUSALS.get(type(exc), NOT_UNDERSTOOD)
         else:
             self.log.error("%s %s failed", getattr(req, "method", "-"), getattr(req, "path", "-"), exc_info=exc)
-            refusal = FAULT
+            refusal = SHORT_OF_MEMORY if isinstance(exc, MemoryError) else FAULT
         try:
             util.write_nonblock(client, problem(*refusal, instance=getattr(req, "path", "")))
         except OSError:
@@ -81,6 +82,7 @@ def problem(status: int, code: str, detail: str, *, instance: str) -> bytes:
         "X-Content-Type-Options: nosniff",
         "Cache-Control: no-store",
         "Connection: close",
+        *(f"{name}: {value}" for name, value in problems.RETRY_AFTER.items() if status == SHORT_OF_MEMORY[0]),
     ]
     return "\r\n".join([*head, "\r\n"]).encode() + content
 
@@ -130,6 +132,7 @@ def worker_exit(server: Any, worker: Any) -> None:
 
 def on_starting(server: Any) -> None:
     """Refuse unusable settings before any worker is forked, or each of them would fail in its own traceback."""
+    env.hide_privileged()
     with refusing_in_one_sentence(SERVICE):
         import_module("config.settings")
 
@@ -143,6 +146,7 @@ OF_METRICS = "tmservice-metrics-"
 def when_ready(server: Any) -> None:
     if migrates:
         prepare()
+    env.forget_privileged()  # before the workers are forked
     for left_behind in FOLDERS.glob(f"{OF_METRICS}*"):
         remove_if_abandoned(left_behind)
     new = Path(tempfile.mkdtemp(prefix="tmservice-new-", dir=FOLDERS))
@@ -156,7 +160,8 @@ def when_ready(server: Any) -> None:
 
 def prepare() -> None:
     """Migrate before anything is served; who asks meanwhile waits."""
-    if subprocess.run([sys.executable, "manage.py", "prepare"], check=False).returncode:
+    command = [sys.executable, "manage.py", "prepare"]
+    if subprocess.run(command, pass_fds=env.hidden_files(), check=False).returncode:
         sys.exit(1)
 
 

@@ -1,5 +1,6 @@
 """Starts real stacks by scripts/run and speaks to them as a person would."""
 
+import json
 import os
 import shutil
 import signal
@@ -24,7 +25,7 @@ def environment(**changed: str) -> dict[str, str]:
     """Return an environment in which nothing of this machine's has a say, but how packages are fetched."""
     kept = ("PATH", "HOME", "PIP_", "SSL_", "UV_", "LANG", "CI")
     inherited = {name: value for name, value in os.environ.items() if name.startswith(kept)}
-    unlimited = dict.fromkeys(("THROTTLE_ADMIN", "THROTTLE_USER", "THROTTLE_ANON", "THROTTLE_NEWCOMERS"), "off")
+    unlimited = dict.fromkeys(("THROTTLE_ADMIN", "THROTTLE_USER", "THROTTLE_ANON", "THROTTLE_SIGNUP"), "off")
     return inherited | {"TMSERVICE_ENV_FILE": os.devnull} | unlimited | changed
 
 
@@ -85,6 +86,11 @@ class LocalStack:
         """Return every process of this stack, whoever its parent is now."""
         return [process for process in psutil.process_iter() if self.owns(process)]
 
+    def of(self, program: str) -> list[psutil.Process]:
+        """Return the processes of a program of the stack."""
+        leader = psutil.Process(json.loads((self.folder / "run" / f"{program}.json").read_text())["group"])
+        return [leader, *leader.children()]
+
     def owns(self, process: psutil.Process) -> bool:
         try:
             place = f"{' '.join(process.cmdline())} {process.cwd()} {process.environ().get('TMSERVICE_STATE_DIR')}"
@@ -119,8 +125,9 @@ class LocalStack:
         return answer.json()["id"]
 
     def is_healthy(self) -> bool:
+        now = {"Cache-Control": "no-cache"}
         try:
-            return all(self.call("GET", f"/{name}/health/ready/").ok for name in ("user", "task"))
+            return all(self.call("GET", f"/{name}/health/ready/", headers=now).ok for name in ("user", "task"))
         except requests.RequestException:
             return False
 

@@ -81,9 +81,13 @@ def send(port: int, request: bytes, *, source: str = "") -> Message:
 
 
 @contextmanager
-def connections(port: int, count: int, *, each_sends: bytes) -> Iterator[list[socket.socket]]:
+def connections(
+    port: int, count: int, *, each_sends: bytes, clients: int = 1, source: str = ""
+) -> Iterator[list[socket.socket]]:
+    """Open so many connections, all from one address, or from those of so many clients in turn."""
     with ExitStack() as stack:
-        opened = [stack.enter_context(connect(port)) for _ in range(count)]
+        sources = [source or f"127.0.9.{1 + number % clients}" for number in range(count)]
+        opened = [stack.enter_context(connect(port, source=each)) for each in sources]
         for connection in opened:
             connection.sendall(each_sends)
         yield opened

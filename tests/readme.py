@@ -21,7 +21,7 @@ VARYING = {
     r"(?<=;r=)[1-9]\d*": "LEFT",
     r"(?<=;t=)[1-9]\d*|(?<=Retry-After: )[1-9]\d*": "SECONDS",
 }
-CALL = re.compile(r"(curl [^|\n]*localhost:8080(/[^ '\"?]*)[^|\n]*)")
+CALL = re.compile(r"(curl [^|\n]*localhost:8080(/[^ '\"?\n]*)[^|\n]*)")
 DATE = re.compile(r"\d{4}-\d\d-\d\d")
 
 

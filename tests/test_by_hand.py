@@ -186,7 +186,7 @@ def test_gunicorn_serves_in_the_place_of_runserver(hands):
 
 def test_a_service_is_saved_and_restored_by_the_programs_of_postgresql(hands):
     admin = hands.admin_token()
-    urls = {"OWNER_URL": hands.owner_url, "USER_DATABASE_URL": hands.settings()["USER_DATABASE_URL"]}
+    urls = {"OWNER_URL": hands.owner_url, "USER_OWNER_DATABASE_URL": hands.settings()["USER_OWNER_DATABASE_URL"]}
     hands.types(SAVING["backup"], **urls)
     bob = {"username": "bob", "email": "bob@example.com", "password": PASSWORD}
     bob_id = hands.call(USERS, "POST", "/user/register/", json=bob).json()["id"]
@@ -214,8 +214,8 @@ def test_a_service_is_saved_and_restored_by_the_programs_of_postgresql(hands):
 
 
 def test_the_same_lines_serve_the_task_service(hands):
-    urls = {"OWNER_URL": hands.owner_url, "TASK_DATABASE_URL": hands.settings()["TASK_DATABASE_URL"]}
-    saving = {name: re.sub("USER_D", "TASK_D", lines.replace("user", "task")) for name, lines in SAVING.items()}
+    urls = {"OWNER_URL": hands.owner_url, "TASK_OWNER_DATABASE_URL": hands.settings()["TASK_OWNER_DATABASE_URL"]}
+    saving = {name: re.sub("USER_O", "TASK_O", lines.replace("user", "task")) for name, lines in SAVING.items()}
     before = {
         row["id"] for row in hands.call(TASKS, "GET", "/task/tasks/", token=hands.admin_token()).json()["results"]
     }

@@ -16,13 +16,14 @@ COMPOSE = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
 BLUEPRINT = yaml.safe_load((ROOT / "render.yaml").read_text())
 IMAGES = ("user_service", "task_service", "gateway")
 SERVERS = ("user_service", "task_service", "worker", "gateway", "database")
-ONCE = ("secrets", "roles")
+ONCE = ("secrets", "roles", "user_migrations", "task_migrations")
 # Settings of scripts/run, and what the containers settle themselves.
 NOT_FOR_CONTAINERS = {
     "TMSERVICE_STATE_DIR",
     "TMSERVICE_ENV_FILE",
     "RENDER_EXTERNAL_HOSTNAME",
     "DATABASE_URL",  # USER_DATABASE_URL and TASK_DATABASE_URL say it for each
+    "OWNER_DATABASE_URL",
     "USER_SERVICE_URL",
     "TASK_SERVICE_URL",
     "TLS_CA_FILE",
@@ -32,6 +33,9 @@ NOT_FOR_CONTAINERS = {
     "RUN_WORKER",
     "MAIL_FOLDER",
 }
+
+
+OLD_NAMES = {"THROTTLE_NEWCOMERS"}
 
 
 def documented():
@@ -55,14 +59,14 @@ def instructions(name, kind):
 
 
 def test_each_setting_of_a_person_reaches_a_container():
-    assert asked_of_a_person() == documented() - NOT_FOR_CONTAINERS
+    assert asked_of_a_person() == (documented() | OLD_NAMES) - NOT_FOR_CONTAINERS
 
 
 def test_no_secret_is_in_the_file():
     for name, service in COMPOSE["services"].items():
         for variable, value in service.get("environment", {}).items():
             if re.search("KEY|PASSWORD|TOKEN|DATABASE_URL", variable) and not variable.endswith("_FILE"):
-                assert value == f"${{{value[2:-3]}:-}}", f"{name}: {variable}"
+                assert re.fullmatch(r"(\$\{[A-Z_]+:-)+\}+", value), f"{name}: {variable}"
 
 
 @pytest.mark.parametrize("name", [*SERVERS, *ONCE])
@@ -106,6 +110,22 @@ def test_each_service_is_given_its_own_secrets_alone():
     assert mounted["task_service"] == mounted["worker"] == {"task-secrets"}
     assert mounted["database"] == {"database-secrets"}
     assert mounted["gateway"] == set()
+    for name in ("user", "task"):
+        assert mounted[f"{name}_migrations"] == {f"{name}-secrets", f"{name}-owner-secrets"}
+
+
+def test_what_serves_is_given_neither_an_owner_nor_the_admins_password():
+    for name in SERVERS:
+        given = COMPOSE["services"][name].get("environment", {})
+        assert not [variable for variable in given if re.search("ADMIN_|OWNER_|MIGRATE", variable)], name
+    for name in ("user", "task"):
+        service = COMPOSE["services"][f"{name}_migrations"]
+        waits_for = COMPOSE["services"][f"{name}_service"]["depends_on"]
+        assert service["command"] == ["python", "manage.py", "prepare"]
+        assert waits_for == {f"{name}_migrations": {"condition": "service_completed_successfully"}}
+        # Where a person names a database and no owner, one role does both, and the one in the file is not meant.
+        owner, serving = f"{name.upper()}_OWNER_DATABASE_URL", f"{name.upper()}_DATABASE_URL"
+        assert service["environment"]["OWNER_DATABASE_URL"] == f"${{{owner}:-${{{serving}:-}}}}"
 
 
 def test_the_data_outlives_the_containers():
@@ -173,7 +193,7 @@ def test_the_gateways_image_fills_in_all_that_the_template_asks_for():
 
 
 def make_secrets(folder):
-    for name in ("user", "task", "database"):
+    for name in ("user", "user-owner", "task", "task-owner", "database"):
         (folder / name).mkdir(exist_ok=True)
     command = [sys.executable, "-m", "chassis.secret_files", folder]
     subprocess.run(command, check=True, env={**os.environ, "PYTHONPATH": str(ROOT)})
@@ -186,12 +206,25 @@ def test_secrets_are_made_once_and_only_the_signing_key_is_shared(tmp_path):
     assert make_secrets(tmp_path) == made
     assert made["user/JWT_SIGNING_KEY"] == made["task/JWT_SIGNING_KEY"]
     assert len(set(made.values())) == len(made) - 1
-    assert {f"{name}_FILE" for name in ("JWT_SIGNING_KEY", "DATABASE_URL", "USER_SECRET_KEY", "ADMIN_PASSWORD")} <= set(
-        COMPOSE["services"]["user_service"]["environment"]
-    )
-    for name in ("user_service", "task_service", "worker", "database"):
+    for name, needed in (
+        ("user_service", ("JWT_SIGNING_KEY", "DATABASE_URL", "USER_SECRET_KEY")),
+        ("user_migrations", ("OWNER_DATABASE_URL", "ADMIN_PASSWORD")),
+        ("task_migrations", ("OWNER_DATABASE_URL",)),
+    ):
+        assert {f"{each}_FILE" for each in needed} <= set(COMPOSE["services"][name]["environment"])
+    for name in ("user_service", "user_migrations", "task_service", "task_migrations", "worker", "database"):
         files = {value for key, value in COMPOSE["services"][name]["environment"].items() if key.endswith("_FILE")}
         assert files <= {f"/secrets/{file}" for file in made}
+
+
+def test_the_admins_password_of_before_is_moved_to_where_the_service_cannot_read_it(tmp_path):
+    (tmp_path / "user").mkdir()
+    (tmp_path / "user" / "ADMIN_PASSWORD").write_text("seven green bicycles")
+
+    made = make_secrets(tmp_path)
+
+    assert made["user-owner/ADMIN_PASSWORD"] == "seven green bicycles"
+    assert "user/ADMIN_PASSWORD" not in made
 
 
 def test_a_missing_secret_is_made_and_the_others_stay(tmp_path):
@@ -234,7 +267,8 @@ def test_on_render_secrets_are_generated_and_the_signing_key_is_shared(name, own
     assert settings[own]["generateValue"] is True
     assert {"fromGroup": "tmservice-shared"} in service["envVars"]
     assert settings["JWT_SIGNING_KEY"]["generateValue"] is True
-    assert settings["DATABASE_URL"] == {"key": "DATABASE_URL", "sync": False}
+    for url in ("DATABASE_URL", "OWNER_DATABASE_URL"):
+        assert settings[url] == {"key": url, "sync": False}
     assert (settings["RUN_WORKER"]["value"], settings["MIGRATE_ON_START"]["value"]) == ("inline", "true")
 
 

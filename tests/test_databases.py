@@ -30,7 +30,7 @@ def connect(stack):
 
 
 @pytest.mark.parametrize(("role", "table"), ROLES.items())
-def test_a_service_owns_its_schema_and_no_more(connect, role, table):
+def test_a_service_owns_nothing_and_has_its_own_schema(connect, role, table):
     cursor = connect(role)
 
     cursor.execute(
@@ -38,7 +38,18 @@ def test_a_service_owns_its_schema_and_no_more(connect, role, table):
     )
     assert cursor.fetchone() == (role, False, False, False)
     cursor.execute("SELECT tableowner FROM pg_tables WHERE schemaname = %s AND tablename = %s", [role, table])
-    assert cursor.fetchone() == (role,)
+    assert cursor.fetchone() == (f"{role}_owner",)
+
+
+def test_a_service_waits_for_no_lock_that_the_other_can_take(stack, connect):
+    """Every role of a database may take any advisory lock; these are the ones that the services used to take."""
+    connect("task_service").execute("SELECT pg_advisory_lock(7302991)")
+    connect("user_service").execute("SELECT pg_advisory_lock(5118204)")
+    path = f"/user/users/{stack.register('lara')}/"
+
+    answer = stack.call("PATCH", path, token=stack.admin_token(), json={"email": "lara@new.example"})
+
+    assert answer.status_code == 200
 
 
 @pytest.mark.parametrize(("role", "other"), [("user_service", "task_service"), ("task_service", "user_service")])

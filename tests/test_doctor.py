@@ -15,6 +15,7 @@ import pytest
 from chassis.provision import connected
 from chassis.tests.smtp_sink import serving
 from stack import leftovers, postgres
+from stack.doctor import runs_as_root
 from stack.gateway_visit import Limit, Visitor
 from stack.killer import running
 from stack.ports import free_ports
@@ -108,7 +109,9 @@ def test_all_is_well_and_the_mails_that_were_asked_for_arrive(limited):
         report = doctor(limited, "--mail", "ada@example.com", **mails)
 
     assert (report.done.returncode, report.done.stderr) == (0, ""), report.done.stdout
-    assert report.all("ok") == report.found.keys()
+    # As root the services need a Python that other users can run, which this machine's may not be.
+    as_root = {("stack", "users")} if runs_as_root(State(limited.folder)) else set()
+    assert (report.all("ok"), report.all("unsure")) == (report.found.keys() - as_root, as_root)
     assert len(report.found) > 30
     assert "took a mail to ada@example.com" in report["user service", "mail"][1]
     assert [to for _, to, _ in sink.received] == [["ada@example.com"]] * 2
@@ -226,12 +229,12 @@ def test_a_database_and_a_gateway_that_are_away_are_told(limited):
 
 
 GATEWAY_FAULTS = {
-    "proxy trust": ("proxy_set_header X-Forwarded-For $remote_addr;", "", "a client can choose its address"),
+    "proxy trust": ("proxy_set_header X-Forwarded-For $told_client;", "", "a client can choose its address"),
     "request id": ("proxy_set_header X-Request-ID $kept_request_id;", "proxy_set_header X-Request-ID x;", "became x"),
     "hosts": ("return 421;", "return 204;", "204"),
     "hidden": (
-        "location ~ ^/(?:user|task)(?:/|$)",
-        "location ~ ^/(?:user|task|internal)(?:/|$)",
+        "location ~ ^/(?:user/(?:me|",
+        "location ~ ^/(?:internal|user/(?:me|",
         "/internal/users/ (4",
     ),
 }

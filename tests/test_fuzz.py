@@ -51,7 +51,8 @@ SETUP = {
     "caller": {"id": 2, "username": "bob"},
     "example": {},
     "protected": [],
-    "mail_tokens": [],
+    "password_tokens": [],
+    "email_tokens": [],
 }
 
 

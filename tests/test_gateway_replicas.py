@@ -45,7 +45,7 @@ def replicated(users, names, replicas):
         settings={"RESOLVER": names.address},
         changed={"valid=5s": "valid=1s"},
     ) as running:
-        eventually(lambda: running.call("GET", "/task/").status == 200, seconds=5)
+        eventually(lambda: running.call("GET", "/task/tasks/").status == 200, seconds=5)
         for replica in replicas:
             replica.requests.clear()
         yield running

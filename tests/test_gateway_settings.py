@@ -23,6 +23,7 @@ SENTENCES = {
     ),
     "RESOLVER": "RESOLVER must be IP addresses of name servers separated by commas, each with or without a port.",
     "GATEWAY_LISTEN": "GATEWAY_LISTEN must be ADDRESS:PORT, such as 0.0.0.0:8080.",
+    "MAX_REQUESTS_PER_CLIENT": "MAX_REQUESTS_PER_CLIENT must be a whole number from 1 to 64.",
     "PORT": "PORT must be a whole number from 1 to 65535.",
     "ACCESS_LOG": "ACCESS_LOG must be the path of a file, of letters, digits and . _ / + - alone, or off.",
 }
@@ -68,6 +69,7 @@ REFUSED = {
     "RESOLVER": ["dns", "1.2.3", "1.2.3.4:x", "[::1", "::1:::2"],
     "GATEWAY_LISTEN": ["8080", "localhost", "0.0.0.0:0", ":80", "unix:/x:1"],
     "PORT": ["0", "65536", "80a", "-1", "008080"],
+    "MAX_REQUESTS_PER_CLIENT": ["0", "65", "08", "-1", "8.0", "x"],
     "ACCESS_LOG": ["a b", "$host", "a'b"],
 }
 INJECTIONS = [
@@ -89,6 +91,7 @@ GOOD = {
     "RESOLVER": "10.0.0.2:53",
     "GATEWAY_LISTEN": "0.0.0.0:8080",
     "PORT": "8080",
+    "MAX_REQUESTS_PER_CLIENT": "8",
     "ACCESS_LOG": "/dev/stdout",
 }
 CASES = [(name, value) for name, values in REFUSED.items() for value in values]
@@ -146,6 +149,7 @@ def test_each_setting_becomes_what_nginx_reads(tmp_path):
         RESOLVER="::1, 10.0.0.2:5353",
         ACCESS_LOG="off",
         PORT="9000",
+        MAX_REQUESTS_PER_CLIENT="12",
         TLS_CA_FILE=str(authority),
     )
 
@@ -163,6 +167,7 @@ def test_each_setting_becomes_what_nginx_reads(tmp_path):
     assert made["GATEWAY_ORIGINS"].splitlines()[1] == '"http://localhost:3000" "http://localhost:3000";'
     assert made["GATEWAY_RESOLVERS"].split() == ["[::1]", "10.0.0.2:5353"]
     assert (made["GATEWAY_LISTEN"], made["GATEWAY_ACCESS_LOG"]) == ("0.0.0.0:9000", "off")
+    assert (made["GATEWAY_SHARE"], made["GATEWAY_SITE_SHARE"]) == ("12", "48")
     assert f"proxy_ssl_trusted_certificate {authority};" in made["GATEWAY_TLS"]
     nginx_reads(tmp_path, values(**{name: made[name] for name in made if name.isupper()}))
 

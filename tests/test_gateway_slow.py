@@ -71,8 +71,8 @@ def test_slow_headers_slow_bodies_and_idle_connections_are_cut_while_others_are_
     body = lines("POST", "/user/register/", b"{}")[:-1]
     with (
         connections(gateway.port, IDLE, each_sends=b"") as idle,
-        connections(gateway.port, DRIPPING, each_sends=header) as dripping,
-        connections(gateway.port, DRIPPING, each_sends=body) as unfinished,
+        connections(gateway.port, DRIPPING, each_sends=header, clients=DRIPPING) as dripping,
+        connections(gateway.port, DRIPPING, each_sends=body, clients=DRIPPING) as unfinished,
         ThreadPoolExecutor() as pool,
     ):
         pool.submit(drip, dripping, over)

@@ -14,6 +14,7 @@ import pytest
 
 from chassis.tests.limiting import all_told, told, wait_told
 from stack import programs
+from stack import settings as stack_settings
 from stack.ports import free_ports
 from stack.state import State
 from tests.local_stack import PASSWORD, LocalStack, environment, eventually
@@ -22,7 +23,7 @@ LIMITS = {
     "THROTTLE_ADMIN": "10/min",
     "THROTTLE_USER": "10/min",
     "THROTTLE_ANON": "5/min",
-    "THROTTLE_NEWCOMERS": "60/min",
+    "THROTTLE_SIGNUP": "60/min",
 }
 WORKERS = "4"
 SERVICES = {"user-service": "/user/me/", "task-service": "/task/tasks/"}
@@ -85,7 +86,7 @@ def signed_in(port, username, password):
 @pytest.fixture(scope="module")
 def limited():
     stack = LocalStack()
-    stack.start(**LIMITS, WEB_CONCURRENCY=WORKERS)
+    stack.start(**LIMITS, WEB_CONCURRENCY=WORKERS, MAX_REQUESTS_PER_CLIENT="64")
     yield stack
     stack.remove()
 
@@ -227,14 +228,69 @@ def test_one_who_is_used_up_leaves_all_others_alone(limited, caller):
     assert [each.call(limited.port, "/user/me/").status_code for each in (somebody, nobody)] == [429, 429]
 
 
-def test_what_has_not_changed_is_given_back_through_the_gateway(limited, caller):
+@each_service
+def test_sixty_304s_in_a_row_are_twice_the_limit_in_work(limited, caller, service):
+    person, path = caller(KINDS[1]), SERVICES[service]
+    tag = person.call(limited.port, path, **{"Accept-Encoding": "gzip"}).headers["ETag"]
+
+    answers = [person.call(limited.port, path, **{"If-None-Match": tag}) for _ in range(60)]
+
+    assert [answer.status_code for answer in answers] == [304] * 19 + [429] * 41
+    assert states(answers) == ({"user"}, [9] * 10 + [*reversed(range(9))] + [0] * 41)
+
+
+@each_service
+def test_of_forty_304s_at_once_no_more_are_served_than_twice_the_limit(limited, caller, service):
+    person, path = caller(KINDS[1]), SERVICES[service]
+    tag = person.call(limited.port, path).headers["ETag"]
+
+    def unchanged():
+        return person.call(limited.port, path, **{"If-None-Match": tag}).status_code
+
+    with ThreadPoolExecutor(40) as pool:
+        statuses = [each.result() for each in [pool.submit(unchanged) for _ in range(40)]]
+    statuses += [unchanged() for _ in range(20)]
+
+    assert Counter(statuses) == {304: 19, 429: 41}
+
+
+@each_service
+def test_sixty_304s_for_any_tag_are_counted(limited, caller, service):
     person = caller(KINDS[1])
-    tag = person.call(limited.port, "/task/tasks/", **{"Accept-Encoding": "gzip"}).headers["ETag"]
 
-    answers = [person.call(limited.port, "/task/tasks/", **{"If-None-Match": tag}) for _ in range(12)]
+    answers = [person.call(limited.port, SERVICES[service], **{"If-None-Match": "*"}) for _ in range(60)]
 
-    assert [answer.status_code for answer in answers] == [304] * 12
-    assert states(answers) == ({"user"}, [9] * 12)
+    assert [answer.status_code for answer in answers] == [304] * 10 + [429] * 50
+
+
+def test_six_people_behind_one_address_refresh_whatever_junk_it_sends(limited, admin):
+    port, shared = limited.port, stranger()
+    junk = [shared.call(port, "/token/refresh/", "POST", {"refresh": "a.b.c"}).status_code for _ in range(6)]
+    tokens = []
+    for name in [next(names) for _ in range(6)]:
+        body = {"username": name, "email": f"{name}@example.com", "password": PASSWORD}
+        person = stranger()
+        assert person.call(port, "/user/register/", "POST", body).status_code == 201
+        credentials = {"username": name, "password": PASSWORD}
+        tokens.append(person.call(port, "/token/", "POST", credentials).json()["refresh"])
+
+    refreshed = [shared.call(port, "/token/refresh/", "POST", {"refresh": token}) for token in tokens]
+    ended = [
+        shared.call(port, "/token/logout/", "POST", {"refresh": each.json()["refresh"]}).status_code
+        for each in refreshed
+    ]
+
+    assert junk == [401] * 5 + [429]
+    assert [each.status_code for each in refreshed] == [200] * 6
+    assert ended == [204] * 6
+
+
+def test_sixty_empty_registrations_of_twelve_addresses_keep_nobody_out(limited, caller):
+    for sender in [stranger() for _ in range(12)]:
+        statuses = [sender.call(limited.port, "/user/register/", "POST", {}).status_code for _ in range(5)]
+        assert statuses == [400] * 5
+
+    assert caller(KINDS[1]).call(limited.port, "/user/me/").status_code == 200
 
 
 def test_health_is_never_counted(limited):
@@ -273,6 +329,16 @@ def test_who_waits_as_long_as_told_is_let_in(limited):
 
     assert [answer.status_code for answer in (*answers, refused, afterwards)] == [401, 401, 429, 401]
     assert told(afterwards) == ("anon", 2, 1, 1, 1)
+
+
+def test_the_old_name_of_the_sign_up_limit_reaches_the_services(monkeypatch, tmp_path):
+    monkeypatch.setenv("THROTTLE_NEWCOMERS", "7/min")
+    monkeypatch.delenv("THROTTLE_SIGNUP", raising=False)
+    chosen = stack_settings.limits(State(tmp_path))
+    monkeypatch.setenv("THROTTLE_SIGNUP", "8/min")
+
+    assert (chosen["THROTTLE_SIGNUP"], chosen["THROTTLE_NEWCOMERS"]) == ("", "7/min")
+    assert stack_settings.limits(State(tmp_path))["THROTTLE_SIGNUP"] == "8/min"
 
 
 def test_a_limit_that_is_none_refuses_the_start_in_one_sentence(own_stack):

@@ -99,10 +99,10 @@ def in_front(own_stack):
     front.stdout.close()
 
 
-def begin_in_front(stack):
+def begin_in_front(stack, **changed):
     return subprocess.Popen(
         [sys.executable, ROOT / "scripts" / "run"],
-        env=stack.environment(),
+        env=stack.environment(**changed),
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

@@ -62,25 +62,29 @@ def refusal(*arguments, **settings):
 
 def urls(server, database, prefix, *, password="simple"):
     return {
-        f"{name}_DATABASE_URL": elsewhere(server, database, user=f"{prefix}_{name.lower()}:{quote(password, safe='')}")
-        for name in ("USER", "TASK")
+        name: elsewhere(server, database, user=f"{role.replace('service', prefix)}:{quote(password, safe='')}")
+        for name, role in provision.ROLES.items()
     }
 
 
 def assert_apart(settings):
-    """Each role has its own schema, and none of them reaches the other's."""
-    roles = {name: urlsplit(url).username for name, url in settings.items()}
-    for name, url in settings.items():
-        run_sql(url, "CREATE TABLE mine (id int)")
-        assert run_sql(url, "SELECT current_schema()") == [(roles[name],)]
-        assert run_sql(url, "SHOW idle_in_transaction_session_timeout") == [("1min",)]
-    for name, url in settings.items():
-        (other,) = set(roles.values()) - {roles[name]}
-        for statement in (f"SELECT * FROM {other}.mine", f"CREATE TABLE {other}.theirs (id int)"):
-            with pytest.raises(psycopg2.errors.InsufficientPrivilege):
-                run_sql(url, statement)
+    """Each owner has a schema and none reaches the other's; the role that serves may create nothing."""
+    for service, other in (("USER", "TASK"), ("TASK", "USER")):
+        serving, owning = settings[f"{service}_DATABASE_URL"], settings[f"{service}_OWNER_DATABASE_URL"]
+        schema, others = urlsplit(serving).username, urlsplit(settings[f"{other}_DATABASE_URL"]).username
+        run_sql(owning, "CREATE TABLE mine (id int)")
+        for url in (serving, owning):
+            assert run_sql(url, "SHOW search_path") == [(schema,)]
+            assert run_sql(url, "SHOW idle_in_transaction_session_timeout") == [("1min",)]
+            assert_denied(url, f"SELECT * FROM {others}.mine", f"CREATE TABLE {others}.theirs (id int)")
+            assert_denied(url, "CREATE TABLE public.anybodys (id int)")
+        assert_denied(serving, f"CREATE TABLE {schema}.more (id int)", f"DROP TABLE {schema}.mine")
+
+
+def assert_denied(url, *statements):
+    for statement in statements:
         with pytest.raises(psycopg2.errors.InsufficientPrivilege):
-            run_sql(url, "CREATE TABLE public.anybodys (id int)")
+            run_sql(url, statement)
 
 
 def test_it_works(server):
@@ -103,12 +107,12 @@ def test_it_may_be_run_again_and_takes_up_another_password(server, managed):
     for owner, database in ((server, "twice"), (managed, "managed")):
         before = urls(owner, database, f"{database}_again")
         provisioned(owner, **before)
-        run_sql(before["USER_DATABASE_URL"], "CREATE TABLE kept AS SELECT 7 AS id")
+        run_sql(before["USER_OWNER_DATABASE_URL"], "CREATE TABLE kept AS SELECT 7 AS id")
 
         after = urls(owner, database, f"{database}_again", password=SPECIAL)
         assert provisioned(owner, **after) == {}
 
-        assert run_sql(after["USER_DATABASE_URL"], "SELECT id FROM kept") == [(7,)]
+        assert run_sql(after["USER_OWNER_DATABASE_URL"], "SELECT id FROM kept") == [(7,)]
         assert run_sql(after["TASK_DATABASE_URL"], "SELECT 7") == [(7,)]
         with pytest.raises(psycopg2.OperationalError, match="password authentication failed"):
             run_sql(before["TASK_DATABASE_URL"], "SELECT 7")
@@ -122,8 +126,9 @@ def test_what_stands_in_the_env_file_is_kept_and_only_the_rest_is_made_up(server
 
     made_up = provisioned(elsewhere(server, "written"), TMSERVICE_ENV_FILE=str(file))
 
-    assert list(made_up) == ["TASK_DATABASE_URL"]
-    assert urlsplit(made_up["TASK_DATABASE_URL"]).path == "/written"
+    assert list(made_up) == ["USER_OWNER_DATABASE_URL", "TASK_DATABASE_URL", "TASK_OWNER_DATABASE_URL"]
+    assert urlsplit(made_up["USER_OWNER_DATABASE_URL"]).username == "user_written_owner"
+    assert {urlsplit(url).path for url in made_up.values()} == {"/written"}
     assert_apart({"USER_DATABASE_URL": chosen["USER_DATABASE_URL"], **made_up})
 
 
@@ -180,7 +185,7 @@ def test_a_wrong_url_is_refused_without_its_password(owner_url, sentence):
         ("postgresql://127.0.0.1/x", "USER_DATABASE_URL names no role; it must be postgresql://"),
         ("postgresql://a:b@127.0.0.1", "USER_DATABASE_URL names no database; it must be postgresql://"),
         ("postgresql://a:b#c@127.0.0.1/x", "USER_DATABASE_URL is not a valid URL; percent-encode"),
-        ("postgresql://postgres:b@127.0.0.1/x", "USER_DATABASE_URL names the role postgres; each service needs a role"),
+        ("postgresql://postgres:b@127.0.0.1/x", "USER_DATABASE_URL names the role postgres, which is taken; each URL"),
     ],
 )
 def test_a_services_url_that_cannot_be_meant_is_refused_before_anything_is_done(server, url, sentence):
@@ -194,7 +199,15 @@ def test_one_role_for_both_services_is_refused(server):
 
     told = refusal(server, **(chosen | {"TASK_DATABASE_URL": chosen["USER_DATABASE_URL"]}))
 
-    assert told == "TASK_DATABASE_URL names the role shared_user; each service needs a role of its own."
+    assert told == "TASK_DATABASE_URL names the role user_shared, which is taken; each URL needs a role of its own."
+
+
+def test_an_owner_in_another_database_is_refused(server):
+    chosen = urls(server, "shared", "shared") | {"USER_OWNER_DATABASE_URL": elsewhere(server, "other", user="a:b")}
+
+    told = refusal(server, **chosen)
+
+    assert told == "USER_OWNER_DATABASE_URL must name the same database as USER_DATABASE_URL, shared."
 
 
 def test_a_server_that_is_away_or_does_not_let_in_is_told_in_a_sentence(server):

@@ -84,7 +84,7 @@ def settings_rows(text):
 
 def test_the_lines_for_docker_name_what_there_is():
     (lines,) = re.findall(r"^```sh docker\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
-    service, path = re.search(r"docker compose exec -T (\w+) cat (\S+)\)", lines).groups()
+    service, path = re.search(r"docker compose run --rm -T (\w+) cat (\S+)\)", lines).groups()
 
     assert COMPOSE["services"][service]["environment"][f"{path.rpartition('/')[2]}_FILE"] == path
 

@@ -13,6 +13,7 @@ from tests.local_stack import ROOT
 LONGEST_FUNCTION = 40
 # What stands between the world and the data.
 PINNED_EVERYWHERE = {
+    "cryptography",
     "django",
     "djangorestframework",
     "djangorestframework-simplejwt",
@@ -167,6 +168,7 @@ READERS = {
     "secrets",
     "http_url",
     "time_zone",
+    "token_url",
 }
 
 

@@ -84,7 +84,9 @@ def test_a_deleted_users_tasks_stay_with_nobody_and_their_history_says_why(stack
 
 
 def test_a_new_name_shows_in_lists(stack, admin, rita):
-    renamed = stack.call("PATCH", "/user/me/", token=rita["token"], json={"username": f"{rita['name']}x"})
+    renamed = stack.call(
+        "PATCH", "/user/me/", token=rita["token"], json={"username": f"{rita['name']}x", "current_password": PASSWORD}
+    )
     assert renamed.status_code == 200
 
     def shows():

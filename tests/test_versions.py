@@ -20,11 +20,14 @@ def git(*arguments):
 
 
 def version_before():
-    """Return the newest commit whose migrations are not all of today's."""
+    """Return the newest commit on the main line whose migrations are not all of today's.
+
+    What a merge brought in was never a version by itself.
+    """
     today = {
         path.relative_to(ROOT).as_posix() for path in ROOT.glob("*/**/migrations/0*.py") if ".venv" not in path.parts
     }
-    for commit in git("rev-list", "HEAD").decode().split():
+    for commit in git("rev-list", "--first-parent", "HEAD").decode().split():
         then = {
             name for name in git("ls-tree", "-r", "--name-only", commit).decode().split() if "/migrations/0" in name
         }
@@ -70,7 +73,7 @@ def runs_from(stack, name, folder):
 
 
 def works(stack, *, round_):
-    """Walk through what people do with it."""
+    """Walk through what people do with it. Return the path of a task that was made and deleted."""
     admin = stack.admin_token()
     name = f"alice{round_}"
     id_ = stack.register(name)
@@ -81,7 +84,7 @@ def works(stack, *, round_):
     moved = stack.call("PATCH", path, token=admin, json={"status": "completed"})
     seen = stack.call("GET", "/task/tasks/?status=completed", token=alice)
     history = stack.call("GET", f"{path}activity/", token=alice)
-    renamed = stack.call("PATCH", "/user/me/", token=alice, json={"email": f"{name}@new.example"})
+    renamed = stack.call("PATCH", f"/user/users/{id_}/", token=admin, json={"email": f"{name}@new.example"})
 
     assert (made.status_code, moved.status_code, renamed.status_code) == (201, 200, 200)
     assert [task["title"] for task in seen.json()["results"]] == ["Call"]
@@ -89,6 +92,13 @@ def works(stack, *, round_):
     eventually(lambda: is_told_of(stack, path, admin), seconds=20)
     stack.call("PATCH", f"/user/users/{id_}/", token=admin, json={"is_active": False})
     eventually(lambda: stack.call("GET", path, token=alice).status_code == 401, seconds=5)
+    assert stack.call("DELETE", path, token=admin).status_code == 204
+    return path
+
+
+def kinds(stack, path):
+    history = stack.call("GET", f"{path}activity/", token=stack.admin_token())
+    return [row["kind"] for row in history.json()["results"]]
 
 
 def is_told_of(stack, path, admin):
@@ -102,13 +112,15 @@ def test_old_and_new_versions_work_together_on_the_schema_of_today(own_stack, ol
     works(own_stack, round_=1)
 
     run_old_code(own_stack, "task_service", old_code)
-    works(own_stack, round_=2)
+    deleted_by_the_old = works(own_stack, round_=2)
     run_old_code(own_stack, "user_service", old_code)
     works(own_stack, round_=3)
     restarted = own_stack.run(script="restart")  # today's code again, under what the old one has written
-    works(own_stack, round_=4)
+    deleted = works(own_stack, round_=4)
 
     assert restarted.returncode == 0, restarted.stdout + restarted.stderr
+    assert kinds(own_stack, deleted_by_the_old) == ["changed", "assigned", "created"]
+    assert kinds(own_stack, deleted) == ["deleted", "changed", "assigned", "created"]
 
 
 @pytest.mark.thorough

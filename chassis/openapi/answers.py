@@ -20,9 +20,10 @@ from chassis.views import Endpoint
 HEADERS: dict[str, Schema] = {
     "X-Request-ID": {"type": "string", "description": "The id of the request, in every log line about it."},
     "ETag": {"type": "string", "description": "Names this state; see If-None-Match and If-Match."},
+    "Cache-Control": {"type": "string", "description": "How long the answer may be kept."},
     "Location": {"type": "string", "description": "The address of what was made."},
-    "RateLimit": {"type": "string", "description": 'What is left of the limit, such as "user";r=9;t=60.'},
-    "RateLimit-Policy": {"type": "string", "description": 'The limit, such as "user";q=10;w=60.'},
+    "RateLimit": {"type": "string", "description": 'What is left of each limit, such as "user";r=9;t=60.'},
+    "RateLimit-Policy": {"type": "string", "description": 'Each limit, such as "user";q=10;w=60.'},
     "Retry-After": {"type": "integer", "description": "After how many seconds to try again."},
     "WWW-Authenticate": {"type": "string", "description": "That a bearer token is asked for."},
     "Content-Disposition": {"type": "string", "description": "A name for the file."},
@@ -47,7 +48,7 @@ REFUSALS = {
         "It has changed since the version that `If-Match` names; `changed_fields` says what.",
         PreconditionFailed(changed_fields=["status"]),
     ),
-    413: ("The body is larger than 1 MB.", PayloadTooLarge()),
+    413: ("The body is larger than 1 MB, or 16 kB where no token is needed.", PayloadTooLarge()),
     415: ("The body is not JSON in UTF-8, or is encoded.", exceptions.UnsupportedMediaType("text/plain")),
     422: ("The `Idempotency-Key` came with another body before.", KeyReused()),
     429: (
@@ -100,7 +101,10 @@ def responses(view: Endpoint, method: str, path: str, operation: Operation, keye
     answer = operation.answer
     found = {answer.status: success(view, method, answer, limits, make)}
     if reads_json(method, answer):
-        description = "It is still what `If-None-Match` names. Such an answer does not count against the limit."
+        description = (
+            "It is still what `If-None-Match` names. In each window of the limit, as many of these answers as it has "
+            "requests do not count; further ones do, and so does every answer to `*`."
+        )
         found[304] = openapi.Response(description, headers=headers("ETag", *limits))
     for status, text in sorted(refusals(view, method, path, operation, keyed).items()):
         waits = ("Retry-After",) if status == HTTPStatus.CONFLICT and keyed else ()
@@ -112,7 +116,7 @@ def responses(view: Endpoint, method: str, path: str, operation: Operation, keye
 def success(
     view: Endpoint, method: str, answer: Answer, limits: tuple[str, ...], make: Definitions
 ) -> openapi.Response:
-    tags = ("ETag",) if reads_json(method, answer) else ()
+    tags = ("ETag",) if reads_json(method, answer) or (method in view.if_match_methods and answer.of) else ()
     schema = make.of_answer(answer, page=is_page(view, method))
     return openapi.Response(
         answer.description or HTTPStatus(answer.status).phrase,
@@ -160,7 +164,7 @@ def refusals(view: Endpoint, method: str, path: str, operation: Operation, keyed
         403: refuses_users(view, method),
         404: "{" in path,
         409: keyed,
-        412: operation.takes_if_match,
+        412: method in view.if_match_methods,
         413: operation.body is not None,
         415: operation.body is not None,
         422: keyed,
@@ -175,7 +179,7 @@ def refusals(view: Endpoint, method: str, path: str, operation: Operation, keyed
 
 def refuses_users(view: Endpoint, method: str) -> bool:
     """Ask the view's own permissions about somebody who has signed in and is no admin."""
-    user = Caller(id=1, username="alice", role="user", epoch=0, session_id=1)
+    user = Caller(id=1, username="alice", role="user", epoch=0)
     request: Any = SimpleNamespace(method=method, user=user, data={})
     return not all(
         permission.has_permission(request, view) and permission.has_object_permission(request, view, None)

@@ -85,4 +85,6 @@ class Generator(OpenAPISchemaGenerator):
         body = [parameters.in_body(make.of_body(operation.body))] if operation.body else []
         query = parameters.in_query(view, make) if method == "GET" else []
         reads_json = answers.reads_json(method, operation.answer)
-        return [*body, *query, *parameters.in_headers(operation, reads_json=reads_json, is_keyed=keyed)]
+        takes_if_match = method in view.if_match_methods
+        headers = parameters.in_headers(takes_if_match=takes_if_match, reads_json=reads_json, is_keyed=keyed)
+        return [*body, *query, *headers]

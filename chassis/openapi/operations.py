@@ -64,7 +64,6 @@ class Operation:
     description: str = ""
     body: Body | None = None
     refusals: Mapping[int, str] = field(default_factory=dict)  # besides those that can be derived
-    takes_if_match: bool = False
 
 
 @dataclass(frozen=True, slots=True)

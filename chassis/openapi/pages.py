@@ -35,6 +35,8 @@ Sign in by `POST /token/`, and put the access token into *Authorize*. It is good
 
 - Every path works with and without its last slash, and a `GET` also as `HEAD`.
 - Unknown fields and query parameters are refused by name (400), and so is a parameter that is given twice.
+- `If-Match` and `If-None-Match` are evaluated where they are listed. Elsewhere they are refused (400), and so is
+  `If-Unmodified-Since` everywhere. What is answered on a `GET` has no date, so `If-Modified-Since` has no effect there.
 - A method that a path does not have is 405 with `Allow`.
 - Errors are `application/problem+json` (RFC 9457).
 - How many requests are left is told in `RateLimit`; past the limit it is 429, and `Retry-After` says when to come back.

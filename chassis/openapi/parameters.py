@@ -8,9 +8,9 @@ from drf_yasg import openapi
 
 from chassis import etags, filters, idempotency, pagination, request_id
 from chassis.ids import PATTERN
-from chassis.openapi.operations import Operation, Schema
+from chassis.openapi.operations import Schema
 from chassis.openapi.schemas import DAY, ID, NUL, Definitions, none_of
-from chassis.views import Endpoint
+from chassis.views import MAX_PARAMETER_LENGTH, Endpoint
 
 
 @singledispatch
@@ -34,6 +34,11 @@ def _(filter_: filters.DayFilter) -> Schema:
 @schema_of.register(filters.YesNoFilter)
 def _(filter_: filters.YesNoFilter) -> Schema:
     return {"type": "boolean"}
+
+
+@schema_of.register(filters.IdFilter)
+def _(filter_: filters.IdFilter) -> Schema:
+    return dict(ID)
 
 
 @schema_of.register(filters.IdOrWordFilter)
@@ -82,13 +87,13 @@ def page_size(view: Any) -> openapi.Parameter:
 
 def cursor(view: Any) -> openapi.Parameter:
     description = "Where a page begins: follow `next` and `previous`, which hold it, rather than making one."
-    return parameter("query", "cursor", description=description, type="string")
+    return parameter("query", "cursor", description=description, type="string", maxLength=MAX_PARAMETER_LENGTH)
 
 
-def in_headers(operation: Operation, *, reads_json: bool, is_keyed: bool) -> list[openapi.Parameter]:
+def in_headers(*, takes_if_match: bool, reads_json: bool, is_keyed: bool) -> list[openapi.Parameter]:
     found = []
-    if operation.takes_if_match:
-        description = "The `ETag` that was read; 412 if the task has changed since. `*` is any version."
+    if takes_if_match:
+        description = "The `ETag` that was read; 412 if it has changed since. `*` is any version."
         found.append(parameter("header", "If-Match", description=description, type="string", pattern=etags.PATTERN))
     if reads_json:
         description = "An `ETag` that was read: 304 without a body if it is still the same."

@@ -9,6 +9,7 @@ from rest_framework import serializers
 from rest_framework.fields import empty
 
 from chassis import fields
+from chassis.hidden_characters import NEVER_ALLOWED
 from chassis.ids import LARGEST_ID
 from chassis.openapi.operations import JSON, Answer, Body, Kind, Schema, Shape
 
@@ -43,12 +44,15 @@ def _(field: serializers.CharField) -> Schema:
 
 @schema_of.register(fields.StringField)
 def _(field: fields.StringField) -> Schema:
-    return {**schema_of.dispatch(serializers.CharField)(field), "pattern": none_of(fields.FORBIDDEN_IN_TEXT)}
+    return {
+        **schema_of.dispatch(serializers.CharField)(field),
+        "pattern": none_of(fields.FORBIDDEN_IN_TEXT, NEVER_ALLOWED),
+    }
 
 
 @schema_of.register(fields.LineField)
 def _(field: fields.LineField) -> Schema:
-    forbidden = none_of(fields.FORBIDDEN_IN_TEXT, fields.FORBIDDEN_IN_LINE)
+    forbidden = none_of(fields.FORBIDDEN_IN_TEXT, NEVER_ALLOWED, fields.FORBIDDEN_IN_LINE)
     return {**schema_of.dispatch(serializers.CharField)(field), "pattern": forbidden}
 
 

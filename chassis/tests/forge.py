@@ -5,8 +5,10 @@ import json
 import time
 from base64 import urlsafe_b64encode
 
-from chassis import tokens
+from chassis.keys import key_id
 from chassis.tests.settings import JWT_SIGNING_KEY
+
+SESSION_KEY = "5e551017" * 4
 
 
 class Missing:
@@ -26,26 +28,31 @@ def claims(**changes):
         "aud": "tmservice",
         "sub": "7",
         "sid": "70",
+        "session": SESSION_KEY,
         "username": "alice",
         "role": "user",
         "epoch": 0,
         "token_type": "access",
         "iat": now,
-        "exp": now + 300,
+        "exp": now + (60 if changes.get("token_type") == "service" else 300),
         "jti": "0123456789abcdef" * 2,
     }
     return without_missing(issued | changes)
 
 
 def signed(payload, *, key=JWT_SIGNING_KEY, digest="sha256", **header):
-    """Sign a payload, given as claims or as text that need not be JSON."""
-    header = without_missing({"alg": "HS256", "typ": "JWT", "kid": tokens.key_id(key)} | header)
-    return signed_text(json.dumps(header), payload if isinstance(payload, str) else json.dumps(payload), key, digest)
+    """Sign a payload, given as claims, or as text or bytes that need not be JSON."""
+    header = without_missing({"alg": "HS256", "typ": "JWT", "kid": key_id(key)} | header)
+    return signed_text(json.dumps(header), json.dumps(payload) if isinstance(payload, dict) else payload, key, digest)
 
 
 def signed_text(header, payload, key=JWT_SIGNING_KEY, digest="sha256"):
-    message = f"{base64(header.encode())}.{base64(payload.encode())}"
+    message = f"{base64(bytes_of(header))}.{base64(bytes_of(payload))}"
     return f"{message}.{base64(hmac.digest(key.encode(), message.encode(), digest))}"
+
+
+def bytes_of(text):
+    return text if isinstance(text, bytes) else text.encode()
 
 
 def base64(content):

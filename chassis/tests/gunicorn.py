@@ -29,7 +29,7 @@ LOGGING = logs.logging_for(SERVICE, level=env.text("LOG_LEVEL", "INFO"))
 import os
 import time
 
-from django.http import HttpResponse
+from django.http import HttpResponse, StreamingHttpResponse
 from django.urls import path
 
 from chassis import health, metrics
@@ -56,6 +56,14 @@ def forge(request):
     answer.headers._store["x"] = ("X", chr(10))
     return answer
 
+def greedy(request):
+    return HttpResponse(bytearray(2**50))
+
+def greedy_stream(request):
+    def pieces():
+        yield bytearray(2**50)
+    return StreamingHttpResponse(pieces())
+
 def folder(request):
     return HttpResponse(os.environ["PROMETHEUS_MULTIPROC_DIR"])
 
@@ -66,9 +74,12 @@ urlpatterns = [
     path("sleep/", sleep),
     path("forge/", forge),
     path("folder/", folder),
+    path("greedy/", greedy),
+    path("greedy-stream/", greedy_stream),
     *metrics.urls(),
 ]
 handler404 = "chassis.problems.not_found"
+handler500 = "chassis.problems.server_error"
 """,
     "wsgi.py": """
 import os

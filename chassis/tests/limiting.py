@@ -3,8 +3,8 @@
 import re
 from typing import NamedTuple
 
-POLICY = re.compile(r'"([a-z]+)";q=([0-9]+);w=([0-9]+)')
-STATE = re.compile(r'"([a-z]+)";r=([0-9]+);t=([0-9]+)')
+POLICY = re.compile(r'"([a-z-]+)";q=([0-9]+);w=([0-9]+)')
+STATE = re.compile(r'"([a-z-]+)";r=([0-9]+);t=([0-9]+)')
 
 
 class Told(NamedTuple):

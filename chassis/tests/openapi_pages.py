@@ -163,7 +163,7 @@ def views_by_route():
 
 def samples(parameter):
     """Return values that a query parameter takes, by what the document says of it."""
-    kind = parameter.get("format") or parameter["type"]
+    kind = kind_of(parameter)
     if "enum" in parameter:
         return parameter["enum"]
     if kind == "array":
@@ -176,9 +176,13 @@ def samples(parameter):
     }[kind]
 
 
+def kind_of(parameter):
+    return parameter["type"] if parameter["type"] == "integer" else parameter.get("format") or parameter["type"]
+
+
 def beyond(parameter):
     """Return values that it does not take."""
-    kind = parameter.get("format") or parameter["type"]
+    kind = kind_of(parameter)
     if kind == "string" and not {"enum", "pattern", "maxLength"} & set(parameter):
         return []
     if kind == "integer":

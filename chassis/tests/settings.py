@@ -10,10 +10,13 @@ os.environ.setdefault("DATABASE_URL", "postgresql://nobody@127.0.0.1:1/never-con
 SECRET_KEY = "only-for-tests-0123456789-abcdefghijklmn"
 JWT_SIGNING_KEY = "signing-key-of-the-tests-0123456789-abcdef"
 JWT_PREVIOUS_SIGNING_KEYS = ["previous-key-of-the-tests-0123456789-abcdef"]
+JWT_PRIVATE_KEY = None
+JWT_PUBLIC_KEYS: list[object] = []
 PUBLIC_URL = "http://tm.test"
 ALLOWED_HOSTS = ["testserver"]
 USE_TZ = True
 APPEND_SLASH = False
+METRICS_TOKEN = ""
 GATEWAY_ADDRESSES: list[object] = []
 vars().update(common.cors())
 INSTALLED_APPS = [
@@ -24,6 +27,7 @@ INSTALLED_APPS = [
     "chassis.tests.idempotency_app",
 ]
 DATABASES = {"default": common.database("DATABASE_URL")}
+SERVICE = "chassis"
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 MIDDLEWARE = common.MIDDLEWARE
 ROOT_URLCONF = "chassis.tests.urls"

@@ -157,7 +157,7 @@ def test_another_answer_is_read_again(client):
         ("GET", "/echo/?zzz=1", 400),
         ("GET", "/rows/0/", 404),
         ("DELETE", "/echo/", 405),
-        ("POST", "/echo/", 200),
+        ("POST", "/echo/", 400),
     ],
 )
 def test_what_is_no_reading_or_went_wrong_has_no_tag_and_is_never_unmodified(client, method, path, status):

@@ -2,8 +2,19 @@ import datetime
 
 import pytest
 from rest_framework.exceptions import ValidationError
+from rest_framework.fields import CharField
 
-from chassis.fields import ChoiceField, DayField, IdField, IdsField, LineField, SecretField, StringField, YesNoField
+from chassis.fields import (
+    CappedField,
+    ChoiceField,
+    DayField,
+    IdField,
+    IdsField,
+    LineField,
+    SecretField,
+    StringField,
+    YesNoField,
+)
 
 NO_STRINGS = [0, 1, 1.5, True, False, [], ["a"], {}, {"a": 1}]
 HARMLESS = [
@@ -80,13 +91,77 @@ def test_a_line_is_a_single_one_at_its_ends_too(character):
 @pytest.mark.parametrize(
     "text",
     [
-        *("", " ", "\n", "\u00a0", "\u3000", "\u2003\u2009", "\u200b", "\u200d\u200c", "\u00ad", "\u2060", "\u200f"),
-        *("\u115f\u1160", "\u3164", "\uffa0", "\u2800", "\u0301", "\ufe0f", "\U000e0041", "\u180e", "\u034f"),
+        *("", " ", "\n", "\u00a0", "\u3000", "\u2003\u2009", "\u2800", "\u0301"),
     ],
     ids=ascii,
 )
 def test_a_line_shows_something(text):
     assert refusals(LineField(), text) == ["Must hold at least one visible character."]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "می\u200cرویم",
+        "ക്\u200d",  # a Malayalam letter at the end of a word, spelled with a joiner
+        "❤\ufe0f\u200d🔥 🏳\ufe0f\u200d🌈 👩🏽\u200d🚀",
+        "©\ufe0f #\ufe0f\u20e3 葛\U000e0100",
+        "🏴\U000e0067\U000e0062\U000e0065\U000e006e\U000e0067\U000e007f",
+        "C\u200e: \u05d0",
+    ],
+    ids=ascii,
+)
+def test_an_invisible_character_may_shape_what_it_stands_beside(text):
+    assert LineField().run_validation(text) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "code", "position"),
+    [
+        ("Pay\u200broll", 0x200B, 4),
+        ("Pay\u061croll", 0x061C, 4),
+        ("Pay\u00adroll", 0x00AD, 4),
+        ("Pay\u200eroll", 0x200E, 4),
+        ("Pay\u200droll", 0x200D, 4),
+        ("\u200cPayroll", 0x200C, 1),
+        ("a\u034f", 0x034F, 2),
+        ("a\u2060b", 0x2060, 2),
+        ("a\u2064b", 0x2064, 2),
+        ("a\u3164", 0x3164, 2),
+        ("a\U000e0041\U000e007f", 0xE0041, 2),
+        ("🏴\U000e0067\U000e0062", 0xE0067, 2),  # no cancel tag
+        ("😀\U000e0067\U000e0062\U000e0073\U000e007f", 0xE0067, 2),  # no flag
+        ("😀\ufe0f\ufe01", 0xFE01, 3),  # a byte may hide in each selector
+        ("😀\U000e0100\U000e0101", 0xE0101, 3),
+        ("a\ufe0f", 0xFE0F, 2),
+        ("👨\u200d\u200d👩", 0x200D, 3),
+        ("می\u200c\u200dروم", 0x200D, 4),
+        ("א\u061c", 0x061C, 2),
+    ],
+    ids=ascii,
+)
+@pytest.mark.parametrize("field", [StringField(), LineField()])
+def test_any_other_invisible_character_is_refused(field, text, code, position):
+    assert refusals(field, text) == [f"Must not hold invisible characters (U+{code:04X} at position {position})."]
+
+
+def test_marks_of_direction_belong_to_a_text_with_right_to_left_letters():
+    assert StringField().run_validation("\u200e" * 10_000 + "א").endswith("א")
+
+
+@pytest.mark.parametrize("field", [CappedField(max_length=3), StringField(max_length=3), LineField(max_length=3)])
+def test_a_text_that_is_too_long_is_not_looked_at(field, monkeypatch):
+    monkeypatch.setattr(CharField, "run_validation", lambda *_: pytest.fail("it was looked at"))
+
+    assert refusals(field, "abcd") == ["Ensure this field has no more than 3 characters."]
+
+
+@pytest.mark.parametrize(("password", "is_taken"), [("x" * 1024, True), ("x" * 1025, False), ("é" * 513, False)])
+def test_a_password_has_at_most_1024_bytes(password, is_taken):
+    if is_taken:
+        assert SecretField().run_validation(password) == password
+    else:
+        assert refusals(SecretField(), password) == ["Must be at most 1024 bytes in UTF-8."]
 
 
 def test_length_is_counted_in_characters_after_the_blanks_are_cut():

@@ -1,7 +1,9 @@
 import json
+from unittest.mock import ANY
 
 import pytest
-from django.db import connection
+from django.db import OperationalError, connection
+from django.db.migrations.recorder import MigrationRecorder
 from django.test import RequestFactory
 from django.test.utils import CaptureQueriesContext
 
@@ -10,8 +12,15 @@ from chassis import health
 pytestmark = pytest.mark.django_db
 
 
-def ask(*concerns):
-    answer = health.ready(RequestFactory().get("/ready/"), lambda: concerns)
+@pytest.fixture(autouse=True)
+def schema(monkeypatch):
+    """A process that has not asked for migrations yet."""
+    monkeypatch.setattr(health, "SCHEMA", health.Schema())
+    return health.SCHEMA
+
+
+def ask(*concerns, **meta):
+    answer = health.ready(RequestFactory().get("/ready/", **meta), lambda: concerns)
     return answer.status_code, json.loads(answer.content)
 
 
@@ -67,9 +76,82 @@ def test_a_superuser_is_refused():
     assert "superuser" in body["detail"]
 
 
-def test_one_statement_asks_for_role_and_clock():
+def statements():
     with CaptureQueriesContext(connection) as captured:
         ask()
+    return [query["sql"] for query in captured]
 
-    assert sum("pg_roles" in query["sql"] or "clock" in query["sql"] for query in captured) == 1
-    assert len(captured) <= 3  # the others are of the migrations
+
+def test_one_statement_asks_for_role_and_clock():
+    asked = statements()
+
+    assert sum("pg_roles" in sql or "clock" in sql for sql in asked) == 1
+    assert len(asked) <= 3  # the others are of the migrations
+
+
+def test_migrations_are_looked_for_until_all_were_there_once(monkeypatch):
+    statements()
+    monkeypatch.setattr(health, "MigrationLoader", lambda _: pytest.fail("migrations were loaded"))
+
+    assert len(statements()) == 1
+
+
+def test_a_schema_that_is_behind_is_looked_at_each_time(schema):
+    missing = MigrationRecorder(connection).migration_qs.filter(app="chassis").latest("id")
+    name = missing.name
+    missing.delete()
+
+    assert [ask()[0], ask()[0], schema.is_complete] == [503, 503, False]
+
+    MigrationRecorder(connection).record_applied("chassis", name)
+    assert (ask()[0], schema.is_complete) == (200, True)
+
+
+def test_a_database_that_goes_away_is_noticed_after_all_was_well(monkeypatch):
+    assert ask()[0] == 200
+
+    monkeypatch.setattr(health, "connection", Away())
+    assert ask() == (503, ANY)
+
+
+class Away:
+    def cursor(self):
+        raise OperationalError("gone")
+
+
+TOKEN = "prometheus-may-read-this-0123456789"
+STRANGER = {"REMOTE_ADDR": "203.0.113.7"}
+
+
+@pytest.mark.parametrize(
+    ("meta", "explains"),
+    [
+        ({"REMOTE_ADDR": "127.0.0.1"}, True),
+        ({"REMOTE_ADDR": "::1"}, True),
+        ({"REMOTE_ADDR": "::ffff:127.0.0.1"}, True),
+        ({"REMOTE_ADDR": "127.0.0.1", "HTTP_X_FORWARDED_FOR": "127.0.0.1"}, False),  # through the gateway
+        ({"REMOTE_ADDR": "127.0.0.1", "HTTP_X_FORWARDED_FOR": ""}, False),
+        (STRANGER, False),
+        ({"REMOTE_ADDR": ""}, False),
+        (STRANGER | {"HTTP_AUTHORIZATION": f"Bearer {TOKEN}"}, True),
+        (STRANGER | {"HTTP_AUTHORIZATION": f"Bearer {TOKEN}x"}, False),
+        (STRANGER | {"HTTP_AUTHORIZATION": "Bearer "}, False),
+        ({"HTTP_X_FORWARDED_FOR": "203.0.113.7", "HTTP_AUTHORIZATION": f"Bearer {TOKEN}"}, True),
+    ],
+)
+def test_reasons_are_for_those_who_run_the_service(settings, meta, explains):
+    settings.METRICS_TOKEN = TOKEN
+
+    degraded = ask("A mail waits.", **meta)
+    with reading("rolsuper,", "true,"):
+        _, refused = ask(**meta)
+
+    assert degraded == (200, {"status": "degraded"} | ({"because": ["A mail waits."]} if explains else {}))
+    assert ("superuser" in refused["detail"]) is explains
+    assert (refused["code"], refused["status"]) == ("not_ready", 503)
+
+
+def test_no_token_opens_the_reasons_where_none_is_set(settings):
+    settings.METRICS_TOKEN = ""
+
+    assert ask("A mail waits.", **STRANGER, HTTP_AUTHORIZATION="Bearer ")[1] == {"status": "degraded"}

@@ -1,12 +1,15 @@
 """Who is counted as whom: accounts by their id, everybody else by the address."""
 
 import ipaddress
+from itertools import count
 
 import pytest
+from django.db import connection
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 
 from chassis.tests.forge import claims, signed
-from chassis.tests.limiting import limit, told
+from chassis.tests.limiting import all_told, limit, told, wait_told
 from chassis.tests.threads import together
 
 pytestmark = pytest.mark.django_db
@@ -91,6 +94,51 @@ def test_addresses_that_one_client_can_take_are_one(settings, addresses, are_one
     statuses = [get(REMOTE_ADDR=address).status_code for address in addresses]
 
     assert statuses == [200, 429 if are_one else 200]
+
+
+def test_networks_of_one_ipv6_site_share_ten_times_the_limit(settings):
+    limit(settings, anon="2/min")
+
+    answers = [get(REMOTE_ADDR=f"2001:db8:1:{number * 3000:x}::1") for number in range(22)]
+
+    assert [answer.status_code for answer in answers] == [200] * 20 + [429] * 2
+    assert [[each.scope for each in all_told(answer)] for answer in answers] == [["anon", "anon-site"]] * 22
+    assert answers[0].headers["RateLimit-Policy"] == '"anon";q=2;w=60, "anon-site";q=20;w=60'
+    assert [all_told(answer)[1].left for answer in answers] == [*reversed(range(20)), 0, 0]
+    assert 58 <= wait_told(answers[21]) <= 60
+    assert get(REMOTE_ADDR="2001:db8:2::1").status_code == 200  # another site
+    assert get(REMOTE_ADDR="2001:db8:1:ffff::1", token=signed(claims())).status_code == 200  # an account
+
+
+def test_one_network_does_not_use_up_the_limit_of_its_site(settings):
+    limit(settings, anon="2/min")
+
+    answers = [get(REMOTE_ADDR="2001:db8:1:1::1") for _ in range(50)]
+
+    assert [answer.status_code for answer in answers] == [200] * 2 + [429] * 48
+    assert [each.scope for each in all_told(answers[49])] == ["anon"]
+    other = get(REMOTE_ADDR="2001:db8:1:2::1")
+    assert (other.status_code, all_told(other)[1].left) == (200, 17)
+
+
+@COMMITTING
+def test_a_site_of_many_networks_is_exact_at_once(settings):
+    limit(settings, anon="1/min")
+    numbers = count()
+
+    answers = together(30, lambda: get(REMOTE_ADDR=f"2001:db8:1:{next(numbers):x}::1"))
+
+    assert sorted(answer.status_code for answer in answers) == [200] * 10 + [429] * 20
+
+
+@pytest.mark.parametrize(("address", "statements"), [("192.0.2.1", 1), ("::ffff:192.0.2.1", 1), ("2001:db8::1", 2)])
+def test_ipv4_costs_one_statement_and_ipv6_one_more(settings, address, statements):
+    limit(settings, anon="2/min")
+
+    with CaptureQueriesContext(connection) as captured:
+        answer = get(REMOTE_ADDR=address)
+
+    assert len(captured) == len(all_told(answer)) == statements
 
 
 CLAIMS = ("X-Forwarded-For", "X-Real-IP", "Forwarded", "X-Client-IP", "True-Client-IP", "CF-Connecting-IP")

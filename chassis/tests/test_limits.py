@@ -131,7 +131,7 @@ def test_what_is_given_back_is_taken_out_of_its_window():
     limits.count("b", A_MINUTE)
     limits.count("a", A_MINUTE)
 
-    given_back = limits.count("a", A_MINUTE).given_back(most=5)
+    given_back = limits.count("a", A_MINUTE).given_back(max_requests=5)
 
     assert given_back.number == 1
     assert counts() == {"a": 1, "b": 1}
@@ -143,7 +143,7 @@ def test_what_is_given_back_too_late_is_not_taken_out_of_the_next_window():
     let_pass(seconds=60)
     limits.count("a", A_MINUTE)
 
-    counted.given_back(most=5)
+    counted.given_back(max_requests=5)
 
     assert counts() == {"a": 1}
 
@@ -152,14 +152,14 @@ def test_to_give_back_what_is_forgotten_does_no_harm():
     counted = limits.count("a", A_MINUTE)
     Window.objects.all().delete()
 
-    counted.given_back(most=5)
+    counted.given_back(max_requests=5)
 
     assert counts() == {}
 
 
 @COMMITTING
 def test_what_fifty_give_back_at_once_is_all_there_again():
-    together(50, lambda: limits.count("a", A_MINUTE).given_back(most=50))
+    together(50, lambda: limits.count("a", A_MINUTE).given_back(max_requests=50))
 
     assert counts() == {"a": 0}
 
@@ -175,15 +175,69 @@ def test_what_was_refused_before_it_was_given_back_does_not_take_its_place():
     assert [limits.count("a", rate).number for _ in range(2)] == [2, 3]
 
 
-def test_a_304_is_given_back(client, settings):
+@pytest.mark.parametrize("method", ["get", "head"])
+def test_a_304_is_given_back_as_often_as_the_rate_has_requests(client, settings, method):
     limit(settings, anon="5/min")
     tag = client.get("/echo/").headers["ETag"]
 
-    answers = [client.get("/echo/", headers={"If-None-Match": tag}) for _ in range(9)]
+    answers = [getattr(client, method)("/echo/", headers={"If-None-Match": tag}) for _ in range(12)]
 
-    assert [answer.status_code for answer in answers] == [304] * 9
-    assert {told(answer).left for answer in answers} == {4}
-    assert told(client.get("/echo/")).left == 3
+    assert [answer.status_code for answer in answers] == [304] * 9 + [429] * 3
+    assert [told(answer).left for answer in answers] == [4] * 5 + [3, 2, 1, 0] + [0] * 3
+
+
+def test_a_new_window_gives_back_again(client, settings):
+    limit(settings, anon="2/min")
+    unchanged = {"If-None-Match": client.get("/echo/").headers["ETag"]}
+    spent = [client.get("/echo/", headers=unchanged).status_code for _ in range(4)]
+    let_pass(seconds=60)
+
+    answers = [client.get("/echo/", headers=unchanged) for _ in range(5)]
+
+    assert spent == [304] * 3 + [429]
+    assert [answer.status_code for answer in answers] == [304] * 4 + [429]
+    assert [told(answer).left for answer in answers] == [2, 2, 1, 0, 0]
+
+
+@pytest.mark.parametrize("condition", ["*", " * "])
+def test_a_304_for_any_tag_is_never_given_back(client, settings, condition):
+    limit(settings, anon="3/min")
+
+    answers = [client.get("/echo/", headers={"If-None-Match": condition}) for _ in range(5)]
+
+    assert [answer.status_code for answer in answers] == [304] * 3 + [429] * 2
+    assert [told(answer).left for answer in answers] == [2, 1, 0, 0, 0]
+
+
+@COMMITTING
+def test_of_many_304s_at_once_no_more_than_the_rate_are_given_back():
+    counted = [limits.count("a", A_MINUTE) for _ in range(10)][-1]
+
+    afterwards = together(40, lambda: counted.given_back_as_not_modified(max_requests=10).number)
+
+    assert sorted(afterwards) == [9] * 10 + [10] * 30
+    assert (Window.objects.get().not_modified, counts()) == (10, {"a": 0})
+
+
+@COMMITTING
+def test_of_forty_304s_at_once_at_most_twice_the_rate_are_served(client, settings):
+    limit(settings, anon="10/min")
+    unchanged = {"If-None-Match": client.get("/echo/").headers["ETag"]}
+    let_pass(seconds=60)
+
+    at_once = together(40, lambda: Client().get("/echo/", headers=unchanged).status_code)
+    afterwards = [Client().get("/echo/", headers=unchanged).status_code for _ in range(20)]
+
+    assert set(at_once) == {304, 429}
+    assert at_once.count(304) >= 10
+    assert (at_once + afterwards).count(304) == 20
+
+
+def test_the_version_before_may_count_without_knowing_the_column():
+    with connection.cursor() as cursor:
+        cursor.execute("INSERT INTO chassis_window (key, ends_at, requests) VALUES ('a', now() + interval '1 min', 1)")
+
+    assert limits.count("a", A_MINUTE).given_back_as_not_modified(max_requests=5).number == 1
 
 
 @COMMITTING

@@ -8,11 +8,11 @@ from io import StringIO
 
 import pytest
 
-from chassis import request_id
+from chassis import audit, request_id
 from chassis.env import SettingError
 from chassis.logs import line_lost, logging_for
 
-CONFIGURED = ("", "django", "django.server", "django.request", "gunicorn.error", "gunicorn.access")
+CONFIGURED = ("", "django", "django.server", "django.request", "gunicorn.error", "gunicorn.access", "security")
 
 
 @pytest.fixture
@@ -68,6 +68,36 @@ def test_no_text_forges_a_second_line(lines, title):
     first, second = map(json.loads, lines())
     assert (first["title"], first["level"]) == (title, "INFO")
     assert second["message"] == "task " + title
+
+
+@pytest.mark.parametrize(
+    "character", ["\x00", "\x1b", "\x7f", "\x85", "\u2028", "\u202e", "\u2066", "\U000e0041"], ids=ascii
+)
+def test_a_line_is_plain_ascii(lines, character):
+    logging.getLogger("tasks").info("task %s", character, extra={"title": character})
+
+    (line,) = lines()
+    assert line.isascii()
+    assert line.isprintable()
+
+
+def test_the_security_log_has_a_level_of_its_own(lines, monkeypatch):
+    stream = StringIO()
+    monkeypatch.setattr(sys, "stderr", stream)
+    logging.config.dictConfig(logging_for("task_service", "ERROR"))
+
+    audit.write("authz_fail", actor=7, path="/task/tasks/")
+
+    line = json.loads(stream.getvalue())
+    assert {name: line[name] for name in ("logger", "level", "event", "actor", "subject", "address", "path")} == {
+        "logger": "security",
+        "level": "INFO",
+        "event": "authz_fail",
+        "actor": 7,
+        "subject": None,
+        "address": None,
+        "path": "/task/tasks/",
+    }
 
 
 def test_a_traceback_stays_on_the_line(lines):

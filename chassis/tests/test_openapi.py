@@ -66,6 +66,7 @@ class Things(Endpoint):
 
 class OneThing(Row):
     permission_classes = [IsAuthenticated & AdminWritesOnceVisible]
+    if_match_methods = frozenset({"PATCH"})
 
     def patch(self, request, row_id):
         return Response({"id": row_id})
@@ -114,7 +115,6 @@ CHAPTER = Chapter(
             summary="Change",
             body=Body(ThingSerializer, {}, Kind.PATCH),
             answer=Answer(THING),
-            takes_if_match=True,
         ),
         (Open, "post"): Operation(
             id="open", tag="Things", summary="Open", answer=Answer(status=204), refusals={409: "It is open."}

@@ -54,6 +54,7 @@ def test_a_problem_has_the_members_of_rfc_9457_and_ours(client):
         (Http404("No Task matches the given query."), 404, "not_found"),
         (exceptions.PermissionDenied(), 403, "permission_denied"),
         (PermissionDenied("the internal reason"), 403, "permission_denied"),
+        (MemoryError(), 503, "service_unavailable"),
         (Conflict(), 409, "conflict"),
         (Conflict("Taken.", code="username_taken"), 409, "username_taken"),
         (PayloadTooLarge(), 413, "payload_too_large"),

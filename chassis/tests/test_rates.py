@@ -8,7 +8,7 @@ from chassis.settings import rest_framework
 from chassis.tests.forge import claims, signed
 from chassis.tests.limiting import all_told, limit
 
-SCOPES = {"admin": "10/min", "user": "10/min", "anon": "5/min", "newcomers": "60/min"}
+SCOPES = {"admin": "10/min", "user": "10/min", "anon": "5/min", "signup": "60/min"}
 
 
 @pytest.mark.django_db
@@ -35,7 +35,7 @@ def rates_of(monkeypatch):
     """Reads the rates as a service does when it starts, from the environment that is given."""
 
     def read(**environment):
-        for scope in SCOPES:
+        for scope in [*SCOPES, "newcomers"]:
             monkeypatch.delenv(f"THROTTLE_{scope.upper()}", raising=False)
         for name, value in environment.items():
             monkeypatch.setenv(name, value)
@@ -46,6 +46,23 @@ def rates_of(monkeypatch):
 
 def test_the_limits_unless_set(rates_of):
     assert rates_of() == rates_of(THROTTLE_ANON="") == SCOPES
+
+
+def test_the_old_name_of_the_sign_up_limit_is_still_read(rates_of, caplog):
+    assert rates_of(THROTTLE_NEWCOMERS="7/min") == SCOPES | {"signup": "7/min"}
+    assert [record.getMessage() for record in caplog.records] == [
+        "THROTTLE_NEWCOMERS is now called THROTTLE_SIGNUP; the old name will not be read by the next version."
+    ]
+
+
+def test_the_new_name_wins_over_the_old_one(rates_of, caplog):
+    assert rates_of(THROTTLE_NEWCOMERS="7/min", THROTTLE_SIGNUP="8/min") == SCOPES | {"signup": "8/min"}
+    assert caplog.records == []
+
+
+def test_a_refusal_names_the_setting_that_was_set(rates_of):
+    with pytest.raises(SettingError, match=r"^THROTTLE_NEWCOMERS must be a rate"):
+        rates_of(THROTTLE_NEWCOMERS="7/week")
 
 
 @pytest.mark.parametrize("scope", SCOPES)

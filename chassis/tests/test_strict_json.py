@@ -129,6 +129,7 @@ def test_a_body_in_any_other_charset_is_refused(client, charset):
     "content_type",
     [
         *("", "text/plain", "application/xml", "application/x-www-form-urlencoded", "text/json", "json"),
+        *("*/*", "application/*", "*/json", "application/json+x", "application/json, text/plain"),
         *("multipart/form-data; boundary=x", "application/" + "j" * 5_000),
     ],
 )

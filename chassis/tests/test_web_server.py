@@ -240,3 +240,32 @@ def test_two_refusals_in_a_row_have_two_ids(web):
 )
 def test_what_nginx_lets_through_reaches_django(web, sent):
     assert web.raw(sent + b"\r\n")[0] == 200
+
+
+@pytest.mark.parametrize("path", ["greedy", "greedy-stream"])
+def test_shortage_of_memory_is_503_and_says_when_to_come_back(web, path):
+    status, headers, body = web.raw(f"GET /{path}/ HTTP/1.1\r\n".encode() + HOST + b"\r\n")
+
+    assert (status, headers["Retry-After"]) == (503, "2")
+    assert b'"code":"service_unavailable"' in body
+
+
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [
+        ("/things/1/", 200),
+        ("/things/%31/", 404),
+        ("/things%2f1/", 404),
+        ("/things%2F1/", 404),
+        ("/%74hings/1/", 404),
+        ("/things/1/%", 404),
+        ("/things/1/%00", 404),
+        ("http://localhost/things/%31/", 404),
+        ("/things/1/?q=%2f", 200),
+    ],
+)
+def test_a_path_has_one_spelling(web, path, status):
+    answered, _, body = web.raw(f"GET {path} HTTP/1.1\r\n".encode() + HOST + b"\r\n")
+
+    assert answered == status
+    assert (b'"code":"not_found"' in body) == (status == 404)

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
-from stack import leftovers, postgres
+from stack import leftovers, postgres, programs
 from stack.console import Refused
 from stack.ports import free_ports
 from stack.programs import Program
@@ -22,6 +22,7 @@ END_SECONDS = 60
 def running_alone(state: State, program: Program) -> Iterator[None]:
     """Run a program in the block. Where this process is killed, the next start of the stack ends it."""
     identity: dict[str, Any] = postgres.as_nobody() if program.as_nobody else {"stdin": subprocess.DEVNULL}
+    identity |= programs.identity(program.uid)
     with ExitStack() as files:
         log = files.enter_context((state.log / f"{program.name}.log").open("a"))
         if program.listen:

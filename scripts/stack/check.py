@@ -17,7 +17,7 @@ SETTINGS = {
     "JWT_SIGNING_KEY": "0123456789-for-checks-only-0123456789-jwt",
     "DATABASE_URL": "postgresql://nobody:nothing@127.0.0.1:1/nowhere",
     "USER_SERVICE_URL": "http://127.0.0.1:1",
-    **dict.fromkeys(("THROTTLE_ADMIN", "THROTTLE_USER", "THROTTLE_ANON", "THROTTLE_NEWCOMERS"), "off"),
+    **dict.fromkeys(("THROTTLE_ADMIN", "THROTTLE_USER", "THROTTLE_ANON", "THROTTLE_SIGNUP"), "off"),
     "TMSERVICE_ENV_FILE": os.devnull,  # a developer's own .env has no say here
 }
 

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -9,7 +10,8 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 
 from chassis import env
-from chassis.findings import Finding, is_address, ok, unsure, wrong
+from chassis.addresses import is_address
+from chassis.findings import Finding, ok, unsure, wrong
 from chassis.findings import State as Verdict
 from chassis.startup import EXIT_CONFIG
 from stack import programs, settings, startup, supervision
@@ -17,9 +19,13 @@ from stack.console import Refused, say
 from stack.gateway_visit import Visitor
 from stack.killer import running
 from stack.ports import read_ports
-from stack.state import State, find_state
+from stack.state import SERVICE_UIDS, State, find_state
 
 LITTLE_SPACE, TOO_LITTLE_SPACE = 1_000_000_000, 200_000_000
+RUNS_AS_ROOT = (
+    "both services run as root, as no other user can reach this Python or this checkout; use a Python that is "
+    "installed for all, and a checkout that others may read"
+)
 Named = Iterable[tuple[str, Finding]]
 
 
@@ -54,7 +60,9 @@ def examine(state: State, address: str | None) -> int:
     environments = settings.for_services(state, ports)
     mailing = ["--mail", address] if address else []
     asked = {
-        service: startup.manage(service, "doctor", *mailing, environment=environment)
+        service: startup.manage(
+            service, "doctor", *mailing, environment=environment, uid=program_of(state, service).uid
+        )
         for service, environment in environments.items()
     }
     verdicts: Counter[str] = Counter()
@@ -92,6 +100,7 @@ def summary(verdicts: Counter[str]) -> str:
 
 def of_the_stack(state: State, environments: Mapping[str, Mapping[str, str]]) -> Named:
     yield "programs", everything_runs(state)
+    yield "users", users(state)
     yield "restart", nothing_to_take_up(state, environments)
     yield "disk", space(shutil.disk_usage(state.folder).free, state)
 
@@ -105,6 +114,23 @@ def everything_runs(state: State) -> Finding:
     return ok(f"{', '.join(names)} run")
 
 
+def program_of(state: State, service: str) -> programs.Program:
+    return programs.read(state, service.replace("_", "-"))
+
+
+def runs_as_root(state: State) -> bool:
+    return os.geteuid() == 0 and program_of(state, "user_service").uid == 0
+
+
+def users(state: State) -> Finding:
+    if runs_as_root(state):
+        return unsure(RUNS_AS_ROOT)
+    if os.geteuid() != 0:
+        return ok("all runs as the user who started it")
+    uids = " and ".join(str(program_of(state, service).uid) for service in SERVICE_UIDS)
+    return ok(f"the services run as users of their own, {uids}, PostgreSQL as nobody, and Nginx's workers as another")
+
+
 def nothing_to_take_up(state: State, environments: Mapping[str, Mapping[str, str]]) -> Finding:
     """Compare the settings of what runs with those of now, which are the ones that all else here is about."""
     changed = sorted(
@@ -112,7 +138,7 @@ def nothing_to_take_up(state: State, environments: Mapping[str, Mapping[str, str
             name
             for service, environment in environments.items()
             for name, value in environment.items()
-            if programs.read(state, service.replace("_", "-")).environment.get(name) != value
+            if program_of(state, service).environment.get(name) != value
         }
     )
     if changed:

@@ -191,9 +191,10 @@ def report(runs: list[Run], *, is_small: bool) -> int:
         for answers in run.tally.values():
             statuses.update(answers)
     say("\nAnswers: " + ", ".join(f"{number:,} of {status}" for status, number in sorted(statuses.items())))
-    unmet = [] if is_small else [f"{call} as {run.role}" for run in runs for call in never_met(run)]
-    for call in unmet:
-        say(f"{call} never succeeded: what it does was not tried")
+    unmet = [] if is_small else [(call, run) for run in runs for call in never_met(run)]
+    for call, run in unmet:
+        answers = run.tally.get(call, "none")
+        say(f"{call} as {run.role} never succeeded, so what it does was not tried; answers: {answers}")
     failed = [f"the {run.service} service as {run.role}" for run in runs if not run.passed]
     operations = len({call for run in runs for call in calls(run.document)})
     figures = f"{statuses.total():,} cases over {operations} operations, as admin and as user"

@@ -107,7 +107,7 @@ class Visitor:
 
     def request_id(self) -> Finding:
         sent = f"doctor-{uuid4().hex}"
-        kept = self.get("/user/health/live/", X_Request_ID=sent).headers.get("X-Request-ID")
+        kept = self.get("/user/health/live/", X_Request_ID=sent, Cache_Control="no-cache").headers.get("X-Request-ID")
         if kept != sent:
             return wrong(f"{sent} became {kept}; scripts/restart writes the gateway's configuration anew")
         return ok("an X-Request-ID that is sent is kept")

@@ -8,9 +8,16 @@ from typing import Any
 OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
-def call(url: str, body: Any = None, *, token: str = "", timeout_seconds: float = 10) -> tuple[int, Any]:
-    """POST the body, or GET without one; return the status and the answer's JSON. Raises OSError if nobody answers."""
-    headers = {"Content-Type": "application/json"} | ({"Authorization": f"Bearer {token}"} if token else {})
+def call(
+    url: str, body: Any = None, *, token: str = "", timeout_seconds: float = 10, **headers: str
+) -> tuple[int, Any]:
+    """POST the body, or GET without one; return the status and the answer's JSON. Raises OSError if nobody answers.
+
+    In names of headers _ stands for -.
+    """
+    headers = {name.replace("_", "-"): value for name, value in headers.items()} | {"Content-Type": "application/json"}
+    if token:
+        headers["Authorization"] = f"Bearer {token}"
     request = urllib.request.Request(url, None if body is None else json.dumps(body).encode(), headers)
     try:
         with OPENER.open(request, timeout=timeout_seconds) as answer:

@@ -18,11 +18,17 @@ def main() -> None:
     leftovers.record(state, program.name, mark=program.mark)
     os.chdir(program.folder)
     if program.as_nobody:
-        user = nobody()
-        os.setgroups([])
-        os.setgid(user.pw_gid)
-        os.setuid(user.pw_uid)
+        become(nobody().pw_uid, nobody().pw_gid)
+    elif program.uid:
+        os.umask(programs.PRIVATE)
+        become(program.uid, program.uid)
     os.execve(program.argv[0], program.argv, program.environment or os.environ)
+
+
+def become(uid: int, gid: int) -> None:
+    os.setgroups([])
+    os.setgid(gid)
+    os.setuid(uid)
 
 
 if __name__ == "__main__":

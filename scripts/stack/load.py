@@ -81,7 +81,7 @@ class Gateway:
 def make_tasks(gateway: Gateway, count: int) -> list[int]:
     """Make the people and tasks assigned to them in turn; return the tasks' ids."""
     bodies = [{"username": name, "email": f"{name}@example.com", "password": PASSWORD} for name in PEOPLE]
-    people = [gateway.post("/user/register/", body)["id"] for body in bodies]
+    people = [gateway.post("/user/users/", body)["id"] for body in bodies]
     tasks = ({"title": f"Task {number}", "assigned_to": people[number % len(people)]} for number in range(count))
     return [gateway.post("/task/tasks/", task)["id"] for task in tasks]
 

@@ -3,6 +3,7 @@
 import grp
 import json
 import os
+import pwd
 import re
 import shutil
 import subprocess
@@ -19,6 +20,7 @@ from stack.state import State, nobody
 
 GATEWAY = ROOT / "gateway"
 TEMPLATE = GATEWAY / "templates" / "tmservice.conf.template"
+WORKERS_USERS = ("www-data", "nginx", "http", "daemon", "bin")
 RENDERED = Path("conf.d") / TEMPLATE.stem
 # Sources the settings as the container does when it starts, and prints the environment that they leave.
 SOURCE = 'set -e; . "$1"; exec "$2" -c "$3"'
@@ -98,7 +100,12 @@ def command(state: State, configuration: str = "nginx.conf") -> list[str]:
 
 
 def workers_user() -> str:
-    return f"user nobody {grp.getgrgid(nobody().pw_gid).gr_name};" if os.geteuid() == 0 else ""
+    """Return whom root's Nginx lets its workers be: not the user nobody, who owns the files of PostgreSQL."""
+    if os.geteuid() != 0:
+        return ""
+    users = [user for user in pwd.getpwall() if user.pw_name in WORKERS_USERS and user.pw_uid]
+    user = min(users, key=lambda each: WORKERS_USERS.index(each.pw_name), default=nobody())
+    return f"user {user.pw_name} {grp.getgrgid(user.pw_gid).gr_name};"
 
 
 def binary() -> str:

@@ -4,9 +4,12 @@ import json
 import sys
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 from stack.bootstrap import ROOT
 from stack.state import State, write_private
+
+PRIVATE = 0o077  # the umask of a service that has a user of its own
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,11 +25,12 @@ class Program:
     folder: str
     environment: dict[str, str] = field(default_factory=dict)
     as_nobody: bool = False
+    uid: int = 0  # for root: the user, and the group of that number, it runs as; 0 is whoever starts the stack
     stop_signal: str = "TERM"
     listen: str = ""  # the supervisor listens there, and hands the socket down as file descriptor 0
 
 
-def web(service: str, *, port: int, environment: dict[str, str]) -> Program:
+def web(service: str, *, port: int, environment: dict[str, str], uid: int = 0) -> Program:
     argv = [sys.executable, "-m", "gunicorn", "-c", "python:chassis.web_server", "--bind", "fd://0"]
     return Program(
         name=service.replace("_", "-"),
@@ -35,10 +39,11 @@ def web(service: str, *, port: int, environment: dict[str, str]) -> Program:
         folder=str(ROOT / service),
         environment=environment,
         listen=f"127.0.0.1:{port}",
+        uid=uid,
     )
 
 
-def worker(service: str, *, environment: dict[str, str]) -> Program:
+def worker(service: str, *, environment: dict[str, str], uid: int = 0) -> Program:
     """A service's background jobs."""
     return Program(
         name=f"{service.removesuffix('_service')}-worker",
@@ -46,7 +51,13 @@ def worker(service: str, *, environment: dict[str, str]) -> Program:
         mark="run_worker",
         folder=str(ROOT / service),
         environment=environment,
+        uid=uid,
     )
+
+
+def identity(uid: int) -> dict[str, Any]:
+    """Return the arguments of subprocess for a program that runs as this user."""
+    return {"user": uid, "group": uid, "extra_groups": [], "umask": PRIVATE} if uid else {}
 
 
 def write(state: State, programs: list[Program]) -> Path:
@@ -68,6 +79,7 @@ def supervisor_section() -> str:
     """Paths are relative to the state folder: in supervisor's files percent signs and blanks would need escaping."""
     return """[supervisord]
 nodaemon = true
+umask = 077
 pidfile = run/supervisord.pid
 logfile = log/supervisord.log
 logfile_maxbytes = 1MB

@@ -43,7 +43,9 @@ def restart(state: State) -> None:
         ports = read_ports(state)
         environments = settings.for_services(state, ports)
         startup.check_settings(environments)
-        startup.migrate(environments)
+        if settings.needs_postgres():
+            startup.provision_embedded(state, port=ports.postgres)
+        startup.migrate(state, ports, environments)
         startup.write_programs(state, ports, environments)
         for name in RESTARTED:
             with step(f"Restarting the {name.replace('-', ' ')}"):
@@ -51,7 +53,7 @@ def restart(state: State) -> None:
                 wait_until_back(state, ports, name)
         with step("Reloading the gateway"):
             process_of(state, "gateway").send_signal(signal.SIGHUP)
-            startup.wait_until_healthy(ports.public_url)
+            startup.wait_until_healthy(ports)
     say("Restarted.")
 
 
@@ -85,7 +87,7 @@ def process_of(state: State, name: str) -> psutil.Process:
 def wait_until_back(state: State, ports: Ports, name: str) -> None:
     process_of(state, name)
     if name.endswith("-service"):
-        startup.wait_until_ready(ports.public_url, name.removesuffix("-service"))
+        startup.wait_until_reachable(ports, name.removesuffix("-service"))
 
 
 if __name__ == "__main__":

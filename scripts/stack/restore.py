@@ -14,7 +14,6 @@ from pathlib import Path
 import psutil
 
 from chassis import env
-from chassis.provision import provision
 from stack import leftovers, postgres, programs, run, settings, startup, supervision
 from stack.alone import postgres_alone, refuse_foreign_postgres, running_alone, tool
 from stack.backup import SCHEMAS
@@ -114,27 +113,32 @@ def start_again(state: State) -> None:
 def put_back(state: State, file: Path, sides: list[str]) -> None:
     """Replace the schemas, bring them up to the version of this code, and let the task service know."""
     with postgres_alone(state) as port:
-        secrets = state.secrets()
-        owner_url = postgres.owner_url(secrets["POSTGRES_PASSWORD"], port=port)
-        provision(owner_url, database=postgres.DATABASE, tenants=settings.tenants(secrets))
+        startup.provision_embedded(state, port=port)
         with step(f"Reading {file}"):
             replace(state, file, [SCHEMAS[side] for side in sides], port=port)
         user_port, task_port = free_ports(2)
-        environments = settings.for_services(state, Ports(0, user_port, task_port, port))
-        startup.migrate(environments)
+        ports = Ports(0, user_port, task_port, port)
+        environments = settings.for_services(state, ports)
+        startup.migrate(state, ports, environments)
         if "user" in sides:
             reconcile(state, environments, port=user_port)
 
 
 def replace(state: State, file: Path, schemas: list[str], *, port: int) -> None:
     """All in one transaction: what goes wrong leaves everything as it is."""
-    emptied = [f"DROP SCHEMA IF EXISTS {name} CASCADE; CREATE SCHEMA {name} AUTHORIZATION {name}" for name in schemas]
+    emptied = [
+        f"DROP SCHEMA IF EXISTS {name} CASCADE; CREATE SCHEMA {name} AUTHORIZATION {name}_owner" for name in schemas
+    ]
+    owned = [
+        f"REASSIGN OWNED BY {name} TO {name}_owner" for name in schemas
+    ]  # by a backup from before there were owners
     with tempfile.TemporaryDirectory(prefix="restore-", dir=state.folder) as name:
         script, numbers = Path(name) / "script.sql", Path(name) / "numbers.sql"
         # Read to its end before anything is touched.
         tool(state, "pg_restore", *(f"--schema={name}" for name in schemas), f"--file={script}", str(file))
         numbers.write_text(tool(state, "psql", "-XqAt", f"--file={KEEP_NUMBERS}", port=port))
-        statements = [*(f"--command={statement}" for statement in emptied), f"--file={script}", f"--file={numbers}"]
+        before, after = ([f"--command={statement}" for statement in each] for each in (emptied, owned))
+        statements = [*before, f"--file={script}", f"--file={numbers}", *after]
         tool(state, "psql", "-Xq", "--single-transaction", "--set=ON_ERROR_STOP=1", *statements, port=port)
 
 
@@ -143,7 +147,7 @@ def reconcile(state: State, environments: Mapping[str, dict[str, str]], *, port:
     url = f"http://127.0.0.1:{port}"
     alone = {"RUN_WORKER": "apart", "MIGRATE_ON_START": "false", "WEB_CONCURRENCY": "1"}
     server = programs.web(
-        "user_service", port=port, environment={**os.environ, **environments["user_service"], **alone}
+        "user_service", port=port, environment=settings.whole("user_service", environments["user_service"] | alone)
     )
     with running_alone(state, server):
         startup.wait_until_ready(url, "user")

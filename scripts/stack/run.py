@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from chassis import env
 from stack import demo, leftovers, postgres, settings, startup, supervision
 from stack.console import Refused, say
+from stack.doctor import RUNS_AS_ROOT, runs_as_root
 from stack.ports import Ports, choose_ports, write_ports
 from stack.state import State, find_state
 
@@ -18,6 +19,7 @@ END_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 def main() -> None:
     arguments = parse()
+    env.hide_privileged()
     for number in END_SIGNALS:  # SIGINT too: a shell starts what it puts in the background with SIGINT ignored
         signal.signal(number, signal.default_int_handler)
     try:
@@ -108,6 +110,8 @@ TMService is up at {ports.public_url}
   data      {state.folder}
   logs      {state.log}
   limits    {limits_in_force(state)}""")
+    if runs_as_root(state):
+        say(f"  users     {RUNS_AS_ROOT}")
     if with_demo:
         say(f"  demo      {', '.join(demo.PEOPLE)}; the password of each is in {state.demo_password}")
     say(f"""
@@ -117,7 +121,7 @@ TMService is up at {ports.public_url}
 
 
 def limits_in_force(state: State) -> str:
-    admin, user, anon, _ = settings.limits(state).values()
+    admin, user, anon, *_ = settings.limits(state).values()
     why = ", lifted by --demo" if state.lifted_limits.exists() else ""
     return (
         f"admins {admin}, users {user}, without a token {anon} for each address{why};\n"

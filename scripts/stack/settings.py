@@ -1,7 +1,9 @@
 """The settings of a local stack: the environment, then .env, then what is made up once and kept."""
 
 import os
+import re
 import secrets as random_secrets
+from collections.abc import Mapping
 from pathlib import Path
 
 from chassis import env
@@ -15,16 +17,40 @@ USUAL_LIMITS = {
     "THROTTLE_ADMIN": "10/min",
     "THROTTLE_USER": "10/min",
     "THROTTLE_ANON": "5/min",
-    "THROTTLE_NEWCOMERS": "60/min",
+    "THROTTLE_SIGNUP": "60/min",
 }
+SECRET = re.compile("KEY|PASSWORD|TOKEN|DATABASE_URL|EMAIL_URL")
+# What the environment or .env holds for one service only is kept from the other.
+FOREIGN = {"user_service": re.compile("TASK_"), "task_service": re.compile("USER_|JWT_PRIVATE_KEY")}
 LIFTED_LIMIT = "600/min"
+OLD_NAMES = {"THROTTLE_SIGNUP": "THROTTLE_NEWCOMERS"}  # the services still read these, and warn
 
 
 def tenants(secrets: dict[str, str]) -> list[Tenant]:
     return [
-        Tenant("user_service", secrets["USER_DATABASE_PASSWORD"]),
-        Tenant("task_service", secrets["TASK_DATABASE_PASSWORD"]),
+        Tenant(
+            f"{name}_service",
+            secrets[f"{name.upper()}_DATABASE_PASSWORD"],
+            f"{name}_service_owner",
+            secrets[f"{name.upper()}_OWNER_DATABASE_PASSWORD"],
+        )
+        for name in ("user", "task")
     ]
+
+
+def owners(state: State, ports: Ports) -> dict[str, dict[str, str]]:
+    """Return, for each service, the settings that its migrations are given and it itself is not."""
+    users, tasks = (
+        postgres.url(role=it.owner, password=it.owner_password, port=ports.postgres) for it in tenants(state.secrets())
+    )
+    users = env.text("USER_OWNER_DATABASE_URL", "") or embedded_unless("USER_DATABASE_URL", users)
+    tasks = env.text("TASK_OWNER_DATABASE_URL", "") or embedded_unless("TASK_DATABASE_URL", tasks)
+    return {"user_service": {"OWNER_DATABASE_URL": users}, "task_service": {"OWNER_DATABASE_URL": tasks}}
+
+
+def embedded_unless(serving: str, embedded: str) -> str:
+    """Return the owner's URL in the embedded PostgreSQL, "" where a person has set that of the role that serves."""
+    return "" if os.environ.get(serving) else embedded
 
 
 def needs_postgres() -> bool:
@@ -34,7 +60,11 @@ def needs_postgres() -> bool:
 def limits(state: State) -> dict[str, str]:
     """Return the limits in force; a person's own settings win over those of --demo too."""
     lifted = state.lifted_limits.exists()
-    return {name: chosen(name, LIFTED_LIMIT if lifted else usual) for name, usual in USUAL_LIMITS.items()}
+    limits = {name: chosen(name, LIFTED_LIMIT if lifted else usual) for name, usual in USUAL_LIMITS.items()}
+    for name, old_name in OLD_NAMES.items():
+        if not os.environ.get(name) and (value := os.environ.get(old_name)):
+            limits |= {name: "", old_name: value}
+    return limits
 
 
 def hosts() -> str:
@@ -48,6 +78,7 @@ def for_services(state: State, ports: Ports) -> dict[str, dict[str, str]]:
     common = {
         "PYTHONPATH": str(ROOT),
         "PYTHONUNBUFFERED": "1",
+        "TMSERVICE_ENV_FILE": os.devnull,  # all of .env that is theirs is in here already
         "GATEWAY_ADDRESSES": "127.0.0.1",
         "ALLOWED_HOSTS": hosts(),
         **limits(state),
@@ -69,8 +100,32 @@ def for_services(state: State, ports: Ports) -> dict[str, dict[str, str]]:
             "MAIL_FOLDER": chosen("MAIL_FOLDER", str(state.mail)),
             "NOTIFICATION_LOG": chosen("NOTIFICATION_LOG", str(state.log / "notifications.log")),
             "USER_SERVICE_URL": chosen("USER_SERVICE_URL", f"http://127.0.0.1:{ports.user_service}"),
-        },
+        }
+        | public_half(),
     }
+
+
+def without_secrets() -> dict[str, str]:
+    """Return the environment for what is neither of the services."""
+    return {name: value for name, value in os.environ.items() if not SECRET.search(name)}
+
+
+def whole(service: str, environment: Mapping[str, str]) -> dict[str, str]:
+    """Return the environment of a program of a service: its own settings over those of whoever starts the stack."""
+    kept_out = {*env.PRIVILEGED, *(f"{name}_FILE" for name in env.PRIVILEGED)}
+    inherited = {
+        name: value for name, value in os.environ.items() if name not in kept_out and not FOREIGN[service].match(name)
+    }
+    return {**inherited, **environment}
+
+
+def public_half() -> dict[str, str]:
+    """Return what the task service is given of a key pair: the public half, in the place of the private one."""
+    private = env.private_key("JWT_PRIVATE_KEY")
+    if private is None:
+        return {}
+    public = private.public.to_pem() + env.text("JWT_PUBLIC_KEYS", "")
+    return {"JWT_PUBLIC_KEYS": public, "JWT_PRIVATE_KEY": "", "JWT_PRIVATE_KEY_FILE": ""}
 
 
 def chosen(name: str, otherwise: str) -> str:
@@ -79,7 +134,7 @@ def chosen(name: str, otherwise: str) -> str:
 
 def admin_password(state: State) -> str:
     """Return ADMIN_PASSWORD, or the one made up for this stack, which stands in a file of its own."""
-    if given := os.environ.get("ADMIN_PASSWORD"):
+    if given := env.given("ADMIN_PASSWORD"):
         return given
     return made_up(state.admin_password)
 

@@ -7,14 +7,16 @@ import time
 from collections.abc import Mapping
 from http import HTTPStatus
 
+import psycopg2
+
 from chassis import env
-from chassis.provision import provision
+from chassis.provision import in_a_sentence, provision
 from stack import nginx, postgres, programs, settings
 from stack.bootstrap import ROOT
 from stack.console import Refused, step
 from stack.http import call
 from stack.ports import Ports
-from stack.state import State
+from stack.state import SERVICE_UIDS, State
 
 HEALTHY_SECONDS = 60
 # What gunicorn does first, without starting it. Django's own checks wait for `migrate`: they need the whole service.
@@ -31,17 +33,21 @@ def check_settings(environments: Mapping[str, Mapping[str, str]]) -> None:
 
 def gateway_settings(*, user_service: str, task_service: str) -> dict[str, str]:
     urls = {"USER_SERVICE_URL": user_service, "TASK_SERVICE_URL": task_service}
-    return {**os.environ, "ALLOWED_HOSTS": settings.hosts(), **urls}
+    return {**settings.without_secrets(), "ALLOWED_HOSTS": settings.hosts(), **urls}
 
 
 def write_programs(state: State, ports: Ports, environments: Mapping[str, Mapping[str, str]]) -> None:
     """Write all that the supervisor, the launcher and the gateway read."""
     chosen = [postgres.program(state, port=ports.postgres)] if settings.needs_postgres() else []
     addresses = {"user_service": ports.user_service, "task_service": ports.task_service}
+    uids = service_uids(environments)
+    state.share(uids)
     for service, port in addresses.items():
-        environment = {**os.environ, **environments[service]}  # of now: the supervisor's is that of its start
-        chosen.append(programs.web(service, port=port, environment=environment))
-        chosen.append(programs.worker(service, environment=environment))
+        environment = settings.whole(service, environments[service])  # of now: the supervisor's is that of its start
+        if uids[service]:
+            environment |= {"HOME": str(state.folder)}  # libpq looks there for certificates; root's is closed to it
+        chosen.append(programs.web(service, port=port, environment=environment, uid=uids[service]))
+        chosen.append(programs.worker(service, environment=environment, uid=uids[service]))
     listen, user_service, task_service = (
         f"127.0.0.1:{port}" for port in (ports.gateway, ports.user_service, ports.task_service)
     )
@@ -53,40 +59,70 @@ def write_programs(state: State, ports: Ports, environments: Mapping[str, Mappin
     programs.write(state, chosen)
 
 
+def service_uids(environments: Mapping[str, Mapping[str, str]]) -> dict[str, int]:
+    """Return the user that each service runs as: for root one of its own, if that can reach Python and the checkout."""
+    if os.geteuid() != 0:
+        return dict.fromkeys(environments, 0)
+    try:
+        probes = [
+            python(service, "-c", READ_SETTINGS, environment=environments[service], uid=SERVICE_UIDS[service])
+            for service in environments
+        ]
+    except PermissionError:
+        return dict.fromkeys(environments, 0)
+    failed = [probe for probe in probes if probe.communicate() and probe.returncode]
+    return dict.fromkeys(environments, 0) if failed else SERVICE_UIDS
+
+
 def bring_up(state: State, ports: Ports) -> None:
     environments = settings.for_services(state, ports)
     if settings.needs_postgres():
-        secrets = state.secrets()
-        owner_url = postgres.owner_url(secrets["POSTGRES_PASSWORD"], port=ports.postgres)
         with step("Starting PostgreSQL"):
-            postgres.wait_until_up(owner_url)
-            provision(owner_url, database=postgres.DATABASE, tenants=settings.tenants(secrets))
-    migrate(environments)
+            provision_embedded(state, port=ports.postgres)
+    migrate(state, ports, environments)
     with step("Looking for an admin"):
         password = {"ADMIN_PASSWORD": settings.admin_password(state)}
         finish([manage("user_service", "ensure_admin", environment=environments["user_service"] | password)])
     with step("Waiting until all is healthy"):
-        wait_until_healthy(ports.public_url)
+        wait_until_healthy(ports)
 
 
-def migrate(environments: Mapping[str, Mapping[str, str]]) -> None:
+def provision_embedded(state: State, *, port: int) -> None:
+    secrets = state.secrets()
+    owner_url = postgres.owner_url(secrets["POSTGRES_PASSWORD"], port=port)
+    postgres.wait_until_up(owner_url)
+    try:
+        provision(owner_url, database=postgres.DATABASE, tenants=settings.tenants(secrets))
+    except psycopg2.Error as error:
+        raise Refused(f"The database roles cannot be prepared: {in_a_sentence(error)}") from error
+
+
+def migrate(state: State, ports: Ports, environments: Mapping[str, Mapping[str, str]]) -> None:
+    """Migrate as the owners of the schemas, whose passwords no other program of the stack is given."""
+    owners = settings.owners(state, ports)
     with step("Migrating both databases"):
-        finish([manage(service, "migrate", "-v0", environment=environments[service]) for service in environments])
+        finish(
+            [
+                manage(service, "migrate", "-v0", environment={**environments[service], **owners[service]})
+                for service in environments
+            ]
+        )
 
 
-def manage(service: str, *arguments: str, environment: Mapping[str, str]) -> subprocess.Popen[str]:
-    return python(service, "manage.py", *arguments, environment=environment)
+def manage(service: str, *arguments: str, environment: Mapping[str, str], uid: int = 0) -> subprocess.Popen[str]:
+    return python(service, "manage.py", *arguments, environment=environment, uid=uid)
 
 
-def python(service: str, *arguments: str, environment: Mapping[str, str]) -> subprocess.Popen[str]:
+def python(service: str, *arguments: str, environment: Mapping[str, str], uid: int = 0) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, *arguments],
         cwd=ROOT / service,
-        env=os.environ | environment,
+        env=settings.whole(service, environment),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        **programs.identity(uid),
     )
 
 
@@ -98,9 +134,16 @@ def finish(processes: list[subprocess.Popen[str]]) -> None:
             raise Refused(errors.strip().removeprefix("CommandError: ") or f"{process.args!r} failed.")
 
 
-def wait_until_healthy(url: str) -> None:
+def wait_until_healthy(ports: Ports) -> None:
     for service in ("user", "task"):
-        wait_until_ready(url, service)
+        wait_until_reachable(ports, service)
+
+
+def wait_until_reachable(ports: Ports, service: str) -> None:
+    """Ask the service itself, which gives its reasons to callers on its machine, then through the gateway."""
+    port = {"user": ports.user_service, "task": ports.task_service}[service]
+    wait_until_ready(f"http://127.0.0.1:{port}", service)
+    wait_until_ready(ports.public_url, service)
 
 
 def wait_until_ready(url: str, service: str) -> None:
@@ -113,7 +156,7 @@ def wait_until_ready(url: str, service: str) -> None:
 
 def not_ready_because(url: str) -> str | None:
     try:
-        status, answer = call(url, timeout_seconds=5)
+        status, answer = call(url, timeout_seconds=5, Cache_Control="no-cache")
     except OSError as error:
         return f"{error}."
     return None if status == HTTPStatus.OK else str(answer["detail"])

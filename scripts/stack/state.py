@@ -12,6 +12,8 @@ from stack.bootstrap import ROOT
 from stack.console import Refused
 
 SHARED_BY_ROOT = Path("/var/lib/tmservice")
+# Numbers that neither distributions nor systemd give to anybody.
+SERVICE_UIDS = {"user_service": 65521, "task_service": 65522}
 GENERATED = (
     "USER_SECRET_KEY",
     "TASK_SECRET_KEY",
@@ -19,6 +21,8 @@ GENERATED = (
     "POSTGRES_PASSWORD",
     "USER_DATABASE_PASSWORD",
     "TASK_DATABASE_PASSWORD",
+    "USER_OWNER_DATABASE_PASSWORD",
+    "TASK_OWNER_DATABASE_PASSWORD",
 )
 
 
@@ -77,6 +81,23 @@ class State:
         self.nginx.mkdir(mode=0o711, exist_ok=True)  # its workers keep large bodies below it
         for folder in (self.run, self.log):
             folder.mkdir(mode=0o700, exist_ok=True)
+
+    def share(self, uids: dict[str, int]) -> None:
+        """Let services that run as users of their own write notifications and mails, and read nothing of each other.
+
+        In both folders a file is removed or renamed by its owner alone, and nobody but root may list them.
+        """
+        self.log.chmod(0o700)
+        if not any(uids.values()):
+            return
+        for file in self.log.iterdir():
+            file.chmod(0o600)
+        for file in self.log.glob("notifications.log*"):
+            os.chown(file, uids["task_service"], uids["task_service"])
+        os.chown(self.log, 0, uids["task_service"])
+        self.log.chmod(0o1730)
+        self.mail.mkdir(exist_ok=True)
+        self.mail.chmod(0o1733)
 
     def secrets(self) -> dict[str, str]:
         """Return the secrets of this stack, made once."""

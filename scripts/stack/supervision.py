@@ -9,7 +9,7 @@ from pathlib import Path
 
 import psutil
 
-from stack import leftovers
+from stack import leftovers, settings
 from stack.bootstrap import ROOT
 from stack.console import Refused
 from stack.state import State
@@ -34,7 +34,7 @@ def find(state: State) -> psutil.Process | None:
 def start(state: State) -> subprocess.Popen[bytes]:
     """Start it in a session of its own, so that Ctrl-C reaches only the one who asked for the stack."""
     configuration = state.folder / "supervisord.conf"
-    environment = os.environ | {
+    environment = settings.without_secrets() | {
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
         "PYTHONPATH": f"{ROOT / 'scripts'}{os.pathsep}{ROOT}",
     }

@@ -68,6 +68,10 @@ class User(models.Model):
     def __str__(self) -> str:
         return f"user {self.pk}"
 
+    @property
+    def is_admin(self) -> bool:
+        return self.role == "admin"
+
 
 class FeedManager(models.Manager["Feed"]):
     def claim(self, stale: Q) -> int | None:

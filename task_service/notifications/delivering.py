@@ -36,7 +36,7 @@ def send(delivery: Delivery) -> None:
     recipient = None
     if delivery.recipient_id is not None:
         recipient = User.objects.filter(pk=delivery.recipient_id).first()
-        refuse_uninvolved(recipient, task)
+        check_recipient(recipient, task)
     message = Message(
         id=delivery.pk,
         event=event,
@@ -58,10 +58,12 @@ def refuse_senseless(event: Event, task: Task | None) -> None:
         raise Skipped(MOVED)
 
 
-def refuse_uninvolved(recipient: User | None, task: Task | None) -> None:
+def check_recipient(recipient: User | None, task: Task | None) -> None:
     if task is None:
         raise Skipped("the task was deleted")
     if recipient is None or not recipient.is_active:
         raise Skipped("the account is not active any more")
     if recipient.pk not in (task.assigned_to_id, task.created_by):
         raise Skipped("the task was reassigned")
+    if not task.is_visible_to(recipient):
+        raise Skipped("the account may not see the task any more")

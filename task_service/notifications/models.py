@@ -1,14 +1,17 @@
 """What happened, who finds it in the inbox, and by which channel it goes out to whom."""
 
 from hashlib import blake2b
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 from django.db import models
-from django.db.models import Q
+from django.db.models import Exists, OuterRef, Q
+from django.db.models.functions import Coalesce
 from django.utils import timezone
 
 from chassis import outbox
+from chassis.tokens import Caller
 from directory.models import User
+from tasks.models import Task
 
 # Why a reminder is skipped; if it comes true once more, so does the reminder.
 COMPLETED, MOVED = "the task is completed", "the due date was moved"
@@ -61,6 +64,17 @@ class Event(models.Model):
         return self.kind in self.REMINDERS
 
 
+class NotificationQuerySet(models.QuerySet["Notification"]):
+    def visible_to(self, caller: Caller) -> Self:
+        """Keep the caller's own and, unless the caller is an admin, only those about tasks that the caller sees now."""
+        own = self.filter(recipient=caller.id)
+        if caller.is_admin:
+            return own
+        task = Task.objects.visible_to(caller).filter(pk=OuterRef("event__task_id"))
+        # Inside COALESCE it is no join: PostgreSQL walks the inbox until the page is full, rather than sort all of it.
+        return own.filter(Coalesce(Exists(task), False))
+
+
 class Notification(models.Model):
     """An event in somebody's inbox."""
 
@@ -69,6 +83,8 @@ class Notification(models.Model):
         User, on_delete=models.DO_NOTHING, db_constraint=False, db_index=False, related_name="+"
     )
     read_at = models.DateTimeField(null=True)
+
+    objects: ClassVar[Any] = NotificationQuerySet.as_manager()
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["event", "recipient"], name="notified_once")]

@@ -22,7 +22,7 @@ NOTIFICATION = Shape(
         "kind": {"type": "string", "enum": Event.Kind.values},
         "task": {
             "type": "object",
-            "description": "The task, with its title as it was then; there may be no such task any more.",
+            "description": "The task, with its title as it was then. An admin's inbox also holds deleted tasks.",
             **whole({"id": ID, "title": {"type": "string"}}),
         },
         "message": {"type": "string", "description": "What there is to say, in a sentence."},
@@ -51,6 +51,7 @@ CHAPTER = Chapter(
             id="listNotifications",
             tag=NOTIFICATIONS,
             summary="Read one's own inbox",
+            description="Entries about tasks that the caller does not see now are hidden; an admin sees all their own.",
             answer=Answer(
                 NOTIFICATION,
                 {"next": None, "previous": None, "results": [TOLD]},

@@ -25,9 +25,8 @@ def tell(told: list[Told]) -> None:
 
 
 def recipients_of(event: Event, task: Task) -> list[int]:
-    """Return the assignee and the creator, but for whoever did it."""
-    involved = [task.assigned_to_id, task.created_by]
-    return sorted({user_id for user_id in involved if user_id is not None} - {event.by_id})
+    """Return the assignee and the creator, as far as they see the task now, but for whoever did it."""
+    return sorted(task.viewers_involved - {event.by_id})
 
 
 def deliveries_of(event: Event, recipients: list[int]) -> Iterator[Delivery]:

@@ -3,18 +3,17 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from django.db import connection, transaction
+from django.db import transaction
 from django.db.models import Exists, OuterRef
 from django.dispatch import Signal
 from django.utils import timezone
 
+from chassis.database import lock_table
 from notifications.models import COMPLETED, MOVED, Delivery, DeliveryQuerySet, Event, ReminderRun
 from tasks.models import Task, TaskQuerySet
 from tasks.signals import task_due_soon, task_overdue
 
 AT_ONCE = 500
-# Any number will do, as long as nothing else in this database takes the same advisory lock.
-REMINDER_LOCK = 5_118_204
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,9 +62,8 @@ def plan_all(reminder: Reminder) -> int:
 
 def plan_some(reminder: Reminder) -> int:
     with transaction.atomic():
-        with connection.cursor() as cursor:  # one run at a time looks and writes
-            cursor.execute("SELECT pg_advisory_xact_lock(%s)", [REMINDER_LOCK])
-        tasks = list(reminder.waiting()[:AT_ONCE])
+        lock_table(ReminderRun)  # one run at a time looks and writes
+        tasks = list(reminder.waiting().with_accounts()[:AT_ONCE])
         if tasks:
             reminder.fact.send(Reminder, tasks=tasks)
     return len(tasks)

@@ -2,7 +2,7 @@
 
 from django.db.models import QuerySet
 from django.db.models.functions import Coalesce, Now
-from rest_framework.generics import get_object_or_404
+from django.http import Http404
 from rest_framework.mixins import ListModelMixin
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -22,7 +22,8 @@ class InboxEndpoint(Endpoint):
     lookup_url_kwarg = "notification_id"
 
     def get_queryset(self) -> QuerySet[Notification]:
-        return Notification.objects.filter(recipient=self.caller.id).select_related("event")
+        notifications: QuerySet[Notification] = Notification.objects.visible_to(self.caller).select_related("event")
+        return notifications
 
 
 class Inbox(ListModelMixin, InboxEndpoint):
@@ -39,8 +40,7 @@ class MarkRead(InboxEndpoint):
     """Notes when it was read first; to do it again changes nothing."""
 
     def post(self, request: Request, notification_id: int) -> Response:
-        mine = Notification.objects.filter(recipient=self.caller.id, pk=notification_id)
-        mine.update(read_at=Coalesce("read_at", Now()))
+        self.get_queryset().filter(pk=notification_id).update(read_at=Coalesce("read_at", Now()))
         return Response(self.get_serializer(self.get_object()).data)
 
 
@@ -52,7 +52,8 @@ class Ledger(Endpoint):
     default_ordering = "-id"
 
     def get(self, request: Request, task_id: int) -> Response:
-        task = get_object_or_404(Task.objects.only("pk"), pk=task_id)
-        deliveries = Delivery.objects.filter(event__task_id=task.pk).select_related("event", "recipient")
+        if not Task.objects.existed(task_id):
+            raise Http404
+        deliveries = Delivery.objects.filter(event__task_id=task_id).select_related("event", "recipient")
         page = self.paginate_queryset(deliveries)
         return self.get_paginated_response(self.get_serializer(page, many=True).data)

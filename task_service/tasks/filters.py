@@ -4,12 +4,11 @@ from typing import Any
 
 import django_filters
 
-from chassis.filters import DayFilter, IdOrWordFilter, WordsFilter, YesNoFilter
+from chassis.filters import MAX_SEARCH_LENGTH, DayFilter, IdOrWordFilter, WordsFilter, YesNoFilter
 from tasks.models import Task, TaskQuerySet
 from tasks.serializers import PRIORITY_SPELLINGS, STATUS_SPELLINGS
 
 ME, NONE = "me", "none"
-LONGEST_SEARCH = 200  # characters: each word costs a look at every candidate
 
 
 class TaskFilter(django_filters.FilterSet):
@@ -20,7 +19,7 @@ class TaskFilter(django_filters.FilterSet):
     due_date_before = DayFilter(field_name="due_date", lookup_expr="lte")
     overdue = YesNoFilter(method="filter_overdue")
     assigned_to = IdOrWordFilter(method="filter_assigned_to", words=(ME, NONE))
-    search = django_filters.CharFilter(method="filter_search", strip=False, max_length=LONGEST_SEARCH)
+    search = django_filters.CharFilter(method="filter_search", strip=False, max_length=MAX_SEARCH_LENGTH)
 
     class Meta:
         model = Task

@@ -44,8 +44,13 @@ ACTIVITY = Shape(
         "id": ID,
         "version": {"type": "integer", "description": "The version of the task in which it became true."},
         "kind": {"type": "string", "enum": Activity.Kind.values},
-        "field": nullable({"type": "string", "description": "What was changed; null for the creation."}),
-        "from": nullable({"description": "The value before, of whatever type the field is."}),
+        "field": nullable({"type": "string", "description": "What was changed; null for creation and deletion."}),
+        "from": nullable(
+            {
+                "description": "The value before, of whatever type the field is. For a deletion, an object with the "
+                "last values of all fields that can be set."
+            }
+        ),
         "to": nullable({"description": "The value since."}),
         "reason": nullable({"type": "string", "description": "Why, where the service did it itself."}),
         "by": person("Who did it; null where the service did it itself, or the account is not known here."),
@@ -156,9 +161,8 @@ TASK_OPERATIONS: dict[Call, Operation] = {
         summary="Replace a task",
         description="Fields that are not sent get their defaults.",
         body=Body(TaskSerializer, {"title": "Call the landlord", "status": "completed"}, Kind.PUT),
-        answer=Answer(TaskSerializer, TASK | DONE, description="The task as it is now.", headers=("ETag",)),
+        answer=Answer(TaskSerializer, TASK | DONE, description="The task as it is now."),
         refusals={503: ASSIGNEE_UNKNOWN},
-        takes_if_match=True,
     ),
     (views.TaskDetail, "patch"): Operation(
         id="changeTask",
@@ -167,22 +171,20 @@ TASK_OPERATIONS: dict[Call, Operation] = {
         description="Fields that are not sent stay as they are. Where ASSIGNEES_CAN_UPDATE_STATUS is set, an assignee "
         "may change the `status`, and that alone.",
         body=Body(TaskSerializer, {"status": "completed"}, Kind.PATCH),
-        answer=Answer(TaskSerializer, TASK | DONE, description="The task as it is now.", headers=("ETag",)),
+        answer=Answer(TaskSerializer, TASK | DONE, description="The task as it is now."),
         refusals={503: ASSIGNEE_UNKNOWN},
-        takes_if_match=True,
     ),
     (views.TaskDetail, "delete"): Operation(
         id="deleteTask",
         tag=TASKS,
         summary="Delete a task",
-        answer=Answer(status=204, description="It is deleted."),
-        takes_if_match=True,
+        answer=Answer(status=204, description="It is deleted. Its history stays, for admins."),
     ),
     (views.TaskActivity, "get"): Operation(
         id="listActivity",
         tag=HISTORY,
         summary="Read the history of a task",
-        description="For whoever sees the task.",
+        description="For whoever sees the task; the history of a deleted task is for admins.",
         answer=Answer(
             ACTIVITY,
             {

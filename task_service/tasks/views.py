@@ -77,6 +77,7 @@ class TaskExport(TaskEndpoint):
     repeatable_parameters = TaskList.repeatable_parameters
     ordering_fields = ORDERINGS
     default_ordering = TaskList.default_ordering
+    has_entity_tag = False  # it is streamed: what it holds is known when it has been sent
 
     def get(self, request: Request) -> HttpResponseBase:
         ordering = request.query_params.get("ordering", self.default_ordering)
@@ -103,6 +104,7 @@ class BulkChange(TaskEndpoint):
 class TaskDetail(TaskEndpoint):
     permission_classes = [IsAuthenticated & (AdminWritesOnceVisible | MovesOwnTask)]
     lookup_url_kwarg = "task_id"
+    if_match_methods = frozenset({"PUT", "PATCH", "DELETE"})
 
     def get(self, request: Request, task_id: int) -> Response:
         return self.answer(self.get_object())
@@ -116,7 +118,7 @@ class TaskDetail(TaskEndpoint):
     def delete(self, request: Request, task_id: int) -> Response:
         self.get_object()
         with gone_or_stale():
-            Task.objects.filter(pk=task_id).remove(versions=etags.if_match(request))
+            Task.objects.filter(pk=task_id).remove(by_id=self.caller.id, versions=etags.if_match(request))
         return Response(status=status.HTTP_204_NO_CONTENT)
 
     def change(self, *, partial: bool) -> Response:
@@ -131,7 +133,7 @@ class TaskDetail(TaskEndpoint):
 
 
 class TaskActivity(TaskEndpoint):
-    """The history of one task, for whoever sees the task."""
+    """The history of one task, for whoever sees the task; that of a deleted one, for admins."""
 
     serializer_class = ActivitySerializer
     query_parameters = pagination.PARAMETERS
@@ -140,8 +142,11 @@ class TaskActivity(TaskEndpoint):
     default_ordering = "-id"
 
     def get(self, request: Request, task_id: int) -> Response:
-        history = Activity.objects.filter(task=self.get_object()).select_related("by")
-        page = self.paginate_queryset(history)
+        if not self.caller.is_admin:
+            self.get_object()
+        elif not Task.objects.existed(task_id):
+            raise Http404
+        page = self.paginate_queryset(Activity.objects.filter(task=task_id).select_related("by"))
         return self.get_paginated_response(self.get_serializer(page, many=True).data)
 
 

@@ -94,6 +94,12 @@ def bob(directory):
 
 
 @pytest.fixture
+def grace(directory):
+    """Another admin."""
+    return known(Person(109, "grace", role="admin"))
+
+
+@pytest.fixture
 def charlie(directory):
     """Must not get in: his token has expired."""
     return known(Person(104, "charlie", exp=int(time.time()) - 1))

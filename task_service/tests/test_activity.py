@@ -239,11 +239,15 @@ def test_sql_cannot_rewrite_it(ada, task, change):
     assert history(ada, task) == before
 
 
-def test_it_is_deleted_with_its_task(ada, task, another):
-    ada.delete(path(task))
+@pytest.mark.parametrize("condition", ["", "WHERE kind = 'created'"])
+def test_sql_cannot_delete_it(ada, task, condition):
+    before = history(ada, task)
 
-    assert ada.get(f"{path(task)}activity/").status_code == 404
-    assert {row.task_id for row in Activity.objects.all()} == {another.pk}
+    with connection.cursor() as cursor:
+        cursor.execute(f"DELETE FROM tasks_activity {condition}")
+        assert cursor.rowcount == 0
+
+    assert history(ada, task) == before
 
 
 def test_a_change_that_cannot_be_told_is_not_made(ada, task, monkeypatch):

@@ -28,13 +28,14 @@ def read(person, id_):
 
 
 @pytest.fixture
-def tell():
-    """Puts so many notifications into somebody's inbox, and returns their ids."""
+def tell(a_task):
+    """Puts so many notifications, about tasks of theirs, into somebody's inbox, and returns their ids."""
 
     def put(person, number=1):
         kind = Event.Kind.STATUS_CHANGED
+        tasks = [a_task(assigned_to=person.id) for _ in range(number)]
         events = Event.objects.bulk_create(
-            Event(kind=kind, task_id=each + 1, task_title="Pay", text=f"Text {each}") for each in range(number)
+            Event(kind=kind, task_id=task.pk, task_title="Pay", text=f"Text {each}") for each, task in enumerate(tasks)
         )
         items = Notification.objects.bulk_create(Notification(event=event, recipient_id=person.id) for event in events)
         return [item.pk for item in items]
@@ -77,10 +78,10 @@ def test_nobody_gets_in_without_signing_in(alice, charlie, tell):
     assert Notification.objects.get().read_at is None
 
 
-def test_the_title_stays_what_it_was_though_the_task_is_anothers_now(ada, alice, bob, a_task):
+def test_the_title_stays_what_it_was(ada, alice, a_task):
     task = a_task(title="Pay", assigned_to=alice.id)
     change(task, by=ada, status="completed")
-    change(task, by=ada, title="Fire alice", assigned_to_id=bob.id)
+    change(task, by=ada, title="Fire alice")
 
     (item,) = inbox(alice)["results"]
 
@@ -89,14 +90,6 @@ def test_the_title_stays_what_it_was_though_the_task_is_anothers_now(ada, alice,
         '"Pay" is Completed now; it was To Do.',
     )
     assert "Fire" not in alice.get(INBOX).content.decode()
-
-
-def test_it_outlives_the_task(ada, alice, a_task):
-    task = a_task(title="Pay", assigned_to=alice.id)
-    change(task, by=ada, status="completed")
-    ada.delete(f"/task/tasks/{task.pk}/")
-
-    assert inbox(alice)["results"][0]["task"] == {"id": task.pk, "title": "Pay"}
 
 
 # Pages and filters
@@ -175,12 +168,12 @@ def test_anothers_cannot_be_told_from_none(ada, alice, bob, tell):
     assert Notification.objects.get().read_at is None
 
 
-def test_of_two_who_are_told_of_the_same_each_reads_their_own(alice, bob, tell):
+def test_of_two_who_are_told_of_the_same_each_reads_their_own(ada, alice, tell):
     (hers,) = tell(alice)
-    his = Notification.objects.create(event=Event.objects.get(), recipient_id=bob.id).pk
+    adas = Notification.objects.create(event=Event.objects.get(), recipient_id=ada.id).pk
 
     assert read(alice, hers).status_code == 200
-    assert (read(alice, his).status_code, inbox(bob)["results"][0]["read_at"]) == (404, None)
+    assert (read(alice, adas).status_code, inbox(ada)["results"][0]["read_at"]) == (404, None)
 
 
 @pytest.mark.parametrize("id_", ["0", "-1", "x", "9223372036854775808", "1e3", "\u0661"])

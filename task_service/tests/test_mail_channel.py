@@ -10,6 +10,7 @@ from email.utils import parsedate_to_datetime
 import pytest
 from django.utils import timezone
 
+from chassis.tests.mail_addresses import REFUSED
 from chassis.tests.smtp_sink import END_OF_DATA, HANG, HANG_UP, serving
 from directory.models import User
 from notifications.models import Delivery
@@ -221,37 +222,38 @@ def test_a_hostile_username_forges_nothing(ada, bob, task, sink):
     assert message["Subject"] == '"Pay" is assigned to bob Bcc: eve@evil.test now.'
 
 
-@pytest.mark.parametrize(
-    "address",
-    [
-        "alice@tm.example\r\nBcc: eve@evil.test",
-        "alice@tm.example>\r\nRCPT TO:<eve@evil.test",
-        "alice@tm.example, eve@evil.test",
-        "\n",
-    ],
-    ids=ascii,
-)
-def test_a_hostile_address_reaches_nobody_and_is_given_up(ada, alice, bob, a_task, sink, address):
+@pytest.mark.parametrize("address", REFUSED, ids=ascii)
+def test_a_hostile_address_reaches_nobody_and_is_given_up_at_once(ada, alice, grace, a_task, sink, address, caplog):
     User.objects.filter(pk=alice.id).update(email=address)
-    change(a_task(assigned_to=alice.id, created_by=bob.id), by=ada, status="completed")
+    change(a_task(assigned_to=alice.id, created_by=grace.id), by=ada, status="completed")
 
     deliver_all()
-    let_pass(days=1)
+
+    assert [recipients for _, recipients, _ in sink.received] == [["grace@tm.example"]]
+    assert outcome(recipient_id=alice.id) == ("failed", "the account's address is not valid")
+    assert not [record for record in caplog.records if record.exc_info]
+
+
+def test_a_mail_that_cannot_be_built_is_given_up_at_once(titled, sink, monkeypatch, caplog):
+    monkeypatch.setattr("notifications.channels.email.subject", lambda text: "Bcc: eve\n\neve@evil.test")
+    titled("Pay")
+
     deliver_all()
 
-    assert [recipients for _, recipients, _ in sink.received] == [["bob@tm.example"]]
-    assert outcome(recipient_id=alice.id)[0] == "failed"
+    assert states() == ["failed"]
+    assert (sink.received, [record for record in caplog.records if record.exc_info]) == ([], [])
 
 
-def test_an_account_without_an_address_is_a_failure_that_the_ledger_shows(ada, alice, task, sink):
+def test_an_account_without_a_confirmed_address_is_skipped_and_the_ledger_says_so(ada, alice, task, sink, caplog):
     User.objects.filter(pk=alice.id).update(email="")
     change(task, by=ada, status="completed")
 
     deliver_all()
 
-    assert outcome() == ("failed", "the account has no address")
+    assert outcome() == ("skipped", "the account has no confirmed address")
     (entry,) = ada.get(f"/task/tasks/{task.pk}/notifications/").json()["results"]
-    assert (entry["state"], entry["reason"]) == ("failed", "the account has no address")
+    assert (entry["state"], entry["reason"]) == ("skipped", "the account has no confirmed address")
+    assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
 
 
 # A server that misbehaves

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from threading import Lock
@@ -13,6 +14,8 @@ import pytest
 from django.utils import timezone
 
 from chassis.tests.smtp_sink import END_OF_DATA, HANG, serving
+from directory.models import User
+from directory.person import Person as Account
 from notifications import delivering
 from notifications.channels import Channel, channel
 from notifications.models import Delivery, Event, Notification, ReminderRun
@@ -65,11 +68,11 @@ def tasks_of(person, number, **values):
 # Reminders
 
 
-def test_ten_runs_at_once_remind_of_each_task_once(ada, alice, bob, at_once):
+def test_ten_runs_at_once_remind_of_each_task_once(ada, alice, at_once):
     for number in range(rounds()):
         ReminderRun.objects.all().delete()
         overdue = Task.objects.bulk_create(
-            Task(title="Pay", created_by=bob.id, assigned_to_id=alice.id, due_date="2001-01-01") for _ in range(20)
+            Task(title="Pay", created_by=ada.id, assigned_to_id=alice.id, due_date="2001-01-01") for _ in range(20)
         )
         soon = tasks_of(alice, 5, due_date=timezone.localdate())
 
@@ -106,14 +109,14 @@ def test_a_task_that_changes_while_it_is_looked_for_is_reminded_of_in_the_end_or
 # Workers
 
 
-def test_of_eight_workers_each_sends_what_no_other_does_and_the_order_is_kept(ada, alice, bob, memory, at_once):
+def test_of_eight_workers_each_sends_what_no_other_does_and_the_order_is_kept(ada, alice, grace, memory, at_once):
     def work():
         while Delivery.objects.filter(state="planned").exists():
             delivering.deliver("memory")
 
     for number in range(rounds()):
         tasks = [task.pk for task in tasks_of(alice, 4)]
-        Task.objects.filter(pk__in=tasks).update(created_by=bob.id)
+        Task.objects.filter(pk__in=tasks).update(created_by=grace.id)
         for status in ("in_progress", "todo", "completed"):
             Task.objects.filter(pk__in=tasks).change(by_id=ada.id, status=status)
 
@@ -123,7 +126,7 @@ def test_of_eight_workers_each_sends_what_no_other_does_and_the_order_is_kept(ad
         assert sorted(ids) == list(Delivery.objects.order_by("pk").values_list("pk", flat=True))
         assert len(ids) == 24 * (number + 1)
         for task in tasks:
-            for person in (alice, bob):
+            for person in (alice, grace):
                 heard = [id_ for task_id, to, id_ in memory.sent if (task_id, to) == (task, person.id)]
                 assert heard == sorted(heard)
                 assert len(heard) == 3
@@ -148,6 +151,31 @@ def test_a_task_that_is_reassigned_or_deleted_while_its_mails_go_out_leaves_noth
         assert deleted.status_code == 204
         assert set(states()) <= {"sent", "skipped"}
         assert states(recipient_id=bob.id)[-1] == "sent"
+
+
+def test_a_demotion_while_mails_go_out_leaves_nothing_open_and_nothing_in_the_inbox(
+    alice, grace, a_task, memory, at_once
+):
+    for number in range(rounds()):
+        task = a_task(assigned_to=alice.id, created_by=grace.id)
+        User.objects.filter(pk=grace.id).update(role="admin", epoch=2 * number)
+        for status in ("in_progress", "completed"):
+            change(task, by=None, status=status)
+        demoted = replace(account_of(grace), role="user", epoch=2 * number + 1, position=2000 + number)
+
+        at_once((delivering.deliver, "memory"), (delivering.deliver, "memory"), (User.objects.learn, [demoted]))
+        sent = len(memory.sent)
+        deliver_all()
+
+        assert [to for _, to, _ in memory.sent[sent:] if to == grace.id] == []
+        assert set(states(recipient_id=grace.id)) <= {"sent", "skipped"}
+        assert set(states(recipient_id=alice.id)) == {"sent"}
+        assert grace.get("/task/notifications/").json()["results"] == []
+
+
+def account_of(person):
+    row = User.objects.filter(pk=person.id).values().get()
+    return Account(**row)
 
 
 # Changes

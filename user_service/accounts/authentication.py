@@ -15,8 +15,14 @@ from chassis.tokens import Caller, InvalidToken
 def living_session() -> QuerySet[Any, Any]:
     return (
         Session.objects.live(at=parameter("now"))
-        .filter(pk=parameter("session_id"), user_id=parameter("user_id"))
-        .values(caller_id=F("user_id"), username=F("user__username"), role=F("user__role"), holds=Value(True))
+        .filter(key=parameter("session_key"), user_id=parameter("user_id"))
+        .values(
+            caller_id=F("user_id"),
+            session_id=F("id"),
+            username=F("user__username"),
+            role=F("user__role"),
+            holds=Value(True),
+        )
     )
 
 
@@ -25,9 +31,12 @@ CALLER = CallerQuery(living_session)
 
 class AccountAuthentication(BearerAuthentication):
     def confirm(self, caller: Caller, *, counting: bool) -> tuple[Caller, Counted | None]:
+        if caller.session_key is None:
+            raise InvalidToken("names no session; the version before has issued it")
         row, counted = CALLER.run(
-            counting=counting, now=timezone.now(), session_id=caller.session_id, user_id=caller.id
+            counting=counting, now=timezone.now(), session_key=caller.session_key.hex, user_id=caller.id
         )
         if row is None:
             raise InvalidToken("the session has ended or the account is gone")
-        return replace(caller, username=row["username"], role=row["role"]), counted
+        now = {name: row[name] for name in ("username", "role", "session_id")}
+        return replace(caller, **now), counted

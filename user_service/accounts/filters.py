@@ -1,17 +1,19 @@
-"""The filters of the list of accounts."""
+"""The filters of the lists of accounts and audit events."""
+
+from datetime import UTC, date, datetime, time, timedelta
 
 import django_filters
 from django.db.models import Q, QuerySet
 
-from accounts.models import User
+from accounts.models import AuditEvent, User
 from accounts.names import fold
-from chassis.filters import WordsFilter, YesNoFilter
+from chassis.filters import MAX_SEARCH_LENGTH, DayFilter, IdFilter, WordsFilter, YesNoFilter
 
 
 class UserFilter(django_filters.FilterSet):
     role = WordsFilter(lookup_expr="in", spellings={role.value: role.value for role in User.Role})
     is_active = YesNoFilter()
-    search = django_filters.CharFilter(method="filter_search", strip=False)
+    search = django_filters.CharFilter(method="filter_search", strip=False, max_length=MAX_SEARCH_LENGTH)
 
     class Meta:
         model = User
@@ -20,3 +22,25 @@ class UserFilter(django_filters.FilterSet):
     def filter_search(self, users: QuerySet[User], name: str, text: str) -> QuerySet[User]:
         """Keep accounts whose username or email holds the text, in any case."""
         return users.filter(Q(username_key__contains=fold(text)) | Q(email_key__contains=fold(text)))
+
+
+class AuditEventFilter(django_filters.FilterSet):
+    event = WordsFilter(lookup_expr="in", spellings={event.value: event.value for event in AuditEvent.Event})
+    actor = IdFilter(field_name="actor_id")
+    subject = IdFilter(field_name="subject_id")
+    after = DayFilter(method="filter_after")
+    before = DayFilter(method="filter_before")
+
+    class Meta:
+        model = AuditEvent
+        fields: list[str] = []
+
+    def filter_after(self, events: QuerySet[AuditEvent], name: str, day: date) -> QuerySet[AuditEvent]:
+        return events.filter(at__gte=midnight(day))
+
+    def filter_before(self, events: QuerySet[AuditEvent], name: str, day: date) -> QuerySet[AuditEvent]:
+        return events.filter(at__lt=midnight(day + timedelta(days=1)))
+
+
+def midnight(day: date) -> datetime:
+    return datetime.combine(day, time.min, UTC)

@@ -1,27 +1,20 @@
-"""What the mails say, and the jobs of the user service's worker."""
+"""The jobs of the user service's worker; the first of them sends the mails."""
 
 from datetime import timedelta
 from pathlib import Path
 
 from django.conf import settings
 from django.core.mail import EmailMessage
+from django.db import transaction
 from django.utils import timezone
 
-from accounts.models import Attempt, KeptAnswer, Mail, PasswordToken, Session, User
+from accounts import letters
+from accounts.models import Attempt, EmailToken, KeptAnswer, Mail, PasswordToken, Session, User
 from chassis.jobs import Job
-from chassis.outbox import PermanentFailure, Skipped, deliver_due
+from chassis.mailing import send_mail
+from chassis.outbox import Skipped, deliver_due
 
 KEPT = timedelta(days=7)
-SUBJECTS = {
-    Mail.Kind.PASSWORD_RESET: "Choose a new password",
-    Mail.Kind.INVITATION: "You have been given an account",
-}
-OPENINGS = {
-    Mail.Kind.PASSWORD_RESET: "somebody, most likely you, has asked for a new password for your account. If it was not "
-    "you, do nothing: your password stays as it is.",
-    Mail.Kind.INVITATION: "an account has been made for you. Choose a password to begin.",
-}
-VALIDITY = {Mail.Kind.PASSWORD_RESET: "for 30 minutes", Mail.Kind.INVITATION: "for 7 days"}
 
 
 def jobs() -> list[Job]:
@@ -38,36 +31,48 @@ def deliver_mails() -> int:
 
 
 def send(mail: Mail) -> None:
-    """Send one mail, or raise Skipped where there is nobody to send it to."""
-    user = User.objects.filter(email_key=mail.email_key, is_active=True).first()
-    if user is None:
-        raise Skipped("no active account has this address")
-    if Mail.objects.sent_lately_like(mail).exists():
-        raise Skipped("the same was sent a moment ago")
+    """Send one mail, or raise Skipped where there is nobody to send it to.
+
+    The account is locked while its token is made: a later change of the address or a deactivation ends the token, and
+    an earlier one is seen here.
+    """
+    with transaction.atomic():
+        user = recipient(mail)
+        mail.check_rate()
+        token = token_for(user, mail)
     kind = Mail.Kind(mail.kind)
-    mail_out = EmailMessage(
-        subject=SUBJECTS[kind],
-        body=text(user, kind, PasswordToken.objects.make(user, kind)),
-        to=[user.email],
+    message = EmailMessage(
+        subject=letters.LETTERS[kind].subject,
+        body=letters.text(user, kind, token),
+        to=[mail.address or user.email],
         headers={"Message-ID": f"<user-mail-{mail.pk}@{settings.MAIL_DOMAIN}>", "Auto-Submitted": "auto-generated"},
     )
-    if not mail_out.send():
-        raise PermanentFailure("the account has no address")
+    send_mail(message)
 
 
-def text(user: User, kind: Mail.Kind, token: str) -> str:
-    return (
-        f"Hello {user.username},\n\n{OPENINGS[kind]}\n\n{way(token)}\n\n"
-        f"This works once and {VALIDITY[kind]}; then ask for another.\n"
-    )
+def recipient(mail: Mail) -> User:
+    """Return the account that the mail is about, locked, or raise Skipped."""
+    accounts = User.objects.select_for_update(no_key=True)
+    if mail.user_id is None:
+        user = accounts.filter(email_key=mail.email_key, is_active=True).first()
+        if user is None:
+            raise Skipped("no active account has this address")
+        return user
+    user = accounts.filter(pk=mail.user_id).first()
+    if user is None:
+        raise Skipped("the account was deleted")
+    if mail.kind == Mail.Kind.EMAIL_CONFIRMATION and not (user.is_active and user.has_to_confirm(mail.address)):
+        raise Skipped("the address is not to be confirmed any more")
+    return user
 
 
-def way(token: str) -> str:
-    """Say how to use the token: on the web page that PASSWORD_URL names, or else by the API itself."""
-    if settings.PASSWORD_URL:
-        return settings.PASSWORD_URL.replace("TOKEN", token)
-    call = f"POST {settings.PUBLIC_URL}/user/password-reset/confirm/"
-    return f'{call}\n{{"token": "{token}", "new_password": "..."}}'
+def token_for(user: User, mail: Mail) -> str | None:
+    match mail.kind:
+        case Mail.Kind.PASSWORD_RESET | Mail.Kind.INVITATION:
+            return PasswordToken.objects.make(user, Mail.Kind(mail.kind))
+        case Mail.Kind.EMAIL_CONFIRMATION:
+            return EmailToken.objects.make(user, mail.address)
+    return None
 
 
 def clean() -> None:
@@ -75,6 +80,7 @@ def clean() -> None:
     now = timezone.now()
     Session.objects.expired().delete()
     PasswordToken.objects.filter(expires_at__lte=now).delete()
+    EmailToken.objects.filter(expires_at__lte=now).delete()
     Attempt.objects.forgotten().delete()
     KeptAnswer.objects.forget_old()
     Mail.objects.finished_before(now - KEPT).delete()

@@ -4,7 +4,8 @@ import re
 import unicodedata
 
 from django.core.exceptions import ValidationError
-from django.core.validators import EmailValidator
+
+from chassis.addresses import is_address
 
 # ASCII, so that no name looks like another; no "@", since one may sign in by email.
 USERNAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,62}[A-Za-z0-9_])?")
@@ -31,6 +32,12 @@ def fold(name: str) -> str:
     return unicodedata.normalize("NFKC", name).casefold()
 
 
+def mailbox_of(address: str) -> str:
+    """Return the mailbox behind an address, folded: mail to name+anything@ goes to the mailbox of name@."""
+    local, _, domain = fold(address).rpartition("@")
+    return f"{local.partition('+')[0] or local}@{domain}"
+
+
 def validate_username(name: str) -> None:
     if not USERNAME.fullmatch(name):
         raise ValidationError(
@@ -43,7 +50,12 @@ def validate_username(name: str) -> None:
 def validate_email(address: str) -> None:
     if not address.isascii():
         raise ValidationError("Must be ASCII; write an international domain as xn--...", code="invalid")
-    EmailValidator("Enter a valid email address.")(address)
+    if not is_address(address):
+        raise ValidationError(
+            "Must be an address such as name@example.com, with at most 64 characters before the @, and without quotes, "
+            "comments, = and ?.",
+            code="invalid",
+        )
 
 
 def refuse_reserved(name: str) -> None:

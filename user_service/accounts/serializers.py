@@ -6,13 +6,17 @@ from typing import Any
 from django.contrib.auth.password_validation import validate_password
 from django.core.exceptions import ValidationError as DjangoValidationError
 from rest_framework import serializers
+from rest_framework.exceptions import ErrorDetail
 
-from accounts.models import PasswordToken, Session, User
+from accounts.models import AuditEvent, PasswordToken, Session, User
+from accounts.models.session import LONGEST_USER_AGENT, clean_user_agent
 from accounts.names import fold, refuse_reserved, validate_email, validate_username
-from chassis.fields import ChoiceField, IdField, LineField, SecretField, YesNoField
+from chassis.addresses import MAX_LENGTH
+from chassis.fields import CappedField, ChoiceField, IdField, LineField, SecretField, YesNoField
 from chassis.serializers import StrictModelSerializer, StrictSerializer
 
-LONGEST_PASSWORD = 256  # hashing costs by length: a cap keeps a long one from being an attack
+MAX_NAME_LENGTH, MAX_EMAIL_LENGTH = 64, 254
+MAX_TOKEN_LENGTH = 4096  # several times that of any token of ours
 
 
 def refuse_weak(password: str, *, field: str, user: User) -> None:
@@ -30,19 +34,16 @@ class RoleField(ChoiceField):
 
 class EmailField(LineField):
     def __init__(self, **kwargs: Any) -> None:
-        super().__init__(max_length=254, validators=[validate_email], **kwargs)
+        super().__init__(max_length=MAX_LENGTH, validators=[validate_email], **kwargs)
 
 
 class UsernameField(LineField):
     def __init__(self, *refusals: Callable[[str], None], **kwargs: Any) -> None:
-        super().__init__(validators=[validate_username, *refusals], **kwargs)
+        super().__init__(max_length=MAX_NAME_LENGTH, validators=[validate_username, *refusals], **kwargs)
 
 
 class NewPasswordField(SecretField):
     """One that is chosen: whoever takes it asks refuse_weak about it."""
-
-    def __init__(self, **kwargs: Any) -> None:
-        super().__init__(max_length=LONGEST_PASSWORD, **kwargs)
 
 
 class UserSerializer(StrictModelSerializer):
@@ -90,7 +91,7 @@ class EmailSerializer(StrictSerializer):
 
 
 class ConfirmSerializer(StrictSerializer):
-    token = serializers.CharField(max_length=100)
+    token = CappedField(max_length=100)
     new_password = NewPasswordField()
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
@@ -99,17 +100,21 @@ class ConfirmSerializer(StrictSerializer):
         return attrs
 
 
+class EmailTokenSerializer(StrictSerializer):
+    token = CappedField(max_length=100)
+
+
 class CredentialsSerializer(StrictSerializer):
-    username = serializers.CharField()
+    username = CappedField(max_length=MAX_EMAIL_LENGTH)
     password = SecretField()
 
 
 class RefreshSerializer(StrictSerializer):
-    refresh = serializers.CharField()
+    refresh = CappedField(max_length=MAX_TOKEN_LENGTH)
 
 
 class TokenSerializer(StrictSerializer):
-    token = serializers.CharField()
+    token = CappedField(max_length=MAX_TOKEN_LENGTH)
 
 
 class OwnAccountSerializer(UserSerializer):
@@ -117,6 +122,12 @@ class OwnAccountSerializer(UserSerializer):
 
     role = RoleField(read_only=True)
     is_active = YesNoField(read_only=True)
+    email_confirmed = YesNoField(read_only=True)
+    pending_email = EmailField(read_only=True, allow_null=True)
+    current_password = SecretField(required=False)
+
+    class Meta(UserSerializer.Meta):
+        fields = [*UserSerializer.Meta.fields, "email_confirmed", "pending_email", "current_password"]
 
     def validate_username(self, name: str) -> str:
         # Who has a reserved name, as the first admin does, may send it back.
@@ -124,9 +135,20 @@ class OwnAccountSerializer(UserSerializer):
             refuse_reserved(name)
         return name
 
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        user: User = self.context["user"]
+        if user.differs_in(attrs) and "current_password" not in attrs:
+            detail = ErrorDetail("Is needed to change the username or email.", code="required")
+            raise serializers.ValidationError({"current_password": [detail]})
+        return attrs
+
+    def update(self, instance: User, validated_data: dict[str, Any]) -> User:
+        instance.change_own(**{name: value for name, value in validated_data.items() if name != "current_password"})
+        return instance
+
 
 class PasswordChangeSerializer(StrictSerializer):
-    current_password = SecretField(max_length=LONGEST_PASSWORD)
+    current_password = SecretField()
     new_password = NewPasswordField()
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
@@ -134,7 +156,15 @@ class PasswordChangeSerializer(StrictSerializer):
         return attrs
 
 
+class UserAgentField(serializers.CharField):
+    """Cleaned once more when shown: rows from before were stored as sent."""
+
+    def to_representation(self, value: str) -> str:
+        return clean_user_agent(value)
+
+
 class SessionSerializer(serializers.ModelSerializer):
+    user_agent = UserAgentField(read_only=True, max_length=LONGEST_USER_AGENT)
     last_used_at = serializers.DateTimeField(source="rotated_at")
     current = serializers.SerializerMethodField()
 
@@ -144,6 +174,28 @@ class SessionSerializer(serializers.ModelSerializer):
 
     def get_current(self, session: Session) -> bool:
         return bool(session.pk == self.context["session_id"])
+
+
+class PersonField(serializers.Field):
+    """{"id", "username"} from the columns NAME_id and NAME_name, or null."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        super().__init__(source="*", read_only=True)
+
+    def to_representation(self, event: AuditEvent) -> dict[str, Any] | None:
+        id_ = getattr(event, f"{self.name}_id")
+        return None if id_ is None else {"id": id_, "username": getattr(event, f"{self.name}_name")}
+
+
+class AuditEventSerializer(serializers.ModelSerializer):
+    event = ChoiceField(names={each.value: each.value for each in AuditEvent.Event}, spellings={}, read_only=True)
+    actor = PersonField("actor")
+    subject = PersonField("subject")
+
+    class Meta:
+        model = AuditEvent
+        fields = ["id", "at", "event", "actor", "subject", "address", "details", "request_id"]
 
 
 class RowIdSerializer(serializers.Serializer):
@@ -157,11 +209,16 @@ class RowIdOnlySerializer(StrictSerializer, RowIdSerializer):
 
 
 class PersonSerializer(serializers.ModelSerializer):
-    """An account as the task service sees it."""
+    """An account as the task service sees it: mails go to confirmed addresses alone, so it learns of no other."""
+
+    email = serializers.SerializerMethodField()
 
     class Meta:
         model = User
         fields = ["id", "username", "email", "role", "is_active", "epoch", "least_epoch"]
+
+    def get_email(self, user: User) -> str:
+        return user.email if user.email_confirmed else ""
 
 
 class PlacedPersonSerializer(PersonSerializer):

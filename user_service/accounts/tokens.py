@@ -1,7 +1,6 @@
 """What the user service signs: the pair of tokens of a session, made by simplejwt's classes with our key id."""
 
 import hashlib
-import logging
 from datetime import timedelta
 from typing import Any
 
@@ -9,24 +8,23 @@ from django.utils import timezone
 from rest_framework_simplejwt.backends import TokenBackend
 from rest_framework_simplejwt.tokens import AccessToken, RefreshToken, Token
 
-from accounts.models import Session
+from accounts.models import AuditEvent, Session
+from accounts.models.session import SessionQuerySet
 from chassis import tokens
 from chassis.tokens import InvalidToken
 
 # How long a client whose answer was lost may ask again with the token it still has.
 GRACE = timedelta(seconds=10)
 
-security_log = logging.getLogger("security")
-
 
 class KeyIdBackend(TokenBackend):
-    """simplejwt's own backend writes no `kid`, without which keys cannot be rotated."""
+    """simplejwt's own backend writes no `kid`, and knows one key: chassis.tokens chooses the key and the algorithm."""
 
     def encode(self, payload: dict[str, Any]) -> str:
         return tokens.sign({**payload, "aud": self.audience, "iss": self.issuer})
 
 
-BACKEND = KeyIdBackend(tokens.ALGORITHM, audience=tokens.AUDIENCE, issuer=tokens.ISSUER)
+BACKEND = KeyIdBackend("HS256", audience=tokens.AUDIENCE, issuer=tokens.ISSUER)
 
 
 class SessionRefreshToken(RefreshToken):
@@ -51,7 +49,9 @@ def pair(session: Session) -> dict[str, str]:
 def claimed(token: Token, session: Session, *, jti: str) -> Token:
     token.set_iat(at_time=session.rotated_at)
     token.set_exp(from_time=session.rotated_at)
-    token["jti"], token["sub"], token["sid"] = jti, str(session.user_id), str(session.pk)
+    token["exp"] = min(token["exp"], int(session.expires_at.timestamp()))  # a session has an end of its own
+    token["jti"], token["sub"], token["session"] = jti, str(session.user_id), session.key.hex
+    token["sid"] = str(session.pk)  # by which the version before finds the session
     return token
 
 
@@ -65,37 +65,50 @@ def refresh(token: str) -> dict[str, str]:
     An identical retry within GRACE gets the same successor. Any other reuse means that two parties hold the token:
     the session ends for both (RFC 9700 section 4.14.2).
     """
-    session_id, jti = claims_of(token)
-    rotated = Session.objects.rotate(session_id=session_id, jti=jti)
-    session = live_session(session_id)
+    sessions, jti = sessions_of(token)
+    rotated = sessions.rotate(jti=jti)
+    session = live_session(sessions)
     if rotated or is_retry(session, jti):
         return pair(session)
-    end_after_reuse(session)
+    session.end(by=None, event=AuditEvent.Event.TOKEN_REUSE)
     raise InvalidToken("a refresh token was used twice")
 
 
 def check(token: str) -> None:
     """Raise InvalidToken unless this refresh token is the one that is good now."""
-    session_id, jti = claims_of(token)
-    if live_session(session_id).current_jti != jti:
+    sessions, jti = sessions_of(token)
+    if live_session(sessions).current_jti != jti:
         raise InvalidToken("the refresh token was used already")
 
 
 def end(token: str) -> None:
     """End the session that a refresh token belongs to, if it has not ended; raise InvalidToken if it is none."""
-    session_id, _ = claims_of(token)
-    Session.objects.filter(pk=session_id).delete()
+    sessions, _ = sessions_of(token)
+    if session := sessions.select_related("user").first():
+        session.end(by=session.user)
 
 
-def claims_of(token: str) -> tuple[int, str]:
-    """Return session id and token id of a refresh token."""
+def sessions_of(token: str) -> tuple[SessionQuerySet, str]:
+    """Return the session of a refresh token, as a queryset of one at most, and the token's id."""
+    claims = claims_of(token)
+    return Session.objects.named_by(**claims), claims["jti"]
+
+
+def claims_of(token: str) -> dict[str, Any]:
+    """Return what a refresh token says, as SessionQuerySet.named_by takes it, or raise InvalidToken."""
     claims = tokens.verify(token, token_type="refresh", audience=tokens.AUDIENCE)
-    return tokens.id_of(claims.get("sid")), claims["jti"]
+    key = tokens.session_key_of(claims)
+    return {
+        "user_id": tokens.id_of(claims["sub"]),
+        "key": key and key.hex,
+        "session_id": None if key else tokens.id_of(claims.get("sid")),
+        "jti": claims["jti"],
+    }
 
 
-def live_session(session_id: int) -> Session:
+def live_session(sessions: SessionQuerySet) -> Session:
     try:
-        session: Session = Session.objects.live().select_related("user").get(pk=session_id)
+        session: Session = sessions.live().select_related("user").get()
     except Session.DoesNotExist as error:
         raise InvalidToken("the session has ended") from error
     return session
@@ -103,10 +116,3 @@ def live_session(session_id: int) -> Session:
 
 def is_retry(session: Session, jti: str) -> bool:
     return session.previous_jti == jti and timezone.now() - session.rotated_at <= GRACE
-
-
-def end_after_reuse(session: Session) -> None:
-    session_id, user_id = session.pk, session.user_id
-    ended, _ = session.delete()
-    if ended:  # of several who come at once, one tells it
-        security_log.warning("refresh token reused: session %s of user %s ended", session_id, user_id)

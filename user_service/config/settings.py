@@ -13,6 +13,7 @@ env.load_dotenv()
 DEBUG = env.flag("DEBUG", False)
 SECRET_KEY = env.secret("USER_SECRET_KEY")
 JWT_SIGNING_KEY, JWT_PREVIOUS_SIGNING_KEYS = settings.signing_keys(secret_key=SECRET_KEY)
+JWT_PRIVATE_KEY, JWT_PUBLIC_KEYS = settings.key_pair(signing_key=JWT_SIGNING_KEY, previous=JWT_PREVIOUS_SIGNING_KEYS)
 ALLOWED_HOSTS = env.allowed_hosts(debug=DEBUG)
 PUBLIC_URL = env.http_url("PUBLIC_URL", "")
 METRICS_TOKEN = env.secret("METRICS_TOKEN") if env.text("METRICS_TOKEN", "") else ""
@@ -43,27 +44,28 @@ TIME_ZONE = "UTC"
 AUTH_USER_MODEL = "accounts.User"
 PASSWORD_HASHERS = ["accounts.hashers.SmallArgon2PasswordHasher"]
 AUTH_PASSWORD_VALIDATORS = [
-    {"NAME": f"django.contrib.auth.password_validation.{name}"}
+    {"NAME": name}
     for name in (
-        "UserAttributeSimilarityValidator",
-        "MinimumLengthValidator",
-        "CommonPasswordValidator",
-        "NumericPasswordValidator",
+        "django.contrib.auth.password_validation.UserAttributeSimilarityValidator",
+        "django.contrib.auth.password_validation.MinimumLengthValidator",
+        "accounts.passwords.ListedPasswordValidator",
+        "django.contrib.auth.password_validation.NumericPasswordValidator",
+        "accounts.passwords.VisiblePasswordValidator",
+        "accounts.passwords.RepetitionValidator",
+        "accounts.passwords.ServiceNameValidator",
     )
 ]
 DEFAULT_FROM_EMAIL = env.text("MAIL_FROM", "TMService <noreply@tmservice.invalid>")
 vars().update(env.email("EMAIL_URL", folder=env.text("MAIL_FOLDER", str(ROOT / "var" / "mail"))))
 MAIL_DOMAIN = settings.mail_domain(DEFAULT_FROM_EMAIL)
-PASSWORD_URL = env.http_url("PASSWORD_URL", "")
-if PASSWORD_URL and "TOKEN" not in PASSWORD_URL:
-    raise env.SettingError("PASSWORD_URL must hold the word TOKEN, in whose place the token is put.")
+PASSWORD_URL, CONFIRM_EMAIL_URL = env.token_url("PASSWORD_URL"), env.token_url("CONFIRM_EMAIL_URL")
 
 REST_FRAMEWORK = settings.rest_framework(authentication="accounts.authentication.AccountAuthentication")
+SESSION_MAX_DAYS = env.number("SESSION_MAX_DAYS", 30, smallest=1, largest=365)
 SIMPLE_JWT = {
-    "ACCESS_TOKEN_LIFETIME": timedelta(minutes=5),
-    "REFRESH_TOKEN_LIFETIME": timedelta(days=7),
-    "ALGORITHM": tokens.ALGORITHM,
-    "SIGNING_KEY": JWT_SIGNING_KEY,
+    "ACCESS_TOKEN_LIFETIME": timedelta(seconds=tokens.LIFETIME_SECONDS["access"]),
+    "REFRESH_TOKEN_LIFETIME": timedelta(seconds=tokens.LIFETIME_SECONDS["refresh"]),
+    "SIGNING_KEY": JWT_SIGNING_KEY,  # else it would be SECRET_KEY; chassis.tokens signs, whichever key there is
     "ISSUER": tokens.ISSUER,
     "AUDIENCE": tokens.AUDIENCE,
 }

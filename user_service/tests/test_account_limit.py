@@ -139,19 +139,19 @@ def test_a_right_password_is_no_failure_among_others(sign_in, guess, alice):
     assert seen == [([401] * 9, 200)] * 3
 
 
-def test_an_account_is_counted_as_one_by_whichever_name(sign_in, guess, alice):
-    names = ["Alice", "ALICE", "alice", "alice@example.com", "ALICE@Example.com"]
+def test_an_identifier_is_counted_as_one_however_it_is_spelt(sign_in, guess, alice):
+    names = ["Alice", "ALICE", "alice", "aLICE", "\uff21lice"]
 
     assert [guess(2, name) for name in names] == [[401, 401]] * 5
     assert [sign_in(name).status_code for name in (*names, "aLiCe")] == [429] * 6
 
 
-def test_a_new_name_does_not_begin_it_anew(client_of, sign_in, guess, alice):
-    guess(10)
+@pytest.mark.parametrize("other", ["alice@example.com", "nobody", "nobody@example.com"])
+def test_two_identifiers_of_one_account_tell_nothing_of_each_other(sign_in, guess, alice, other):
+    guess(10, "Alice")
 
-    client_of(alice).patch("/user/me/", {"username": "Alicia", "email": "alicia@example.com"})
-
-    assert [sign_in(name).status_code for name in ("Alicia", "alicia@example.com")] == [429, 429]
+    assert guess(10, other) == [401] * 10
+    assert sign_in(other).status_code == 429
 
 
 def test_a_name_that_nobody_has_is_counted_in_any_case(sign_in, guess):
@@ -250,7 +250,6 @@ def test_the_victim_goes_on_in_a_session_that_lives(client_of, client, guess, al
     assert renewed.status_code == 200
     victim.bear(**renewed.json())
     assert victim.get("/user/me/").status_code == 200
-    assert victim.patch("/user/me/", {"email": "elsewhere@example.com"}).status_code == 200
 
 
 def test_a_body_that_cannot_be_is_not_counted(client, sign_in, alice):
@@ -261,7 +260,7 @@ def test_a_body_that_cannot_be_is_not_counted(client, sign_in, alice):
     assert sign_in().status_code == 200
 
 
-@pytest.mark.parametrize("name", ["x" * 100_000, "\u0130\ufb03 \U0001f600", "' OR 1=1 --", "user 1"])
+@pytest.mark.parametrize("name", ["x" * 254, "\u0130\ufb03 \U0001f600", "' OR 1=1 --", "user 1"])
 def test_any_name_is_counted(sign_in, guess, name):
     assert guess(11, name) == [401] * 10 + [429]
 
@@ -314,7 +313,7 @@ def test_right_passwords_at_once_all_sign_in(sign_in, at_once, alice):
 
         assert [answer.status_code for answer in answers] == [200] * 8
     assert Session.objects.count() == 24
-    assert Attempt.objects.get().failures == 0
+    assert set(Attempt.objects.values_list("failures", flat=True)) == {0}
 
 
 @pytest.mark.django_db(transaction=True)

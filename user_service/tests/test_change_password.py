@@ -70,16 +70,15 @@ def test_guessing_ends_after_ten(client_of, client, change, alice, password, has
     assert guesses == [400] * 10
     assert (answer.status_code, answer.json()["code"]) == (429, "too_many_failures")
     assert 58 <= int(answer.headers["Retry-After"]) <= 60
-    assert signs_in(client, password) == 429
     assert hash_computations == []
+    assert signs_in(client, password) == 200
 
 
-def test_failed_sign_ins_count_with_it(client_of, client, change, alice):
-    for number in range(6):
+def test_failed_sign_ins_do_not_count_with_it(client_of, client, change, alice):
+    for number in range(10):
         signs_in(client, f"guess {number}")
-    statuses = [change(client_of(alice), current=f"guess {number}").status_code for number in range(5)]
 
-    assert statuses == [400] * 4 + [429]
+    assert change(client_of(alice)).status_code == 204
 
 
 def test_success_begins_the_count_anew(client_of, change, alice, password):
@@ -111,7 +110,7 @@ def test_the_wait_passes(client_of, change, alice):
         ("83926401758", "entirely numeric"),
         ("alice12", "too similar to the username"),
         ("alice@example.com", "too similar to the email"),
-        ("x" * 257, "no more than 256 characters"),
+        ("x" * 1025, "at most 1024 bytes"),
         ("", "may not be blank"),
         (None, "may not be null"),
         (12345678901, "string"),
@@ -144,7 +143,7 @@ def test_the_longest_password_is_fine(client_of, client, change, alice):
 
 def test_too_similar_means_to_the_account_as_it_is_now(client_of, change, alice):
     client = client_of(alice)
-    client.patch("/user/me/", {"username": "Wilhelmina", "email": "w@example.com"})
+    client.patch("/user/me/", {"username": "Wilhelmina", "current_password": "seven green bicycles"})
 
     answer = change(client, new="wilhelmina1")
 

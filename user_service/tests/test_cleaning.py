@@ -21,7 +21,11 @@ def ago(**duration):
 
 def mail(planned_at, **values):
     return Mail.objects.create(
-        kind=Mail.Kind.PASSWORD_RESET, email_key="alice@example.com", planned_at=planned_at, **values
+        kind=Mail.Kind.PASSWORD_RESET,
+        email_key="alice@example.com",
+        mailbox_key="alice@example.com",
+        planned_at=planned_at,
+        **values,
     )
 
 

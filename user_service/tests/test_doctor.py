@@ -38,7 +38,8 @@ def lines(capsys, *, status, **options):
 def test_it_works(capsys):
     found = lines(capsys, status=0)
 
-    assert {name for name, (state, _) in found.items() if state != "ok"} == set()
+    # The role of these tests owns its tables, and so could change the audit trail.
+    assert {name for name, (state, _) in found.items() if state != "ok"} == {"history"}
     assert {"settings", "limits", "database", "role", "migrations", "worker", "mails", "admin", "mail"} <= found.keys()
 
 

@@ -70,7 +70,7 @@ def test_what_one_does_oneself_counts_it_on(client_of, alice):
     client = client_of(alice)
 
     seen = []
-    client.patch("/user/me/", {"username": "Alicia", "email": "alicia@example.com"})
+    client.patch("/user/me/", {"username": "Alicia", "current_password": "seven green bicycles"})
     seen.append(epoch_of(alice))
     client.post(
         "/user/me/password/", {"current_password": "seven green bicycles", "new_password": "nine orange lanterns"}

@@ -2,7 +2,15 @@ import pytest
 from django.db import connection
 from django.db.migrations.recorder import MigrationRecorder
 
+from chassis import health
+
 LIVE, READY = "/user/health/live/", "/user/health/ready/"
+
+
+@pytest.fixture(autouse=True)
+def _new_process(monkeypatch):
+    """It has not asked for migrations yet."""
+    monkeypatch.setattr(health, "SCHEMA", health.Schema())
 
 
 @pytest.mark.django_db

@@ -1,9 +1,10 @@
-"""What those may ask who have not signed in yet: each address, and all together who would become somebody."""
+"""What those may ask who have not signed in yet: each address, and all sign-ups together."""
 
 from secrets import token_hex
 
 import pytest
 
+from accounts.hashers import SmallArgon2PasswordHasher
 from accounts.models import Attempt, Mail, User
 from chassis.models import Window
 from chassis.tests.limiting import all_told, limit, told, wait_told
@@ -13,7 +14,7 @@ pytestmark = pytest.mark.django_db
 COMMITTING = pytest.mark.django_db(transaction=True)
 
 ME, REGISTER, TOKEN = "/user/me/", "/user/register/", "/token/"
-USUAL = {"admin": "10/min", "user": "10/min", "anon": "5/min", "newcomers": "60/min"}
+USUAL = {"admin": "10/min", "user": "10/min", "anon": "5/min", "signup": "60/min"}
 
 
 @pytest.fixture(autouse=True)
@@ -83,75 +84,128 @@ def test_of_twenty_guesses_at_once_from_one_address_five_are_checked(at_once, al
     assert len(hash_computations) == 5
 
 
-# Newcomers
+# Sign-ups
+
+RESET = "/user/password-reset/"
 
 
-def test_newcomers_of_all_addresses_have_one_limit_together(settings, client):
-    limit(settings, **USUAL | {"newcomers": "7/min"})
+def address(number):
+    return f"192.0.2.{number}"
 
-    answers = [client.post(REGISTER, barbara(n), REMOTE_ADDR=f"192.0.2.{n // 3}") for n in range(9)]
+
+def test_sign_ups_of_all_addresses_have_one_limit_together(settings, client):
+    limit(settings, **USUAL | {"signup": "7/min"})
+
+    answers = [client.post(REGISTER, barbara(n), REMOTE_ADDR=address(n // 3)) for n in range(9)]
 
     assert [answer.status_code for answer in answers] == [201] * 7 + [429] * 2
-    assert [told_of.scope for told_of in all_told(answers[0])] == ["anon", "newcomers"]
+    assert [told_of.scope for told_of in all_told(answers[0])] == ["anon", "signup"]
     assert [all_told(answer)[1].left for answer in answers] == [6, 5, 4, 3, 2, 1, 0, 0, 0]
-    assert answers[0].headers["RateLimit-Policy"] == '"anon";q=5;w=60, "newcomers";q=7;w=60'
-    assert answers[0].headers["RateLimit"] == '"anon";r=4;t=60, "newcomers";r=6;t=60'
+    assert answers[0].headers["RateLimit-Policy"] == '"anon";q=5;w=60, "signup";q=7;w=60'
+    assert answers[0].headers["RateLimit"] == '"anon";r=4;t=60, "signup";r=6;t=60'
+    assert answers[8].headers["RateLimit-Policy"] == '"anon";q=5;w=60, "signup";q=7;w=60'
     assert 58 <= wait_told(answers[8]) <= 60
     assert User.objects.count() == 7
 
 
-def test_one_address_does_not_use_up_what_is_for_all_newcomers(client):
-    answers = [client.post(REGISTER, {}) for _ in range(100)]
+INVALID = {
+    "nothing": (REGISTER, {}, 400),
+    "a short password": (REGISTER, barbara(1) | {"password": "x"}, 400),
+    "an unknown field": (REGISTER, barbara(1) | {"x": 1}, 400),
+    "an admin": (REGISTER, barbara(1) | {"role": "admin"}, 403),
+    "a taken name": (REGISTER, barbara(1) | {"username": "Alice"}, 409),
+    "a taken address": (REGISTER, barbara(1) | {"email": "alice@example.com"}, 409),
+    "a reset for nobody": (RESET, {}, 400),
+    "a reset for no address": (RESET, {"email": "x"}, 400),
+}
 
-    assert [answer.status_code for answer in answers] == [400] * 5 + [429] * 95
-    assert counts() == {"address 127.0.0.1": 100, "newcomers": 5}
-    assert [told_of.scope for told_of in all_told(answers[99])] == ["anon"]
-    assert client.post(REGISTER, barbara(1), REMOTE_ADDR="192.0.2.7").status_code == 201
+
+@pytest.mark.parametrize("kind", INVALID)
+def test_what_is_refused_leaves_the_sign_ups_full(client, alice, kind):
+    path, body, status = INVALID[kind]
+
+    answers = [client.post(path, body, REMOTE_ADDR=address(n // 5)) for n in range(60)]
+
+    assert [answer.status_code for answer in answers] == [status] * 60
+    assert {told(answer).scope for answer in answers} == {"anon"}
+    assert counts().get("signup", 0) == 0
+    made = client.post(REGISTER, barbara(2), REMOTE_ADDR=address(99))
+    assert (made.status_code, all_told(made)[1].left) == (201, 59)
 
 
-def test_mails_to_strangers_count_among_newcomers(settings, client, alice):
-    limit(settings, **USUAL | {"newcomers": "2/min"})
+def test_a_refused_sign_up_neither_hashes_nor_writes(settings, client, db, hash_computations):
+    limit(settings, **USUAL | {"signup": "1/min"})
+    client.post(REGISTER, barbara(1))
+    hash_computations.clear()
+
+    assert client.post(REGISTER, barbara(2)).status_code == 429
+    assert (hash_computations, User.objects.count()) == ([], 1)
+
+
+def test_one_address_does_not_use_up_what_is_for_all(client):
+    answers = [client.post(REGISTER, barbara(number)) for number in range(50)]
+
+    assert [answer.status_code for answer in answers] == [201] * 5 + [429] * 45
+    assert counts() == {"address 127.0.0.1": 50, "signup": 5}
+    assert [told_of.scope for told_of in all_told(answers[49])] == ["anon"]
+    assert client.post(REGISTER, barbara(60), REMOTE_ADDR=address(7)).status_code == 201
+
+
+def test_mails_to_strangers_count_among_sign_ups(settings, client, alice):
+    limit(settings, **USUAL | {"signup": "2/min"})
     body = {"email": alice.email}
 
-    answers = [client.post("/user/password-reset/", body, REMOTE_ADDR=f"192.0.2.{n}") for n in range(4)]
+    answers = [client.post(RESET, body, REMOTE_ADDR=address(n)) for n in range(4)]
 
     assert [answer.status_code for answer in answers] == [202, 202, 429, 429]
-    assert client.post(REGISTER, barbara(1), REMOTE_ADDR="192.0.2.9").status_code == 429
+    assert client.post(REGISTER, barbara(1), REMOTE_ADDR=address(9)).status_code == 429
     assert Mail.objects.count() == 2
 
 
-def test_who_has_signed_in_is_no_newcomer(settings, client_of, ada):
-    limit(settings, **USUAL | {"newcomers": "1/min"})
-    admin = client_of(ada)
+def test_a_token_does_not_get_past_the_sign_ups(settings, client_of, ada, alice):
+    limit(settings, **USUAL | {"signup": "2/min"})
+    admin, user = client_of(ada), client_of(alice)
 
-    answers = [admin.post(REGISTER, barbara(number)) for number in range(3)]
+    answers = [each.post(REGISTER, barbara(n)) for n, each in enumerate((admin, user, admin, user))]
 
-    assert [answer.status_code for answer in answers] == [201] * 3
-    assert [told(answer).scope for answer in answers] == ["admin"] * 3
+    assert [answer.status_code for answer in answers] == [201, 201, 429, 429]
+    assert [[told_of.scope for told_of in all_told(answer)] for answer in answers] == [
+        ["admin", "signup"],
+        ["user", "signup"],
+    ] * 2
 
 
-def test_to_sign_in_is_not_to_be_new(settings, client, alice, password):
-    limit(settings, **USUAL | {"newcomers": "1/min"})
-    statuses(2, client.post, REGISTER, {})
+def test_to_sign_in_is_no_sign_up(settings, client, alice, password):
+    limit(settings, **USUAL | {"signup": "1/min"})
+    assert client.post(REGISTER, barbara(1)).status_code == 201
 
     assert client.post(TOKEN, {"username": "Alice", "password": password}).status_code == 200
 
 
-@pytest.mark.parametrize(("anon", "newcomers", "scopes"), [(None, "5/min", ["newcomers"]), ("5/min", None, ["anon"])])
-def test_either_limit_of_a_registration_can_be_off(settings, client, anon, newcomers, scopes):
-    limit(settings, **USUAL | {"anon": anon, "newcomers": newcomers})
+@pytest.mark.parametrize(("anon", "signup", "scopes"), [(None, "5/min", ["signup"]), ("5/min", None, ["anon"])])
+def test_either_limit_of_a_registration_can_be_off(settings, client, anon, signup, scopes):
+    limit(settings, **USUAL | {"anon": anon, "signup": signup})
 
-    assert [told_of.scope for told_of in all_told(client.post(REGISTER, {}))] == scopes
+    assert [told_of.scope for told_of in all_told(client.post(REGISTER, barbara(1)))] == scopes
 
 
 @COMMITTING
-def test_of_fifteen_newcomers_at_once_as_many_are_let_in_as_there_is_room_for(settings, at_once, db):
-    limit(settings, **USUAL | {"newcomers": "4/min"})
+def test_of_a_hundred_sign_ups_at_once_sixty_are_made(settings, at_once, db, monkeypatch):
+    monkeypatch.setattr(SmallArgon2PasswordHasher, "time_cost", 1)
+    monkeypatch.setattr(SmallArgon2PasswordHasher, "memory_cost", 8)
 
     def register(number):
-        return Client().post(REGISTER, barbara(number), REMOTE_ADDR=f"192.0.2.{number}")
+        return Client().post(REGISTER, barbara(number), REMOTE_ADDR=address(number))
 
-    answers = at_once(*(lambda number=number: register(number) for number in range(1, 16)))
+    answers = at_once(*(lambda number=number: register(number) for number in range(100)))
 
-    assert sorted(answer.status_code for answer in answers) == [201] * 4 + [429] * 11
-    assert User.objects.count() == 4
+    assert sorted(answer.status_code for answer in answers) == [201] * 60 + [429] * 40
+    assert User.objects.count() == 60
+
+
+@COMMITTING
+def test_one_name_asked_for_by_many_at_once_costs_one_sign_up(at_once, db):
+    answers = at_once(*[lambda: Client().post(REGISTER, barbara(1))] * 5)
+
+    assert sorted(answer.status_code for answer in answers) == [201] + [409] * 4
+    assert counts()["signup"] == 1

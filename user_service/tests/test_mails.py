@@ -17,7 +17,9 @@ from django.db.models import F
 from django.utils import timezone
 
 from accounts import mails
+from accounts.health import concerns
 from accounts.models import Mail, PasswordToken, User
+from chassis.tests.mail_addresses import ACCEPTED, REFUSED
 
 pytestmark = pytest.mark.django_db
 
@@ -257,8 +259,8 @@ def test_what_was_asked_for_before_the_account_changed_goes_nowhere(client, clie
 
     mails.deliver_mails()
 
-    assert outcome(Mail.objects.get()) == ("skipped", "no active account has this address")
-    assert post.outbox == []
+    assert outcome(Mail.objects.get(kind=RESET)) == ("skipped", "no active account has this address")
+    assert [letter.subject for letter in post.outbox if "token" in letter.body] == []
 
 
 def test_a_second_of_one_kind_within_a_minute_is_skipped(alice):
@@ -471,43 +473,22 @@ def test_without_the_encryption_that_is_asked_for_nothing_is_said(alice, sink, s
     gc.collect()
 
 
-def test_an_international_domain_is_written_as_the_mail_servers_want_it(person, sink):
-    person("Zoe", email="zoe@ex\u00e4mple.com")
-    mail = plan("zoe@ex\u00e4mple.com")
+@pytest.mark.parametrize("address", ACCEPTED)
+def test_a_plain_address_is_written_to_as_it_is(person, sink, address):
+    person("Zoe", email=address)
+    mail = plan(address)
 
     mails.deliver_mails()
 
     assert outcome(mail) == ("sent", "")
-    assert [recipients for _, recipients, _ in sink.received] == [["zoe@xn--exmple-cua.com"]]
-
-
-def test_an_address_that_looks_like_two_is_one(client, db, sink):
-    hostile = '"eve@evil.test,"@example.com'
-    body = {"username": "Eve", "email": hostile, "password": "seven green bicycles"}
-    assert client.post("/user/register/", body).status_code == 201
-    plan(hostile)
-
-    mails.deliver_mails()
-
-    assert [recipients for _, recipients, _ in sink.received] == [[hostile]]
+    assert [(recipients, message["To"]) for _, recipients, message in sink.received] == [([address], address)]
 
 
 # What could forge a header
 
 
-@pytest.mark.parametrize(
-    "address",
-    [
-        "alice@example.com\r\nBcc: eve@evil.test",
-        "alice@example.com\nBcc: eve@evil.test",
-        "alice@example.com\r\n\r\nAnother body",
-        "alice@example.com>\r\nRCPT TO:<eve@evil.test",
-        "alice@example.com, eve@evil.test",
-        "\r\n",
-    ],
-    ids=repr,
-)
-def test_a_hostile_address_that_got_into_the_table_reaches_nobody_and_blocks_nobody(alice, bob, sink, address):
+@pytest.mark.parametrize("address", [address for address in [*REFUSED, ""] if len(address) <= 254], ids=ascii)
+def test_a_hostile_address_that_got_into_the_table_reaches_nobody_and_blocks_nobody(alice, bob, sink, address, caplog):
     hostile = plan("alice@example.com")
     plan("bob@example.com")
     User.objects.filter(pk=alice.pk).update(email=address)
@@ -515,8 +496,9 @@ def test_a_hostile_address_that_got_into_the_table_reaches_nobody_and_blocks_nob
     mails.deliver_mails()
 
     assert [recipients for _, recipients, _ in sink.received] == [["bob@example.com"]]
-    assert outcome(hostile)[0] in ("planned", "failed")
-    assert outcome(hostile)[1].splitlines() == [hostile.reason]
+    assert outcome(hostile) == ("failed", "the account's address is not valid")
+    assert not [record for record in caplog.records if record.exc_info]
+    assert list(concerns()) == []
 
 
 @pytest.mark.parametrize("name", ["Alice\r\nBcc: eve@evil.test", "Alice\n\n.\r\nMAIL FROM:<eve@evil.test>", "Zo\u00eb"])

@@ -176,7 +176,7 @@ def test_a_retry_invites_nobody_twice(admin):
 
 
 def test_without_its_invitation_no_account_is_made(admin, monkeypatch):
-    def fail(*args):
+    def fail(*args, **kwargs):
         raise OperationalError("the connection is gone")
 
     monkeypatch.setattr(type(Mail.objects.all()), "create", fail)
@@ -242,7 +242,7 @@ def test_a_role_that_does_not_exist_is_refused(admin, role):
         ("sunshine1", "too common"),
         ("barbara77", "too similar to the username"),
         ("84027591630217", "entirely numeric"),
-        ("7" + "x" * 256, "no more than 256 characters"),
+        ("7" + "x" * 1024, "at most 1024 bytes"),
         ("", "blank"),
         (None, "null"),
         (8402759163, "a string"),

@@ -76,7 +76,7 @@ def test_blanks_around_the_password_are_not_overlooked(client, alice, password, 
     assert answer.status_code == 401
 
 
-@pytest.mark.parametrize("login", ["Al\u0131ce", "Alice\u200b", "' OR 1=1 --", "%", "Al_ce", "x" * 100_000])
+@pytest.mark.parametrize("login", ["Al\u0131ce", "Alice\u200b", "' OR 1=1 --", "%", "Al_ce", "x" * 254])
 def test_nothing_but_the_name_is_the_name(client, alice, password, login):
     answer = client.post(URL, {"username": login, "password": password})
 

@@ -3,7 +3,7 @@
 import pytest
 
 from accounts import serializers
-from accounts.models import Mail, PasswordToken, Session, User
+from accounts.models import EmailToken, Mail, PasswordToken, Session, User
 from accounts.tokens import pair
 from chassis.serializers import StrictSerializer
 from chassis.tests import openapi_pages
@@ -24,9 +24,11 @@ ACCOUNT = {
     "is_active": "boolean",
     "date_joined": "string date-time",
 }
+OWN_ACCOUNT = {**ACCOUNT, "email_confirmed": "boolean", "pending_email": "string email"}
 TYPES = {
     "User": ACCOUNT,
-    "OwnAccount": ACCOUNT,
+    "OwnAccount": OWN_ACCOUNT,
+    "EmailToken": {"token": "string"},
     "Session": {
         "id": "integer int64",
         "created_at": "string date-time",
@@ -34,6 +36,16 @@ TYPES = {
         "user_agent": "string",
         "address": "string",
         "current": "boolean",
+    },
+    "AuditEvent": {
+        "id": "integer int64",
+        "at": "string date-time",
+        "event": "string",
+        "actor": "object",
+        "subject": "object",
+        "address": "string",
+        "details": "object",
+        "request_id": "string",
     },
     "Tokens": {"access": "string", "refresh": "string"},
     "Registration": {
@@ -54,7 +66,7 @@ TYPES = {
     "UserPatch": ACCOUNT,
     "UserPutById": ACCOUNT,
     "UserPatchById": ACCOUNT,
-    "OwnAccountPatch": ACCOUNT,
+    "OwnAccountPatch": {**OWN_ACCOUNT, "current_password": "string password"},
 }
 REQUIRED = {
     "Registration": {"username", "email", "password"},
@@ -69,7 +81,9 @@ REQUIRED = {
 }
 PUBLIC = {
     *("POST /token/", "POST /token/refresh/", "POST /token/verify/", "POST /token/logout/"),
+    "GET /token/jwks/",
     *("POST /user/password-reset/", "POST /user/password-reset/confirm/"),
+    "POST /user/email/confirm/",
 }
 
 
@@ -133,7 +147,7 @@ def test_a_definition_has_all_its_fields_with_their_types(definition):
 
 
 def test_every_definition_is_checked():
-    by_hand = {"Nothing", "Problem", "UserPage", "SessionPage"}
+    by_hand = {"KeySet", "Nothing", "Problem", "StaleProblem", "UserPage", "SessionPage", "AuditEventPage"}
 
     assert DOCUMENT.spec["definitions"].keys() == TYPES.keys() | by_hand
 
@@ -160,7 +174,14 @@ def test_a_body_says_what_it_must_hold_and_takes_no_more(definition):
 def test_what_the_server_sets_is_read_only():
     assert read_only("UserPut") == read_only("UserPatch") == {"id", "date_joined"}
     assert read_only("UserPutById") == {"date_joined"}
-    assert read_only("OwnAccountPatch") == {"id", "date_joined", "role", "is_active"}
+    assert read_only("OwnAccountPatch") == {
+        "id",
+        "date_joined",
+        "role",
+        "is_active",
+        "email_confirmed",
+        "pending_email",
+    }
 
 
 def test_who_signed_in_from_nowhere_is_possible():
@@ -170,7 +191,7 @@ def test_who_signed_in_from_nowhere_is_possible():
 @pytest.mark.parametrize(("call", "name"), QUERIES)
 def test_a_query_parameter_takes_what_it_says(client_of, ada, call, name):
     client, parameter = client_of(ada), DOCUMENT.parameters(call, "query")[name]
-    path = call.removeprefix("GET ")
+    path = call.removeprefix("GET ").replace("{id}", str(ada.pk))
 
     taken = {client.get(path, {name: value}).status_code for value in samples(parameter)}
     refused = {client.get(path, {name: value}).status_code for value in beyond(parameter)}
@@ -187,7 +208,9 @@ def test_a_call_without_a_token_asks_for_none():
             assert operation["security"] == [{}, {"Bearer": []}]
         else:
             assert operation["security"] == [{"Bearer": []}]
-        assert ("401" in operation["responses"]) is not call.startswith("POST /user/password-reset/")
+        assert ("401" in operation["responses"]) is not call.startswith(
+            ("POST /user/password-reset/", "POST /user/email/", "GET /token/")
+        )
 
 
 @pytest.fixture
@@ -203,7 +226,8 @@ def arranged(alice, password):
         "POST /token/logout/": {"refresh": refresh},
         "POST /user/password-reset/": {},
         "POST /user/password-reset/confirm/": {"token": PasswordToken.objects.make(alice, Mail.Kind.PASSWORD_RESET)},
-        "PATCH /user/me/": {},
+        "POST /user/email/confirm/": {"token": EmailToken.objects.make(alice, alice.email)},
+        "PATCH /user/me/": {"current_password": password},
         "POST /user/me/password/": {"current_password": password},
         "POST /user/users/": {},
         "PUT /user/users/": {"id": alice.pk},
@@ -218,6 +242,8 @@ def arranged(alice, password):
 def test_an_example_of_a_body_is_taken_by_the_service(client_of, ada, alice, arranged, call):
     makes = call in ("POST /user/register/", "POST /user/users/")
     client = client_of(alice if "/me/" in call else ada)
+    if call == "POST /user/email/confirm/":
+        User.objects.filter(pk=alice.pk).update(email_confirmed=False)
     if makes:
         User.objects.filter(pk=alice.pk).delete()
     method, route = call.split()
@@ -265,7 +291,7 @@ STATUSES = {
     "POST /user/register/": {201, 400, 401, 403, 409, 413, 415, 429, 503},
     "POST /token/": {200, 400, 401, 413, 415, 429, 503},
     "POST /user/users/": {201, 400, 401, 403, 409, 413, 415, 422, 429, 503},
-    "DELETE /user/users/{id}/": {204, 400, 401, 403, 404, 409, 429, 503},
+    "DELETE /user/users/{id}/": {204, 400, 401, 403, 404, 409, 412, 429, 503},
     "GET /user/users/{id}/": {200, 304, 400, 401, 404, 429, 503},
     "POST /user/password-reset/": {202, 400, 413, 415, 429, 503},
 }

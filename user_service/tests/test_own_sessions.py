@@ -237,13 +237,22 @@ def test_one_can_only_be_ended(client_of, alice, method):
         ("", ""),
         ("Fire\0fox", "Firefox"),
         ("\0" * 300, ""),
-        ("x" * 199 + "\0\0y", "x" * 199),
+        ("x" * 199 + "\0\0yz", "x" * 199 + "y"),
+        ("a\x1b[2J\x7f\x85b", "a[2Jb"),
+        ("evil\u202exe.\u2066\u200b\u2028\ufeff\xad!", "evilxe.!"),
         ("<script>alert(1)</script>", "<script>alert(1)</script>"),
         ("\xe9t\xe9 \xff", "\xe9t\xe9 \xff"),
     ],
 )
 def test_any_user_agent_is_kept_as_far_as_it_can_be(sign_in, alice, sent, kept):
     assert sign_in(headers={"User-Agent": sent})["user_agent"] == kept
+
+
+def test_one_stored_before_is_cleaned_when_shown(client_of, alice):
+    client = client_of(alice)
+    Session.objects.update(user_agent="Fire\x1b\u202efox")
+
+    assert [row["user_agent"] for row in listed(client)] == ["Firefox"]
 
 
 def test_no_user_agent_is_none(sign_in, alice):

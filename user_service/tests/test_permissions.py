@@ -2,7 +2,7 @@
 
 import pytest
 
-from accounts.models import Mail, PasswordToken, Session, User
+from accounts.models import EmailToken, Mail, PasswordToken, Session, User
 from accounts.tokens import pair
 from chassis import tokens
 from chassis.tests import permission_table
@@ -84,7 +84,11 @@ def bodies(alice, alices_session, password):
         "POST /token/refresh/": lambda: own_refresh,
         "POST /token/verify/": lambda: {"token": own_refresh["refresh"]},
         "POST /token/logout/": lambda: own_refresh,
-        "PATCH /user/me/": lambda: {"email": "changed@example.com"},
+        "PATCH /user/me/": lambda: {"email": "changed@example.com", "current_password": password},
+        "POST /user/email/confirm/": lambda: {
+            **nobody_has_confirmed(),
+            "token": EmailToken.objects.make(alice, alice.email),
+        },
         "POST /user/me/password/": lambda: {"current_password": password, "new_password": NEW_PASSWORD},
         "POST /user/password-reset/": lambda: {"email": alice.email},
         "POST /user/password-reset/confirm/": lambda: {
@@ -101,12 +105,18 @@ def bodies(alice, alices_session, password):
     }
 
 
+def nobody_has_confirmed():
+    User.objects.update(email_confirmed=False)
+    return {}
+
+
 @pytest.fixture
 def send(alice, alices_session, bodies):
     def send_one(client, call, *, id_=None, **more):
-        row = alices_session if "/sessions/" in call else alice
+        of_anybody = call.replace("/user/users/{id}/sessions/", f"/user/users/{alice.pk}/sessions/")
+        row = alices_session if "/sessions/" in of_anybody else alice
         body = {**bodies[call](), **more} if call in bodies else None
-        return permission_table.send(client, call, id_=id_ or row.pk, body=body)
+        return permission_table.send(client, of_anybody, id_=id_ or row.pk, body=body)
 
     return send_one
 

@@ -25,7 +25,7 @@ def _admin(monkeypatch):
 
 @pytest.fixture
 def somebody_else():
-    """Another who holds the lock, on a connection of their own."""
+    """Another one that prepares, on a connection of its own."""
     database = settings.DATABASES["default"]
     theirs = psycopg2.connect(
         host=database["HOST"],
@@ -34,9 +34,8 @@ def somebody_else():
         password=database["PASSWORD"],
         dbname=connection.settings_dict["NAME"],
     )
-    theirs.autocommit = True
     with theirs.cursor() as cursor:
-        cursor.execute("SELECT pg_advisory_lock(%s, hashtext(current_schema()))", [prepare.LOCK])
+        cursor.execute(prepare.LOCK)
     yield theirs
     theirs.close()
 

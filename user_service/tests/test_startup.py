@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 from django.core.management import call_command
 
+from chassis.tests.key_pairs import pair, public_pem
+
 SERVICE = Path(__file__).resolve().parent.parent
 LONG_ENOUGH = "fine-otherwise-0123456789-abcdefghijkl"
 
@@ -20,6 +22,8 @@ def starting(**environment):
     [
         ({"JWT_SIGNING_KEY": "short"}, "JWT_SIGNING_KEY is shorter than 32 bytes"),
         ({"JWT_SIGNING_KEY": LONG_ENOUGH, "USER_SECRET_KEY": LONG_ENOUGH}, "must not equal"),
+        ({"JWT_PRIVATE_KEY": "nonsense"}, "JWT_PRIVATE_KEY is not a PEM; make one with: openssl genpkey"),
+        ({"JWT_PUBLIC_KEYS": public_pem(pair().material)}, "JWT_PUBLIC_KEYS is set without JWT_PRIVATE_KEY"),
         ({"ALLOWED_HOSTS": "*"}, "ALLOWED_HOSTS=* is for DEBUG only"),
         ({"DEBUG": "true", "ALLOWED_HOSTS": "tasks.example"}, "DEBUG must be off"),
     ],

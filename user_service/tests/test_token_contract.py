@@ -8,6 +8,8 @@ import jwt
 import pytest
 
 from chassis import tokens
+from chassis.keys import key_id
+from chassis.tests.key_pairs import MAKERS, pair
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "tokens.md").read_text()
 
@@ -38,7 +40,16 @@ def test_an_issued_token_has_the_claims_of_the_contract(client_of, alice, kind):
 def test_the_key_is_named_as_the_contract_says(client_of, alice, settings):
     header = jwt.get_unverified_header(client_of(alice).access_token)
 
-    assert header == {"alg": "HS256", "kid": tokens.key_id(settings.JWT_SIGNING_KEY), "typ": "JWT"}
+    assert header == {"alg": "HS256", "kid": key_id(settings.JWT_SIGNING_KEY), "typ": "JWT"}
+
+
+@pytest.mark.parametrize("algorithm", MAKERS)
+def test_a_key_pair_is_named_as_the_contract_says(client_of, alice, settings, algorithm):
+    settings.JWT_PRIVATE_KEY = pair(algorithm)
+
+    header = jwt.get_unverified_header(client_of(alice).access_token)
+
+    assert header == {"alg": algorithm, "kid": pair(algorithm).id, "typ": "JWT"}
 
 
 def test_a_service_token_made_from_the_contract_opens_internal_routes(client, db):

@@ -79,7 +79,7 @@ def test_it_works(found, query, expected):
         (" ", set()),
         ("alice ", set()),
         ("alice@example.com,bob", set()),
-        ("x" * 3000, set()),
+        ("x" * 200, set()),
         ("\U0001f600", set()),
         ("\u0130", set()),
     ],
@@ -92,6 +92,8 @@ def test_search_takes_text_for_text_in_names_and_addresses(found, text, expected
     ("query", "field"),
     [
         ({"role": "root"}, "role"),
+        ({"search": "x" * 201}, "search"),
+        ({"role": "x" * 2049}, "role"),
         ({"role": ""}, "role"),
         ({"role": "admin,"}, "role"),
         ({"role": "admin,root"}, "role"),

@@ -103,7 +103,7 @@ def test_the_token_of_a_service_is_not_good(verify):
     assert verify(issue_service_token("task_service")) == 401
 
 
-@pytest.mark.parametrize("token", ["nonsense", "a.b.c", "..", "\u00e9", " ", "Bearer x", "x" * 100_000])
+@pytest.mark.parametrize("token", ["nonsense", "a.b.c", "..", "\u00e9", " ", "Bearer x", "x" * 4096])
 def test_garbage_is_not_good(client, token):
     answer = client.post(URL, {"token": token})
 

@@ -1,13 +1,17 @@
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from django.core.management import call_command, get_commands
 from django.core.management.base import BaseCommand, CommandError
-from django.db import OperationalError, connection
+from django.db import OperationalError, ProgrammingError, connection
 
-from chassis import env
+from chassis import env, roles
 
-LOCK = 7_466_111  # any number, the same for all who prepare this schema
+# A table of this name is created and never committed: as names are unique, that is a lock. A role that may create no
+# tables in this schema cannot hold it, and it ends with the connection.
+LOCK = "CREATE TABLE chassis_prepare_lock ()"
 LONGEST_WAIT_SECONDS = 300
 PAUSE_SECONDS = 0.5
 
@@ -19,23 +23,38 @@ class Command(BaseCommand):
     )
 
     def handle(self, *args: Any, **options: Any) -> None:
-        deadline = time.monotonic() + LONGEST_WAIT_SECONDS
-        while not self.is_locked():
-            if time.monotonic() > deadline:
-                raise CommandError("The database cannot be reached, or another migration does not end.")
-            time.sleep(PAUSE_SECONDS)
-        call_command("migrate", verbosity=0)
+        with self.locked():
+            call_command("migrate", verbosity=0)
         if "ensure_admin" in get_commands() and env.text("ADMIN_PASSWORD", ""):
             call_command("ensure_admin", stdout=self.stdout)
 
-    def is_locked(self) -> bool:
-        """Take the lock of this schema if it is free; it lasts as long as the connection."""
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Hold the lock in a transaction of a second connection."""
+        deadline = time.monotonic() + LONGEST_WAIT_SECONDS
+        with roles.as_owner():
+            second: Any = connection.copy()
         try:
-            with connection.cursor() as cursor:
-                cursor.execute("SELECT pg_try_advisory_lock(%s, hashtext(current_schema()))", [LOCK])
-                (locked,) = cursor.fetchone()
-        except OperationalError as error:
-            self.stderr.write(f"The database is not there yet: {error}".strip())
-            connection.close()
+            while not self.is_locked(second):
+                if time.monotonic() > deadline:
+                    raise CommandError("The database cannot be reached, or another migration does not end.")
+                time.sleep(PAUSE_SECONDS)
+            yield
+        finally:
+            second.close()
+
+    def is_locked(self, second: Any) -> bool:
+        try:
+            second.set_autocommit(False)
+            with second.cursor() as cursor:
+                cursor.execute("SET LOCAL idle_in_transaction_session_timeout = 0")
+                cursor.execute(LOCK)
+        except OperationalError as error:  # it is away, or somebody else has held the lock for longer than lock_timeout
+            self.stderr.write(f"Waiting for the database: {error}".strip())
+            second.close()
             return False
-        return bool(locked)
+        except ProgrammingError as error:
+            raise CommandError(
+                f"This role cannot migrate: {str(error).splitlines()[0]}; set OWNER_DATABASE_URL."
+            ) from error
+        return True

@@ -1,6 +1,6 @@
 """The faults, in the order in which they are tried, and what must hold of each beside the truth of what was told."""
 
-from stack.faults import database, keys, locks, processes
+from stack.faults import database, flood, keys, locks, processes
 from stack.faults.judge import Demands
 from stack.faults.scene import behind_a_proxy
 from stack.faults.trial import Fault
@@ -22,6 +22,7 @@ FAULTS = [
     Fault("gateway-reload", processes.reload_gateway, NOTHING_FAILS),
     Fault("gateway-kill", processes.kill_gateway, Demands(may_cut_off=True, recovery_seconds=0.5)),
     Fault("key-rotation", keys.rotate, NOTHING_FAILS, refreshes=True),
+    Fault("flood", flood.flood, Demands(recovery_seconds=2)),
     Fault("log-full", processes.log_full, NOTHING_FAILS),
 ]
 BY_NAME = {fault.name: fault for fault in FAULTS}

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from http import HTTPStatus
 from http.client import HTTPConnection, HTTPException
+from itertools import count
 from typing import Any
 
 from stack.console import Refused
@@ -54,9 +55,12 @@ class Attempt:
         return f"{self.method} {self.path} [{self.request_id}] got {became.strip()} after {self.seconds:.2f} s"
 
 
-def ask(port: int, method: str, path: str, body: Any = None, headers: dict[str, str] | None = None) -> Answer:
+def ask(
+    port: int, method: str, path: str, body: Any = None, headers: dict[str, str] | None = None, *, source: str = ""
+) -> Answer:
     """Send one request on a connection of its own: that a kept one ends as a request sets out is nobody's fault."""
-    connection = HTTPConnection("127.0.0.1", port, timeout=PATIENCE_SECONDS)
+    own_address = (source, 0) if source else None
+    connection = HTTPConnection("127.0.0.1", port, timeout=PATIENCE_SECONDS, source_address=own_address)
     content = None if body is None else json.dumps(body)
     sent = {"Content-Type": "application/json", "Connection": "close"} | (headers or {})
     try:
@@ -79,8 +83,13 @@ def answer_of(status: int, content: bytes, headers: dict[str, str]) -> Answer:
 
 
 class Client:
+    """Each client has an address of its own, since the gateway gives each address a share."""
+
+    addresses = (f"127.8.{high}.{low}" for high in count() for low in range(1, 255))
+
     def __init__(self, port: int, *, username: str, password: str, name: str) -> None:
         self.port, self.name = port, name
+        self.address = next(self.addresses)
         self.credentials = {"username": username, "password": password}
         self.tokens: dict[str, str] = {}
         self.attempts: list[Attempt] = []
@@ -112,7 +121,7 @@ class Client:
         headers = {"Authorization": f"Bearer {self.tokens['access']}"} if self.tokens else {}
         headers |= {"Idempotency-Key": key} if key else {}
         headers |= {"X-Request-ID": request_id} if request_id else {}
-        return ask(self.port, method, path, body, headers)
+        return ask(self.port, method, path, body, headers, source=self.address)
 
     def insist(self, method: str, path: str, body: Any = None, *, key: str = "") -> Any:
         """Repeat it until it succeeds, and return the answer's JSON. For what may be done twice, or has a key."""

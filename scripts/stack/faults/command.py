@@ -95,7 +95,9 @@ def own_folder() -> Iterator[State]:
 
 def newcomer(scene: Scene) -> int:
     body = {"username": "alice", "email": "alice@example.com", "password": "correct horse battery staple"}
-    return int(client_of(scene, "newcomer").insist("POST", "/user/register/", body)["id"])
+    admin = client_of(scene, "newcomer")
+    admin.sign_in()
+    return int(admin.insist("POST", "/user/users/", body)["id"])
 
 
 def client_of(scene: Scene, name: str) -> Client:

@@ -105,7 +105,8 @@ class Scene:
     def wait_until_healthy(self) -> None:
         deadline = time.monotonic() + BACK_WITHIN_SECONDS
         for service in ("user", "task"):
-            while not ask(self.port, "GET", f"/{service}/health/ready/").ok:
+            now = {"Cache-Control": "no-cache"}
+            while not ask(self.port, "GET", f"/{service}/health/ready/", headers=now).ok:
                 if time.monotonic() > deadline:
                     raise Refused(f"The {service} service does not become ready.")
                 time.sleep(LOOK_SECONDS)

@@ -25,8 +25,9 @@ class Message:
 class Channel(ABC):
     """Sends one message at a time.
 
-    `send` returns when the message is out, or raises chassis.outbox's PermanentFailure or TemporaryFailure (an OSError
-    counts as one of them). A personal channel gets a message for each recipient, another one for each event.
+    `send` returns when the message is out, or raises chassis.outbox's Skipped, PermanentFailure or TemporaryFailure (an
+    OSError counts as one of the last two). A personal channel gets a message for each recipient, another one for each
+    event.
     """
 
     is_personal: ClassVar[bool] = True

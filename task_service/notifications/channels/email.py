@@ -6,7 +6,8 @@ from django.conf import settings
 from django.core.mail import EmailMultiAlternatives
 from django.utils.html import format_html
 
-from chassis.outbox import PermanentFailure
+from chassis.mailing import send_mail
+from chassis.outbox import Skipped
 from notifications.channels import Channel, Message
 
 LONGEST_SUBJECT = 150
@@ -15,7 +16,7 @@ LONGEST_SUBJECT = 150
 class Email(Channel):
     def send(self, message: Message) -> None:
         if message.recipient is None or not message.recipient.email:
-            raise PermanentFailure("the account has no address")
+            raise Skipped("the account has no confirmed address")
         mail = EmailMultiAlternatives(
             subject=subject(message.event.text),
             body=f"{message.event.text}\n\n{message.url}\n",
@@ -29,7 +30,7 @@ class Email(Channel):
             },
         )
         mail.attach_alternative(as_html(message), "text/html")
-        mail.send()
+        send_mail(mail)
 
 
 def subject(text: str) -> str:

@@ -3,15 +3,18 @@
 import re
 from collections.abc import Collection
 from datetime import datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any, Self
 
 from django.conf import settings
+from django.contrib.postgres.expressions import ArraySubquery
 from django.contrib.postgres.search import SearchQuery, SearchVector
 from django.db import models, transaction
 from django.db.models import F, OuterRef, Q, Subquery
-from django.db.models.functions import Coalesce
+from django.db.models.functions import Coalesce, JSONObject
 from django.utils import timezone
 
+from chassis import audit
 from chassis.tokens import Caller
 from directory import accounts
 from directory.models import User
@@ -35,14 +38,25 @@ class StaleVersion(Exception):
         self.changed_fields = changed_fields
 
 
+def visible_values(person: Caller | User) -> dict[str, int]:
+    """Return the values that a task must have for this person to see it: the one rule about who sees which task."""
+    return {} if person.is_admin else {"assigned_to_id": person.id}
+
+
 class TaskQuerySet(models.QuerySet["Task"]):
-    def visible_to(self, caller: Caller) -> Self:
-        return self if caller.is_admin else self.filter(assigned_to=caller.id)
+    def visible_to(self, person: Caller | User) -> Self:
+        return self.filter(**visible_values(person))
 
     def with_assignee(self) -> Self:
         """Annotate `assignee_name`."""
         names = User.objects.filter(pk=OuterRef("assigned_to")).values("username")  # a join would be made an inner one
         return self.annotate(assignee_name=Subquery(names))
+
+    def with_accounts(self) -> Self:
+        """Annotate `assignee_name` and `accounts`, the id and role of assignee and creator where they are active."""
+        involved = Q(pk=OuterRef("assigned_to")) | Q(pk=OuterRef("created_by"))
+        accounts = User.objects.filter(involved, is_active=True).values(account=JSONObject(id="id", role="role"))
+        return self.with_assignee().annotate(accounts=ArraySubquery(accounts))
 
     def open(self) -> Self:
         return self.exclude(status=COMPLETED)
@@ -65,13 +79,18 @@ class TaskQuerySet(models.QuerySet["Task"]):
         query = SearchQuery(MINUS_BEFORE_MINUS.sub("", text), config="simple", search_type="websearch")
         return self.alias(searched=SEARCHED).filter(searched=query)
 
+    def existed(self, task_id: int) -> bool:
+        """Whether there is, or was, a task with this id: the history of a deleted one stays."""
+        history = Activity.objects.filter(task=task_id).values("task")
+        return self.filter(pk=task_id).values("pk").union(history, all=True).exists()
+
     def make(self, *, by_id: int, **values: Any) -> "Task":
         """Create a task, or raise accounts.UnknownUser where its assignee was deleted a moment ago."""
         with transaction.atomic():
             accounts.hold(values.get("assigned_to_id"))
             task = self.create(created_by=by_id, **values)
             facts = Activity.objects.bulk_create(task.facts_of_creation())
-            made = self.with_assignee().get(pk=task.pk)
+            made = self.with_accounts().get(pk=task.pk)
             announce(facts, [made], by_id)
         return made
 
@@ -85,7 +104,7 @@ class TaskQuerySet(models.QuerySet["Task"]):
         """
         with transaction.atomic():
             assignee = accounts.hold(values.get("assigned_to_id"))
-            tasks: list[Task] = list(self.with_assignee().order_by("pk").select_for_update(of=("self",)))
+            tasks: list[Task] = list(self.with_accounts().order_by("pk").select_for_update(of=("self",)))
             now = timezone.now()
             facts: list[Activity] = []
             for task in tasks:
@@ -101,12 +120,17 @@ class TaskQuerySet(models.QuerySet["Task"]):
             announce(facts, tasks, by_id)
             return tasks
 
-    def remove(self, *, versions: Collection[int] | None) -> None:
-        """Delete the one task here, or raise Task.DoesNotExist or StaleVersion."""
+    def remove(self, *, by_id: int | None, versions: Collection[int] | None = None) -> None:
+        """Delete the one task here, or raise Task.DoesNotExist or StaleVersion. Its history stays."""
         with transaction.atomic():
             task = self.select_for_update(of=("self",)).get()
             refuse_stale(task, versions)
+            fact = task.fact_of_deletion(by_id=by_id, at=timezone.now())
+            fact.save()
             task.delete()
+            transaction.on_commit(
+                partial(audit.write, "sensitive_delete", actor=by_id, subject=fact.task_id, object="task")
+            )
 
 
 def announce(facts: list[Activity], tasks: list["Task"], by_id: int | None) -> None:

@@ -12,10 +12,12 @@ from django.db.models.lookups import LessThanOrEqual
 from django.utils import timezone
 
 from chassis.fields import EARLIEST, LATEST
+from chassis.tokens import Caller
 from directory.models import User
 from tasks.models.activity import Activity
-from tasks.models.querysets import SEARCHED, TaskQuerySet
+from tasks.models.querysets import SEARCHED, TaskQuerySet, visible_values
 
+WRITABLE = ("title", "description", "status", "priority", "due_date", "assigned_to_id")
 LONGEST_DESCRIPTION = 50_000  # characters; whatever they are, the text index holds them
 
 
@@ -55,6 +57,7 @@ class Task(models.Model):
     completed_at = models.DateTimeField(null=True, editable=False)
     version = models.PositiveIntegerField(default=1, editable=False)
     assignee_name: str | None  # of TaskQuerySet.with_assignee()
+    accounts: list[dict[str, Any]]  # of TaskQuerySet.with_accounts()
 
     objects: ClassVar[Any] = TaskQuerySet.as_manager()
 
@@ -116,6 +119,19 @@ class Task(models.Model):
             self.due_date is not None and self.due_date < timezone.localdate() and self.status != Task.Status.COMPLETED
         )
 
+    def is_visible_to(self, person: Caller | User) -> bool:
+        return all(getattr(self, name) == value for name, value in visible_values(person).items())
+
+    @property
+    def viewers_involved(self) -> set[int]:
+        """The ids of assignee and creator, as far as their accounts are active and see the task now."""
+        accounts = (User(**account) for account in self.accounts)
+        return {
+            user.pk
+            for user in accounts
+            if user.pk in (self.assigned_to_id, self.created_by) and self.is_visible_to(user)
+        }
+
     def save(self, **kwargs: Any) -> None:
         if self._state.adding:
             self.updated_at = self.created_at
@@ -136,12 +152,18 @@ class Task(models.Model):
             if new != getattr(self, name)
         ]
 
+    def fact_of_deletion(self, **common: Any) -> Activity:
+        values = {name.removesuffix("_id"): spoken(name, getattr(self, name)) for name in WRITABLE}
+        return Activity(task_id=self.pk, version=self.version + 1, kind=Activity.Kind.DELETED, old=values, **common)
+
     def become(self, values: dict[str, Any], assignee: User | None, now: datetime) -> None:
         """Take the values as the row does by querysets.kept_with."""
         for name, value in values.items():
             setattr(self, name, value)
         if "assigned_to_id" in values:
             self.assignee_name = assignee.username if assignee else None
+            if assignee is not None and assignee.is_active:
+                self.accounts.append({"id": assignee.pk, "role": assignee.role})
         if "status" in values:
             self.completed_at = (self.completed_at or now) if self.status == Task.Status.COMPLETED else None
         self.version += 1

@@ -1,50 +1,116 @@
-"""Failed sign-ins by account: after 10 the account has to wait, 60 s at first and twice as long each time."""
+"""Failed attempts with a password: after 10 the next has to wait, 60 s at first and twice as long each time.
 
-import hashlib
+Sign-ins count by the identifier as typed, known or unknown, so that two identifiers of one account never tell of each
+other. A device that has signed in with an identifier before has a count of its own, so that a stranger's failures do
+not lock the owner out. Proving the password while signed in counts by account.
+"""
+
 import math
-from datetime import timedelta
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import ClassVar
 
 from django.db import models, transaction
+from django.db.models.functions import Greatest
 from django.utils import timezone
+from django.utils.crypto import salted_hmac
 
 FREE_FAILURES = 10
 FIRST_WAIT = timedelta(seconds=60)
 LONGEST_WAIT = timedelta(minutes=15)
 FORGOTTEN_AFTER = timedelta(days=1)
+DEVICE_FORGOTTEN_AFTER = timedelta(days=90)
+DEVICE = "device "
 
 
 class TooManyFailures(Exception):
-    """The account has to wait for `wait_seconds` before the next attempt."""
+    """The next attempt has to wait for `wait_seconds`."""
 
     def __init__(self, wait_seconds: int) -> None:
         super().__init__(wait_seconds)
         self.wait_seconds = wait_seconds
 
 
-class AttemptManager(models.Manager["Attempt"]):
-    def begin(self, *, login: str, user_id: int | None) -> "Attempt":
-        """Count an attempt as failed until it has succeeded, or raise TooManyFailures.
+@dataclass(frozen=True, slots=True)
+class Device:
+    """What a sign-in came from, as far as requests show it."""
 
-        Counting afterwards would let every one of 50 parallel guesses in. A name that nobody has is counted like one
-        that somebody has; an account is counted as one, by whichever of its names it is tried.
+    network: str
+    user_agent: str
+
+
+class AttemptManager(models.Manager["Attempt"]):
+    def begin(self, *, login: str, device: Device) -> "Attempt":
+        """Count a sign-in as failed until it has succeeded, or raise TooManyFailures. `login` is folded."""
+        return self.count_on(identifier_key(login), instead=device_key(login, device))
+
+    def begin_for_account(self, user_id: int) -> "Attempt":
+        """The same for somebody signed in who has to prove the current password."""
+        return self.count_on(account_key(user_id))
+
+    def count_on(self, key: str, *, instead: str = "") -> "Attempt":
+        """Count on the row `instead` if there is one, otherwise on that of `key`.
+
+        Counting after the hash would let every one of 50 parallel guesses in.
         """
-        key = key_of_user(user_id) if user_id else f"name {hashlib.sha256(login.encode()).hexdigest()}"
+        now = timezone.now()
         with transaction.atomic():
-            attempt, _ = self.select_for_update().get_or_create(key=key, defaults={"last_at": timezone.now()})
-            attempt.count()
+            self.bulk_create([Attempt(key=key, last_at=now)], ignore_conflicts=True)
+            rows = self.filter(key__in=[key, instead]).order_by("key").select_for_update().in_bulk()
+            known = rows.get(instead)
+            shared = rows.get(key, Attempt(key=key, last_at=now))  # the cleaning may just have deleted an old one
+            attempt = known if known and now - known.last_at < DEVICE_FORGOTTEN_AFTER else shared
+            attempt.count(now)
             attempt.save()
         return attempt
 
-    def forgive(self, *, user_id: int) -> None:
-        self.filter(key=key_of_user(user_id)).update(failures=0, blocked_until=None)
+    def remember(self, device: Device, *, logins: list[str]) -> None:
+        """Give the device a fresh count of its own for each of these identifiers."""
+        now = timezone.now()
+        keys = sorted({device_key(login, device) for login in logins})  # locked in one order, so never a deadlock
+        self.bulk_create(
+            [Attempt(key=key, last_at=now) for key in keys],
+            update_conflicts=True,
+            unique_fields=["key"],
+            update_fields=["failures", "blocked_until", "last_at"],
+        )
+
+    def forgive(self, *, user_id: int, logins: list[str]) -> None:
+        """Lift every wait of an account, on all its devices."""
+        mine = models.Q(key__in=[account_key(user_id), *(identifier_key(login) for login in logins)])
+        for login in logins:
+            mine |= models.Q(key__startswith=devices_key(login))
+        self.filter(mine).update(failures=0, blocked_until=None)
 
     def forgotten(self) -> models.QuerySet["Attempt"]:
-        return self.filter(last_at__lt=timezone.now() - FORGOTTEN_AFTER)
+        now = timezone.now()
+        is_device = models.Q(key__startswith=DEVICE)
+        return self.filter(
+            (~is_device & models.Q(last_at__lt=now - FORGOTTEN_AFTER))
+            | (is_device & models.Q(last_at__lt=now - DEVICE_FORGOTTEN_AFTER))
+        )
 
 
-def key_of_user(user_id: int) -> str:
+def account_key(user_id: int) -> str:
     return f"user {user_id}"
+
+
+def identifier_key(login: str) -> str:
+    return f"name {digest(login)}"
+
+
+def devices_key(login: str) -> str:
+    """Return what the keys of all devices of an identifier begin with."""
+    return f"{DEVICE}{digest(login)[:32]} "
+
+
+def device_key(login: str, device: Device) -> str:
+    return devices_key(login) + digest(f"{device.network} {device.user_agent}")[:32]
+
+
+def digest(text: str) -> str:
+    """Hash with a secret: people type passwords in the place of names."""
+    return salted_hmac("accounts.attempt", text, algorithm="sha256").hexdigest()
 
 
 class Attempt(models.Model):
@@ -54,20 +120,31 @@ class Attempt(models.Model):
     last_at = models.DateTimeField()
 
     objects: ClassVar[AttemptManager] = AttemptManager()
+    before: datetime  # when the attempt before was
 
     def __str__(self) -> str:
         return f"{self.failures} failures of {self.key}"
 
-    def count(self) -> None:
-        now = timezone.now()
+    def count(self, now: datetime) -> None:
         if self.blocked_until and self.blocked_until > now:
             raise TooManyFailures(math.ceil((self.blocked_until - now).total_seconds()))
+        self.before = self.last_at
         self.failures = 1 if now - self.last_at > FORGOTTEN_AFTER else self.failures + 1
         self.blocked_until = now + wait_after(self.failures) if self.failures >= FREE_FAILURES else None
         self.last_at = now
 
+    @property
+    def wait_seconds(self) -> int:
+        """How long the next attempt has to wait if this one fails."""
+        return int((self.blocked_until - self.last_at).total_seconds()) if self.blocked_until else 0
+
     def succeeded(self) -> None:
-        Attempt.objects.filter(pk=self.pk).update(failures=0, blocked_until=None)
+        """Take this attempt back, and no other: those of a stranger who guesses go on counting against them.
+
+        A reset would give the stranger nine more guesses each time that the owner signs in from somewhere new.
+        """
+        mine = Attempt.objects.filter(pk=self.pk)
+        mine.update(failures=Greatest(models.F("failures") - 1, 0), blocked_until=None, last_at=self.before)
 
 
 def wait_after(failures: int) -> timedelta:

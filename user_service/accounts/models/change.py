@@ -2,10 +2,9 @@
 
 from typing import ClassVar
 
-from django.db import connection, models, transaction
+from django.db import models, transaction
 
-# Any number will do, as long as nothing else in this database takes the same advisory lock.
-FEED_LOCK = 7_302_991
+from chassis.database import lock_table
 
 
 class ChangeManager(models.Manager["Change"]):
@@ -16,8 +15,7 @@ class ChangeManager(models.Manager["Change"]):
         and a reader that has seen position 7 never misses a 6 that commits late.
         """
         with transaction.atomic(savepoint=False):
-            with connection.cursor() as cursor:
-                cursor.execute("SELECT pg_advisory_xact_lock(%s)", [FEED_LOCK])
+            lock_table(self.model)
             self.filter(user_id=user_id).delete()
             self.create(user_id=user_id)
 

@@ -9,6 +9,7 @@ from django.db import models, transaction
 from django.utils import timezone
 
 from accounts.models.attempt import Attempt
+from accounts.models.audit_event import AuditEvent
 from accounts.models.mail import Mail
 from accounts.models.user import User
 
@@ -37,15 +38,20 @@ class PasswordTokenQuerySet(models.QuerySet["PasswordToken"]):
         return row.user
 
     def use(self, token: str, *, user: User, password: str) -> None:
-        """Set the password, end all sessions and all tokens of the user, or raise PasswordTokenInvalid."""
+        """Set the password, end all sessions and all tokens of the user, or raise PasswordTokenInvalid.
+
+        The token was mailed to the address that the account has, which is confirmed by that.
+        """
         user.set_password(password)
         with transaction.atomic():
             # The account is locked first, as everywhere: of two tokens at once the second finds itself ended.
             account = User.objects.select_for_update().filter(pk=user.pk)
             if not account.first() or not self.good(token).exists():
                 raise PasswordTokenInvalid()
-            user.end_rights(User.objects.filter(pk=user.pk), password=user.password)
-            Attempt.objects.forgive(user_id=user.pk)
+            row = User.objects.filter(pk=user.pk)
+            event = AuditEvent.Event.PASSWORD_RESET
+            user.end_rights(row, event=event, by=None, password=user.password, email_confirmed=True)
+            Attempt.objects.forgive(user_id=user.pk, logins=user.logins)
 
 
 def hash_of(token: str) -> str:

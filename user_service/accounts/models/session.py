@@ -1,13 +1,20 @@
 """Sessions: one row for each signing-in, which knows the one refresh token that is good."""
 
+import secrets
+from datetime import timedelta
 from typing import Any, ClassVar, Self
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 from django.conf import settings
+from django.contrib.postgres.functions import RandomUUID
 from django.db import models, transaction
+from django.db.models.functions import Least
 from django.utils import timezone
 
-from accounts.models.user import AccountGone, User
+from accounts.models.audit_event import AuditEvent, Person
+from accounts.models.errors import AccountGone
+from accounts.models.user import User
+from chassis.fields import is_visible
 
 LONGEST_USER_AGENT = 200
 
@@ -18,6 +25,14 @@ class SessionQuerySet(models.QuerySet["Session"]):
 
     def expired(self) -> Self:
         return self.filter(expires_at__lte=timezone.now())
+
+    def named_by(self, *, user_id: Any, key: Any, session_id: Any, jti: Any) -> Self:
+        """Choose the session that a refresh token names: by its key, which nobody can guess.
+
+        A token of the version before has no key, but an id that the session still knows and that is as random.
+        """
+        known = models.Q(current_jti=jti) | models.Q(previous_jti=jti)
+        return self.filter(models.Q(key=key) | models.Q(known, pk=session_id), user_id=user_id)
 
     def open(self, user: User, *, user_agent: str = "", address: str | None = None) -> "Session":
         """Begin a session, or raise AccountGone.
@@ -30,39 +45,56 @@ class SessionQuerySet(models.QuerySet["Session"]):
             same = User.objects.filter(pk=user.pk, password=user.password, is_active=True)
             if same.select_for_update(no_key=True).first() is None:
                 raise AccountGone()
-            return self.create(
+            session = self.create(
                 user=user,
                 current_jti=uuid4().hex,
                 created_at=now,
                 rotated_at=now,
-                expires_at=now + lifetime(),
-                user_agent=user_agent[:LONGEST_USER_AGENT].replace("\0", ""),
+                expires_at=now + min(lifetime(), max_age()),
+                user_agent=clean_user_agent(user_agent),
                 address=address,
             )
+            AuditEvent.objects.record(AuditEvent.Event.LOGIN_SUCCESS, by=user, subject=user, session=session.pk)
+            return session
 
-    def rotate(self, *, session_id: int, jti: str) -> bool:
+    def rotate(self, *, jti: str) -> bool:
         """Replace the refresh id `jti` by a fresh one. Of several callers with the same one, one gets True."""
         now = timezone.now()
         # No condition may reach into another table: Django would put all of them into a subquery, which PostgreSQL
         # does not look at again when it has waited for the row.
-        claimed = self.filter(pk=session_id, current_jti=jti, expires_at__gt=now)
+        claimed = self.filter(current_jti=jti, expires_at__gt=now)
         return bool(
             claimed.update(
                 current_jti=uuid4().hex,
                 previous_jti=models.F("current_jti"),
                 rotated_at=now,
-                expires_at=now + lifetime(),
+                expires_at=Least(now + lifetime(), models.F("created_at") + max_age()),
             )
         )
+
+
+def random_key() -> UUID:
+    return UUID(bytes=secrets.token_bytes(16))  # all 128 bits are random, where uuid4 leaves 122
 
 
 def lifetime() -> Any:
     return settings.SIMPLE_JWT["REFRESH_TOKEN_LIFETIME"]
 
 
+def max_age() -> timedelta:
+    return timedelta(days=settings.SESSION_MAX_DAYS)
+
+
+def clean_user_agent(text: str) -> str:
+    """Drop what shows nothing or changes how the rest is shown, such as control and text-direction characters."""
+    return "".join(each for each in text if each == " " or is_visible(each))[:LONGEST_USER_AGENT]
+
+
 class Session(models.Model):
     """One signing-in, kept alive by refresh tokens of which only the newest is good."""
 
+    # What names it in tokens: whoever can sign cannot guess it. The default of the database is for the version before.
+    key = models.UUIDField(default=random_key, db_default=RandomUUID(), unique=True, editable=False)
     user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="sessions")
     current_jti = models.CharField(max_length=32)
     previous_jti = models.CharField(max_length=32, blank=True)
@@ -76,3 +108,12 @@ class Session(models.Model):
 
     def __str__(self) -> str:
         return f"session {self.pk} of user {self.user_id}"
+
+    def end(self, *, by: Person | None, event: AuditEvent.Event = AuditEvent.Event.SESSION_END) -> bool:
+        """Return whether this call ended it: of several at once, one does."""
+        session_id, user = self.pk, self.user
+        with transaction.atomic():
+            ended, _ = self.delete()
+            if ended:
+                AuditEvent.objects.record(event, by=by, subject=user, session=session_id)
+        return bool(ended)

@@ -1,49 +1,47 @@
 """Accounts: the one way each changes, and what stands against a change."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Collection, Mapping
+from functools import partial
 from typing import Any, ClassVar
 
 from django.contrib.auth.hashers import make_password
 from django.contrib.auth.models import AbstractUser, BaseUserManager
-from django.db import IntegrityError, models, transaction
+from django.db import models, transaction
 
-from accounts.models.attempt import Attempt
+from accounts.models.address import WithAddress
+from accounts.models.attempt import Attempt, Device
+from accounts.models.audit_event import AuditEvent, Person
 from accounts.models.change import Change
+from accounts.models.errors import AccountGone, LastAdmin, WrongPassword, naming_what_is_taken
+from accounts.models.mail import Mail
 from accounts.names import fold, validate_username
 
-
-class NameTaken(Exception):
-    """Another account has this `field`."""
-
-    def __init__(self, field: str) -> None:
-        super().__init__(field)
-        self.field = field
-
-
-class AccountGone(Exception):
-    """There is no such account, or none any more, or not for whoever asks."""
-
-
-class WrongPassword(Exception):
-    """The current password is another."""
-
-
-class LastAdmin(Exception):
-    """The change would leave no active admin."""
+Event = AuditEvent.Event
 
 
 class UserManager(BaseUserManager["User"]):
-    def register(self, *, username: str, email: str, password: str | None, role: str = "user") -> "User":
+    def register(
+        self,
+        *,
+        username: str,
+        email: str,
+        password: str | None,
+        role: str = "user",
+        email_confirmed: bool = True,
+        by: Person | None = None,
+    ) -> "User":
         """Make an account, or raise NameTaken. Without a password nobody can sign in to it yet."""
-        user = self.model(username=username, email=email, role=role)
+        user = self.model(username=username, email=email, role=role, email_confirmed=email_confirmed)
         user.set_password(password)
         with naming_what_is_taken():
             user.save(force_insert=True)
+            if not email_confirmed:
+                Mail.objects.plan_to(Mail.Kind.EMAIL_CONFIRMATION, user, email)
+            AuditEvent.objects.record(Event.USER_CREATED, by=by, subject=user, role=role)
             Change.objects.record(user.pk)
         return user
 
-    def signing_in(self, *, login: str, password: str) -> "User":
+    def signing_in(self, *, login: str, password: str, device: Device) -> "User":
         """Return the active account with this username or email and password.
 
         Raise AccountGone for an unknown name, a wrong password and an inactive account alike, after one hash each, or
@@ -51,20 +49,33 @@ class UserManager(BaseUserManager["User"]):
         """
         key = {"email_key": fold(login)} if "@" in login else {"username_key": fold(login)}
         user = self.filter(**key).first()
-        attempt = Attempt.objects.begin(login=fold(login), user_id=user.pk if user else None)
+        attempt = Attempt.objects.begin(login=fold(login), device=device)
         if user is None:
             make_password(password)
+            record_failure(attempt, None, reason="unknown_account")
             raise AccountGone()
-        if not (user.check_password(password) and user.is_active):
+        if not user.check_password(password):
+            record_failure(attempt, user, reason="wrong_password")
+            raise AccountGone()
+        if not user.is_active:
+            record_failure(attempt, user, reason="inactive_account")
             raise AccountGone()
         attempt.succeeded()
+        Attempt.objects.remember(device, logins=user.logins)
         return user
 
     def active_admins(self) -> models.QuerySet["User"]:
         return self.filter(role=User.Role.ADMIN, is_active=True)
 
 
-class User(AbstractUser):
+def record_failure(attempt: Attempt, user: "User | None", *, reason: str) -> None:
+    with transaction.atomic():
+        AuditEvent.objects.record(Event.LOGIN_FAIL, by=None, subject=user, reason=reason)
+        if attempt.wait_seconds:
+            AuditEvent.objects.record(Event.LOGIN_LOCK, by=None, subject=user, wait_seconds=attempt.wait_seconds)
+
+
+class User(WithAddress, AbstractUser):
     class Role(models.TextChoices):
         ADMIN = "admin", "Admin"
         USER = "user", "User"
@@ -72,7 +83,6 @@ class User(AbstractUser):
     # None is Django's way to drop a field of an abstract parent. There is one privilege here, and that is the role.
     first_name = last_name = is_staff = is_superuser = groups = user_permissions = None  # type: ignore[assignment]
     username = models.CharField(max_length=64, validators=[validate_username])
-    email = models.EmailField(max_length=254)
     role = models.CharField(max_length=5, choices=Role, default=Role.USER)
     # Counts what changes the rights of access tokens: another role, activity or password, signing out everywhere.
     epoch = models.PositiveIntegerField(default=0, editable=False)
@@ -80,7 +90,9 @@ class User(AbstractUser):
     least_epoch = models.PositiveIntegerField(default=0, editable=False)
     # What must be unique: "Bob" and "bob" are one name.
     username_key = models.TextField(editable=False)
-    email_key = models.TextField(editable=False)
+
+    # What is saved with every change: it follows from other fields.
+    DERIVED_FIELDS: ClassVar[tuple[str, ...]] = ("username_key", "epoch", "least_epoch", *WithAddress.ADDRESS_FIELDS)
 
     objects: ClassVar[UserManager] = UserManager()  # type: ignore[assignment]
     USERNAME_FIELD = "username_key"
@@ -101,93 +113,165 @@ class User(AbstractUser):
     def is_admin(self) -> bool:
         return self.role == self.Role.ADMIN
 
-    def change(self, **values: Any) -> None:
-        """Save what differs. Raise NameTaken, AccountGone, or LastAdmin where no active admin would be left."""
+    @property
+    def logins(self) -> list[str]:
+        """By what one may sign in."""
+        return [self.username_key, self.email_key]
+
+    def change(self, *, by: Person | None = None, **values: Any) -> None:
+        """Save what an admin changes; an address given by an admin counts as confirmed.
+
+        Raise NameTaken, AccountGone, or LastAdmin where no active admin would be left.
+        """
         with naming_what_is_taken():
             self.lock_with_admins()
-            changed = [name for name, value in values.items() if getattr(self, name) != value]
+            old = {name: getattr(self, name) for name, value in values.items() if getattr(self, name) != value}
             was_active_admin = self.is_admin and self.is_active
-            for name in changed:
+            for name in old:
+                self.notify_of(name)
                 setattr(self, name, values[name])
             if was_active_admin and not (self.is_admin and self.is_active):
                 self.refuse_if_last_admin()
-            if {"role", "is_active"} & set(changed):
-                self.epoch += 1
-            if "is_active" in changed:
-                self.least_epoch = self.epoch
-            if changed:
-                self.save(update_fields=[*changed, "username_key", "email_key", "epoch", "least_epoch"])
+            self.end_what_depends_on(old.keys())
+            if old:
+                self.save(update_fields=[*old, *self.DERIVED_FIELDS])
+                self.record_change(old, by=by)
                 Change.objects.record(self.pk)
-            if not self.is_active:
-                self.sessions.all().delete()
-            if "email" in changed:
-                self.password_tokens.all().delete()  # they went to an address that is another's now
 
-    def change_password(self, *, current: str, new: str, keep_session: int) -> None:
+    def end_what_depends_on(self, changed: Collection[str]) -> None:
+        """End the rights, sessions and mailed tokens that do not survive a change of these fields."""
+        if {"role", "is_active"} & set(changed):
+            self.epoch += 1
+        if "is_active" in changed:
+            self.least_epoch = self.epoch
+        if not self.is_active:
+            self.sessions.all().delete()
+        if "email" in changed:
+            self.email_confirmed = True
+        if "email" in changed or not self.is_active:
+            self.end_mailed_tokens()
+
+    def differs_in(self, values: Mapping[str, Any]) -> bool:
+        """Say whether these values would change how the owner signs in."""
+        return any(name in values and values[name] != getattr(self, name) for name in ("username", "email"))
+
+    def change_own(self, *, verified: str | None, **values: str) -> None:
+        """Change one's own username at once; another email is pending until it is confirmed.
+
+        `verified` is what verify_password returned. Raise WrongPassword if the password has been replaced since, and
+        NameTaken or AccountGone.
+        """
+        with naming_what_is_taken():
+            self.lock()
+            old = {name: getattr(self, name) for name, value in values.items() if getattr(self, name) != value}
+            if not old:
+                return
+            if not self.is_active:
+                raise AccountGone()
+            if self.password != verified:
+                raise WrongPassword()
+            if "username" in old:
+                self.notify_of("username")
+                self.username = values["username"]
+            if "email" in old:
+                self.request_email(values["email"])
+                old["pending_email"] = old.pop("email")
+            self.save(update_fields=["username", *self.DERIVED_FIELDS])
+            self.record_change(old, by=self)
+            Change.objects.record(self.pk)
+
+    def record_change(self, old: dict[str, Any], *, by: Person | None) -> None:
+        """Record what has changed, given the values from before."""
+        record = partial(AuditEvent.objects.record, by=by, subject=self)
+        if "role" in old:
+            record(Event.ROLE_CHANGE, **{"from": old["role"], "to": self.role})
+        if "is_active" in old:
+            record(Event.USER_ACTIVATED if self.is_active else Event.USER_ARCHIVED)
+        if fields := sorted(old.keys() - {"role", "is_active"}):
+            record(Event.USER_UPDATED, fields=fields)
+
+    def change_password(self, *, current: str, new: str, keep_session: int | None) -> None:
         """Set another password and end every session but one.
 
         Raise WrongPassword, AccountGone, or TooManyFailures, since here too somebody may be guessing.
         """
-        attempt = Attempt.objects.begin(login=self.username_key, user_id=self.pk)
-        if not self.check_password(current):
-            raise WrongPassword()
-        attempt.succeeded()
-        checked = self.password
+        checked = self.verify_password(current)
         self.set_password(new)
         unchanged = User.objects.filter(pk=self.pk, password=checked)  # of two changes at once one is made
-        if not self.end_rights(unchanged, keep_session=keep_session, password=self.password):
+        event = Event.PASSWORD_CHANGE
+        if not self.end_rights(unchanged, event=event, by=self, keep_session=keep_session, password=self.password):
             raise WrongPassword()
 
-    def sign_out_everywhere(self) -> None:
-        if not self.end_rights(User.objects.filter(pk=self.pk)):
+    def verify_password(self, password: str) -> str:
+        """Return the hash of the current password, or raise WrongPassword or TooManyFailures.
+
+        Call it outside of a transaction that may be rolled back: a failed attempt counts.
+        """
+        Attempt.objects.begin_for_account(self.pk)
+        if not self.check_password(password):
+            AuditEvent.objects.record(Event.PASSWORD_CHANGE_FAIL, by=self, subject=self, reason="wrong_password")
+            raise WrongPassword()
+        Attempt.objects.forgive(user_id=self.pk, logins=[])
+        return self.password
+
+    def sign_out_everywhere(self, *, by: Person | None = None) -> None:
+        if not self.end_rights(User.objects.filter(pk=self.pk), event=Event.SESSION_END, by=by):
             raise AccountGone()
 
-    def end_rights(self, row: models.QuerySet["User"], *, keep_session: int | None = None, **values: Any) -> bool:
-        """End the sessions, but for one, and all tokens made before; save `values` with that, if `row` is there."""
+    def end_rights(
+        self,
+        row: models.QuerySet["User"],
+        *,
+        event: AuditEvent.Event,
+        by: Person | None,
+        keep_session: int | None = None,
+        **values: Any,
+    ) -> bool:
+        """End the sessions, but for one, all tokens made before and a pending change of the address.
+
+        Save `values` with that, if `row` is there.
+        """
         with transaction.atomic():
             next_epoch = models.F("epoch") + 1
-            if not row.update(epoch=next_epoch, least_epoch=next_epoch, **values):
+            if not row.update(epoch=next_epoch, least_epoch=next_epoch, pending_email=None, **values):
                 return False
-            self.sessions.exclude(pk=keep_session or 0).delete()
+            ended, _ = self.sessions.exclude(pk=keep_session or 0).delete()
             self.password_tokens.all().delete()
+            self.cancel_email_change()
+            AuditEvent.objects.record(event, by=by, subject=self, sessions_ended=ended)
             Change.objects.record(self.pk)
             return True
 
-    def remove(self) -> None:
+    def remove(self, *, by: Person | None = None) -> None:
         """Delete the account, or raise AccountGone or LastAdmin."""
         with transaction.atomic():
             self.lock_with_admins()
             if self.is_admin and self.is_active:
                 self.refuse_if_last_admin()
             user_id = self.pk
+            AuditEvent.objects.record(Event.USER_DELETED, by=by, subject=self, role=self.role)
             self.delete()
             Change.objects.record(user_id)
 
+    def lock(self) -> None:
+        """Read this row again under a lock, or raise AccountGone."""
+        try:
+            self.refresh_from_db(from_queryset=User.objects.select_for_update())
+        except User.DoesNotExist as error:
+            raise AccountGone() from error
+
     def lock_with_admins(self) -> None:
-        """Read this row afresh under a lock, with every admin's: two admins who demote each other must queue.
+        """Read this row again under a lock, with every admin's: two admins who demote each other must queue.
 
         Rows are locked in the order of their ids, so that no two changes wait for each other.
         """
         rows = User.objects.filter(models.Q(pk=self.pk) | models.Q(role=User.Role.ADMIN))
-        list(rows.order_by("pk").select_for_update().values_list("pk"))
-        try:
-            self.refresh_from_db()
-        except User.DoesNotExist as error:
-            raise AccountGone() from error
+        current = next((row for row in rows.order_by("pk").select_for_update() if row.pk == self.pk), None)
+        if current is None:
+            raise AccountGone()
+        for field in self._meta.concrete_fields:
+            setattr(self, field.attname, getattr(current, field.attname))
 
     def refuse_if_last_admin(self) -> None:
         if not User.objects.active_admins().exclude(pk=self.pk).exists():
             raise LastAdmin()
-
-
-@contextmanager
-def naming_what_is_taken() -> Iterator[None]:
-    """Turn the database's word that a name is taken into NameTaken: a look beforehand would lose the race."""
-    try:
-        with transaction.atomic():
-            yield
-    except IntegrityError as error:
-        for field in ("username", "email"):
-            if f"{field}_is_taken" in str(error):
-                raise NameTaken(field) from error
-        raise

@@ -2,9 +2,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from django.http import Http404
-from rest_framework.exceptions import ErrorDetail, Throttled
+from rest_framework.exceptions import ErrorDetail, Throttled, ValidationError
 
-from accounts.models import AccountGone, LastAdmin, NameTaken, TooManyFailures
+from accounts.models import AccountGone, LastAdmin, NameTaken, TooManyFailures, WrongPassword
 from chassis.problems import Conflict
 
 
@@ -19,6 +19,18 @@ def conflicts_named() -> Iterator[None]:
         raise Http404 from error
     except LastAdmin as error:
         raise Conflict("The last active admin can be neither deleted, demoted nor deactivated.") from error
+
+
+@contextmanager
+def password_checked() -> Iterator[None]:
+    """Answer what stands against a change that needs the current password."""
+    try:
+        yield
+    except WrongPassword as error:
+        detail = ErrorDetail("Is not the current password.", code="wrong_password")
+        raise ValidationError({"current_password": [detail]}) from error
+    except TooManyFailures as error:
+        raise too_many_failures(error) from error
 
 
 def too_many_failures(error: TooManyFailures) -> Throttled:

@@ -4,17 +4,18 @@ from typing import Any
 
 from django.db.models import QuerySet
 from rest_framework import status
-from rest_framework.exceptions import ErrorDetail, ValidationError
 from rest_framework.generics import get_object_or_404
 from rest_framework.mixins import ListModelMixin
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from accounts.models import Session, TooManyFailures, User, WrongPassword
+from accounts.models import Mail, Session, User
 from accounts.serializers import OwnAccountSerializer, PasswordChangeSerializer, SessionSerializer
-from accounts.views.conflicts import conflicts_named, too_many_failures
+from accounts.views.conflicts import conflicts_named, password_checked
+from accounts.views.entity_tags import check_if_match, tagged, unless_changed
 from chassis import pagination
 from chassis.permissions import IsAuthenticated
+from chassis.problems import Conflict
 from chassis.views import Endpoint
 
 
@@ -27,16 +28,35 @@ class OwnEndpoint(Endpoint):
 
 class Me(OwnEndpoint):
     serializer_class = OwnAccountSerializer
+    if_match_methods = frozenset({"PATCH"})
 
     def get(self, request: Request) -> Response:
-        return Response(self.get_serializer(self.own_account()).data)
+        return tagged(self.get_serializer(self.own_account()).data)
 
     def patch(self, request: Request) -> Response:
-        serializer = self.get_serializer(self.own_account(), data=self.body, partial=True)
+        user, data = self.own_account(), self.body
+        check_if_match(self, user)  # before the body, whose read-only values may be those of then
+        serializer = self.get_serializer(user, data=data, partial=True, context={"user": user})
         serializer.is_valid(raise_exception=True)
-        with conflicts_named():
-            serializer.save()
-        return Response(serializer.data)
+        values = serializer.validated_data
+        with conflicts_named(), password_checked():
+            # Not in the transaction: a failed attempt counts, whatever is rolled back.
+            verified = user.verify_password(values["current_password"]) if user.differs_in(values) else None
+            with unless_changed(self, user):
+                serializer.save(verified=verified)
+        return tagged(serializer.data)
+
+
+class ResendConfirmation(OwnEndpoint):
+    """Sends another mail to the address that the caller has to confirm: a pending one, or else the account's own."""
+
+    def post(self, request: Request) -> Response:
+        user = self.own_account()
+        address = user.address_to_confirm()
+        if address is None:
+            raise Conflict("There is no address to confirm.")
+        Mail.objects.plan_to(Mail.Kind.EMAIL_CONFIRMATION, user, address)
+        return Response(status=status.HTTP_202_ACCEPTED)
 
 
 class ChangePassword(OwnEndpoint):
@@ -50,14 +70,8 @@ class ChangePassword(OwnEndpoint):
         serializer = self.get_serializer(data=self.body, context={"user": user})
         serializer.is_valid(raise_exception=True)
         current, new = serializer.validated_data["current_password"], serializer.validated_data["new_password"]
-        try:
-            with conflicts_named():
-                user.change_password(current=current, new=new, keep_session=self.caller.session_id)
-        except WrongPassword as error:
-            detail = ErrorDetail("Is not the current password.", code="wrong_password")
-            raise ValidationError({"current_password": [detail]}) from error
-        except TooManyFailures as error:
-            raise too_many_failures(error) from error
+        with conflicts_named(), password_checked():
+            user.change_password(current=current, new=new, keep_session=self.caller.session_id)
         return Response(status=status.HTTP_204_NO_CONTENT)
 
 
@@ -79,5 +93,6 @@ class OwnSessions(ListModelMixin, OwnEndpoint):
 
 class OwnSession(OwnEndpoint):
     def delete(self, request: Request, session_id: int) -> Response:
-        get_object_or_404(Session.objects.live(), pk=session_id, user_id=self.caller.id).delete()
+        sessions = Session.objects.live().select_related("user")
+        get_object_or_404(sessions, pk=session_id, user_id=self.caller.id).end(by=self.caller)
         return Response(status=status.HTTP_204_NO_CONTENT)

@@ -10,7 +10,7 @@ from rest_framework.response import Response
 from accounts.models import AccountGone, Mail, PasswordToken, PasswordTokenInvalid, User
 from accounts.serializers import ConfirmSerializer, EmailSerializer
 from chassis.permissions import IsAdmin, IsAuthenticated
-from chassis.throttling import CallerThrottle, NewcomersThrottle
+from chassis.throttling import signup_budget
 from chassis.views import Endpoint
 
 
@@ -19,13 +19,13 @@ class RequestReset(Endpoint):
 
     authentication_classes = []
     permission_classes = [AllowAny]
-    throttle_classes = [CallerThrottle, NewcomersThrottle]
     serializer_class = EmailSerializer
 
     def post(self, request: Request) -> Response:
         serializer = self.get_serializer(data=self.body)
         serializer.is_valid(raise_exception=True)
-        Mail.objects.plan(Mail.Kind.PASSWORD_RESET, serializer.validated_data["email"])
+        with signup_budget(request):
+            Mail.objects.plan(Mail.Kind.PASSWORD_RESET, serializer.validated_data["email"])
         return Response(status=status.HTTP_202_ACCEPTED)
 
 
@@ -56,5 +56,5 @@ class MailReset(Endpoint):
 
     def post(self, request: Request, user_id: int) -> Response:
         user = get_object_or_404(User, pk=user_id)
-        Mail.objects.plan(Mail.Kind.PASSWORD_RESET, user.email)
+        Mail.objects.plan(Mail.Kind.PASSWORD_RESET, user.email, by_admin=True)
         return Response(status=status.HTTP_202_ACCEPTED)

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from django.conf import settings
 from rest_framework import status
 from rest_framework.exceptions import AuthenticationFailed, PermissionDenied
 from rest_framework.generics import get_object_or_404
@@ -13,7 +14,8 @@ from rest_framework.response import Response
 
 from accounts import tokens
 from accounts.authentication import AccountAuthentication
-from accounts.models import AccountGone, Session, TooManyFailures, User
+from accounts.models import AccountGone, Device, Session, TooManyFailures, User
+from accounts.models.session import clean_user_agent
 from accounts.serializers import (
     CredentialsSerializer,
     RefreshSerializer,
@@ -21,17 +23,19 @@ from accounts.serializers import (
     TokenSerializer,
     UserSerializer,
 )
+from accounts.throttling import LogoutThrottle, RefreshThrottle
 from accounts.views.conflicts import conflicts_named, too_many_failures
 from chassis.client_address import client_address
 from chassis.permissions import IsAuthenticated
-from chassis.throttling import CallerThrottle, NewcomersThrottle
+from chassis.throttling import IPV6_PREFIX_BITS, network_of, signup_budget
 from chassis.tokens import Caller, InvalidToken
 from chassis.views import Endpoint
+
+KEY_SET_CACHING = "public, max-age=300"
 
 
 class Register(Endpoint):
     permission_classes = [AllowAny]
-    throttle_classes = [CallerThrottle, NewcomersThrottle]
     serializer_class = RegistrationSerializer
 
     def post(self, request: Request) -> Response:
@@ -39,8 +43,10 @@ class Register(Endpoint):
         serializer.is_valid(raise_exception=True)
         if serializer.validated_data["role"] == User.Role.ADMIN and not is_admin(request):
             raise PermissionDenied("Only an admin can make an admin.")
-        with conflicts_named():
-            user = User.objects.register(**serializer.validated_data)
+        by = request.user if isinstance(request.user, Caller) else None
+        with conflicts_named(), signup_budget(request):
+            confirmed = is_admin(request)
+            user = User.objects.register(**serializer.validated_data, email_confirmed=confirmed, by=by)
         return Response(UserSerializer(user).data, status=status.HTTP_201_CREATED)
 
 
@@ -76,9 +82,12 @@ class ObtainToken(TokenEndpoint):
 
     def post(self, request: Request) -> Response:
         credentials = self.validated()
+        address, device = client_address(request), device_of(request)
         try:
-            user = User.objects.signing_in(login=credentials["username"], password=credentials["password"])
-            session = Session.objects.open(user, user_agent=agent_of(request), address=client_address(request))
+            user = User.objects.signing_in(
+                login=credentials["username"], password=credentials["password"], device=device
+            )
+            session = Session.objects.open(user, user_agent=device.user_agent, address=address)
         except AccountGone as error:
             detail = "No active account has this name and password."
             raise AuthenticationFailed(detail, code="credentials_invalid") from error
@@ -87,11 +96,13 @@ class ObtainToken(TokenEndpoint):
         return Response(tokens.pair(session))
 
 
-def agent_of(request: Request) -> str:
-    return request.headers.get("User-Agent", "")
+def device_of(request: Request) -> Device:
+    user_agent = clean_user_agent(request.headers.get("User-Agent", ""))
+    return Device(network=network_of(client_address(request), IPV6_PREFIX_BITS), user_agent=user_agent)
 
 
 class RefreshToken(TokenEndpoint):
+    throttle_classes = [RefreshThrottle]
     serializer_class = RefreshSerializer
 
     def post(self, request: Request) -> Response:
@@ -115,9 +126,20 @@ class VerifyToken(TokenEndpoint):
         return Response({})
 
 
+class KeySet(TokenEndpoint):
+    """The public keys by which anybody can verify people's tokens (RFC 7517): none without a key pair."""
+
+    throttle_classes: list[Any] = []  # it costs no statement, and whoever verifies by it must not be refused
+
+    def get(self, request: Request) -> Response:
+        keys = [key.to_jwk() for key in settings.JWT_PUBLIC_KEYS]
+        return Response({"keys": keys}, headers={"Cache-Control": KEY_SET_CACHING})
+
+
 class Logout(TokenEndpoint):
     """End the session of a refresh token. To do so twice does no harm."""
 
+    throttle_classes = [LogoutThrottle]
     serializer_class = RefreshSerializer
 
     def post(self, request: Request) -> Response:
@@ -133,5 +155,5 @@ class LogoutAll(Endpoint):
 
     def post(self, request: Request) -> Response:
         with conflicts_named():
-            get_object_or_404(User, pk=self.caller.id).sign_out_everywhere()
+            get_object_or_404(User, pk=self.caller.id).sign_out_everywhere(by=self.caller)
         return Response(status=status.HTTP_204_NO_CONTENT)

@@ -1,10 +1,12 @@
 """The administration of accounts."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from django.db import transaction
 from django.db.models import QuerySet
 from rest_framework import status
+from rest_framework.exceptions import ErrorDetail, ValidationError
 from rest_framework.generics import get_object_or_404
 from rest_framework.mixins import ListModelMixin
 from rest_framework.request import Request
@@ -14,6 +16,7 @@ from accounts.filters import UserFilter
 from accounts.models import KeptAnswer, Mail, User
 from accounts.serializers import NewUserSerializer, RowIdOnlySerializer, RowIdSerializer, UserSerializer
 from accounts.views.conflicts import conflicts_named
+from accounts.views.entity_tags import tagged, unless_changed
 from chassis import pagination
 from chassis.idempotency import idempotent
 from chassis.permissions import AdminWritesOnceVisible, IsAdmin, IsAuthenticated
@@ -27,16 +30,26 @@ class ChangesAccounts(Endpoint):
     queryset = User.objects.all()
 
     def change(self, user: User, data: Any, *, partial: bool) -> Response:
-        serializer = self.get_serializer(user, data=data, partial=partial)
-        serializer.is_valid(raise_exception=True)
-        with conflicts_named():
-            serializer.save()
-        return Response(serializer.data)
+        with conflicts_named(), unless_changed(self, user):
+            serializer = self.get_serializer(user, data=data, partial=partial)
+            serializer.is_valid(raise_exception=True)
+            if user.pk == self.caller.id:
+                check_own_login(user, serializer.validated_data)
+            serializer.save(by=self.caller)
+        return tagged(serializer.data)
 
     def remove(self, user: User) -> Response:
-        with conflicts_named():
-            user.remove()
+        with conflicts_named(), unless_changed(self, user):
+            user.remove(by=self.caller)
         return Response(status=status.HTTP_204_NO_CONTENT)
+
+
+def check_own_login(user: User, values: Mapping[str, Any]) -> None:
+    """Refuse an admin who would change the own username or email here, without the current password."""
+    detail = ErrorDetail("Change your own at /user/me/, which asks for your password.", code="use_own_account")
+    changed = [name for name in ("username", "email") if name in values and values[name] != getattr(user, name)]
+    if changed:
+        raise ValidationError({name: [detail] for name in changed})
 
 
 class UserList(ListModelMixin, ChangesAccounts):
@@ -57,9 +70,9 @@ class UserList(ListModelMixin, ChangesAccounts):
         serializer = NewUserSerializer(data=self.body)
         serializer.is_valid(raise_exception=True)
         with conflicts_named(), transaction.atomic():
-            user = User.objects.register(**serializer.validated_data)
+            user = User.objects.register(**serializer.validated_data, by=self.caller)
             if not user.has_usable_password():
-                Mail.objects.plan(Mail.Kind.INVITATION, user.email)
+                Mail.objects.plan(Mail.Kind.INVITATION, user.email, by_admin=True)
         return Response(self.get_serializer(user).data, status=status.HTTP_201_CREATED)
 
     def put(self, request: Request) -> Response:
@@ -82,12 +95,13 @@ class UserDetail(ChangesAccounts):
 
     permission_classes = [IsAuthenticated & AdminWritesOnceVisible]
     lookup_url_kwarg = "user_id"
+    if_match_methods = frozenset({"PUT", "PATCH", "DELETE"})
 
     def get_queryset(self) -> QuerySet[User]:
         return User.objects.all() if self.caller.is_admin else User.objects.filter(pk=self.caller.id)
 
     def get(self, request: Request, user_id: int) -> Response:
-        return Response(self.get_serializer(self.get_object()).data)
+        return tagged(self.get_serializer(self.get_object()).data)
 
     def put(self, request: Request, user_id: int) -> Response:
         return self.change(self.get_object(), self.body, partial=False)

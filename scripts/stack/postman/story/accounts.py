@@ -71,6 +71,12 @@ SIGNING_IN = Folder(
             status=401,
             body={"token": "{{alice_access}}x"},
         ),
+        Step(
+            name="The public keys",
+            operation="readKeySet",
+            status=200,
+            tests={"It is a list, which may be empty": 'expect(answer.keys).to.be.an("array")'},
+        ),
     ),
 )
 
@@ -98,16 +104,42 @@ OWN = Folder(
             operation="changeOwnAccount",
             status=200,
             by="alice",
-            body={"email": "{{alice_username}}.smith@example.com"},
+            body={"email": "{{alice_username}}.smith@example.com", "current_password": "{{alice_password}}"},
             tests={
-                "It is the new one": 'expect(answer.email).to.equal(`${saved("alice_username")}.smith@example.com`)'
+                "It is pending": (
+                    'expect(answer.pending_email).to.equal(`${saved("alice_username")}.smith@example.com`)'
+                ),
+                "The old one is hers until then": (
+                    'expect(answer.email).to.equal(`${saved("alice_username")}@example.com`)'
+                ),
             },
+        ),
+        Step(
+            name="She asks for another mail to confirm it",
+            operation="resendEmailConfirmation",
+            status=202,
+            by="alice",
+        ),
+        Step(
+            name="A confirmation by a token that is in no mail",
+            operation="confirmEmail",
+            status=400,
+            body={"token": "not-from-a-mail"},
+            tests=blames("token"),
+        ),
+        Step(
+            name="Without her password she gets no other address",
+            operation="changeOwnAccount",
+            status=400,
+            by="alice",
+            body={"email": "{{alice_username}}.jones@example.com"},
+            tests=blames("current_password"),
         ),
         Step(
             name="She signs in on her telephone",
             operation="signIn",
             status=200,
-            body={"username": "{{alice_username}}.smith@example.com", "password": "{{alice_password}}"},
+            body={"username": "{{alice_username}}@example.com", "password": "{{alice_password}}"},
         ),
         Step(
             name="Her sessions",
@@ -135,7 +167,7 @@ OWN = Folder(
             name="She has forgotten it",
             operation="requestPasswordReset",
             status=202,
-            body={"email": "{{alice_username}}.smith@example.com"},
+            body={"email": "{{alice_username}}@example.com"},
         ),
         Step(
             name="A token that no mail told",

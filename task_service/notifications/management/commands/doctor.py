@@ -18,7 +18,7 @@ WORKERS_REMINDERS_SECONDS = 600
 LATE_FEED_SECONDS = 60
 ANSWER_SECONDS = 2.0
 REFUSALS = {
-    "answered 401": "refuses our token: JWT_SIGNING_KEY differs there, or its clock by more than a minute; give "
+    "answered 401": "refuses our token: JWT_SIGNING_KEY differs there, or its clock by half a minute or more; give "
     "both services the same key",
     "answered 400": "refuses the name by which it is called; add that host to ALLOWED_HOSTS there",
     "answered 404": "has no such route: USER_SERVICE_URL must lead to the service itself, not to the gateway",

@@ -3,6 +3,7 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandParser
 
+from chassis.printable import printable
 from notifications.models import Delivery
 
 
@@ -22,7 +23,8 @@ class Command(BaseCommand):
         if options["dry_run"]:
             for delivery in failed.select_related("event").order_by("pk"):
                 to = f" to user {delivery.recipient_id}" if delivery.recipient_id else ""
-                self.stdout.write(f"{delivery}: {delivery.event} by {delivery.channel}{to}: {delivery.reason}")
+                line = f"{delivery}: {delivery.event} by {delivery.channel}{to}: {delivery.reason}"
+                self.stdout.write(printable(line))
             self.stdout.write(f"Would replay {failed.count()} deliveries that have failed.")
             return
         self.stdout.write(f"Replayed {failed.replay()} deliveries that had failed.")

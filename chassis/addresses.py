@@ -1,0 +1,18 @@
+"""The mail addresses that are accepted: a strict part of RFC 5321 that every program reads the same way.
+
+No quoted local parts, no comments, no literals such as root@[127.0.0.1], and neither "=" nor "?": Python's mail package
+decodes encoded words (RFC 2047) in addresses too, and would send to alice@example.com for
+"=?utf-8?q?alice?=@example.com".
+"""
+
+import re
+
+MAX_LENGTH = 254  # a path is at most 256 octets, with its angle brackets (RFC 5321, section 4.5.3.1.3)
+ATOM = "[A-Za-z0-9!#$%&'*+/^_`{|}~-]+"
+LABEL = "[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
+# At most 64 characters before the "@", and no last label of digits alone, as in an IP address.
+ADDRESS = re.compile(rf"(?=[^@]{{1,64}}@){ATOM}(?:\.{ATOM})*@(?:{LABEL}\.)+(?![0-9]+ *$){LABEL}")
+
+
+def is_address(text: str) -> bool:
+    return len(text) <= MAX_LENGTH and ADDRESS.fullmatch(text) is not None

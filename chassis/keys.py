@@ -1,0 +1,148 @@
+"""Keys that sign and verify tokens: a shared secret, or a key pair. The key fixes the algorithm, never the token.
+
+Names follow RFC 7517 (JSON Web Key) and RFC 7638 (thumbprints).
+"""
+
+import hashlib
+import json
+import re
+from dataclasses import dataclass
+from typing import Any, Self
+
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, EllipticCurvePrivateKey, EllipticCurvePublicKey
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    PublicFormat,
+    load_pem_private_key,
+    load_pem_public_key,
+)
+from jwt.algorithms import ECAlgorithm, OKPAlgorithm
+from jwt.utils import base64url_encode
+
+MIN_DISTINCT_BYTES = 10  # 32 random bytes hold about 30
+PEM_BLOCK = re.compile(r"-----BEGIN ([A-Z0-9 ]+)-----.*?-----END \1-----", re.DOTALL)
+# Thumbprints of keys whose private halves are published: RFC 8037 A.1, RFC 8032 7.1 (tests 2 and 3), RFC 7515 A.3,
+# RFC 7517 A.1, and the sample of jwt.io.
+SAMPLE_THUMBPRINTS = {
+    "kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k",
+    "FtIu-VbGrfe_KB6CH7GNwODB72MNxj_ml11dEvO-7kk",
+    "FVV5umTuau890q59V-4Ga_R6qWb7ON_ivJc4EjvCwTM",
+    "oKIywvGUpTVTyxMQ3bwIIeQUudfr_CkLMjCE19ECD-U",
+    "cn-I_WNMClehiVp51i_0VpOENW1upEerA8sEam5hn-s",
+    "19J8y7Zprt2-QKLjF2I5pVk0OELX6cY2AfaAv1LC_w8",
+}
+
+
+class UnusableKey(ValueError):
+    """The text says what is wrong, after the name of the setting: "is not a PEM"."""
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """A key by its `kid`, with the one algorithm that it is used with, in the form that PyJWT takes."""
+
+    id: str
+    algorithm: str
+    material: Any
+
+
+@dataclass(frozen=True, slots=True)
+class PublicKey(Key):
+    """What verifies a signature, and may be known to everybody."""
+
+    jwk: tuple[tuple[str, str], ...]
+
+    @classmethod
+    def of(cls, material: Ed25519PublicKey | EllipticCurvePublicKey) -> Self:
+        if isinstance(material, Ed25519PublicKey):
+            algorithm, described = "EdDSA", OKPAlgorithm.to_jwk(material, as_dict=True)
+        else:
+            algorithm, described = "ES256", ECAlgorithm.to_jwk(material, as_dict=True)
+        members = {name: str(value) for name, value in described.items() if name in ("crv", "kty", "x", "y")}
+        thumbprint = thumbprint_of(members)
+        if thumbprint in SAMPLE_THUMBPRINTS:
+            raise UnusableKey("is a sample key")
+        return cls(thumbprint, algorithm, material, tuple(members.items()))
+
+    def to_pem(self) -> str:
+        pem: bytes = self.material.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+        return pem.decode()
+
+    def to_jwk(self) -> dict[str, str]:
+        return dict(self.jwk) | {"alg": self.algorithm, "kid": self.id, "use": "sig"}
+
+
+@dataclass(frozen=True, slots=True)
+class PrivateKey(Key):
+    """What signs; it is known to the service that issues tokens alone."""
+
+    public: PublicKey
+
+
+def shared_key(secret: str) -> Key:
+    return Key(key_id(secret), "HS256", secret)
+
+
+def key_id(secret: str) -> str:
+    """Name a shared key in the `kid` header without disclosing any of it."""
+    return hashlib.sha256(b"tmservice kid " + secret.encode()).hexdigest()[:16]
+
+
+def thumbprint_of(members: dict[str, str]) -> str:
+    """Return the RFC 7638 thumbprint of a public key's required members."""
+    canonical = json.dumps(members, sort_keys=True, separators=(",", ":"))
+    return base64url_encode(hashlib.sha256(canonical.encode()).digest()).decode()
+
+
+def private_key(text: str) -> PrivateKey:
+    """Read one PEM block in PKCS#8, or raise UnusableKey."""
+    (label, pem), *more = pem_blocks(text)
+    if more or label != "PRIVATE KEY":
+        raise UnusableKey(f"must be one PRIVATE KEY in PEM (PKCS#8), not {'several blocks' if more else label}")
+    material = load(load_pem_private_key, pem, password=None)
+    if isinstance(material, Ed25519PrivateKey):
+        secret = material.private_bytes_raw()
+    elif is_p256(material, EllipticCurvePrivateKey):
+        secret = material.private_numbers().private_value.to_bytes(32)
+    else:
+        raise UnusableKey("must be an Ed25519 or a P-256 key")
+    if len(set(secret)) < MIN_DISTINCT_BYTES:
+        raise UnusableKey("is too easy to guess")
+    public = PublicKey.of(material.public_key())
+    return PrivateKey(public.id, public.algorithm, material, public)
+
+
+def public_keys(text: str) -> list[PublicKey]:
+    """Read one or several PEM blocks, or raise UnusableKey."""
+    return [public_key(label, pem) for label, pem in pem_blocks(text)]
+
+
+def public_key(label: str, pem: bytes) -> PublicKey:
+    if label != "PUBLIC KEY":
+        raise UnusableKey(f"must hold a PUBLIC KEY in PEM and nothing else, not {label}")
+    material = load(load_pem_public_key, pem)
+    if not isinstance(material, Ed25519PublicKey) and not is_p256(material, EllipticCurvePublicKey):
+        raise UnusableKey("must be Ed25519 or P-256 keys")
+    return PublicKey.of(material)
+
+
+def is_p256(material: object, kind: type[EllipticCurvePrivateKey] | type[EllipticCurvePublicKey]) -> bool:
+    return isinstance(material, kind) and isinstance(material.curve, SECP256R1)
+
+
+def pem_blocks(text: str) -> list[tuple[str, bytes]]:
+    """Return the label and the bytes of each block. A line break may be written as \\n, for .env files."""
+    text = text.replace("\\n", "\n")
+    blocks = [(found[1], found[0].encode()) for found in PEM_BLOCK.finditer(text)]
+    if not blocks or PEM_BLOCK.sub("", text).strip(" \r\n,"):
+        raise UnusableKey("is not a PEM")
+    return blocks
+
+
+def load(loader: Any, pem: bytes, **options: Any) -> Any:
+    try:
+        return loader(pem, **options)
+    except (ValueError, TypeError, UnsupportedAlgorithm):  # its text may hold a part of the key
+        raise UnusableKey("is not a PEM of a key that can be used") from None

@@ -1,0 +1,23 @@
+"""The one way in which both services send a mail, so that what can never be sent is not tried for a day."""
+
+from email.errors import MessageError
+
+from django.core.mail import EmailMessage
+
+from chassis.addresses import is_address
+from chassis.outbox import PermanentFailure
+
+
+def send_mail(message: EmailMessage) -> None:
+    """Send a mail. Raise PermanentFailure for one that cannot be built, and what smtplib raises otherwise.
+
+    Addresses are checked again here: they may have been stored by a version that accepted more.
+    """
+    recipients = message.recipients()
+    if not (recipients and all(map(is_address, recipients))):
+        raise PermanentFailure("the account's address is not valid")
+    try:
+        message.message().as_bytes()
+    except (ValueError, MessageError) as error:  # a BadHeaderError or UnicodeError is a ValueError
+        raise PermanentFailure(f"the mail cannot be built: {type(error).__name__}") from error
+    message.send()

@@ -1,0 +1,25 @@
+"""Key pairs for tests, made when they are needed: none is kept where somebody could take it for their own."""
+
+from functools import cache
+
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
+
+from chassis import keys
+
+MAKERS = {"EdDSA": ed25519.Ed25519PrivateKey.generate, "ES256": lambda: ec.generate_private_key(ec.SECP256R1())}
+
+
+@cache
+def pair(algorithm="EdDSA", name="first"):
+    """Return a private key, the same for the same name."""
+    return keys.private_key(private_pem(MAKERS[algorithm]()))
+
+
+def private_pem(key, *, form=PrivateFormat.PKCS8, encryption=None):
+    return key.private_bytes(Encoding.PEM, form, encryption or NoEncryption()).decode()
+
+
+def public_pem(key):
+    """Write the public half of a private key."""
+    return key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()

@@ -1,0 +1,62 @@
+import pytest
+from django.core.mail import EmailMessage
+
+from chassis import settings
+from chassis.addresses import is_address
+from chassis.env import SettingError
+from chassis.mailing import send_mail
+from chassis.outbox import PermanentFailure
+from chassis.tests.mail_addresses import ACCEPTED, REFUSED
+
+
+@pytest.mark.parametrize("address", ACCEPTED)
+def test_a_plain_address_is_accepted(address):
+    assert is_address(address)
+
+
+@pytest.mark.parametrize("address", [*REFUSED, ""], ids=ascii)
+def test_what_programs_read_in_different_ways_is_refused(address):
+    assert not is_address(address)
+
+
+@pytest.mark.parametrize("address", [*REFUSED, ""], ids=ascii)
+def test_no_mail_is_sent_to_a_refused_address(address, mailoutbox):
+    for recipients in ([address], ["alice@example.com", address]) if address else ([address],):
+        with pytest.raises(PermanentFailure, match="address is not valid"):
+            send_mail(EmailMessage("Hello", "Text", "tm@example.com", recipients))
+
+    assert mailoutbox == []
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"subject": "a\nBcc: eve@evil.test"},
+        {"body": "\udc80"},
+        {"headers": {"X-Event": "a\r\nb"}},
+        {"headers": {"X-Ev\u00e9nt: a": "b"}},
+    ],
+    ids=ascii,
+)
+def test_a_mail_that_cannot_be_built_is_a_permanent_failure(fields, mailoutbox):
+    mail = EmailMessage(**{"subject": "Hello", "body": "Text", "to": ["alice@example.com"]} | fields)
+
+    with pytest.raises(PermanentFailure, match=r"^the mail cannot be built: [A-Za-z]+$"):
+        send_mail(mail)
+
+    assert mailoutbox == []
+
+
+@pytest.mark.parametrize("address", ACCEPTED)
+def test_mail_is_sent_from_an_accepted_address(address):
+    assert settings.mail_domain(f"TMService <{address}>") == address.partition("@")[2]
+
+
+SENDERS = ["", "TMService", "eve@evil.test, TM <tm@example.com>", "TM\n<tm@example.com>"]
+SENDERS += [address for address in REFUSED if "<alice@example.com>" not in address]
+
+
+@pytest.mark.parametrize("sender", SENDERS, ids=ascii)
+def test_no_mail_is_sent_from_a_refused_address(sender):
+    with pytest.raises(SettingError, match="MAIL_FROM holds no valid address"):
+        settings.mail_domain(sender)

@@ -1,0 +1,78 @@
+"""A condition that is not evaluated is refused: to ignore it might overwrite what somebody else has changed."""
+
+import pytest
+from rest_framework.response import Response
+
+from chassis.views import Endpoint
+
+TAG = '"0123456789ab"'
+DATE = "Fri, 27 Nov 2026 12:00:00 GMT"
+CONDITIONS = {
+    "If-Match": TAG,
+    "If-None-Match": TAG,
+    "If-Modified-Since": DATE,
+    "If-Unmodified-Since": DATE,
+    "If-Range": TAG,
+}
+
+
+def refusal(answer):
+    problem = answer.json()
+    return answer.status_code, problem["code"], [(error["field"], error["code"]) for error in problem["errors"]]
+
+
+@pytest.mark.parametrize("header", CONDITIONS)
+def test_a_write_refuses_every_condition_that_it_does_not_evaluate(client, header):
+    answer = client.generic(
+        "POST", "/echo/", b"{}", content_type="application/json", headers={header: CONDITIONS[header]}
+    )
+
+    assert refusal(answer) == (400, "precondition_unsupported", [(header, "precondition_unsupported")])
+    assert answer.json()["detail"] == f"{header}: Is not evaluated on this POST; leave it out."
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+@pytest.mark.parametrize("header", ["If-Match", "If-Unmodified-Since"])
+def test_a_read_refuses_conditions_of_writes(client, method, header):
+    answer = client.generic(method, "/echo/", headers={header: CONDITIONS[header]})
+
+    assert answer.status_code == 400
+
+
+@pytest.mark.parametrize("header", ["If-None-Match", "If-Modified-Since", "If-Range"])
+def test_a_read_takes_the_others(client, header):
+    assert client.get("/echo/", headers={header: CONDITIONS[header]}).status_code == 200
+
+
+@pytest.mark.parametrize(("path", "status"), [("/who-am-i/", 401), ("/rows/1/", 405)])
+def test_what_is_refused_anyway_is_refused_for_that(client, path, status):
+    answer = client.generic("POST", path, b"{}", content_type="application/json", headers=CONDITIONS)
+
+    assert answer.status_code == status
+
+
+class Declared(Endpoint):
+    permission_classes = []
+    if_match_methods = frozenset({"PUT"})
+    has_entity_tag = False
+
+    def get(self, request):
+        return Response({})
+
+    put = patch = get
+
+
+@pytest.mark.parametrize(
+    ("method", "header", "status"),
+    [
+        ("PUT", "If-Match", 200),
+        ("PATCH", "If-Match", 400),
+        ("PUT", "If-None-Match", 400),
+        ("GET", "If-None-Match", 400),
+        ("GET", "If-Match", 400),
+    ],
+)
+def test_a_view_declares_what_it_evaluates(rf, method, header, status):
+    answer = Declared.as_view()(rf.generic(method, "/", headers={header: TAG}))
+
+    assert answer.status_code == status

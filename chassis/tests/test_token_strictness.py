@@ -1,0 +1,213 @@
+"""What holds for every kind of token alike: form, encoding, lifetime and clock."""
+
+import json
+import time
+
+import pytest
+
+from chassis import tokens
+from chassis.tests.forge import MISSING, claims, signed, signed_text
+from chassis.tokens import InvalidToken
+
+KINDS = {
+    "access": {"token_type": "access", "aud": "tmservice"},
+    "refresh": {"token_type": "refresh", "aud": "tmservice"},
+    "service": {"token_type": "service", "aud": "tmservice-internal", "sub": "task_service"},
+}
+LIFETIMES = {"access": 300, "refresh": 7 * 24 * 3600, "service": 60}
+DEEP = "[" * 1_400 + "]" * 1_400
+
+
+@pytest.fixture(params=KINDS)
+def kind(request):
+    return request.param
+
+
+@pytest.fixture
+def good(kind):
+    """The claims of a good token of this kind, with changes."""
+
+    def make(**changes):
+        now = int(time.time())
+        times = {"iat": now, "exp": now + LIFETIMES[kind]}
+        return claims(**KINDS[kind] | times | changes)
+
+    return make
+
+
+@pytest.fixture
+def verify(kind):
+    return lambda token: tokens.verify(token, token_type=kind, audience=KINDS[kind]["aud"])
+
+
+@pytest.fixture
+def refused(verify):
+    def check(token, *, match=None):
+        with pytest.raises(InvalidToken, match=match):
+            verify(token)
+
+    return check
+
+
+def test_it_works(verify, good):
+    assert verify(signed(good())) == good()
+
+
+# Form and encoding
+
+
+def test_a_token_of_4096_characters_is_read_and_a_longer_one_is_not(verify, good, refused):
+    short = good(padding="")
+    room = 4096 - len(signed(short))
+    padded = signed(good(padding="x" * (room * 3 // 4)))
+    assert 4090 < len(padded) <= 4096
+
+    assert verify(padded)
+    refused(signed(good(padding="x" * (room * 3 // 4 + 6))), match="compact form")
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda token: token + "=",
+        lambda token: token.replace(".", "=.", 1),
+        lambda token: token.replace(".", "==.", 1),
+        lambda token: token + "\n",
+        lambda token: " " + token,
+        lambda token: token[:5] + "\n" + token[5:],
+        lambda token: token[:5] + "+" + token[6:],
+        lambda token: token[:5] + "/" + token[6:],
+        lambda token: token[:5] + "\u0661" + token[6:],
+        lambda token: token[:5] + "\ud800" + token[6:],
+        lambda token: token + ".",
+        lambda token: "." + token,
+        lambda token: token + "." + token,
+        lambda token: token.replace(".", "..", 1),
+    ],
+)
+def test_base64url_has_neither_padding_nor_other_characters(good, refused, spoil):
+    refused(spoil(signed(good())), match="compact form")
+
+
+def test_the_unused_bits_of_the_last_character_are_zero(good, refused):
+    alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
+    token = signed(good())
+    last = alphabet.index(token[-1])
+
+    refused(token[:-1] + alphabet[last ^ 1])
+
+
+def header(**changes):
+    return {"alg": "HS256", "typ": "JWT", "kid": tokens.signing_key("").id} | changes
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-le", "utf-32"])
+def test_header_and_payload_are_utf8_without_a_byte_order_mark(good, refused, encoding):
+    refused(signed(json.dumps(good()).encode(encoding)), match="not JSON in UTF-8")
+    refused(signed_text(json.dumps(header()).encode(encoding), json.dumps(good())), match="not JSON in UTF-8")
+
+
+@pytest.mark.parametrize("stray", [b"\xff", b"\xc0\xaf", b"\xed\xa0\x80"])
+def test_bytes_that_are_no_utf8_are_refused(good, refused, stray):
+    payload = json.dumps(good(note="?")).encode().replace(b"?", stray)
+
+    refused(signed(payload), match="not JSON in UTF-8")
+
+
+@pytest.mark.parametrize("name", ["sub", "exp", "aud", "token_type", "note"])
+def test_a_claim_that_appears_twice_is_refused(good, refused, name):
+    whole = json.dumps(good(note="x"))
+    repeated = json.dumps({name: good(note="x")[name]})
+
+    refused(signed(f"{repeated[:-1]}, {whole[1:]}"), match="appears twice")
+
+
+def test_a_name_that_appears_twice_is_refused_in_the_header_and_deeper(good, refused):
+    whole = json.dumps(header())
+
+    refused(signed_text(f'{{"alg": "none", {whole[1:]}', json.dumps(good())), match="appears twice")
+    refused(signed(json.dumps(good())[:-1] + ', "note": {"a": 1, "a": 2}}'), match="appears twice")
+
+
+@pytest.mark.parametrize("constant", ["NaN", "Infinity", "-Infinity"])
+def test_what_is_no_json_is_refused_anywhere(good, refused, constant):
+    refused(signed(json.dumps(good())[:-1] + f', "note": [{constant}]}}'), match="is not JSON")
+
+
+@pytest.mark.parametrize("payload", ["null", "[]", '"x"', "7", "{", "{}x", '{"exp":' + "9" * 2_500 + "}"])
+def test_a_payload_that_is_no_object_of_claims_is_refused(refused, payload):
+    refused(signed(payload))
+
+
+@pytest.mark.parametrize("text", ["null", "[]", '"x"', "7", "{"])
+def test_a_header_that_is_no_object_is_refused(good, refused, text):
+    refused(signed_text(text, json.dumps(good())))
+
+
+def test_json_nested_very_deep_is_refused(good, refused):
+    refused(signed_text(f'{{"alg":"HS256","kid":{DEEP}}}', "{}"))
+    refused(signed(f'{{"exp":{DEEP}}}'))
+
+
+@pytest.mark.parametrize("extension", [["b64"], ["exp"], [], "exp", None])
+def test_an_extension_that_must_be_understood_is_not(good, refused, extension):
+    refused(signed(good(), crit=extension), match="extension")
+
+
+def test_an_unencoded_payload_is_refused(good, refused):
+    refused(signed(good(), crit=["b64"], b64=False))
+    refused(signed(good(), b64=False))
+
+
+# Claims
+
+
+@pytest.mark.parametrize("name", ["iss", "aud"])
+def test_issuer_and_audience_are_strings(good, refused, name):
+    for value in ([good()[name]], [good()[name], "other"], {good()[name]: 1}, 1, True, None, MISSING):
+        refused(signed(good(**{name: value})))
+
+
+def test_no_token_lives_longer_than_its_kind(kind, good, verify, refused):
+    now = int(time.time())
+    assert verify(signed(good(iat=now, exp=now + LIFETIMES[kind])))
+
+    refused(signed(good(iat=now, exp=now + LIFETIMES[kind] + 1)), match="lives longer")
+    refused(signed(good(iat=now - 10**6, exp=now + 10)), match="lives longer")
+
+
+def test_a_clock_half_a_minute_ahead_is_tolerated(kind, good, verify, refused):
+    def issued_in(seconds):
+        now = int(time.time()) + seconds
+        return signed(good(iat=now, exp=now + LIFETIMES[kind]))
+
+    assert verify(issued_in(29))
+    refused(issued_in(32), match="issued in the future")
+
+
+def test_no_token_is_good_after_its_expiry(good, refused):
+    now = int(time.time())
+
+    refused(signed(good(iat=now - 30, exp=now)))
+    refused(signed(good(iat=now - 30, exp=now - 1)))
+
+
+@pytest.mark.parametrize("nbf", [4102444800, "1", "abc", True, 1.5, None, [], {}, float("inf"), 1e30])
+def test_a_token_for_later_is_not_accepted_now(good, refused, nbf):
+    refused(signed(good(nbf=nbf)))
+
+
+def test_a_start_in_the_past_is_no_obstacle(good, verify):
+    assert verify(signed(good(nbf=1)))
+    assert verify(signed(good(nbf=int(time.time()))))
+
+
+@pytest.mark.parametrize("name", ["exp", "iat"])
+@pytest.mark.parametrize("value", ["1", True, 1.5, None, [], {}, 10**30, -1])
+def test_times_are_whole_numbers(good, refused, name, value):
+    refused(signed(good(**{name: value})))
+
+
+@pytest.mark.parametrize("digits", ["\u0660" * 32, "\uff10" * 32, "0" * 31 + "\u0660"])
+def test_ids_are_ascii_digits(good, refused, digits):
+    refused(signed(good(jti=digits)))

@@ -1,0 +1,39 @@
+"""No anonymous request costs more than 50 ms of CPU, and none of somebody signed in more than half a second."""
+
+import pytest
+
+from chassis.settings import BODY_LIMIT_BYTES
+from chassis.tests import cpu
+from tasks.serializers import TaskSerializer
+
+pytestmark = pytest.mark.django_db
+
+MAX_SIGNED_IN_SECONDS = 0.5
+
+
+@pytest.fixture
+def meter():
+    return cpu.Meter()
+
+
+def test_no_route_reads_a_body_from_anyone():
+    assert cpu.open_routes() == {}
+
+
+def test_no_header_and_no_query_costs_much(meter):
+    assert list(cpu.too_expensive_heads(meter)) == []
+
+
+@pytest.mark.parametrize(("method", "path"), [("POST", "/task/tasks/"), ("PATCH", "/task/tasks/{}/")])
+def test_a_body_of_a_megabyte_costs_an_admin_little(meter, ada, a_task, method, path):
+    fields = [name for name, field in TaskSerializer().fields.items() if not field.read_only]
+    headers = {"Authorization": f"Bearer {ada.token}"}
+    path = path.format(a_task().pk)
+
+    expensive = [
+        (name, seconds)
+        for name, body in cpu.bodies(fields, BODY_LIMIT_BYTES)
+        if (seconds := meter.expensive(method, path, body, limit=MAX_SIGNED_IN_SECONDS, headers=headers))
+    ]
+
+    assert expensive == []

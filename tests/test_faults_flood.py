@@ -1,0 +1,45 @@
+"""scripts/faults flood: what its verdict notices."""
+
+import math
+import re
+from contextlib import nullcontext
+from types import SimpleNamespace
+
+from stack.faults import flood
+from stack.faults.client import Answer, Attempt
+from stack.faults.trial import Trial
+from tests.raw_http import Service, answer
+
+SERVED, REFUSED = (
+    Attempt("x-1", "read tasks", "GET", "/task/tasks/", begun_at=math.inf, seconds=0.1, answer=Answer(status, {}))
+    for status in (200, 503)
+)
+
+
+def found(manner, *, served, refused):
+    """Return what is wrong with a flood during which so many requests of others are served and so many are not."""
+    service = Service()
+    service.manner = manner
+    load = SimpleNamespace(
+        attempts=[SERVED] * served + [REFUSED] * refused, fault=nullcontext, wait_until_served=lambda: None
+    )
+    trial = Trial(SimpleNamespace(port=service.port), load, None, None, seconds=0, is_long=False)
+    try:
+        flood.served_share(trial, "a page", flood.as_bytes("GET", "/"), seconds=0)
+    finally:
+        service.close()
+    return trial.found
+
+
+def test_nineteen_of_twenty_served_are_enough():
+    assert found(answer(), served=95, refused=5) == []
+
+
+def test_fewer_are_not_enough():
+    assert found(answer(), served=94, refused=6) == ["others were served 94.0% while one client asked for a page"]
+
+
+def test_a_flood_that_makes_the_server_fail_is_not_survived():
+    (text,) = found(answer("500 Internal Server Error"), served=100, refused=0)
+
+    assert re.fullmatch("the client that asked for a page got [0-9]+ x 500", text)

@@ -1,0 +1,214 @@
+"""Who runs what: secrets are in no environment that lasts, and for root each service is a user of its own."""
+
+import json
+import os
+import pwd
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import psutil
+import pytest
+import requests
+
+from chassis import provision
+from stack import check
+from stack.ports import free_ports
+from tests.local_stack import ROOT, LocalStack, eventually, new_folder
+from tests.own_postgres import own_postgres
+from tests.test_fresh_checkout import bare_path, tracked_files
+from tests.test_processes import begin_in_front
+from tests.test_roles import urls
+
+PASSWORD = "seven green bicycles"
+
+
+def environments(processes):
+    """Return the environment that each process was started with, as /proc shows it."""
+    return {process.pid: "\n".join("=".join(pair) for pair in process.environ().items()) for process in processes}
+
+
+@pytest.fixture
+def in_front(own_stack):
+    front = begin_in_front(own_stack, ADMIN_PASSWORD=PASSWORD)
+    assert any("Ctrl-C" in line for line in iter(front.stdout.readline, ""))
+    yield psutil.Process(front.pid)
+    own_stack.stop()
+    front.wait(30)
+    front.stdout.close()
+
+
+def test_no_process_of_a_running_stack_has_what_only_its_start_needs(own_stack, in_front):
+    secrets = json.loads((own_stack.folder / "secrets.json").read_text())
+    owners = [secrets[f"{service}_OWNER_DATABASE_PASSWORD"] for service in ("USER", "TASK")]
+    assert own_stack.token("admin", PASSWORD)
+
+    shown = environments({in_front, own_stack.supervisor(), *own_stack.processes()})
+
+    assert len(shown) > 10
+    for text in shown.values():
+        assert not any(secret in text for secret in (PASSWORD, secrets["POSTGRES_PASSWORD"], *owners))
+
+
+def test_a_service_has_no_secret_of_the_other(own_stack):
+    user_key, task_key = "uN3pR8sV1xZ6cB4mK9qW2eT7yH5jL0aD", "tF6gH1jK8lP3oI9uY4rE2wQ7zX5cV0bN"
+    own_stack.start(USER_SECRET_KEY=user_key, TASK_SECRET_KEY=task_key)
+    programs = json.loads((own_stack.folder / "programs.json").read_text())
+
+    shown = {program["name"]: environments(own_stack.of(program["name"])) for program in programs}
+
+    for program, processes in shown.items():
+        assert processes, program
+        for text in processes.values():
+            assert (user_key in text) is program.startswith("user-"), program
+            assert (task_key in text) is program.startswith("task-"), program
+
+
+@pytest.fixture
+def web_server():
+    """A container's first process: gunicorn, which migrates, makes the admin and then serves."""
+    with own_postgres() as server:
+        made = urls(server, "contained")
+        provision.provision_urls(server, made)
+        (port,) = free_ports(1)
+        given = {
+            "DATABASE_URL": made["USER_DATABASE_URL"],
+            "OWNER_DATABASE_URL": made["USER_OWNER_DATABASE_URL"],
+            "ADMIN_PASSWORD": PASSWORD,
+            "MIGRATE_ON_START": "true",
+        }
+        command = [sys.executable, "-m", "gunicorn", "-c", "python:chassis.web_server", "config.wsgi"]
+        process = subprocess.Popen(
+            [*command, "--bind", f"127.0.0.1:{port}"],
+            cwd=ROOT / "user_service",
+            env={**os.environ, **check.SETTINGS, **given, "PYTHONPATH": str(ROOT)},
+        )
+        try:
+            yield psutil.Process(process.pid), f"http://127.0.0.1:{port}"
+        finally:
+            process.terminate()
+            process.wait(30)
+
+
+def test_a_web_server_that_migrates_keeps_nothing_of_what_that_needs(web_server):
+    master, url = web_server
+
+    def is_ready():
+        try:
+            return requests.get(f"{url}/user/health/ready/", timeout=5).ok
+        except requests.RequestException:
+            return False
+
+    eventually(is_ready, seconds=90)
+    signed_in = requests.post(f"{url}/token/", json={"username": "admin", "password": PASSWORD}, timeout=30)
+
+    assert signed_in.status_code == 200, signed_in.text
+    processes = [master, *master.children()]
+    assert len(processes) == 3
+    for text in environments(processes).values():
+        assert PASSWORD not in text
+        assert "user_service_owner" not in text
+    for process in processes:
+        open_files = [str(each.readlink()) for each in Path(f"/proc/{process.pid}/fd").iterdir()]
+        assert not [name for name in open_files if "memfd" in name]
+
+
+@pytest.fixture(scope="module")
+def reachable():
+    """A stack that was started from a checkout that all may read, with the Python of the machine."""
+    stack = LocalStack(root=new_folder() / "checkout")
+    for name in tracked_files():
+        target = stack.root / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(ROOT / name, target, follow_symlinks=False)
+    settings = stack.environment(PATH=bare_path())
+    try:
+        for script in (["run", "--detach"], ["restart"]):
+            done = subprocess.run(
+                [stack.root / "scripts" / script[0], *script[1:]], env=settings, stdin=subprocess.DEVNULL, check=False
+            )
+            assert done.returncode == 0, stack.logs()
+        yield stack
+    finally:
+        subprocess.run([stack.root / "scripts" / "stop"], env=settings, check=False)
+        shutil.rmtree(stack.root.parent)
+        shutil.rmtree(stack.folder)
+
+
+def has_users(stack):
+    return os.geteuid() == 0 and not bare_path().startswith("/root")
+
+
+def uids(stack, program):
+    return {process.uids().real for process in stack.of(program)}
+
+
+def may(uid, command):
+    done = subprocess.run(command, user=uid, group=uid, extra_groups=[], capture_output=True, check=False)
+    return done.returncode == 0
+
+
+@pytest.mark.thorough
+def test_each_service_of_roots_stack_is_a_user_of_its_own(reachable):
+    users, tasks = uids(reachable, "user-service"), uids(reachable, "task-service")
+
+    assert users == uids(reachable, "user-worker")
+    assert tasks == uids(reachable, "task-worker")
+    if not has_users(reachable):
+        assert users == tasks == {os.geteuid()}
+        return
+    (user,), (task,) = users, tasks
+    (nginx,) = uids(reachable, "gateway") - {0}
+    (postgres,) = uids(reachable, "postgres")
+    assert len({0, user, task, nginx, postgres}) == 5
+    assert postgres == pwd.getpwnam("nobody").pw_uid
+
+
+@pytest.mark.thorough
+def test_none_of_them_reads_what_belongs_to_another(reachable):
+    if not has_users(reachable):
+        return
+    (user,), (task,) = uids(reachable, "user-service"), uids(reachable, "task-service")
+    (nginx,) = uids(reachable, "gateway") - {0}
+    folder = reachable.folder
+    private = [folder / name for name in ("postgres", "secrets.json", "admin-password", "programs.json", "mail", "log")]
+
+    for uid in (user, task, nginx):
+        for path in private:
+            assert not may(uid, ["ls", path] if path.is_dir() else ["cat", path]), (uid, path)
+    theirs = reachable.of("user-service")[0].pid
+    assert may(user, ["cat", f"/proc/{theirs}/environ"])
+    assert not may(task, ["cat", f"/proc/{theirs}/environ"])
+    assert not may(task, ["cat", folder / "log" / "user-service.log"])
+
+
+@pytest.mark.thorough
+def test_they_write_notifications_and_mails(reachable):
+    """As root the files are their own; also those that an earlier version has left to root."""
+    alice = reachable.register("alice")
+    admin = reachable.admin_token()
+    body = {"title": "Call the landlord", "assigned_to": alice}
+    assert reachable.call("POST", "/task/tasks/", token=admin, json=body).status_code == 201
+    reachable.call("POST", "/user/password-reset/", json={"email": "alice@example.com"})
+
+    notifications = reachable.folder / "log" / "notifications.log"
+    eventually(lambda: notifications.is_file() and "landlord" in notifications.read_text(), seconds=30)
+    eventually(lambda: any((reachable.folder / "mail").iterdir()), seconds=30)
+    for file in [notifications, *(reachable.folder / "mail").iterdir()]:
+        assert file.stat().st_mode & 0o077 == 0, file
+
+
+@pytest.mark.thorough
+def test_the_doctor_says_who_runs_what(reachable):
+    done = subprocess.run(
+        [reachable.root / "scripts" / "doctor"],
+        env=reachable.environment(PATH=bare_path()),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    (line,) = [line for line in done.stdout.splitlines() if " users " in line and "service" in line][:1]
+    assert done.returncode == 0, done.stdout
+    assert ("users of their own" in line) is has_users(reachable)

@@ -1,0 +1,83 @@
+"""The mail address of an account: given by an admin, or confirmed by a token that was mailed to it."""
+
+from typing import Any, ClassVar
+
+from django.db import models
+
+from accounts.models.audit_event import AuditEvent
+from accounts.models.change import Change
+from accounts.models.errors import NameTaken
+from accounts.models.mail import Mail
+from accounts.names import fold
+
+NOTICES = {"username": Mail.Kind.USERNAME_CHANGED, "email": Mail.Kind.EMAIL_CHANGED}
+
+
+class WithAddress(models.Model):
+    """An account as far as its address goes. All that changes here is called under the row's lock."""
+
+    email = models.EmailField(max_length=254)
+    # Whether its owner has shown to read the mails to it, or an admin has vouched for it.
+    email_confirmed = models.BooleanField(default=True, db_default=True)
+    # What becomes the address of the account when it is confirmed.
+    pending_email = models.EmailField(max_length=254, null=True)  # noqa: DJ001  # the API says null too
+    # What must be unique: "a@x.com" and "A@x.com" are one address.
+    email_key = models.TextField(editable=False)
+    email_tokens: Any
+    password_tokens: Any
+
+    # What is saved with every change of the address.
+    ADDRESS_FIELDS: ClassVar[tuple[str, ...]] = ("email", "email_key", "email_confirmed", "pending_email")
+
+    class Meta:
+        abstract = True
+
+    def request_email(self, address: str) -> None:
+        """Keep another address until it is confirmed, and notify both. Raise NameTaken if an account has it."""
+        if type(self)._default_manager.exclude(pk=self.pk).filter(email_key=fold(address)).exists():
+            raise NameTaken("email")
+        self.cancel_email_change()
+        self.pending_email = address
+        Mail.objects.plan_to(Mail.Kind.EMAIL_CONFIRMATION, self, address)
+        self.notify(Mail.Kind.EMAIL_CHANGE_REQUESTED)
+
+    def confirm_email(self, address: str) -> bool:
+        """Make a pending address the account's, or mark the account's own as confirmed; False if it is neither."""
+        if not self.has_to_confirm(address):
+            return False
+        if address == self.pending_email:
+            self.notify_of("email")
+            self.email = address
+            self.end_mailed_tokens()  # among them reset tokens that were mailed to the old address
+        self.email_confirmed = True
+        self.email_tokens.filter(email=address).delete()
+        self.save(update_fields=self.ADDRESS_FIELDS)
+        AuditEvent.objects.record(AuditEvent.Event.USER_UPDATED, by=self, subject=self, fields=["email"])  # type: ignore[arg-type]  # the account itself
+        Change.objects.record(self.pk)
+        return True
+
+    def has_to_confirm(self, address: str) -> bool:
+        return address == self.pending_email or (address == self.email and not self.email_confirmed)
+
+    def address_to_confirm(self) -> str | None:
+        return self.pending_email or (None if self.email_confirmed else self.email)
+
+    def notify_of(self, field: str) -> None:
+        """Tell the present address that a field changes which people sign in by."""
+        if field in NOTICES:
+            self.notify(NOTICES[field])
+
+    def notify(self, kind: Mail.Kind) -> None:
+        """Mail the present address if it is confirmed: nothing is sent to a stranger's inbox."""
+        if self.email_confirmed:
+            Mail.objects.plan_to(kind, self, self.email)
+
+    def cancel_email_change(self) -> None:
+        self.pending_email = None
+        self.email_tokens.exclude(email=self.email).delete()
+
+    def end_mailed_tokens(self) -> None:
+        """End every token that was ever mailed: the address is another one now, or the account is deactivated."""
+        self.pending_email = None
+        self.email_tokens.all().delete()
+        self.password_tokens.all().delete()

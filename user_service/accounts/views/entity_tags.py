@@ -1,0 +1,39 @@
+"""Entity tags of accounts, which have no version: the tag is a digest of the representation."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from django.db import transaction
+from rest_framework.response import Response
+
+from accounts.models import User
+from chassis import etags
+from chassis.problems import PreconditionFailed
+from chassis.views import Endpoint
+
+
+def tagged(data: Any) -> Response:
+    return Response(data, headers={"ETag": etags.of_representation(data)})
+
+
+def check_if_match(view: Endpoint, user: User) -> None:
+    """Raise PreconditionFailed unless the account is what If-Match names."""
+    tags = etags.if_match_tags(view.request)
+    if tags is not None and etags.of_representation(view.get_serializer(user).data) not in tags:
+        raise PreconditionFailed(changed_fields=None)
+
+
+@contextmanager
+def unless_changed(view: Endpoint, user: User) -> Iterator[None]:
+    """Change the account in this block only if it still is what If-Match names, which is compared under its lock.
+
+    Raises PreconditionFailed, and AccountGone.
+    """
+    if etags.if_match_tags(view.request) is None:
+        yield
+        return
+    with transaction.atomic():
+        user.lock_with_admins()
+        check_if_match(view, user)
+        yield

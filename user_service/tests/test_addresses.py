@@ -1,0 +1,51 @@
+"""Which addresses an account may have, at every place where one is given."""
+
+import pytest
+from django.core.management import CommandError, call_command
+
+from accounts.models import Mail, User
+from chassis.tests.mail_addresses import ACCEPTED, REFUSED
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.mark.parametrize("address", ACCEPTED)
+def test_a_plain_address_is_accepted(client_of, ada, address):
+    answer = client_of(ada).post("/user/users/", {"username": "Eve", "email": address})
+
+    assert (answer.status_code, answer.json()["email"]) == (201, address)
+
+
+@pytest.mark.parametrize("address", [*REFUSED, ""], ids=ascii)
+def test_each_place_where_an_address_is_given_refuses_what_could_be_read_otherwise(
+    client, client_of, ada, alice, password, address
+):
+    admin, path = client_of(ada), f"/user/users/{alice.pk}/"
+    body = {"username": "Eve", "email": address}
+
+    answers = [
+        client.post("/user/register/", {**body, "password": password}),
+        client.post("/user/password-reset/", {"email": address}),
+        client_of(alice).patch("/user/me/", {"email": address, "current_password": password}),
+        admin.post("/user/users/", body),
+        admin.patch(path, {"email": address}),
+        admin.put(path, {**body, "role": "user"}),
+        admin.patch("/user/users/", {"id": alice.pk, "email": address}),
+        admin.put("/user/users/", {**body, "role": "user", "id": alice.pk}),
+    ]
+
+    problems = [(answer.status_code, {error["field"] for error in answer.json()["errors"]}) for answer in answers]
+    assert problems == [(400, {"email"})] * 8
+    assert User.objects.count() == 2
+    assert not Mail.objects.exists()
+
+
+@pytest.mark.parametrize("address", REFUSED, ids=ascii)
+def test_the_first_admin_gets_no_such_address(monkeypatch, address, password):
+    monkeypatch.setenv("ADMIN_EMAIL", address)
+    monkeypatch.setenv("ADMIN_PASSWORD", password)
+
+    with pytest.raises(CommandError, match="ADMIN_EMAIL cannot be used"):
+        call_command("ensure_admin")
+
+    assert not User.objects.exists()

@@ -1,0 +1,67 @@
+"""The public keys by which others verify people's tokens: GET /token/jwks/."""
+
+import json
+
+import jwt
+import pytest
+
+from chassis import tokens
+from chassis.tests.key_pairs import MAKERS, pair
+
+URL = "/token/jwks/"
+
+
+@pytest.fixture(params=MAKERS)
+def key(request, settings):
+    settings.JWT_PRIVATE_KEY = pair(request.param)
+    settings.JWT_PUBLIC_KEYS = [settings.JWT_PRIVATE_KEY.public, pair("EdDSA", "next").public]
+    return settings.JWT_PRIVATE_KEY
+
+
+@pytest.mark.django_db
+def test_a_stock_library_verifies_a_token_by_it(client, client_of, alice, key):
+    token = client_of(alice).access_token
+
+    published = jwt.PyJWKSet.from_dict(client.get(URL).json())
+
+    verifying = published[jwt.get_unverified_header(token)["kid"]]
+    claims = jwt.decode(token, verifying, algorithms=[key.algorithm], audience="tmservice", issuer="tmservice")
+    assert claims["sub"] == str(alice.pk)
+
+
+def test_it_holds_every_public_key_and_no_other_member(client, key):
+    keys = client.get(URL).json()["keys"]
+
+    assert [each["kid"] for each in keys] == [key.id, pair("EdDSA", "next").id]
+    assert {name for each in keys for name in each} <= {"kty", "crv", "x", "y", "alg", "kid", "use"}
+    assert {each["use"] for each in keys} == {"sig"}
+
+
+def test_without_a_key_pair_it_is_empty(client, settings):
+    answer = client.get(URL)
+
+    assert answer.json() == {"keys": []}
+    assert settings.JWT_SIGNING_KEY not in answer.content.decode()
+    assert tokens.signing_key(tokens.AUDIENCE).id not in answer.content.decode()
+
+
+def test_it_may_be_cached_and_is_not_counted(client, key):
+    answer = client.get(URL)
+
+    assert answer["Cache-Control"] == "public, max-age=300"
+    assert "RateLimit" not in answer.headers
+    assert client.get(URL, headers={"If-None-Match": answer["ETag"]}).status_code == 304
+    assert json.loads(answer.content) == client.get(URL).json()
+
+
+def test_what_the_caller_brings_is_not_looked_at(client):
+    assert client.get(URL, headers={"Authorization": "Bearer left.over.token"}).status_code == 200
+
+
+def test_an_unknown_parameter_is_refused(client):
+    assert client.get(URL, {"kid": "x"}).status_code == 400
+
+
+@pytest.mark.parametrize("method", ["post", "put", "patch", "delete"])
+def test_another_method_is_not_allowed(client, method):
+    assert getattr(client, method)(URL).status_code == 405
