@@ -290,9 +290,11 @@ def test_at_the_usual_limits_it_waits_and_sends_again(tmp_path, own_stack):
     assert run.names.count(limited[0]["item"]["name"]) == 2
     for each in run.executions:
         headers = {header["key"]: header["value"] for header in each["response"]["header"]}
-        assert re.fullmatch(r'"(anon|user)";r=\d;t=\d+', headers["RateLimit"])
+        if "jwks" not in each["item"]["request"]["url"]["path"]:  # public keys are not counted
+            assert re.fullmatch(r'"(anon|user)";r=\d;t=\d+', headers["RateLimit"])
 
-    # Three requests of this minute are spent: of signing up and signing in anew, one is too many.
+    for _ in range(5):  # all that an address has without a token: signing up and in has to wait
+        own_stack.call("POST", "/token/verify/", json={"token": "none"})
     tokens = Run(tmp_path, own_stack, "--folder", "Tasks", alice_username="", alice_access="", alice_refresh="")
 
     tokens.assert_passed()

@@ -193,7 +193,7 @@ def report(runs: list[Run], *, is_small: bool) -> int:
     say("\nAnswers: " + ", ".join(f"{number:,} of {status}" for status, number in sorted(statuses.items())))
     unmet = [] if is_small else [(call, run) for run in runs for call in never_met(run)]
     for call, run in unmet:
-        answers = run.tally.get(call, "none")
+        answers = run.tally.get(call, {})
         say(f"{call} as {run.role} never succeeded, so what it does was not tried; answers: {answers}")
     failed = [f"the {run.service} service as {run.role}" for run in runs if not run.passed]
     operations = len({call for run in runs for call in calls(run.document)})
