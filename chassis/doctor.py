@@ -203,7 +203,7 @@ def schema() -> Finding:
 
 
 def history() -> Finding:
-    """Tell whether whoever takes over this service can also change what is append-only."""
+    """Tell whether anyone who takes over this service can also change what is append-only."""
     tables = roles.append_only_tables()
     changeable = [name for name, rights in tables.items() if ask(MAY_CHANGE.format(table=name, rights=rights))[0][0]]
     if changeable:

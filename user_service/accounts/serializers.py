@@ -15,7 +15,7 @@ from chassis.addresses import MAX_LENGTH
 from chassis.fields import CappedField, ChoiceField, IdField, LineField, SecretField, YesNoField
 from chassis.serializers import StrictModelSerializer, StrictSerializer
 
-MAX_NAME_LENGTH, MAX_EMAIL_LENGTH = 64, 254
+MAX_NAME_LENGTH = 64
 MAX_TOKEN_LENGTH = 4096  # several times that of any token of ours
 
 
@@ -105,7 +105,7 @@ class EmailTokenSerializer(StrictSerializer):
 
 
 class CredentialsSerializer(StrictSerializer):
-    username = CappedField(max_length=MAX_EMAIL_LENGTH)
+    username = CappedField(max_length=MAX_LENGTH)
     password = SecretField()
 
 
@@ -137,7 +137,7 @@ class OwnAccountSerializer(UserSerializer):
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         user: User = self.context["user"]
-        if user.differs_in(attrs) and "current_password" not in attrs:
+        if user.login_changes(attrs) and "current_password" not in attrs:
             detail = ErrorDetail("Is needed to change the username or email.", code="required")
             raise serializers.ValidationError({"current_password": [detail]})
         return attrs

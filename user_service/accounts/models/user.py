@@ -151,9 +151,9 @@ class User(WithAddress, AbstractUser):
         if "email" in changed or not self.is_active:
             self.end_mailed_tokens()
 
-    def differs_in(self, values: Mapping[str, Any]) -> bool:
-        """Say whether these values would change how the owner signs in."""
-        return any(name in values and values[name] != getattr(self, name) for name in ("username", "email"))
+    def login_changes(self, values: Mapping[str, Any]) -> list[str]:
+        """Return which of the fields that the owner signs in by these values would change."""
+        return [name for name in ("username", "email") if name in values and values[name] != getattr(self, name)]
 
     def change_own(self, *, verified: str | None, **values: str) -> None:
         """Change one's own username at once; another email is pending until it is confirmed.

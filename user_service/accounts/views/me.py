@@ -41,7 +41,7 @@ class Me(OwnEndpoint):
         values = serializer.validated_data
         with conflicts_named(), password_checked():
             # Not in the transaction: a failed attempt counts, whatever is rolled back.
-            verified = user.verify_password(values["current_password"]) if user.differs_in(values) else None
+            verified = user.verify_password(values["current_password"]) if user.login_changes(values) else None
             with unless_changed(self, user):
                 serializer.save(verified=verified)
         return tagged(serializer.data)

@@ -47,8 +47,7 @@ class ChangesAccounts(Endpoint):
 def check_own_login(user: User, values: Mapping[str, Any]) -> None:
     """Refuse an admin who would change the own username or email here, without the current password."""
     detail = ErrorDetail("Change your own at /user/me/, which asks for your password.", code="use_own_account")
-    changed = [name for name in ("username", "email") if name in values and values[name] != getattr(user, name)]
-    if changed:
+    if changed := user.login_changes(values):
         raise ValidationError({name: [detail] for name in changed})
 
 
