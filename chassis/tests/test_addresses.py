@@ -2,11 +2,11 @@ import pytest
 from django.core.mail import EmailMessage
 
 from chassis import settings
-from chassis.addresses import is_address
+from chassis.addresses import is_address, normalize
 from chassis.env import SettingError
 from chassis.mailing import send_mail
 from chassis.outbox import PermanentFailure
-from chassis.tests.mail_addresses import ACCEPTED, REFUSED
+from chassis.tests.mail_addresses import ACCEPTED, INTERNATIONAL, REFUSED
 
 
 @pytest.mark.parametrize("address", ACCEPTED)
@@ -17,6 +17,17 @@ def test_a_plain_address_is_accepted(address):
 @pytest.mark.parametrize("address", [*REFUSED, ""], ids=ascii)
 def test_what_programs_read_in_different_ways_is_refused(address):
     assert not is_address(address)
+
+
+@pytest.mark.parametrize(("address", "normal"), INTERNATIONAL.items(), ids=ascii)
+def test_an_international_domain_has_one_normal_form(address, normal):
+    assert (normalize(address), normalize(normal)) == (normal, normal)
+    assert is_address(normal)
+
+
+@pytest.mark.parametrize("address", [*ACCEPTED, *REFUSED, ""], ids=ascii)
+def test_no_other_address_is_changed(address):
+    assert normalize(address) == address
 
 
 @pytest.mark.parametrize("address", [*REFUSED, ""], ids=ascii)

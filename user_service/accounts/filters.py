@@ -7,6 +7,7 @@ from django.db.models import Q, QuerySet
 
 from accounts.models import AuditEvent, User
 from accounts.names import fold
+from chassis.addresses import normalize
 from chassis.filters import MAX_SEARCH_LENGTH, DayFilter, IdFilter, WordsFilter, YesNoFilter
 
 
@@ -21,7 +22,7 @@ class UserFilter(django_filters.FilterSet):
 
     def filter_search(self, users: QuerySet[User], name: str, text: str) -> QuerySet[User]:
         """Keep accounts whose username or email holds the text, in any case."""
-        return users.filter(Q(username_key__contains=fold(text)) | Q(email_key__contains=fold(text)))
+        return users.filter(Q(username_key__contains=fold(text)) | Q(email_key__contains=fold(normalize(text))))
 
 
 class AuditEventFilter(django_filters.FilterSet):

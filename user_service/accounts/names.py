@@ -49,7 +49,10 @@ def validate_username(name: str) -> None:
 
 def validate_email(address: str) -> None:
     if not address.isascii():
-        raise ValidationError("Must be ASCII; write an international domain as xn--...", code="invalid")
+        raise ValidationError(
+            "Must be ASCII, apart from the domain; write this domain as xn--... if that is what differs.",
+            code="invalid",
+        )
     if not is_address(address):
         raise ValidationError(
             "Must be an address such as name@example.com, with at most 64 characters before the @, and without quotes, "

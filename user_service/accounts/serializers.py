@@ -11,7 +11,7 @@ from rest_framework.exceptions import ErrorDetail
 from accounts.models import AuditEvent, PasswordToken, Session, User
 from accounts.models.session import LONGEST_USER_AGENT, clean_user_agent
 from accounts.names import fold, refuse_reserved, validate_email, validate_username
-from chassis.addresses import MAX_LENGTH
+from chassis.addresses import MAX_LENGTH, normalize
 from chassis.fields import CappedField, ChoiceField, IdField, LineField, SecretField, YesNoField
 from chassis.serializers import StrictModelSerializer, StrictSerializer
 
@@ -35,6 +35,9 @@ class RoleField(ChoiceField):
 class EmailField(LineField):
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(max_length=MAX_LENGTH, validators=[validate_email], **kwargs)
+
+    def to_internal_value(self, data: Any) -> str:
+        return normalize(super().to_internal_value(data))
 
 
 class UsernameField(LineField):

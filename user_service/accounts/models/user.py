@@ -15,6 +15,7 @@ from accounts.models.change import Change
 from accounts.models.errors import AccountGone, LastAdmin, WrongPassword, naming_what_is_taken
 from accounts.models.mail import Mail
 from accounts.names import fold, validate_username
+from chassis.addresses import normalize
 
 Event = AuditEvent.Event
 
@@ -47,9 +48,9 @@ class UserManager(BaseUserManager["User"]):
         Raise AccountGone for an unknown name, a wrong password and an inactive account alike, after one hash each, or
         TooManyFailures before any.
         """
-        key = {"email_key": fold(login)} if "@" in login else {"username_key": fold(login)}
-        user = self.filter(**key).first()
-        attempt = Attempt.objects.begin(login=fold(login), device=device)
+        name = fold(normalize(login)) if "@" in login else fold(login)
+        user = self.filter(**{"email_key" if "@" in login else "username_key": name}).first()
+        attempt = Attempt.objects.begin(login=name, device=device)
         if user is None:
             make_password(password)
             record_failure(attempt, None, reason="unknown_account")
@@ -106,6 +107,7 @@ class User(WithAddress, AbstractUser):
         ]
 
     def save(self, **kwargs: Any) -> None:
+        self.email = normalize(self.email)
         self.username_key, self.email_key = fold(self.username), fold(self.email)
         super().save(**kwargs)
 
