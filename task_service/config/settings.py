@@ -21,10 +21,10 @@ vars().update(settings.cors())
 USER_SERVICE_URL = env.http_url("USER_SERVICE_URL")
 
 INSTALLED_APPS = [
+    "chassis",  # first, since of two commands with one name the first app's counts
     "rest_framework",
     "corsheaders",
     "drf_yasg",
-    "chassis",
     "directory",
     "tasks",
     "notifications",

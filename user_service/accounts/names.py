@@ -5,7 +5,7 @@ import unicodedata
 
 from django.core.exceptions import ValidationError
 
-from chassis.addresses import is_address
+from chassis.addresses import is_address, normalize
 
 # ASCII, so that no name looks like another; no "@", since one may sign in by email.
 USERNAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,62}[A-Za-z0-9_])?")
@@ -30,6 +30,11 @@ RESERVED = frozenset(
 def fold(name: str) -> str:
     """Return the form in which two spellings of one name are equal (NFKC, then casefold)."""
     return unicodedata.normalize("NFKC", name).casefold()
+
+
+def login_key(login: str) -> str:
+    """Return the form of a username or address under which it is stored."""
+    return fold(normalize(login)) if "@" in login else fold(login)
 
 
 def mailbox_of(address: str) -> str:

@@ -22,13 +22,13 @@ GATEWAY_ADDRESSES = env.networks("GATEWAY_ADDRESSES")
 vars().update(settings.cors())
 
 INSTALLED_APPS = [
+    "accounts",  # first, since of two commands with one name the first app's counts
+    "chassis",
     "django.contrib.contenttypes",
     "django.contrib.auth",
     "rest_framework",
     "corsheaders",
     "drf_yasg",
-    "chassis",
-    "accounts",
 ]
 MIDDLEWARE = [*settings.MIDDLEWARE, openapi.FILES]
 ROOT_URLCONF = "config.urls"

@@ -4,7 +4,7 @@ from collections.abc import Collection, Mapping
 from functools import partial
 from typing import Any, ClassVar
 
-from django.contrib.auth.hashers import make_password
+from django.contrib.auth.hashers import check_password, make_password
 from django.contrib.auth.models import AbstractUser, BaseUserManager
 from django.db import models, transaction
 
@@ -14,7 +14,7 @@ from accounts.models.audit_event import AuditEvent, Person
 from accounts.models.change import Change
 from accounts.models.errors import AccountGone, LastAdmin, WrongPassword, naming_what_is_taken
 from accounts.models.mail import Mail
-from accounts.names import fold, validate_username
+from accounts.names import fold, login_key, validate_username
 from chassis.addresses import normalize
 
 Event = AuditEvent.Event
@@ -48,9 +48,8 @@ class UserManager(BaseUserManager["User"]):
         Raise AccountGone for an unknown name, a wrong password and an inactive account alike, after one hash each, or
         TooManyFailures before any.
         """
-        name = fold(normalize(login)) if "@" in login else fold(login)
-        user = self.filter(**{"email_key" if "@" in login else "username_key": name}).first()
-        attempt = Attempt.objects.begin(login=name, device=device)
+        user = self.with_login(login).first()
+        attempt = Attempt.objects.begin(login=login_key(login), device=device)
         if user is None:
             make_password(password)
             record_failure(attempt, None, reason="unknown_account")
@@ -64,6 +63,10 @@ class UserManager(BaseUserManager["User"]):
         attempt.succeeded()
         Attempt.objects.remember(device, logins=user.logins)
         return user
+
+    def with_login(self, login: str) -> models.QuerySet["User"]:
+        """Choose the account with this username or email."""
+        return self.filter(**{"email_key" if "@" in login else "username_key": login_key(login)})
 
     def active_admins(self) -> models.QuerySet["User"]:
         return self.filter(role=User.Role.ADMIN, is_active=True)
@@ -109,7 +112,40 @@ class User(WithAddress, AbstractUser):
     def save(self, **kwargs: Any) -> None:
         self.email = normalize(self.email)
         self.username_key, self.email_key = fold(self.username), fold(self.email)
-        super().save(**kwargs)
+        fields = kwargs.get("update_fields")
+        if self._state.adding or (fields is not None and "password" not in fields):
+            super().save(**kwargs)
+            return
+        with transaction.atomic():
+            self.end_rights_of_old_password()
+            super().save(**kwargs)
+
+    def end_rights_of_old_password(self) -> None:
+        """End what was opened with the stored password, if that is about to be replaced.
+
+        Here, so that no script and no `manage.py changepassword` can leave it out.
+        """
+        stored = User.objects.select_for_update().filter(pk=self.pk).first()
+        if stored is None:
+            return
+        if stored.password != self.password:
+            stored.end_rights(User.objects.filter(pk=self.pk), event=Event.PASSWORD_CHANGE, by=None)
+            Attempt.objects.forgive(user_id=self.pk, logins=stored.logins)
+            self.pending_email = None
+        self.epoch, self.least_epoch = stored.epoch, stored.least_epoch  # what was read earlier brings no right back
+
+    def check_password(self, raw_password: str | None) -> bool:
+        """Say whether this is the password, and keep a stronger hash of it where there is one now.
+
+        That hash replaces no other: the password may have changed since it was read. And it ends nothing, unlike
+        `save`, which Django would call.
+        """
+
+        def upgrade(raw_password: str) -> None:
+            old, self.password = self.password, make_password(raw_password)
+            User.objects.filter(pk=self.pk, password=old).update(password=self.password)
+
+        return check_password(raw_password, self.password, upgrade)
 
     @property
     def is_admin(self) -> bool:
@@ -237,6 +273,7 @@ class User(WithAddress, AbstractUser):
             next_epoch = models.F("epoch") + 1
             if not row.update(epoch=next_epoch, least_epoch=next_epoch, pending_email=None, **values):
                 return False
+            self.refresh_from_db(fields=["epoch", "least_epoch", *self.ADDRESS_FIELDS])
             ended, _ = self.sessions.exclude(pk=keep_session or 0).delete()
             self.password_tokens.all().delete()
             self.cancel_email_change()

@@ -2,8 +2,8 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
+from accounts.management.admins import make_admin
 from accounts.models import NameTaken, User
-from accounts.serializers import FirstAdminSerializer
 from chassis import env
 
 
@@ -19,12 +19,8 @@ class Command(BaseCommand):
             "email": env.text("ADMIN_EMAIL", "admin@tmservice.invalid"),
             "password": env.text("ADMIN_PASSWORD"),
         }
-        serializer = FirstAdminSerializer(data=values)
-        if not serializer.is_valid():
-            field, errors = next(iter(serializer.errors.items()))
-            raise CommandError(f"ADMIN_{field.upper()} cannot be used: {errors[0]}")
         try:
-            user = User.objects.register(**serializer.validated_data, role=User.Role.ADMIN)
+            user = make_admin(values, name_of=lambda field: f"ADMIN_{field.upper()}")
         except NameTaken as error:
             if User.objects.active_admins().exists():  # made by another run at the same instant
                 return
