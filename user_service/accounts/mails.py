@@ -40,10 +40,10 @@ def send(mail: Mail) -> None:
         user = recipient(mail)
         mail.check_rate()
         token = token_for(user, mail)
-    kind = Mail.Kind(mail.kind)
+    subject, body = letters.compose(mail, user, token)
     message = EmailMessage(
-        subject=letters.LETTERS[kind].subject,
-        body=letters.text(user, kind, token),
+        subject=subject,
+        body=body,
         to=[mail.address or user.email],
         headers={"Message-ID": f"<user-mail-{mail.pk}@{settings.MAIL_DOMAIN}>", "Auto-Submitted": "auto-generated"},
     )

@@ -18,6 +18,12 @@ from accounts.names import fold, login_key, validate_username
 from chassis.addresses import normalize
 
 Event = AuditEvent.Event
+OWN_NOTICES = {"username": Mail.Kind.USERNAME_CHANGED, "email": Mail.Kind.EMAIL_CHANGE_REQUESTED}
+NOTICES = {
+    "username": Mail.Kind.USERNAME_CHANGED,
+    "email": Mail.Kind.EMAIL_CHANGED,
+    "is_active": Mail.Kind.ACCOUNT_DEACTIVATED,
+}
 
 
 class UserManager(BaseUserManager["User"]):
@@ -70,6 +76,11 @@ class UserManager(BaseUserManager["User"]):
 
     def active_admins(self) -> models.QuerySet["User"]:
         return self.filter(role=User.Role.ADMIN, is_active=True)
+
+
+def notices_of(old: Collection[str], values: Mapping[str, Any]) -> list[Mail.Kind]:
+    """Return what an admin's change of these fields is told as: neither a role nor activation is."""
+    return [kind for name, kind in NOTICES.items() if name in old and values[name] is not True]
 
 
 def record_failure(attempt: Attempt, user: "User | None", *, reason: str) -> None:
@@ -165,8 +176,8 @@ class User(WithAddress, AbstractUser):
             self.lock_with_admins()
             old = {name: getattr(self, name) for name, value in values.items() if getattr(self, name) != value}
             was_active_admin = self.is_admin and self.is_active
+            self.notify(*notices_of(old, values), by=by)
             for name in old:
-                self.notify_of(name)
                 setattr(self, name, values[name])
             if was_active_admin and not (self.is_admin and self.is_active):
                 self.refuse_if_last_admin()
@@ -208,9 +219,8 @@ class User(WithAddress, AbstractUser):
                 raise AccountGone()
             if self.password != verified:
                 raise WrongPassword()
-            if "username" in old:
-                self.notify_of("username")
-                self.username = values["username"]
+            self.notify(*(OWN_NOTICES[name] for name in old), by=self)
+            self.username = values.get("username", self.username)
             if "email" in old:
                 self.request_email(values["email"])
                 old["pending_email"] = old.pop("email")
@@ -236,8 +246,8 @@ class User(WithAddress, AbstractUser):
         checked = self.verify_password(current)
         self.set_password(new)
         unchanged = User.objects.filter(pk=self.pk, password=checked)  # of two changes at once one is made
-        event = Event.PASSWORD_CHANGE
-        if not self.end_rights(unchanged, event=event, by=self, keep_session=keep_session, password=self.password):
+        values: dict[str, Any] = {"keep_session": keep_session, "password": self.password}
+        if not self.end_rights(unchanged, event=Event.PASSWORD_CHANGE, by=self, **values):
             raise WrongPassword()
 
     def verify_password(self, password: str) -> str:
@@ -253,7 +263,8 @@ class User(WithAddress, AbstractUser):
         return self.password
 
     def sign_out_everywhere(self, *, by: Person | None = None) -> None:
-        if not self.end_rights(User.objects.filter(pk=self.pk), event=Event.SESSION_END, by=by):
+        notice, row = Mail.Kind.SESSIONS_ENDED, User.objects.filter(pk=self.pk)
+        if not self.end_rights(row, event=Event.SESSION_END, by=by, notice=notice):
             raise AccountGone()
 
     def end_rights(
@@ -262,12 +273,13 @@ class User(WithAddress, AbstractUser):
         *,
         event: AuditEvent.Event,
         by: Person | None,
+        notice: Mail.Kind | None = Mail.Kind.PASSWORD_CHANGED,
         keep_session: int | None = None,
         **values: Any,
     ) -> bool:
         """End the sessions, but for one, all tokens made before and a pending change of the address.
 
-        Save `values` with that, if `row` is there.
+        Save `values` with that, if `row` is there. Mail the owner, unless nothing but sessions ends and there are none.
         """
         with transaction.atomic():
             next_epoch = models.F("epoch") + 1
@@ -277,6 +289,8 @@ class User(WithAddress, AbstractUser):
             ended, _ = self.sessions.exclude(pk=keep_session or 0).delete()
             self.password_tokens.all().delete()
             self.cancel_email_change()
+            if notice and (ended or notice != Mail.Kind.SESSIONS_ENDED):
+                self.notify(notice, by=by)
             AuditEvent.objects.record(event, by=by, subject=self, sessions_ended=ended)
             Change.objects.record(self.pk)
             return True
