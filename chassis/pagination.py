@@ -1,12 +1,12 @@
 """Keyset pages: each continues after the last row of the one before, however many rows came or went since."""
 
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 from urllib.parse import urlencode
 
 from django.conf import settings
 from django.core import signing
-from django.db.models import F, Model, Q
+from django.db.models import F, Model, Q, Value
 from django.db.models.fields.tuple_lookups import Tuple, TupleGreaterThan, TupleLessThan
 from rest_framework.exceptions import ErrorDetail, ValidationError
 from rest_framework.pagination import BasePagination
@@ -17,6 +17,7 @@ from chassis.serializers import unknown
 
 SALT = "chassis.pagination.cursor"
 PARAMETERS = frozenset({"cursor", "ordering", "page_size"})
+RELEVANCE = "relevance"  # of what a search has found
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +40,11 @@ class Order:
         column = F(self.column)
         return [column.desc(**nulls) if descending else column.asc(**nulls), by_id]
 
+    def parts(self, queryset: Any, place: list[Any] | None, *, backwards: bool) -> list[Any]:
+        """Return querysets that have no row in common, and between them all rows beyond the place."""
+        stretches = [Q()] if place is None else self.beyond(*place, backwards=backwards)
+        return [queryset.filter(stretch) for stretch in stretches]
+
     def beyond(self, value: Any, id_: int, *, backwards: bool) -> list[Any]:
         """Return the conditions for the rows after (value, id), or before it for `backwards`, in the order of the rows.
 
@@ -56,11 +62,29 @@ class Order:
         return [rows, is_null] if self.nullable and not backwards else [rows]
 
 
+@dataclass(frozen=True, slots=True)
+class RankedOrder(Order):
+    """The `ranks` of a queryset one after the other, best first, each sorted by the column."""
+
+    def columns(self, *, backwards: bool) -> list[Any]:
+        return ["-rank" if backwards else "rank", *super(RankedOrder, self).columns(backwards=backwards)]
+
+    def parts(self, queryset: Any, place: list[Any] | None, *, backwards: bool) -> list[Any]:
+        ranks = [part.annotate(rank=Value(number)) for number, part in enumerate(queryset.ranks)]
+        if place is None:
+            return ranks
+        value, id_, rank = place
+        (stretch,) = self.beyond(value, id_, backwards=backwards)
+        begun = [part.filter(stretch) for part in ranks[rank : rank + 1]]  # none where the text searched for was changed
+        return [*begun, *(ranks[:rank] if backwards else ranks[rank + 1 :])]
+
+
 class KeysetPagination(BasePagination):
     """Pages of {"next", "previous", "results"}.
 
     The view names what may be sorted by in `ordering_fields`, and `default_ordering`. Query parameters: `cursor`
-    (opaque, signed), `page_size` (1 to 100, default 20), `ordering` (one field, with "-" for descending).
+    (opaque, signed), `page_size` (1 to 100, default 20), `ordering` (one field, with "-" for descending). A view that
+    has `ranks_search` sorts what `search` finds by relevance, unless told otherwise: its querysets come with `ranks`.
     """
 
     default_size = 20
@@ -68,23 +92,17 @@ class KeysetPagination(BasePagination):
 
     def paginate_queryset(self, queryset: Any, request: Request, view: Any = None) -> list[Any]:
         self.request = request
-        self.ordering: str = request.query_params.get("ordering", view.default_ordering)
-        self.order = order_of(self.ordering, view.ordering_fields, queryset.model)
+        self.ordering, self.order = order_of(request, view, queryset.model)
         self.size = self.size_of(request.query_params.get("page_size"))
         cursor = request.query_params.get("cursor")
-        start, backwards = self.read(cursor, queryset.model) if cursor is not None else (None, False)
+        place, backwards = self.read(cursor, queryset.model) if cursor is not None else (None, False)
         sorting = replace(self.order, column="id", nullable=False) if self.is_pinned() else self.order
-        columns = sorting.columns(backwards=backwards)
-        stretches = [Q()] if start is None else sorting.beyond(*start, backwards=backwards)
-        parts = [queryset.filter(stretch).order_by(*columns)[: self.size + 1] for stretch in stretches]
-        if len(parts) > 1:
-            parts = [parts[0].union(*parts[1:], all=True).order_by(*columns)[: self.size + 1]]
-        rows = list(parts[0])
+        rows = list(first_rows(queryset, sorting, place, backwards=backwards, limit=self.size + 1))
         more, rows = len(rows) > self.size, rows[: self.size]
         if backwards:
             rows.reverse()
         self.has_next = bool(rows) and (backwards or more)
-        self.has_previous = bool(rows) and (more if backwards else start is not None)
+        self.has_previous = bool(rows) and (more if backwards else place is not None)
         self.rows = rows
         return rows
 
@@ -116,20 +134,21 @@ class KeysetPagination(BasePagination):
         """Return the URL of the page beyond `row`; the caller's other parameters stay. The Host header has no say."""
         field: Any = row._meta.get_field(self.order.column)
         value = None if getattr(row, self.order.column) is None else field.value_to_string(row)
-        cursor = signer().sign_object([self.ordering, backwards, value, row.pk])
+        rank = [getattr(row, "rank")] if isinstance(self.order, RankedOrder) else []  # noqa: B009  # no field of the model
+        cursor = signer().sign_object([self.ordering, backwards, value, row.pk, *rank])
         kept = [(name, value) for name, values in self.request.query_params.lists() for value in values]
         query = urlencode([*((name, value) for name, value in kept if name != "cursor"), ("cursor", cursor)])
         return f"{settings.PUBLIC_URL}{self.request.path}?{query}"
 
-    def read(self, cursor: str, model: type[Model]) -> tuple[tuple[Any, int], bool]:
+    def read(self, cursor: str, model: type[Model]) -> tuple[list[Any], bool]:
         try:
-            ordering, backwards, value, id_ = signer().unsign_object(cursor)
+            ordering, backwards, value, *rest = signer().unsign_object(cursor)
         except (signing.BadSignature, ValueError) as error:
             raise refused("cursor", "Is not one that a page of this list gave.") from error
         if ordering != self.ordering:
             raise refused("cursor", f"Belongs to ordering={ordering}; leave ordering out or start anew.")
         field: Any = model._meta.get_field(self.order.column)
-        return (None if value is None else field.to_python(value), id_), backwards
+        return [None if value is None else field.to_python(value), *rest], backwards
 
 
 def signer() -> signing.Signer:
@@ -137,10 +156,37 @@ def signer() -> signing.Signer:
     return signing.Signer(salt=SALT)
 
 
-def order_of(ordering: str, allowed: list[str], model: type[Model]) -> Order:
+def first_rows(
+    queryset: Any, order: Order, place: list[Any] | None = None, *, backwards: bool = False, limit: int | None = None
+) -> Any:
+    """Return the rows beyond the place, in order. Each part of them is limited, so that an index can serve it."""
+    columns = order.columns(backwards=backwards)
+    parts = order.parts(queryset, place, backwards=backwards)
+    if len(parts) < 2:
+        return parts[0].order_by(*columns)[:limit] if parts else queryset.none()
+    if limit is not None:
+        within = Order(order.column, order.descending, order.nullable).columns(backwards=backwards)
+        parts = [part.order_by(*within)[:limit] for part in parts]
+    return parts[0].union(*parts[1:], all=True).order_by(*columns)[:limit]
+
+
+def order_of(request: Request, view: Any, model: type[Model]) -> tuple[str, Order]:
+    """Return what to sort by, by its name."""
+    is_ranked = view.ranks_search and bool(request.query_params.get("search"))
+    ordering = request.query_params.get("ordering", RELEVANCE if is_ranked else view.default_ordering)
+    if ordering == RELEVANCE and is_ranked:
+        return ordering, RankedOrder(**asdict(order_by(view.default_ordering, model)))
+    if ordering == RELEVANCE and view.ranks_search:
+        ordering = view.default_ordering  # nothing was searched for
+    allowed = view.ordering_fields
+    if ordering.removeprefix("-") not in allowed:
+        detail = unknown("ordering", ordering.removeprefix("-"), allowed) + f" Known: {', '.join(allowed)}."
+        raise refused("ordering", detail)
+    return ordering, order_by(ordering, model)
+
+
+def order_by(ordering: str, model: type[Model]) -> Order:
     column = ordering.removeprefix("-")
-    if column not in allowed:
-        raise refused("ordering", unknown("ordering", column, allowed) + f" Known: {', '.join(allowed)}.")
     field: Any = model._meta.get_field(column)
     return Order(column, descending=ordering.startswith("-"), nullable=field.null)
 

@@ -64,12 +64,12 @@ def in_query(view: Endpoint, definitions: Definitions) -> list[openapi.Parameter
 
 def ordering(view: Any) -> openapi.Parameter:
     names = [sign + name for name in view.ordering_fields for sign in ("", "-")]
+    description = "What to sort by; `-` is for descending. The id breaks ties."
+    if view.ranks_search:
+        names.append(pagination.RELEVANCE)
+        description += " `relevance` is what `search` finds, best first, and the default with it; without, it is the default order."
     return parameter(
-        *("query", "ordering"),
-        description="What to sort by; `-` is for descending. The id breaks ties.",
-        type="string",
-        enum=names,
-        default=view.default_ordering,
+        *("query", "ordering"), description=description, type="string", enum=names, default=view.default_ordering
     )
 
 

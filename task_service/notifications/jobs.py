@@ -4,6 +4,7 @@ from chassis.jobs import Job
 from directory import feed
 from notifications import delivering
 from notifications.reminders import remind
+from tasks import indexing
 from tasks.models import KeptAnswer
 
 REMIND_EVERY_SECONDS = 60
@@ -15,6 +16,7 @@ def jobs() -> list[Job]:
         *feed.jobs(),
         Job("reminders", look_for_reminders, REMIND_EVERY_SECONDS),
         *delivering.jobs(),
+        *indexing.jobs(),
         Job("cleaning", KeptAnswer.objects.forget_old, CLEAN_EVERY_SECONDS),
     ]
 

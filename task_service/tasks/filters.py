@@ -19,7 +19,7 @@ class TaskFilter(django_filters.FilterSet):
     due_date_before = DayFilter(field_name="due_date", lookup_expr="lte")
     overdue = YesNoFilter(method="filter_overdue")
     assigned_to = IdOrWordFilter(method="filter_assigned_to", words=(ME, NONE))
-    search = django_filters.CharFilter(method="filter_search", strip=False, max_length=MAX_SEARCH_LENGTH)
+    search = django_filters.CharFilter(strip=False, max_length=MAX_SEARCH_LENGTH)
 
     class Meta:
         model = Task
@@ -33,5 +33,8 @@ class TaskFilter(django_filters.FilterSet):
             return tasks.unassigned()
         return tasks.filter(assigned_to=self.request.user.id if who == ME else who)
 
-    def filter_search(self, tasks: TaskQuerySet, name: str, text: str) -> TaskQuerySet:
-        return tasks.matching(text)
+    def filter_queryset(self, tasks: TaskQuerySet) -> TaskQuerySet:
+        """Search last: the ranks that a search brings along are parts of what all other filters keep."""
+        text = self.form.cleaned_data.pop("search")
+        kept: TaskQuerySet = super().filter_queryset(tasks)
+        return kept.matching(text) if text else kept

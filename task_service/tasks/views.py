@@ -49,6 +49,7 @@ class TaskList(ListModelMixin, TaskEndpoint):
     repeatable_parameters = frozenset({"status", "priority"})
     ordering_fields = ORDERINGS
     default_ordering = "-created_at"
+    ranks_search = True
 
     def get(self, request: Request) -> Response:
         return self.list(request)
@@ -77,12 +78,12 @@ class TaskExport(TaskEndpoint):
     repeatable_parameters = TaskList.repeatable_parameters
     ordering_fields = ORDERINGS
     default_ordering = TaskList.default_ordering
+    ranks_search = True
     has_entity_tag = False  # it is streamed: what it holds is known when it has been sent
 
     def get(self, request: Request) -> HttpResponseBase:
-        ordering = request.query_params.get("ordering", self.default_ordering)
-        order = pagination.order_of(ordering, self.ordering_fields, Task)
-        tasks: Any = self.filter_queryset(self.get_queryset()).order_by(*order.columns(backwards=False))
+        _, order = pagination.order_of(request, self, Task)
+        tasks = pagination.first_rows(self.filter_queryset(self.get_queryset()), order)
         return StreamingHttpResponse(
             export.Begun(export.pieces(tasks)),
             content_type="text/csv; charset=utf-8; header=present",

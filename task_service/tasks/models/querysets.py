@@ -8,16 +8,17 @@ from typing import TYPE_CHECKING, Any, Self
 
 from django.conf import settings
 from django.contrib.postgres.expressions import ArraySubquery
-from django.contrib.postgres.search import SearchQuery, SearchVector
+from django.contrib.postgres.search import SearchQuery, SearchVector, SearchVectorExact, SearchVectorField
 from django.db import models, transaction
-from django.db.models import F, OuterRef, Q, Subquery
-from django.db.models.functions import Coalesce, JSONObject
+from django.db.models import BooleanField, Case, F, Func, OuterRef, Q, Subquery, Value, When
+from django.db.models.functions import Cast, Coalesce, JSONObject
 from django.utils import timezone
 
 from chassis import audit
 from chassis.tokens import Caller
 from directory import accounts
 from directory.models import User
+from tasks import search
 from tasks.models.activity import Activity
 from tasks.signals import Change, task_assigned, task_status_changed
 
@@ -28,6 +29,8 @@ COMPLETED = "completed"
 # Of several in a row one is enough, and PostgreSQL fails on more than 32: "tsquery stack too small".
 MINUS_BEFORE_MINUS = re.compile(r'-(?=[^\w"-]*-)')
 SEARCHED = SearchVector("title", "description", config="simple")  # the index task_search holds the same expression
+NOT_INDEXED = ~Q(search_rules=search.RULES)
+MAX_INDEXED_AT_ONCE = 500_000  # characters of changed tasks; beyond, the worker indexes them
 
 
 class StaleVersion(Exception):
@@ -43,7 +46,21 @@ def visible_values(person: Caller | User) -> dict[str, int]:
     return {} if person.is_admin else {"assigned_to_id": person.id}
 
 
+def holds(query: str) -> Q:
+    """Take a query of tasks.search as it is: PostgreSQL's own functions for that would parse its words."""
+    template = "(%(expressions)s::tsquery)"
+    return Q(Func("search_document", Value(query), template=template, arg_joiner=" @@ ", output_field=BooleanField()))
+
+
+def found_by_text(text: str) -> Q:
+    """Find what is not indexed yet as the version before does."""
+    query = SearchQuery(MINUS_BEFORE_MINUS.sub("", text), config="simple", search_type="websearch")
+    return NOT_INDEXED & Q(search_document=None) & Q(SearchVectorExact(SEARCHED, query))
+
+
 class TaskQuerySet(models.QuerySet["Task"]):
+    ranks: list[Self]  # of matching()
+
     def visible_to(self, person: Caller | User) -> Self:
         return self.filter(**visible_values(person))
 
@@ -75,9 +92,15 @@ class TaskQuerySet(models.QuerySet["Task"]):
         return self.filter(assigned_to=None)
 
     def matching(self, text: str) -> Self:
-        """Keep what holds the words; as in a web search, with "a phrase", or, and -without."""
-        query = SearchQuery(MINUS_BEFORE_MINUS.sub("", text), config="simple", search_type="websearch")
-        return self.alias(searched=SEARCHED).filter(searched=query)
+        """Keep what tasks.search finds; `ranks` of the queryset are parts of it, best first."""
+        query = search.parse(text)
+        best, last = query.ranks[:-1], query.ranks[-1]
+        matching = self.filter(holds(query.anywhere) | found_by_text(text))
+        matching.ranks = [*(self.filter(holds(rank)) for rank in best), self.filter(holds(last) | found_by_text(text))]
+        return matching
+
+    def not_indexed(self) -> Self:
+        return self.filter(NOT_INDEXED)
 
     def existed(self, task_id: int) -> bool:
         """Whether there is, or was, a task with this id: the history of a deleted one stays."""
@@ -114,8 +137,9 @@ class TaskQuerySet(models.QuerySet["Task"]):
                     task.become(values, assignee, now)
                 facts += of_task
             if facts:
-                changed = self.model.objects.filter(pk__in={fact.task_id for fact in facts})
-                changed.update(**values, **kept_with(values, now))
+                ids = {fact.task_id for fact in facts}
+                search_values = indexed(values, [task for task in tasks if task.pk in ids])
+                self.model.objects.filter(pk__in=ids).update(**values, **kept_with(values, now), **search_values)
                 Activity.objects.bulk_create(facts)
             announce(facts, tasks, by_id)
             return tasks
@@ -148,6 +172,16 @@ def kept_with(values: dict[str, Any], now: datetime) -> dict[str, Any]:
     if "status" in values:
         kept["completed_at"] = Coalesce("completed_at", now) if values["status"] == COMPLETED else None
     return kept
+
+
+def indexed(values: dict[str, Any], tasks: list["Task"]) -> dict[str, Any]:
+    """Return what a change of these values, which the tasks have already, changes for search."""
+    if not values.keys() & {"title", "description"}:
+        return {}
+    if sum(len(task.title) + len(task.description) for task in tasks) > MAX_INDEXED_AT_ONCE:
+        return {"search_document": None, "search_rules": None}
+    documents = [When(pk=task.pk, then=Value(search.document(task.title, task.description))) for task in tasks]
+    return {"search_document": Cast(Case(*documents), SearchVectorField()), "search_rules": search.RULES}
 
 
 def refuse_stale(task: "Task", versions: Collection[int] | None) -> None:

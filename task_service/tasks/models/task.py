@@ -5,6 +5,7 @@ from datetime import date, datetime
 from typing import Any, ClassVar
 
 from django.contrib.postgres.indexes import GinIndex
+from django.contrib.postgres.search import SearchVectorField
 from django.db import models
 from django.db.models import F, Q
 from django.db.models.functions import Length
@@ -15,10 +16,17 @@ from chassis.fields import EARLIEST, LATEST
 from chassis.tokens import Caller
 from directory.models import User
 from tasks.models.activity import Activity
-from tasks.models.querysets import SEARCHED, TaskQuerySet, visible_values
+from tasks.models.querysets import NOT_INDEXED, SEARCHED, TaskQuerySet, visible_values
+from tasks.search import RULES, document
 
 WRITABLE = ("title", "description", "status", "priority", "due_date", "assigned_to_id")
 LONGEST_DESCRIPTION = 50_000  # characters; whatever they are, the text index holds them
+
+
+class TaskManager(models.Manager.from_queryset(TaskQuerySet)):  # type: ignore[misc]  # a class made at run time
+    def get_queryset(self) -> TaskQuerySet:
+        tasks: TaskQuerySet = super().get_queryset().defer("search_document")  # it is as large as the text
+        return tasks
 
 
 class Task(models.Model):
@@ -56,10 +64,14 @@ class Task(models.Model):
     updated_at = models.DateTimeField(default=timezone.now, editable=False)
     completed_at = models.DateTimeField(null=True, editable=False)
     version = models.PositiveIntegerField(default=1, editable=False)
+    # What search finds the task by, and the rules by which it was made. A trigger removes both where a program that
+    # does not know them changes the text, and the worker makes them again.
+    search_document = SearchVectorField(null=True, editable=False)
+    search_rules = models.PositiveSmallIntegerField(null=True, editable=False)
     assignee_name: str | None  # of TaskQuerySet.with_assignee()
     accounts: list[dict[str, Any]]  # of TaskQuerySet.with_accounts()
 
-    objects: ClassVar[Any] = TaskQuerySet.as_manager()
+    objects: ClassVar[Any] = TaskManager()
 
     class Meta:
         constraints = [
@@ -107,7 +119,9 @@ class Task(models.Model):
             ),
             models.Index(fields=["status", "-created_at", "-id"], name="task_newest_in_status"),
             models.Index(fields=["due_date"], condition=~Q(status="completed"), name="open_task_by_due_date"),
-            GinIndex(SEARCHED, name="task_search"),
+            GinIndex(fields=["search_document"], name="task_found_by_word"),
+            models.Index(fields=["id"], condition=NOT_INDEXED, name="task_to_index"),
+            GinIndex(SEARCHED, name="task_search"),  # of the version before; finds what is not indexed yet
         ]
 
     def __str__(self) -> str:
@@ -136,6 +150,7 @@ class Task(models.Model):
         if self._state.adding:
             self.updated_at = self.created_at
             self.completed_at = self.created_at if self.status == Task.Status.COMPLETED else None
+            self.search_document, self.search_rules = document(self.title, self.description), RULES
         super().save(**kwargs)
 
     def facts_of_creation(self) -> Iterable[Activity]:

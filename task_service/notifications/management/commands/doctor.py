@@ -13,6 +13,7 @@ from directory import client
 from directory.models import Feed
 from notifications.health import LATE_REMINDERS
 from notifications.models import Delivery, ReminderRun
+from tasks.models import Task
 
 WORKERS_REMINDERS_SECONDS = 600
 LATE_FEED_SECONDS = 60
@@ -27,7 +28,7 @@ REFUSALS = {
 
 class Command(DoctorCommand):
     def stored(self) -> Mapping[str, Check]:
-        return {"deliveries": deliveries, "reminders": reminders, "directory": directory}
+        return {"deliveries": deliveries, "reminders": reminders, "directory": directory, "search": search}
 
     def around(self) -> Mapping[str, Check]:
         return {"channels": channels, "users": user_service}
@@ -63,6 +64,13 @@ def directory() -> Finding:
     if lag > LATE_FEED_SECONDS:
         return wrong(f"{text}; a worker does so all the time: is one running, and does the user service answer it?")
     return ok(text)
+
+
+def search() -> Finding:
+    waiting = Task.objects.not_indexed().count()
+    if waiting:
+        return unsure(f"{waiting} tasks are not indexed yet and found by whole words only; a worker goes on with it")
+    return ok("all tasks are indexed")
 
 
 def channels() -> Finding:
