@@ -188,6 +188,18 @@ def day(text: Any) -> datetime.date:
     return value
 
 
+def utc_text(instant: datetime.datetime) -> str:
+    """Return an instant as ISO 8601 in UTC, ending in Z, whatever TIME_ZONE is."""
+    return instant.astimezone(datetime.UTC).isoformat().replace("+00:00", "Z")
+
+
+class InstantField(serializers.DateTimeField):
+    """DRF's own field would write the offset of TIME_ZONE, which only decides what "today" is."""
+
+    def to_representation(self, value: datetime.datetime | None) -> str | None:
+        return None if value is None else utc_text(value)
+
+
 class ChoiceField(serializers.Field):
     """One of a fixed set of names. `spellings` maps what may come in, casefolded, to the stored value."""
 

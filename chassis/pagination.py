@@ -1,6 +1,7 @@
 """Keyset pages: each continues after the last row of the one before, however many rows came or went since."""
 
 from dataclasses import asdict, dataclass, replace
+from datetime import datetime
 from typing import Any
 from urllib.parse import urlencode
 
@@ -13,6 +14,7 @@ from rest_framework.pagination import BasePagination
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from chassis.fields import utc_text
 from chassis.serializers import unknown
 
 SALT = "chassis.pagination.cursor"
@@ -132,10 +134,8 @@ class KeysetPagination(BasePagination):
 
     def link(self, row: Model, *, backwards: bool) -> str:
         """Return the URL of the page beyond `row`; the caller's other parameters stay. The Host header has no say."""
-        field: Any = row._meta.get_field(self.order.column)
-        value = None if getattr(row, self.order.column) is None else field.value_to_string(row)
         rank = [getattr(row, "rank")] if isinstance(self.order, RankedOrder) else []  # noqa: B009  # no field of the model
-        cursor = signer().sign_object([self.ordering, backwards, value, row.pk, *rank])
+        cursor = signer().sign_object([self.ordering, backwards, text_of(row, self.order.column), row.pk, *rank])
         kept = [(name, value) for name, values in self.request.query_params.lists() for value in values]
         query = urlencode([*((name, value) for name, value in kept if name != "cursor"), ("cursor", cursor)])
         return f"{settings.PUBLIC_URL}{self.request.path}?{query}"
@@ -149,6 +149,15 @@ class KeysetPagination(BasePagination):
             raise refused("cursor", f"Belongs to ordering={ordering}; leave ordering out or start anew.")
         field: Any = model._meta.get_field(self.order.column)
         return [None if value is None else field.to_python(value), *rest], backwards
+
+
+def text_of(row: Model, column: str) -> str | None:
+    """Return the value of a column as its field can read it again."""
+    value = getattr(row, column)
+    field: Any = row._meta.get_field(column)
+    if value is None:
+        return None
+    return utc_text(value) if isinstance(value, datetime) else str(field.value_to_string(row))
 
 
 def signer() -> signing.Signer:

@@ -4,12 +4,13 @@ from typing import Any
 
 from rest_framework import serializers
 
+from chassis.fields import utc_text
 from directory.models import User
 from notifications.models import Delivery, Notification
 
 
 def instant(value: Any) -> Any:
-    return None if value is None else serializers.DateTimeField().to_representation(value)
+    return None if value is None else utc_text(value)
 
 
 def person(user: User | None) -> dict[str, Any] | None:

@@ -9,6 +9,7 @@ from typing import Any
 
 from django.db import transaction
 
+from chassis.fields import utc_text
 from tasks.models import Task, TaskQuerySet
 
 ROWS_A_PIECE = 500
@@ -75,7 +76,7 @@ def row(task: Task) -> list[Any]:
 
 
 def instant(value: Any) -> str | None:
-    return value.isoformat().replace("+00:00", "Z") if value else None
+    return utc_text(value) if value else None
 
 
 def harmless(text: str | None) -> str | None:
