@@ -11,7 +11,7 @@ from rest_framework.exceptions import ValidationError as APIValidationError
 from rest_framework.filters import BaseFilterBackend
 from rest_framework.request import Request
 
-from chassis.fields import day
+from chassis.fields import day, single_line
 from chassis.ids import parse_id
 from chassis.problems import excerpt
 
@@ -45,10 +45,22 @@ class DayField(forms.Field):
 
 
 class YesNoField(forms.Field):
+    """true or false, in any case: clients in Python send True and False."""
+
     def to_python(self, value: Any) -> bool | None:
-        if value not in (None, "true", "false"):
+        if value is None:
+            return None
+        if value.lower() not in ("true", "false"):
             raise ValidationError("Must be true or false.", code="invalid")
-        return None if value is None else value == "true"
+        return bool(value.lower() == "true")
+
+
+class SearchField(forms.CharField):
+    """Text to search for, cleaned like a pasted title."""
+
+    def to_python(self, value: Any) -> Any:
+        text = single_line(value or "").strip()
+        return super().to_python(text or value)  # whitespace alone is a search that finds nothing
 
 
 class IdField(forms.Field):
@@ -87,6 +99,13 @@ class DayFilter(django_filters.Filter):
 
 class YesNoFilter(django_filters.Filter):
     field_class = YesNoField
+
+
+class SearchFilter(django_filters.CharFilter):
+    field_class = SearchField
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(max_length=MAX_SEARCH_LENGTH, strip=False, **kwargs)
 
 
 class IdFilter(django_filters.Filter):

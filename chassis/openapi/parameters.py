@@ -33,7 +33,7 @@ def _(filter_: filters.DayFilter) -> Schema:
 
 @schema_of.register(filters.YesNoFilter)
 def _(filter_: filters.YesNoFilter) -> Schema:
-    return {"type": "boolean"}
+    return {"type": "boolean", "description": "`true` or `false`, in any case (`True` is fine)."}
 
 
 @schema_of.register(filters.IdFilter)
@@ -56,8 +56,9 @@ def in_query(view: Endpoint, definitions: Definitions) -> list[openapi.Parameter
     found = []
     if view.filterset_class:
         for name, filter_ in view.filterset_class.base_filters.items():
-            note = definitions.note(view.filterset_class, name)
-            found.append(parameter("query", name, description=note, **schema_of(filter_)))
+            schema = schema_of(filter_)
+            notes = (definitions.note(view.filterset_class, name), schema.pop("description", None))
+            found.append(parameter("query", name, description=" ".join(filter(None, notes)) or None, **schema))
     of_pages = {"ordering": ordering, "page_size": page_size, "cursor": cursor}
     return [*found, *(make(view) for name, make in of_pages.items() if name in view.query_parameters)]
 

@@ -50,12 +50,6 @@ def _(field: fields.StringField) -> Schema:
     }
 
 
-@schema_of.register(fields.LineField)
-def _(field: fields.LineField) -> Schema:
-    forbidden = none_of(fields.FORBIDDEN_IN_TEXT, NEVER_ALLOWED, fields.FORBIDDEN_IN_LINE)
-    return {**schema_of.dispatch(serializers.CharField)(field), "pattern": forbidden}
-
-
 def none_of(*sets: re.Pattern[str]) -> str:
     """Return the pattern of texts that hold no character of these sets, spelt as JavaScript reads it too."""
     forbidden = "".join(each.pattern[1:-1] for each in sets)

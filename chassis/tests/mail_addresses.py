@@ -54,7 +54,6 @@ REFUSED = [
     "alice@example.com;eve@evil.test",
     "alice@example.com\r\nBcc: eve@evil.test",
     "alice@example.com>\r\nRCPT TO:<eve@evil.test",
-    "alice@example.com\n",
     "\n",
     "zo\u00eb@example.com",
     "alice@\uff45xample.com",
@@ -73,3 +72,5 @@ INTERNATIONAL = {
     "x@\u043f\u0440\u0438\u043c\u0435\u0440.\u0440\u0444": "x@xn--e1afmkfd.xn--p1ai",
     "x@\u4f8b\u3048.jp": "x@xn--r8jz45g.jp",
 }
+# Refused where it must be an address as it is; cut off by fields, as whitespace around any pasted line.
+REFUSED_UNTRIMMED = [*REFUSED, "alice@example.com\n"]

@@ -4,7 +4,7 @@ from typing import Any
 
 import django_filters
 
-from chassis.filters import MAX_SEARCH_LENGTH, DayFilter, IdOrWordFilter, WordsFilter, YesNoFilter
+from chassis.filters import DayFilter, IdOrWordFilter, SearchFilter, WordsFilter, YesNoFilter
 from tasks.models import Task, TaskQuerySet
 from tasks.serializers import PRIORITY_SPELLINGS, STATUS_SPELLINGS
 
@@ -19,7 +19,7 @@ class TaskFilter(django_filters.FilterSet):
     due_date_before = DayFilter(field_name="due_date", lookup_expr="lte")
     overdue = YesNoFilter(method="filter_overdue")
     assigned_to = IdOrWordFilter(method="filter_assigned_to", words=(ME, NONE))
-    search = django_filters.CharFilter(strip=False, max_length=MAX_SEARCH_LENGTH)
+    search = SearchFilter()
 
     class Meta:
         model = Task

@@ -92,7 +92,7 @@ def test_overdue_parts_the_list_in_two(ada, a_task):
         ("priority", "3"),
         ("priority", "bogus"),
         ("overdue", ""),
-        ("overdue", "True"),
+        ("overdue", "yes"),
         ("overdue", "1"),
         ("assigned_to", ""),
         ("assigned_to", "0"),
@@ -124,6 +124,14 @@ def test_what_is_no_day_is_refused(ada, name, no_day):
 
     assert answer.status_code == 400
     assert [error["field"] for error in answer.json()["errors"]] == [name]
+
+
+@pytest.mark.parametrize(("text", "same_as"), [("True", "true"), ("TRUE", "true"), ("False", "false")])
+def test_true_and_false_are_understood_in_any_case(ada, tasks, a_task, text, same_as):
+    a_task(title="late", due_date="2001-01-01")
+
+    assert titles(ada.get(TASKS, {"overdue": text})) == titles(ada.get(TASKS, {"overdue": same_as}))
+    assert ("late" in titles(ada.get(TASKS, {"overdue": text}))) == (same_as == "true")
 
 
 def test_a_filter_sees_what_was_written_a_moment_ago(ada, tasks):

@@ -115,7 +115,7 @@ def test_a_page_is_of_20_and_the_oldest_may_come_first(alice, tell):
     assert ids(inbox(alice, "?ordering=id")) == hers[:20]
 
 
-@pytest.mark.parametrize(("unread", "expected"), [("true", [2, 0]), ("false", [1])])
+@pytest.mark.parametrize(("unread", "expected"), [("true", [2, 0]), ("False", [1]), ("True", [2, 0])])
 def test_what_is_unread_can_be_asked_for(alice, tell, unread, expected):
     hers = tell(alice, 3)
     read(alice, hers[1])

@@ -8,13 +8,13 @@ from django.db.models import Q, QuerySet
 from accounts.models import AuditEvent, User
 from accounts.names import fold
 from chassis.addresses import normalize
-from chassis.filters import MAX_SEARCH_LENGTH, DayFilter, IdFilter, WordsFilter, YesNoFilter
+from chassis.filters import DayFilter, IdFilter, SearchFilter, WordsFilter, YesNoFilter
 
 
 class UserFilter(django_filters.FilterSet):
     role = WordsFilter(lookup_expr="in", spellings={role.value: role.value for role in User.Role})
     is_active = YesNoFilter()
-    search = django_filters.CharFilter(method="filter_search", strip=False, max_length=MAX_SEARCH_LENGTH)
+    search = SearchFilter(method="filter_search")
 
     class Meta:
         model = User

@@ -262,10 +262,8 @@ def test_a_password_that_is_given_must_be_a_good_one(admin, ada, password, reaso
     ("name", "value"),
     [
         ("username", "Barbara\r\nBcc: eve@example.com"),
-        ("username", "Barbara\n"),
         ("username", "Barbara <eve@example.com>"),
         ("email", "barbara@example.com\r\nBcc: eve@example.com"),
-        ("email", "barbara@example.com\n"),
         ("email", "barbara@example.com\u2028Bcc: eve@example.com"),
         ("email", "barbara@example.com,eve@example.com"),
         ("email", "alice@\uff45xample.com"),  # full-width e

@@ -32,6 +32,15 @@ def test_who_registered_can_sign_in(client):
     assert answer.status_code == 200
 
 
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\u00a0", "\f", "\u2028"], ids=ascii)
+def test_whitespace_pasted_around_username_and_email_is_cut_off(client, end):
+    made = client.post(URL, {**BARBARA, "username": f"Barbara{end}", "email": f"{end}barbara@example.com{end}"})
+    signed_in = client.post("/token/", {"username": f"barbara@example.com{end}", "password": BARBARA["password"]})
+
+    assert (made.json()["username"], made.json()["email"]) == ("Barbara", "barbara@example.com")
+    assert signed_in.status_code == 200
+
+
 @pytest.mark.parametrize("role", ["admin", "ADMIN"])
 def test_nobody_makes_themselves_an_admin(client, role):
     answer = client.post(URL, {**BARBARA, "role": role})
