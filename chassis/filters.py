@@ -36,6 +36,19 @@ class WordsField(forms.Field):
         return sorted({self.spellings[word.casefold()] for word in words})
 
 
+class ChoiceField(forms.Field):
+    """One of a few words."""
+
+    def __init__(self, *, names: tuple[str, ...], **kwargs: Any) -> None:
+        self.names = names
+        super().__init__(**kwargs)
+
+    def to_python(self, value: Any) -> Any:
+        if value is not None and value not in self.names:
+            raise ValidationError(f"Must be one of: {', '.join(self.names)}.", code="invalid")
+        return value
+
+
 class DayField(forms.Field):
     def to_python(self, value: Any) -> Any:
         try:
@@ -52,7 +65,11 @@ class YesNoField(forms.Field):
             return None
         if value.lower() not in ("true", "false"):
             raise ValidationError("Must be true or false.", code="invalid")
-        return bool(value.lower() == "true")
+        return is_true(value)
+
+
+def is_true(text: str) -> bool:
+    return text.lower() == "true"
 
 
 class SearchField(forms.CharField):
@@ -91,6 +108,10 @@ class IdOrWordField(forms.Field):
 
 class WordsFilter(django_filters.Filter):
     field_class = WordsField
+
+
+class ChoiceFilter(django_filters.Filter):
+    field_class = ChoiceField
 
 
 class DayFilter(django_filters.Filter):

@@ -46,6 +46,11 @@ def _(filter_: filters.IdOrWordFilter) -> Schema:
     return {"type": "string", "pattern": f"^(?:{'|'.join(filter_.extra['words'])}|{PATTERN})$"}
 
 
+@schema_of.register(filters.ChoiceFilter)
+def _(filter_: filters.ChoiceFilter) -> Schema:
+    return {"type": "string", "enum": list(filter_.extra["names"])}
+
+
 @schema_of.register(django_filters.CharFilter)
 def _(filter_: django_filters.CharFilter) -> Schema:
     longest = filter_.extra.get("max_length")

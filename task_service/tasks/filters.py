@@ -4,7 +4,8 @@ from typing import Any
 
 import django_filters
 
-from chassis.filters import DayFilter, IdOrWordFilter, SearchFilter, WordsFilter, YesNoFilter
+from chassis.filters import ChoiceFilter, DayFilter, IdOrWordFilter, SearchFilter, WordsFilter, YesNoFilter
+from tasks.export import SEPARATORS
 from tasks.models import Task, TaskQuerySet
 from tasks.serializers import PRIORITY_SPELLINGS, STATUS_SPELLINGS
 
@@ -38,3 +39,13 @@ class TaskFilter(django_filters.FilterSet):
         text = self.form.cleaned_data.pop("search")
         kept: TaskQuerySet = super().filter_queryset(tasks)
         return kept.matching(text) if text else kept
+
+
+class ExportFilter(TaskFilter):
+    """The list's filters, and how the file is written."""
+
+    bom = YesNoFilter(method="keep_all")
+    separator = ChoiceFilter(method="keep_all", names=tuple(SEPARATORS))
+
+    def keep_all(self, tasks: TaskQuerySet, name: str, value: Any) -> TaskQuerySet:
+        return tasks

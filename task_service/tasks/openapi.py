@@ -7,7 +7,7 @@ from rest_framework.serializers import DictField
 from chassis.openapi.operations import Answer, Body, Call, Chapter, Kind, Operation, Shape
 from chassis.openapi.schemas import ID, INSTANT, Definitions, nullable, person, schema_of
 from tasks import export, views
-from tasks.filters import TaskFilter
+from tasks.filters import ExportFilter, TaskFilter
 from tasks.models import Activity, Task
 from tasks.serializers import BulkSerializer, TaskSerializer
 from tasks.serializers.fields import AssigneeField
@@ -129,7 +129,8 @@ TASK_OPERATIONS: dict[Call, Operation] = {
         id="exportTasks",
         tag=TASKS,
         summary="Export tasks as CSV",
-        description=f"{SEES} All that the filters let through, in one file that is safe to open in a spreadsheet.",
+        description=f"{SEES} All that the filters let through, in one file that is safe to open in a spreadsheet: "
+        "docs/export.md says which cells get an apostrophe, and how to undo it.",
         answer=Answer(
             example=",".join(export.COLUMNS) + "\r\n",
             description="The file, with a line of headings (RFC 4180).",
@@ -230,6 +231,10 @@ CHAPTER = Chapter(
             "overdue": "Those that are overdue, or those that are not.",
             "assigned_to": "The id of an account, `me`, or `none` for tasks of nobody.",
             "search": 'Words of title and description; `"a phrase"`, `or`, `-not`.',
+        },
+        ExportFilter: {
+            "bom": "Whether the file begins with a byte order mark, by which spreadsheets know that it is UTF-8.",
+            "separator": "What stands between cells; `comma` by default.",
         },
     },
 )

@@ -14,12 +14,13 @@ from rest_framework.response import Response
 from rest_framework.serializers import BaseSerializer
 
 from chassis import etags, pagination
+from chassis.filters import is_true
 from chassis.idempotency import idempotent
 from chassis.permissions import AdminWritesOnceVisible, IsAdmin, IsAuthenticated, ReadOnly
 from chassis.problems import PreconditionFailed
 from chassis.views import Endpoint
 from tasks import export
-from tasks.filters import TaskFilter
+from tasks.filters import ExportFilter, TaskFilter
 from tasks.models import Activity, KeptAnswer, StaleVersion, Task, TaskQuerySet, refuse_stale
 from tasks.permissions import MovesOwnTask
 from tasks.serializers import ActivitySerializer, BulkSerializer, TaskSerializer
@@ -74,7 +75,7 @@ class TaskSummary(TaskEndpoint):
 
 class TaskExport(TaskEndpoint):
     query_parameters = frozenset({"ordering"})
-    filterset_class = TaskFilter
+    filterset_class = ExportFilter
     repeatable_parameters = TaskList.repeatable_parameters
     ordering_fields = ORDERINGS
     default_ordering = TaskList.default_ordering
@@ -84,8 +85,10 @@ class TaskExport(TaskEndpoint):
     def get(self, request: Request) -> HttpResponseBase:
         _, order = pagination.order_of(request, self, Task)
         tasks = pagination.first_rows(self.filter_queryset(self.get_queryset()), order)
+        separator = export.SEPARATORS[request.query_params.get("separator", "comma")]
+        mark = export.BYTE_ORDER_MARK if is_true(request.query_params.get("bom", "")) else ""
         return StreamingHttpResponse(
-            export.Begun(export.pieces(tasks)),
+            export.Begun(export.pieces(tasks, separator=separator, mark=mark)),
             content_type="text/csv; charset=utf-8; header=present",
             headers={"Content-Disposition": 'attachment; filename="tasks.csv"'},
         )
