@@ -1,5 +1,6 @@
 """Filters of lists, on django-filter: form fields that take one spelling each, and a backend that refuses the rest."""
 
+import re
 from typing import Any
 
 import django_filters
@@ -15,6 +16,9 @@ from chassis.fields import day, single_line
 from chassis.ids import parse_id
 from chassis.problems import excerpt
 
+MAX_USERS = 100  # in one filter
+# What can be a username, so that it is none of digits alone; which ones there are, the user service knows.
+NAME_PATTERN = "(?![0-9]+$)[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
 MAX_SEARCH_LENGTH = 200  # characters: each word costs a look at every candidate
 
 
@@ -57,6 +61,17 @@ class DayField(forms.Field):
             raise ValidationError(str(error), code="invalid") from error
 
 
+class DayOrWordField(DayField):
+    """A day, or a word that stands for something else."""
+
+    def __init__(self, *, word: str, **kwargs: Any) -> None:
+        self.word = word
+        super().__init__(**kwargs)
+
+    def to_python(self, value: Any) -> Any:
+        return value if value == self.word else super().to_python(value)
+
+
 class YesNoField(forms.Field):
     """true or false, in any case: clients in Python send True and False."""
 
@@ -89,21 +104,26 @@ class IdField(forms.Field):
         return id_
 
 
-class IdOrWordField(forms.Field):
-    """The id of a user, or one of a few words that stand for somebody."""
+class UsersField(forms.Field):
+    """Users, by repetition or commas: ids, usernames, and a few words that stand for somebody.
+
+    Usernames and words come out in lower case. Digits alone are an id.
+    """
+
+    widget = forms.MultipleHiddenInput
 
     def __init__(self, *, words: tuple[str, ...], **kwargs: Any) -> None:
         self.words = words
         super().__init__(**kwargs)
 
-    def to_python(self, value: Any) -> int | str | None:
-        if value is None or value in self.words:
-            return value
-        id_ = parse_id(value)
-        if id_ is None:
-            known = " or ".join(repr(word) for word in self.words)
-            raise ValidationError(f"Must be the id of a user, {known}.", code="invalid")
-        return id_
+    def to_python(self, value: Any) -> list[int | str]:
+        named = [each.strip() for item in value or [] for each in item.split(",")]
+        if len(named) > MAX_USERS:
+            raise ValidationError(f"Must name at most {MAX_USERS} users.", code="invalid")
+        if not all(parse_id(each) or re.fullmatch(NAME_PATTERN, each) for each in named):
+            known = ", ".join(repr(word) for word in self.words)
+            raise ValidationError(f"Must be ids or usernames of users, or {known}.", code="invalid")
+        return [parse_id(each) or each.lower() for each in named]
 
 
 class WordsFilter(django_filters.Filter):
@@ -116,6 +136,10 @@ class ChoiceFilter(django_filters.Filter):
 
 class DayFilter(django_filters.Filter):
     field_class = DayField
+
+
+class DayOrWordFilter(django_filters.Filter):
+    field_class = DayOrWordField
 
 
 class YesNoFilter(django_filters.Filter):
@@ -133,8 +157,8 @@ class IdFilter(django_filters.Filter):
     field_class = IdField
 
 
-class IdOrWordFilter(django_filters.Filter):
-    field_class = IdOrWordField
+class UsersFilter(django_filters.Filter):
+    field_class = UsersField
 
 
 class StrictFilterBackend(BaseFilterBackend):

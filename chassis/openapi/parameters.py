@@ -41,9 +41,21 @@ def _(filter_: filters.IdFilter) -> Schema:
     return dict(ID)
 
 
-@schema_of.register(filters.IdOrWordFilter)
-def _(filter_: filters.IdOrWordFilter) -> Schema:
-    return {"type": "string", "pattern": f"^(?:{'|'.join(filter_.extra['words'])}|{PATTERN})$"}
+@schema_of.register(filters.UsersFilter)
+def _(filter_: filters.UsersFilter) -> Schema:
+    users = {"type": "string", "pattern": f"^(?:{PATTERN}|{filters.NAME_PATTERN})$"}
+    return {
+        "type": "array",
+        "items": users,
+        "minItems": 1,
+        "maxItems": filters.MAX_USERS,
+        "collectionFormat": "csv",
+    }
+
+
+@schema_of.register(filters.DayOrWordFilter)
+def _(filter_: filters.DayOrWordFilter) -> Schema:
+    return {"type": "string", "pattern": f"^(?:{filter_.extra['word']}|{DAY['pattern'][1:-1]})$"}
 
 
 @schema_of.register(filters.ChoiceFilter)

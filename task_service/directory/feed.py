@@ -12,6 +12,8 @@ from directory.models import Feed, User
 PULL_EVERY_SECONDS = 1.5  # a little sooner than a request would have to
 WORKER_SECONDS, REQUEST_SECONDS = 2.0, 0.5  # how long one part of the feed may take
 
+MOST_PARTS_A_REQUEST = 4  # so that all of them together take two seconds
+
 
 def pull_if_stale() -> bool:
     """Read one part on where nobody has for two seconds; return whether this did. For requests: 500 ms at most."""
@@ -31,14 +33,32 @@ def pull(stale: Q, *, seconds: float, to_the_end: bool = False) -> bool:
     more = True
     while more:
         try:
-            page = client.changes(after, seconds=seconds)
+            page = read_part(after, seconds=seconds)
         except client.DirectoryUnavailable:
             return False
-        with transaction.atomic():
-            User.objects.learn(page.people)
-            Feed.objects.reached(page.next_after)
         after, more = page.next_after, page.more and to_the_end
     return True
+
+
+def read_part(after: int, *, seconds: float) -> client.Page:
+    page = client.changes(after, seconds=seconds)
+    with transaction.atomic():
+        User.objects.learn(page.people)
+        Feed.objects.reached(page.next_after)
+    return page
+
+
+def catch_up() -> None:
+    """Read to the end of the feed for a request, or raise DirectoryUnavailable within 2 seconds."""
+    if not client.BREAKER.lets_through():
+        raise client.DirectoryUnavailable("not asked: it has failed several times in a row")
+    after = Feed.objects.claim(Q()) or 0
+    for _ in range(MOST_PARTS_A_REQUEST):
+        page = read_part(after, seconds=REQUEST_SECONDS)
+        if not page.more:
+            return
+        after = page.next_after
+    raise client.DirectoryUnavailable("the directory is far behind the feed")
 
 
 def jobs() -> list[Job]:

@@ -225,11 +225,15 @@ CHAPTER = Chapter(
         TaskFilter: {
             "status": "Tasks in one of these states.",
             "priority": "Tasks of one of these priorities.",
-            "due_date": "Tasks that are due on this day.",
+            "due_date": "Tasks that are due on this day, or `none` for those without a due date.",
             "due_date_after": "Tasks that are due on this day or later.",
             "due_date_before": "Tasks that are due on this day or earlier.",
+            "completed_after": "Tasks that were completed on this day of TIME_ZONE or later.",
+            "completed_before": "Tasks that were completed on this day of TIME_ZONE or earlier.",
             "overdue": "Those that are overdue, or those that are not.",
-            "assigned_to": "The id of an account, `me`, or `none` for tasks of nobody.",
+            "due_soon": "Those that are due soon (within DUE_SOON_DAYS) and not completed, or all others.",
+            "assigned_to": "Tasks of one of these: ids or usernames of accounts, `me`, or `none` for tasks of nobody.",
+            "created_by": "Tasks that one of these made: ids or usernames of accounts, or `me`.",
             "search": 'Words of title and description; `"a phrase"`, `or`, `-not`.',
         },
         ExportFilter: {

@@ -26,7 +26,7 @@ from tasks.permissions import MovesOwnTask
 from tasks.serializers import ActivitySerializer, BulkSerializer, TaskSerializer
 from tasks.summary import summary
 
-ORDERINGS = ["due_date", "created_at", "updated_at", "priority", "id"]
+ORDERINGS = ["due_date", "created_at", "updated_at", "completed_at", "priority", "id"]
 
 
 class TaskEndpoint(Endpoint):
@@ -47,7 +47,7 @@ class TaskEndpoint(Endpoint):
 class TaskList(ListModelMixin, TaskEndpoint):
     query_parameters = pagination.PARAMETERS
     filterset_class = TaskFilter
-    repeatable_parameters = frozenset({"status", "priority"})
+    repeatable_parameters = frozenset({"status", "priority", "assigned_to", "created_by"})
     ordering_fields = ORDERINGS
     default_ordering = "-created_at"
     ranks_search = True

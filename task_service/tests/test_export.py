@@ -99,6 +99,8 @@ def test_the_rows_say_what_the_list_says_in_its_order_and_with_its_filters(ada, 
     queries = [
         *("", "ordering=due_date", "ordering=-due_date", "ordering=-priority", "ordering=id", "ordering=updated_at"),
         *("status=todo&status=completed", "priority=low,urgent", "overdue=true", "assigned_to=me", "assigned_to=none"),
+        *("ordering=completed_at", "ordering=-completed_at", "due_soon=true", "created_by=ada", "assigned_to=bob,none"),
+        *("due_date=none", "completed_after=2001-01-01", "completed_before=2001-01-01"),
         *("search=two", "due_date=2096-02-29", "due_date_after=2001-01-02", "due_date_before=2096-02-28&ordering=id"),
     ]
 

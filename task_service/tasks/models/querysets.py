@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Collection
-from datetime import datetime, timedelta
+from datetime import date, datetime, time, timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any, Self
 
@@ -88,6 +88,27 @@ class TaskQuerySet(models.QuerySet["Task"]):
         today = timezone.localdate()
         return self.open().filter(due_date__range=(today, today + timedelta(days=settings.DUE_SOON_DAYS)))
 
+    def not_due_soon(self) -> Self:
+        today = timezone.localdate()
+        last = today + timedelta(days=settings.DUE_SOON_DAYS)
+        return self.filter(Q(status=COMPLETED) | Q(due_date=None) | Q(due_date__lt=today) | Q(due_date__gt=last))
+
+    def completed_from(self, day: date) -> Self:
+        return self.filter(completed_at__gte=midnight(day))
+
+    def completed_until(self, day: date) -> Self:
+        """Keep what was completed on that day or earlier."""
+        return self.filter(completed_at__lt=midnight(day + timedelta(days=1)))
+
+    def of_users(self, column: str, ids: Collection[int], *, or_nobody: bool) -> Self:
+        """Keep tasks whose `column` is one of these users, or also nobody."""
+        nobody = Q(**{f"{column}__isnull": True})
+        if or_nobody and not ids:
+            return self.filter(nobody)
+        # A single value lets an index sort. No account has the id 0.
+        users = Q(**{f"{column}__in": ids}) if len(ids) > 1 else Q(**{column: next(iter(ids), 0)})
+        return self.filter(users | nobody if or_nobody else users)
+
     def unassigned(self) -> Self:
         return self.filter(assigned_to=None)
 
@@ -155,6 +176,11 @@ class TaskQuerySet(models.QuerySet["Task"]):
             transaction.on_commit(
                 partial(audit.write, "sensitive_delete", actor=by_id, subject=fact.task_id, object="task")
             )
+
+
+def midnight(day: date) -> datetime:
+    """Return when a day begins in TIME_ZONE."""
+    return datetime.combine(day, time.min, timezone.get_current_timezone())
 
 
 def announce(facts: list[Activity], tasks: list["Task"], by_id: int | None) -> None:

@@ -99,13 +99,16 @@ class Task(models.Model):
                 name="completed_at_goes_with_completed",
             ),
         ]
-        # Each ordering has one for an admin and one for an assignee. Nulls are last both ways: two for due dates.
+        # Each ordering has one for an admin and one for an assignee. Nulls are last both ways: with them it takes two.
         indexes = [
             models.Index(fields=["-created_at", "-id"], name="task_newest"),
             models.Index(fields=["-updated_at", "-id"], name="task_changed_last"),
             models.Index(fields=["-priority", "-id"], name="task_most_urgent"),
             models.Index(fields=["due_date", "id"], name="task_by_due_date"),
             models.Index(F("due_date").desc(nulls_last=True), F("id").desc(), name="task_latest_due"),
+            models.Index(fields=["completed_at", "id"], name="task_completed_first"),
+            models.Index(F("completed_at").desc(nulls_last=True), F("id").desc(), name="task_completed_last"),
+            models.Index(fields=["created_by", "-created_at", "-id"], name="task_newest_of_creator"),
             models.Index(fields=["assigned_to", "-created_at", "-id"], name="task_newest_of_assignee"),
             models.Index(fields=["assigned_to", "-id"], name="task_of_assignee"),
             models.Index(fields=["assigned_to", "-updated_at", "-id"], name="task_changed_last_of_assignee"),
@@ -116,6 +119,13 @@ class Task(models.Model):
                 F("due_date").desc(nulls_last=True),
                 F("id").desc(),
                 name="task_latest_due_of_assignee",
+            ),
+            models.Index(fields=["assigned_to", "completed_at", "id"], name="task_completed_of_assignee"),
+            models.Index(
+                F("assigned_to"),
+                F("completed_at").desc(nulls_last=True),
+                F("id").desc(),
+                name="task_last_done_of_assignee",
             ),
             models.Index(fields=["status", "-created_at", "-id"], name="task_newest_in_status"),
             models.Index(fields=["due_date"], condition=~Q(status="completed"), name="open_task_by_due_date"),
