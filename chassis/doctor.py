@@ -25,7 +25,7 @@ from rest_framework.settings import api_settings
 
 from chassis import findings, roles, tokens
 from chassis.addresses import is_address
-from chassis.findings import Check, Finding, State, duration, ok, unsure, wrong
+from chassis.findings import Check, Finding, State, duration, manage, ok, unsure, wrong
 from chassis.models import Heartbeat
 from chassis.outbox import DeliveryQuerySet, classify
 
@@ -217,7 +217,7 @@ def migrations() -> Finding:
     waiting = sorted(set(loader.graph.nodes) - set(loader.applied_migrations))
     if waiting:
         first = ".".join(waiting[0])
-        return wrong(f"{len(waiting)} are not applied, such as {first}; run: manage.py migrate")
+        return wrong(f"{len(waiting)} are not applied, such as {first}; run: {manage('migrate')}")
     return ok(f"all {len(loader.graph.nodes)} are applied")
 
 
@@ -243,7 +243,7 @@ def worker() -> Finding:
     age = (timezone.now() - beat.beat_at).total_seconds() if beat else None
     if age is not None and age < DEAD_WORKER_SECONDS:
         return ok(f"one was at work {duration(max(age, 0))} ago")
-    remedy = "start one: manage.py run_worker, or set RUN_WORKER=inline where no further process can run"
+    remedy = f"start one: {manage('run_worker')}, or set RUN_WORKER=inline where no further process can run"
     if age is not None:
         return wrong(f"none has been at work for {duration(age)}; {remedy}")
     if migrated_lately():

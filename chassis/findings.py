@@ -1,5 +1,6 @@
 """What a doctor finds: a line for each thing looked at. For scripts too, where there are no settings of Django."""
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
@@ -30,6 +31,11 @@ class Finding:
 
 Check = Callable[[], Finding]
 ok, wrong, unsure = (partial(Finding, state) for state in State)
+
+
+def manage(command: str) -> str:
+    """Return what a person types to run a command of this service; scripts/run sets how it is done there."""
+    return f"{os.environ.get('MANAGE_COMMAND', 'manage.py')} {command}"
 
 
 def clock(seconds_apart: float, *, whose: str) -> Finding:

@@ -15,6 +15,7 @@ from django.utils import timezone
 
 from chassis import problems
 from chassis.client_address import address_in
+from chassis.findings import manage
 
 Concerns = Callable[[], Iterable[str]]
 
@@ -105,7 +106,7 @@ def ask_database() -> Database:
         return Database("The database cannot be reached.")
     if waiting:
         first = ".".join(waiting[0])
-        return Database(f"Migrations are not applied ({len(waiting)}, such as {first}); run: manage.py migrate")
+        return Database(f"Migrations are not applied ({len(waiting)}, such as {first}); run: {manage('migrate')}")
     # However long the way there and back was, it is not a difference.
     return Database(None, clock_difference=max(before - theirs, theirs - after, timedelta(0)))
 

@@ -145,12 +145,12 @@ DATABASE_FAULTS = {
     ("task service", "migrations"): (
         "UPDATE task_service.django_migrations SET name = 'gone' WHERE app = 'tasks' AND name = '0001_initial'",
         "UPDATE task_service.django_migrations SET name = '0001_initial' WHERE name = 'gone'",
-        "such as tasks.0001_initial; run: manage.py migrate",
+        "such as tasks.0001_initial; run: scripts/manage task migrate",
     ),
     ("task service", "worker"): (
         "UPDATE task_service.chassis_heartbeat SET beat_at = now() - interval '5 minutes'",
         "UPDATE task_service.chassis_heartbeat SET beat_at = now()",
-        "none has been at work for 5 minutes; start one: manage.py run_worker",
+        "none has been at work for 5 minutes; start one: scripts/manage task run_worker",
     ),
     ("task service", "directory"): (
         "UPDATE task_service.directory_feed SET pulled_at = now() - interval '5 minutes'",
@@ -175,6 +175,10 @@ def test_each_fault_of_the_databases_is_told_in_its_line(limited):
     assert report.all("WRONG") == faults.keys()
     for place, (_, _, words) in faults.items():
         assert words in report[place][1]
+    remedies = re.findall(r"scripts/manage (\w+) (\w+)", report.done.stdout)
+    assert {command for _, command in remedies} == {"ensure_admin", "migrate", "run_worker"}
+    for side, command in remedies:
+        assert limited.run(side, command, "--help", script="manage").returncode == 0
 
 
 def test_mail_that_is_refused_and_another_key_are_told(limited):

@@ -89,12 +89,14 @@ def for_services(state: State, ports: Ports) -> dict[str, dict[str, str]]:
     return {
         "user_service": common
         | {
+            "MANAGE_COMMAND": "scripts/manage user",
             "MAIL_FOLDER": chosen("MAIL_FOLDER", str(state.mail)),
             "USER_SECRET_KEY": chosen("USER_SECRET_KEY", secrets["USER_SECRET_KEY"]),
             "DATABASE_URL": chosen("USER_DATABASE_URL", users),
         },
         "task_service": common
         | {
+            "MANAGE_COMMAND": "scripts/manage task",
             "TASK_SECRET_KEY": chosen("TASK_SECRET_KEY", secrets["TASK_SECRET_KEY"]),
             "DATABASE_URL": chosen("TASK_DATABASE_URL", tasks),
             "MAIL_FOLDER": chosen("MAIL_FOLDER", str(state.mail)),

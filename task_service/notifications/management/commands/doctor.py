@@ -7,7 +7,7 @@ from django.db import Error
 from django.utils import timezone
 
 from chassis.doctor import DEAD_WORKER_SECONDS, DoctorCommand, outbox
-from chassis.findings import Check, Finding, duration, ok, unsure, wrong
+from chassis.findings import Check, Finding, duration, manage, ok, unsure, wrong
 from chassis.models import Heartbeat
 from directory import client
 from directory.models import Feed
@@ -38,18 +38,18 @@ class Command(DoctorCommand):
 
 
 def deliveries() -> Finding:
-    remedy = "when that is mended: manage.py replay_deliveries"
+    remedy = f"when that is fixed: {manage('replay_deliveries')}"
     return outbox(Delivery.objects.all(), noun="notifications", remedy=remedy)
 
 
 def reminders() -> Finding:
     last = ReminderRun.objects.first()
     if last is None:
-        return unsure("were never looked for; a worker does so every minute, cron by manage.py check_due_tasks")
+        return unsure(f"were never looked for; a worker does so every minute, cron by {manage('check_due_tasks')}")
     age = timezone.now() - last.finished_at
     text = f"were last looked for {duration(age.total_seconds())} ago"
     if age > LATE_REMINDERS:
-        return wrong(f"{text}; start a worker, or let cron run manage.py check_due_tasks once a day")
+        return wrong(f"{text}; start a worker, or let cron run {manage('check_due_tasks')} once a day")
     if age.total_seconds() > WORKERS_REMINDERS_SECONDS and Heartbeat.objects.age_seconds() < DEAD_WORKER_SECONDS:
         return wrong(f"{text}, though a worker runs; its log says why")
     return ok(text)
@@ -58,7 +58,7 @@ def reminders() -> Finding:
 def directory() -> Finding:
     feed = Feed.objects.first()
     if feed is None or feed.pulled_at is None:
-        return wrong("the accounts were never read from the user service; start a worker: manage.py run_worker")
+        return wrong(f"the accounts were never read from the user service; start a worker: {manage('run_worker')}")
     lag = (timezone.now() - feed.pulled_at).total_seconds()
     text = f"the accounts were last read {duration(lag)} ago, up to change {feed.position}"
     if lag > LATE_FEED_SECONDS:

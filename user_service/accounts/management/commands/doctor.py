@@ -2,7 +2,7 @@ from collections.abc import Mapping
 
 from accounts.models import Mail, User
 from chassis.doctor import DoctorCommand, outbox
-from chassis.findings import Check, Finding, ok, wrong
+from chassis.findings import Check, Finding, manage, ok, wrong
 
 
 class Command(DoctorCommand):
@@ -17,5 +17,5 @@ def mails() -> Finding:
 def admin() -> Finding:
     names = list(User.objects.active_admins().order_by("pk").values_list("username", flat=True)[:4])
     if not names:
-        return wrong("no admin is active; set ADMIN_PASSWORD and run: manage.py ensure_admin")
+        return wrong(f"no admin is active; set ADMIN_PASSWORD and run: {manage('ensure_admin')}")
     return ok(f"active: {', '.join(names[:3])}{', ...' if len(names) > 3 else ''}")
