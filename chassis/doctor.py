@@ -30,6 +30,7 @@ from chassis.models import Heartbeat
 from chassis.outbox import DeliveryQuerySet, classify
 
 OLDEST_POSTGRESQL = 15
+SMTP = "django.core.mail.backends.smtp.EmailBackend"
 DEAD_WORKER_SECONDS = 60
 LATE_SECONDS = 600  # as in the health of the services
 NEWEST = 100_000  # of an outbox; as in its metrics
@@ -87,6 +88,7 @@ class DoctorCommand(BaseCommand, ABC):
     def examine(self, address: str | None) -> Iterator[tuple[str, Finding]]:
         yield "settings", accepted_settings()
         yield "limits", limits()
+        yield "links", links(in_mails=self.sends_mails())
         found = database()
         yield "database", found
         if found.state is State.OK:
@@ -95,6 +97,17 @@ class DoctorCommand(BaseCommand, ABC):
         yield "mail", mail(address) if address or self.sends_mails() else ok("no mails are sent by this service")
         for name, check in self.around().items():
             yield name, check()
+
+
+def links(*, in_mails: bool) -> Finding:
+    """Tell what links begin with; in mails that leave this machine they must open elsewhere too."""
+    if settings.PUBLIC_URL:
+        return ok(f"they begin with {settings.PUBLIC_URL}")
+    text = "PUBLIC_URL is not set, so links in answers are relative"
+    if in_mails and settings.EMAIL_BACKEND == SMTP:
+        remedy = "set it to the address at which people reach the gateway"
+        return unsure(f"{text}, and those in mails begin with {settings.LOCAL_URL}, which opens here alone; {remedy}")
+    return ok(text)
 
 
 @contextmanager

@@ -1,11 +1,17 @@
-"""The one way in which both services send a mail, so that what can never be sent is not tried for a day."""
+"""Sending mails and linking in them, the same in both services. What can never be sent is not tried for a day."""
 
 from email.errors import MessageError
 
+from django.conf import settings
 from django.core.mail import EmailMessage
 
 from chassis.addresses import is_address
 from chassis.outbox import PermanentFailure
+
+
+def link(path: str) -> str:
+    """Return an address for a mail, where there is nothing that it could be relative to."""
+    return f"{settings.PUBLIC_URL or settings.LOCAL_URL}{path}"
 
 
 def send_mail(message: EmailMessage) -> None:

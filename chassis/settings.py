@@ -1,5 +1,6 @@
 """The settings that are the same in both services, taken by name from each one's settings file."""
 
+import re
 from email.utils import parseaddr
 from typing import Any
 
@@ -9,6 +10,9 @@ from chassis.addresses import is_address
 BODY_LIMIT_BYTES = 1024 * 1024  # as client_max_body_size in the gateway's template
 ANONYMOUS_BODY_LIMIT_BYTES = 16 * 1024  # on routes that let anyone in; the gateway's template has it too
 MAX_CONTENT_TYPE_LENGTH = 256  # Django parses one of 8,000 semicolons in quadratic time
+
+# Documentation and static files could not follow a path.
+PUBLIC_URL = re.compile(r"https?://(?:[A-Za-z0-9][A-Za-z0-9._-]*|\[[0-9A-Fa-f:.]+\])(?::[1-9][0-9]{0,4})?")
 
 MIDDLEWARE = [
     "chassis.metrics.MetricsMiddleware",
@@ -79,6 +83,21 @@ def cors() -> dict[str, Any]:
         ],
         "CORS_EXPOSE_HEADERS": ["ETag", "Location", "RateLimit", "RateLimit-Policy", "Retry-After", "X-Request-ID"],
     }
+
+
+def public_url() -> str:
+    """Return what links in answers begin with; "" makes them relative."""
+    value = env.http_url("PUBLIC_URL", "")
+    if value and not PUBLIC_URL.fullmatch(value):
+        raise env.SettingError(
+            "PUBLIC_URL must be http://HOST or https://HOST, with or without a port and with nothing behind it."
+        )
+    return value
+
+
+def local_url() -> str:
+    """Return what links in mails begin with, as these cannot be relative, where there is no PUBLIC_URL."""
+    return f"http://localhost:{env.port('GATEWAY_PORT', 8080)}"
 
 
 def mail_domain(sender: str) -> str:

@@ -23,7 +23,7 @@ from stack.state import State
 from tests.local_stack import LocalStack, eventually
 
 # Enough for the tests, and a limit: what it has to do with a client's address can be seen.
-LIMITED = {"THROTTLE_ANON": "1000/min"}
+LIMITED = {"THROTTLE_ANON": "1000/min", "PUBLIC_URL": "https://tasks.example.com"}
 WORKED = """
     SELECT least(user_worker.beat_at, task_worker.beat_at, finished_at, pulled_at) > %s
     FROM user_service.chassis_heartbeat AS user_worker, task_service.chassis_heartbeat AS task_worker,

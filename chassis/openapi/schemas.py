@@ -129,7 +129,7 @@ class Definitions:
 
     def page_of(self, rows: Schema, name: str) -> Schema:
         link = nullable(
-            {"type": "string", "format": "uri", "description": "The address of that page, if there is one."}
+            {"type": "string", "format": "uri-reference", "description": "The address of that page, if there is one."}
         )
         properties = {"next": link, "previous": dict(link), "results": {"type": "array", "items": rows}}
         return self.refer(name, lambda: {"type": "object", **whole(properties)})

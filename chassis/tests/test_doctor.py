@@ -305,6 +305,16 @@ def test_a_mail_server_that_answers_is_asked_and_no_mail_is_sent(smtp):
     assert ("NOOP" in smtp.commands, smtp.received) == (True, [])
 
 
+@pytest.mark.usefixtures("smtp")
+def test_links_in_mails_that_leave_this_machine(settings):
+    settings.PUBLIC_URL, settings.LOCAL_URL = "", "http://localhost:8080"
+    inside, outside = doctor.links(in_mails=False), doctor.links(in_mails=True)
+    settings.PUBLIC_URL = "https://tasks.example.com"
+
+    assert [inside.state, outside.state, doctor.links(in_mails=True).state] == ["ok", "unsure", "ok"]
+    assert "those in mails begin with http://localhost:8080, which opens here alone" in outside.text
+
+
 def test_the_mail_that_was_asked_for_is_sent(smtp):
     found = doctor.mail(ADDRESS)
 

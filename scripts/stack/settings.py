@@ -83,7 +83,8 @@ def for_services(state: State, ports: Ports) -> dict[str, dict[str, str]]:
         "ALLOWED_HOSTS": hosts(),
         **limits(state),
         "JWT_SIGNING_KEY": chosen("JWT_SIGNING_KEY", secrets["JWT_SIGNING_KEY"]),
-        "PUBLIC_URL": chosen("PUBLIC_URL", ports.public_url),
+        "PUBLIC_URL": chosen("PUBLIC_URL", ""),
+        "GATEWAY_PORT": str(ports.gateway or env.port("GATEWAY_PORT", 8080)),
     }
     users, tasks = (postgres.url(role=it.role, password=it.password, port=ports.postgres) for it in tenants(secrets))
     return {

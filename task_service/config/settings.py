@@ -14,7 +14,8 @@ SECRET_KEY = env.secret("TASK_SECRET_KEY")
 JWT_SIGNING_KEY, JWT_PREVIOUS_SIGNING_KEYS = settings.signing_keys(secret_key=SECRET_KEY)
 JWT_PRIVATE_KEY, JWT_PUBLIC_KEYS = None, settings.public_keys()  # it signs nothing for people
 ALLOWED_HOSTS = env.allowed_hosts(debug=DEBUG)
-PUBLIC_URL = env.http_url("PUBLIC_URL", "")
+PUBLIC_URL = settings.public_url()
+LOCAL_URL = settings.local_url()
 METRICS_TOKEN = env.secret("METRICS_TOKEN") if env.text("METRICS_TOKEN", "") else ""
 GATEWAY_ADDRESSES = env.networks("GATEWAY_ADDRESSES")
 vars().update(settings.cors())

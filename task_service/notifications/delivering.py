@@ -5,6 +5,7 @@ from functools import partial
 from django.conf import settings
 
 from chassis.jobs import Job
+from chassis.mailing import link
 from chassis.outbox import Skipped, deliver_due
 from directory.models import User
 from notifications.channels import Message, channel
@@ -41,7 +42,7 @@ def send(delivery: Delivery) -> None:
         id=delivery.pk,
         event=event,
         recipient=recipient,
-        url=f"{settings.PUBLIC_URL}/task/tasks/{event.task_id}/",
+        url=link(f"/task/tasks/{event.task_id}/"),
     )
     channel(delivery.channel).send(message)
 

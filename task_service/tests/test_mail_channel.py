@@ -127,12 +127,21 @@ def test_each_kind_of_event_names_itself_in_a_header(ada, alice, a_task, sink):
 
 
 def test_the_link_begins_with_the_public_url_wherever_that_is(ada, task, sink, settings):
-    settings.PUBLIC_URL = "http://10.0.0.1:8080/tm"
+    settings.PUBLIC_URL = "http://10.0.0.1:8080"
     change(task, by=ada, status="completed")
 
     deliver_all()
 
-    assert text_of(mail_of(sink)).splitlines()[-1] == f"http://10.0.0.1:8080/tm/task/tasks/{task.pk}/"
+    assert text_of(mail_of(sink)).splitlines()[-1] == f"http://10.0.0.1:8080/task/tasks/{task.pk}/"
+
+
+def test_without_a_public_url_the_link_opens_on_this_machine(ada, task, sink, settings):
+    settings.PUBLIC_URL = ""
+    change(task, by=ada, status="completed")
+
+    deliver_all()
+
+    assert text_of(mail_of(sink)).splitlines()[-1] == f"http://localhost:8080/task/tasks/{task.pk}/"
 
 
 def test_markup_in_a_title_is_text(titled, sink):

@@ -6,6 +6,7 @@ from datetime import UTC
 from django.conf import settings
 
 from accounts.models import Mail, User
+from chassis.mailing import link
 
 Kind = Mail.Kind
 
@@ -129,4 +130,4 @@ def way(kind: Mail.Kind, token: str) -> str:
     else:
         body = f'{{"token": "{token}", "new_password": "..."}}'
         page, call = settings.PASSWORD_URL, "/user/password-reset/confirm/"
-    return page.replace("TOKEN", token) if page else f"POST {settings.PUBLIC_URL}{call}\n{body}"
+    return page.replace("TOKEN", token) if page else f"POST {link(call)}\n{body}"

@@ -180,14 +180,17 @@ def test_the_token_in_it_is_good_for_its_reader(client, alice, kind, lifetime):
     assert lifetime - timedelta(minutes=1) < left <= lifetime
 
 
-def test_without_a_page_it_tells_the_call(alice, settings):
-    settings.PUBLIC_URL, settings.PASSWORD_URL = "https://tm.test", ""
+@pytest.mark.parametrize(
+    ("public_url", "address"), [("https://tm.test", "https://tm.test"), ("", "http://localhost:8080")]
+)
+def test_without_a_page_it_tells_the_call(alice, settings, public_url, address):
+    settings.PUBLIC_URL, settings.PASSWORD_URL = public_url, ""
     plan("alice@example.com")
 
     mails.deliver_mails()
 
     body = post.outbox[0].body
-    assert "\nPOST https://tm.test/user/password-reset/confirm/\n" in body
+    assert f"\nPOST {address}/user/password-reset/confirm/\n" in body
     assert f'\n{{"token": "{token_in(body)}", "new_password": "..."}}\n' in body
 
 
