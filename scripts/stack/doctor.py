@@ -68,7 +68,7 @@ def examine(state: State, address: str | None) -> int:
     verdicts: Counter[str] = Counter()
     sections = {"stack": lines(of_the_stack(state, environments))}
     sections |= {service.replace("_", " "): lines_of(process) for service, process in asked.items()}
-    sections["gateway"] = lines(Visitor(ports.public_url).examine())
+    sections["gateway"] = lines(Visitor(ports.gateway_url).examine())
     for title, found in sections.items():
         say(f"The {title}")
         for line in found:

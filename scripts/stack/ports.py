@@ -1,5 +1,6 @@
-"""The TCP ports of a local stack, all on 127.0.0.1."""
+"""The TCP ports of a local stack, all on 127.0.0.1; that of the gateway on ::1 too, where the machine has it."""
 
+import errno
 import fcntl
 import json
 import os
@@ -16,6 +17,7 @@ from stack.console import Refused
 from stack.state import State, write_private
 
 # Below those that Linux gives to outgoing connections: one of them would hold a port that was still free when chosen.
+IPV4, IPV6 = "127.0.0.1", "::1"
 FIRST, LAST = 20_000, 32_767
 
 
@@ -30,7 +32,18 @@ class Ports:
 
     @property
     def public_url(self) -> str:
-        return f"http://localhost:{self.gateway}"
+        """Return what a person on this machine types, and the names in its files may be odd."""
+        return f"http://{'localhost' if localhost_leads_here() else IPV4}:{self.gateway}"
+
+    @property
+    def gateway_url(self) -> str:
+        """Return what the stack itself calls, whatever `localhost` is here."""
+        return f"http://{IPV4}:{self.gateway}"
+
+    @property
+    def gateway_listen(self) -> str:
+        """Return GATEWAY_LISTEN: both loopback addresses, since clients take `localhost` for one or the other."""
+        return ",".join([f"{IPV4}:{self.gateway}", *([f"[{IPV6}]:{self.gateway}"] if has_ipv6() else [])])
 
 
 def choose_ports() -> Ports:
@@ -76,16 +89,46 @@ def counter() -> Iterator[TextIO]:
 
 def is_free(port: int) -> bool:
     try:
-        socket.create_server(("127.0.0.1", port)).close()
-    except OSError:
-        return False
+        listen(port)
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            return False
+        raise no_loopback(error) from error
     return True
 
 
 def refuse_taken(port: int) -> None:
     try:
-        socket.create_server(("127.0.0.1", port)).close()
+        listen(port)
+        if has_ipv6():
+            listen(port, IPV6)
     except PermissionError as error:
         raise Refused(f"Port {port} may not be used by this user; set GATEWAY_PORT to one above 1023.") from error
     except OSError as error:
+        if error.errno != errno.EADDRINUSE:
+            raise no_loopback(error) from error
         raise Refused(f"Port {port} is taken by another program; set GATEWAY_PORT to a free one.") from error
+
+
+def has_ipv6() -> bool:
+    try:
+        listen(0, IPV6)
+    except OSError:  # no such address, or no such protocol
+        return False
+    return True
+
+
+def localhost_leads_here() -> bool:
+    try:
+        found = {address[0] for *_, address in socket.getaddrinfo("localhost", None)}
+    except OSError:
+        return False
+    return bool(found & {IPV4, *([IPV6] if has_ipv6() else [])})
+
+
+def listen(port: int, address: str = IPV4) -> None:
+    socket.create_server((address, port), family=socket.AF_INET6 if address == IPV6 else socket.AF_INET).close()
+
+
+def no_loopback(error: OSError) -> Refused:
+    return Refused(f"{IPV4}, where the programs listen, is no address of this machine: {error.strerror}.")

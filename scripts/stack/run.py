@@ -49,7 +49,7 @@ def run(*, detach: bool, with_demo: bool) -> None:
             supervisor = supervision.start(state)
             startup.bring_up(state, ports)
             if with_demo:
-                demo.load(state, ports.public_url)
+                demo.load(state, ports.gateway_url)
         except BaseException:
             end(state)
             raise

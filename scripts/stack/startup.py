@@ -48,12 +48,14 @@ def write_programs(state: State, ports: Ports, environments: Mapping[str, Mappin
             environment |= {"HOME": str(state.folder)}  # libpq looks there for certificates; root's is closed to it
         chosen.append(programs.web(service, port=port, environment=environment, uid=uids[service]))
         chosen.append(programs.worker(service, environment=environment, uid=uids[service]))
-    listen, user_service, task_service = (
-        f"127.0.0.1:{port}" for port in (ports.gateway, ports.user_service, ports.task_service)
-    )
+    user_service, task_service = (f"127.0.0.1:{port}" for port in (ports.user_service, ports.task_service))
     chosen_by_person = gateway_settings(user_service=user_service, task_service=task_service)
     gateway = nginx.program(
-        state, listen=listen, user_service=user_service, task_service=task_service, environment=chosen_by_person
+        state,
+        listen=ports.gateway_listen,
+        user_service=user_service,
+        task_service=task_service,
+        environment=chosen_by_person,
     )
     chosen.append(gateway)
     programs.write(state, chosen)
@@ -143,7 +145,7 @@ def wait_until_reachable(ports: Ports, service: str) -> None:
     """Ask the service itself, which gives its reasons to callers on its machine, then through the gateway."""
     port = {"user": ports.user_service, "task": ports.task_service}[service]
     wait_until_ready(f"http://127.0.0.1:{port}", service)
-    wait_until_ready(ports.public_url, service)
+    wait_until_ready(ports.gateway_url, service)
 
 
 def wait_until_ready(url: str, service: str) -> None:
