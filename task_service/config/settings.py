@@ -31,6 +31,7 @@ INSTALLED_APPS = [
     "notifications",
 ]
 MIDDLEWARE = [*settings.MIDDLEWARE, openapi.FILES]
+SILENCED_SYSTEM_CHECKS = settings.SILENCED_SYSTEM_CHECKS
 ROOT_URLCONF = "config.urls"
 WSGI_APPLICATION = "config.wsgi.application"
 APPEND_SLASH = False

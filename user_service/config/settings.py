@@ -32,6 +32,7 @@ INSTALLED_APPS = [
     "drf_yasg",
 ]
 MIDDLEWARE = [*settings.MIDDLEWARE, openapi.FILES]
+SILENCED_SYSTEM_CHECKS = settings.SILENCED_SYSTEM_CHECKS
 ROOT_URLCONF = "config.urls"
 WSGI_APPLICATION = "config.wsgi.application"
 APPEND_SLASH = False
@@ -63,12 +64,10 @@ PASSWORD_URL, CONFIRM_EMAIL_URL = env.token_url("PASSWORD_URL"), env.token_url("
 
 REST_FRAMEWORK = settings.rest_framework(authentication="accounts.authentication.AccountAuthentication")
 SESSION_MAX_DAYS = env.number("SESSION_MAX_DAYS", 30, smallest=1, largest=365)
+# chassis.tokens signs and verifies, so simplejwt needs no key, algorithm, issuer or audience.
 SIMPLE_JWT = {
     "ACCESS_TOKEN_LIFETIME": timedelta(seconds=tokens.LIFETIME_SECONDS["access"]),
     "REFRESH_TOKEN_LIFETIME": timedelta(seconds=tokens.LIFETIME_SECONDS["refresh"]),
-    "SIGNING_KEY": JWT_SIGNING_KEY,  # else it would be SECRET_KEY; chassis.tokens signs, whichever key there is
-    "ISSUER": tokens.ISSUER,
-    "AUDIENCE": tokens.AUDIENCE,
 }
 vars().update(openapi.pages("user"))
 LOGGING = logs.logging_for(SERVICE, level=env.text("LOG_LEVEL", "INFO"))
