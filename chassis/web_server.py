@@ -109,6 +109,7 @@ errorlog = "-"
 accesslog = None  # Nginx writes it
 
 stop = Event()
+job_threads: list[Thread] = []
 
 
 def post_worker_init(worker: Any) -> None:
@@ -117,7 +118,8 @@ def post_worker_init(worker: Any) -> None:
 
     database.give_up_after(seconds=STATEMENT_SECONDS)
     if runs_jobs:
-        Thread(target=run_jobs_until, args=[stop], name="jobs").start()
+        job_threads.append(Thread(target=run_jobs_until, args=[stop], name="jobs"))
+        job_threads[0].start()
 
 
 def run_jobs_until(stop: Event) -> None:
@@ -127,7 +129,10 @@ def run_jobs_until(stop: Event) -> None:
 
 
 def worker_exit(server: Any, worker: Any) -> None:
+    """Wait for the jobs here, not at interpreter shutdown: from 3.12 on Python starts no thread any more then."""
     stop.set()
+    for thread in job_threads:
+        thread.join()  # run_jobs gives up before gunicorn does
 
 
 def on_starting(server: Any) -> None:

@@ -23,6 +23,7 @@ SERVICE = "sample_service"
 ROOT_URLCONF = "config.urls"
 ALLOWED_HOSTS = ["localhost"]
 METRICS_TOKEN = "{TOKEN}"
+INSTALLED_APPS = [*INSTALLED_APPS, "config"]
 LOGGING = logs.logging_for(SERVICE, level=env.text("LOG_LEVEL", "INFO"))
 """,
     "urls.py": """
@@ -95,11 +96,12 @@ application = wsgi.application()
 class Gunicorn:
     """One master with two workers. What it says is in `log`, unless `stderr` is given."""
 
-    def __init__(self, folder, *, stderr=None, options="", **environment):
+    def __init__(self, folder, *, stderr=None, options="", files=(), **environment):
         self.home = folder / "sample_service"
-        (self.home / "config").mkdir(parents=True, exist_ok=True)
-        for name, text in FILES.items():
-            (self.home / "config" / name).write_text(text)
+        for name, text in {**FILES, **dict(files)}.items():
+            file = self.home / "config" / name
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(text)
         self.log = folder / "stderr.log"
         self.listener = socket.create_server(("127.0.0.1", 0))
         self.port = self.listener.getsockname()[1]

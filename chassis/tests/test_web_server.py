@@ -269,3 +269,43 @@ def test_a_path_has_one_spelling(web, path, status):
 
     assert answered == status
     assert (b'"code":"not_found"' in body) == (status == 404)
+
+
+A_SLOW_JOB = """
+import os
+import time
+from pathlib import Path
+from threading import Thread
+
+from chassis.jobs import Job, WorkerCommand
+
+def work():
+    Path(f"began-{os.getpid()}").touch()
+    time.sleep(1)  # long enough for the process to be asked to stop meanwhile
+    thread = Thread(target=Path(f"ended-{os.getpid()}").touch)
+    thread.start()
+    thread.join()
+
+class Command(WorkerCommand):
+    def jobs(self):
+        return [Job("slow", work, every_seconds=60)]
+
+    def all_jobs(self):
+        return self.jobs()
+"""
+INLINE_JOB = {
+    "management/__init__.py": "",
+    "management/commands/__init__.py": "",
+    "management/commands/run_worker.py": A_SLOW_JOB,
+}
+
+
+def test_a_job_in_a_web_process_ends_its_turn_when_that_is_stopped(start):
+    """From Python 3.12 on, a job that outlives its main thread can start no thread, and a look-up needs one."""
+    web = start(files=INLINE_JOB, RUN_WORKER="inline", LOG_LEVEL="ERROR")
+    until(lambda: len(list(web.home.glob("began-*"))) == 2)
+
+    status = web.end()
+
+    assert (status, web.log.read_text()) == (0, "")
+    assert len(list(web.home.glob("ended-*"))) == 2
