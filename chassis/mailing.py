@@ -23,6 +23,7 @@ def send_mail(message: EmailMessage) -> None:
     if not (recipients and all(map(is_address, recipients))):
         raise PermanentFailure("the account's address is not valid")
     try:
+        str(message.body).encode()  # from 3.13 on the email package writes half of a surrogate pair as a stray byte
         message.message().as_bytes()
     except (ValueError, MessageError) as error:  # a BadHeaderError or UnicodeError is a ValueError
         raise PermanentFailure(f"the mail cannot be built: {type(error).__name__}") from error
