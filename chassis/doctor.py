@@ -28,6 +28,7 @@ from chassis.addresses import is_address
 from chassis.findings import Check, Finding, State, duration, manage, ok, unsure, wrong
 from chassis.models import Heartbeat
 from chassis.outbox import DeliveryQuerySet, classify
+from chassis.provision import TIME_LIMITS
 
 OLDEST_POSTGRESQL = 15
 SMTP = "django.core.mail.backends.smtp.EmailBackend"
@@ -48,6 +49,7 @@ REACHED = """
     ORDER BY 1
 """
 
+LIMITS = "SELECT name, setting::int FROM pg_settings WHERE name IN ({})"
 MAY_CHANGE = """
     SELECT has_table_privilege('{table}', '{rights}, TRUNCATE') OR pg_has_role(tableowner, 'MEMBER')
     FROM pg_tables WHERE schemaname = current_schema() AND tablename = '{table}'
@@ -92,6 +94,7 @@ class DoctorCommand(BaseCommand, ABC):
         found = database()
         yield "database", found
         if found.state is State.OK:
+            yield "timeouts", timeouts()
             for name, check in {**DATABASE_CHECKS, **self.stored()}.items():
                 yield name, looked_up(check)
         yield "mail", mail(address) if address or self.sends_mails() else ok("no mails are sent by this service")
@@ -188,6 +191,15 @@ def database() -> Finding:
     if number < OLDEST_POSTGRESQL * 10_000:
         return wrong(f"{text}; use PostgreSQL {OLDEST_POSTGRESQL} or newer")
     return ok(text)
+
+
+def timeouts() -> Finding:
+    """Read what holds for this very connection; for use outside of `looking`, which has a limit of its own."""
+    limits = dict(ask(LIMITS.format(", ".join(f"'{name}'" for name in TIME_LIMITS))))
+    if unlimited := [name for name in TIME_LIMITS if not limits[name]]:
+        remedy = "run manage.py migrate, which sets them for this role, then restart the service and what pools for it"
+        return wrong(f"{', '.join(unlimited)} is 0, so that the server ends nothing that hangs; {remedy}")
+    return ok(", ".join(f"{name} {limits[name] / 1000:g} s" for name in TIME_LIMITS))
 
 
 def role() -> Finding:

@@ -19,7 +19,6 @@ from chassis import database, health, request_id
 from chassis.models import Heartbeat, Window
 
 LONGEST_PAUSE_SECONDS = 60
-STATEMENT_SECONDS = 60
 DATABASE_LOOK_SECONDS = 0.5
 GRACE_SECONDS = 8  # Docker and supervisor kill what has not ended after 10
 
@@ -149,7 +148,8 @@ def common_jobs() -> Sequence[Job]:
 
 
 def forget_ended_windows() -> None:
-    Window.objects.ended().delete()
+    with database.long_statements():
+        Window.objects.ended().delete()
 
 
 def stop_on_signals(stop: Event) -> None:
@@ -175,7 +175,7 @@ class WorkerCommand(BaseCommand, ABC):
             if failed := run_once(self.all_jobs()):
                 raise CommandError(f"These jobs failed; the log says why: {', '.join(failed)}.")
             return
-        database.give_up_after(seconds=STATEMENT_SECONDS)
+        database.give_up_after(seconds=database.STATEMENT_SECONDS)
         stop = Event()
         stop_on_signals(stop)
         wait_for_database(stop)

@@ -34,6 +34,15 @@ PAIRS = (
 DATABASE = "tmservice"
 OLDEST_POSTGRESQL = 15
 CONNECT_SECONDS = 10
+STATEMENT_SECONDS = 3
+# Held by role, since connections may go by a pooler, which takes no such settings from its clients. Whoever waits for a
+# lock gives up before the client does; whoever holds one and does nothing is ended, also by hand.
+TIME_LIMITS = {
+    "statement_timeout": f"{STATEMENT_SECONDS}s",
+    "lock_timeout": "2s",
+    "idle_in_transaction_session_timeout": "30s",
+}
+OWNERS_TIME_LIMITS = {**TIME_LIMITS, "statement_timeout": "0"}  # a migration takes as long as it takes
 RIGHTS = (
     "OWNER_URL must be that of a superuser, or of a role with CREATEROLE that owns the database and made the roles."
 )
@@ -99,7 +108,9 @@ def for_tenant(tenant: Tenant, database: str) -> list[sql.Composable]:
     }
     return [
         *for_role(tenant.role, tenant.password, schema=tenant.role, database=database),
+        *time_limits(tenant.role, TIME_LIMITS, database=database),
         *for_role(tenant.owner, tenant.owner_password, schema=tenant.role, database=database),
+        *time_limits(tenant.owner, OWNERS_TIME_LIMITS, database=database),
         sql.SQL("CREATE SCHEMA IF NOT EXISTS {role} AUTHORIZATION {owner}").format(**names),
         sql.SQL(HAND_OVER).format(**names),
     ]
@@ -135,11 +146,13 @@ def for_role(role: str, password: str, *, schema: str, database: str) -> list[sq
         ).format(literal=literal, **names),
         sql.SQL("GRANT CONNECT ON DATABASE {database} TO {role}").format(**names),
         sql.SQL("ALTER ROLE {role} IN DATABASE {database} SET search_path = {schema}").format(**names),
-        # Also for who works with it by hand: a transaction that is left open keeps its locks.
-        sql.SQL("ALTER ROLE {role} IN DATABASE {database} SET idle_in_transaction_session_timeout = '60s'").format(
-            **names
-        ),
     ]
+
+
+def time_limits(role: str, limits: Mapping[str, str], *, database: str) -> Iterator[sql.Composable]:
+    where = sql.SQL("ALTER ROLE {} IN DATABASE {}").format(sql.Identifier(role), sql.Identifier(database))
+    for name, value in limits.items():
+        yield where + sql.SQL(" SET {} = {}").format(sql.Identifier(name), sql.Literal(value))
 
 
 def urls_of(owner_url: str, given: Mapping[str, str]) -> dict[str, str]:

@@ -68,12 +68,7 @@ def database(*names: str) -> dict[str, Any]:
     return entry | {
         "CONN_MAX_AGE": 60,  # without it a service does a sixth of the work
         "CONN_HEALTH_CHECKS": True,
-        "OPTIONS": {
-            "connect_timeout": 3,
-            # Who waits for a lock gives up before the client does; who holds one and does nothing is ended.
-            "options": "-c lock_timeout=2s -c idle_in_transaction_session_timeout=30s",
-            **entry.get("OPTIONS", {}),
-        },
+        "OPTIONS": {"connect_timeout": 3, **entry.get("OPTIONS", {})},
     }
 
 

@@ -22,10 +22,10 @@ from gunicorn.http import errors
 from gunicorn.workers.sync import SyncWorker
 
 from chassis import env, logs, request_id
+from chassis.provision import STATEMENT_SECONDS
 from chassis.startup import refusing_in_one_sentence
 
 SERVICE = Path.cwd().name
-STATEMENT_SECONDS = 3
 REFUSALS = {
     errors.LimitRequestLine: (414, "uri_too_long", "The address is longer than 8 kB."),
     errors.LimitRequestHeaders: (431, "headers_too_large", "A header is longer than 8 kB, or there are too many."),

@@ -75,7 +75,11 @@ def assert_apart(settings):
         run_sql(owning, "CREATE TABLE mine (id int)")
         for url in (serving, owning):
             assert run_sql(url, "SHOW search_path") == [(schema,)]
-            assert run_sql(url, "SHOW idle_in_transaction_session_timeout") == [("1min",)]
+            assert [run_sql(url, f"SHOW {name}")[0][0] for name in provision.TIME_LIMITS] == [
+                "0" if url == owning else "3s",
+                "2s",
+                "30s",
+            ]
             assert_denied(url, f"SELECT * FROM {others}.mine", f"CREATE TABLE {others}.theirs (id int)")
             assert_denied(url, "CREATE TABLE public.anybodys (id int)")
         assert_denied(serving, f"CREATE TABLE {schema}.more (id int)", f"DROP TABLE {schema}.mine")

@@ -374,3 +374,26 @@ def test_a_mail_folder_that_is_none(mail_folder):
     for found in (doctor.mail(None), doctor.mail(ADDRESS)):
         assert found.state == "WRONG"
         assert "set MAIL_FOLDER, or EMAIL_URL" in found.text
+
+
+@NEEDS_DATABASE
+def test_time_limits_that_hold_are_told():
+    limits = {"statement_timeout": "3s", "lock_timeout": "2s", "idle_in_transaction_session_timeout": "30s"}
+    execute(*(f"SET LOCAL {name} = '{value}'" for name, value in limits.items()))
+
+    found = doctor.timeouts()
+
+    assert found.state == "ok"
+    assert found.text == "statement_timeout 3 s, lock_timeout 2 s, idle_in_transaction_session_timeout 30 s"
+
+
+@NEEDS_DATABASE
+def test_a_time_limit_that_does_not_hold_is_wrong():
+    execute("SET LOCAL statement_timeout = 0", "SET LOCAL lock_timeout = '2s'")
+
+    found = doctor.timeouts()
+
+    assert found.state == "WRONG"
+    assert found.text.startswith(
+        "statement_timeout is 0, so that the server ends nothing that hangs; run manage.py migrate"
+    )

@@ -1,4 +1,4 @@
-"""Another Python than the one that runs the scripts, for tests: an interpreter of this machine, in its own environment."""
+"""Another Python for tests than the one that runs the scripts: one of this machine, with an environment of its own."""
 
 import os
 import shutil

@@ -10,9 +10,10 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import quote
 from xml.etree import ElementTree
 
-from chassis.provision import connected
+from chassis.provision import OWNERS_TIME_LIMITS, connected
 from stack import check, other_python, postgres
 from stack.bootstrap import ROOT
 from stack.console import Refused, say, step
@@ -42,6 +43,8 @@ POSTGRES_OPTIONS = {
     "full_page_writes": "off",
     "max_connections": "250",  # two tests of fifty callers may run at once
 }
+# For connections of the tests themselves: how long a statement takes depends on how busy the machine is.
+PATIENT = " ".join(f"-c {name}={value}" for name, value in OWNERS_TIME_LIMITS.items())
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,7 +213,10 @@ def throwaway_postgres(folder: Path) -> Iterator[dict[str, str]]:
             with connected(owner) as cursor:
                 for role in WITH_DATABASE:
                     cursor.execute(f"CREATE ROLE {role} LOGIN CREATEDB PASSWORD '{password}'")
-        yield {role: postgres.url(role=role, password=password, port=port, database=role) for role in WITH_DATABASE}
+        yield {
+            role: f"{postgres.url(role=role, password=password, port=port, database=role)}?options={quote(PATIENT)}"
+            for role in WITH_DATABASE
+        }
     finally:
         process.terminate()
         process.wait(30)

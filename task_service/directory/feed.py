@@ -1,10 +1,13 @@
 """Reading the change feed of the user service into the directory: by the worker, and by requests where it is late."""
 
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from datetime import timedelta
 
 from django.db import transaction
 from django.db.models import Q
 
+from chassis.database import long_statements
 from chassis.jobs import Job
 from directory import client
 from directory.models import Feed, User
@@ -33,16 +36,18 @@ def pull(stale: Q, *, seconds: float, to_the_end: bool = False) -> bool:
     more = True
     while more:
         try:
-            page = read_part(after, seconds=seconds)
+            page = read_part(after, seconds=seconds, within=long_statements if to_the_end else transaction.atomic)
         except client.DirectoryUnavailable:
             return False
         after, more = page.next_after, page.more and to_the_end
     return True
 
 
-def read_part(after: int, *, seconds: float) -> client.Page:
+def read_part(
+    after: int, *, seconds: float, within: Callable[[], AbstractContextManager[None]] = transaction.atomic
+) -> client.Page:
     page = client.changes(after, seconds=seconds)
-    with transaction.atomic():
+    with within():
         User.objects.learn(page.people)
         Feed.objects.reached(page.next_after)
     return page

@@ -3,12 +3,11 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from django.db import transaction
 from django.db.models import Exists, OuterRef
 from django.dispatch import Signal
 from django.utils import timezone
 
-from chassis.database import lock_table
+from chassis.database import lock_table, long_statements
 from notifications.models import COMPLETED, MOVED, Delivery, DeliveryQuerySet, Event, ReminderRun
 from tasks.models import Task, TaskQuerySet
 from tasks.signals import task_due_soon, task_overdue
@@ -47,7 +46,8 @@ def remind() -> dict[str, int]:
     However often and many times at once this runs, and wherever it is killed: each reminder is planned once.
     """
     for reminder in REMINDERS:
-        reminder.skipped().plan_again()
+        with long_statements():
+            reminder.skipped().plan_again()
     planned = {str(reminder.kind): plan_all(reminder) for reminder in REMINDERS}
     ReminderRun.objects.update_or_create(pk=1, defaults={"finished_at": timezone.now()})
     return planned
@@ -61,7 +61,7 @@ def plan_all(reminder: Reminder) -> int:
 
 
 def plan_some(reminder: Reminder) -> int:
-    with transaction.atomic():
+    with long_statements():
         lock_table(ReminderRun)  # one run at a time looks and writes
         tasks = list(reminder.waiting().with_accounts()[:AT_ONCE])
         if tasks:

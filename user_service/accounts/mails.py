@@ -10,6 +10,7 @@ from django.utils import timezone
 
 from accounts import letters
 from accounts.models import Attempt, EmailToken, KeptAnswer, Mail, PasswordToken, Session, User
+from chassis.database import long_statements
 from chassis.jobs import Job
 from chassis.mailing import send_mail
 from chassis.outbox import Skipped, deliver_due
@@ -78,9 +79,13 @@ def token_for(user: User, mail: Mail) -> str | None:
 def clean() -> None:
     """Forget what nobody needs any more."""
     now = timezone.now()
-    Session.objects.expired().delete()
-    PasswordToken.objects.filter(expires_at__lte=now).delete()
-    EmailToken.objects.filter(expires_at__lte=now).delete()
-    Attempt.objects.forgotten().delete()
+    for old in (
+        Session.objects.expired(),
+        PasswordToken.objects.filter(expires_at__lte=now),
+        EmailToken.objects.filter(expires_at__lte=now),
+        Attempt.objects.forgotten(),
+        Mail.objects.finished_before(now - KEPT),
+    ):
+        with long_statements():
+            old.delete()
     KeptAnswer.objects.forget_old()
-    Mail.objects.finished_before(now - KEPT).delete()
