@@ -3,12 +3,17 @@
 Anything here can be changed from the environment by GUNICORN_CMD_ARGS; the address comes from --bind or PORT.
 """
 
+import ctypes
 import fcntl
 import os
 import shutil
+import signal
+import socket
+import struct
 import subprocess
 import sys
 import tempfile
+import time
 from importlib import import_module
 from logging.config import dictConfig
 from pathlib import Path
@@ -97,7 +102,7 @@ with refusing_in_one_sentence(SERVICE):
 # Two synchronous workers on two cores served twice the requests that four threads in each did.
 worker_class = Worker
 timeout = 30
-graceful_timeout = 10
+graceful_timeout = 20  # with DRAIN_SECONDS less than stop_grace_period in docker-compose.yml
 # More than Nginx lets through, to which it adds headers, and blanks in them: one limit of each kind is enough.
 limit_request_line = 8190
 limit_request_field_size = 8200
@@ -136,7 +141,17 @@ def worker_exit(server: Any, worker: Any) -> None:
 
 
 def on_starting(server: Any) -> None:
-    """Refuse unusable settings before any worker is forked, or each of them would fail in its own traceback."""
+    """Load the whole service before gunicorn listens: the gateway goes to another replica while connections are refused.
+
+    Unusable settings are refused here, or each worker would fail in its own traceback.
+    """
+    check_settings()
+    make_metrics_folder(server)
+    server.app.wsgi()  # the workers are forked from this process and have it too
+    import_module(import_module("config.settings").ROOT_URLCONF)  # Django would load it with the first request
+
+
+def check_settings() -> None:
     env.hide_privileged()
     with refusing_in_one_sentence(SERVICE):
         import_module("config.settings")
@@ -148,10 +163,7 @@ FOLDERS = Path("/dev/shm" if os.access("/dev/shm", os.W_OK) else tempfile.gettem
 OF_METRICS = "tmservice-metrics-"
 
 
-def when_ready(server: Any) -> None:
-    if migrates:
-        prepare()
-    env.forget_privileged()  # before the workers are forked
+def make_metrics_folder(server: Any) -> None:
     for left_behind in FOLDERS.glob(f"{OF_METRICS}*"):
         remove_if_abandoned(left_behind)
     new = Path(tempfile.mkdtemp(prefix="tmservice-new-", dir=FOLDERS))
@@ -159,8 +171,44 @@ def when_ready(server: Any) -> None:
     # Held, by the workers too, until the last of them has ended, however it ends; not found before that.
     fcntl.flock(os.open(new, os.O_RDONLY), fcntl.LOCK_EX)
     server.metrics_folder = new.rename(new.with_name(new.name.replace("tmservice-new-", OF_METRICS)))
-    # The workers import prometheus_client, which looks at this then.
+    # prometheus_client looks at this when it is imported.
     os.environ.update(PROMETHEUS_MULTIPROC_DIR=str(server.metrics_folder))
+
+
+def when_ready(server: Any) -> None:
+    if migrates:
+        prepare()
+    env.forget_privileged()  # before the workers are forked
+    if not server.systemd and not any(address.startswith("fd://") for address in server.cfg.bind):
+        drain_on_sigterm(server)
+
+
+# A socket filter of one instruction, "return 0": the kernel drops every packet, and a client tries to connect again.
+DROP_ALL = ctypes.create_string_buffer(struct.pack("HBBI", 0x06, 0, 0, 0))
+SO_ATTACH_FILTER = 26
+DRAIN_SECONDS = 10
+
+
+def drain_on_sigterm(server: Any) -> None:
+    """Have what is already in the queue of connections answered before SIGTERM stops the workers.
+
+    Closing a listening socket resets the connections in its queue, whose requests may have been sent already: the
+    gateway cannot repeat them. A socket that was handed down is not closed for good and must stay as it is.
+    """
+    stop_workers = signal.getsignal(signal.SIGTERM)
+    sockets = [listener.sock for listener in server.LISTENERS]
+
+    def drain(*arguments: Any) -> None:
+        for listener in sockets:
+            listener.setsockopt(
+                socket.SOL_SOCKET, SO_ATTACH_FILTER, struct.pack("HL", 1, ctypes.addressof(DROP_ALL))
+            )
+        deadline = time.monotonic() + DRAIN_SECONDS
+        while any(listener.get_backlog() for listener in server.LISTENERS) and time.monotonic() < deadline:
+            time.sleep(0.01)
+        stop_workers(*arguments)
+
+    signal.signal(signal.SIGTERM, drain)
 
 
 def prepare() -> None:

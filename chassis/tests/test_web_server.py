@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import socket
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -103,6 +104,56 @@ def test_the_folder_of_a_killed_master_is_removed_at_the_first_start_after_its_w
     until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in workers))
     start().get("/folder/")
     assert not left_behind.exists()
+
+
+def test_a_service_listens_only_once_it_is_loaded(start, tmp_path):
+    gate = tmp_path / "start"
+    web = start(own_socket=True, START_GATE=str(gate))
+    until(gate.with_suffix(".entered").exists)
+
+    with pytest.raises(ConnectionRefusedError):
+        web.get("/things/1/")
+
+    gate.touch()
+    until(lambda: any(message.startswith("Listening at") for message in web.messages()))
+    assert web.get("/things/1/")[0] == 200
+
+
+def test_sigterm_loses_no_request_that_waits_for_a_worker(start, tmp_path):
+    web = start(own_socket=True, WEB_CONCURRENCY="1")
+    until(lambda: any(message.startswith("Booting worker") for message in web.messages()))
+    gate = tmp_path / "answer"
+    with ThreadPoolExecutor(2) as pool:
+        answered = pool.submit(web.get, f"/wait/?gate={gate}")
+        until(gate.with_suffix(".entered").exists)
+        queued = pool.submit(web.raw, b"POST /body/ HTTP/1.1\r\nContent-Length: 2\r\n" + HOST + b"\r\nhi")
+        until(lambda: queue_length(web.port) == 1)
+
+        web.process.send_signal(signal.SIGTERM)
+        until(lambda: not accepts(web.port))
+        gate.touch()
+
+        assert answered.result() == (200, "waited")
+        status, _, body = queued.result()
+        assert (status, b"2" in body) == (200, True)
+    assert web.process.wait(20) == 0
+
+
+def queue_length(port):
+    """Return how many connections to this port no worker has accepted yet."""
+    for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
+        _, local, _, state, queues, *_ = line.split()
+        if (local.partition(":")[2], state) == (f"{port:04X}", "0A"):  # LISTEN
+            return int(queues.partition(":")[2], 16)
+    return 0
+
+
+def accepts(port):
+    try:
+        socket.create_connection(("127.0.0.1", port), timeout=0.2).close()
+    except OSError:
+        return False
+    return True
 
 
 def test_every_line_is_an_object_from_the_first_to_the_last(start):
