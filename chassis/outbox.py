@@ -65,6 +65,8 @@ class DeliveryQuerySet(models.QuerySet[Row]):
         Of several workers at once each gets others. Not for use inside a transaction: nobody else would see the lease.
         """
         now = timezone.now()
+        if not self.due(now).exists():  # most of the time: without the transaction this costs a third
+            return []
         due = self.due(now).order_by("due_at", "pk").only("pk").select_for_update(skip_locked=True, of=("self",))
         with transaction.atomic(durable=True):
             chosen, values = due[:limit].query.sql_with_params()

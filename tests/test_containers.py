@@ -4,6 +4,7 @@ import ipaddress
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 
@@ -32,6 +33,7 @@ NOT_FOR_CONTAINERS = {
     "MIGRATE_ON_START",
     "RUN_WORKER",
     "MAIL_FOLDER",
+    "HEARTBEAT_PATH",
 }
 
 
@@ -43,7 +45,8 @@ def documented():
 
 
 def asked_of_a_person():
-    return set(re.findall(r"\$\{([A-Z_]+)", (ROOT / "docker-compose.yml").read_text()))
+    asked = re.findall(r"\$\{([A-Z_]+)", (ROOT / "docker-compose.yml").read_text())
+    return set(asked) - {"COMPOSE_PROJECT_NAME"}  # compose's own
 
 
 def dockerfile(name):
@@ -88,7 +91,7 @@ def test_a_server_is_restarted_watched_and_limited(name):
     assert service["restart"] == "unless-stopped"
     assert service["mem_limit"]
     assert service["tmpfs"]
-    assert "healthcheck" in service or any(instructions(image, "HEALTHCHECK") for image in IMAGES if image in name)
+    assert service["healthcheck"]
 
 
 @pytest.mark.parametrize("name", ONCE)
@@ -161,10 +164,44 @@ def test_an_engine_can_tell_the_dockerfiles_apart():
     assert len({len(dockerfile(name)) for name in IMAGES}) == len(IMAGES)
 
 
-def test_each_image_is_built_once():
-    built = [service["image"] for service in COMPOSE["services"].values() if "build" in service]
+def test_each_image_is_built_once_and_never_pulled():
+    """Whoever owned its name at a public registry would be given all secrets."""
+    ours = [service for service in COMPOSE["services"].values() if "postgres" not in service["image"]]
+    built = [service for service in ours if "build" in service]
 
-    assert sorted(built) == [f"tmservice/{name}" for name in sorted(IMAGES)]
+    assert {service["image"] for service in ours} == {
+        f"localhost/${{COMPOSE_PROJECT_NAME}}-{name}" for name in ("user-service", "task-service", "gateway", "setup")
+    }
+    assert len({service["image"] for service in built}) == len(built) == 4
+    assert {service["pull_policy"] for service in built} == {"build"}
+    assert {service["pull_policy"] for service in ours if service not in built} == {"never"}
+
+
+def test_what_runs_once_before_the_database_does_not_change_with_a_service(tmp_path):
+    """Compose recreates whatever depends on a container that it recreates."""
+    setup, _, service = dockerfile("user_service").partition(" AS setup")[2].partition("FROM setup")
+    copied = re.search(r"COPY (chassis/.+) /app/chassis/", setup)[1].split()
+    (tmp_path / "chassis").mkdir()
+    for path in copied:
+        shutil.copy(ROOT / path, tmp_path / path)
+
+    assert "user_service" not in setup
+    assert "user_service" in service
+    for name in ("secrets", "roles"):
+        assert COMPOSE["services"][name]["image"].endswith("-setup")
+        module = COMPOSE["services"][name]["command"][2]
+        subprocess.run([sys.executable, "-c", f"import {module}"], check=True, cwd=tmp_path, env={**os.environ, "PYTHONPATH": ""})
+
+
+@pytest.mark.parametrize("name", SERVERS)
+def test_a_health_check_starts_no_framework_and_rests_once_it_has_succeeded(name):
+    check = COMPOSE["services"][name]["healthcheck"]
+
+    assert check["test"][1].startswith("[ ! -e /tmp/healthy ] || sleep 29; rm -f /tmp/healthy; ")
+    assert check["test"][1].endswith(" && touch /tmp/healthy")
+    assert "manage.py" not in check["test"][1]
+    assert (check["interval"], check["timeout"]) == ("1s", "40s")
+    assert any(line.startswith("/tmp") for line in COMPOSE["services"][name]["tmpfs"])
 
 
 def test_nothing_of_a_developers_machine_is_in_the_context():

@@ -205,7 +205,7 @@ def test_with_no_setting_but_the_services_it_answers_to_this_machine_alone():
     assert made["GATEWAY_SERVER_NAMES"].split() == ["localhost", "127.0.0.1", "[::1]"]
     assert made["GATEWAY_LISTENS"].split("; ")[0] == "listen 0.0.0.0:8080"
     assert ("listen [::1]:8080; " in made["GATEWAY_LISTENS"]) is has_ipv6()
-    assert made["GATEWAY_ACCESS_LOG"] == "/dev/stdout json"
+    assert made["GATEWAY_ACCESS_LOG"] == "/dev/stdout json if=$is_logged"
     assert made["GATEWAY_REAL_IP"] == made["GATEWAY_ORIGINS"] == made["GATEWAY_VARY"] == made["GATEWAY_TLS"] == ""
     assert made["GATEWAY_RESOLVERS"]
 

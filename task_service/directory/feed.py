@@ -1,8 +1,9 @@
 """Reading the change feed of the user service into the directory: by the worker, and by requests where it is late."""
 
+import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from django.db import transaction
 from django.db.models import Q
@@ -13,6 +14,7 @@ from directory import client
 from directory.models import Feed, User
 
 PULL_EVERY_SECONDS = 1.5  # a little sooner than a request would have to
+BUSY_SECONDS, IDLE_SECONDS = 60, 15  # for how long a request keeps the worker busy; how often it reads when idle
 WORKER_SECONDS, REQUEST_SECONDS = 2.0, 0.5  # how long one part of the feed may take
 
 MOST_PARTS_A_REQUEST = 4  # so that all of them together take two seconds
@@ -27,6 +29,32 @@ def pull_by_worker() -> None:
     """Read to the end of the feed, unless somebody else was at it within a second."""
     lately = timedelta(seconds=1)
     pull(Feed.stale(lately, lately), seconds=WORKER_SECONDS, to_the_end=True)
+
+
+class PullWhileBusy:
+    """Lets the worker read the feed in every turn while requests come in, and seldom while none do.
+
+    The first request after a pause finds the feed stale and reads it itself. The worker sees that in its next turn, and
+    reads in every turn for a minute.
+    """
+
+    def __init__(self) -> None:
+        self.last_try: datetime | None = None
+        self.busy_until = self.idle_until = 0.0
+
+    def __call__(self) -> None:
+        now = time.monotonic()
+        if last_try() != self.last_try:
+            self.busy_until = now + BUSY_SECONDS
+        if self.busy_until <= now < self.idle_until:
+            return
+        pull_by_worker()
+        self.last_try = last_try()
+        self.idle_until = now + IDLE_SECONDS
+
+
+def last_try() -> datetime | None:
+    return Feed.objects.values_list("tried_at", flat=True).first()
 
 
 def pull(stale: Q, *, seconds: float, to_the_end: bool = False) -> bool:
@@ -67,4 +95,4 @@ def catch_up() -> None:
 
 
 def jobs() -> list[Job]:
-    return [Job("directory", pull_by_worker, PULL_EVERY_SECONDS)]
+    return [Job("directory", PullWhileBusy(), PULL_EVERY_SECONDS)]

@@ -7,6 +7,7 @@ from django.conf import settings
 from chassis.jobs import Job
 from chassis.mailing import link
 from chassis.outbox import Skipped, deliver_due
+from directory import feed
 from directory.models import User
 from notifications.channels import Message, channel
 from notifications.models import COMPLETED, MOVED, Delivery, Event
@@ -31,6 +32,7 @@ def deliver(channel_name: str) -> int:
 
 
 def send(delivery: Delivery) -> None:
+    feed.pull_if_stale()  # the recipient may have lost rights since
     event = delivery.event
     task = Task.objects.filter(pk=event.task_id).first()
     refuse_senseless(event, task)
