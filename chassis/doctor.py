@@ -167,9 +167,9 @@ def accepted_settings() -> Finding:
 def limits() -> Finding:
     rates = api_settings.DEFAULT_THROTTLE_RATES
     text = ", ".join(f"{scope} {rate or 'off'}" for scope, rate in rates.items())
-    if not settings.GATEWAY_ADDRESSES:
+    if not (settings.GATEWAY_ADDRESSES or settings.GATEWAY_SECRET):
         shared = "who has no token shares one limit with all who come by the same gateway"
-        return unsure(f"{text}; GATEWAY_ADDRESSES is not set, so that {shared}")
+        return unsure(f"{text}; GATEWAY_ADDRESSES and GATEWAY_SECRET are not set, so that {shared}")
     return ok(text)
 
 

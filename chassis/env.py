@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 import environ
 from django.core.exceptions import ImproperlyConfigured
 
-from chassis import keys
+from chassis import dotenv, keys
 
 TRUE = {"1", "true", "yes", "on"}
 FALSE = {"0", "false", "no", "off"}
@@ -65,12 +65,14 @@ def in_dotenv() -> dict[str, str]:
 
 def read_dotenv(path: Path) -> dict[str, str]:
     """Return the variables of a .env file, without touching this process's environment."""
-
-    class Reader(environ.Env):
-        ENVIRON: dict[str, str] = {}
-
-    Reader.read_env(path, encoding="utf-8-sig")  # some editors begin a file with a byte order mark
-    return Reader.ENVIRON
+    try:
+        text = path.read_bytes().decode("utf-8-sig")  # some editors begin a file with a byte order mark
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingError(f"{path} cannot be read: {error}.") from error
+    try:
+        return dotenv.parse(text)
+    except dotenv.UnreadableLine as error:
+        raise SettingError(f"{path}, {error}") from error
 
 
 def given(name: str) -> str:
@@ -198,6 +200,10 @@ def origins(name: str) -> list[str]:
 
 def secret(name: str, *, min_bytes: int = 32) -> str:
     return usable_secret(name, text(name), min_bytes=min_bytes)
+
+
+def optional_secret(name: str) -> str:
+    return secret(name) if text(name, "") else ""
 
 
 def secrets(name: str, *, min_bytes: int = 32) -> list[str]:

@@ -24,6 +24,7 @@ SENTENCES = {
     ),
     "RESOLVER": "RESOLVER must be IP addresses of name servers separated by commas, each with or without a port.",
     "GATEWAY_LISTEN": "GATEWAY_LISTEN must be ADDRESS:PORT, such as 0.0.0.0:8080.",
+    "GATEWAY_SECRET": "GATEWAY_SECRET must be 32 or more letters, digits and . _ ~ + / = - alone.",
     "MAX_REQUESTS_PER_CLIENT": "MAX_REQUESTS_PER_CLIENT must be a whole number from 1 to 64.",
     "PORT": "PORT must be a whole number from 1 to 65535.",
     "ACCESS_LOG": "ACCESS_LOG must be the path of a file, of letters, digits and . _ / + - alone, or off.",
@@ -70,6 +71,7 @@ REFUSED = {
     "RESOLVER": ["dns", "1.2.3", "1.2.3.4:x", "[::1", "::1:::2"],
     "GATEWAY_LISTEN": [",", "0.0.0.0:8080,8081", "8080", "localhost", "0.0.0.0:0", ":80", "unix:/x:1"],
     "PORT": ["0", "65536", "80a", "-1", "008080"],
+    "GATEWAY_SECRET": ["short", "x" * 31, "\u00e9" * 32, "a b" * 11],
     "MAX_REQUESTS_PER_CLIENT": ["0", "65", "08", "-1", "8.0", "x"],
     "ACCESS_LOG": ["a b", "$host", "a'b"],
 }
@@ -92,6 +94,7 @@ GOOD = {
     "RESOLVER": "10.0.0.2:53",
     "GATEWAY_LISTEN": "0.0.0.0:8080",
     "PORT": "8080",
+    "GATEWAY_SECRET": "bJ2mQ9xTz7LrVn4KpWd8YcHs3GfEuA6RoXi5+/=",
     "MAX_REQUESTS_PER_CLIENT": "8",
     "ACCESS_LOG": "/dev/stdout",
 }

@@ -87,7 +87,7 @@ def test_behind_a_gateway_that_is_not_named_all_strangers_share_one_limit(settin
     named = doctor.limits()
 
     assert (unnamed.state, named.state) == ("unsure", "ok")
-    assert "GATEWAY_ADDRESSES is not set" in unnamed.text
+    assert "GATEWAY_ADDRESSES and GATEWAY_SECRET are not set" in unnamed.text
 
 
 # The database

@@ -21,8 +21,8 @@ LOCK_SECONDS = 30
 
 def main() -> None:
     arguments = parse()
-    env.load_dotenv()
     try:
+        env.load_dotenv()
         backup(find_state(), arguments.file, sides=[arguments.only] if arguments.only else list(SCHEMAS))
     except (Refused, env.SettingError) as error:
         sys.exit(f"scripts/backup: {error}")

@@ -34,8 +34,8 @@ def main() -> None:
     if address is not None and not is_address(address):
         print(f"scripts/doctor: --mail: {address!r} is no mail address.", file=sys.stderr)
         sys.exit(2)
-    env.load_dotenv()
     try:
+        env.load_dotenv()
         sys.exit(examine(find_state(), address))
     except (Refused, env.SettingError) as error:
         sys.exit(f"scripts/doctor: {error}")

@@ -27,8 +27,8 @@ KEEP_NUMBERS = ROOT / "chassis" / "keep_numbers.sql"
 
 def main() -> None:
     arguments = parse()
-    env.load_dotenv()
     try:
+        env.load_dotenv()
         restore(find_state(), arguments.file, only=arguments.only, may_overwrite=arguments.yes)
     except (Refused, env.SettingError) as error:
         sys.exit(f"scripts/restore: {error}")

@@ -16,8 +16,9 @@ JWT_PRIVATE_KEY, JWT_PUBLIC_KEYS = None, settings.public_keys()  # it signs noth
 ALLOWED_HOSTS = env.allowed_hosts(debug=DEBUG)
 PUBLIC_URL = settings.public_url()
 LOCAL_URL = settings.local_url()
-METRICS_TOKEN = env.secret("METRICS_TOKEN") if env.text("METRICS_TOKEN", "") else ""
+METRICS_TOKEN = env.optional_secret("METRICS_TOKEN")
 GATEWAY_ADDRESSES = env.networks("GATEWAY_ADDRESSES")
+GATEWAY_SECRET = env.optional_secret("GATEWAY_SECRET")
 vars().update(settings.cors())
 USER_SERVICE_URL = env.http_url("USER_SERVICE_URL")
 

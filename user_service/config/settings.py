@@ -17,9 +17,10 @@ JWT_PRIVATE_KEY, JWT_PUBLIC_KEYS = settings.key_pair(signing_key=JWT_SIGNING_KEY
 ALLOWED_HOSTS = env.allowed_hosts(debug=DEBUG)
 PUBLIC_URL = settings.public_url()
 LOCAL_URL = settings.local_url()
-METRICS_TOKEN = env.secret("METRICS_TOKEN") if env.text("METRICS_TOKEN", "") else ""
+METRICS_TOKEN = env.optional_secret("METRICS_TOKEN")
 
 GATEWAY_ADDRESSES = env.networks("GATEWAY_ADDRESSES")
+GATEWAY_SECRET = env.optional_secret("GATEWAY_SECRET")
 vars().update(settings.cors())
 
 INSTALLED_APPS = [
