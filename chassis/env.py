@@ -38,6 +38,7 @@ SAMPLE_WORDS = (
 PRIVILEGED = ("ADMIN_PASSWORD", "OWNER_DATABASE_URL", "USER_OWNER_DATABASE_URL", "TASK_OWNER_DATABASE_URL")
 OPEN_FILES = "/dev/fd/"
 FEWEST_DIFFERENT_CHARACTERS = 10
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 SMTP_PORTS = {"smtp": 25, "smtp+tls": 587, "smtp+ssl": 465}
 
@@ -176,6 +177,16 @@ def networks(name: str) -> list[Network]:
         raise SettingError(f"{name} must be IP addresses or networks separated by commas: {error}.") from error
 
 
+def bind_address(name: str) -> Address:
+    """Read the IP address to listen on, this machine's own by default; IPv6 with or without brackets."""
+    value = text(name, "127.0.0.1")
+    try:
+        return ipaddress.ip_address(value.removeprefix("[").removesuffix("]"))
+    except ValueError as error:
+        reason = f"{name} must be an IP address of this machine, such as 0.0.0.0 for all of them, not {value!r}."
+        raise SettingError(reason) from error
+
+
 def rate(name: str, default: str, *, old_name: str = "") -> str | None:
     """Read a rate as DRF writes it, such as 10/min; None for "off". `old_name` still serves where `name` is not set."""
     if old_name and given(old_name) and not given(name):
@@ -243,7 +254,7 @@ def public_keys(name: str) -> list[keys.PublicKey]:
 
 
 def allowed_hosts(*, debug: bool) -> list[str]:
-    """Read ALLOWED_HOSTS. A wildcard is refused outside DEBUG, and DEBUG is refused with a public host.
+    """Read ALLOWED_HOSTS. A wildcard is refused outside DEBUG, and DEBUG where others could see its pages.
 
     Render tells each service its own name in RENDER_EXTERNAL_HOSTNAME.
     """
@@ -253,6 +264,8 @@ def allowed_hosts(*, debug: bool) -> list[str]:
     public = [host for host in hosts if host not in {"localhost", "127.0.0.1", "[::1]", "*"}]
     if debug and public:
         raise SettingError(f"DEBUG must be off where ALLOWED_HOSTS names a public host ({public[0]}).")
+    if debug and not bind_address("GATEWAY_BIND").is_loopback:
+        raise SettingError("DEBUG must be off where GATEWAY_BIND opens the port to other machines.")
     return hosts
 
 

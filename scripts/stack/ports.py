@@ -1,4 +1,4 @@
-"""The TCP ports of a local stack, all on 127.0.0.1; that of the gateway on ::1 too, where the machine has it."""
+"""The TCP ports of a local stack, all on the loopback addresses but for the gateway's where GATEWAY_BIND says otherwise."""
 
 import errno
 import fcntl
@@ -16,40 +16,58 @@ from chassis import env
 from stack.console import Refused
 from stack.state import State, write_private
 
-# Below those that Linux gives to outgoing connections: one of them would hold a port that was still free when chosen.
 IPV4, IPV6 = "127.0.0.1", "::1"
+EVERY_IPV4, EVERY_IPV6 = "0.0.0.0", "::"  # noqa: S104 - for those who ask for it by GATEWAY_BIND
+# Below those that Linux gives to outgoing connections: one of them would hold a port that was still free when chosen.
 FIRST, LAST = 20_000, 32_767
 
 
 @dataclass(frozen=True, slots=True)
 class Ports:
-    """Only the gateway's is chosen by a person; the others are whatever is free."""
+    """Only the gateway's port and address are chosen by a person; the other ports are whatever is free."""
 
     gateway: int
     user_service: int
     task_service: int
     postgres: int
+    bind: str = IPV4
+
+    @property
+    def listen(self) -> str:
+        """Return GATEWAY_LISTEN."""
+        return ",".join(f"{in_url(address)}:{self.gateway}" for address in addresses(self.bind))
 
     @property
     def public_url(self) -> str:
         """Return what a person on this machine types, and the names in its files may be odd."""
-        return f"http://{'localhost' if localhost_leads_here() else IPV4}:{self.gateway}"
+        own = url_host(self.bind)
+        return f"http://{'localhost' if own == IPV4 and localhost_leads_here() else own}:{self.gateway}"
 
     @property
     def gateway_url(self) -> str:
         """Return what the stack itself calls, whatever `localhost` is here."""
-        return f"http://{IPV4}:{self.gateway}"
+        return f"http://{url_host(self.bind)}:{self.gateway}"
 
-    @property
-    def gateway_listen(self) -> str:
-        """Return GATEWAY_LISTEN: both loopback addresses, since clients take `localhost` for one or the other."""
-        return ",".join([f"{IPV4}:{self.gateway}", *([f"[{IPV6}]:{self.gateway}"] if has_ipv6() else [])])
+
+def addresses(bind: str) -> list[str]:
+    """Return where the gateway listens: on ::1 too beside 127.0.0.1, since clients take `localhost` for either."""
+    return [bind, IPV6] if bind in (IPV4, EVERY_IPV4) and has_ipv6() else [bind]
+
+
+def in_url(address: str) -> str:
+    return f"[{address}]" if ":" in address else address
+
+
+def url_host(bind: str) -> str:
+    """Return the host under which this machine itself reaches what listens there."""
+    return in_url({EVERY_IPV4: IPV4, EVERY_IPV6: IPV6}.get(bind, bind))
 
 
 def choose_ports() -> Ports:
     gateway = env.port("GATEWAY_PORT", 8080)
-    refuse_taken(gateway)
-    return Ports(gateway, *free_ports(3))
+    bind = str(env.bind_address("GATEWAY_BIND"))
+    refuse_taken(gateway, bind)
+    return Ports(gateway, *free_ports(3), bind=bind)
 
 
 def write_ports(state: State, ports: Ports) -> None:
@@ -97,16 +115,15 @@ def is_free(port: int) -> bool:
     return True
 
 
-def refuse_taken(port: int) -> None:
+def refuse_taken(port: int, bind: str) -> None:
     try:
-        listen(port)
-        if has_ipv6():
-            listen(port, IPV6)
+        for address in addresses(bind):
+            listen(port, address)
     except PermissionError as error:
         raise Refused(f"Port {port} may not be used by this user; set GATEWAY_PORT to one above 1023.") from error
     except OSError as error:
-        if error.errno != errno.EADDRINUSE:
-            raise no_loopback(error) from error
+        if error.errno in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT):
+            raise (no_loopback(error) if bind == IPV4 else not_here(bind)) from error
         raise Refused(f"Port {port} is taken by another program; set GATEWAY_PORT to a free one.") from error
 
 
@@ -127,8 +144,12 @@ def localhost_leads_here() -> bool:
 
 
 def listen(port: int, address: str = IPV4) -> None:
-    socket.create_server((address, port), family=socket.AF_INET6 if address == IPV6 else socket.AF_INET).close()
+    socket.create_server((address, port), family=socket.AF_INET6 if ":" in address else socket.AF_INET).close()
 
 
 def no_loopback(error: OSError) -> Refused:
     return Refused(f"{IPV4}, where the programs listen, is no address of this machine: {error.strerror}.")
+
+
+def not_here(bind: str) -> Refused:
+    return Refused(f"GATEWAY_BIND is {bind}, which is no address of this machine.")

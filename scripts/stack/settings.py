@@ -10,7 +10,7 @@ from chassis import env
 from chassis.provision import Tenant
 from stack import postgres
 from stack.bootstrap import ROOT
-from stack.ports import Ports
+from stack.ports import Ports, url_host
 from stack.state import State, write_private
 
 USUAL_LIMITS = {
@@ -68,8 +68,9 @@ def limits(state: State) -> dict[str, str]:
 
 
 def hosts() -> str:
-    """Return ALLOWED_HOSTS, with the names under which the stack itself calls: it listens on this machine alone."""
-    return ",".join(dict.fromkeys([*env.words("ALLOWED_HOSTS"), "localhost", "127.0.0.1", "[::1]"]))
+    """Return ALLOWED_HOSTS, with the names under which the stack itself calls."""
+    own = url_host(str(env.bind_address("GATEWAY_BIND")))
+    return ",".join(dict.fromkeys([*env.words("ALLOWED_HOSTS"), "localhost", "127.0.0.1", "[::1]", own]))
 
 
 def for_services(state: State, ports: Ports) -> dict[str, dict[str, str]]:

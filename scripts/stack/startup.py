@@ -51,11 +51,7 @@ def write_programs(state: State, ports: Ports, environments: Mapping[str, Mappin
     user_service, task_service = (f"127.0.0.1:{port}" for port in (ports.user_service, ports.task_service))
     chosen_by_person = gateway_settings(user_service=user_service, task_service=task_service)
     gateway = nginx.program(
-        state,
-        listen=ports.gateway_listen,
-        user_service=user_service,
-        task_service=task_service,
-        environment=chosen_by_person,
+        state, listen=ports.listen, user_service=user_service, task_service=task_service, environment=chosen_by_person
     )
     chosen.append(gateway)
     programs.write(state, chosen)
