@@ -40,6 +40,8 @@ OPEN_FILES = "/dev/fd/"
 FEWEST_DIFFERENT_CHARACTERS = 10
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+# Sends nothing: what would be sent by it waits in the outbox (chassis/mailing.py).
+HELD_MAIL = "django.core.mail.backends.dummy.EmailBackend"
 SMTP_PORTS = {"smtp": 25, "smtp+tls": 587, "smtp+ssl": 465}
 
 log = logging.getLogger(__name__)
@@ -303,8 +305,10 @@ def database(*names: str) -> dict[str, Any]:
 
 
 def email(name: str, *, folder: str) -> dict[str, Any]:
-    """Read an SMTP URL as Django's EMAIL_ settings; without one, mails become files in `folder`."""
+    """Read an SMTP URL as Django's EMAIL_ settings; without one, mails become files in `folder`, or wait if it is off."""
     url = text(name, "")
+    if not url and folder == "off":
+        return {"EMAIL_BACKEND": HELD_MAIL}
     if not url:
         return {"EMAIL_BACKEND": "django.core.mail.backends.filebased.EmailBackend", "EMAIL_FILE_PATH": folder}
     if url.partition("://")[0] not in SMTP_PORTS:

@@ -6,12 +6,19 @@ from django.conf import settings
 from django.core.mail import EmailMessage
 
 from chassis.addresses import is_address
+from chassis.env import HELD_MAIL
 from chassis.outbox import PermanentFailure
 
 
 def link(path: str) -> str:
     """Return an address for a mail, where there is nothing that it could be relative to."""
     return f"{settings.PUBLIC_URL or settings.LOCAL_URL}{path}"
+
+
+def mails_are_held() -> bool:
+    """Tell whether mails wait in the database, since there is neither a server nor a lasting folder for them."""
+    held: bool = settings.EMAIL_BACKEND == HELD_MAIL
+    return held
 
 
 def send_mail(message: EmailMessage) -> None:

@@ -278,8 +278,14 @@ def test_a_missing_secret_is_made_and_the_others_stay(tmp_path):
 
 
 def settings_on_render(service):
-    group = {row["key"]: row for each in BLUEPRINT["envVarGroups"] for row in each["envVars"]}
-    return {**group, **{row["key"]: row for row in service["envVars"] if "key" in row}}
+    groups = {each["name"]: {row["key"]: row for row in each["envVars"]} for each in BLUEPRINT["envVarGroups"]}
+    settings = {}
+    for row in service["envVars"]:
+        settings |= groups[row["fromGroup"]] if "fromGroup" in row else {row["key"]: row}
+    return settings
+
+
+ON_RENDER = {service["name"].removeprefix("tmservice-"): service for service in BLUEPRINT["services"]}
 
 
 @pytest.mark.parametrize("service", BLUEPRINT["services"], ids=lambda service: service["name"])
@@ -294,24 +300,43 @@ def test_a_service_deploys_on_its_own(service):
     assert set(settings_on_render(service)) <= documented()
 
 
-@pytest.mark.parametrize(
-    ("name", "own"), [("tmservice-user", "USER_SECRET_KEY"), ("tmservice-task", "TASK_SECRET_KEY")]
-)
+@pytest.mark.parametrize(("name", "own"), [("user", "USER_SECRET_KEY"), ("task", "TASK_SECRET_KEY")])
 def test_on_render_secrets_are_generated_and_the_signing_key_is_shared(name, own):
-    (service,) = [each for each in BLUEPRINT["services"] if each["name"] == name]
-    settings = settings_on_render(service)
+    settings = settings_on_render(ON_RENDER[name])
 
     assert settings[own]["generateValue"] is True
-    assert {"fromGroup": "tmservice-shared"} in service["envVars"]
+    assert {"fromGroup": "tmservice-services"} in ON_RENDER[name]["envVars"]
     assert settings["JWT_SIGNING_KEY"]["generateValue"] is True
     for url in ("DATABASE_URL", "OWNER_DATABASE_URL"):
         assert settings[url] == {"key": url, "sync": False}
     assert (settings["RUN_WORKER"]["value"], settings["MIGRATE_ON_START"]["value"]) == ("inline", "true")
 
 
-def test_what_render_trusts_are_networks_and_never_everybody():
-    settings = settings_on_render(BLUEPRINT["services"][0])
+@pytest.mark.parametrize("name", ["user", "task"])
+def test_on_render_mails_are_not_written_to_a_disk_that_is_lost(name):
+    assert settings_on_render(ON_RENDER[name])["MAIL_FOLDER"]["value"] == "off"
 
-    for name in ("TRUSTED_PROXIES", "GATEWAY_ADDRESSES"):
-        networks = [ipaddress.ip_network(word.strip()) for word in settings[name]["value"].split(",")]
-        assert min(network.prefixlen for network in networks) >= 8
+
+def test_on_render_the_gateway_holds_nothing_that_signs_or_opens_the_database():
+    settings = settings_on_render(ON_RENDER["gateway"])
+
+    assert [name for name in settings if re.search("KEY|PASSWORD|TOKEN|DATABASE|EMAIL", name)] == []
+
+
+def test_on_render_the_gateway_is_known_by_a_secret_and_by_no_address():
+    for service in BLUEPRINT["services"]:
+        settings = settings_on_render(service)
+        assert settings["GATEWAY_SECRET"]["generateValue"] is True
+        assert "GATEWAY_ADDRESSES" not in settings
+
+
+@pytest.mark.parametrize("service", BLUEPRINT["services"], ids=lambda service: service["name"])
+def test_on_render_a_service_whose_database_is_away_is_not_restarted(service):
+    assert service["healthCheckPath"].endswith("/health/live/")
+
+
+def test_what_render_trusts_are_networks_and_never_everybody():
+    proxies = settings_on_render(ON_RENDER["gateway"])["TRUSTED_PROXIES"]["value"]
+
+    networks = [ipaddress.ip_network(word.strip()) for word in proxies.split(",")]
+    assert min(network.prefixlen for network in networks) >= 8

@@ -67,6 +67,14 @@ def urls(server, database, prefix, *, password="simple"):
     }
 
 
+def test_the_urls_name_the_host_by_which_the_services_come():
+    with own_postgres() as owner_url:
+        settings = provisioned("--host", "dpg-abc123-a", f"{owner_url}?sslmode=prefer")
+        here = urlsplit(owner_url).netloc.rpartition("@")[2]
+        assert {url.rpartition("@")[2] for url in settings.values()} == {"dpg-abc123-a/tmservice"}
+        assert run_sql(settings["USER_DATABASE_URL"].replace("dpg-abc123-a", here), "SELECT 1") == [(1,)]
+
+
 def assert_apart(settings):
     """Each owner has a schema and none reaches the other's; the role that serves may create nothing."""
     for service, other in (("USER", "TASK"), ("TASK", "USER")):

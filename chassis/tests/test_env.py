@@ -236,6 +236,12 @@ def test_without_a_mail_server_mails_become_files(monkeypatch, setting, url):
     assert env.email("SETTING", folder="/state/mail") == {"EMAIL_BACKEND": FILES, "EMAIL_FILE_PATH": "/state/mail"}
 
 
+def test_without_a_mail_server_and_a_folder_that_lasts_mails_wait(setting):
+    setting("")
+
+    assert env.email("SETTING", folder="off") == {"EMAIL_BACKEND": env.HELD_MAIL}
+
+
 @pytest.mark.parametrize(
     ("scheme", "port", "encryption"),
     [("smtp", 25, {}), ("smtp+tls", 587, {"EMAIL_USE_TLS": True}), ("smtp+ssl", 465, {"EMAIL_USE_SSL": True})],

@@ -5,7 +5,7 @@ from functools import partial
 from django.conf import settings
 
 from chassis.jobs import Job
-from chassis.mailing import link
+from chassis.mailing import link, mails_are_held
 from chassis.outbox import Skipped, deliver_due
 from directory import feed
 from directory.models import User
@@ -28,6 +28,8 @@ def withdraw_from_unset_channels() -> None:
 
 
 def deliver(channel_name: str) -> int:
+    if channel_name == "email" and mails_are_held():
+        return 0
     return deliver_due(Delivery.objects.filter(channel=channel_name), send)
 
 

@@ -12,7 +12,7 @@ from accounts import letters
 from accounts.models import Attempt, EmailToken, KeptAnswer, Mail, PasswordToken, Session, User
 from chassis.database import long_statements
 from chassis.jobs import Job
-from chassis.mailing import send_mail
+from chassis.mailing import mails_are_held, send_mail
 from chassis.outbox import Skipped, deliver_due
 
 KEPT = timedelta(days=7)
@@ -28,7 +28,7 @@ def jobs() -> list[Job]:
 
 
 def deliver_mails() -> int:
-    return deliver_due(Mail.objects.all(), send)
+    return 0 if mails_are_held() else deliver_due(Mail.objects.all(), send)
 
 
 def send(mail: Mail) -> None:
@@ -53,6 +53,8 @@ def send(mail: Mail) -> None:
 
 def recipient(mail: Mail) -> User:
     """Return the account that the mail is about, locked, or raise Skipped."""
+    if mail.kind == Mail.Kind.PASSWORD_RESET and mail.give_up_at < timezone.now():
+        raise Skipped("it was asked for too long ago")  # mails were held, or nothing has run for a day
     accounts = User.objects.select_for_update(no_key=True)
     if mail.user_id is None:
         user = accounts.filter(email_key=mail.email_key, is_active=True).first()

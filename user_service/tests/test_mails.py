@@ -19,6 +19,7 @@ from django.utils import timezone
 from accounts import mails
 from accounts.health import concerns
 from accounts.models import Mail, PasswordToken, User
+from chassis.env import HELD_MAIL
 from chassis.tests.mail_addresses import ACCEPTED, REFUSED_UNTRIMMED
 
 pytestmark = pytest.mark.django_db
@@ -585,3 +586,28 @@ def test_of_four_workers_each_mail_is_sent_by_one(person, at_once):
 
     assert sorted(letter.to[0] for letter in post.outbox) == sorted(f"eve{number}@example.com" for number in range(24))
     assert set(Mail.objects.values_list("state", "attempts")) == {("sent", 1)}
+
+
+def test_without_a_server_and_a_folder_mails_wait_until_there_is_one(settings, client, alice):
+    waiting = plan("alice@example.com", INVITATION)
+    backend, settings.EMAIL_BACKEND = settings.EMAIL_BACKEND, HELD_MAIL
+
+    held = mails.deliver_mails()
+    health = client.get("/user/health/ready/").json()
+    let_pass(days=3)
+    settings.EMAIL_BACKEND = backend
+    mails.deliver_mails()
+
+    assert held == 0
+    assert health == {"status": "degraded", "because": ["Mails wait in the database until EMAIL_URL is set."]}
+    assert outcome(waiting) == ("sent", "")
+
+
+def test_a_reset_that_waited_too_long_is_not_sent(alice):
+    waiting = plan("alice@example.com", RESET)
+    let_pass(days=3)
+
+    mails.deliver_mails()
+
+    assert outcome(waiting) == ("skipped", "it was asked for too long ago")
+    assert post.outbox == []
