@@ -51,6 +51,10 @@ REACHED = """
 """
 
 LIMITS = "SELECT name, setting::int FROM pg_settings WHERE name IN ({})"
+WRITE = """
+    INSERT INTO chassis_window (key, ends_at, requests)
+    SELECT 'doctor ' || gen_random_uuid(), now(), 0 FROM generate_series(1, 5000)
+"""
 MAY_CHANGE = """
     SELECT has_table_privilege('{table}', '{rights}, TRUNCATE') OR pg_has_role(tableowner, 'MEMBER')
     FROM pg_tables WHERE schemaname = current_schema() AND tablename = '{table}'
@@ -96,6 +100,7 @@ class DoctorCommand(BaseCommand, ABC):
         yield "database", found
         if found.state is State.OK:
             yield "timeouts", timeouts()
+            yield "writing", writing()
             for name, check in {**DATABASE_CHECKS, **self.stored()}.items():
                 yield name, looked_up(check)
         yield "mail", mail(address) if address or self.sends_mails() else ok("no mails are sent by this service")
@@ -201,6 +206,19 @@ def timeouts() -> Finding:
         remedy = "run manage.py migrate, which sets them for this role, then restart the service and what pools for it"
         return wrong(f"{', '.join(unlimited)} is 0, so that the server ends nothing that hangs; {remedy}")
     return ok(", ".join(f"{name} {limits[name] / 1000:g} s" for name in TIME_LIMITS))
+
+
+def writing() -> Finding:
+    """Store what needs new room on the disk, and take it back."""
+    try:
+        with transaction.atomic():
+            ask(WRITE)
+            transaction.set_rollback(True)
+    except Error as error:
+        return wrong(
+            f"the database stores nothing: {first_line(error)}; make room on its disk, or use a primary server"
+        )
+    return ok("the database stores what it is given")
 
 
 def role() -> Finding:

@@ -26,7 +26,7 @@ from gunicorn.glogging import Logger
 from gunicorn.http import errors
 from gunicorn.workers.sync import SyncWorker
 
-from chassis import env, logs, request_id
+from chassis import env, logs, refused_writes, request_id
 from chassis.provision import STATEMENT_SECONDS
 from chassis.startup import refusing_in_one_sentence
 
@@ -113,6 +113,7 @@ logger_class = JSONLogger
 errorlog = "-"
 accesslog = None  # Nginx writes it
 
+shared_memory = refused_writes.MEMORY  # made before the workers are forked
 stop = Event()
 job_threads: list[Thread] = []
 

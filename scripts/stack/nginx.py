@@ -38,6 +38,7 @@ def program(
         argv=command(state),
         mark="nginx",
         folder=str(state.nginx),
+        environment=dict(os.environ if environment is None else environment),
         stop_signal="QUIT",  # answers what it has begun
     )
 

@@ -63,8 +63,12 @@ def url_host(bind: str) -> str:
     return in_url({EVERY_IPV4: IPV4, EVERY_IPV6: IPV6}.get(bind, bind))
 
 
+def chosen_gateway_port() -> int:
+    return env.port("GATEWAY_PORT", 8080)
+
+
 def choose_ports() -> Ports:
-    gateway = env.port("GATEWAY_PORT", 8080)
+    gateway = chosen_gateway_port()
     bind = str(env.bind_address("GATEWAY_BIND"))
     refuse_taken(gateway, bind)
     return Ports(gateway, *free_ports(3), bind=bind)

@@ -25,15 +25,25 @@ READ_SETTINGS = "from chassis import web_server; web_server.check_settings()"
 
 def check_settings(environments: Mapping[str, Mapping[str, str]]) -> None:
     """Refuse, in the service's own sentence, settings with which a service would not start."""
-    env.workers()  # gunicorn would refuse it in a traceback
     with step("Checking settings"):
-        finish([python(service, "-c", READ_SETTINGS, environment=environments[service]) for service in environments])
-        nginx.settings(gateway_settings(user_service="http://localhost", task_service="http://localhost"))
+        refuse_unusable(environments)
+
+
+def refuse_unusable(environments: Mapping[str, Mapping[str, str]]) -> None:
+    env.workers()  # gunicorn would refuse it in a traceback
+    finish([python(service, "-c", READ_SETTINGS, environment=environments[service]) for service in environments])
+    nginx.settings(gateway_settings(user_service="http://localhost", task_service="http://localhost"))
 
 
 def gateway_settings(*, user_service: str, task_service: str) -> dict[str, str]:
     urls = {"USER_SERVICE_URL": user_service, "TASK_SERVICE_URL": task_service}
     return {**settings.without_secrets(), "ALLOWED_HOSTS": settings.hosts(), **urls}
+
+
+def settings_of_gateway(ports: Ports) -> dict[str, str]:
+    return gateway_settings(
+        user_service=f"127.0.0.1:{ports.user_service}", task_service=f"127.0.0.1:{ports.task_service}"
+    )
 
 
 def write_programs(state: State, ports: Ports, environments: Mapping[str, Mapping[str, str]]) -> None:
@@ -49,9 +59,12 @@ def write_programs(state: State, ports: Ports, environments: Mapping[str, Mappin
         chosen.append(programs.web(service, port=port, environment=environment, uid=uids[service]))
         chosen.append(programs.worker(service, environment=environment, uid=uids[service]))
     user_service, task_service = (f"127.0.0.1:{port}" for port in (ports.user_service, ports.task_service))
-    chosen_by_person = gateway_settings(user_service=user_service, task_service=task_service)
     gateway = nginx.program(
-        state, listen=ports.listen, user_service=user_service, task_service=task_service, environment=chosen_by_person
+        state,
+        listen=ports.listen,
+        user_service=user_service,
+        task_service=task_service,
+        environment=settings_of_gateway(ports),
     )
     chosen.append(gateway)
     programs.write(state, chosen)
@@ -112,10 +125,15 @@ def manage(service: str, *arguments: str, environment: Mapping[str, str], uid: i
 
 
 def python(service: str, *arguments: str, environment: Mapping[str, str], uid: int = 0) -> subprocess.Popen[str]:
+    return python_in(service, *arguments, environment=settings.whole(service, environment), uid=uid)
+
+
+def python_in(service: str, *arguments: str, environment: Mapping[str, str], uid: int = 0) -> subprocess.Popen[str]:
+    """Start Python in the folder of a service, with this environment and nothing else in it."""
     return subprocess.Popen(
         [sys.executable, *arguments],
         cwd=ROOT / service,
-        env=settings.whole(service, environment),
+        env=dict(environment),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

@@ -13,7 +13,7 @@ from pathlib import Path
 from urllib.parse import quote
 from xml.etree import ElementTree
 
-from chassis.provision import OWNERS_TIME_LIMITS, connected
+from chassis.provision import TIME_LIMITS, connected
 from stack import check, other_python, postgres
 from stack.bootstrap import ROOT
 from stack.console import Refused, say, step
@@ -44,7 +44,7 @@ POSTGRES_OPTIONS = {
     "max_connections": "250",  # two tests of fifty callers may run at once
 }
 # For connections of the tests themselves: how long a statement takes depends on how busy the machine is.
-PATIENT = " ".join(f"-c {name}={value}" for name, value in OWNERS_TIME_LIMITS.items())
+PATIENT = " ".join(f"-c {name}={value}" for name, value in (TIME_LIMITS | {"statement_timeout": "60s"}).items())
 
 
 @dataclass(frozen=True, slots=True)

@@ -66,6 +66,7 @@ def pull(stale: Q, *, seconds: float, to_the_end: bool = False) -> bool:
         try:
             page = read_part(after, seconds=seconds, within=long_statements if to_the_end else transaction.atomic)
         except client.DirectoryUnavailable:
+            Feed.objects.failed(clock_difference_seconds=client.clock_difference_seconds.get())
             return False
         after, more = page.next_after, page.more and to_the_end
     return True
@@ -77,7 +78,7 @@ def read_part(
     page = client.changes(after, seconds=seconds)
     with within():
         User.objects.learn(page.people)
-        Feed.objects.reached(page.next_after)
+        Feed.objects.reached(page.next_after, clock_difference_seconds=client.clock_difference_seconds.get())
     return page
 
 

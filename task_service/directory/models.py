@@ -85,8 +85,13 @@ class FeedManager(models.Manager["Feed"]):
         feed, _ = self.get_or_create(pk=1)
         return feed.position if self.filter(stale, pk=1).update(tried_at=Now()) else None
 
-    def reached(self, position: int) -> None:
-        self.filter(pk=1).update(position=Greatest("position", position), pulled_at=Now())
+    def reached(self, position: int, *, clock_difference_seconds: int | None) -> None:
+        self.filter(pk=1).update(
+            position=Greatest("position", position), pulled_at=Now(), clock_difference_seconds=clock_difference_seconds
+        )
+
+    def failed(self, *, clock_difference_seconds: int | None) -> None:
+        self.filter(pk=1).update(clock_difference_seconds=clock_difference_seconds)
 
 
 class Feed(models.Model):
@@ -96,6 +101,7 @@ class Feed(models.Model):
     position = models.BigIntegerField(default=0)
     tried_at = models.DateTimeField(null=True)
     pulled_at = models.DateTimeField(null=True)
+    clock_difference_seconds = models.IntegerField(null=True)  # to the user service; null where it is not known
 
     objects: ClassVar[FeedManager] = FeedManager()
 

@@ -8,6 +8,7 @@ from django.utils import timezone
 
 from chassis.mailing import mails_are_held
 from chassis.metrics import Figure, of_outbox
+from directory import health as directory
 from notifications.models import Delivery, ReminderRun
 
 LATE_SECONDS = 600
@@ -26,6 +27,7 @@ def gauges() -> Iterator[Figure]:
 
 
 def concerns() -> Iterator[str]:
+    yield from directory.concerns()
     deliveries = Delivery.objects.all()
     if mails_are_held():
         if deliveries.filter(channel="email").oldest_planned_age_seconds():

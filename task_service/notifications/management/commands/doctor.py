@@ -6,6 +6,7 @@ from django.conf import settings
 from django.db import Error
 from django.utils import timezone
 
+from chassis import findings
 from chassis.doctor import DEAD_WORKER_SECONDS, DoctorCommand, outbox
 from chassis.findings import Check, Finding, duration, manage, ok, unsure, wrong
 from chassis.models import Heartbeat
@@ -94,6 +95,9 @@ def user_service() -> Finding:
         cause = str(error.__cause__)
         what = REFUSALS.get(cause, f"gives no answer that can be relied on: {cause}; is USER_SERVICE_URL right?")
         return wrong(f"the user service at {url} {what}")
+    apart = client.clock_difference_seconds.get()
+    if apart is not None and apart > findings.ODD_CLOCK_SECONDS:
+        return findings.clock(apart, whose=f"that of the user service at {url}")
     return ok(f"the user service at {url} accepts our token")
 
 

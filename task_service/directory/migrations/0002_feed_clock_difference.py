@@ -1,0 +1,16 @@
+from django.db import migrations, models
+
+
+class Migration(migrations.Migration):
+
+    dependencies = [
+        ('directory', '0001_initial'),
+    ]
+
+    operations = [
+        migrations.AddField(
+            model_name='feed',
+            name='clock_difference_seconds',
+            field=models.IntegerField(null=True),
+        ),
+    ]
