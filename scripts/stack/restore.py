@@ -84,7 +84,8 @@ def stop(state: State) -> bool:
     supervisor = supervision.find(state)
     if supervisor is None:
         return False
-    os.environ["GATEWAY_PORT"] = str(read_ports(state).gateway)
+    ports = read_ports(state)
+    os.environ.update(GATEWAY_PORT=str(ports.gateway), GATEWAY_BIND=ports.bind)
     with step("Stopping the stack"):
         in_terminal = [each for each in supervisor.parents()[:1] if is_run(each)]
         supervision.stop(state)

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 from chassis import env
 from stack import demo, leftovers, postgres, settings, startup, supervision
-from stack.console import Refused, say
+from stack.console import Refused, say, step
 from stack.doctor import RUNS_AS_ROOT, runs_as_root
 from stack.ports import Ports, choose_ports, write_ports
 from stack.state import State, find_state
@@ -49,7 +49,7 @@ def run(*, detach: bool, with_demo: bool) -> None:
             supervisor = supervision.start(state)
             startup.bring_up(state, ports)
             if with_demo:
-                demo.load(state, ports.gateway_url)
+                load_demo(state, ports)
         except BaseException:
             end(state)
             raise
@@ -60,6 +60,12 @@ def run(*, detach: bool, with_demo: bool) -> None:
             say("Stopped from elsewhere.")
         finally:
             end(state)
+
+
+def load_demo(state: State, ports: Ports) -> None:
+    with step("Loading sample data"):
+        password = settings.made_up(state.demo_password)
+        demo.load(ports.gateway_url, admin_password=settings.admin_password(state), password=password)
 
 
 def end(state: State) -> None:
