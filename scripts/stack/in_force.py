@@ -12,10 +12,10 @@ from stack import programs, settings, startup
 from stack.bootstrap import ROOT
 from stack.console import Refused
 from stack.killer import running
-from stack.ports import Ports, chosen_gateway_port
+from stack.ports import Ports, chosen_place
 from stack.state import State
 
-OF_THE_STACK = {"GATEWAY_PORT", "TMSERVICE_STATE_DIR", "TMSERVICE_ENV_FILE"}
+OF_THE_STACK = {"GATEWAY_BIND", "GATEWAY_PORT", "TMSERVICE_STATE_DIR", "TMSERVICE_ENV_FILE"}
 OF_THE_FIRST_ADMIN = {"ADMIN_USERNAME", "ADMIN_EMAIL"}  # read once; the banner and the user service speak of them
 
 
@@ -34,14 +34,15 @@ def compare(state: State, ports: Ports) -> Finding:
         now = settings.for_services(state, ports)
         startup.refuse_unusable(now)
         differing = changed(state, ports, now)
-        gateway_port = chosen_gateway_port()
+        place = chosen_place()
     except (Refused, env.SettingError) as error:
         return wrong(f"what runs goes on with its settings, but scripts/restart would refuse those of now: {error}")
     remedies = []
     if differing:
         remedies.append(f"other settings than those of now ({'; '.join(differing)}); scripts/restart takes these up")
-    if gateway_port != ports.gateway:
-        remedies.append("another GATEWAY_PORT than that of now; scripts/stop and scripts/run take it up")
+    chosen = zip(("GATEWAY_BIND", "GATEWAY_PORT"), place, (ports.bind, ports.gateway), strict=True)
+    for name in [name for name, wanted, current in chosen if wanted != current]:
+        remedies.append(f"another {name} than that of now; scripts/stop and scripts/run take it up")
     if remedies:
         return unsure(f"the stack runs with {', and with '.join(remedies)}")
     return ok("the stack runs with the settings of now")

@@ -8,7 +8,7 @@ import secrets
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TextIO
 
@@ -18,6 +18,7 @@ from stack.state import State, write_private
 
 IPV4, IPV6 = "127.0.0.1", "::1"
 EVERY_IPV4, EVERY_IPV6 = "0.0.0.0", "::"  # noqa: S104 - for those who ask for it by GATEWAY_BIND
+CONNECT_SECONDS = 5
 # Below those that Linux gives to outgoing connections: one of them would hold a port that was still free when chosen.
 FIRST, LAST = 20_000, 32_767
 
@@ -30,7 +31,7 @@ class Ports:
     user_service: int
     task_service: int
     postgres: int
-    bind: str = IPV4
+    bind: str = field(default=IPV4, kw_only=True)
 
     @property
     def listen(self) -> str:
@@ -39,7 +40,7 @@ class Ports:
 
     @property
     def public_url(self) -> str:
-        """Return what a person on this machine types, and the names in its files may be odd."""
+        """Return what a person on this machine types: `localhost`, where that leads to the gateway."""
         own = url_host(self.bind)
         return f"http://{'localhost' if own == IPV4 and localhost_leads_here() else own}:{self.gateway}"
 
@@ -63,13 +64,14 @@ def url_host(bind: str) -> str:
     return in_url({EVERY_IPV4: IPV4, EVERY_IPV6: IPV6}.get(bind, bind))
 
 
-def chosen_gateway_port() -> int:
-    return env.port("GATEWAY_PORT", 8080)
+def chosen_place() -> tuple[str, int]:
+    """Return the address and port that the gateway shall listen on."""
+    return str(env.bind_address("GATEWAY_BIND")), env.port("GATEWAY_PORT", 8080)
 
 
 def choose_ports() -> Ports:
-    gateway = chosen_gateway_port()
-    bind = str(env.bind_address("GATEWAY_BIND"))
+    bind, gateway = chosen_place()
+    check_loopback()
     refuse_taken(gateway, bind)
     return Ports(gateway, *free_ports(3), bind=bind)
 
@@ -107,6 +109,15 @@ def counter() -> Iterator[TextIO]:
     with os.fdopen(descriptor, "r+") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield file
+
+
+def check_loopback() -> None:
+    """Refuse where the programs could not call each other. Some systems let one listen on an address that is down."""
+    try:
+        with socket.create_server((IPV4, 0)) as server:
+            socket.create_connection(server.getsockname(), timeout=CONNECT_SECONDS).close()
+    except OSError as error:
+        raise no_loopback(error) from error
 
 
 def is_free(port: int) -> bool:
@@ -152,7 +163,7 @@ def listen(port: int, address: str = IPV4) -> None:
 
 
 def no_loopback(error: OSError) -> Refused:
-    return Refused(f"{IPV4}, where the programs listen, is no address of this machine: {error.strerror}.")
+    return Refused(f"The programs cannot listen on {IPV4} and call each other there: {error.strerror or error}.")
 
 
 def not_here(bind: str) -> Refused:

@@ -1,6 +1,7 @@
 """scripts/run: start the whole stack and keep it until Ctrl-C, or leave it running with --detach."""
 
 import argparse
+import errno
 import fcntl
 import signal
 import sys
@@ -14,6 +15,7 @@ from stack.doctor import RUNS_AS_ROOT, runs_as_root
 from stack.ports import Ports, choose_ports, write_ports
 from stack.state import State, find_state
 
+DISK_IS_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 END_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -26,6 +28,10 @@ def main() -> None:
         run(detach=arguments.detach, with_demo=arguments.demo)
     except (Refused, env.SettingError) as error:
         sys.exit(f"scripts/run: {error}")
+    except OSError as error:
+        if error.errno not in DISK_IS_FULL:
+            raise
+        sys.exit(f"scripts/run: {error.filename or 'The state folder'} cannot be written: {error.strerror}.")
     except KeyboardInterrupt:
         say("\nStopped.")
 

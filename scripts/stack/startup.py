@@ -1,6 +1,7 @@
 """What happens once between starting the processes and calling the stack healthy."""
 
 import os
+import re
 import subprocess
 import sys
 import time
@@ -147,7 +148,14 @@ def finish(processes: list[subprocess.Popen[str]]) -> None:
     outputs = [process.communicate() for process in processes]
     for process, (_, errors) in zip(processes, outputs, strict=True):
         if process.returncode:
-            raise Refused(errors.strip().removeprefix("CommandError: ") or f"{process.args!r} failed.")
+            raise Refused(sentence(errors) or f"{process.args!r} failed.")
+
+
+def sentence(errors: str) -> str:
+    """Return what a command says, and of a traceback because of the database the reason alone: it is no bug."""
+    if found := re.search(r"^(?:django\.db\.utils|psycopg2\.errors)\.OperationalError: (.+)", errors, re.MULTILINE):
+        return f"The database does not do its work: {found[1]}."
+    return errors.strip().removeprefix("CommandError: ")
 
 
 def wait_until_healthy(ports: Ports) -> None:
