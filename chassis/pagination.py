@@ -1,6 +1,6 @@
 """Keyset pages: each continues after the last row of the one before, however many rows came or went since."""
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 from urllib.parse import urlencode
@@ -42,10 +42,14 @@ class Order:
         column = F(self.column)
         return [column.desc(**nulls) if descending else column.asc(**nulls), by_id]
 
-    def parts(self, queryset: Any, place: list[Any] | None, *, backwards: bool) -> list[Any]:
-        """Return querysets that have no row in common, and between them all rows beyond the place."""
+    def everything(self, queryset: Any) -> Any:
+        return queryset.order_by(*self.columns(backwards=False))
+
+    def page(self, queryset: Any, place: list[Any] | None, *, backwards: bool, limit: int) -> list[Any]:
+        """Return the first rows beyond a place."""
         stretches = [Q()] if place is None else self.beyond(*place, backwards=backwards)
-        return [queryset.filter(stretch) for stretch in stretches]
+        columns = self.columns(backwards=backwards)
+        return list(first_of([queryset.filter(stretch) for stretch in stretches], columns, limit=limit))
 
     def beyond(self, value: Any, id_: int, *, backwards: bool) -> list[Any]:
         """Return the conditions for the rows after (value, id), or before it for `backwards`, in the order of the rows.
@@ -66,19 +70,40 @@ class Order:
 
 @dataclass(frozen=True, slots=True)
 class RankedOrder(Order):
-    """The `ranks` of a queryset one after the other, best first, each sorted by the column."""
+    """The `ranks` of a queryset, which have no row in common, one after the other, each sorted by the column."""
 
-    def columns(self, *, backwards: bool) -> list[Any]:
-        return ["-rank" if backwards else "rank", *super(RankedOrder, self).columns(backwards=backwards)]
+    def everything(self, queryset: Any) -> Any:
+        return union(numbered(queryset.ranks)).order_by("rank", *self.columns(backwards=False))
 
-    def parts(self, queryset: Any, place: list[Any] | None, *, backwards: bool) -> list[Any]:
-        ranks = [part.annotate(rank=Value(number)) for number, part in enumerate(queryset.ranks)]
-        if place is None:
-            return ranks
-        value, id_, rank = place
-        (stretch,) = self.beyond(value, id_, backwards=backwards)
-        begun = [part.filter(stretch) for part in ranks[rank : rank + 1]]  # none where the text searched for was changed
-        return [*begun, *(ranks[:rank] if backwards else ranks[rank + 1 :])]
+    def page(self, queryset: Any, place: list[Any] | None, *, backwards: bool, limit: int) -> list[Any]:
+        """Return the first rows beyond a place. Only where its own rank has too few, the others are looked at."""
+        ranks, rank = numbered(queryset.ranks), 0
+        if place is not None:
+            value, id_, rank = place
+            (stretch,) = self.beyond(value, id_, backwards=backwards)
+            ranks[rank : rank + 1] = [part.filter(stretch) for part in ranks[rank : rank + 1]]
+        columns = self.columns(backwards=backwards)
+        rows = list(first_of(ranks[rank : rank + 1], columns, limit=limit))
+        others = ranks[:rank] if backwards else ranks[rank + 1 :]
+        if others and len(rows) < limit:
+            by_rank = "-rank" if backwards else "rank"
+            rows += first_of(others, columns, by_rank, limit=limit - len(rows))
+        return rows
+
+
+def numbered(ranks: list[Any]) -> list[Any]:
+    return [part.annotate(rank=Value(number)) for number, part in enumerate(ranks)]
+
+
+def first_of(parts: list[Any], columns: list[Any], *before: str, limit: int) -> Any:
+    """Return the first rows of all parts in one query, in which an index can serve each part."""
+    if len(parts) < 2:
+        return parts[0].order_by(*columns)[:limit] if parts else []
+    return union([part.order_by(*columns)[:limit] for part in parts]).order_by(*before, *columns)[:limit]
+
+
+def union(parts: list[Any]) -> Any:
+    return parts[0].union(*parts[1:], all=True) if len(parts) > 1 else parts[0]
 
 
 class KeysetPagination(BasePagination):
@@ -98,8 +123,8 @@ class KeysetPagination(BasePagination):
         self.size = self.size_of(request.query_params.get("page_size"))
         cursor = request.query_params.get("cursor")
         place, backwards = self.read(cursor, queryset.model) if cursor is not None else (None, False)
-        sorting = replace(self.order, column="id", nullable=False) if self.is_pinned() else self.order
-        rows = list(first_rows(queryset, sorting, place, backwards=backwards, limit=self.size + 1))
+        order = replace(self.order, column="id", nullable=False) if self.is_pinned() else self.order
+        rows = order.page(queryset, place, backwards=backwards, limit=self.size + 1)
         more, rows = len(rows) > self.size, rows[: self.size]
         if backwards:
             rows.reverse()
@@ -132,9 +157,9 @@ class KeysetPagination(BasePagination):
             raise refused("page_size", f"Must be a whole number from 1 to {self.largest_size}.")
         return int(text)
 
-    def link(self, row: Model, *, backwards: bool) -> str:
+    def link(self, row: Any, *, backwards: bool) -> str:
         """Return the URL of the page beyond `row`; the caller's other parameters stay. The Host header has no say."""
-        rank = [getattr(row, "rank")] if isinstance(self.order, RankedOrder) else []  # noqa: B009  # no field of the model
+        rank = [row.rank] if isinstance(self.order, RankedOrder) else []
         cursor = signer().sign_object([self.ordering, backwards, text_of(row, self.order.column), row.pk, *rank])
         kept = [(name, value) for name, values in self.request.query_params.lists() for value in values]
         query = urlencode([*((name, value) for name, value in kept if name != "cursor"), ("cursor", cursor)])
@@ -165,39 +190,19 @@ def signer() -> signing.Signer:
     return signing.Signer(salt=SALT)
 
 
-def first_rows(
-    queryset: Any, order: Order, place: list[Any] | None = None, *, backwards: bool = False, limit: int | None = None
-) -> Any:
-    """Return the rows beyond the place, in order. Each part of them is limited, so that an index can serve it."""
-    columns = order.columns(backwards=backwards)
-    parts = order.parts(queryset, place, backwards=backwards)
-    if len(parts) < 2:
-        return parts[0].order_by(*columns)[:limit] if parts else queryset.none()
-    if limit is not None:
-        within = Order(order.column, order.descending, order.nullable).columns(backwards=backwards)
-        parts = [part.order_by(*within)[:limit] for part in parts]
-    return parts[0].union(*parts[1:], all=True).order_by(*columns)[:limit]
-
-
 def order_of(request: Request, view: Any, model: type[Model]) -> tuple[str, Order]:
     """Return what to sort by, by its name."""
     is_ranked = view.ranks_search and bool(request.query_params.get("search"))
     ordering = request.query_params.get("ordering", RELEVANCE if is_ranked else view.default_ordering)
-    if ordering == RELEVANCE and is_ranked:
-        return ordering, RankedOrder(**asdict(order_by(view.default_ordering, model)))
     if ordering == RELEVANCE and view.ranks_search:
-        ordering = view.default_ordering  # nothing was searched for
-    allowed = view.ordering_fields
-    if ordering.removeprefix("-") not in allowed:
-        detail = unknown("ordering", ordering.removeprefix("-"), allowed) + f" Known: {', '.join(allowed)}."
-        raise refused("ordering", detail)
-    return ordering, order_by(ordering, model)
-
-
-def order_by(ordering: str, model: type[Model]) -> Order:
-    column = ordering.removeprefix("-")
+        kind, sorting = RankedOrder if is_ranked else Order, view.default_ordering
+    else:
+        kind, sorting = Order, ordering
+    column, allowed = sorting.removeprefix("-"), view.ordering_fields
+    if column not in allowed:
+        raise refused("ordering", unknown("ordering", column, allowed) + f" Known: {', '.join(allowed)}.")
     field: Any = model._meta.get_field(column)
-    return Order(column, descending=ordering.startswith("-"), nullable=field.null)
+    return ordering, kind(column, descending=sorting.startswith("-"), nullable=field.null)
 
 
 def refused(parameter: str, detail: str) -> ValidationError:

@@ -234,7 +234,8 @@ CHAPTER = Chapter(
             "due_soon": "Those that are due soon (within DUE_SOON_DAYS) and not completed, or all others.",
             "assigned_to": "Tasks of one of these: ids or usernames of accounts, `me`, or `none` for tasks of nobody.",
             "created_by": "Tasks that one of these made: ids or usernames of accounts, or `me`.",
-            "search": 'Words of title and description; `"a phrase"`, `or`, `-not`.',
+            "search": "Words of title and description, by their beginning, without regard to case and accents; "
+            '`"a phrase"`, `or`, `-not`. Without `ordering` the best come first.',
         },
         ExportFilter: {
             "bom": "Whether the file begins with a byte order mark, by which spreadsheets know that it is UTF-8.",

@@ -84,7 +84,7 @@ class TaskExport(TaskEndpoint):
 
     def get(self, request: Request) -> HttpResponseBase:
         _, order = pagination.order_of(request, self, Task)
-        tasks = pagination.first_rows(self.filter_queryset(self.get_queryset()), order)
+        tasks = order.everything(self.filter_queryset(self.get_queryset()))
         separator = export.SEPARATORS[request.query_params.get("separator", "comma")]
         mark = export.BYTE_ORDER_MARK if is_true(request.query_params.get("bom", "")) else ""
         return StreamingHttpResponse(

@@ -280,6 +280,26 @@ def test_what_was_completed_in_a_time_is_a_stretch_of_an_index(person, query):
 
 
 @for_both
+@pytest.mark.parametrize(
+    "text", ["weekly", "week", "orchid", "water weekly", '"water plant7"', "water -weekly", "none"]
+)
+def test_a_search_is_served_by_indexes_in_every_rank(person, text):
+    page, first = read(person, f"{TASKS}?search={text}&page_size=5")
+    plans = [first] if page["next"] is None else [first, read(person, page["next"])[1]]
+
+    for plan in plans:
+        assert plan.uses_indexes_only("tasks_task")
+        assert plan.rows("tasks_task") <= ROWS // 20
+
+
+@pytest.mark.parametrize("text", ["orchid", "orchi", "orchid someday"])
+def test_rare_words_are_looked_up_in_the_index_of_words(ada, text):
+    _, plan = read(ada, f"{TASKS}?search={text}")
+
+    assert "task_found_by_word" in repr(plan)
+
+
+@for_both
 @pytest.mark.parametrize("ordering", ["priority", "-priority"])
 def test_sorting_by_what_all_have_in_common_costs_little_more(ada, person, ordering):
     query = f"ordering={ordering}&priority=normal"

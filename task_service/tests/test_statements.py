@@ -140,7 +140,7 @@ def test_the_export_of_many_pieces_is_one_query(ada, task, a_lot):
         "ordering=-priority",
         "status=todo&priority=normal,low",
         "due_date_after=2000-01-01&due_date_before=2002-01-01",
-        "overdue=true&search=water",
+        "overdue=true&search=water&ordering=-created_at",
         "overdue=false",
         "due_soon=true&due_date=none&completed_after=2001-01-01",
         "ordering=-completed_at",
@@ -165,6 +165,18 @@ def test_a_filter_by_usernames_costs_one_more(ada, task, a_lot, route):
 
     assert (answer.status_code, cost) == (200, READS[route] + 1)
     assert cost <= MOST_TO_READ
+
+
+@pytest.mark.parametrize(("rows", "cost"), [(20, 3), (21, 2)])
+def test_a_search_costs_one_more_where_what_is_best_does_not_fill_the_page(ada, a_task, rows, cost):
+    for _ in range(rows):
+        a_task(title="Water")
+    a_task(title="Other", description="water")
+
+    answer, taken = statements(ada.get, f"{TASKS}?search=water")
+
+    assert (len(answer.json()["results"]), bool(answer.json()["next"])) == (20, True)
+    assert taken == cost <= MOST_TO_READ
 
 
 @pytest.mark.parametrize("ordering", ["due_date", "-due_date", "-completed_at", "priority", "-created_at", "id"])
