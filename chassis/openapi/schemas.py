@@ -166,6 +166,8 @@ class Definitions:
         schema = dict(schema_of(field))
         if field.allow_null:
             schema["x-nullable"] = True
+            if "enum" in schema:
+                schema["enum"] = [*schema["enum"], None]
         if field.read_only and kind is not Kind.ANSWER:
             schema["readOnly"] = True
         elif kind in (Kind.NEW, Kind.PUT) and field.default not in (empty, None):

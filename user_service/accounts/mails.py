@@ -60,6 +60,8 @@ def recipient(mail: Mail) -> User:
         user = accounts.filter(email_key=mail.email_key, is_active=True).first()
         if user is None:
             raise Skipped("no active account has this address")
+        if mail.kind == Mail.Kind.INVITATION and not user.is_pending:
+            raise Skipped("the account has a password already")
         return user
     user = accounts.filter(pk=mail.user_id).first()
     if user is None:

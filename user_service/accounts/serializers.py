@@ -15,6 +15,7 @@ from chassis.addresses import MAX_LENGTH, normalize
 from chassis.fields import CappedField, ChoiceField, IdField, LineField, SecretField, YesNoField
 from chassis.serializers import StrictModelSerializer, StrictSerializer
 
+ACCOUNT_FIELDS = ["id", "username", "email", "role", "is_active", "date_joined"]
 MAX_NAME_LENGTH = 64
 MAX_TOKEN_LENGTH = 4096  # several times that of any token of ours
 
@@ -30,6 +31,11 @@ class RoleField(ChoiceField):
     def __init__(self, **kwargs: Any) -> None:
         roles = {role.value: role.value for role in User.Role}
         super().__init__(names=roles, spellings=roles, **kwargs)
+
+
+class InvitationField(ChoiceField):
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(names={state.value: state.value for state in User.Invitation}, spellings={}, **kwargs)
 
 
 class EmailField(LineField):
@@ -56,11 +62,12 @@ class UserSerializer(StrictModelSerializer):
     email = EmailField()
     role = RoleField()
     is_active = YesNoField(default=True)
+    invitation = InvitationField(read_only=True, allow_null=True)
 
     class Meta:
         model = User
-        fields = ["id", "username", "email", "role", "is_active", "date_joined"]
-        read_only_fields = ["id", "date_joined"]
+        fields = [*ACCOUNT_FIELDS, "invitation", "invited_at"]
+        read_only_fields = ["id", "date_joined", "invited_at"]
 
 
 class FirstAdminSerializer(StrictSerializer):
@@ -130,7 +137,7 @@ class OwnAccountSerializer(UserSerializer):
     current_password = SecretField(required=False)
 
     class Meta(UserSerializer.Meta):
-        fields = [*UserSerializer.Meta.fields, "email_confirmed", "pending_email", "current_password"]
+        fields = [*ACCOUNT_FIELDS, "email_confirmed", "pending_email", "current_password"]
 
     def validate_username(self, name: str) -> str:
         # Who has a reserved name, as the first admin does, may send it back.

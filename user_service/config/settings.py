@@ -64,6 +64,7 @@ MAIL_DOMAIN = settings.mail_domain(DEFAULT_FROM_EMAIL)
 PASSWORD_URL, CONFIRM_EMAIL_URL = env.token_url("PASSWORD_URL"), env.token_url("CONFIRM_EMAIL_URL")
 
 REST_FRAMEWORK = settings.rest_framework(authentication="accounts.authentication.AccountAuthentication")
+REGISTRATION = env.choice("REGISTRATION", "open", known=("open", "invite"))
 SESSION_MAX_DAYS = env.number("SESSION_MAX_DAYS", 30, smallest=1, largest=365)
 # chassis.tokens signs and verifies, so simplejwt needs no key, algorithm, issuer or audience.
 SIMPLE_JWT = {

@@ -30,6 +30,8 @@ END_OF_DATA = "."
 
 
 def plan(address, kind=RESET):
+    if kind == INVITATION:  # they have no password yet
+        User.objects.filter(email=address).update(password="!")
     return Mail.objects.plan(kind, address)
 
 

@@ -21,6 +21,8 @@ def test_it_works(client):
         "role": "user",
         "is_active": True,
         "date_joined": user.date_joined.isoformat().replace("+00:00", "Z"),
+        "invitation": None,
+        "invited_at": None,
     }
 
 

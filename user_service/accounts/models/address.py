@@ -26,6 +26,7 @@ class WithAddress(models.Model):
     # What a subclass adds.
     id: Any
     username: Any
+    is_pending: Any
     email_tokens: Any
     password_tokens: Any
 
@@ -67,9 +68,10 @@ class WithAddress(models.Model):
     def notify(self, *kinds: Mail.Kind, by: Person | None) -> None:
         """Mail what one act changes to the present address if it is confirmed: nothing goes to a stranger's inbox.
 
-        Call it in the transaction of the act. `by` is None for the operator and for the service itself.
+        The address of a pending account may be wrong, though an admin has vouched for it. Call it in the transaction
+        of the act. `by` is None for the operator and for the service itself.
         """
-        if kinds and self.email_confirmed and not self.email_key.endswith(UNREACHABLE):
+        if kinds and self.email_confirmed and not self.is_pending and not self.email_key.endswith(UNREACHABLE):
             by_admin = by is None or by.id != self.pk
             Mail.objects.plan_to(kinds[0], self, self.email, also=list(kinds[1:]), by_admin=by_admin)
 
@@ -79,6 +81,7 @@ class WithAddress(models.Model):
 
     def end_mailed_tokens(self) -> None:
         """End every token that was ever mailed: the address is another one now, or the account is deactivated."""
+        if self.address_to_confirm():  # otherwise no such token does anything
+            self.email_tokens.all().delete()
         self.pending_email = None
-        self.email_tokens.all().delete()
         self.password_tokens.all().delete()

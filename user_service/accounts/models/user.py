@@ -7,12 +7,13 @@ from typing import Any, ClassVar
 from django.contrib.auth.hashers import check_password, make_password
 from django.contrib.auth.models import AbstractUser, BaseUserManager
 from django.db import models, transaction
+from django.utils import timezone
 
 from accounts.models.address import WithAddress
 from accounts.models.attempt import Attempt, Device
 from accounts.models.audit_event import AuditEvent, Person
 from accounts.models.change import Change
-from accounts.models.errors import AccountGone, LastAdmin, WrongPassword, naming_what_is_taken
+from accounts.models.errors import AccountGone, LastAdmin, NoOpenInvitation, WrongPassword, naming_what_is_taken
 from accounts.models.mail import Mail
 from accounts.names import fold, login_key, validate_username
 from chassis.addresses import normalize
@@ -37,10 +38,12 @@ class UserManager(BaseUserManager["User"]):
         email_confirmed: bool = True,
         by: Person | None = None,
     ) -> "User":
-        """Make an account, or raise NameTaken. Without a password nobody can sign in to it yet."""
+        """Make an account, or raise NameTaken. Without a password its owner is invited by mail to choose one."""
         user = self.model(username=username, email=email, role=role, email_confirmed=email_confirmed)
         user.set_password(password)
         with naming_what_is_taken():
+            if user.is_pending:
+                user.invite()
             user.save(force_insert=True)
             if not email_confirmed:
                 Mail.objects.plan_to(Mail.Kind.EMAIL_CONFIRMATION, user, email)
@@ -95,10 +98,16 @@ class User(WithAddress, AbstractUser):
         ADMIN = "admin", "Admin"
         USER = "user", "User"
 
+    class Invitation(models.TextChoices):
+        PENDING = "pending", "Pending"
+        ACCEPTED = "accepted", "Accepted"
+
     # None is Django's way to drop a field of an abstract parent. There is one privilege here, and that is the role.
     first_name = last_name = is_staff = is_superuser = groups = user_permissions = None  # type: ignore[assignment]
     username = models.CharField(max_length=64, validators=[validate_username])
     role = models.CharField(max_length=5, choices=Role, default=Role.USER)
+    # When its owner was last invited by mail to choose a password; null for who has registered, or was given one.
+    invited_at = models.DateTimeField(null=True, editable=False)
     # Counts what changes the rights of access tokens: another role, activity or password, signing out everywhere.
     epoch = models.PositiveIntegerField(default=0, editable=False)
     # Access tokens of an earlier epoch are refused. After a change of role alone they stay good, with the new role.
@@ -107,7 +116,10 @@ class User(WithAddress, AbstractUser):
     username_key = models.TextField(editable=False)
 
     # What is saved with every change: it follows from other fields.
-    DERIVED_FIELDS: ClassVar[tuple[str, ...]] = ("username_key", "epoch", "least_epoch", *WithAddress.ADDRESS_FIELDS)
+    DERIVED_FIELDS: ClassVar[tuple[str, ...]] = (
+        *("username_key", "epoch", "least_epoch", "invited_at"),
+        *WithAddress.ADDRESS_FIELDS,
+    )
 
     objects: ClassVar[UserManager] = UserManager()  # type: ignore[assignment]
     USERNAME_FIELD = "username_key"
@@ -163,6 +175,17 @@ class User(WithAddress, AbstractUser):
         return self.role == self.Role.ADMIN
 
     @property
+    def is_pending(self) -> bool:
+        """Whether its owner has yet to choose a first password."""
+        return not self.has_usable_password()
+
+    @property
+    def invitation(self) -> "User.Invitation | None":
+        if self.is_pending:
+            return self.Invitation.PENDING
+        return self.Invitation.ACCEPTED if self.invited_at else None
+
+    @property
     def logins(self) -> list[str]:
         """By what one may sign in."""
         return [self.username_key, self.email_key]
@@ -182,10 +205,26 @@ class User(WithAddress, AbstractUser):
             if was_active_admin and not (self.is_admin and self.is_active):
                 self.refuse_if_last_admin()
             self.end_what_depends_on(old.keys())
+            if "email" in old and self.is_pending and self.is_active:
+                self.invite()
             if old:
                 self.save(update_fields=[*old, *self.DERIVED_FIELDS])
                 self.record_change(old, by=by)
                 Change.objects.record(self.pk)
+
+    def invite(self) -> None:
+        """Plan an invitation to the present address, in the transaction that saves the account."""
+        self.invited_at = timezone.now()
+        Mail.objects.plan(Mail.Kind.INVITATION, self.email, by_admin=True)
+
+    def invite_again(self) -> None:
+        """Mail the owner another invitation, or raise NoOpenInvitation or AccountGone."""
+        with transaction.atomic():
+            self.lock()
+            if not (self.is_pending and self.is_active):
+                raise NoOpenInvitation()
+            self.invite()
+            self.save(update_fields=["invited_at"])
 
     def end_what_depends_on(self, changed: Collection[str]) -> None:
         """End the rights, sessions and mailed tokens that do not survive a change of these fields."""
@@ -195,10 +234,10 @@ class User(WithAddress, AbstractUser):
             self.least_epoch = self.epoch
         if not self.is_active:
             self.sessions.all().delete()
-        if "email" in changed:
-            self.email_confirmed = True
         if "email" in changed or not self.is_active:
             self.end_mailed_tokens()
+        if "email" in changed:
+            self.email_confirmed = True
 
     def login_changes(self, values: Mapping[str, Any]) -> list[str]:
         """Return which of the fields that the owner signs in by these values would change."""
