@@ -85,7 +85,9 @@ def ordering(view: Any) -> openapi.Parameter:
     description = "What to sort by; `-` is for descending. The id breaks ties."
     if view.ranks_search:
         names.append(pagination.RELEVANCE)
-        description += " `relevance` is what `search` finds, best first, and the default with it; without, it is the default order."
+        description += (
+            " `relevance` is the default with `search`: the best first. Without `search` it is the other default."
+        )
     return parameter(
         *("query", "ordering"), description=description, type="string", enum=names, default=view.default_ordering
     )

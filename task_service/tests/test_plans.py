@@ -280,9 +280,7 @@ def test_what_was_completed_in_a_time_is_a_stretch_of_an_index(person, query):
 
 
 @for_both
-@pytest.mark.parametrize(
-    "text", ["weekly", "week", "orchid", "water weekly", '"water plant7"', "water -weekly", "none"]
-)
+@pytest.mark.parametrize("text", ["weekly", "week", "orchid", "water weekly", "water -weekly", "none"])
 def test_a_search_is_served_by_indexes_in_every_rank(person, text):
     page, first = read(person, f"{TASKS}?search={text}&page_size=5")
     plans = [first] if page["next"] is None else [first, read(person, page["next"])[1]]

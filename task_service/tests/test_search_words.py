@@ -1,5 +1,7 @@
 """What is a word: the same in every script, case and normal form, and on every cluster."""
 
+# ruff: noqa: RUF001  # what people write, in their own letters and signs
+
 import unicodedata
 
 import pytest
@@ -91,6 +93,14 @@ def test_a_title_is_not_found(ada, title, text):
 def test_a_minus_excludes_unless_it_is_the_sign_of_a_first_number(ada, text, titles):
     for title in ("5 apples", "-5 degrees"):
         ada.post(TASKS, {"title": title})
+
+    assert sorted(found(ada, text)) == titles
+
+
+@pytest.mark.parametrize(("text", "titles"), [("b", ["Budget", "Plan B"]), ("plan b", ["Plan B"]), ("bu pl", ["Budget"])])
+def test_a_single_letter_beside_other_words_is_a_word(ada, text, titles):
+    ada.post(TASKS, {"title": "Plan B"})
+    ada.post(TASKS, {"title": "Budget", "description": "planned"})
 
     assert sorted(found(ada, text)) == titles
 

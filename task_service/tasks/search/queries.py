@@ -1,8 +1,9 @@
 """What is typed into a search, as queries for PostgreSQL.
 
-Words are all wanted, and found by their beginning (but for single letters before the last word); `or` is either; `"a phrase"` is these words, whole and in a row; `-`
-in front excludes a whole word or a phrase. What holds several words without a space, such as INV-2026-0815, is a phrase
-whose last word is found by its beginning. A number that begins a search may have a sign: -5 is 5.
+All words are wanted, and found by their beginning, but for single letters beside other words. `or` is either;
+`"a phrase"` is these whole words in a row; `-` in front excludes a whole word or a phrase. What holds several words
+without a space, such as INV-2026-0815, is a phrase whose last word is found by its beginning. A number that begins a
+search may have a sign: -5 is 5.
 """
 
 import re
@@ -96,12 +97,12 @@ def parse(text: str) -> Query:
     for number, piece in enumerate(pieces):
         if piece[0].casefold() == OR and 0 < number < len(pieces) - 1:
             alternatives.append([])
-        elif term := term_of(piece, is_first=number == 0, is_last=number == len(pieces) - 1):
+        elif term := term_of(piece, is_first=number == 0, is_alone=len(pieces) == 1):
             alternatives[-1].append(term)
     return Query(tuple(tuple(terms) for terms in alternatives if terms))
 
 
-def term_of(piece: re.Match[str], *, is_first: bool, is_last: bool) -> Term | None:
+def term_of(piece: re.Match[str], *, is_first: bool, is_alone: bool) -> Term | None:
     """Return None where there is no word."""
     bare = piece["bare"]
     found = list(islice(words(bare or piece["phrase"]), MAX_WORDS))
@@ -111,8 +112,8 @@ def term_of(piece: re.Match[str], *, is_first: bool, is_last: bool) -> Term | No
     if ending.ends_run_of > 1:  # the pairs before say it all, also of a run that is longer in a task
         found.pop()
     is_excluded = bool(piece["minus"]) or excludes(bare or "", is_first=is_first)
-    # One letter begins half of all texts, and only the last word is still being typed.
-    may_go_on = is_last or len(ending.text) > 1
+    # What one letter begins is half of all texts, and costs too much where it has to be compared with other words.
+    may_go_on = is_alone or len(ending.text) > 1
     return Term(
         tuple(word.text for word in found),
         is_excluded=is_excluded,

@@ -19,9 +19,25 @@ MAX_WORD = 200  # characters; a lexeme may have 2,046 bytes
 # What Unicode does not decompose, though people type it without a special keyboard. For Arabic and Persian: letters
 # that are typed for one another, and the mark that stretches a word.
 LETTERS = {
-    **{"æ": "ae", "œ": "oe", "ø": "o", "đ": "d", "ð": "d", "þ": "th", "ł": "l", "ı": "i", "ŋ": "n", "ħ": "h"},
-    **{"ŧ": "t", "ĸ": "k", "ǥ": "g", "ɓ": "b", "ɗ": "d", "ƙ": "k", "ґ": "г", "ʼ": " ", "ʻ": " ", "ʽ": " "},
-    **{"ى": "ي", "ی": "ي", "ک": "ك", "ة": "ه", "\u0640": ""},
+    "\u00e6": "ae",  # æ
+    "\u0153": "oe",  # œ
+    "\u00f8": "o",  # ø
+    "\u0111": "d",  # đ
+    "\u00f0": "d",  # ð
+    "\u00fe": "th",  # þ
+    "\u0142": "l",  # ł
+    "\u0131": "i",  # dotless i
+    "\u014b": "n",  # ŋ
+    "\u0127": "h",  # ħ
+    "\u0167": "t",  # ŧ
+    "\u0138": "k",  # ĸ
+    "\u0491": "\u0433",  # Cyrillic ghe with upturn
+    **dict.fromkeys("\u02bb\u02bc\u02bd", " "),  # letters to Unicode, apostrophes to those who type
+    "\u0649": "\u064a",  # alef maksura
+    "\u06cc": "\u064a",  # Farsi yeh
+    "\u06a9": "\u0643",  # keheh
+    "\u0629": "\u0647",  # teh marbuta
+    "\u0640": "",  # tatweel
 }
 INVISIBLE = re.compile("[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]")
 ZERO_WIDTH_SPACE = "\u200b"  # of category Cf, and yet it separates words
