@@ -97,7 +97,9 @@ def test_a_minus_excludes_unless_it_is_the_sign_of_a_first_number(ada, text, tit
     assert sorted(found(ada, text)) == titles
 
 
-@pytest.mark.parametrize(("text", "titles"), [("b", ["Budget", "Plan B"]), ("plan b", ["Plan B"]), ("bu pl", ["Budget"])])
+@pytest.mark.parametrize(
+    ("text", "titles"), [("b", ["Budget", "Plan B"]), ("plan b", ["Plan B"]), ("bu pl", ["Budget"])]
+)
 def test_a_single_letter_beside_other_words_is_a_word(ada, text, titles):
     ada.post(TASKS, {"title": "Plan B"})
     ada.post(TASKS, {"title": "Budget", "description": "planned"})
