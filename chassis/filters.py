@@ -7,6 +7,7 @@ import django_filters
 from django import forms
 from django.core.exceptions import ValidationError
 from django.db.models import QuerySet
+from django.http import QueryDict
 from rest_framework.exceptions import ErrorDetail
 from rest_framework.exceptions import ValidationError as APIValidationError
 from rest_framework.filters import BaseFilterBackend
@@ -168,10 +169,16 @@ class StrictFilterBackend(BaseFilterBackend):
         filterset = view.filterset_class
         if filterset is None or not filterset.base_filters.keys() & request.query_params.keys():
             return queryset
-        chosen = filterset(request.query_params, queryset=queryset, request=request)
-        if not chosen.is_valid():
-            raise APIValidationError({name: list(details(errors)) for name, errors in chosen.errors.items()})
-        return chosen.qs
+        return narrow(filterset, request.query_params, queryset, request)
+
+
+def narrow(filterset: Any, values: QueryDict, queryset: QuerySet[Any], request: Request) -> QuerySet[Any]:
+    """Return the rows that the filters let through, or raise a ValidationError that names each wrong one."""
+    chosen = filterset(values, queryset=queryset, request=request)
+    if not chosen.is_valid():
+        raise APIValidationError({name: list(details(errors)) for name, errors in chosen.errors.items()})
+    rows: QuerySet[Any] = chosen.qs
+    return rows
 
 
 def details(errors: Any) -> list[ErrorDetail]:

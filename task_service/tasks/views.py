@@ -20,10 +20,11 @@ from chassis.permissions import AdminWritesOnceVisible, IsAdmin, IsAuthenticated
 from chassis.problems import PreconditionFailed
 from chassis.views import Endpoint
 from tasks import export
+from tasks.bulk import BulkSerializer
 from tasks.filters import ExportFilter, TaskFilter
 from tasks.models import Activity, KeptAnswer, StaleVersion, Task, TaskQuerySet, refuse_stale
 from tasks.permissions import MovesOwnTask
-from tasks.serializers import ActivitySerializer, BulkSerializer, TaskSerializer
+from tasks.serializers import ActivitySerializer, TaskSerializer
 from tasks.summary import summary
 
 ORDERINGS = ["due_date", "created_at", "updated_at", "completed_at", "priority", "id"]
@@ -101,6 +102,11 @@ class BulkChange(TaskEndpoint):
         serializer = self.get_serializer(data=self.body)
         serializer.is_valid(raise_exception=True)
         tasks = serializer.save()
+        ids = [task.pk for task in tasks]
+        if "delete" in serializer.validated_data:
+            return Response({"deleted_ids": ids})
+        if "filter" in serializer.validated_data:
+            return Response({"updated_ids": ids})
         context = self.get_serializer_context()
         return Response({"updated": TaskSerializer(tasks, many=True, context=context).data})
 
@@ -122,7 +128,9 @@ class TaskDetail(TaskEndpoint):
     def delete(self, request: Request, task_id: int) -> Response:
         self.get_object()
         with gone_or_stale():
-            Task.objects.filter(pk=task_id).remove(by_id=self.caller.id, versions=etags.if_match(request))
+            removed = Task.objects.filter(pk=task_id).remove(by_id=self.caller.id, versions=etags.if_match(request))
+        if not removed:
+            raise Http404
         return Response(status=status.HTTP_204_NO_CONTENT)
 
     def change(self, *, partial: bool) -> Response:

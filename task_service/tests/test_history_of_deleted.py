@@ -7,7 +7,7 @@ from django.db import OperationalError, connection, transaction
 
 from chassis.tests.permission_table import told
 from directory.models import User
-from tasks.models import Activity, Task
+from tasks.models import Activity, Task, TaskQuerySet
 from tests.deliveries import change
 
 pytestmark = pytest.mark.django_db
@@ -151,7 +151,7 @@ def test_a_deletion_that_fails_leaves_no_trace(ada, task, security_log, monkeypa
     def fail(*args, **kwargs):
         raise OperationalError("the disk is full")
 
-    monkeypatch.setattr(Task, "delete", fail)
+    monkeypatch.setattr(TaskQuerySet, "delete", fail)
     assert ada.delete(path(task)).status_code == 503
 
     assert (history(ada, task), security_log()) == (before, [])

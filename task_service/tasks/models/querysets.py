@@ -41,6 +41,10 @@ class StaleVersion(Exception):
         self.changed_fields = changed_fields
 
 
+class UnexpectedCount(Exception):
+    """There are more or fewer tasks than the caller expects to change."""
+
+
 def visible_values(person: Caller | User) -> dict[str, int]:
     """Return the values that a task must have for this person to see it: the one rule about who sees which task."""
     return {} if person.is_admin else {"assigned_to_id": person.id}
@@ -139,16 +143,26 @@ class TaskQuerySet(models.QuerySet["Task"]):
         return made
 
     def change(
-        self, *, by_id: int | None, reason: str = "", versions: Collection[int] | None = None, **values: Any
+        self,
+        *,
+        by_id: int | None,
+        reason: str = "",
+        versions: Collection[int] | None = None,
+        expected_count: int | None = None,
+        **values: Any,
     ) -> list["Task"]:
         """Give every task here these values and return all as they are then, in the order of their ids.
 
-        One that has the values already stays as it is. Raises StaleVersion where a task is at none of `versions`, and
-        accounts.UnknownUser where the new assignee was deleted a moment ago.
+        One that has the values already stays as it is. Raises StaleVersion where a task is at none of `versions`,
+        UnexpectedCount where there are not `expected_count` tasks, and accounts.UnknownUser where the new assignee was
+        deleted a moment ago.
         """
         with transaction.atomic():
             assignee = accounts.hold(values.get("assigned_to_id"))
-            tasks: list[Task] = list(self.with_accounts().order_by("pk").select_for_update(of=("self",)))
+            locked = self.with_accounts().order_by("pk").select_for_update(of=("self",))
+            tasks: list[Task] = list(locked if expected_count is None else locked[: expected_count + 1])
+            if expected_count not in (None, len(tasks)):
+                raise UnexpectedCount()
             now = timezone.now()
             facts: list[Activity] = []
             for task in tasks:
@@ -165,17 +179,23 @@ class TaskQuerySet(models.QuerySet["Task"]):
             announce(facts, tasks, by_id)
             return tasks
 
-    def remove(self, *, by_id: int | None, versions: Collection[int] | None = None) -> None:
-        """Delete the one task here, or raise Task.DoesNotExist or StaleVersion. Its history stays."""
+    def remove(self, *, by_id: int | None, versions: Collection[int] | None = None) -> list["Task"]:
+        """Delete every task here and return all in the order of their ids, or raise StaleVersion.
+
+        Their history stays.
+        """
         with transaction.atomic():
-            task = self.select_for_update(of=("self",)).get()
-            refuse_stale(task, versions)
-            fact = task.fact_of_deletion(by_id=by_id, at=timezone.now())
-            fact.save()
-            task.delete()
-            transaction.on_commit(
-                partial(audit.write, "sensitive_delete", actor=by_id, subject=fact.task_id, object="task")
-            )
+            tasks: list[Task] = list(self.order_by("pk").select_for_update(of=("self",)))
+            for task in tasks:
+                refuse_stale(task, versions)
+            now = timezone.now()
+            Activity.objects.bulk_create([task.fact_of_deletion(by_id=by_id, at=now) for task in tasks])
+            self.model.objects.filter(pk__in=[task.pk for task in tasks]).delete()
+            for task in tasks:
+                transaction.on_commit(
+                    partial(audit.write, "sensitive_delete", actor=by_id, subject=task.pk, object="task")
+                )
+            return tasks
 
 
 def midnight(day: date) -> datetime:
