@@ -18,7 +18,7 @@ from stack import nginx, postgres
 from stack.bootstrap import ROOT
 from stack.ports import free_ports
 from tests.local_stack import PASSWORD, eventually, new_folder
-from tests.own_postgres import own_postgres
+from tests.own_postgres import own_postgres, run_sql
 from tests.test_fresh_checkout import tracked_files
 
 pytestmark = pytest.mark.thorough
@@ -165,6 +165,7 @@ def hands():
             shutil.copy2(ROOT / name, target, follow_symlinks=False)
         try:
             mine.install()
+            run_sql(owner_url, "DROP ROLE user_service", "DROP ROLE task_service")  # a fresh one has none of ours
             mine.owner_url = mine.types(DEBIAN).strip().removeprefix("OWNER_URL=")
             mine.types(SETUP)
             mine.types(CLOSING)
