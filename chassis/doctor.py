@@ -30,6 +30,7 @@ from chassis.mailing import mails_are_held
 from chassis.models import Heartbeat
 from chassis.outbox import DeliveryQuerySet, classify
 from chassis.provision import TIME_LIMITS
+from chassis.settings import sample_sender
 
 OLDEST_POSTGRESQL = 15
 SMTP = "django.core.mail.backends.smtp.EmailBackend"
@@ -360,6 +361,8 @@ def mail_to_folder(folder: Path, address: str | None) -> Finding:
 
 
 def mail_to_server(address: str | None) -> Finding:
+    if warning := sample_sender(settings.MAIL_DOMAIN):
+        return wrong(warning)
     backend: Any = get_connection()
     with backend as session:  # connected, encrypted and signed in as the settings say
         code, answer = session.connection.noop()

@@ -1,5 +1,6 @@
 """The settings that are the same in both services, taken by name from each one's settings file."""
 
+import logging
 import re
 from email.utils import parseaddr
 from typing import Any
@@ -10,6 +11,8 @@ from chassis.addresses import is_address
 BODY_LIMIT_BYTES = 1024 * 1024  # as client_max_body_size in the gateway's template
 ANONYMOUS_BODY_LIMIT_BYTES = 16 * 1024  # on routes that let anyone in; the gateway's template has it too
 MAX_CONTENT_TYPE_LENGTH = 256  # Django parses one of 8,000 semicolons in quadratic time
+
+log = logging.getLogger(__name__)
 
 # Documentation and static files could not follow a path.
 PUBLIC_URL = re.compile(r"https?://(?:[A-Za-z0-9][A-Za-z0-9._-]*|\[[0-9A-Fa-f:.]+\])(?::[1-9][0-9]{0,4})?")
@@ -104,12 +107,29 @@ def local_url() -> str:
     return f"http://localhost:{env.port('GATEWAY_PORT', 8080)}"
 
 
+def sender() -> str:
+    return env.text("MAIL_FROM", "TMService <noreply@tmservice.invalid>")
+
+
 def mail_domain(sender: str) -> str:
     """Return the domain of MAIL_FROM, for message ids."""
     address = sender.rpartition("<")[2].removesuffix(">")
     if not (sender.isprintable() and is_address(address) and parseaddr(sender)[1] == address):
         raise env.SettingError("MAIL_FROM holds no valid address; write it as NAME <ADDRESS>.")
     return address.partition("@")[2]
+
+
+def warn_of_sample_sender(sender_domain: str) -> None:
+    """Warn where mails go to a server that will refuse their sender: the default of MAIL_FROM is no real address."""
+    if warning := sample_sender(sender_domain):
+        log.warning("%s", warning)
+
+
+def sample_sender(sender_domain: str) -> str:
+    """Return what is wrong with the sender, in a sentence, if anything is."""
+    if not env.text("EMAIL_URL", "") or not f".{sender_domain}".endswith(".invalid"):
+        return ""
+    return f"MAIL_FROM is an address at {sender_domain}, which mail servers refuse; set it to one of your own."
 
 
 def signing_keys(*, secret_key: str) -> tuple[str, list[str]]:

@@ -183,6 +183,15 @@ class Gunicorn:
         """Return the processes that answer: asked until two have, both being idle most of the time."""
         return self.ask_until("/things/1/", lambda pids: len(pids) == 2)
 
+    def ask(self, path, processes):
+        """Return the different answers, asked until so many of them have come."""
+        answers = set()
+        deadline = time.monotonic() + 20
+        while len(answers) < processes:
+            assert time.monotonic() < deadline, answers
+            answers.add(self.get(path)[1])
+        return answers
+
     def ask_until(self, path, done):
         answers = set()
         deadline = time.monotonic() + 20

@@ -423,3 +423,18 @@ def test_a_file_that_cannot_be_read_is_refused(monkeypatch, tmp_path, content):
     monkeypatch.setenv("SETTING_FILE", str(tmp_path / "key"))
 
     assert refusal(env.text, "SETTING").startswith("SETTING_FILE names a file that cannot be read: ")
+
+
+SECRET = "correct-horse-battery-staple"
+
+
+@pytest.mark.parametrize("line", [SECRET, f"ADMIN_PASSWORD {SECRET}", f"export: {SECRET}", f"ADMIN-PASSWORD={SECRET}"])
+def test_a_line_that_sets_nothing_is_named_by_its_number_alone(tmp_path, caplog, line):
+    file = tmp_path / ".env"
+    file.write_text(f"# a comment\n\nLOG_LEVEL=INFO\n{line}\n")
+
+    with pytest.raises(env.SettingError) as refusal:
+        env.read_dotenv(file)
+
+    assert str(refusal.value) == f"{file}, line 4: this is neither NAME=VALUE nor a comment that begins with #."
+    assert caplog.text == ""

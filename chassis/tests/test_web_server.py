@@ -95,9 +95,11 @@ def test_the_folder_of_a_killed_master_is_removed_at_the_first_start_after_its_w
     killed = start()
     left_behind, workers = Path(killed.get("/folder/")[1]), killed.workers()
 
+    for pid in workers:
+        os.kill(pid, signal.SIGSTOP)  # they serve on for a while, here for as long as the test needs
     killed.end(signal.SIGKILL)
     start().get("/folder/")
-    assert left_behind.exists()  # its workers serve on for a while
+    assert left_behind.exists()
 
     for pid in workers:
         os.kill(pid, signal.SIGKILL)
@@ -360,3 +362,33 @@ def test_a_job_in_a_web_process_ends_its_turn_when_that_is_stopped(start):
 
     assert (status, web.log.read_text()) == (0, "")
     assert len(list(web.home.glob("ended-*"))) == 2
+
+
+REFUSED_WRITES = """
+import os
+
+from django.http import HttpResponse
+from django.urls import path
+
+from chassis import refused_writes
+
+def refuse(request):
+    refused_writes.note()
+    return HttpResponse(os.getpid())
+
+def age(request):
+    return HttpResponse(f"{os.getpid()} {refused_writes.age_seconds() < 60}")
+
+urlpatterns = [path("refuse/", refuse), path("age/", age)]
+"""
+
+
+def test_each_process_knows_of_a_write_that_another_was_refused(start):
+    web = start(files={"urls.py": REFUSED_WRITES})
+    before = web.ask("/age/", 2)
+    web.get("/refuse/")
+    after = web.ask("/age/", 2)
+
+    assert {answer.split()[1] for answer in before} == {"False"}
+    assert {answer.split()[1] for answer in after} == {"True"}
+    assert len({answer.split()[0] for answer in after}) == 2

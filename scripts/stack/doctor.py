@@ -104,6 +104,7 @@ def of_the_stack(state: State, ports: Ports) -> Named:
     yield "programs", everything_runs(state)
     yield "users", users(state)
     yield "restart", in_force.compare(state, ports)
+    yield "password", password(state)
     yield "disk", space(shutil.disk_usage(state.folder).free, state)
 
 
@@ -131,6 +132,20 @@ def users(state: State) -> Finding:
         return ok("all runs as the user who started it")
     uids = " and ".join(str(program_of(state, service).uid) for service in SERVICE_UIDS)
     return ok(f"the services run as users of their own, {uids}, PostgreSQL as nobody, and Nginx's workers as another")
+
+
+def password(state: State) -> Finding:
+    """Tell whether the banner's words on the admin's password still hold."""
+    place = "ADMIN_PASSWORD" if env.given("ADMIN_PASSWORD") else str(state.admin_password)
+    if not (env.given("ADMIN_PASSWORD") or state.admin_password.is_file()):
+        return unsure("this stack knows no admin's password")
+    try:
+        opens = startup.password_opens(state, in_force.environment(state, "user-service"))
+    except Refused:  # the user service's own lines say why
+        return unsure("nothing tells whether an admin has the password that this stack knows")
+    if opens:
+        return ok(f"the password of {place} opens an admin's account")
+    return unsure(f"the password of {place} opens no admin's account: it was changed since; keep the new one elsewhere")
 
 
 def space(free_bytes: int, state: State) -> Finding:

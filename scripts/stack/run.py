@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from chassis import env
+from chassis.settings import mail_domain, sample_sender, sender
 from stack import demo, leftovers, postgres, settings, startup, supervision
 from stack.console import Refused, say, step
 from stack.doctor import RUNS_AS_ROOT, runs_as_root
@@ -114,14 +115,15 @@ def prepare(state: State, *, with_demo: bool) -> Ports:
 
 def banner(state: State, ports: Ports, *, detached: bool, with_demo: bool) -> None:
     admin = env.text("ADMIN_USERNAME", "admin")
-    password = "what ADMIN_PASSWORD says" if env.text("ADMIN_PASSWORD", "") else f"in {state.admin_password}"
     say(f"""
 TMService is up at {ports.public_url}
 
-  admin     {admin}; the password is {password}
+  admin     {admin_line(state, ports, admin)}
   data      {state.folder}
   logs      {state.log}
   limits    {limits_in_force(state)}""")
+    if warning := sample_sender(mail_domain(sender())):
+        say(f"  mail      {warning}")
     if runs_as_root(state):
         say(f"  users     {RUNS_AS_ROOT}")
     if with_demo:
@@ -130,6 +132,15 @@ TMService is up at {ports.public_url}
   Try       curl -s {ports.public_url}/token/ --json '{{"username": "{admin}", "password": "..."}}'
   Stop      {"scripts/stop" if detached else "Ctrl-C"}
 """)
+
+
+def admin_line(state: State, ports: Ports, admin: str) -> str:
+    """Say where the admin's password is, if it still opens the door: it may have been changed since."""
+    given = env.given("ADMIN_PASSWORD")
+    if startup.password_opens(state, settings.for_services(state, ports)["user_service"]):
+        return f"{admin}; the password is {'what ADMIN_PASSWORD says' if given else f'in {state.admin_password}'}"
+    place = "ADMIN_PASSWORD" if given else state.admin_password
+    return f"{admin}, or whoever scripts/doctor names; the password is not the one in {place}"
 
 
 def limits_in_force(state: State) -> str:

@@ -99,6 +99,13 @@ def bring_up(state: State, ports: Ports) -> None:
         wait_until_healthy(ports)
 
 
+def password_opens(state: State, environment: Mapping[str, str]) -> bool:
+    """Tell whether what the banner and the doctor call the admin's password still is that; nobody is signed in."""
+    password = {"ADMIN_PASSWORD": settings.admin_password(state)}
+    (said,) = finish([manage("user_service", "ensure_admin", "--check", environment={**environment, **password})])
+    return said.strip() == "current"
+
+
 def provision_embedded(state: State, *, port: int) -> None:
     secrets = state.secrets()
     owner_url = postgres.owner_url(secrets["POSTGRES_PASSWORD"], port=port)
@@ -143,12 +150,13 @@ def python_in(service: str, *arguments: str, environment: Mapping[str, str], uid
     )
 
 
-def finish(processes: list[subprocess.Popen[str]]) -> None:
-    """Wait for all of them; refuse with what the first that failed has to say."""
+def finish(processes: list[subprocess.Popen[str]]) -> list[str]:
+    """Wait for all of them and return what they printed; refuse with what the first that failed has to say."""
     outputs = [process.communicate() for process in processes]
     for process, (_, errors) in zip(processes, outputs, strict=True):
         if process.returncode:
             raise Refused(sentence(errors) or f"{process.args!r} failed.")
+    return [output for output, _ in outputs]
 
 
 def sentence(errors: str) -> str:

@@ -48,9 +48,10 @@ ASSIGNEES_CAN_UPDATE_STATUS = env.flag("ASSIGNEES_CAN_UPDATE_STATUS", False)
 NOTIFICATION_CHANNEL_CLASSES = {"log": "notifications.channels.log.Log", "email": "notifications.channels.email.Email"}
 NOTIFICATION_CHANNELS = env.choices("NOTIFICATION_CHANNELS", "log", known=NOTIFICATION_CHANNEL_CLASSES)
 NOTIFICATION_LOG = env.text("NOTIFICATION_LOG", "")
-DEFAULT_FROM_EMAIL = env.text("MAIL_FROM", "TMService <noreply@tmservice.invalid>")
+DEFAULT_FROM_EMAIL = settings.sender()
 vars().update(env.email("EMAIL_URL", folder=env.text("MAIL_FOLDER", str(ROOT / "var" / "mail"))))
 MAIL_DOMAIN = settings.mail_domain(DEFAULT_FROM_EMAIL)
+settings.warn_of_sample_sender(MAIL_DOMAIN)
 
 REST_FRAMEWORK = settings.rest_framework(authentication="directory.authentication.DirectoryAuthentication")
 vars().update(openapi.pages("task"))

@@ -58,9 +58,10 @@ AUTH_PASSWORD_VALIDATORS = [
         "accounts.passwords.ServiceNameValidator",
     )
 ]
-DEFAULT_FROM_EMAIL = env.text("MAIL_FROM", "TMService <noreply@tmservice.invalid>")
+DEFAULT_FROM_EMAIL = settings.sender()
 vars().update(env.email("EMAIL_URL", folder=env.text("MAIL_FOLDER", str(ROOT / "var" / "mail"))))
 MAIL_DOMAIN = settings.mail_domain(DEFAULT_FROM_EMAIL)
+settings.warn_of_sample_sender(MAIL_DOMAIN)
 PASSWORD_URL, CONFIRM_EMAIL_URL = env.token_url("PASSWORD_URL"), env.token_url("CONFIRM_EMAIL_URL")
 
 REST_FRAMEWORK = settings.rest_framework(authentication="accounts.authentication.AccountAuthentication")

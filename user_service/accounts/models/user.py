@@ -80,6 +80,11 @@ class UserManager(BaseUserManager["User"]):
     def active_admins(self) -> models.QuerySet["User"]:
         return self.filter(role=User.Role.ADMIN, is_active=True)
 
+    def is_admin_with(self, username: str, password: str) -> bool:
+        """Tell whether an active admin has this username and password. For commands: no attempt is counted."""
+        admin = self.active_admins().filter(username_key=fold(username)).first()
+        return admin is not None and check_password(password, admin.password)
+
 
 def notices_of(old: Collection[str], values: Mapping[str, Any]) -> list[Mail.Kind]:
     """Return what an admin's change of these fields is told as: neither a role nor activation is."""

@@ -1,6 +1,6 @@
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from accounts.management.admins import make_admin
 from accounts.models import NameTaken, User
@@ -10,7 +10,19 @@ from chassis import env
 class Command(BaseCommand):
     help = "Make the first admin from ADMIN_USERNAME, ADMIN_EMAIL and ADMIN_PASSWORD, unless there is an active admin."
 
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument(
+            "--check",
+            action="store_true",
+            help="make nothing; tell whether an admin has ADMIN_USERNAME and ADMIN_PASSWORD",
+        )
+
     def handle(self, *args: Any, **options: Any) -> None:
+        if options["check"]:
+            name = env.text("ADMIN_USERNAME", "admin")
+            opens = User.objects.is_admin_with(name, env.text("ADMIN_PASSWORD"))
+            self.stdout.write("current" if opens else "not current")
+            return
         if admin := User.objects.active_admins().first():
             self.stdout.write(f"There is an admin already: {admin.username}.")
             return
