@@ -104,18 +104,10 @@ class BulkSerializer(StrictSerializer):
         return checked
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
-        """Ask about the assignee last, when nothing else is wrong."""
         if errors := dict(contradictions(attrs)):
             raise ValidationError(errors)
         if "filter" in attrs:
             attrs["tasks"] = self.matching(attrs["filter"])
-            if "expected_count" not in attrs:
-                refuse_uncounted(attrs["tasks"])
-        values = attrs.get("set", {})
-        if values.get("assigned_to_id") is not None:
-            values["assigned_to_id"] = assignee_id(
-                values["assigned_to_id"], asked_by=self.caller_id, field="set.assigned_to"
-            )
         return attrs
 
     def matching(self, query: QueryDict) -> TaskQuerySet:
@@ -126,7 +118,15 @@ class BulkSerializer(StrictSerializer):
         return tasks
 
     def create(self, validated_data: dict[str, Any]) -> list[Task]:
-        """Change or delete all, or none; return them in the order of `ids`, or of their own ids."""
+        """Change or delete all, or none; return them in the order of `ids`, or of their own ids.
+
+        The assignee is asked about last, when nothing else is wrong.
+        """
+        if "filter" in validated_data and "expected_count" not in validated_data:
+            refuse_uncounted(validated_data["tasks"])
+        values = validated_data.get("set", {})
+        if (assignee := values.get("assigned_to_id")) is not None:
+            values["assigned_to_id"] = assignee_id(assignee, asked_by=self.caller_id, field="set.assigned_to")
         if "filter" in validated_data:
             return self.change_matching(validated_data["tasks"], validated_data["expected_count"])
         ids = validated_data["ids"]

@@ -119,6 +119,8 @@ def _(field: bulk.FilterField) -> dict[str, Any]:
     properties = {name: dict(parameters.schema_of(each)) for name, each in TaskFilter.base_filters.items()}
     for schema in properties.values():
         schema.pop("description", None)
+        if schema["type"] == "string":
+            schema["minLength"] = 1
         if schema.pop("collectionFormat", None) and "pattern" in schema["items"]:
             schema["items"] = {name: schema["items"][name] for name in ("pattern",)} | INTEGER_OR_STRING
     return {"type": "object", "properties": properties, "additionalProperties": False, "minProperties": 1}
@@ -269,8 +271,8 @@ CHAPTER = Chapter(
             "status": 'Sent, it may also be the label, in any case: "To Do", "In Progress", "Completed".',
             "due_date": "YYYY-MM-DD, from 2000 to 2100.",
             "is_overdue": "Whether the due date has passed and the task is not completed.",
-            "assigned_to": "The id of an active account (integer), or null for nobody. Sent, it may also be its username "
-            "(string, in any case).",
+            "assigned_to": "The id of an active account (integer), or null for nobody. Sent, it may also be the "
+            "username (string, in any case).",
             "completed_at": "Since when it is completed.",
             "version": "Counts the changes.",
         },
