@@ -142,7 +142,7 @@ def worker_exit(server: Any, worker: Any) -> None:
 
 
 def on_starting(server: Any) -> None:
-    """Load the whole service before gunicorn listens: the gateway goes to another replica while connections are refused.
+    """Load the whole service before gunicorn listens: refused connections send the gateway to another replica.
 
     Unusable settings are refused here, or each worker would fail in its own traceback.
     """
@@ -201,9 +201,7 @@ def drain_on_sigterm(server: Any) -> None:
 
     def drain(*arguments: Any) -> None:
         for listener in sockets:
-            listener.setsockopt(
-                socket.SOL_SOCKET, SO_ATTACH_FILTER, struct.pack("HL", 1, ctypes.addressof(DROP_ALL))
-            )
+            listener.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, struct.pack("HL", 1, ctypes.addressof(DROP_ALL)))
         deadline = time.monotonic() + DRAIN_SECONDS
         while any(listener.get_backlog() for listener in server.LISTENERS) and time.monotonic() < deadline:
             time.sleep(0.01)

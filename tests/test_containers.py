@@ -190,17 +190,19 @@ def test_what_runs_once_before_the_database_does_not_change_with_a_service(tmp_p
     for name in ("secrets", "roles"):
         assert COMPOSE["services"][name]["image"].endswith("-setup")
         module = COMPOSE["services"][name]["command"][2]
-        subprocess.run([sys.executable, "-c", f"import {module}"], check=True, cwd=tmp_path, env={**os.environ, "PYTHONPATH": ""})
+        subprocess.run(
+            [sys.executable, "-c", f"import {module}"], check=True, cwd=tmp_path, env={**os.environ, "PYTHONPATH": ""}
+        )
 
 
 @pytest.mark.parametrize("name", SERVERS)
 def test_a_health_check_starts_no_framework_and_rests_once_it_has_succeeded(name):
     check = COMPOSE["services"][name]["healthcheck"]
 
-    assert check["test"][1].startswith("[ ! -e /tmp/healthy ] || sleep 29; rm -f /tmp/healthy; ")
+    assert check["test"][1].startswith("[ ! -e /tmp/healthy ] || sleep 59; rm -f /tmp/healthy; ")
     assert check["test"][1].endswith(" && touch /tmp/healthy")
     assert "manage.py" not in check["test"][1]
-    assert (check["interval"], check["timeout"]) == ("1s", "40s")
+    assert (check["interval"], check["timeout"]) == ("1s", "70s")
     assert any(line.startswith("/tmp") for line in COMPOSE["services"][name]["tmpfs"])
 
 

@@ -101,7 +101,9 @@ def test_two_replicas_that_do_not_listen_yet_get_nothing(users, names):
         replica.close()
     names.names["task"] = ["127.0.0.1", "127.0.0.2", "127.0.0.3"]
     task_service = f"http://task.test:{ready.port}"
-    with Gateway(user_service=users.address, task_service=task_service, settings={"RESOLVER": names.address}) as running:
+    with Gateway(
+        user_service=users.address, task_service=task_service, settings={"RESOLVER": names.address}
+    ) as running:
         eventually(lambda: running.call("GET", "/task/tasks/").status == 200, seconds=5)
         statuses = Counter(running.call("POST", "/task/tasks/bulk/", b"{}").status for _ in range(20))
     ready.close()

@@ -20,10 +20,14 @@ VENV = ROOT / ".venv"
 INCLUDED = {"local": ("local",), "test": ("test", "local")}
 
 
-def run_in_venv(requirements: str, module: str) -> NoReturn:
-    """Install requirements/<requirements>.txt where that was not done yet, then become `module`, arguments and all."""
+def require_python() -> None:
     if sys.version_info < (3, 11):  # noqa: UP036 - this file is what tells an older one
         sys.exit(f"Python 3.11 or newer is needed; this is {sys.version.split()[0]}.")
+
+
+def run_in_venv(requirements: str, module: str) -> NoReturn:
+    """Install requirements/<requirements>.txt where that was not done yet, then become `module`, arguments and all."""
+    require_python()
     try:
         with redirect_stdout(sys.stderr):  # standard output is the command's alone: a backup, settings for .env
             python = install(requirements)

@@ -16,7 +16,7 @@ from tasks.models import Task
 
 def jobs() -> list[Job]:
     """Return a job for each channel, so that one which is stuck delays no other."""
-    by_channel = [Job(f"deliver {name}", partial(deliver, name), 1) for name in settings.NOTIFICATION_CHANNELS]
+    by_channel = [Job(f"deliver {name}", partial(deliver, name), 2) for name in settings.NOTIFICATION_CHANNELS]
     return [*by_channel, Job("withdraw", withdraw_from_unset_channels, every_seconds=60)]
 
 

@@ -22,7 +22,7 @@ def jobs() -> list[Job]:
     if folder := getattr(settings, "EMAIL_FILE_PATH", None):  # it will hold tokens
         Path(folder).mkdir(mode=0o700, parents=True, exist_ok=True)
     return [
-        Job("mails", deliver_mails, every_seconds=1),
+        Job("mails", deliver_mails, every_seconds=2),
         Job("cleaning", clean, every_seconds=3600),
     ]
 
