@@ -30,8 +30,9 @@ def client_address(request: HttpRequest | Request) -> str | None:
     """Return the client's IP address: what the gateway says where it is the gateway that asks, else the peer's own.
 
     With GATEWAY_SECRET the gateway names the client in a header of its own, since proxies between it and the service
-    add to X-Forwarded-For. Otherwise it overwrites X-Forwarded-For, which from anyone else is a claim. GATEWAY_ADDRESSES
-    may name several in a row: of those who passed the request on, the last that is none of them is the client.
+    add to X-Forwarded-For. Without the secret it overwrites X-Forwarded-For, which from anyone else is a claim.
+    GATEWAY_ADDRESSES may name several in a row: of those who passed the request on, the last that is none of them is
+    the client.
     """
     address = address_in(request.META.get("REMOTE_ADDR", ""))
     if knows_secret(request):

@@ -305,7 +305,10 @@ def database(*names: str) -> dict[str, Any]:
 
 
 def email(name: str, *, folder: str) -> dict[str, Any]:
-    """Read an SMTP URL as Django's EMAIL_ settings; without one, mails become files in `folder`, or wait if it is off."""
+    """Read an SMTP URL as Django's EMAIL_ settings.
+
+    Without one, mails become files in `folder`; if that is "off", they wait (chassis/mailing.py).
+    """
     url = text(name, "")
     if not url and folder == "off":
         return {"EMAIL_BACKEND": HELD_MAIL}

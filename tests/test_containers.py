@@ -11,6 +11,7 @@ import sys
 import pytest
 import yaml
 
+from stack import compose_lines
 from tests.local_stack import ROOT
 
 COMPOSE = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
@@ -79,6 +80,7 @@ def test_a_container_may_do_no_more_than_it_must(name):
     assert service["read_only"] is True
     assert service["cap_drop"] == ["ALL"]
     assert service["security_opt"] == ["no-new-privileges:true"]
+    assert (service["pids_limit"], service["cpus"]) == (256, "${CONTAINER_CPUS:-1}")
     assert service["logging"]["options"] == {"max-size": "10m", "max-file": "3"}
     assert "privileged" not in service
     assert "network_mode" not in service or service["network_mode"] == "none"
@@ -101,6 +103,56 @@ def test_what_runs_once_is_not_restarted(name):
 
 def test_only_the_gateway_is_reachable_from_outside():
     assert [name for name, service in COMPOSE["services"].items() if "ports" in service] == ["gateway"]
+
+
+def test_its_port_is_on_this_machine_alone_by_default():
+    """In compose's short form: the long one takes what is no address for all addresses."""
+    assert COMPOSE["services"]["gateway"]["ports"] == ["${GATEWAY_BIND:-127.0.0.1}:${GATEWAY_PORT:-8080}:8080"]
+
+
+def test_postgresql_is_left_out_where_both_services_have_a_database_elsewhere():
+    """An expression of compose chooses the service that is extended; scripts/try-compose cannot show every case."""
+    choice = {"file": "docker-compose.database.yml"}
+    choice["service"] = "${USER_DATABASE_URL:+${TASK_DATABASE_URL:+not_}}needed"
+    variants = yaml.safe_load((ROOT / choice["file"]).read_text())["services"]
+
+    assert [name for name, service in COMPOSE["services"].items() if service.get("extends") == choice] == [
+        "database",
+        "roles",
+    ]
+    assert variants == {"needed": {}, "not_needed": {"profiles": ["database"]}}
+    for name in ("user_migrations", "task_migrations"):
+        waits_for = COMPOSE["services"][name]["depends_on"]
+        assert waits_for["roles"]["required"] is False
+        assert waits_for["secrets"] == {"condition": "service_completed_successfully"}
+    assert COMPOSE["services"]["roles"]["depends_on"]["database"]["required"] is False
+
+
+def test_sample_data_is_loaded_only_when_asked_for():
+    demo = COMPOSE["services"]["demo"]
+
+    assert demo["profiles"] == ["demo"]
+    assert "./scripts:/app/scripts:ro" in demo["volumes"]
+
+
+def test_while_developing_the_services_run_from_the_checkout_and_reload():
+    services = yaml.safe_load((ROOT / "docker-compose.dev.yml").read_text())["services"]
+
+    assert set(services) <= set(COMPOSE["services"])
+    for name in ("user", "task"):
+        source = [f"./{folder}:/app/{folder}:ro" for folder in ("chassis", f"{name}_service")]
+        assert services[f"{name}_service"]["volumes"] == services[f"{name}_migrations"]["volumes"] == source
+        assert services[f"{name}_service"]["environment"]["GUNICORN_CMD_ARGS"] == "--reload"
+    assert (services["task_service"]["environment"]["RUN_WORKER"], services["worker"]) == ("inline", {"scale": 0})
+
+
+@pytest.mark.parametrize("lines", compose_lines.documented().values(), ids=compose_lines.documented())
+def test_lines_of_the_docs_for_containers_name_what_there_is(lines):
+    named = re.findall(r"docker compose (?:exec|run|restart)(?: -\S+)* (\w+)", lines)
+
+    assert set(named) <= set(COMPOSE["services"])
+    for path in re.findall(r"(?:scripts|chassis)/\S+", lines):
+        assert (ROOT / path).exists()
 
 
 def test_each_service_is_given_its_own_secrets_alone():
@@ -135,7 +187,7 @@ def test_the_data_outlives_the_containers():
     """The official image of PostgreSQL 18 keeps it below /var/lib/postgresql, in a folder of the version."""
     assert "data:/var/lib/postgresql" in COMPOSE["services"]["database"]["volumes"]
     named = {volume.split(":")[0] for service in COMPOSE["services"].values() for volume in service.get("volumes", [])}
-    assert named == set(COMPOSE["volumes"])
+    assert named - {"./scripts"} == set(COMPOSE["volumes"])
 
 
 # Images

@@ -15,6 +15,7 @@ from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
+from stack import compose_lines
 from stack.bootstrap import ROOT
 from stack.compose import Project, run
 from stack.compose_load import Load
@@ -39,7 +40,8 @@ class Trial(Project):
 
     def __post_init__(self) -> None:
         self.options = ("--project-name", self.name, "--env-file", os.devnull)
-        self.environment = {**os.environ, **dict.fromkeys(USUAL_LIMITS, "off"), "GATEWAY_PORT": str(self.port)}
+        chosen = {"GATEWAY_PORT": str(self.port), "COMPOSE_PROJECT_NAME": self.name}
+        self.environment = {**os.environ, **dict.fromkeys(USUAL_LIMITS, "off"), **chosen}
 
     @property
     def name(self) -> str:
@@ -97,6 +99,7 @@ def try_all(commit: str) -> None:
         with step("Starting the containers of this checkout"):
             mine.up("--build")
         use(mine, "now")
+        follow_the_docs(mine)
         spread_over_replicas(mine)
         killed_and_back(mine)
         deploy_under_load(mine)
@@ -105,6 +108,24 @@ def try_all(commit: str) -> None:
             mine.up()
         kept = mine.ask("/task/tasks/?ordering=id", token=mine.admin_token())["results"]
         say(f"  tasks that are still there: {', '.join(task['title'] for task in kept)}")
+
+
+def follow_the_docs(project: Project) -> None:
+    """Paste what the docs say of containers; a restore undoes what came after the backup, and no number comes twice."""
+    with compose_lines.workplace(dict(project.environment or {})) as work:
+        with step("Comparing how compose reads .env"):
+            work.compare_dotenv()
+        with step("Pasting the lines of the docs"):
+            work.refuse_bad_setting()
+            for name in ("settings", "commands", "mails", "backup", "keys"):
+                work.paste(name)
+            later = project.ask("/task/tasks/", {"title": "Made after the backup"}, token=project.admin_token())["id"]
+            work.paste("restore")
+    admin = project.admin_token()
+    titles = [task["title"] for task in project.ask("/task/tasks/", token=admin)["results"]]
+    latest = project.ask("/task/tasks/", {"title": "Made after the restore"}, token=admin)["id"]
+    if "Made after the backup" in titles or "Made now" not in titles or latest <= later:
+        raise Refused(f"After a restore there are {titles}, and the next task has the number {latest}.")
 
 
 @contextmanager
