@@ -179,9 +179,9 @@ def networks(name: str) -> list[Network]:
         raise SettingError(f"{name} must be IP addresses or networks separated by commas: {error}.") from error
 
 
-def bind_address(name: str) -> Address:
-    """Read the IP address to listen on, this machine's own by default; IPv6 with or without brackets."""
-    value = text(name, "127.0.0.1")
+def bind_address(name: str, default: str) -> Address:
+    """Read the IP address to listen on; IPv6 with or without brackets."""
+    value = text(name, default)
     try:
         return ipaddress.ip_address(value.removeprefix("[").removesuffix("]"))
     except ValueError as error:
@@ -266,7 +266,7 @@ def allowed_hosts(*, debug: bool) -> list[str]:
     public = [host for host in hosts if host not in {"localhost", "127.0.0.1", "[::1]", "*"}]
     if debug and public:
         raise SettingError(f"DEBUG must be off where ALLOWED_HOSTS names a public host ({public[0]}).")
-    if debug and not bind_address("GATEWAY_BIND").is_loopback:
+    if debug and not bind_address("GATEWAY_BIND", "127.0.0.1").is_loopback:
         raise SettingError("DEBUG must be off where GATEWAY_BIND opens the port to other machines.")
     return hosts
 

@@ -97,10 +97,10 @@ def test_what_only_scripts_run_has_is_followed_by_lines_for_docker():
 
 
 def test_the_lines_for_docker_name_what_there_is():
-    for service in re.findall(r"docker compose (?:run --rm -T|exec -T|restart|logs) (\w+)", "".join(DOCKER)):
+    for service in re.findall(r"docker compose (?:run --rm --no-deps -T|exec -T|restart|logs) (\w+)", "".join(DOCKER)):
         assert service in COMPOSE["services"]
     lines = DOCKER[0]
-    service, path = re.search(r"docker compose run --rm -T (\w+) cat (\S+)\)", lines).groups()
+    service, path = re.search(r"docker compose run --rm --no-deps -T (\w+) cat (\S+)\)", lines).groups()
 
     assert COMPOSE["services"][service]["environment"][f"{path.rpartition('/')[2]}_FILE"] == path
 

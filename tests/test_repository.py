@@ -155,7 +155,9 @@ def test_the_requirements_are_those_of_the_projects():
 READERS = {
     "text",
     "flag",
+    "bind_address",
     "number",
+    "optional_secret",
     "port",
     "email",
     "networks",
@@ -188,6 +190,12 @@ def settings_in_the_code():
                 yield node.slice.value
     for path in files(".envsh"):
         yield from re.findall(r"\$\{([A-Z][A-Z_]+):-", path.read_text())
+    yield from (name for name, _ in settings_of_containers())
+
+
+def settings_of_containers():
+    """Return name and default of each setting that only docker-compose.yml reads."""
+    return re.findall(r"\$\{(CONTAINER_[A-Z]+):-([^}]+)\}", (ROOT / "docker-compose.yml").read_text())
 
 
 def called(call):
@@ -212,6 +220,7 @@ def defaults_in_the_code():
             yield name.value, str(default.value).lower() if isinstance(default.value, bool) else str(default.value)
     for path in files(".envsh"):
         yield from re.findall(r"\$\{([A-Z][A-Z_]+):-([^}$]*)\}", path.read_text())
+    yield from settings_of_containers()
 
 
 def sample_settings():

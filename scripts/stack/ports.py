@@ -66,7 +66,7 @@ def url_host(bind: str) -> str:
 
 def chosen_place() -> tuple[str, int]:
     """Return the address and port that the gateway shall listen on."""
-    return str(env.bind_address("GATEWAY_BIND")), env.port("GATEWAY_PORT", 8080)
+    return chosen_bind(), env.port("GATEWAY_PORT", 8080)
 
 
 def choose_ports() -> Ports:
@@ -74,6 +74,10 @@ def choose_ports() -> Ports:
     check_loopback()
     refuse_taken(gateway, bind)
     return Ports(gateway, *free_ports(3), bind=bind)
+
+
+def chosen_bind() -> str:
+    return str(env.bind_address("GATEWAY_BIND", "127.0.0.1"))
 
 
 def write_ports(state: State, ports: Ports) -> None:

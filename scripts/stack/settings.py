@@ -10,7 +10,7 @@ from chassis import env
 from chassis.provision import Tenant
 from stack import postgres
 from stack.bootstrap import ROOT
-from stack.ports import Ports, url_host
+from stack.ports import Ports, chosen_bind, url_host
 from stack.state import State, write_private
 
 USUAL_LIMITS = {
@@ -69,7 +69,7 @@ def limits(state: State) -> dict[str, str]:
 
 def hosts() -> str:
     """Return ALLOWED_HOSTS, with the names under which the stack itself calls."""
-    own = url_host(str(env.bind_address("GATEWAY_BIND")))
+    own = url_host(chosen_bind())
     return ",".join(dict.fromkeys([*env.words("ALLOWED_HOSTS"), "localhost", "127.0.0.1", "[::1]", own]))
 
 
