@@ -1,4 +1,4 @@
-"""Believable sample data, put in through the front door: scripts/run --demo, or docker compose run --rm --no-deps -T demo."""
+"""Believable sample data, put in through the front door: scripts/run --demo, or `demo` of docker-compose.yml."""
 
 import datetime
 import secrets
