@@ -41,8 +41,11 @@ def compare(state: State, ports: Ports) -> Finding:
     if differing:
         remedies.append(f"other settings than those of now ({'; '.join(differing)}); scripts/restart takes these up")
     chosen = zip(("GATEWAY_BIND", "GATEWAY_PORT"), place, (ports.bind, ports.gateway), strict=True)
-    for name in [name for name, wanted, current in chosen if wanted != current]:
-        remedies.append(f"another {name} than that of now; scripts/stop and scripts/run take it up")
+    remedies += [
+        f"another {name} than that of now; scripts/stop and scripts/run take it up"
+        for name, wanted, current in chosen
+        if wanted != current
+    ]
     if remedies:
         return unsure(f"the stack runs with {', and with '.join(remedies)}")
     return ok("the stack runs with the settings of now")

@@ -1,4 +1,4 @@
-"""The TCP ports of a local stack, all on the loopback addresses but for the gateway's where GATEWAY_BIND says otherwise."""
+"""The TCP ports of a local stack, all on the loopback addresses unless GATEWAY_BIND opens the gateway's."""
 
 import errno
 import fcntl

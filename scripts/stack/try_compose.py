@@ -110,7 +110,7 @@ def try_all(commit: str) -> None:
         say(f"  tasks that are still there: {', '.join(task['title'] for task in kept)}")
 
 
-def follow_the_docs(project: Project) -> None:
+def follow_the_docs(project: Trial) -> None:
     """Paste what the docs say of containers; a restore undoes what came after the backup, and no number comes twice."""
     with compose_lines.workplace(dict(project.environment or {})) as work:
         with step("Comparing how compose reads .env"):
