@@ -205,8 +205,8 @@ def utc_text(instant: datetime.datetime) -> str:
 class InstantField(serializers.DateTimeField):
     """DRF's own field would write the offset of TIME_ZONE, which only decides what "today" is."""
 
-    def to_representation(self, value: datetime.datetime | None) -> str | None:
-        return None if value is None else utc_text(value)
+    def to_representation(self, value: datetime.datetime) -> str:
+        return utc_text(value)
 
 
 class ChoiceField(serializers.Field):

@@ -112,10 +112,11 @@ class BulkSerializer(StrictSerializer):
 
     def matching(self, query: QueryDict) -> TaskQuerySet:
         try:
-            tasks: TaskQuerySet = narrow(TaskFilter, query, Task.objects.all(), self.context["request"])
+            tasks: Any = narrow(TaskFilter, query, Task.objects.all(), self.context["request"])
         except ValidationError as error:
             raise ValidationError({"filter": error.detail}) from error
-        return tasks
+        found: TaskQuerySet = tasks
+        return found
 
     def create(self, validated_data: dict[str, Any]) -> list[Task]:
         """Change or delete all, or none; return them in the order of `ids`, or of their own ids.
