@@ -4,6 +4,7 @@ from email.errors import MessageError
 
 from django.conf import settings
 from django.core.mail import EmailMessage
+from django.utils.crypto import salted_hmac
 
 from chassis.addresses import is_address
 from chassis.env import HELD_MAIL
@@ -19,6 +20,14 @@ def mails_are_held() -> bool:
     """Tell whether mails wait in the database, since there is neither a server nor a lasting folder for them."""
     held: bool = settings.EMAIL_BACKEND == HELD_MAIL
     return held
+
+
+def message_id(number: int, *, prefix: str) -> str:
+    """Return the Message-ID of the mail with this number: another one on every installation, though numbers and
+    domains repeat, and the same one for every attempt to send it.
+    """
+    installation = salted_hmac("chassis.mailing.message_id", settings.SERVICE, algorithm="sha256").hexdigest()[:16]
+    return f"<{prefix}-{number}.{installation}@{settings.MAIL_DOMAIN}>"
 
 
 def send_mail(message: EmailMessage) -> None:

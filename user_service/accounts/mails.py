@@ -12,7 +12,7 @@ from accounts import letters
 from accounts.models import Attempt, EmailToken, KeptAnswer, Mail, PasswordToken, Session, User
 from chassis.database import long_statements
 from chassis.jobs import Job
-from chassis.mailing import mails_are_held, send_mail
+from chassis.mailing import mails_are_held, message_id, send_mail
 from chassis.outbox import Skipped, deliver_due
 
 KEPT = timedelta(days=7)
@@ -46,7 +46,7 @@ def send(mail: Mail) -> None:
         subject=subject,
         body=body,
         to=[mail.address or user.email],
-        headers={"Message-ID": f"<user-mail-{mail.pk}@{settings.MAIL_DOMAIN}>", "Auto-Submitted": "auto-generated"},
+        headers={"Message-ID": message_id(mail.pk, prefix="user-mail"), "Auto-Submitted": "auto-generated"},
     )
     send_mail(message)
 
