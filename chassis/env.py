@@ -4,6 +4,7 @@ An empty value counts as not set, because compose files and .env templates pass 
 not set is read from the file that NAME_FILE names, which is how containers are given secrets.
 """
 
+import datetime
 import ipaddress
 import logging
 import os
@@ -325,6 +326,14 @@ def email(name: str, *, folder: str) -> dict[str, Any]:
         raise SettingError(f"{name} is not a valid URL; percent-encode what is special in its password.") from None
     entry.pop("EMAIL_FILE_PATH")
     return entry | {"EMAIL_PORT": entry["EMAIL_PORT"] or SMTP_PORTS[parts.scheme], "EMAIL_TIMEOUT": 10}
+
+
+def time_of_day(name: str, default: str) -> datetime.time:
+    """Read a time as HH:MM, from 00:00 to 23:59."""
+    value = text(name, default)
+    if not re.fullmatch("([01][0-9]|2[0-3]):[0-5][0-9]", value):
+        raise SettingError(f"{name} must be a time of day from 00:00 to 23:59, such as 08:00, not {value!r}.")
+    return datetime.time.fromisoformat(value)
 
 
 def time_zone(name: str, default: str) -> str:

@@ -169,6 +169,7 @@ READERS = {
     "secret",
     "secrets",
     "http_url",
+    "time_of_day",
     "time_zone",
     "token_url",
 }

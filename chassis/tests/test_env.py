@@ -1,3 +1,4 @@
+import datetime
 import os
 
 import pytest
@@ -344,6 +345,24 @@ def test_a_time_zone_that_nobody_knows_is_refused(setting, value):
 
     assert refusal(env.time_zone, "SETTING", "UTC") == (
         f"SETTING must be a time zone such as UTC or Europe/Berlin, not '{value}'."
+    )
+
+
+@pytest.mark.parametrize(("value", "time"), [("", (8, 0)), ("00:00", (0, 0)), ("23:59", (23, 59))])
+def test_a_time_of_day_is_read(setting, value, time):
+    setting(value)
+
+    assert env.time_of_day("SETTING", "08:00") == datetime.time(*time)
+
+
+@pytest.mark.parametrize(
+    "value", ["8:00", "8am", "24:00", "12:60", "08:00:00", "off", "08:00+02:00", "\u0660\u0668:00"]
+)
+def test_what_is_no_time_of_day_is_refused(setting, value):
+    setting(value)
+
+    assert refusal(env.time_of_day, "SETTING", "08:00") == (
+        f"SETTING must be a time of day from 00:00 to 23:59, such as 08:00, not {value!r}."
     )
 
 
