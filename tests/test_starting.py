@@ -139,6 +139,7 @@ REFUSALS = {
         "user_service: PUBLIC_URL must be http://HOST or https://HOST, with or without a port",
     ),
     "a zone that is none": ({"TIME_ZONE": "Mars"}, "task_service: TIME_ZONE must be a time zone such as UTC"),
+    "an hour that is none": ({"REMIND_AT": "8am"}, "task_service: REMIND_AT must be a time of day from 00:00 to 23:59"),
 }
 
 

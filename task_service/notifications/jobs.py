@@ -3,7 +3,7 @@
 from chassis.jobs import Job
 from directory import feed
 from notifications import delivering
-from notifications.reminders import remind
+from notifications.reminders import remind_from_time_of_day
 from tasks import indexing
 from tasks.models import KeptAnswer
 
@@ -22,4 +22,4 @@ def jobs() -> list[Job]:
 
 
 def look_for_reminders() -> None:
-    remind()  # to the end: there is never more for a turn right after
+    remind_from_time_of_day()  # to the end: there is never more for a turn right after

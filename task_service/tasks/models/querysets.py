@@ -20,12 +20,13 @@ from directory import accounts
 from directory.models import User
 from tasks import search
 from tasks.models.activity import Activity
-from tasks.signals import Change, task_assigned, task_status_changed
+from tasks.signals import Change, tasks_changed, tasks_deleted
 
 if TYPE_CHECKING:
     from tasks.models.task import Task
 
 COMPLETED = "completed"
+ANNOUNCED = ("status", "assigned_to")
 # Of several in a row one is enough, and PostgreSQL fails on more than 32: "tsquery stack too small".
 MINUS_BEFORE_MINUS = re.compile(r'-(?=[^\w"-]*-)')
 SEARCHED = SearchVector("title", "description", config="simple")  # the index task_search holds the same expression
@@ -73,11 +74,12 @@ class TaskQuerySet(models.QuerySet["Task"]):
         names = User.objects.filter(pk=OuterRef("assigned_to")).values("username")  # a join would be made an inner one
         return self.annotate(assignee_name=Subquery(names))
 
-    def with_accounts(self) -> Self:
-        """Annotate `assignee_name` and `accounts`, the id and role of assignee and creator where they are active."""
+    def with_accounts(self, actor_id: int | None = None) -> Self:
+        """Annotate `assignee_name`, `actor_name` and `accounts`: id and role of assignee and creator, where active."""
         involved = Q(pk=OuterRef("assigned_to")) | Q(pk=OuterRef("created_by"))
         accounts = User.objects.filter(involved, is_active=True).values(account=JSONObject(id="id", role="role"))
-        return self.with_assignee().annotate(accounts=ArraySubquery(accounts))
+        actor = Subquery(User.objects.filter(pk=actor_id or 0).values("username"), output_field=models.TextField())
+        return self.with_assignee().annotate(accounts=ArraySubquery(accounts), actor_name=actor)
 
     def open(self) -> Self:
         return self.exclude(status=COMPLETED)
@@ -138,7 +140,7 @@ class TaskQuerySet(models.QuerySet["Task"]):
             accounts.hold(values.get("assigned_to_id"))
             task = self.create(created_by=by_id, **values)
             facts = Activity.objects.bulk_create(task.facts_of_creation())
-            made = self.with_accounts().get(pk=task.pk)
+            made = self.with_accounts(by_id).get(pk=task.pk)
             announce(facts, [made], by_id)
         return made
 
@@ -159,7 +161,7 @@ class TaskQuerySet(models.QuerySet["Task"]):
         """
         with transaction.atomic():
             assignee = accounts.hold(values.get("assigned_to_id"))
-            locked = self.with_accounts().order_by("pk").select_for_update(of=("self",))
+            locked = self.with_accounts(by_id).order_by("pk").select_for_update(of=("self",))
             tasks: list[Task] = list(locked if expected_count is None else locked[: expected_count + 1])
             if expected_count not in (None, len(tasks)):
                 raise UnexpectedCount()
@@ -185,11 +187,13 @@ class TaskQuerySet(models.QuerySet["Task"]):
         Their history stays.
         """
         with transaction.atomic():
-            tasks: list[Task] = list(self.order_by("pk").select_for_update(of=("self",)))
+            tasks: list[Task] = list(self.with_accounts(by_id).order_by("pk").select_for_update(of=("self",)))
             for task in tasks:
                 refuse_stale(task, versions)
             now = timezone.now()
             Activity.objects.bulk_create([task.fact_of_deletion(by_id=by_id, at=now) for task in tasks])
+            if tasks:
+                tasks_deleted.send(TaskQuerySet, tasks=tasks, by_id=by_id)
             self.model.objects.filter(pk__in=[task.pk for task in tasks]).delete()
             for task in tasks:
                 transaction.on_commit(
@@ -206,10 +210,9 @@ def midnight(day: date) -> datetime:
 def announce(facts: list[Activity], tasks: list["Task"], by_id: int | None) -> None:
     """Tell listeners what was done to which of the tasks."""
     by_pk = {task.pk: task for task in tasks}
-    for field, signal in {"status": task_status_changed, "assigned_to": task_assigned}.items():
-        changes = [Change(by_pk[fact.task_id], fact.old, fact.new) for fact in facts if fact.field == field]
-        if changes:
-            signal.send(TaskQuerySet, changes=changes, by_id=by_id)
+    changes = [Change(by_pk[each.task_id], each.field, each.old, each.new) for each in facts if each.field in ANNOUNCED]
+    if changes:
+        tasks_changed.send(TaskQuerySet, changes=changes, by_id=by_id)
 
 
 def kept_with(values: dict[str, Any], now: datetime) -> dict[str, Any]:

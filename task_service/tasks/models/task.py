@@ -1,9 +1,10 @@
 """What a task is. How tasks are found and changed is in querysets."""
 
 from collections.abc import Iterable
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from typing import Any, ClassVar
 
+from django.conf import settings
 from django.contrib.postgres.indexes import GinIndex
 from django.contrib.postgres.search import SearchVectorField
 from django.db import models
@@ -69,7 +70,9 @@ class Task(models.Model):
     search_document = SearchVectorField(null=True, editable=False)
     search_rules = models.PositiveSmallIntegerField(null=True, editable=False)
     assignee_name: str | None  # of TaskQuerySet.with_assignee()
-    accounts: list[dict[str, Any]]  # of TaskQuerySet.with_accounts()
+    accounts: list[dict[str, Any]]  # of TaskQuerySet.with_accounts(), like the next one
+    actor_name: str | None
+    title_before: str  # of a task that was changed: the last title that a former assignee has seen
 
     objects: ClassVar[Any] = TaskManager()
 
@@ -156,6 +159,16 @@ class Task(models.Model):
             if user.pk in (self.assigned_to_id, self.created_by) and self.is_visible_to(user)
         }
 
+    def account_is_active(self, user_id: int) -> bool:
+        """Whether this assignee or creator, former ones included, has an account that is active."""
+        return any(account["id"] == user_id for account in self.accounts)
+
+    @property
+    def is_due_soon(self) -> bool:
+        today = timezone.localdate()
+        last = today + timedelta(days=settings.DUE_SOON_DAYS)
+        return self.due_date is not None and today <= self.due_date <= last and self.status != Task.Status.COMPLETED
+
     def save(self, **kwargs: Any) -> None:
         if self._state.adding:
             self.updated_at = self.created_at
@@ -183,6 +196,7 @@ class Task(models.Model):
 
     def become(self, values: dict[str, Any], assignee: User | None, now: datetime) -> None:
         """Take the values as the row does by querysets.kept_with."""
+        self.title_before = self.title
         for name, value in values.items():
             setattr(self, name, value)
         if "assigned_to_id" in values:
