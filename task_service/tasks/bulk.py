@@ -11,7 +11,7 @@ from rest_framework.exceptions import ErrorDetail, ValidationError
 from chassis.fields import IdsField, is_id
 from chassis.filters import UsersFilter, WordsFilter, YesNoFilter, narrow
 from chassis.problems import Conflict
-from chassis.serializers import StrictSerializer, unknown
+from chassis.serializers import MOST_NAMED, StrictSerializer, unknown
 from tasks.filters import TaskFilter
 from tasks.models import Task, TaskQuerySet, UnexpectedCount
 from tasks.serializers import TaskSerializer
@@ -61,6 +61,8 @@ class FilterField(serializers.DictField):
         values = super().to_internal_value(data)
         query, errors = QueryDict(mutable=True), {}
         for name, value in values.items():
+            if len(errors) == MOST_NAMED:
+                break
             if name not in TaskFilter.base_filters:
                 text = unknown("filter", name, TaskFilter.base_filters)
                 errors[name] = [ErrorDetail(text, code="unknown_filter")]

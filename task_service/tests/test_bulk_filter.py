@@ -156,6 +156,10 @@ def test_what_cannot_be_asked_is_refused(ada, tasks, rows, body, fields):
     assert rows() == before
 
 
+def test_of_very_many_unknown_filters_twenty_are_named(ada):
+    assert len(wrong(change(ada, {f"statu{number}": 1 for number in range(50_000)}, title="Changed"))) == 20
+
+
 def test_only_admins_may(alice, tasks, rows):
     before = rows()
 
