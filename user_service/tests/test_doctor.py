@@ -77,7 +77,7 @@ def test_while_the_database_is_away_nothing_of_it_is_looked_at(capsys, monkeypat
     found = lines(capsys, status=1)
 
     assert found["database"][0] == "WRONG"
-    assert found.keys() == {"settings", "limits", "database", "mail"}
+    assert found.keys() == {"settings", "limits", "links", "database", "mail"}
 
 
 @pytest.mark.parametrize("address", ["nobody", ""])
