@@ -232,7 +232,7 @@ def test_the_gateway_leads_to_both_and_tells_them_whose_request_it_is(hands):
     hands.leaves_running(GATEWAY)
     url = f"http://127.0.0.1:{hands.ports[2]}"
 
-    eventually(lambda: is_up(f"{url}/task/health/ready/"), seconds=30)
+    eventually(lambda: is_up(f"{url}/task/health/ready/"), seconds=60)
     token = requests.post(f"{url}/token/", json=hands.admin(), timeout=30).json()["access"]
     headers = {"Authorization": f"Bearer {token}"}
     assert requests.get(f"{url}/task/tasks/", headers=headers, timeout=30).status_code == 200
