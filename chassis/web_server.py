@@ -3,13 +3,9 @@
 Anything here can be changed from the environment by GUNICORN_CMD_ARGS; the address comes from --bind or PORT.
 """
 
-import ctypes
 import fcntl
 import os
 import shutil
-import signal
-import socket
-import struct
 import subprocess
 import sys
 import tempfile
@@ -31,6 +27,7 @@ from chassis.provision import STATEMENT_SECONDS
 from chassis.startup import refusing_in_one_sentence
 
 SERVICE = Path.cwd().name
+DRAIN_SECONDS = 5
 REFUSALS = {
     errors.LimitRequestLine: (414, "uri_too_long", "The address is longer than 8 kB."),
     errors.LimitRequestHeaders: (431, "headers_too_large", "A header is longer than 8 kB, or there are too many."),
@@ -54,6 +51,26 @@ class JSONLogger(Logger):
 
 class Worker(SyncWorker):
     """Answers what never reaches Django as all other errors are answered; gunicorn would send a page of HTML."""
+
+    def run(self) -> None:
+        super().run()
+        self.drain()
+
+    def drain(self) -> None:
+        """Answer what is in the queue of connections before the last worker closes it, which resets them.
+
+        Their requests may have been sent already, and the gateway may not repeat each of them.
+        """
+        deadline = time.monotonic() + DRAIN_SECONDS
+        while time.monotonic() < deadline:
+            self.notify()
+            try:
+                for listener in self.sockets:
+                    self.accept(listener)
+            except BlockingIOError:
+                return
+            except ConnectionAbortedError:
+                continue
 
     def handle_error(self, req: Any, client: Any, addr: Any, exc: BaseException) -> None:
         if req is None:  # nothing was understood: it must not be logged under the id of the request before
@@ -180,34 +197,6 @@ def when_ready(server: Any) -> None:
     if migrates:
         prepare()
     env.forget_privileged()  # before the workers are forked
-    if not server.systemd and not any(address.startswith("fd://") for address in server.cfg.bind):
-        drain_on_sigterm(server)
-
-
-# A socket filter of one instruction, "return 0": the kernel drops every packet, and a client tries to connect again.
-DROP_ALL = ctypes.create_string_buffer(struct.pack("HBBI", 0x06, 0, 0, 0))
-SO_ATTACH_FILTER = 26
-DRAIN_SECONDS = 10
-
-
-def drain_on_sigterm(server: Any) -> None:
-    """Have what is already in the queue of connections answered before SIGTERM stops the workers.
-
-    Closing a listening socket resets the connections in its queue, whose requests may have been sent already: the
-    gateway cannot repeat them. A socket that was handed down is not closed for good and must stay as it is.
-    """
-    stop_workers = signal.getsignal(signal.SIGTERM)
-    sockets = [listener.sock for listener in server.LISTENERS]
-
-    def drain(*arguments: Any) -> None:
-        for listener in sockets:
-            listener.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, struct.pack("HL", 1, ctypes.addressof(DROP_ALL)))
-        deadline = time.monotonic() + DRAIN_SECONDS
-        while any(listener.get_backlog() for listener in server.LISTENERS) and time.monotonic() < deadline:
-            time.sleep(0.01)
-        stop_workers(*arguments)
-
-    signal.signal(signal.SIGTERM, drain)
 
 
 def prepare() -> None:
