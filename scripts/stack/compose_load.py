@@ -39,7 +39,7 @@ class Load:
             if self.stopping.wait(PAUSE_SECONDS):
                 return
             if time.monotonic() > token_until:
-                token = self.request("sign in", 0, "").get("access", "")
+                token = self.request("sign in", 0, "").get("access", token)
                 token_until = time.monotonic() + TOKEN_SECONDS
             made = self.request(act, task_id, token)
             task_id = made.get("id", 0) if act == "make" else task_id

@@ -65,7 +65,7 @@ def entry_for(delivery: Delivery, recipient: User | None, task: Task | None) -> 
 
 
 def url_of(event: Event) -> str:
-    return f"{settings.PUBLIC_URL}/task/tasks/{event.task_id}/"
+    return link(f"/task/tasks/{event.task_id}/")
 
 
 def check_still_relevant(event: Event, task: Task | None) -> None:
