@@ -66,11 +66,16 @@ class Engine:
     def on_images(self, name):
         return f"{name}:{self.versions[name]}\n"
 
-    def on_ps(self, service):
-        return "\n".join(number for number, each in self.containers.items() if each["service"] == service)
+    def on_ps(self, *services):
+        return "\n".join(
+            number for number, each in self.containers.items() if not services or each["service"] in services
+        )
 
-    def on_create(self, scale, service):
-        assert scale == f"{service}={len(self.images_of(service)) + 1}"
+    def on_create(self, *scales_and_service):
+        *scales, service = scales_and_service
+        numbers = dict(scale.split("=") for scale in scales)
+        for each in IMAGES:  # compose would remove what is more than this, or than one
+            assert int(numbers.get(each, 1)) == len(self.images_of(each)) + (each == service)
         self.create(service)
 
     def on_inspect(self, *numbers):

@@ -3,6 +3,7 @@
 import json
 import shutil
 import subprocess
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -50,9 +51,12 @@ class Project:
 
         Not by `up --no-deps`: compose then forgets what the service depends on, and takes that for a change next time.
         """
-        before = self.containers(service)
-        scale = f"{service}={len(before) + 1}"
-        self.compose("create", "--no-build", "--no-recreate", "--scale", scale, service)
+        before = self.containers()
+        counts = Counter(container.service for container in before)
+        counts[service] += 1
+        # All of them: compose would scale what the service depends on down to one.
+        scales = [word for name, count in counts.items() for word in ("--scale", f"{name}={count}")]
+        self.compose("create", "--no-build", "--no-recreate", *scales, service)
         known = {container.id for container in before}
         (new,) = (container for container in self.containers(service) if container.id not in known)
         return new
