@@ -49,5 +49,5 @@ def value_of(entry: re.Match[str]) -> str:
 def remedy(text: str, position: int) -> str:
     line = text[position:].partition("\n")[0]
     if not re.match(r"[ \t]*(?:export[ \t]+)?[A-Za-z_][A-Za-z0-9_]*[ \t]*=", line):
-        return "this is not NAME=VALUE."
+        return "this is neither NAME=VALUE nor a comment that begins with #."
     return "write this value in single quotes, NAME='VALUE', or see the head of .env.example for what else it may be."

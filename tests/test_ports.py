@@ -69,7 +69,7 @@ def test_an_address_that_cannot_be_bound_is_refused(own_stack, value, reason):
 def test_the_gateway_listens_where_it_is_told_to(bind, listen, url):
     ports = Ports(80, 1, 2, 3, bind=bind)
 
-    assert (ports.listen.split(",")[0], ports.public_url) == (listen, url)
+    assert (ports.gateway_listen.split(",")[0], ports.public_url) == (listen, url)
 
 
 def test_debug_pages_are_refused_where_others_reach_them(own_stack):

@@ -34,7 +34,7 @@ class Ports:
     bind: str = field(default=IPV4, kw_only=True)
 
     @property
-    def listen(self) -> str:
+    def gateway_listen(self) -> str:
         """Return GATEWAY_LISTEN."""
         return ",".join(f"{in_url(address)}:{self.gateway}" for address in addresses(self.bind))
 

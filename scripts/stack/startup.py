@@ -62,7 +62,7 @@ def write_programs(state: State, ports: Ports, environments: Mapping[str, Mappin
     user_service, task_service = (f"127.0.0.1:{port}" for port in (ports.user_service, ports.task_service))
     gateway = nginx.program(
         state,
-        listen=ports.listen,
+        listen=ports.gateway_listen,
         user_service=user_service,
         task_service=task_service,
         environment=settings_of_gateway(ports),
