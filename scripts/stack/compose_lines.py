@@ -11,6 +11,7 @@ from pathlib import Path
 
 from stack.bootstrap import ROOT
 from stack.console import Refused
+from stack.settings import USUAL_LIMITS
 
 TABLE = ROOT / "tests" / "data" / "dotenv.json"
 BLOCK = re.compile(r"^```sh compose (\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -25,12 +26,14 @@ def documented() -> dict[str, str]:
 
 
 @contextmanager
-def workplace(environment: dict[str, str]) -> Iterator["Workplace"]:
+def workplace(project: str, *, port: int) -> Iterator["Workplace"]:
+    """Make a folder in which lines are about this project, without limits, whatever .env says."""
     with tempfile.TemporaryDirectory(prefix="tmservice-lines-") as folder:
         for name in ("chassis", "scripts"):
             (Path(folder) / name).symlink_to(ROOT / name)
         chosen = {"COMPOSE_FILE": str(ROOT / "docker-compose.yml"), "COMPOSE_ENV_FILES": os.devnull}
-        yield Workplace(Path(folder), environment | chosen)
+        named = {"COMPOSE_PROJECT_NAME": project, "GATEWAY_PORT": str(port)}
+        yield Workplace(Path(folder), {**os.environ, **dict.fromkeys(USUAL_LIMITS, "off"), **chosen, **named})
 
 
 class Workplace:

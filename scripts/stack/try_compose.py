@@ -40,8 +40,7 @@ class Trial(Project):
 
     def __post_init__(self) -> None:
         self.options = ("--project-name", self.name, "--env-file", os.devnull)
-        chosen = {"GATEWAY_PORT": str(self.port), "COMPOSE_PROJECT_NAME": self.name}
-        self.environment = {**os.environ, **dict.fromkeys(USUAL_LIMITS, "off"), **chosen}
+        self.environment = {**os.environ, **dict.fromkeys(USUAL_LIMITS, "off"), "GATEWAY_PORT": str(self.port)}
 
     @property
     def name(self) -> str:
@@ -112,7 +111,7 @@ def try_all(commit: str) -> None:
 
 def follow_the_docs(project: Trial) -> None:
     """Paste what the docs say of containers; a restore undoes what came after the backup, and no number comes twice."""
-    with compose_lines.workplace(dict(project.environment or {})) as work:
+    with compose_lines.workplace(project.name, port=project.port) as work:
         with step("Comparing how compose reads .env"):
             work.compare_dotenv()
         with step("Pasting the lines of the docs"):
