@@ -9,11 +9,11 @@ selectors and tags are safe: letters and emoji are made of them.
 import re
 import unicodedata
 
-from chassis.fields import FORBIDDEN_IN_LINE, FORBIDDEN_IN_TEXT
+from chassis.fields import CONTROL_WHITESPACE, FORBIDDEN_IN_TEXT
 from chassis.hidden_characters import JOINERS, NEVER_ALLOWED
 
 SURROGATES = re.compile("[\ud800-\udfff]")
-FORBIDDEN = (FORBIDDEN_IN_TEXT, FORBIDDEN_IN_LINE, NEVER_ALLOWED, SURROGATES)
+FORBIDDEN = (FORBIDDEN_IN_TEXT, CONTROL_WHITESPACE, NEVER_ALLOWED, SURROGATES)
 UNSAFE = re.compile("|".join(characters.pattern for characters in FORBIDDEN))
 # What belongs to the character before it, beside combining marks: skin tones and the tags of a flag.
 MODIFIERS = re.compile("[\U0001f3fb-\U0001f3ff\U000e0020-\U000e007f]")

@@ -59,7 +59,8 @@ class FilterField(serializers.DictField):
 
     def to_internal_value(self, data: Any) -> QueryDict:
         values = super().to_internal_value(data)
-        query, errors = QueryDict(mutable=True), {}
+        query = QueryDict(mutable=True)
+        errors: dict[str, list[ErrorDetail]] = {}
         for name, value in values.items():
             if len(errors) == MOST_NAMED:
                 break

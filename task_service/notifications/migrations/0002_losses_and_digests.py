@@ -4,7 +4,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
     """The version before plans without a digest, and sends each part of one as a mail of its own."""
 
-    dependencies = [("directory", "0001_initial"), ("notifications", "0001_initial")]
+    dependencies = [("notifications", "0001_initial")]
 
     operations = [
         migrations.AlterField(
@@ -40,12 +40,4 @@ class Migration(migrations.Migration):
             ),
         ),
         migrations.AddField(model_name="delivery", name="digest", field=models.UUIDField(null=True)),
-        migrations.AddIndex(
-            model_name="delivery",
-            index=models.Index(
-                condition=models.Q(("digest", None), _negated=True),
-                fields=["digest", "recipient"],
-                name="delivery_digest",
-            ),
-        ),
     ]
