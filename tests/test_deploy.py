@@ -19,6 +19,7 @@ IMAGES = {
     "gateway": "gateway",
     "database": "postgres",
 }
+NEEDS = {"worker": {"task_service"}, "gateway": {"user_service", "task_service"}}
 
 
 class Engine:
@@ -26,7 +27,7 @@ class Engine:
 
     def __init__(self):
         self.versions = dict.fromkeys(set(IMAGES.values()), 1)
-        self.failing = set()
+        self.failing, self.routes = set(), []
         self.numbers, self.containers, self.log = count(1), {}, []
         for service in IMAGES:
             self.create(service)
@@ -53,7 +54,7 @@ class Engine:
 
     def run(self, program, *arguments, **_):
         command, *rest = arguments[1:] if arguments[0] == "compose" else arguments
-        names = [word for word in rest if not word.startswith("--")]
+        names = [word for word in rest if not word.startswith("-")]
         return getattr(self, f"on_{command}")(*names) or ""
 
     def on_build(self): ...
@@ -61,7 +62,11 @@ class Engine:
     def on_config(self, kind):
         if kind == "*":
             return "\n".join(f"{service} hash" for service in IMAGES)
-        return json.dumps({"services": {service: {"image": image} for service, image in IMAGES.items()}})
+        services = {
+            service: {"image": image, "depends_on": dict.fromkeys(NEEDS.get(service, ()), {})}
+            for service, image in IMAGES.items()
+        }
+        return json.dumps({"services": services})
 
     def on_images(self, name):
         return f"{name}:{self.versions[name]}\n"
@@ -74,7 +79,7 @@ class Engine:
     def on_create(self, *scales_and_service):
         *scales, service = scales_and_service
         numbers = dict(scale.split("=") for scale in scales)
-        for each in IMAGES:  # compose would remove what is more than this, or than one
+        for each in {service} | NEEDS.get(service, set()):  # compose would remove what is more than this, or than one
             assert int(numbers.get(each, 1)) == len(self.images_of(each)) + (each == service)
         self.create(service)
 
@@ -88,6 +93,7 @@ class Engine:
                     "Image": self.containers[number]["image"],
                     "State": self.containers[number]["state"],
                     "RestartCount": 0,
+                    "NetworkSettings": {"Networks": {"default": {"IPAddress": f"10.0.0.{number}"}}},
                     "Config": {
                         "Labels": {
                             f"{labels}service": self.containers[number]["service"],
@@ -108,6 +114,10 @@ class Engine:
             self.containers[number]["state"] = {"Status": "exited", "ExitCode": 0}
             self.log.append(f"stop {self.containers[number]['service']}")
 
+    def on_exec(self, service, _shell, _script, host, *addresses):
+        assert service == "gateway"
+        self.routes.append((host, *addresses))
+
     def on_rm(self, *numbers):
         for number in numbers:
             self.containers.pop(number)
@@ -123,7 +133,8 @@ def engine(monkeypatch, tmp_path):
     for module in (compose, deploy):
         monkeypatch.setattr(module, "run", engine.run)
     monkeypatch.setattr(deploy, "logs", lambda number, tail: "")
-    monkeypatch.setattr(deploy, "GATEWAY_SECONDS", 0)
+    for name in ("GATEWAY_SECONDS", "RELOAD_SECONDS"):
+        monkeypatch.setattr(deploy, name, 0)
     return engine
 
 
@@ -143,6 +154,8 @@ def test_a_new_container_is_healthy_before_an_old_one_ends(engine):
         *("create user_service", "start user_service", "stop user_service"),
     ]
     assert engine.images_of("user_service") == engine.images_of("user_migrations") == ["user:2"]
+    (number,) = (number for number, each in engine.containers.items() if each["service"] == "user_service")
+    assert engine.routes == [("user-service", f"10.0.0.{number}"), ("user-service",)]
 
 
 def test_replicas_are_replaced_one_by_one(engine):

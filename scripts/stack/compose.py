@@ -19,6 +19,7 @@ class Container:
     service: str
     image: str  # its id
     config_hash: str
+    address: str  # in the network of the project, while it runs
     state: Mapping[str, Any]
 
     @property
@@ -51,15 +52,24 @@ class Project:
 
         Not by `up --no-deps`: compose then forgets what the service depends on, and takes that for a change next time.
         """
-        before = self.containers()
+        # Those that it depends on too: compose would scale each of them down to one.
+        before = self.containers(*self.needed_by(service))
         counts = Counter(container.service for container in before)
         counts[service] += 1
-        # All of them: compose would scale what the service depends on down to one.
         scales = [word for name, count in counts.items() for word in ("--scale", f"{name}={count}")]
         self.compose("create", "--no-build", "--no-recreate", *scales, service)
         known = {container.id for container in before}
         (new,) = (container for container in self.containers(service) if container.id not in known)
         return new
+
+    def needed_by(self, service: str) -> set[str]:
+        """Return the service and what it depends on."""
+        services = json.loads(self.compose("config", "--format", "json"))["services"]
+        needed, found = set(), {service}
+        while found:
+            needed |= found
+            found = {name for each in found for name in services[each].get("depends_on", {})} - needed
+        return needed
 
     def containers(self, *services: str) -> list[Container]:
         """Return all of these services, also those that have ended, the oldest first."""
@@ -85,6 +95,7 @@ def container(found: dict[str, Any]) -> Container:
         service=labels["com.docker.compose.service"],
         image=found["Image"],
         config_hash=labels["com.docker.compose.config-hash"],
+        address="".join(network["IPAddress"] for network in found["NetworkSettings"]["Networks"].values()),
         state=found["State"] | {"RestartCount": found["RestartCount"]},
     )
 

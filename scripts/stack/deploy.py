@@ -9,7 +9,7 @@ import fcntl
 import os
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -19,9 +19,10 @@ from stack.console import Refused, say, step
 SETUP = ("secrets", "roles", "user_migrations", "task_migrations")
 # The user service first: what is new in it the task service may need.
 ROLLED = ("user_service", "task_service", "worker")
-# How long the gateway may take to learn of a container that came or went: `resolver ... valid=2s` in its template, and
-# the time to ask.
+# How long the gateway may take to learn by the name who came or went: `resolver ... valid=2s` in its template, and the
+# time to ask.
 GATEWAY_SECONDS = 4
+RELOAD_SECONDS = 1  # of Nginx
 HEALTHY_SECONDS = 300
 LOOK_SECONDS = 0.2
 
@@ -74,9 +75,9 @@ def deploy(project: Project, *, scale: Mapping[str, int] | None = None, replace_
         deployment = Deployment(project, project.wanted(), replace_all)
         for service in SETUP:
             set_up(deployment, service)
+        replace_gateway(deployment)  # first, as that of an older version cannot be told where to send requests
         for service in ROLLED:
             roll(deployment, service, (scale or {}).get(service))
-        replace_gateway(deployment)
         if not all(map(deployment.is_unchanged, project.containers("database"))):
             say("The database has changed too, and was left alone: docker compose up --wait replaces it, with a pause.")
     say("Deployed.")
@@ -118,28 +119,60 @@ def removed_on_failure(container: Container) -> Iterator[Container]:
 
 def roll(deployment: Deployment, service: str, count: int | None) -> None:
     """Start new containers one by one, each beside the old ones, and end an old one for each."""
-    running = deployment.project.containers(service)
+    project = deployment.project
+    running = project.containers(service)
     old = [container for container in running if not deployment.is_current(container)]
     current = [container for container in running if container not in old]
     count = count or len(running)
-    while len(current) < count or old:
-        if len(current) < count:
-            with step(f"Starting a container of {service}"):
-                current.append(start(deployment.project, service))
-        if old and len(current) + len(old) > count:
-            with step(f"Ending an old container of {service}"):
-                end(old.pop(0))
-    for container in current[count:]:
-        with step(f"Ending a container of {service}"):
-            end(container)
+    with routing(project, service) as route:
+        while len(current) < count or old:
+            if len(current) < count:
+                with step(f"Starting a container of {service}"):
+                    current.append(start(project, service))
+            if old and len(current) + len(old) > count:
+                with step(f"Ending an old container of {service}"):
+                    leaving = old.pop(0)
+                    route([*current, *old])
+                    end(leaving)
+        for container in current[count:]:
+            with step(f"Ending a container of {service}"):
+                route(current[:count])
+                end(container)
+
+
+@contextmanager
+def routing(project: Project, service: str) -> Iterator[Callable[[list[Container]], None]]:
+    """Yield what has the gateway send requests to some containers alone, until the block ends.
+
+    An address that has just gone answers nothing, and the service's name still leads to it for seconds.
+    """
+    used = False
+
+    def route(containers: list[Container]) -> None:
+        nonlocal used
+        if service != "worker":
+            used = True
+            send_to(project, service, [inspect(container.id)[0].address for container in containers])
+
+    try:
+        yield route
+    finally:
+        if used:
+            time.sleep(GATEWAY_SECONDS)
+            send_to(project, service, [])
+
+
+def send_to(project: Project, service: str, addresses: list[str]) -> None:
+    host = service.replace("_", "-")
+    project.compose("exec", "-T", "gateway", "/bin/sh", "/gateway/route.sh", host, *addresses)
+    time.sleep(RELOAD_SECONDS)
 
 
 def start(project: Project, service: str) -> Container:
-    """Start one more container, and wait until it is healthy and the gateway knows it."""
+    """Start one more container, and wait until it is healthy."""
     with removed_on_failure(project.add(service)) as new:
         run("docker", "start", new.id)
         wait_until_healthy(new)
-    wait_for_gateway(service)
     return new
 
 
@@ -152,15 +185,9 @@ def wait_until_healthy(new: Container) -> None:
 
 
 def end(container: Container) -> None:
-    """End a container once it has answered what it was asked, and wait until the gateway does not try it any more."""
+    """End a container once it has answered what it was asked."""
     run("docker", "stop", container.id)  # it has as long as stop_grace_period says
     run("docker", "rm", container.id)
-    wait_for_gateway(container.service)
-
-
-def wait_for_gateway(service: str) -> None:
-    if service != "worker":
-        time.sleep(GATEWAY_SECONDS)
 
 
 def replace_gateway(deployment: Deployment) -> None:
