@@ -63,7 +63,7 @@ class Engine:
         if kind == "*":
             return "\n".join(f"{service} hash" for service in IMAGES)
         services = {
-            service: {"image": image, "depends_on": dict.fromkeys(NEEDS.get(service, ()), {})}
+            service: {"image": image, "depends_on": {name: {} for name in NEEDS.get(service, ())}}
             for service, image in IMAGES.items()
         }
         return json.dumps({"services": services})
