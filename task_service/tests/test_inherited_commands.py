@@ -18,5 +18,6 @@ def test_every_inherited_command_is_in_the_table(commands):
     assert inherited_commands.inherited() == commands.keys()
 
 
+@pytest.mark.django_db(transaction=True)  # migrate closes the connection
 def test_each_works_or_says_in_one_sentence_why_not(commands):
     assert inherited_commands.unexpected(commands) == {}

@@ -35,10 +35,22 @@ def test_every_inherited_command_is_in_the_table(commands):
     assert inherited_commands.inherited() == commands.keys()
 
 
-def test_each_works_or_says_in_one_sentence_why_not(commands):
-    with connection.cursor() as cursor:  # as where no test has to empty the tables
-        cursor.execute("ALTER TABLE accounts_auditevent ENABLE TRIGGER audit_events_are_append_only")
+@pytest.fixture
+def append_only(transactional_db):
+    """Keep audit events as outside of tests, which have to empty the tables."""
+    switch_trigger("ENABLE")
+    yield
+    switch_trigger("DISABLE")
 
+
+def switch_trigger(state):
+    with connection.cursor() as cursor:
+        cursor.execute(f"ALTER TABLE accounts_auditevent {state} TRIGGER audit_events_are_append_only")
+
+
+@pytest.mark.django_db(transaction=True)  # migrate closes the connection
+@pytest.mark.usefixtures("append_only")
+def test_each_works_or_says_in_one_sentence_why_not(commands):
     assert inherited_commands.unexpected(commands) == {}
 
 
