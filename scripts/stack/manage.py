@@ -34,8 +34,8 @@ def main() -> None:
     if not arguments or arguments[0] in ("-h", "--help"):
         print(USAGE)
         sys.exit(0 if arguments else 2)
-    env.load_dotenv()
     try:
+        env.load_dotenv()
         manage(find_state(), *arguments)
     except (Refused, env.SettingError) as error:
         sys.exit(f"scripts/manage: {error}")
