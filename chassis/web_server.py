@@ -119,7 +119,7 @@ with refusing_in_one_sentence(SERVICE):
 # Two synchronous workers on two cores served twice the requests that four threads in each did.
 worker_class = Worker
 timeout = 30
-graceful_timeout = 20  # with DRAIN_SECONDS less than stop_grace_period in docker-compose.yml and stopwaitsecs of supervisor
+graceful_timeout = 20  # with DRAIN_SECONDS less than stopwaitsecs (programs.py) and stop_grace_period (compose)
 # More than Nginx lets through, to which it adds headers, and blanks in them: one limit of each kind is enough.
 limit_request_line = 8190
 limit_request_field_size = 8200

@@ -15,6 +15,7 @@ from stack import compose_lines
 from tests.local_stack import ROOT
 
 COMPOSE = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
+DATABASE = yaml.safe_load((ROOT / "docker-compose.database.yml").read_text())
 BLUEPRINT = yaml.safe_load((ROOT / "render.yaml").read_text())
 IMAGES = ("user_service", "task_service", "gateway")
 SERVERS = ("user_service", "task_service", "worker", "gateway", "database")
@@ -235,7 +236,7 @@ def test_what_runs_once_before_the_database_does_not_change_with_a_service(tmp_p
     assert "user_service" in service
     for name in ("secrets", "roles"):
         assert COMPOSE["services"][name]["image"].endswith("-setup")
-        module = COMPOSE["services"][name]["command"][2]
+        module = {**COMPOSE["services"][name], **DATABASE["services"].get(name, {})}["command"][2]
         subprocess.run(
             [sys.executable, "-c", f"import {module}"], check=True, cwd=tmp_path, env={**os.environ, "PYTHONPATH": ""}
         )

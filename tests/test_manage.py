@@ -8,17 +8,18 @@ import subprocess
 import sys
 
 import pytest
+import requests
 import yaml
 
 from chassis.provision import connected
 from stack.state import State
-from tests.local_stack import ROOT, LocalStack
+from tests.local_stack import PASSWORD, ROOT, LocalStack
 from tests.test_repository import files
 
 FENCE = re.compile(r"^```sh.*?\n(.*?)^```", re.MULTILINE | re.DOTALL)
 CODE = re.compile(r"`([^`\n]+)`|^ {4}(\S.*)$", re.MULTILINE)
 OURS = re.compile(r"^(?:\d\S+ \S+ \S+ \S+ \S+ )?scripts/manage (?!user\|task)(.+)$")
-IN_A_CONTAINER = re.compile(r"^docker compose (?:exec|run --rm)(?: -T)? (\w+) python manage\.py (\w+)")
+IN_A_CONTAINER = re.compile(r"^docker compose (?:exec|run --rm)(?: --no-deps)?(?: -T)? (\w+) python manage\.py (\w+)")
 
 
 def pages():
@@ -36,14 +37,20 @@ def typed():
             yield from fence.splitlines()
 
 
-LINES = sorted({found[1] for line in typed() if (found := OURS.match(line))})
+CHANGE_PASSWORD = "user changepassword admin"  # of an admin whose sessions other tests use
+LINES = sorted({found[1] for line in typed() if (found := OURS.match(line))} - {CHANGE_PASSWORD})
 
 
 def manage(stack, line, **options):
     """Type a line as a person does, in whose environment is none of the settings of the stack."""
     return subprocess.run(
         [sys.executable, stack.root / "scripts" / "manage", *line.split()],
-        env={"PATH": os.environ["PATH"], "TMSERVICE_ENV_FILE": os.devnull, "TMSERVICE_STATE_DIR": str(stack.folder)},
+        env={
+            "DJANGO_SUPERUSER_PASSWORD": PASSWORD,
+            "PATH": os.environ["PATH"],
+            "TMSERVICE_ENV_FILE": os.devnull,
+            "TMSERVICE_STATE_DIR": str(stack.folder),
+        },
         capture_output=True,
         text=True,
         timeout=120,
@@ -60,6 +67,15 @@ def test_a_line_of_the_documentation_works_on_a_running_stack(stack, line):
     done = manage(stack, line, stdin=subprocess.DEVNULL)
 
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_a_lost_password_is_replaced(stack):
+    made = manage(stack, "user createsuperuser --noinput --username=locked-out --email=locked-out@example.com")
+    done = manage(stack, CHANGE_PASSWORD.replace("admin", "locked-out"), input="another wet umbrella\n" * 2)
+
+    assert (made.returncode, done.returncode) == (0, 0), made.stderr + done.stderr
+    credentials = {"username": "locked-out", "password": "another wet umbrella"}
+    assert requests.post(f"{stack.url}/token/", json=credentials, timeout=30).status_code == 200
 
 
 def test_no_line_of_the_documentation_needs_settings_that_a_reader_has_not_got():
