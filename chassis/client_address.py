@@ -1,5 +1,6 @@
 """Whose address a request came from."""
 
+import hmac
 import ipaddress
 from collections.abc import Callable
 from contextvars import ContextVar
@@ -7,6 +8,9 @@ from contextvars import ContextVar
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 from rest_framework.request import Request
+
+# The gateway sends both where it knows the secret, and drops what a client sends under these names.
+SECRET_HEADER, CLIENT_HEADER = "X-Gateway-Secret", "X-Gateway-Client"
 
 current: ContextVar[str | None] = ContextVar("client_address", default=None)
 
@@ -25,10 +29,14 @@ class ClientAddressMiddleware:
 def client_address(request: HttpRequest | Request) -> str | None:
     """Return the client's IP address: what the gateway says where it is the gateway that asks, else the peer's own.
 
-    The gateway overwrites X-Forwarded-For; from anyone else the header is a claim. GATEWAY_ADDRESSES may name several
-    in a row: of those who passed the request on, the last that is none of them is the client.
+    With GATEWAY_SECRET the gateway names the client in a header of its own, since proxies between it and the service
+    add to X-Forwarded-For. Without the secret it overwrites X-Forwarded-For, which from anyone else is a claim.
+    GATEWAY_ADDRESSES may name several in a row: of those who passed the request on, the last that is none of them is
+    the client.
     """
     address = address_in(request.META.get("REMOTE_ADDR", ""))
+    if knows_secret(request):
+        return address_in(request.headers.get(CLIENT_HEADER, "")) or address
     passed_on = request.headers.get("X-Forwarded-For", "").split(",")
     while is_gateway(address) and passed_on:
         before = address_in(passed_on.pop().strip())
@@ -36,6 +44,15 @@ def client_address(request: HttpRequest | Request) -> str | None:
             break
         address = before
     return address
+
+
+def comes_from_gateway(request: HttpRequest | Request) -> bool:
+    return knows_secret(request) or is_gateway(address_in(request.META.get("REMOTE_ADDR", "")))
+
+
+def knows_secret(request: HttpRequest | Request) -> bool:
+    sent = request.headers.get(SECRET_HEADER, "").encode()
+    return bool(settings.GATEWAY_SECRET) and hmac.compare_digest(sent, settings.GATEWAY_SECRET.encode())
 
 
 def is_gateway(address: str | None) -> bool:

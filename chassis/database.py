@@ -2,25 +2,26 @@
 
 import select
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
 import psycopg2
-from django.db import connection, models
+from django.db import connection, models, transaction
 from psycopg2.extensions import POLL_OK, POLL_READ, STATUS_SETUP, set_wait_callback
 
 CONNECT_SECONDS = 2.0
+STATEMENT_SECONDS = 60  # of a background job
 ANSWER_SECONDS = 0.5  # more than a statement may take: the server's own refusal is the better one
 
 
 def give_up_after(*, seconds: float) -> None:
-    """Limit every statement of this process, from its next connection on.
+    """Stop waiting for a server that is silent, in this process: libpq would wait for hours.
 
-    The server ends what takes longer. If the server is silent, which no timeout of its own helps against, it is given
-    up: libpq would wait for hours.
+    The server itself ends what takes longer than the role may (chassis.provision.TIME_LIMITS). Nothing is set for the
+    connection: a pooler such as PgBouncer gives its server connections to one client after the other.
     """
-    options = connection.settings_dict["OPTIONS"]
-    options["options"] = f"{options.get('options', '')} -c statement_timeout={int(seconds * 1000)}"
     set_wait_callback(partial(wait, seconds=seconds + ANSWER_SECONDS))
 
 
@@ -33,6 +34,14 @@ def wait(connection: Any, *, seconds: float) -> None:
         poller.register(connection.fileno(), select.POLLIN if state == POLL_READ else select.POLLOUT)
         if not poller.poll(max(0.0, deadline - time.monotonic()) * 1000):
             raise psycopg2.OperationalError(f"the database has been silent for {limit} s")
+
+
+@contextmanager
+def long_statements() -> Iterator[None]:
+    """A transaction whose statements may take a minute instead of what the role allows, for jobs and commands."""
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute(f"SET LOCAL statement_timeout = '{STATEMENT_SECONDS}s'")
+        yield
 
 
 def lock_table(model: type[models.Model]) -> None:

@@ -25,11 +25,15 @@ from rest_framework.settings import api_settings
 
 from chassis import findings, roles, tokens
 from chassis.addresses import is_address
-from chassis.findings import Check, Finding, State, duration, ok, unsure, wrong
+from chassis.findings import Check, Finding, State, duration, manage, ok, unsure, wrong
+from chassis.mailing import mails_are_held
 from chassis.models import Heartbeat
 from chassis.outbox import DeliveryQuerySet, classify
+from chassis.provision import TIME_LIMITS
+from chassis.settings import sample_sender
 
 OLDEST_POSTGRESQL = 15
+SMTP = "django.core.mail.backends.smtp.EmailBackend"
 DEAD_WORKER_SECONDS = 60
 LATE_SECONDS = 600  # as in the health of the services
 NEWEST = 100_000  # of an outbox; as in its metrics
@@ -47,6 +51,11 @@ REACHED = """
     ORDER BY 1
 """
 
+LIMITS = "SELECT name, setting::int FROM pg_settings WHERE name IN ({})"
+WRITE = """
+    INSERT INTO chassis_window (key, ends_at, requests)
+    SELECT 'doctor ' || gen_random_uuid(), now(), 0 FROM generate_series(1, 5000)
+"""
 MAY_CHANGE = """
     SELECT has_table_privilege('{table}', '{rights}, TRUNCATE') OR pg_has_role(tableowner, 'MEMBER')
     FROM pg_tables WHERE schemaname = current_schema() AND tablename = '{table}'
@@ -87,14 +96,28 @@ class DoctorCommand(BaseCommand, ABC):
     def examine(self, address: str | None) -> Iterator[tuple[str, Finding]]:
         yield "settings", accepted_settings()
         yield "limits", limits()
+        yield "links", links(in_mails=self.sends_mails())
         found = database()
         yield "database", found
         if found.state is State.OK:
+            yield "timeouts", timeouts()
+            yield "writing", writing()
             for name, check in {**DATABASE_CHECKS, **self.stored()}.items():
                 yield name, looked_up(check)
         yield "mail", mail(address) if address or self.sends_mails() else ok("no mails are sent by this service")
         for name, check in self.around().items():
             yield name, check()
+
+
+def links(*, in_mails: bool) -> Finding:
+    """Tell what links begin with; in mails that leave this machine they must open elsewhere too."""
+    if settings.PUBLIC_URL:
+        return ok(f"they begin with {settings.PUBLIC_URL}")
+    text = "PUBLIC_URL is not set, so links in answers are relative"
+    if in_mails and settings.EMAIL_BACKEND == SMTP:
+        remedy = "set it to the address at which people reach the gateway"
+        return unsure(f"{text}, and those in mails begin with {settings.LOCAL_URL}, which opens here alone; {remedy}")
+    return ok(text)
 
 
 @contextmanager
@@ -151,9 +174,9 @@ def accepted_settings() -> Finding:
 def limits() -> Finding:
     rates = api_settings.DEFAULT_THROTTLE_RATES
     text = ", ".join(f"{scope} {rate or 'off'}" for scope, rate in rates.items())
-    if not settings.GATEWAY_ADDRESSES:
+    if not (settings.GATEWAY_ADDRESSES or settings.GATEWAY_SECRET):
         shared = "who has no token shares one limit with all who come by the same gateway"
-        return unsure(f"{text}; GATEWAY_ADDRESSES is not set, so that {shared}")
+        return unsure(f"{text}; GATEWAY_ADDRESSES and GATEWAY_SECRET are not set, so that {shared}")
     return ok(text)
 
 
@@ -175,6 +198,28 @@ def database() -> Finding:
     if number < OLDEST_POSTGRESQL * 10_000:
         return wrong(f"{text}; use PostgreSQL {OLDEST_POSTGRESQL} or newer")
     return ok(text)
+
+
+def timeouts() -> Finding:
+    """Read what holds for this very connection; for use outside of `looking`, which has a limit of its own."""
+    limits = dict(ask(LIMITS.format(", ".join(f"'{name}'" for name in TIME_LIMITS))))
+    if unlimited := [name for name in TIME_LIMITS if not limits[name]]:
+        remedy = "run manage.py migrate, which sets them for this role, then restart the service and what pools for it"
+        return wrong(f"{', '.join(unlimited)} is 0, so that the server ends nothing that hangs; {remedy}")
+    return ok(", ".join(f"{name} {limits[name] / 1000:g} s" for name in TIME_LIMITS))
+
+
+def writing() -> Finding:
+    """Store what needs new room on the disk, and take it back."""
+    try:
+        with transaction.atomic():
+            ask(WRITE)
+            transaction.set_rollback(True)
+    except Error as error:
+        return wrong(
+            f"the database stores nothing: {first_line(error)}; make room on its disk, or use a primary server"
+        )
+    return ok("the database stores what it is given")
 
 
 def role() -> Finding:
@@ -217,7 +262,7 @@ def migrations() -> Finding:
     waiting = sorted(set(loader.graph.nodes) - set(loader.applied_migrations))
     if waiting:
         first = ".".join(waiting[0])
-        return wrong(f"{len(waiting)} are not applied, such as {first}; run: manage.py migrate")
+        return wrong(f"{len(waiting)} are not applied, such as {first}; run: {manage('migrate')}")
     return ok(f"all {len(loader.graph.nodes)} are applied")
 
 
@@ -243,7 +288,7 @@ def worker() -> Finding:
     age = (timezone.now() - beat.beat_at).total_seconds() if beat else None
     if age is not None and age < DEAD_WORKER_SECONDS:
         return ok(f"one was at work {duration(max(age, 0))} ago")
-    remedy = "start one: manage.py run_worker, or set RUN_WORKER=inline where no further process can run"
+    remedy = f"start one: {manage('run_worker')}, or set RUN_WORKER=inline where no further process can run"
     if age is not None:
         return wrong(f"none has been at work for {duration(age)}; {remedy}")
     if migrated_lately():
@@ -290,6 +335,8 @@ def outbox(messages: DeliveryQuerySet[Any], *, noun: str, remedy: str) -> Findin
 
 def mail(address: str | None) -> Finding:
     """Look whether mails would get away; where an address is given, send one there."""
+    if mails_are_held():
+        return unsure("no mail is sent: all wait in the database until EMAIL_URL is set")
     folder = getattr(settings, "EMAIL_FILE_PATH", None)
     try:
         return mail_to_folder(Path(folder), address) if folder else mail_to_server(address)
@@ -314,6 +361,8 @@ def mail_to_folder(folder: Path, address: str | None) -> Finding:
 
 
 def mail_to_server(address: str | None) -> Finding:
+    if warning := sample_sender(settings.MAIL_DOMAIN):
+        return wrong(warning)
     backend: Any = get_connection()
     with backend as session:  # connected, encrypted and signed in as the settings say
         code, answer = session.connection.noop()

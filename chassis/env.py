@@ -4,6 +4,7 @@ An empty value counts as not set, because compose files and .env templates pass 
 not set is read from the file that NAME_FILE names, which is how containers are given secrets.
 """
 
+import datetime
 import ipaddress
 import logging
 import os
@@ -18,7 +19,7 @@ from urllib.parse import urlsplit
 import environ
 from django.core.exceptions import ImproperlyConfigured
 
-from chassis import keys
+from chassis import dotenv, keys
 
 TRUE = {"1", "true", "yes", "on"}
 FALSE = {"0", "false", "no", "off"}
@@ -38,7 +39,10 @@ SAMPLE_WORDS = (
 PRIVILEGED = ("ADMIN_PASSWORD", "OWNER_DATABASE_URL", "USER_OWNER_DATABASE_URL", "TASK_OWNER_DATABASE_URL")
 OPEN_FILES = "/dev/fd/"
 FEWEST_DIFFERENT_CHARACTERS = 10
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+# Sends nothing: what would be sent by it waits in the outbox (chassis/mailing.py).
+HELD_MAIL = "django.core.mail.backends.dummy.EmailBackend"
 SMTP_PORTS = {"smtp": 25, "smtp+tls": 587, "smtp+ssl": 465}
 
 log = logging.getLogger(__name__)
@@ -65,12 +69,14 @@ def in_dotenv() -> dict[str, str]:
 
 def read_dotenv(path: Path) -> dict[str, str]:
     """Return the variables of a .env file, without touching this process's environment."""
-
-    class Reader(environ.Env):
-        ENVIRON: dict[str, str] = {}
-
-    Reader.read_env(path, encoding="utf-8-sig")  # some editors begin a file with a byte order mark
-    return Reader.ENVIRON
+    try:
+        text = path.read_bytes().decode("utf-8-sig")  # some editors begin a file with a byte order mark
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingError(f"{path} cannot be read: {error}.") from error
+    try:
+        return dotenv.parse(text)
+    except dotenv.UnreadableLine as error:
+        raise SettingError(f"{path}, {error}") from error
 
 
 def given(name: str) -> str:
@@ -174,6 +180,16 @@ def networks(name: str) -> list[Network]:
         raise SettingError(f"{name} must be IP addresses or networks separated by commas: {error}.") from error
 
 
+def bind_address(name: str, default: str) -> Address:
+    """Read the IP address to listen on; IPv6 with or without brackets."""
+    value = text(name, default)
+    try:
+        return ipaddress.ip_address(value.removeprefix("[").removesuffix("]"))
+    except ValueError as error:
+        reason = f"{name} must be an IP address of this machine, such as 0.0.0.0 for all of them, not {value!r}."
+        raise SettingError(reason) from error
+
+
 def rate(name: str, default: str, *, old_name: str = "") -> str | None:
     """Read a rate as DRF writes it, such as 10/min; None for "off". `old_name` still serves where `name` is not set."""
     if old_name and given(old_name) and not given(name):
@@ -198,6 +214,10 @@ def origins(name: str) -> list[str]:
 
 def secret(name: str, *, min_bytes: int = 32) -> str:
     return usable_secret(name, text(name), min_bytes=min_bytes)
+
+
+def optional_secret(name: str) -> str:
+    return secret(name) if text(name, "") else ""
 
 
 def secrets(name: str, *, min_bytes: int = 32) -> list[str]:
@@ -237,7 +257,7 @@ def public_keys(name: str) -> list[keys.PublicKey]:
 
 
 def allowed_hosts(*, debug: bool) -> list[str]:
-    """Read ALLOWED_HOSTS. A wildcard is refused outside DEBUG, and DEBUG is refused with a public host.
+    """Read ALLOWED_HOSTS. A wildcard is refused outside DEBUG, and DEBUG where others could see its pages.
 
     Render tells each service its own name in RENDER_EXTERNAL_HOSTNAME.
     """
@@ -247,6 +267,8 @@ def allowed_hosts(*, debug: bool) -> list[str]:
     public = [host for host in hosts if host not in {"localhost", "127.0.0.1", "[::1]", "*"}]
     if debug and public:
         raise SettingError(f"DEBUG must be off where ALLOWED_HOSTS names a public host ({public[0]}).")
+    if debug and not bind_address("GATEWAY_BIND", "127.0.0.1").is_loopback:
+        raise SettingError("DEBUG must be off where GATEWAY_BIND opens the port to other machines.")
     return hosts
 
 
@@ -284,8 +306,13 @@ def database(*names: str) -> dict[str, Any]:
 
 
 def email(name: str, *, folder: str) -> dict[str, Any]:
-    """Read an SMTP URL as Django's EMAIL_ settings; without one, mails become files in `folder`."""
+    """Read an SMTP URL as Django's EMAIL_ settings.
+
+    Without one, mails become files in `folder`; if that is "off", they wait (chassis/mailing.py).
+    """
     url = text(name, "")
+    if not url and folder == "off":
+        return {"EMAIL_BACKEND": HELD_MAIL}
     if not url:
         return {"EMAIL_BACKEND": "django.core.mail.backends.filebased.EmailBackend", "EMAIL_FILE_PATH": folder}
     if url.partition("://")[0] not in SMTP_PORTS:
@@ -299,6 +326,14 @@ def email(name: str, *, folder: str) -> dict[str, Any]:
         raise SettingError(f"{name} is not a valid URL; percent-encode what is special in its password.") from None
     entry.pop("EMAIL_FILE_PATH")
     return entry | {"EMAIL_PORT": entry["EMAIL_PORT"] or SMTP_PORTS[parts.scheme], "EMAIL_TIMEOUT": 10}
+
+
+def time_of_day(name: str, default: str) -> datetime.time:
+    """Read a time as HH:MM, from 00:00 to 23:59."""
+    value = text(name, default)
+    if not re.fullmatch("([01][0-9]|2[0-3]):[0-5][0-9]", value):
+        raise SettingError(f"{name} must be a time of day from 00:00 to 23:59, such as 08:00, not {value!r}.")
+    return datetime.time.fromisoformat(value)
 
 
 def time_zone(name: str, default: str) -> str:

@@ -16,8 +16,11 @@ MAX_CHOICE_LENGTH = 100  # more than any choice has
 MAX_SECRET_BYTES = 1024  # hashing costs by length
 EARLIEST, LATEST = datetime.date(2000, 1, 1), datetime.date(2100, 12, 31)
 # They reorder or break what a reader sees: explicit bidirectional overrides and isolates (UAX #9), line separators.
-FORBIDDEN_IN_TEXT = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ufeff]")
-FORBIDDEN_IN_LINE = re.compile("[\t\n\r\u2028\u2029]")
+FORBIDDEN_IN_TEXT = re.compile("[\x00-\x08\x0e-\x1f\x7f-\x84\x86-\x9f\u202a-\u202e\u2066-\u2069\ufeff]")
+# What comes along when text is copied from a PDF, a word processor or a table: cleaned, not refused.
+CONTROL_WHITESPACE = re.compile("[\t\n\x0b\x0c\r\x85\u2028\u2029]")
+UNUSUAL_LINE_END = re.compile("[\x0b\x0c\x85]")
+WHITESPACE = re.compile(r"[^\S\x1c-\x1f]+")  # \x1c to \x1f are whitespace to Python only
 # Separators, controls, formats and marks. Not "Cn": a character newer than this Python's tables may well show.
 INVISIBLE = {"Zs", "Zl", "Zp", "Cc", "Cf", "Cs", "Mn", "Mc", "Me"}
 # Letters and symbols that show nothing: Hangul fillers and the blank Braille pattern.
@@ -41,13 +44,17 @@ class CappedField(serializers.CharField):
             self.fail("max_length", max_length=self.max_length)
 
 
+def single_line(text: str) -> str:
+    """Return the text with one space for each run of whitespace that holds a tab, a line end or a page end."""
+    return WHITESPACE.sub(lambda run: " " if CONTROL_WHITESPACE.search(run[0]) else run[0], text)
+
+
 class StringField(CappedField):
-    """A JSON string, kept exactly as sent."""
+    """A JSON string, kept as sent, except that vertical tab, form feed and next line become a line feed."""
 
     default_error_messages = {
         "control": "Must not hold control or text-direction characters (U+{code:04X} at position {position}).",
         "hidden": "Must not hold invisible characters (U+{code:04X} at position {position}).",
-        "line": "Must be a single line (U+{code:04X} at position {position}).",
     }
 
     def __init__(self, **kwargs: Any) -> None:
@@ -55,7 +62,7 @@ class StringField(CappedField):
         super().__init__(**kwargs)
 
     def to_internal_value(self, data: Any) -> str:
-        value = super().to_internal_value(data)
+        value = UNUSUAL_LINE_END.sub("\n", super().to_internal_value(data))
         self.refuse(FORBIDDEN_IN_TEXT.search(value), "control")
         self.refuse(first_hidden(value), "hidden")
         return value
@@ -66,19 +73,21 @@ class StringField(CappedField):
 
 
 class LineField(StringField):
-    """One line of text with something to see in it; blanks around it are cut off."""
+    """One line of text with something to see in it. Whitespace around it is cut off; see single_line."""
 
     default_error_messages = {"blank": "Must hold at least one visible character."}
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(trim_whitespace=True, **kwargs)
 
+    def run_validation(self, data: Any = empty) -> Any:
+        return super().run_validation(single_line(data) if isinstance(data, str) else data)
+
     def check_length(self, text: str) -> None:
         super().check_length(text.strip())
 
     def to_internal_value(self, data: Any) -> str:
-        # Before the blanks go: str.strip() takes line ends and separators for blanks too.
-        self.refuse(FORBIDDEN_IN_LINE.search(data), "line")
+        # Before the ends are cut off: str.strip() takes some control characters for whitespace.
         self.refuse(FORBIDDEN_IN_TEXT.search(data), "control")
         value = super().to_internal_value(data)
         if not any(is_visible(character) for character in value):
@@ -186,6 +195,18 @@ def day(text: Any) -> datetime.date:
     if not EARLIEST <= value <= LATEST:
         raise ValueError(f"Must lie between {EARLIEST} and {LATEST}.")
     return value
+
+
+def utc_text(instant: datetime.datetime) -> str:
+    """Return an instant as ISO 8601 in UTC, ending in Z, whatever TIME_ZONE is."""
+    return instant.astimezone(datetime.UTC).isoformat().replace("+00:00", "Z")
+
+
+class InstantField(serializers.DateTimeField):
+    """DRF's own field would write the offset of TIME_ZONE, which only decides what "today" is."""
+
+    def to_representation(self, value: datetime.datetime) -> str:
+        return utc_text(value)
 
 
 class ChoiceField(serializers.Field):

@@ -1,20 +1,25 @@
 """Filters of lists, on django-filter: form fields that take one spelling each, and a backend that refuses the rest."""
 
+import re
 from typing import Any
 
 import django_filters
 from django import forms
 from django.core.exceptions import ValidationError
 from django.db.models import QuerySet
+from django.http import QueryDict
 from rest_framework.exceptions import ErrorDetail
 from rest_framework.exceptions import ValidationError as APIValidationError
 from rest_framework.filters import BaseFilterBackend
 from rest_framework.request import Request
 
-from chassis.fields import day
+from chassis.fields import day, single_line
 from chassis.ids import parse_id
 from chassis.problems import excerpt
 
+MAX_USERS = 100  # in one filter
+# What can be a username, so that it is none of digits alone; which ones there are, the user service knows.
+NAME_PATTERN = "(?![0-9]+$)[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
 MAX_SEARCH_LENGTH = 200  # characters: each word costs a look at every candidate
 
 
@@ -36,6 +41,19 @@ class WordsField(forms.Field):
         return sorted({self.spellings[word.casefold()] for word in words})
 
 
+class ChoiceField(forms.Field):
+    """One of a few words."""
+
+    def __init__(self, *, names: tuple[str, ...], **kwargs: Any) -> None:
+        self.names = names
+        super().__init__(**kwargs)
+
+    def to_python(self, value: Any) -> Any:
+        if value is not None and value not in self.names:
+            raise ValidationError(f"Must be one of: {', '.join(self.names)}.", code="invalid")
+        return value
+
+
 class DayField(forms.Field):
     def to_python(self, value: Any) -> Any:
         try:
@@ -44,11 +62,38 @@ class DayField(forms.Field):
             raise ValidationError(str(error), code="invalid") from error
 
 
+class DayOrWordField(DayField):
+    """A day, or a word that stands for something else."""
+
+    def __init__(self, *, word: str, **kwargs: Any) -> None:
+        self.word = word
+        super().__init__(**kwargs)
+
+    def to_python(self, value: Any) -> Any:
+        return value if value == self.word else super().to_python(value)
+
+
 class YesNoField(forms.Field):
+    """true or false, in any case: clients in Python send True and False."""
+
     def to_python(self, value: Any) -> bool | None:
-        if value not in (None, "true", "false"):
+        if value is None:
+            return None
+        if value.lower() not in ("true", "false"):
             raise ValidationError("Must be true or false.", code="invalid")
-        return None if value is None else value == "true"
+        return is_true(value)
+
+
+def is_true(text: str) -> bool:
+    return text.lower() == "true"
+
+
+class SearchField(forms.CharField):
+    """Text to search for, cleaned like a pasted title."""
+
+    def to_python(self, value: Any) -> Any:
+        text = single_line(value or "").strip()
+        return super().to_python(text or value)  # whitespace alone is a search that finds nothing
 
 
 class IdField(forms.Field):
@@ -60,41 +105,61 @@ class IdField(forms.Field):
         return id_
 
 
-class IdOrWordField(forms.Field):
-    """The id of a user, or one of a few words that stand for somebody."""
+class UsersField(forms.Field):
+    """Users, by repetition or commas: ids, usernames, and a few words that stand for somebody.
+
+    Usernames and words come out in lower case. Digits alone are an id.
+    """
+
+    widget = forms.MultipleHiddenInput
 
     def __init__(self, *, words: tuple[str, ...], **kwargs: Any) -> None:
         self.words = words
         super().__init__(**kwargs)
 
-    def to_python(self, value: Any) -> int | str | None:
-        if value is None or value in self.words:
-            return value
-        id_ = parse_id(value)
-        if id_ is None:
-            known = " or ".join(repr(word) for word in self.words)
-            raise ValidationError(f"Must be the id of a user, {known}.", code="invalid")
-        return id_
+    def to_python(self, value: Any) -> list[int | str]:
+        named = [each.strip() for item in value or [] for each in item.split(",")]
+        if len(named) > MAX_USERS:
+            raise ValidationError(f"Must name at most {MAX_USERS} users.", code="invalid")
+        if not all(parse_id(each) or re.fullmatch(NAME_PATTERN, each) for each in named):
+            known = ", ".join(repr(word) for word in self.words)
+            raise ValidationError(f"Must be ids or usernames of users, or {known}.", code="invalid")
+        return [parse_id(each) or each.lower() for each in named]
 
 
 class WordsFilter(django_filters.Filter):
     field_class = WordsField
 
 
+class ChoiceFilter(django_filters.Filter):
+    field_class = ChoiceField
+
+
 class DayFilter(django_filters.Filter):
     field_class = DayField
+
+
+class DayOrWordFilter(django_filters.Filter):
+    field_class = DayOrWordField
 
 
 class YesNoFilter(django_filters.Filter):
     field_class = YesNoField
 
 
+class SearchFilter(django_filters.CharFilter):
+    field_class = SearchField
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(max_length=MAX_SEARCH_LENGTH, strip=False, **kwargs)
+
+
 class IdFilter(django_filters.Filter):
     field_class = IdField
 
 
-class IdOrWordFilter(django_filters.Filter):
-    field_class = IdOrWordField
+class UsersFilter(django_filters.Filter):
+    field_class = UsersField
 
 
 class StrictFilterBackend(BaseFilterBackend):
@@ -104,10 +169,16 @@ class StrictFilterBackend(BaseFilterBackend):
         filterset = view.filterset_class
         if filterset is None or not filterset.base_filters.keys() & request.query_params.keys():
             return queryset
-        chosen = filterset(request.query_params, queryset=queryset, request=request)
-        if not chosen.is_valid():
-            raise APIValidationError({name: list(details(errors)) for name, errors in chosen.errors.items()})
-        return chosen.qs
+        return narrow(filterset, request.query_params, queryset, request)
+
+
+def narrow(filterset: Any, values: QueryDict, queryset: QuerySet[Any], request: Request) -> QuerySet[Any]:
+    """Return the rows that the filters let through, or raise a ValidationError that names each wrong one."""
+    chosen = filterset(values, queryset=queryset, request=request)
+    if not chosen.is_valid():
+        raise APIValidationError({name: list(details(errors)) for name, errors in chosen.errors.items()})
+    rows: QuerySet[Any] = chosen.qs
+    return rows
 
 
 def details(errors: Any) -> list[ErrorDetail]:

@@ -1,5 +1,6 @@
 """What a doctor finds: a line for each thing looked at. For scripts too, where there are no settings of Django."""
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
@@ -7,7 +8,8 @@ from functools import partial
 
 from chassis.printable import printable
 
-ODD_CLOCK_SECONDS, WRONG_CLOCK_SECONDS = 5, 30
+# At 5 s and more requests are refused as overdue: see chassis.middleware.
+ODD_CLOCK_SECONDS, WRONG_CLOCK_SECONDS = 2, 5
 UNITS = (("days", 24 * 3600), ("hours", 3600), ("minutes", 60))
 
 
@@ -30,6 +32,11 @@ class Finding:
 
 Check = Callable[[], Finding]
 ok, wrong, unsure = (partial(Finding, state) for state in State)
+
+
+def manage(command: str) -> str:
+    """Return what a person types to run a command of this service; scripts/run sets how it is done there."""
+    return f"{os.environ.get('MANAGE_COMMAND', 'manage.py')} {command}"
 
 
 def clock(seconds_apart: float, *, whose: str) -> Finding:

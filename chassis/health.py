@@ -13,13 +13,16 @@ from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.urls import URLPattern, path
 from django.utils import timezone
 
-from chassis import problems
+from chassis import problems, refused_writes
 from chassis.client_address import address_in
+from chassis.findings import manage
 
 Concerns = Callable[[], Iterable[str]]
 
 NOT_READY = "The service is not ready; try again shortly."  # the reason is for those who run it
-MOST_CLOCK_DIFFERENCE = timedelta(seconds=30)
+# From 5 s on requests count as having waited too long (OverdueMiddleware), from 30 s on tokens are refused.
+MOST_CLOCK_DIFFERENCE = timedelta(seconds=2)
+REFUSED_WRITE_SECONDS = 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +36,8 @@ class Database:
         if self.clock_difference > MOST_CLOCK_DIFFERENCE:
             apart = f"{self.clock_difference.total_seconds():.0f} seconds"
             yield f"The clocks of this machine and of the database are {apart} apart; does each follow a time server?"
+        if (age := refused_writes.age_seconds()) < REFUSED_WRITE_SECONDS:
+            yield f"The database refused to store something {age:.0f} s ago; is its disk full, or is it read-only?"
 
 
 class Schema:
@@ -105,7 +110,7 @@ def ask_database() -> Database:
         return Database("The database cannot be reached.")
     if waiting:
         first = ".".join(waiting[0])
-        return Database(f"Migrations are not applied ({len(waiting)}, such as {first}); run: manage.py migrate")
+        return Database(f"Migrations are not applied ({len(waiting)}, such as {first}); run: {manage('migrate')}")
     # However long the way there and back was, it is not a difference.
     return Database(None, clock_difference=max(before - theirs, theirs - after, timedelta(0)))
 

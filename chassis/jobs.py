@@ -7,6 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
+from pathlib import Path
 from threading import Event, Thread
 from typing import Any, Self
 from uuid import uuid4
@@ -15,11 +16,10 @@ from django.core.management import get_commands, load_command_class
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import close_old_connections, connections
 
-from chassis import database, health, request_id
+from chassis import database, env, health, request_id
 from chassis.models import Heartbeat, Window
 
 LONGEST_PAUSE_SECONDS = 60
-STATEMENT_SECONDS = 60
 DATABASE_LOOK_SECONDS = 0.5
 GRACE_SECONDS = 8  # Docker and supervisor kill what has not ended after 10
 
@@ -143,13 +143,21 @@ def wait_for_database(stop: Event) -> None:
 
 def common_jobs() -> Sequence[Job]:
     return [
-        Job("heartbeat", Heartbeat.objects.beat, every_seconds=10),
+        Job("heartbeat", beat, every_seconds=10),
         Job("limits", forget_ended_windows, every_seconds=60),
     ]
 
 
+def beat() -> None:
+    """Say that the worker can work: in the database, and by the age of a file where one is set."""
+    Heartbeat.objects.beat()
+    if file := env.text("HEARTBEAT_PATH", ""):
+        Path(file).touch()
+
+
 def forget_ended_windows() -> None:
-    Window.objects.ended().delete()
+    with database.long_statements():
+        Window.objects.ended().delete()
 
 
 def stop_on_signals(stop: Event) -> None:
@@ -175,7 +183,7 @@ class WorkerCommand(BaseCommand, ABC):
             if failed := run_once(self.all_jobs()):
                 raise CommandError(f"These jobs failed; the log says why: {', '.join(failed)}.")
             return
-        database.give_up_after(seconds=STATEMENT_SECONDS)
+        database.give_up_after(seconds=database.STATEMENT_SECONDS)
         stop = Event()
         stop_on_signals(stop)
         wait_for_database(stop)

@@ -12,7 +12,7 @@ from django.urls import is_valid_path
 from django.utils.cache import patch_vary_headers
 
 from chassis import etags, problems
-from chassis.client_address import address_in, is_gateway
+from chassis.client_address import comes_from_gateway
 from chassis.limits import Allowance
 
 GetResponse = Callable[[HttpRequest], HttpResponse]
@@ -70,7 +70,7 @@ class OverdueMiddleware:
 
 def came_at(request: HttpRequest) -> float:
     sent = re.fullmatch(r"t=([0-9]{1,12}\.[0-9]{3})", request.headers.get("X-Request-Start", ""))
-    if sent is None or not is_gateway(address_in(request.META.get("REMOTE_ADDR", ""))):
+    if sent is None or not comes_from_gateway(request):
         return time.time()
     return float(sent[1])
 

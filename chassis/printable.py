@@ -1,6 +1,57 @@
-"""Text from outside on a terminal: no character moves the cursor, ends the line or turns the reading direction."""
+"""Text from outside on one line of a terminal, a header or a log.
+
+Nothing in it ends the line, moves the cursor or turns the reading direction.
+
+What is unsafe is what input refuses in a line (chassis.fields), and halves of surrogate pairs. Joiners, variation
+selectors and tags are safe: letters and emoji are made of them.
+"""
+
+import re
+import unicodedata
+
+from chassis.fields import CONTROL_WHITESPACE, FORBIDDEN_IN_TEXT
+from chassis.hidden_characters import JOINERS, NEVER_ALLOWED
+
+SURROGATES = re.compile("[\ud800-\udfff]")
+FORBIDDEN = (FORBIDDEN_IN_TEXT, CONTROL_WHITESPACE, NEVER_ALLOWED, SURROGATES)
+UNSAFE = re.compile("|".join(characters.pattern for characters in FORBIDDEN))
+# What belongs to the character before it, beside combining marks: skin tones and the tags of a flag.
+MODIFIERS = re.compile("[\U0001f3fb-\U0001f3ff\U000e0020-\U000e007f]")
+REGION = "[\U0001f1e6-\U0001f1ff]"  # two of them are a flag
+HALF_A_FLAG = re.compile(f"(?<!{REGION})(?:{REGION}{REGION})*{REGION}$")
+FIRST_ISOLATE, POP_ISOLATE = "\u2068", "\u2069"
 
 
 def printable(text: str) -> str:
-    """Escape control, format and separator characters as Python spells them."""
-    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)
+    """Escape what is unsafe as Python spells it."""
+    return UNSAFE.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
+
+
+def one_line(text: str) -> str:
+    """Put a space in the place of what is unsafe, and one in the place of several."""
+    return " ".join(UNSAFE.sub(" ", text).split())
+
+
+def isolated(text: str) -> str:
+    """Return one line of text from outside that may stand in a sentence without changing its reading direction."""
+    return f"{FIRST_ISOLATE}{one_line(text)}{POP_ISOLATE}"
+
+
+def shortened(text: str, limit: int) -> str:
+    """Cut a text to `limit` characters, the ellipsis included, but never inside of what is seen as one character."""
+    if len(text) <= limit:
+        return text
+    end = limit - 1
+    while end > 0 and not is_boundary(text, end):
+        end -= 1
+    return f"{text[: end or limit - 1].rstrip()}\u2026"
+
+
+def is_boundary(text: str, index: int) -> bool:
+    """Whether a character, as people see them, ends before this index (in the main, the rules of UAX #29)."""
+    before, after = text[index - 1], text[index]
+    if before == "\u200d" or after in JOINERS or MODIFIERS.match(after) or unicodedata.category(after).startswith("M"):
+        return False
+    if "\u1160" <= after <= "\u11ff":  # a later part of a Korean syllable
+        return False
+    return not (re.match(REGION, after) and HALF_A_FLAG.search(text, 0, index))

@@ -10,12 +10,12 @@ import orjson
 from django.core.exceptions import PermissionDenied, RequestDataTooBig
 from django.db import InterfaceError, OperationalError
 from django.http import Http404, HttpRequest, HttpResponse
-from psycopg2.errors import LockNotAvailable, QueryCanceled, ReadOnlySqlTransaction
+from psycopg2.errors import LockNotAvailable, QueryCanceled
 from psycopg2.extensions import TransactionRollbackError
 from rest_framework import exceptions
 from rest_framework.response import Response
 
-from chassis import audit, request_id
+from chassis import audit, refused_writes, request_id
 
 CONTENT_TYPE = "application/problem+json"
 RETRY_AFTER_SECONDS = 2
@@ -103,7 +103,10 @@ def as_api_exception(error: Exception) -> exceptions.APIException | None:
         return PayloadTooLarge()
     if isinstance(error, MemoryError):
         return ServiceUnavailable(SHORT_OF_MEMORY)
-    if isinstance(error, (OperationalError, InterfaceError)) or isinstance(error.__cause__, ReadOnlySqlTransaction):
+    if isinstance(error.__cause__, refused_writes.CAUSES):
+        refused_writes.note()
+        return ServiceUnavailable("The database can store nothing at the moment; try again later.")
+    if isinstance(error, (OperationalError, InterfaceError)):
         return ServiceUnavailable(why_not(error))
     return None
 

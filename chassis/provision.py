@@ -34,6 +34,15 @@ PAIRS = (
 DATABASE = "tmservice"
 OLDEST_POSTGRESQL = 15
 CONNECT_SECONDS = 10
+STATEMENT_SECONDS = 3
+# Held by role, since connections may go by a pooler, which takes no such settings from its clients. Whoever waits for a
+# lock gives up before the client does; whoever holds one and does nothing is ended, also by hand.
+TIME_LIMITS = {
+    "statement_timeout": f"{STATEMENT_SECONDS}s",
+    "lock_timeout": "2s",
+    "idle_in_transaction_session_timeout": "30s",
+}
+OWNERS_TIME_LIMITS = {**TIME_LIMITS, "statement_timeout": "0"}  # a migration takes as long as it takes
 RIGHTS = (
     "OWNER_URL must be that of a superuser, or of a role with CREATEROLE that owns the database and made the roles."
 )
@@ -99,7 +108,9 @@ def for_tenant(tenant: Tenant, database: str) -> list[sql.Composable]:
     }
     return [
         *for_role(tenant.role, tenant.password, schema=tenant.role, database=database),
+        *time_limits(tenant.role, TIME_LIMITS, database=database),
         *for_role(tenant.owner, tenant.owner_password, schema=tenant.role, database=database),
+        *time_limits(tenant.owner, OWNERS_TIME_LIMITS, database=database),
         sql.SQL("CREATE SCHEMA IF NOT EXISTS {role} AUTHORIZATION {owner}").format(**names),
         sql.SQL(HAND_OVER).format(**names),
     ]
@@ -135,20 +146,25 @@ def for_role(role: str, password: str, *, schema: str, database: str) -> list[sq
         ).format(literal=literal, **names),
         sql.SQL("GRANT CONNECT ON DATABASE {database} TO {role}").format(**names),
         sql.SQL("ALTER ROLE {role} IN DATABASE {database} SET search_path = {schema}").format(**names),
-        # Also for who works with it by hand: a transaction that is left open keeps its locks.
-        sql.SQL("ALTER ROLE {role} IN DATABASE {database} SET idle_in_transaction_session_timeout = '60s'").format(
-            **names
-        ),
     ]
 
 
-def urls_of(owner_url: str, given: Mapping[str, str]) -> dict[str, str]:
+def time_limits(role: str, limits: Mapping[str, str], *, database: str) -> Iterator[sql.Composable]:
+    where = sql.SQL("ALTER ROLE {} IN DATABASE {}").format(sql.Identifier(role), sql.Identifier(database))
+    for name, value in limits.items():
+        yield where + sql.SQL(" SET {} = {}").format(sql.Identifier(name), sql.Literal(value))
+
+
+def urls_of(owner_url: str, given: Mapping[str, str], *, host: str = "") -> dict[str, str]:
     """Return the URLs of each service: as given, or in the database of OWNER_URL with a password that is made up.
 
-    Where only the URL of the role that serves is given, the owner is named after it and is in the same database.
+    Where only the URL of the role that serves is given, the owner is named after it and is in the same database. `host`
+    is where the services reach the server, if it is not where we do.
     """
     owner = urlsplit(owner_url)
     place = owner.netloc.rpartition("@")[2]
+    if host:  # how we encrypt on our way says nothing about theirs
+        owner, place = owner._replace(query=""), host
     if not place:  # the owner comes by a socket, where PostgreSQL usually goes by the name of the system's user
         owner, place = owner._replace(query=""), "localhost"
     database = owner.path.removeprefix("/")
@@ -227,7 +243,7 @@ def command(prog: str) -> None:
         if arguments.files:
             provision_urls((arguments.files / "database" / "OWNER_URL").read_text(), urls_in(arguments.files))
         else:
-            provision_and_tell(arguments.owner_url)
+            provision_and_tell(arguments.owner_url, host=arguments.host)
     except (CannotProvision, env.SettingError) as error:
         sys.exit(f"{prog}: {error}")
     except psycopg2.Error as error:
@@ -255,15 +271,18 @@ def parse(prog: str) -> argparse.Namespace:
         "owner_url", metavar="OWNER_URL", nargs="?", help="postgresql://... of a role that may make roles"
     )
     chosen.add_argument("--files", type=Path, metavar="FOLDER", help="the folder of chassis.secret_files")
+    parser.add_argument(
+        "--host", default="", metavar="HOST[:PORT]", help="where the services reach it, such as in a private network"
+    )
     return parser.parse_args()
 
 
-def provision_and_tell(owner_url: str) -> None:
+def provision_and_tell(owner_url: str, *, host: str) -> None:
     """Print what .env needs, and nothing else, to standard output."""
     env.load_dotenv()
     given = {name: env.given(name) for name in ROLES}
     refuse_unusable("OWNER_URL", owner_url)
-    urls = urls_of(owner_url, given)
+    urls = urls_of(owner_url, given, host=host)
     provision_urls(owner_url, urls)
     made_up = {name: url for name, url in urls.items() if not given[name]}
     print("The roles and schemas are there." + (" For .env:" if made_up else ""), file=sys.stderr)

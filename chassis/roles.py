@@ -9,11 +9,16 @@ from typing import Any
 
 from django.apps import apps
 from django.conf import settings
-from django.db import connection, transaction
+from django.core.management.base import CommandError
+from django.db import OperationalError, connection, transaction
 from django.db.migrations.recorder import MigrationRecorder
 
 from chassis import env
+from chassis.provision import OWNERS_TIME_LIMITS, TIME_LIMITS
 
+# A migration may take long, and may not wait long for a lock: it would stop all who come after it.
+MIGRATING = " ".join(f"-c {name}={value}" for name, value in OWNERS_TIME_LIMITS.items())
+REFUSED_BY_POOLER = "unsupported startup parameter"
 PLACE = ("NAME", "USER", "PASSWORD", "HOST", "PORT")
 GRANTS = (
     "GRANT USAGE ON SCHEMA {schema} TO {role}",
@@ -36,18 +41,40 @@ def owner() -> dict[str, Any] | None:
 
 @contextmanager
 def as_owner() -> Iterator[str | None]:
-    """Connect as the owner in the block, if one is set; give the name of the role that serves, if it is another."""
-    entry, serving = owner(), {name: connection.settings_dict[name] for name in PLACE}
-    if entry is None or entry["USER"] == serving["USER"]:
-        yield None
-        return
+    """Connect to migrate: as the owner, if one is set. Give the name of the role that serves, if it is another.
+
+    These connections go to PostgreSQL itself, since a pooler takes no settings from its clients.
+    """
+    entry, serving = owner() or {}, {name: connection.settings_dict[name] for name in (*PLACE, "OPTIONS")}
     connection.close()
-    connection.settings_dict.update(entry)
+    connection.settings_dict.update(entry, OPTIONS=serving["OPTIONS"] | {"options": MIGRATING})
     try:
-        yield serving["USER"]
+        yield serving["USER"] if entry.get("USER", serving["USER"]) != serving["USER"] else None
     finally:
         connection.close()
         connection.settings_dict.update(serving)
+
+
+def refuse_pooler(error: OperationalError) -> None:
+    """Raise CommandError where a connection that migrates was refused by a pooler."""
+    if REFUSED_BY_POOLER in str(error):
+        remedy = "set OWNER_DATABASE_URL to the address of PostgreSQL itself"
+        raise CommandError(f"Migrations do not go through a connection pooler such as PgBouncer; {remedy}.") from error
+
+
+def limit_time() -> None:
+    """Give the role that serves the time limits that it has not got. It may do so itself."""
+    with connection.cursor() as cursor:
+        for name, value in TIME_LIMITS.items():
+            cursor.execute(LIMIT, {"name": name, "value": value})
+
+
+LIMIT = """
+    DO $$ BEGIN IF current_setting(%(name)s) = '0' THEN
+        EXECUTE format('ALTER ROLE %%I IN DATABASE %%I SET %%I = %%L',
+            current_user, current_database(), %(name)s, %(value)s);
+    END IF; END $$
+"""
 
 
 def append_only_tables() -> dict[str, str]:

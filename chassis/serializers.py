@@ -5,8 +5,11 @@ from difflib import get_close_matches
 from itertools import islice
 from typing import Any
 
+from django.db import models
 from rest_framework import serializers
 from rest_framework.exceptions import ErrorDetail, ValidationError
+
+from chassis.fields import InstantField
 
 MAX_COMPARED_LENGTH = 64  # characters of a name: no longer one is nearly a known one
 MOST_NAMED = 20  # of what is unknown: a body may hold 50,000 such names, and an answer need not
@@ -48,6 +51,11 @@ class StrictSerializer(serializers.Serializer):
 
 class StrictModelSerializer(StrictSerializer, serializers.ModelSerializer):
     """The same for a model, whose instances change through `change(**values)`."""
+
+    serializer_field_mapping = {
+        **serializers.ModelSerializer.serializer_field_mapping,
+        models.DateTimeField: InstantField,
+    }
 
     def update(self, instance: Any, validated_data: dict[str, Any]) -> Any:
         instance.change(**validated_data)

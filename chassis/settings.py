@@ -1,5 +1,7 @@
 """The settings that are the same in both services, taken by name from each one's settings file."""
 
+import logging
+import re
 from email.utils import parseaddr
 from typing import Any
 
@@ -9,6 +11,11 @@ from chassis.addresses import is_address
 BODY_LIMIT_BYTES = 1024 * 1024  # as client_max_body_size in the gateway's template
 ANONYMOUS_BODY_LIMIT_BYTES = 16 * 1024  # on routes that let anyone in; the gateway's template has it too
 MAX_CONTENT_TYPE_LENGTH = 256  # Django parses one of 8,000 semicolons in quadratic time
+
+log = logging.getLogger(__name__)
+
+# Documentation and static files could not follow a path.
+PUBLIC_URL = re.compile(r"https?://(?:[A-Za-z0-9][A-Za-z0-9._-]*|\[[0-9A-Fa-f:.]+\])(?::[1-9][0-9]{0,4})?")
 
 MIDDLEWARE = [
     "chassis.metrics.MetricsMiddleware",
@@ -22,6 +29,15 @@ MIDDLEWARE = [
     "chassis.middleware.KnownHostMiddleware",
     "chassis.middleware.PlainPathMiddleware",
     "chassis.middleware.OptionalSlashMiddleware",
+]
+
+# What `manage.py check --deploy` warns about and is settled elsewhere.
+SILENCED_SYSTEM_CHECKS = [
+    "security.W002",  # X-Frame-Options: every answer carries a Content-Security-Policy with frame-ancestors 'none'
+    "security.W003",  # CSRF protection: there are no cookies; a token in a header is not sent by a foreign page
+    "security.W004",  # HSTS: TLS ends in front of the service, and whoever ends it knows whether it stays
+    "security.W008",  # SSL redirect: behind the gateway the service speaks HTTP alone
+    "security.W009",  # SECRET_KEY of 50 characters: chassis.env requires 32 bytes, the size of the HMAC it is used for
 ]
 
 
@@ -55,12 +71,7 @@ def database(*names: str) -> dict[str, Any]:
     return entry | {
         "CONN_MAX_AGE": 60,  # without it a service does a sixth of the work
         "CONN_HEALTH_CHECKS": True,
-        "OPTIONS": {
-            "connect_timeout": 3,
-            # Who waits for a lock gives up before the client does; who holds one and does nothing is ended.
-            "options": "-c lock_timeout=2s -c idle_in_transaction_session_timeout=30s",
-            **entry.get("OPTIONS", {}),
-        },
+        "OPTIONS": {"connect_timeout": 3, **entry.get("OPTIONS", {})},
     }
 
 
@@ -81,12 +92,44 @@ def cors() -> dict[str, Any]:
     }
 
 
+def public_url() -> str:
+    """Return what links in answers begin with; "" makes them relative."""
+    value = env.http_url("PUBLIC_URL", "")
+    if value and not PUBLIC_URL.fullmatch(value):
+        raise env.SettingError(
+            "PUBLIC_URL must be http://HOST or https://HOST, with or without a port and with nothing behind it."
+        )
+    return value
+
+
+def local_url() -> str:
+    """Return what links in mails begin with, as these cannot be relative, where there is no PUBLIC_URL."""
+    return f"http://localhost:{env.port('GATEWAY_PORT', 8080)}"
+
+
+def sender() -> str:
+    return env.text("MAIL_FROM", "TMService <noreply@tmservice.invalid>")
+
+
 def mail_domain(sender: str) -> str:
     """Return the domain of MAIL_FROM, for message ids."""
     address = sender.rpartition("<")[2].removesuffix(">")
     if not (sender.isprintable() and is_address(address) and parseaddr(sender)[1] == address):
         raise env.SettingError("MAIL_FROM holds no valid address; write it as NAME <ADDRESS>.")
     return address.partition("@")[2]
+
+
+def warn_of_sample_sender(sender_domain: str) -> None:
+    """Warn where mails go to a server that will refuse their sender: the default of MAIL_FROM is no real address."""
+    if warning := sample_sender(sender_domain):
+        log.warning("%s", warning)
+
+
+def sample_sender(sender_domain: str) -> str:
+    """Return what is wrong with the sender, in a sentence, if anything is."""
+    if not env.text("EMAIL_URL", "") or not f".{sender_domain}".endswith(".invalid"):
+        return ""
+    return f"MAIL_FROM is an address at {sender_domain}, which mail servers refuse; set it to one of your own."
 
 
 def signing_keys(*, secret_key: str) -> tuple[str, list[str]]:

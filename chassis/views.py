@@ -35,6 +35,7 @@ class Endpoint(GenericAPIView):
     query_parameters: frozenset[str] = frozenset()
     filterset_class: type[FilterSet] | None = None
     repeatable_parameters: frozenset[str] = frozenset()
+    ranks_search = False  # see pagination.KeysetPagination
     # The methods whose If-Match the view compares itself, and whether what it reads gets an entity tag.
     if_match_methods: frozenset[str] = frozenset()
     has_entity_tag = True

@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from importlib import import_module
 from logging.config import dictConfig
 from pathlib import Path
@@ -21,11 +22,12 @@ from gunicorn.glogging import Logger
 from gunicorn.http import errors
 from gunicorn.workers.sync import SyncWorker
 
-from chassis import env, logs, request_id
+from chassis import env, logs, refused_writes, request_id
+from chassis.provision import STATEMENT_SECONDS
 from chassis.startup import refusing_in_one_sentence
 
 SERVICE = Path.cwd().name
-STATEMENT_SECONDS = 3
+DRAIN_SECONDS = 5
 REFUSALS = {
     errors.LimitRequestLine: (414, "uri_too_long", "The address is longer than 8 kB."),
     errors.LimitRequestHeaders: (431, "headers_too_large", "A header is longer than 8 kB, or there are too many."),
@@ -49,6 +51,26 @@ class JSONLogger(Logger):
 
 class Worker(SyncWorker):
     """Answers what never reaches Django as all other errors are answered; gunicorn would send a page of HTML."""
+
+    def run(self) -> None:
+        super().run()
+        self.drain()
+
+    def drain(self) -> None:
+        """Answer what is in the queue of connections before the last worker closes it, which resets them.
+
+        Their requests may have been sent already, and the gateway may not repeat each of them.
+        """
+        deadline = time.monotonic() + DRAIN_SECONDS
+        while time.monotonic() < deadline:
+            self.notify()
+            try:
+                for listener in self.sockets:
+                    self.accept(listener)
+            except BlockingIOError:
+                return
+            except ConnectionAbortedError:
+                continue
 
     def handle_error(self, req: Any, client: Any, addr: Any, exc: BaseException) -> None:
         if req is None:  # nothing was understood: it must not be logged under the id of the request before
@@ -97,7 +119,7 @@ with refusing_in_one_sentence(SERVICE):
 # Two synchronous workers on two cores served twice the requests that four threads in each did.
 worker_class = Worker
 timeout = 30
-graceful_timeout = 10
+graceful_timeout = 20  # with DRAIN_SECONDS less than stopwaitsecs (programs.py) and stop_grace_period (compose)
 # More than Nginx lets through, to which it adds headers, and blanks in them: one limit of each kind is enough.
 limit_request_line = 8190
 limit_request_field_size = 8200
@@ -108,7 +130,9 @@ logger_class = JSONLogger
 errorlog = "-"
 accesslog = None  # Nginx writes it
 
+shared_memory = refused_writes.MEMORY  # made before the workers are forked
 stop = Event()
+job_threads: list[Thread] = []
 
 
 def post_worker_init(worker: Any) -> None:
@@ -117,7 +141,8 @@ def post_worker_init(worker: Any) -> None:
 
     database.give_up_after(seconds=STATEMENT_SECONDS)
     if runs_jobs:
-        Thread(target=run_jobs_until, args=[stop], name="jobs").start()
+        job_threads.append(Thread(target=run_jobs_until, args=[stop], name="jobs"))
+        job_threads[0].start()
 
 
 def run_jobs_until(stop: Event) -> None:
@@ -127,11 +152,24 @@ def run_jobs_until(stop: Event) -> None:
 
 
 def worker_exit(server: Any, worker: Any) -> None:
+    """Wait for the jobs here, not at interpreter shutdown: from 3.12 on Python starts no thread any more then."""
     stop.set()
+    for thread in job_threads:
+        thread.join()  # run_jobs gives up before gunicorn does
 
 
 def on_starting(server: Any) -> None:
-    """Refuse unusable settings before any worker is forked, or each of them would fail in its own traceback."""
+    """Load the whole service before gunicorn listens: refused connections send the gateway to another replica.
+
+    Unusable settings are refused here, or each worker would fail in its own traceback.
+    """
+    check_settings()
+    make_metrics_folder(server)
+    server.app.wsgi()  # the workers are forked from this process and have it too
+    import_module(import_module("config.settings").ROOT_URLCONF)  # Django would load it with the first request
+
+
+def check_settings() -> None:
     env.hide_privileged()
     with refusing_in_one_sentence(SERVICE):
         import_module("config.settings")
@@ -143,10 +181,7 @@ FOLDERS = Path("/dev/shm" if os.access("/dev/shm", os.W_OK) else tempfile.gettem
 OF_METRICS = "tmservice-metrics-"
 
 
-def when_ready(server: Any) -> None:
-    if migrates:
-        prepare()
-    env.forget_privileged()  # before the workers are forked
+def make_metrics_folder(server: Any) -> None:
     for left_behind in FOLDERS.glob(f"{OF_METRICS}*"):
         remove_if_abandoned(left_behind)
     new = Path(tempfile.mkdtemp(prefix="tmservice-new-", dir=FOLDERS))
@@ -154,8 +189,14 @@ def when_ready(server: Any) -> None:
     # Held, by the workers too, until the last of them has ended, however it ends; not found before that.
     fcntl.flock(os.open(new, os.O_RDONLY), fcntl.LOCK_EX)
     server.metrics_folder = new.rename(new.with_name(new.name.replace("tmservice-new-", OF_METRICS)))
-    # The workers import prometheus_client, which looks at this then.
+    # prometheus_client looks at this when it is imported.
     os.environ.update(PROMETHEUS_MULTIPROC_DIR=str(server.metrics_folder))
+
+
+def when_ready(server: Any) -> None:
+    if migrates:
+        prepare()
+    env.forget_privileged()  # before the workers are forked
 
 
 def prepare() -> None:

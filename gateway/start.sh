@@ -1,10 +1,12 @@
 #!/bin/sh
-# Starts Nginx in a container: fills in the template and becomes Nginx.
+# Starts the gateway, in a container as by hand: fills in the template and becomes Nginx, which writes below the folder $1.
 set -e
-. /gateway/settings.envsh
-mkdir -p /tmp/gateway/conf.d
-cp /gateway/nginx.conf /tmp/gateway/
+here=$(cd "$(dirname "$0")" && pwd)
+mkdir -p "${1:-/tmp/gateway}/conf.d"
+folder=$(cd "${1:-/tmp/gateway}" && pwd)
+. "$here/settings.envsh"
+cp "$here/nginx.conf" "$folder/"
 # shellcheck disable=SC2016  # the names are meant
 envsubst "$(env | sed -n 's/^\(GATEWAY_[A-Z_]*\)=.*/${\1}/p' | tr '\n' ' ')" \
-    </gateway/tmservice.conf.template >/tmp/gateway/conf.d/tmservice.conf
-exec nginx -p /tmp/gateway/ -c /tmp/gateway/nginx.conf -e stderr -g "daemon off;"
+    <"$here/templates/tmservice.conf.template" >"$folder/conf.d/tmservice.conf"
+exec nginx -p "$folder/" -c "$folder/nginx.conf" -e stderr -g "daemon off;"

@@ -17,6 +17,7 @@ VARYING = {
     r'(?<=ETag: "\d\.)[0-9a-f]{12}': "DIGEST",
     r'(?<="request_id": ")[0-9a-f]{32}|(?<="request_id":")[0-9a-f]{32}': "REQUEST",
     r"localhost:\d+": "localhost:8080",
+    r'(?<="address":")::1(?=")|(?<="address": ")::1(?=")': "127.0.0.1",
     r"curl/[\d.]+": "curl/VERSION",
     r"(?<=;r=)[1-9]\d*": "LEFT",
     r"(?<=;t=)[1-9]\d*|(?<=Retry-After: )[1-9]\d*": "SECONDS",

@@ -1,5 +1,7 @@
 """scripts/backup and scripts/restore: what was stored comes back, of one service too, and both agree afterwards."""
 
+import os
+import pty
 import stat
 import subprocess
 import sys
@@ -93,6 +95,66 @@ def test_a_backup_is_its_owners_alone_and_replaces_the_file_as_a_whole(backup):
     assert stat.S_IMODE(backup.stat().st_mode) == 0o600
     assert backup.read_bytes().startswith(b"PGDMP")
     assert [each.name for each in backup.parent.iterdir()] == [backup.name]
+
+
+def typed(stack, script, *arguments, **options):
+    """Type a line in a folder of one's own, with input and output that tests choose."""
+    command = [sys.executable, stack.root / "scripts" / script, *arguments]
+    done = subprocess.run(command, env=stack.environment(), stderr=subprocess.PIPE, text=True, timeout=300, **options)
+    return done.returncode, done.stderr
+
+
+def test_a_backup_goes_by_standard_output_and_comes_back_by_standard_input(mine, people, tmp_path):
+    before, file = assignees(mine), tmp_path / "both.dump"
+    with file.open("wb") as output:
+        assert typed(mine, "backup", "-", stdin=subprocess.DEVNULL, stdout=output)[0] == 0
+    new = assigned(mine, "After the backup", people["alice"])
+
+    assert file.read_bytes().startswith(b"PGDMP")
+    with file.open("rb") as input_:
+        status, told = typed(mine, "restore", "--yes", "-", stdin=input_, stdout=subprocess.DEVNULL)
+    assert status == 0, told
+    assert assignees(mine) == before
+    assert mine.call("GET", f"{TASKS}{new}/", token=mine.admin_token()).status_code == 404
+    assert [path for path in mine.folder.iterdir() if path.name.startswith(("backup-", "restore-"))] == []
+
+
+@pytest.mark.parametrize("name", ["./-", "./--list", "a-b.dump"])
+def test_a_file_may_have_any_name(mine, tmp_path, name):
+    options = {"cwd": tmp_path, "stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL}
+
+    assert typed(mine, "backup", name, **options)[0] == 0
+    status, told = typed(mine, "restore", name, **options)
+
+    assert [path.name for path in tmp_path.iterdir()] == [name.removeprefix("./")]
+    assert (status, told.partition(" has stored in ")[0]) == (
+        1,
+        "scripts/restore: This replaces all that the user service and the task service",
+    )
+
+
+@pytest.mark.parametrize("script", ["backup", "restore"])
+def test_no_backup_is_printed_to_a_terminal_or_typed(mine, script):
+    ours, theirs = pty.openpty()
+    try:
+        status, told = typed(mine, script, "-", stdin=theirs, stdout=theirs)
+    finally:
+        os.close(ours)
+        os.close(theirs)
+
+    assert (status, told.count("\n"), f"scripts/{script} - " in told) == (1, 1, True)
+
+
+def test_a_backup_that_is_not_taken_as_a_whole_fails(mine):
+    reading, writing = os.pipe()
+    os.close(reading)
+    try:
+        status, told = typed(mine, "backup", "-", stdin=subprocess.DEVNULL, stdout=writing)
+    finally:
+        os.close(writing)
+
+    assert status == 1
+    assert told.endswith("scripts/backup: Standard output has not taken all of it: Broken pipe.\n")
 
 
 def test_a_backup_that_fails_leaves_the_file_as_it_was(tmp_path):

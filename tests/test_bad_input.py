@@ -22,10 +22,10 @@ BAD_TASKS = {
     "an unknown field": ({"title": "x", "asigned_to": 1}, "asigned_to", "did you mean assigned_to?"),
     "no title": ({"description": "x"}, "title", "This field is required."),
     "an unknown assignee": ({"title": "x", "assigned_to": 999_999}, "assigned_to", "There is no user 999999."),
-    "an id as text": ({"title": "x", "assigned_to": "1"}, "assigned_to", "Must be an id"),
+    "an id as text": ({"title": "x", "assigned_to": "1"}, "assigned_to", "There is no user named '1'."),
     "an unknown status": ({"title": "x", "status": "done"}, "status", "Must be one of: todo, in_progress, completed."),
     "no such day": ({"title": "x", "due_date": "2026-02-30"}, "due_date", "There is no such day: 2026-02-30."),
-    "two lines in a title": ({"title": "a\nb"}, "title", "Must be a single line"),
+    "a control character in a title": ({"title": "a\x1bb"}, "title", "Must not hold control"),
     "a field set by the server": ({"title": "x", "version": 7}, "version", "Is set by the server"),
 }
 

@@ -9,15 +9,16 @@ import sys
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from urllib.parse import unquote, urlsplit
 
 import pytest
 import requests
 
-from stack import postgres
+from stack import nginx, postgres
 from stack.bootstrap import ROOT
 from stack.ports import free_ports
 from tests.local_stack import PASSWORD, eventually, new_folder
-from tests.own_postgres import own_postgres
+from tests.own_postgres import own_postgres, run_sql
 from tests.test_fresh_checkout import tracked_files
 
 pytestmark = pytest.mark.thorough
@@ -29,9 +30,22 @@ def section(title):
     return re.search(rf"^## {title}\n(.*?)(?=^## |\Z)", PAGE, re.MULTILINE | re.DOTALL).group(1)
 
 
-SETUP, *PROGRAMS, VISIT, GUNICORN = [lines for _, lines in FENCE.findall(section("By hand"))]
+def labelled(label):
+    return [lines for found, lines in FENCE.findall(section("By hand")) if found == label]
+
+
+SETUP, *PROGRAMS, VISIT = labelled("")
+GUNICORN, (GATEWAY,), (DEBIAN,), (CLOSING,) = map(labelled, ("gunicorn", "gateway", "debian", "closing"))
 SAVING = dict(FENCE.findall(section("Backup and restore")))
 CRON = re.search(r"^    0 8 \* \* \* (.*)$", section("By hand"), re.MULTILINE).group(1)
+
+
+# What of envsubst gateway/start.sh needs.
+ENVSUBST = r"""
+import os, re, sys
+names, text = sys.argv[1], sys.stdin.read()
+sys.stdout.write(re.sub(r"\$\{(\w+)\}", lambda found: os.environ[found[1]] if found[0] in names else found[0], text))
+"""
 
 
 @dataclass
@@ -40,18 +54,39 @@ class Hands:
 
     owner_url: str
     root: Path = field(default_factory=new_folder)
-    ports: list[int] = field(default_factory=lambda: free_ports(2))
+    ports: list[int] = field(default_factory=lambda: free_ports(3))
     running: dict[str, subprocess.Popen] = field(default_factory=dict)
 
     def adapted(self, lines):
         lines = re.sub(r"^OWNER_URL=.*$", f"OWNER_URL='{self.owner_url}'", lines, flags=re.MULTILINE)
-        for port, mine in zip(("8000", "8001"), self.ports, strict=True):
+        for port, mine in zip(("8000", "8001", "8080"), self.ports, strict=True):
             lines = re.sub(rf"\b{port}\b", str(mine), lines)
+        lines = lines.replace("localhost:5432", f"localhost:{urlsplit(self.owner_url).port}")
         return lines.replace("/srv/tmservice", str(self.root))
+
+    def install(self):
+        """Put on PATH what a Debian has, or is given by packages: sudo, envsubst and Nginx."""
+        programs = self.root / "bin"
+        programs.mkdir()
+        server = urlsplit(self.owner_url)
+        peer = f"PGHOST=127.0.0.1 PGPORT={server.port} PGUSER=postgres PGPASSWORD='{unquote(server.password)}'"
+        (programs / "sudo").write_text(f'#!/bin/sh\n[ "$1 $2" = "-u postgres" ] && shift 2 && exec env {peer} "$@"\n')
+        if not shutil.which("envsubst"):
+            (programs / "envsubst").write_text(f"#!{sys.executable}\n{ENVSUBST}")
+        (programs / "nginx").symlink_to(nginx.binary())
+        for program in programs.iterdir():
+            program.chmod(0o755)
 
     def environment(self, **more):
         kept = ("HOME", "PIP_", "SSL_", "LANG", "CI")
-        path = os.pathsep.join([str(Path(sys.executable).resolve().parent), str(postgres.binaries()), "/usr/bin:/bin"])
+        path = os.pathsep.join(
+            [
+                str(self.root / "bin"),
+                str(Path(sys.executable).resolve().parent),
+                str(postgres.binaries()),
+                "/usr/bin:/bin",
+            ]
+        )
         inherited = {name: value for name, value in os.environ.items() if name.startswith(kept)}
         return inherited | {"PATH": path, "PIP_NO_COMPILE": "1"} | more  # most modules are never run here
 
@@ -105,7 +140,10 @@ class Hands:
             return False
 
     def admin_token(self):
-        return self.token("admin", self.settings()["ADMIN_PASSWORD"])
+        return self.token(**self.admin())
+
+    def admin(self):
+        return {"username": "admin", "password": self.settings()["ADMIN_PASSWORD"]}
 
     def token(self, username, password):
         answer = self.call(USERS, "POST", "/token/", json={"username": username, "password": password})
@@ -126,7 +164,12 @@ def hands():
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(ROOT / name, target, follow_symlinks=False)
         try:
+            mine.install()
+            run_sql(owner_url, "DROP ROLE user_service", "DROP ROLE task_service")  # a fresh one has none of ours
+            mine.owner_url = mine.types(DEBIAN).strip().removeprefix("OWNER_URL=")
             mine.types(SETUP)
+            mine.types(CLOSING)
+            mine.owner_url = owner_url
             with (mine.root / ".env").open("a") as settings:
                 settings.writelines(f"THROTTLE_{who}=off\n" for who in ("ADMIN", "USER", "ANON"))
             for lines in PROGRAMS[:2]:
@@ -175,13 +218,35 @@ def test_the_workers_are_at_work_until_ctrl_c(hands):
         hands.ends(lines)
 
 
-def test_gunicorn_serves_in_the_place_of_runserver(hands):
-    hands.ends(PROGRAMS[TASKS])
-    eventually(lambda: not hands.answers(TASKS), seconds=10)
+@pytest.mark.parametrize("service", [USERS, TASKS], ids=["users", "tasks"])
+def test_gunicorn_serves_in_the_place_of_runserver(hands, service):
+    hands.ends(PROGRAMS[service])
+    eventually(lambda: not hands.answers(service), seconds=10)
 
-    hands.leaves_running(GUNICORN)
+    hands.leaves_running(GUNICORN[service])
 
-    eventually(lambda: hands.answers(TASKS), seconds=30)
+    eventually(lambda: hands.answers(service), seconds=30)
+
+
+def test_the_gateway_leads_to_both_and_tells_them_whose_request_it_is(hands):
+    hands.leaves_running(GATEWAY)
+    url = f"http://127.0.0.1:{hands.ports[2]}"
+
+    eventually(lambda: is_up(f"{url}/task/health/ready/"), seconds=60)
+    token = requests.post(f"{url}/token/", json=hands.admin(), timeout=30).json()["access"]
+    headers = {"Authorization": f"Bearer {token}"}
+    assert requests.get(f"{url}/task/tasks/", headers=headers, timeout=30).status_code == 200
+    assert requests.get(f"{url}/", headers={"Accept": "text/html"}, timeout=30).url == f"{url}/docs/"
+    sessions = requests.get(f"{url}/user/me/sessions/", headers=headers, timeout=30).json()["results"]
+    assert {session["address"] for session in sessions if session["current"]} == {"127.0.0.1"}
+    hands.ends(GATEWAY)
+
+
+def is_up(url):
+    try:
+        return requests.get(url, timeout=30).ok
+    except requests.ConnectionError:
+        return False
 
 
 def test_a_service_is_saved_and_restored_by_the_programs_of_postgresql(hands):
@@ -194,9 +259,9 @@ def test_a_service_is_saved_and_restored_by_the_programs_of_postgresql(hands):
     task_id = hands.call(TASKS, "POST", "/task/tasks/", token=admin, json=task).json()["id"]
     bobs_token = hands.token("bob", PASSWORD)
 
-    hands.ends(PROGRAMS[USERS])
+    hands.ends(GUNICORN[USERS])
     hands.types(SAVING["restore"], **urls)
-    hands.leaves_running(PROGRAMS[USERS])
+    hands.leaves_running(GUNICORN[USERS])
     eventually(lambda: hands.answers(USERS), seconds=30)
     told = hands.types(SAVING["reconcile"])
 
@@ -220,11 +285,11 @@ def test_the_same_lines_serve_the_task_service(hands):
         row["id"] for row in hands.call(TASKS, "GET", "/task/tasks/", token=hands.admin_token()).json()["results"]
     }
     hands.types(saving["backup"], **urls)
-    hands.ends(GUNICORN)
+    hands.ends(GUNICORN[TASKS])
 
     hands.types(saving["restore"], **urls)
 
-    hands.leaves_running(GUNICORN)
+    hands.leaves_running(GUNICORN[TASKS])
     eventually(lambda: hands.answers(TASKS), seconds=30)
     made = hands.call(TASKS, "POST", "/task/tasks/", token=hands.admin_token(), json={"title": "The next one"}).json()
     after = {row["id"] for row in hands.call(TASKS, "GET", "/task/tasks/", token=hands.admin_token()).json()["results"]}

@@ -4,15 +4,18 @@ import ipaddress
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 
 import pytest
 import yaml
 
+from stack import compose_lines
 from tests.local_stack import ROOT
 
 COMPOSE = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
+DATABASE = yaml.safe_load((ROOT / "docker-compose.database.yml").read_text())
 BLUEPRINT = yaml.safe_load((ROOT / "render.yaml").read_text())
 IMAGES = ("user_service", "task_service", "gateway")
 SERVERS = ("user_service", "task_service", "worker", "gateway", "database")
@@ -32,6 +35,7 @@ NOT_FOR_CONTAINERS = {
     "MIGRATE_ON_START",
     "RUN_WORKER",
     "MAIL_FOLDER",
+    "HEARTBEAT_PATH",
 }
 
 
@@ -43,7 +47,8 @@ def documented():
 
 
 def asked_of_a_person():
-    return set(re.findall(r"\$\{([A-Z_]+)", (ROOT / "docker-compose.yml").read_text()))
+    asked = re.findall(r"\$\{([A-Z_]+)", (ROOT / "docker-compose.yml").read_text())
+    return set(asked) - {"COMPOSE_PROJECT_NAME"}  # compose's own
 
 
 def dockerfile(name):
@@ -76,6 +81,7 @@ def test_a_container_may_do_no_more_than_it_must(name):
     assert service["read_only"] is True
     assert service["cap_drop"] == ["ALL"]
     assert service["security_opt"] == ["no-new-privileges:true"]
+    assert (service["pids_limit"], service["cpus"]) == (256, "${CONTAINER_CPUS:-1}")
     assert service["logging"]["options"] == {"max-size": "10m", "max-file": "3"}
     assert "privileged" not in service
     assert "network_mode" not in service or service["network_mode"] == "none"
@@ -88,7 +94,7 @@ def test_a_server_is_restarted_watched_and_limited(name):
     assert service["restart"] == "unless-stopped"
     assert service["mem_limit"]
     assert service["tmpfs"]
-    assert "healthcheck" in service or any(instructions(image, "HEALTHCHECK") for image in IMAGES if image in name)
+    assert service["healthcheck"]
 
 
 @pytest.mark.parametrize("name", ONCE)
@@ -98,6 +104,50 @@ def test_what_runs_once_is_not_restarted(name):
 
 def test_only_the_gateway_is_reachable_from_outside():
     assert [name for name, service in COMPOSE["services"].items() if "ports" in service] == ["gateway"]
+
+
+def test_its_port_is_on_this_machine_alone_by_default():
+    """In compose's short form: the long one takes what is no address for all addresses."""
+    assert COMPOSE["services"]["gateway"]["ports"] == ["${GATEWAY_BIND:-127.0.0.1}:${GATEWAY_PORT:-8080}:8080"]
+
+
+def test_postgresql_is_left_out_where_both_services_have_a_database_elsewhere():
+    """An expression of compose chooses the service that is extended; scripts/try-compose cannot show every case."""
+    variants = yaml.safe_load((ROOT / "docker-compose.database.yml").read_text())["services"]
+
+    for name in ("database", "roles"):
+        chosen = f"${{USER_DATABASE_URL:+${{TASK_DATABASE_URL:+no_}}}}{name}"
+        assert COMPOSE["services"][name]["extends"] == {"file": "docker-compose.database.yml", "service": chosen}
+    assert (variants["database"], variants["no_database"]) == ({}, {"profiles": ["database"]})
+    assert variants["no_roles"] == {"command": ["true"]}
+    assert COMPOSE["services"]["roles"]["depends_on"]["database"]["required"] is False
+
+
+def test_sample_data_is_loaded_only_when_asked_for():
+    demo = COMPOSE["services"]["demo"]
+
+    assert demo["profiles"] == ["demo"]
+    assert "./scripts:/app/scripts:ro" in demo["volumes"]
+
+
+def test_while_developing_the_services_run_from_the_checkout_and_reload():
+    services = yaml.safe_load((ROOT / "docker-compose.dev.yml").read_text())["services"]
+
+    assert set(services) <= set(COMPOSE["services"])
+    for name in ("user", "task"):
+        source = [f"./{folder}:/app/{folder}:ro" for folder in ("chassis", f"{name}_service")]
+        assert services[f"{name}_service"]["volumes"] == services[f"{name}_migrations"]["volumes"] == source
+        assert services[f"{name}_service"]["environment"]["GUNICORN_CMD_ARGS"] == "--reload"
+    assert (services["task_service"]["environment"]["RUN_WORKER"], services["worker"]) == ("inline", {"scale": 0})
+
+
+@pytest.mark.parametrize("lines", compose_lines.documented().values(), ids=compose_lines.documented())
+def test_lines_of_the_docs_for_containers_name_what_there_is(lines):
+    named = re.findall(r"docker compose (?:exec|run|restart)(?: -\S+)* (\w+)", lines)
+
+    assert set(named) <= set(COMPOSE["services"])
+    for path in re.findall(r"(?:scripts|chassis)/\S+", lines):
+        assert (ROOT / path).exists()
 
 
 def test_each_service_is_given_its_own_secrets_alone():
@@ -132,7 +182,7 @@ def test_the_data_outlives_the_containers():
     """The official image of PostgreSQL 18 keeps it below /var/lib/postgresql, in a folder of the version."""
     assert "data:/var/lib/postgresql" in COMPOSE["services"]["database"]["volumes"]
     named = {volume.split(":")[0] for service in COMPOSE["services"].values() for volume in service.get("volumes", [])}
-    assert named == set(COMPOSE["volumes"])
+    assert named - {"./scripts"} == set(COMPOSE["volumes"])
 
 
 # Images
@@ -161,10 +211,46 @@ def test_an_engine_can_tell_the_dockerfiles_apart():
     assert len({len(dockerfile(name)) for name in IMAGES}) == len(IMAGES)
 
 
-def test_each_image_is_built_once():
-    built = [service["image"] for service in COMPOSE["services"].values() if "build" in service]
+def test_each_image_is_built_once_and_never_pulled():
+    """Whoever owned its name at a public registry would be given all secrets."""
+    ours = [service for service in COMPOSE["services"].values() if "postgres" not in service["image"]]
+    built = [service for service in ours if "build" in service]
 
-    assert sorted(built) == [f"tmservice/{name}" for name in sorted(IMAGES)]
+    assert {service["image"] for service in ours} == {
+        f"localhost/${{COMPOSE_PROJECT_NAME}}-{name}" for name in ("user-service", "task-service", "gateway", "setup")
+    }
+    assert len({service["image"] for service in built}) == len(built) == 4
+    assert {service["pull_policy"] for service in built} == {"build"}
+    assert {service["pull_policy"] for service in ours if service not in built} == {"never"}
+
+
+def test_what_runs_once_before_the_database_does_not_change_with_a_service(tmp_path):
+    """Compose recreates whatever depends on a container that it recreates."""
+    setup, _, service = dockerfile("user_service").partition(" AS setup")[2].partition("FROM setup")
+    copied = re.search(r"COPY (chassis/.+) /app/chassis/", setup)[1].split()
+    (tmp_path / "chassis").mkdir()
+    for path in copied:
+        shutil.copy(ROOT / path, tmp_path / path)
+
+    assert "user_service" not in setup
+    assert "user_service" in service
+    for name in ("secrets", "roles"):
+        assert COMPOSE["services"][name]["image"].endswith("-setup")
+        module = {**COMPOSE["services"][name], **DATABASE["services"].get(name, {})}["command"][2]
+        subprocess.run(
+            [sys.executable, "-c", f"import {module}"], check=True, cwd=tmp_path, env={**os.environ, "PYTHONPATH": ""}
+        )
+
+
+@pytest.mark.parametrize("name", SERVERS)
+def test_a_health_check_starts_no_framework_and_rests_once_it_has_succeeded(name):
+    check = COMPOSE["services"][name]["healthcheck"]
+
+    assert check["test"][1].startswith("[ ! -e /tmp/healthy ] || sleep 59; rm -f /tmp/healthy; ")
+    assert check["test"][1].endswith(" && touch /tmp/healthy")
+    assert "manage.py" not in check["test"][1]
+    assert (check["interval"], check["timeout"]) == ("1s", "70s")
+    assert any(line.startswith("/tmp") for line in COMPOSE["services"][name]["tmpfs"])
 
 
 def test_nothing_of_a_developers_machine_is_in_the_context():
@@ -241,8 +327,14 @@ def test_a_missing_secret_is_made_and_the_others_stay(tmp_path):
 
 
 def settings_on_render(service):
-    group = {row["key"]: row for each in BLUEPRINT["envVarGroups"] for row in each["envVars"]}
-    return {**group, **{row["key"]: row for row in service["envVars"] if "key" in row}}
+    groups = {each["name"]: {row["key"]: row for row in each["envVars"]} for each in BLUEPRINT["envVarGroups"]}
+    settings = {}
+    for row in service["envVars"]:
+        settings |= groups[row["fromGroup"]] if "fromGroup" in row else {row["key"]: row}
+    return settings
+
+
+ON_RENDER = {service["name"].removeprefix("tmservice-"): service for service in BLUEPRINT["services"]}
 
 
 @pytest.mark.parametrize("service", BLUEPRINT["services"], ids=lambda service: service["name"])
@@ -257,24 +349,43 @@ def test_a_service_deploys_on_its_own(service):
     assert set(settings_on_render(service)) <= documented()
 
 
-@pytest.mark.parametrize(
-    ("name", "own"), [("tmservice-user", "USER_SECRET_KEY"), ("tmservice-task", "TASK_SECRET_KEY")]
-)
+@pytest.mark.parametrize(("name", "own"), [("user", "USER_SECRET_KEY"), ("task", "TASK_SECRET_KEY")])
 def test_on_render_secrets_are_generated_and_the_signing_key_is_shared(name, own):
-    (service,) = [each for each in BLUEPRINT["services"] if each["name"] == name]
-    settings = settings_on_render(service)
+    settings = settings_on_render(ON_RENDER[name])
 
     assert settings[own]["generateValue"] is True
-    assert {"fromGroup": "tmservice-shared"} in service["envVars"]
+    assert {"fromGroup": "tmservice-services"} in ON_RENDER[name]["envVars"]
     assert settings["JWT_SIGNING_KEY"]["generateValue"] is True
     for url in ("DATABASE_URL", "OWNER_DATABASE_URL"):
         assert settings[url] == {"key": url, "sync": False}
     assert (settings["RUN_WORKER"]["value"], settings["MIGRATE_ON_START"]["value"]) == ("inline", "true")
 
 
-def test_what_render_trusts_are_networks_and_never_everybody():
-    settings = settings_on_render(BLUEPRINT["services"][0])
+@pytest.mark.parametrize("name", ["user", "task"])
+def test_on_render_mails_are_not_written_to_a_disk_that_is_lost(name):
+    assert settings_on_render(ON_RENDER[name])["MAIL_FOLDER"]["value"] == "off"
 
-    for name in ("TRUSTED_PROXIES", "GATEWAY_ADDRESSES"):
-        networks = [ipaddress.ip_network(word.strip()) for word in settings[name]["value"].split(",")]
-        assert min(network.prefixlen for network in networks) >= 8
+
+def test_on_render_the_gateway_holds_nothing_that_signs_or_opens_the_database():
+    settings = settings_on_render(ON_RENDER["gateway"])
+
+    assert [name for name in settings if re.search("KEY|PASSWORD|TOKEN|DATABASE|EMAIL", name)] == []
+
+
+def test_on_render_the_gateway_is_known_by_a_secret_and_by_no_address():
+    for service in BLUEPRINT["services"]:
+        settings = settings_on_render(service)
+        assert settings["GATEWAY_SECRET"]["generateValue"] is True
+        assert "GATEWAY_ADDRESSES" not in settings
+
+
+@pytest.mark.parametrize("service", BLUEPRINT["services"], ids=lambda service: service["name"])
+def test_on_render_a_service_whose_database_is_away_is_not_restarted(service):
+    assert service["healthCheckPath"].endswith("/health/live/")
+
+
+def test_what_render_trusts_are_networks_and_never_everybody():
+    proxies = settings_on_render(ON_RENDER["gateway"])["TRUSTED_PROXIES"]["value"]
+
+    networks = [ipaddress.ip_network(word.strip()) for word in proxies.split(",")]
+    assert min(network.prefixlen for network in networks) >= 8

@@ -20,10 +20,10 @@ from stack.gateway_visit import Limit, Visitor
 from stack.killer import running
 from stack.ports import free_ports
 from stack.state import State
-from tests.local_stack import LocalStack, eventually
+from tests.local_stack import PASSWORD, LocalStack, eventually
 
 # Enough for the tests, and a limit: what it has to do with a client's address can be seen.
-LIMITED = {"THROTTLE_ANON": "1000/min"}
+LIMITED = {"THROTTLE_ANON": "1000/min", "PUBLIC_URL": "https://tasks.example.com"}
 WORKED = """
     SELECT least(user_worker.beat_at, task_worker.beat_at, finished_at, pulled_at) > %s
     FROM user_service.chassis_heartbeat AS user_worker, task_service.chassis_heartbeat AS task_worker,
@@ -103,21 +103,63 @@ def stopped(process):
         process.send_signal(signal.SIGCONT)
 
 
-def test_all_is_well_and_the_mails_that_were_asked_for_arrive(limited):
-    with serving() as sink:
-        mails = {"EMAIL_URL": f"smtp://127.0.0.1:{sink.port}", "NOTIFICATION_CHANNELS": "log,email"}
-        report = doctor(limited, "--mail", "ada@example.com", **mails)
+def test_all_is_well_and_nothing_secret_is_told(limited):
+    report = doctor(limited, "--mail", "ada@example.com")
 
     assert (report.done.returncode, report.done.stderr) == (0, ""), report.done.stdout
     # As root the services need a Python that other users can run, which this machine's may not be.
     as_root = {("stack", "users")} if runs_as_root(State(limited.folder)) else set()
     assert (report.all("ok"), report.all("unsure")) == (report.found.keys() - as_root, as_root)
     assert len(report.found) > 30
-    assert "took a mail to ada@example.com" in report["user service", "mail"][1]
-    assert [to for _, to, _ in sink.received] == [["ada@example.com"]] * 2
+    assert "the mail to ada@example.com is one of the files in" in report["user service", "mail"][1]
     assert "nothing wrong" in report.done.stdout
     secrets = json.loads((limited.folder / "secrets.json").read_text()).values()
     assert not any(secret in report.done.stdout for secret in secrets)
+
+
+def test_mails_that_were_asked_for_arrive_and_what_is_in_force_is_judged(own_stack):
+    """Nothing but the start names the mail server: the doctor goes by what the services were started with."""
+    mail_port, closed = free_ports(2)
+    url = f"http://127.0.0.1:{closed}"
+    banner = own_stack.start(
+        EMAIL_URL=f"smtp://127.0.0.1:{mail_port}", MAIL_FROM="tm@tm.example", USER_SERVICE_URL=url, **LIMITED
+    )
+
+    refused = doctor(own_stack, "--mail", "ada@example.com")
+    with serving(mail_port) as sink:
+        accepted = doctor(own_stack, "--mail", "ada@example.com")
+
+    assert "MAIL_FROM" not in banner
+    assert f"127.0.0.1:{mail_port}: Connection refused; set EMAIL_URL" in refused["user service", "mail"][1]
+    assert f"{url} gives no answer" in refused["task service", "users"][1]
+    assert "took a mail to ada@example.com" in accepted["user service", "mail"][1]
+    assert [to for _, to, _ in sink.received] == [["ada@example.com"]] * 2
+    for report in (refused, accepted):
+        assert "(EMAIL_URL, USER_SERVICE_URL in user-service" in report["stack", "restart"][1]
+
+
+def test_a_password_that_was_changed_since_is_not_passed_off_as_the_admins(own_stack):
+    """Neither the banner nor the doctor signs in: that would count, and lock the owner out in the end."""
+    first = own_stack.start(**LIMITED)
+    known = (own_stack.folder / "admin-password").read_text().strip()
+    change = {"current_password": known, "new_password": PASSWORD}
+    changed = own_stack.call("POST", "/user/me/password/", token=own_stack.admin_token(), json=change)
+    own_stack.stop()
+
+    second = own_stack.start(EMAIL_URL="smtp://127.0.0.1:1", **LIMITED)
+    reports = [doctor(own_stack) for _ in range(2)]
+    third = doctor(own_stack, ADMIN_PASSWORD=PASSWORD)
+
+    assert changed.status_code == 204, changed.text
+    assert "admin; the password is in" in first
+    assert f"admin, or whoever scripts/doctor names; the password is not the one in {own_stack.folder}" in second
+    assert "MAIL_FROM is an address at tmservice.invalid, which mail servers refuse" in second
+    for report in reports:
+        assert report["stack", "password"][0] == "unsure"
+        assert report["user service", "mail"][0] == "WRONG"
+        assert "set it to one of your own" in report["user service", "mail"][1]
+    assert third["stack", "password"] == ("ok", "the password of ADMIN_PASSWORD opens an admin's account")
+    assert execute(own_stack, "SELECT count(*) FROM user_service.accounts_attempt WHERE failures > 0") == [(0,)]
 
 
 # What is done to the database and how it is mended, and the words in whose line it is told.
@@ -145,12 +187,12 @@ DATABASE_FAULTS = {
     ("task service", "migrations"): (
         "UPDATE task_service.django_migrations SET name = 'gone' WHERE app = 'tasks' AND name = '0001_initial'",
         "UPDATE task_service.django_migrations SET name = '0001_initial' WHERE name = 'gone'",
-        "such as tasks.0001_initial; run: manage.py migrate",
+        "such as tasks.0001_initial; run: scripts/manage task migrate",
     ),
     ("task service", "worker"): (
         "UPDATE task_service.chassis_heartbeat SET beat_at = now() - interval '5 minutes'",
         "UPDATE task_service.chassis_heartbeat SET beat_at = now()",
-        "none has been at work for 5 minutes; start one: manage.py run_worker",
+        "none has been at work for 5 minutes; start one: scripts/manage task run_worker",
     ),
     ("task service", "directory"): (
         "UPDATE task_service.directory_feed SET pulled_at = now() - interval '5 minutes'",
@@ -175,34 +217,33 @@ def test_each_fault_of_the_databases_is_told_in_its_line(limited):
     assert report.all("WRONG") == faults.keys()
     for place, (_, _, words) in faults.items():
         assert words in report[place][1]
+    remedies = re.findall(r"scripts/manage (\w+) (\w+)", report.done.stdout)
+    assert {command for _, command in remedies} == {"ensure_admin", "migrate", "run_worker"}
+    for side, command in remedies:
+        assert limited.run(side, command, "--help", script="manage").returncode == 0
 
 
-def test_mail_that_is_refused_and_another_key_are_told(limited):
-    (closed,) = free_ports(1)
+def test_all_settings_that_are_not_in_force_yet_are_named_and_not_judged(limited):
     key = "another-key-0123456789-abcdefghijklmnop"
+    changed = {"EMAIL_URL": "smtp://127.0.0.1:1", "JWT_SIGNING_KEY": key, "DUE_SOON_DAYS": "7"}
 
-    report = doctor(limited, EMAIL_URL=f"smtp://127.0.0.1:{closed}", JWT_SIGNING_KEY=key)
+    report = doctor(limited, TRUSTED_PROXIES="10.0.0.1", **changed)
 
-    assert report.done.returncode == 1
-    assert report.all("WRONG") == {("user service", "mail"), ("task service", "users")}
-    assert f"127.0.0.1:{closed}: Connection refused; set EMAIL_URL" in report["user service", "mail"][1]
-    assert "refuses our token: JWT_SIGNING_KEY differs" in report["task service", "users"][1]
-    assert report["stack", "restart"][0] == "unsure"
-    assert "(JWT_SIGNING_KEY); scripts/restart" in report["stack", "restart"][1]
+    assert (report.done.returncode, report.all("WRONG")) == (0, set())
+    everywhere = "user-service, user-worker, task-service, task-worker"
+    named = f"DUE_SOON_DAYS, TRUSTED_PROXIES in {everywhere}, gateway; EMAIL_URL, JWT_SIGNING_KEY in {everywhere}"
+    told = f"the stack runs with other settings than those of now ({named}); scripts/restart takes these up"
+    assert report["stack", "restart"] == ("unsure", told)
     assert key not in report.done.stdout
 
 
-def test_a_setting_that_is_refused_is_the_one_line_and_a_user_service_elsewhere_is_told(limited):
-    (closed,) = free_ports(1)
-    changed = {"USER_SECRET_KEY": "changeme" * 8, "USER_SERVICE_URL": f"http://127.0.0.1:{closed}"}
+def test_settings_that_a_restart_would_refuse_are_told_while_the_others_are_judged(limited):
+    report = doctor(limited, USER_SECRET_KEY="changeme" * 8)
 
-    report = doctor(limited, **changed)
-
-    assert report.done.returncode == 1
-    assert report.all("WRONG") == {("user service", "settings"), ("task service", "users")}
-    assert [place for place in report.found if place[0] == "user service"] == [("user service", "settings")]
-    assert "USER_SECRET_KEY is a sample value" in report["user service", "settings"][1]
-    assert f"127.0.0.1:{closed} gives no answer" in report["task service", "users"][1]
+    assert report.all("WRONG") == {("stack", "restart")}
+    assert "scripts/restart would refuse" in report["stack", "restart"][1]
+    assert "user_service: USER_SECRET_KEY is a sample value" in report["stack", "restart"][1]
+    assert ("user service", "database") in report.all("ok")
 
 
 def test_a_database_and_a_gateway_that_are_away_are_told(limited):

@@ -149,7 +149,7 @@ def test_no_answer_is_a_server_error_or_undocumented(temporary):
     output, _ = fuzzing.communicate()
 
     assert fuzzing.returncode == 0, output
-    closing = r"([\d,]+) cases over 43 operations, as admin and as user: 0 server errors, 0 undocumented"
+    closing = r"([\d,]+) cases over 44 operations, as admin and as user: 0 server errors, 0 undocumented"
     made = re.fullmatch(closing, output.splitlines()[-1])
     assert made, output
     assert int(made[1].replace(",", "")) >= CASES, output

@@ -4,7 +4,9 @@ import re
 import time
 
 import pytest
+import requests
 
+from stack.ports import has_ipv6
 from tests.raw_http import connect, lines, parse, rest, send
 
 INTERNAL = [
@@ -48,6 +50,14 @@ INTERNAL = [
     "/user/..%2fmetrics/",
     "//task/metrics/",
 ]
+
+
+def test_localhost_answers_whichever_loopback_address_a_client_takes_it_for(stack):
+    addresses = ["127.0.0.1", *(["[::1]"] if has_ipv6() else [])]
+
+    answers = [requests.get(f"http://{address}:{stack.port}/task/health/ready/", timeout=10) for address in addresses]
+
+    assert [answer.status_code for answer in answers] == [200] * len(addresses)
 
 
 @pytest.mark.parametrize("path", INTERNAL)

@@ -37,6 +37,46 @@ def test_the_gateways_page_may_load_nothing_but_its_own_style(stack, path):
     assert "<script" not in page.text
 
 
+CHROMIUM = "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,image/webp,image/apng,*/*;q=0.8"
+FIREFOX = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"
+LYNX = "text/html, text/plain, text/sgml, text/css, application/xhtml+xml, */*;q=0.01"
+PROGRAMS = [
+    "*/*",
+    None,
+    "application/json",
+    "application/json, text/plain, */*",
+    "text/html;q=0",
+    "text/html; q=0.0, */*",
+]
+
+
+@pytest.mark.parametrize("accept", [CHROMIUM, FIREFOX, LYNX, "text/html", "TEXT/HTML;q=0.9, */*;q=0.1"])
+def test_a_browser_gets_from_the_address_of_the_banner_to_the_docs(stack, accept):
+    answer = stack.call("GET", "/", headers={"Accept": accept})
+
+    assert (answer.status_code, answer.headers["Location"], answer.headers["Vary"]) == (302, "/docs/", "Accept")
+    assert stack.call("GET", "/?from=mail", headers={"Accept": accept}).status_code == 302
+    assert "TMService" in stack.call("GET", answer.headers["Location"], headers={"Accept": accept}).text
+
+
+@pytest.mark.parametrize("accept", PROGRAMS)
+def test_a_program_gets_the_problem_that_any_unknown_path_is(stack, accept):
+    answer = stack.call("GET", "/", headers={"Accept": accept})
+
+    assert (answer.status_code, answer.json()["code"], answer.headers["Vary"]) == (404, "not_found", "Accept")
+
+
+def test_only_reading_the_root_leads_to_the_docs(stack):
+    answers = {method: stack.call(method, "/", headers={"Accept": CHROMIUM}) for method in ("HEAD", "POST", "DELETE")}
+
+    assert {method: answer.status_code for method, answer in answers.items()} == {
+        "HEAD": 302,
+        "POST": 404,
+        "DELETE": 404,
+    }
+    assert "Vary" not in stack.call("GET", "/x", headers={"Accept": CHROMIUM}).headers
+
+
 def test_whatever_is_below_the_gateways_page_is_nothing(stack):
     answer = stack.call("GET", "/docs/x")
 

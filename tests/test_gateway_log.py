@@ -36,6 +36,16 @@ def test_the_log_holds_no_query_and_every_line_of_it_is_json(gateway, tasks):
     assert "sesame" not in gateway.log.read_text()
 
 
+def test_the_containers_own_health_check_is_not_logged(gateway):
+    gateway.call("GET", "/health/live/", User_Agent="healthcheck", X_Request_ID="checked")
+    gateway.call("GET", "/health/live/", User_Agent="curl", X_Request_ID="asked")
+    gateway.call("GET", "/nowhere/", User_Agent="healthcheck", X_Request_ID="elsewhere")
+
+    assert gateway.logged(request_id="asked")["status"] == 200
+    assert gateway.logged(request_id="elsewhere")["status"] == 404
+    assert "checked" not in gateway.log.read_text()
+
+
 HOSTILE = {
     "not UTF-8": b"\xff\xfe",
     "overlong UTF-8": b"\xc0\xaf",

@@ -8,6 +8,7 @@ import pytest
 
 from stack import nginx
 from stack.console import Refused
+from stack.ports import has_ipv6
 from stack.state import State
 from tests.local_stack import ROOT
 from tests.raw_http import Gateway
@@ -23,6 +24,7 @@ SENTENCES = {
     ),
     "RESOLVER": "RESOLVER must be IP addresses of name servers separated by commas, each with or without a port.",
     "GATEWAY_LISTEN": "GATEWAY_LISTEN must be ADDRESS:PORT, such as 0.0.0.0:8080.",
+    "GATEWAY_SECRET": "GATEWAY_SECRET must be 32 or more letters, digits and . _ ~ + / = - alone.",
     "MAX_REQUESTS_PER_CLIENT": "MAX_REQUESTS_PER_CLIENT must be a whole number from 1 to 64.",
     "PORT": "PORT must be a whole number from 1 to 65535.",
     "ACCESS_LOG": "ACCESS_LOG must be the path of a file, of letters, digits and . _ / + - alone, or off.",
@@ -67,8 +69,9 @@ REFUSED = {
         "https://",
     ],
     "RESOLVER": ["dns", "1.2.3", "1.2.3.4:x", "[::1", "::1:::2"],
-    "GATEWAY_LISTEN": ["8080", "localhost", "0.0.0.0:0", ":80", "unix:/x:1"],
+    "GATEWAY_LISTEN": [",", "0.0.0.0:8080,8081", "8080", "localhost", "0.0.0.0:0", ":80", "unix:/x:1"],
     "PORT": ["0", "65536", "80a", "-1", "008080"],
+    "GATEWAY_SECRET": ["short", "x" * 31, "\u00e9" * 32, "a b" * 11],
     "MAX_REQUESTS_PER_CLIENT": ["0", "65", "08", "-1", "8.0", "x"],
     "ACCESS_LOG": ["a b", "$host", "a'b"],
 }
@@ -91,6 +94,7 @@ GOOD = {
     "RESOLVER": "10.0.0.2:53",
     "GATEWAY_LISTEN": "0.0.0.0:8080",
     "PORT": "8080",
+    "GATEWAY_SECRET": "bJ2mQ9xTz7LrVn4KpWd8YcHs3GfEuA6RoXi5+/=",
     "MAX_REQUESTS_PER_CLIENT": "8",
     "ACCESS_LOG": "/dev/stdout",
 }
@@ -166,7 +170,8 @@ def test_each_setting_becomes_what_nginx_reads(tmp_path):
     ]
     assert made["GATEWAY_ORIGINS"].splitlines()[1] == '"http://localhost:3000" "http://localhost:3000";'
     assert made["GATEWAY_RESOLVERS"].split() == ["[::1]", "10.0.0.2:5353"]
-    assert (made["GATEWAY_LISTEN"], made["GATEWAY_ACCESS_LOG"]) == ("0.0.0.0:9000", "off")
+    assert made["GATEWAY_LISTENS"].startswith("listen 0.0.0.0:9000; ")
+    assert made["GATEWAY_ACCESS_LOG"] == "off"
     assert (made["GATEWAY_SHARE"], made["GATEWAY_SITE_SHARE"]) == ("12", "48")
     assert f"proxy_ssl_trusted_certificate {authority};" in made["GATEWAY_TLS"]
     nginx_reads(tmp_path, values(**{name: made[name] for name in made if name.isupper()}))
@@ -201,7 +206,9 @@ def test_with_no_setting_but_the_services_it_answers_to_this_machine_alone():
     made = nginx.settings(SERVICES)
 
     assert made["GATEWAY_SERVER_NAMES"].split() == ["localhost", "127.0.0.1", "[::1]"]
-    assert (made["GATEWAY_LISTEN"], made["GATEWAY_ACCESS_LOG"]) == ("0.0.0.0:8080", "/dev/stdout json")
+    assert made["GATEWAY_LISTENS"].split("; ")[0] == "listen 0.0.0.0:8080"
+    assert ("listen [::1]:8080; " in made["GATEWAY_LISTENS"]) is has_ipv6()
+    assert made["GATEWAY_ACCESS_LOG"] == "/dev/stdout json if=$is_logged"
     assert made["GATEWAY_REAL_IP"] == made["GATEWAY_ORIGINS"] == made["GATEWAY_VARY"] == made["GATEWAY_TLS"] == ""
     assert made["GATEWAY_RESOLVERS"]
 

@@ -58,6 +58,8 @@ CLAIMS = {
     "X-Client-IP": "6.6.6.6",
     "True-Client-IP": "6.6.6.6",
     "CF-Connecting-IP": "6.6.6.6",
+    "X-Gateway-Client": "6.6.6.6",
+    "X-Gateway-Secret": "guessed",
     "X-User-Id": "1",
     "Remote-User": "admin",
     "X-Original-URL": "/internal/users/",
@@ -67,7 +69,7 @@ CLAIMS = {
     "X_User_Id": "1",
     "X-Request-Start": "t=1",
 }
-TOLD = {"X-Forwarded-For": "127.0.0.1", "X-Forwarded-Proto": "http"}
+TOLD = {"X-Forwarded-For": "127.0.0.1", "X-Gateway-Client": "127.0.0.1", "X-Forwarded-Proto": "http"}
 
 
 @pytest.mark.parametrize("spelling", [str, str.lower, str.upper], ids=["usual", "lower", "upper"])
@@ -257,6 +259,18 @@ def test_a_client_is_who_a_trusted_proxy_says_and_nobody_else(services):
         ["127.0.0.2"],
         ["127.0.0.1"],
     ]
+
+
+@pytest.mark.parametrize("path", ["/task/tasks/", "/task/docs/"])
+def test_the_gateway_proves_itself_by_the_secret_and_no_client_can(services, path):
+    secret = "bJ2mQ9xTz7LrVn4KpWd8YcHs3GfEuA6RoXi5+/="
+    addresses = {name: service.address for name, service in services.items()}
+    tasks = fresh(services["task_service"])
+    with Gateway(**addresses, settings={"GATEWAY_SECRET": secret}) as running:
+        running.call("GET", path, X_Gateway_Secret="guessed", X_Gateway_Client="6.6.6.6", Cache_Control="no-cache")
+
+    (request,) = tasks.requests
+    assert (request.all("X-Gateway-Secret"), request.all("X-Gateway-Client")) == ([secret], ["127.0.0.1"])
 
 
 PROTECTION = {

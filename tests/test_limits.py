@@ -123,6 +123,8 @@ def claims(number):
         "True-Client-IP": address,
         "CF-Connecting-IP": address,
         "X-Forwarded-Host": address,
+        "X-Gateway-Client": address,
+        "X-Gateway-Secret": "",
         "X-User-Id": str(number),
         "Via": address,
         "User-Agent": f"browser {number}",

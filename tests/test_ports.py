@@ -1,10 +1,15 @@
-"""Ports of stacks and tests that start at the same time."""
+"""Ports of stacks and tests that start at the same time, and the address that the gateway's port is on."""
 
+import contextlib
+import socket
 import subprocess
 import sys
 from pathlib import Path
 
-from stack.ports import free_ports
+import pytest
+import requests
+
+from stack.ports import Ports, free_ports
 from tests.local_stack import ROOT
 
 DRAW = "from stack.ports import free_ports; print(*(port for _ in range(50) for port in free_ports(3)))"
@@ -27,3 +32,67 @@ def test_no_outgoing_connection_can_take_one():
     lowest, _ = Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()
 
     assert max(free_ports(3)) < int(lowest)
+
+
+def answers(port, address):
+    with contextlib.suppress(OSError), socket.create_connection((address, port), timeout=5):
+        return True
+    return False
+
+
+@pytest.mark.parametrize(
+    ("value", "reason"),
+    [
+        ("everywhere", "must be an IP address of this machine, such as 0.0.0.0 for all of them, not 'everywhere'."),
+        ("localhost", "must be an IP address of this machine, such as 0.0.0.0 for all of them, not 'localhost'."),
+        ("127.0.0.1:80", "must be an IP address of this machine, such as 0.0.0.0 for all of them, not '127.0.0.1:80'."),
+        ("192.0.2.1", "is 192.0.2.1, which is no address of this machine."),
+        ("2001:db8::1", "is 2001:db8::1, which is no address of this machine."),
+    ],
+)
+def test_an_address_that_cannot_be_bound_is_refused(own_stack, value, reason):
+    refused = own_stack.run("--detach", GATEWAY_BIND=value)
+
+    assert (refused.returncode, refused.stderr) == (1, f"scripts/run: GATEWAY_BIND {reason}\n")
+
+
+@pytest.mark.parametrize(
+    ("bind", "listen", "url"),
+    [
+        ("127.0.0.1", "127.0.0.1:80", "http://localhost:80"),
+        ("0.0.0.0", "0.0.0.0:80", "http://localhost:80"),
+        ("::1", "[::1]:80", "http://[::1]:80"),
+        ("::", "[::]:80", "http://[::1]:80"),
+        ("192.0.2.1", "192.0.2.1:80", "http://192.0.2.1:80"),
+    ],
+)
+def test_the_gateway_listens_where_it_is_told_to(bind, listen, url):
+    ports = Ports(80, 1, 2, 3, bind=bind)
+
+    assert (ports.gateway_listen.split(",")[0], ports.public_url) == (listen, url)
+
+
+def test_debug_pages_are_refused_where_others_reach_them(own_stack):
+    refused = own_stack.run("--detach", GATEWAY_BIND="0.0.0.0", DEBUG="true")
+
+    assert refused.returncode == 1
+    assert "DEBUG must be off where GATEWAY_BIND opens the port to other machines." in refused.stderr
+
+
+def test_the_port_is_on_the_chosen_address_alone(own_stack):
+    banner = own_stack.start(GATEWAY_BIND="127.0.0.77")
+
+    assert f"TMService is up at http://127.0.0.77:{own_stack.port}\n" in banner
+    assert requests.get(f"http://127.0.0.77:{own_stack.port}/task/health/ready/", timeout=30).status_code == 200
+    assert not answers(own_stack.port, "127.0.0.1")
+
+
+def test_it_can_be_opened_to_ipv6_or_to_every_address_of_ipv4(own_stack):
+    own_stack.start(GATEWAY_BIND="[::1]")
+    on_ipv6 = [answers(own_stack.port, address) for address in ("::1", "127.0.0.1")]
+    own_stack.stop()
+
+    own_stack.start(GATEWAY_BIND="0.0.0.0")
+
+    assert on_ipv6 == [True, False]
+    assert answers(own_stack.port, "127.0.0.99")

@@ -67,6 +67,14 @@ def urls(server, database, prefix, *, password="simple"):
     }
 
 
+def test_the_urls_name_the_host_by_which_the_services_come():
+    with own_postgres() as owner_url:
+        settings = provisioned("--host", "dpg-abc123-a", f"{owner_url}?sslmode=prefer")
+        here = urlsplit(owner_url).netloc.rpartition("@")[2]
+        assert {url.rpartition("@")[2] for url in settings.values()} == {"dpg-abc123-a/tmservice"}
+        assert run_sql(settings["USER_DATABASE_URL"].replace("dpg-abc123-a", here), "SELECT 1") == [(1,)]
+
+
 def assert_apart(settings):
     """Each owner has a schema and none reaches the other's; the role that serves may create nothing."""
     for service, other in (("USER", "TASK"), ("TASK", "USER")):
@@ -75,7 +83,11 @@ def assert_apart(settings):
         run_sql(owning, "CREATE TABLE mine (id int)")
         for url in (serving, owning):
             assert run_sql(url, "SHOW search_path") == [(schema,)]
-            assert run_sql(url, "SHOW idle_in_transaction_session_timeout") == [("1min",)]
+            assert [run_sql(url, f"SHOW {name}")[0][0] for name in provision.TIME_LIMITS] == [
+                "0" if url == owning else "3s",
+                "2s",
+                "30s",
+            ]
             assert_denied(url, f"SELECT * FROM {others}.mine", f"CREATE TABLE {others}.theirs (id int)")
             assert_denied(url, "CREATE TABLE public.anybodys (id int)")
         assert_denied(serving, f"CREATE TABLE {schema}.more (id int)", f"DROP TABLE {schema}.mine")

@@ -82,9 +82,26 @@ def settings_rows(text):
     return re.findall(r"^\| (`[A-Z_]+`) \| ?(`[^`]+`)? ?\| (.+\.) \|$", text, re.MULTILINE)
 
 
+DOCKER = re.findall(r"^```sh docker\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
+# Docker has no such file, and the text says what it has.
+LOG_LINE = "until grep -s overdue var/log/notifications.log | head -n 1 | grep .; do sleep 1; done\n"
+
+
+def test_what_only_scripts_run_has_is_followed_by_lines_for_docker():
+    """Whoever uses Docker pastes these in its place, and every other block as it is."""
+    fences = re.findall(r"^```(sh|sh docker)\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
+    local = [at for at, (kind, lines) in enumerate(fences) if kind == "sh" and re.search("var/|scripts/", lines)]
+
+    followed = [at for at in local if fences[at + 1][0] == "sh docker"]
+    assert len(followed) == len(DOCKER)
+    assert [fences[at][1] for at in local if at not in followed] == [LOG_LINE]
+
+
 def test_the_lines_for_docker_name_what_there_is():
-    (lines,) = re.findall(r"^```sh docker\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
-    service, path = re.search(r"docker compose run --rm -T (\w+) cat (\S+)\)", lines).groups()
+    for service in re.findall(r"docker compose (?:run --rm --no-deps -T|exec -T|restart|logs) (\w+)", "".join(DOCKER)):
+        assert service in COMPOSE["services"]
+    lines = DOCKER[0]
+    service, path = re.search(r"docker compose run --rm --no-deps -T (\w+) cat (\S+)\)", lines).groups()
 
     assert COMPOSE["services"][service]["environment"][f"{path.rpartition('/')[2]}_FILE"] == path
 

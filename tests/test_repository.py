@@ -155,7 +155,9 @@ def test_the_requirements_are_those_of_the_projects():
 READERS = {
     "text",
     "flag",
+    "bind_address",
     "number",
+    "optional_secret",
     "port",
     "email",
     "networks",
@@ -167,6 +169,7 @@ READERS = {
     "secret",
     "secrets",
     "http_url",
+    "time_of_day",
     "time_zone",
     "token_url",
 }
@@ -188,6 +191,12 @@ def settings_in_the_code():
                 yield node.slice.value
     for path in files(".envsh"):
         yield from re.findall(r"\$\{([A-Z][A-Z_]+):-", path.read_text())
+    yield from (name for name, _ in settings_of_containers())
+
+
+def settings_of_containers():
+    """Return name and default of each setting that only docker-compose.yml reads."""
+    return re.findall(r"\$\{(CONTAINER_[A-Z]+):-([^}]+)\}", (ROOT / "docker-compose.yml").read_text())
 
 
 def called(call):
@@ -212,6 +221,7 @@ def defaults_in_the_code():
             yield name.value, str(default.value).lower() if isinstance(default.value, bool) else str(default.value)
     for path in files(".envsh"):
         yield from re.findall(r"\$\{([A-Z][A-Z_]+):-([^}$]*)\}", path.read_text())
+    yield from settings_of_containers()
 
 
 def sample_settings():
@@ -219,7 +229,8 @@ def sample_settings():
 
 
 def test_the_sample_settings_are_those_that_the_code_reads():
-    handed_on = {"DJANGO_SETTINGS_MODULE", "PATH", "FUZZ_SETUP"}  # by one of our programs to another
+    # By one of our programs to another, or pyenv's own.
+    handed_on = {"DJANGO_SETTINGS_MODULE", "FUZZ_SETUP", "MANAGE_COMMAND", "PATH", "PYENV_ROOT"}
 
     assert sorted(sample_settings()) == sorted(set(settings_in_the_code()) - handed_on)
 

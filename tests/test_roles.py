@@ -192,3 +192,16 @@ def test_another_roles_lock_does_not_keep_a_service_from_preparing(fresh, servic
     holder.close()
 
     assert done.returncode == 0, done.stderr
+
+
+def test_migrating_gives_a_role_the_time_limits_that_it_lacks_and_keeps_others(server, fresh):
+    """As of a version before, whose services asked for their limits when they connected."""
+    url = fresh["TASK_DATABASE_URL"]
+    role = f"ALTER ROLE {urlsplit(url).username} IN DATABASE fresh"
+    run_sql(server, f"{role} RESET statement_timeout", f"{role} RESET lock_timeout")
+    run_sql(server, f"{role} SET idle_in_transaction_session_timeout = '60s'")
+    assert run_sql(url, "SHOW statement_timeout") == [("0",)]
+
+    migrate("TASK", DATABASE_URL=url, OWNER_DATABASE_URL=fresh["TASK_OWNER_DATABASE_URL"])
+
+    assert [run_sql(url, f"SHOW {name}")[0][0] for name in provision.TIME_LIMITS] == ["3s", "2s", "1min"]

@@ -5,7 +5,7 @@ import socket
 
 import pytest
 
-from tests.local_stack import LocalStack
+from tests.local_stack import LocalStack, eventually
 
 
 def test_a_second_start_installs_nothing_and_keeps_the_data(own_stack):
@@ -34,6 +34,23 @@ def test_it_says_where_it_is_and_where_the_password_lies(own_stack):
     hosts = ("tasks.example.com", "a.test")
     answers = [own_stack.call("GET", "/task/tasks/", headers={"Host": host}) for host in hosts]
     assert [answer.status_code for answer in answers] == [401, 421]
+
+
+def test_links_lead_to_where_the_request_came_from(own_stack):
+    own_stack.start(ALLOWED_HOSTS="tasks.example.com")
+    there = {"headers": {"Host": "tasks.example.com"}, "token": own_stack.admin_token()}
+
+    made = own_stack.call("POST", "/task/tasks/", json={"title": "Call the landlord"}, **there)
+    own_stack.call("POST", "/task/tasks/", json={"title": "Pay the rent"}, **there)
+    page = own_stack.call("GET", "/task/tasks/?page_size=1", **there).json()
+    own_stack.call("POST", "/user/password-reset/", json={"email": "admin@tmservice.invalid"})
+
+    assert made.headers["Location"] == f"/task/tasks/{made.json()['id']}/"
+    assert page["next"].startswith("/task/tasks/?page_size=1&cursor=")
+    mails = own_stack.folder / "mail"
+    eventually(lambda: mails.is_dir() and any(mails.iterdir()), seconds=60)
+    (mail,) = mails.iterdir()
+    assert f"POST {own_stack.url}/user/password-reset/confirm/" in mail.read_text()
 
 
 def test_secrets_are_readable_by_nobody_else(stack):
@@ -117,7 +134,12 @@ REFUSALS = {
         {"CONFIRM_EMAIL_URL": "https://app.example.com/?token=TOKEN"},
         "user_service: CONFIRM_EMAIL_URL must hold TOKEN after a #, as in",
     ),
+    "an address with a path": (
+        {"PUBLIC_URL": "https://example.com/tasks"},
+        "user_service: PUBLIC_URL must be http://HOST or https://HOST, with or without a port",
+    ),
     "a zone that is none": ({"TIME_ZONE": "Mars"}, "task_service: TIME_ZONE must be a time zone such as UTC"),
+    "an hour that is none": ({"REMIND_AT": "8am"}, "task_service: REMIND_AT must be a time of day from 00:00 to 23:59"),
 }
 
 

@@ -88,7 +88,7 @@ def test_its_end_in_the_middle_leaves_nothing_behind(temporary):
 
 def row(number, channel, kind, **changed):
     recipient = {"id": 2, "username": "alice"} if channel == "email" else None
-    common = {"id": number, "channel": channel, "kind": kind, "recipient": recipient}
+    common = {"id": number, "message_id": number, "channel": channel, "kind": kind, "recipient": recipient}
     return common | {"state": "sent", "attempts": 2, "reason": None} | changed
 
 
@@ -101,7 +101,7 @@ def activity(version, **changed):
 
 
 def mail(number, **changed):
-    facts = {"message_id": f"<notification-{number}@tmservice.invalid>", "to": "alice@example.com"}
+    facts = {"message_id": f"<notification-{number}.0123456789abcdef@tmservice.invalid>", "to": "alice@example.com"}
     return Mail(**facts | {"event": "task_status_changed"} | changed)
 
 
@@ -141,6 +141,13 @@ def test_a_copy_for_each_kill_of_the_worker_and_channel_is_no_fault():
 
     assert list(verdict.faults(evidence)) == []
     assert evidence.copies() == 2
+
+
+def test_a_mail_that_tells_of_several_events_is_no_fault():
+    ledger = [row(6, "email", "task_status_changed", message_id=2), *LEDGER[1:]]
+    mails = [mail(2, event="task_assigned, task_status_changed"), mail(4)]
+
+    assert list(verdict.faults(replace(ALL_WELL, ledger={7: ledger}, mails=mails))) == []
 
 
 def test_a_change_that_was_made_without_being_acknowledged_is_no_fault():

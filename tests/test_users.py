@@ -212,3 +212,16 @@ def test_the_doctor_says_who_runs_what(reachable):
     (line,) = [line for line in done.stdout.splitlines() if " users " in line and "service" in line][:1]
     assert done.returncode == 0, done.stdout
     assert ("users of their own" in line) is has_users(reachable)
+
+
+@pytest.mark.thorough
+def test_a_command_runs_as_the_user_of_its_service(reachable):
+    done = subprocess.run(
+        [reachable.root / "scripts" / "manage", "task", "shell", "-v0", "-c", "import os; print(os.getuid())"],
+        env=reachable.environment(PATH=bare_path()),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert {int(done.stdout)} == uids(reachable, "task-service"), done.stderr

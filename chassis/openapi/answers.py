@@ -11,7 +11,7 @@ from rest_framework.permissions import AllowAny
 
 from chassis import problems
 from chassis.idempotency import KeyInUse, KeyReused
-from chassis.openapi.operations import JSON, Answer, Operation, Schema
+from chassis.openapi.operations import JSON, Answer, Operation, Schema, Shape
 from chassis.openapi.schemas import Definitions, whole
 from chassis.problems import CONTENT_TYPE, Conflict, PayloadTooLarge, PreconditionFailed, ServiceUnavailable
 from chassis.tokens import Caller
@@ -108,7 +108,8 @@ def responses(view: Endpoint, method: str, path: str, operation: Operation, keye
         found[304] = openapi.Response(description, headers=headers("ETag", *limits))
     for status, text in sorted(refusals(view, method, path, operation, keyed).items()):
         waits = ("Retry-After",) if status == HTTPStatus.CONFLICT and keyed else ()
-        found[status] = refusal(status, text, path, (*OF_STATUS.get(status, ()), *waits, *limits), make)
+        named = (*OF_STATUS.get(status, ()), *waits, *limits)
+        found[status] = refusal(status, text, path, named, make, operation.problems.get(status))
     otherwise = openapi.Response(OTHERWISE, schema=problem(make), headers=headers())
     return openapi.Responses({str(status): found[status] for status in found}, default=otherwise)
 
@@ -126,8 +127,12 @@ def success(
     )
 
 
-def refusal(status: int, text: str, path: str, named: tuple[str, ...], make: Definitions) -> openapi.Response:
+def refusal(
+    status: int, text: str, path: str, named: tuple[str, ...], make: Definitions, members: Shape | None
+) -> openapi.Response:
     schema = problem(make)
+    if members:
+        schema = make.refer(members.name, lambda: problem_of({**PROBLEM, **members.properties}))
     if status == HTTPStatus.PRECONDITION_FAILED:
         schema = make.refer("StaleProblem", lambda: problem_of({**PROBLEM, "changed_fields": CHANGED_FIELDS}))
     error = KeyInUse() if text == KEY_IN_USE else REFUSALS[status][1]
@@ -148,7 +153,7 @@ def problem(make: Definitions) -> Schema:
 
 
 def problem_of(properties: dict[str, Schema]) -> Schema:
-    required = [name for name in properties if name != "instance"]
+    required = [name for name in whole(properties)["required"] if name != "instance"]
     return {"type": "object", "required": required, "properties": properties}
 
 

@@ -64,6 +64,7 @@ class Operation:
     description: str = ""
     body: Body | None = None
     refusals: Mapping[int, str] = field(default_factory=dict)  # besides those that can be derived
+    problems: Mapping[int, Shape] = field(default_factory=dict)  # members that some problems of a status have besides
 
 
 @dataclass(frozen=True, slots=True)

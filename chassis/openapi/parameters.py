@@ -33,7 +33,7 @@ def _(filter_: filters.DayFilter) -> Schema:
 
 @schema_of.register(filters.YesNoFilter)
 def _(filter_: filters.YesNoFilter) -> Schema:
-    return {"type": "boolean"}
+    return {"type": "boolean", "description": "`true` or `false`, in any case (`True` is fine)."}
 
 
 @schema_of.register(filters.IdFilter)
@@ -41,9 +41,26 @@ def _(filter_: filters.IdFilter) -> Schema:
     return dict(ID)
 
 
-@schema_of.register(filters.IdOrWordFilter)
-def _(filter_: filters.IdOrWordFilter) -> Schema:
-    return {"type": "string", "pattern": f"^(?:{'|'.join(filter_.extra['words'])}|{PATTERN})$"}
+@schema_of.register(filters.UsersFilter)
+def _(filter_: filters.UsersFilter) -> Schema:
+    users = {"type": "string", "pattern": f"^(?:{PATTERN}|{filters.NAME_PATTERN})$"}
+    return {
+        "type": "array",
+        "items": users,
+        "minItems": 1,
+        "maxItems": filters.MAX_USERS,
+        "collectionFormat": "csv",
+    }
+
+
+@schema_of.register(filters.DayOrWordFilter)
+def _(filter_: filters.DayOrWordFilter) -> Schema:
+    return {"type": "string", "pattern": f"^(?:{filter_.extra['word']}|{DAY['pattern'][1:-1]})$"}
+
+
+@schema_of.register(filters.ChoiceFilter)
+def _(filter_: filters.ChoiceFilter) -> Schema:
+    return {"type": "string", "enum": list(filter_.extra["names"])}
 
 
 @schema_of.register(django_filters.CharFilter)
@@ -56,20 +73,23 @@ def in_query(view: Endpoint, definitions: Definitions) -> list[openapi.Parameter
     found = []
     if view.filterset_class:
         for name, filter_ in view.filterset_class.base_filters.items():
-            note = definitions.note(view.filterset_class, name)
-            found.append(parameter("query", name, description=note, **schema_of(filter_)))
+            schema = schema_of(filter_)
+            notes = (definitions.note(view.filterset_class, name), schema.pop("description", None))
+            found.append(parameter("query", name, description=" ".join(filter(None, notes)) or None, **schema))
     of_pages = {"ordering": ordering, "page_size": page_size, "cursor": cursor}
     return [*found, *(make(view) for name, make in of_pages.items() if name in view.query_parameters)]
 
 
 def ordering(view: Any) -> openapi.Parameter:
     names = [sign + name for name in view.ordering_fields for sign in ("", "-")]
+    description = "What to sort by; `-` is for descending. The id breaks ties."
+    if view.ranks_search:
+        names.append(pagination.RELEVANCE)
+        description += (
+            " `relevance` is the default with `search`: the best first. Without `search` it is the other default."
+        )
     return parameter(
-        *("query", "ordering"),
-        description="What to sort by; `-` is for descending. The id breaks ties.",
-        type="string",
-        enum=names,
-        default=view.default_ordering,
+        *("query", "ordering"), description=description, type="string", enum=names, default=view.default_ordering
     )
 
 

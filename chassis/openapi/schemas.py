@@ -30,6 +30,12 @@ def schema_of(field: Any) -> Schema:
     raise TypeError(f"there is no schema for {type(field).__name__} {field.field_name}")
 
 
+@singledispatch
+def schema_of_input(field: Any) -> Schema:
+    """Return the type of what may come in, where that is not what goes out."""
+    return schema_of(field)
+
+
 @schema_of.register(serializers.CharField)
 def _(field: serializers.CharField) -> Schema:
     schema: Schema = {"type": "string"}
@@ -48,12 +54,6 @@ def _(field: fields.StringField) -> Schema:
         **schema_of.dispatch(serializers.CharField)(field),
         "pattern": none_of(fields.FORBIDDEN_IN_TEXT, NEVER_ALLOWED),
     }
-
-
-@schema_of.register(fields.LineField)
-def _(field: fields.LineField) -> Schema:
-    forbidden = none_of(fields.FORBIDDEN_IN_TEXT, NEVER_ALLOWED, fields.FORBIDDEN_IN_LINE)
-    return {**schema_of.dispatch(serializers.CharField)(field), "pattern": forbidden}
 
 
 def none_of(*sets: re.Pattern[str]) -> str:
@@ -113,8 +113,14 @@ def person(description: str) -> Schema:
     return nullable({"type": "object", "description": description, **whole(properties)})
 
 
+def optional(schema: Schema) -> Schema:
+    """Mark a member of an answer that is not always there."""
+    return {**schema, "x-optional": True}
+
+
 def whole(properties: dict[str, Schema]) -> Schema:
-    return {"required": list(properties), "properties": properties} if properties else {"properties": {}}
+    required = [name for name, schema in properties.items() if "x-optional" not in schema]
+    return {"required": required, "properties": properties} if required else {"properties": properties}
 
 
 class Definitions:
@@ -135,7 +141,7 @@ class Definitions:
 
     def page_of(self, rows: Schema, name: str) -> Schema:
         link = nullable(
-            {"type": "string", "format": "uri", "description": "The address of that page, if there is one."}
+            {"type": "string", "format": "uri-reference", "description": "The address of that page, if there is one."}
         )
         properties = {"next": link, "previous": dict(link), "results": {"type": "array", "items": rows}}
         return self.refer(name, lambda: {"type": "object", **whole(properties)})
@@ -169,9 +175,11 @@ class Definitions:
         return schema
 
     def property_of(self, serializer: serializers.Serializer, field: serializers.Field, kind: Kind) -> Schema:
-        schema = dict(schema_of(field))
+        schema = dict(schema_of(field) if kind is Kind.ANSWER else schema_of_input(field))
         if field.allow_null:
             schema["x-nullable"] = True
+            if "enum" in schema:
+                schema["enum"] = [*schema["enum"], None]
         if field.read_only and kind is not Kind.ANSWER:
             schema["readOnly"] = True
         elif kind in (Kind.NEW, Kind.PUT) and field.default not in (empty, None):

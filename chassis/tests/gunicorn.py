@@ -23,11 +23,13 @@ SERVICE = "sample_service"
 ROOT_URLCONF = "config.urls"
 ALLOWED_HOSTS = ["localhost"]
 METRICS_TOKEN = "{TOKEN}"
+INSTALLED_APPS = [*INSTALLED_APPS, "config"]
 LOGGING = logs.logging_for(SERVICE, level=env.text("LOG_LEVEL", "INFO"))
 """,
     "urls.py": """
 import os
 import time
+from pathlib import Path
 
 from django.http import HttpResponse, StreamingHttpResponse
 from django.urls import path
@@ -64,6 +66,13 @@ def greedy_stream(request):
         yield bytearray(2**50)
     return StreamingHttpResponse(pieces())
 
+def wait(request):
+    gate = Path(request.GET["gate"])
+    gate.with_suffix(".entered").touch()
+    while not gate.exists():
+        time.sleep(0.01)
+    return HttpResponse("waited")
+
 def folder(request):
     return HttpResponse(os.environ["PROMETHEUS_MULTIPROC_DIR"])
 
@@ -73,6 +82,7 @@ urlpatterns = [
     path("raise-flag/", raise_flag),
     path("sleep/", sleep),
     path("forge/", forge),
+    path("wait/", wait),
     path("folder/", folder),
     path("greedy/", greedy),
     path("greedy-stream/", greedy_stream),
@@ -83,8 +93,16 @@ handler500 = "chassis.problems.server_error"
 """,
     "wsgi.py": """
 import os
+import time
+from pathlib import Path
 
 from chassis import wsgi
+
+gate = Path(os.environ.get("START_GATE", os.devnull))
+if not gate.exists():
+    gate.with_suffix(".entered").touch()
+while not gate.exists():
+    time.sleep(0.01)
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 application = wsgi.application()
@@ -93,18 +111,25 @@ application = wsgi.application()
 
 
 class Gunicorn:
-    """One master with two workers. What it says is in `log`, unless `stderr` is given."""
+    """One master with two workers. What it says is in `log`, unless `stderr` is given.
 
-    def __init__(self, folder, *, stderr=None, options="", **environment):
+    It is handed a socket that listens already, or opens its own.
+    """
+
+    def __init__(self, folder, *, stderr=None, options="", own_socket=False, files=(), **environment):
         self.home = folder / "sample_service"
-        (self.home / "config").mkdir(parents=True, exist_ok=True)
-        for name, text in FILES.items():
-            (self.home / "config" / name).write_text(text)
+        for name, text in {**FILES, **dict(files)}.items():
+            file = self.home / "config" / name
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(text)
         self.log = folder / "stderr.log"
         self.listener = socket.create_server(("127.0.0.1", 0))
         self.port = self.listener.getsockname()[1]
         number = self.listener.fileno()
-        argv = ["-m", "gunicorn", "-c", "python:chassis.web_server", "--bind", f"fd://{number}", "config.wsgi"]
+        bind = f"127.0.0.1:{self.port}" if own_socket else f"fd://{number}"
+        if own_socket:
+            self.listener.close()
+        argv = ["-m", "gunicorn", "-c", "python:chassis.web_server", "--bind", bind, "config.wsgi"]
         ours = ("DJANGO_", "LOG_", "PROMETHEUS_", "TZ")
         inherited = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
         settings = {"PYTHONPATH": f"{self.home}:{ROOT}", "TMSERVICE_ENV_FILE": os.devnull, "WEB_CONCURRENCY": "2"}
@@ -113,7 +138,7 @@ class Gunicorn:
                 [sys.executable, *argv],
                 cwd=self.home,
                 env=inherited | settings | {"GUNICORN_CMD_ARGS": options} | environment,
-                pass_fds=[number],
+                pass_fds=[] if own_socket else [number],
                 stdout=stderr or log,
                 stderr=stderr or log,
             )
@@ -127,7 +152,7 @@ class Gunicorn:
 
     def end(self, number=signal.SIGTERM):
         self.process.send_signal(number)
-        return self.process.wait(20)
+        return self.process.wait(60)  # a worker that was just starting is killed after graceful_timeout
 
     def get(self, path, **headers):
         """Return status and text, from whichever worker takes it."""
@@ -157,6 +182,15 @@ class Gunicorn:
     def workers(self):
         """Return the processes that answer: asked until two have, both being idle most of the time."""
         return self.ask_until("/things/1/", lambda pids: len(pids) == 2)
+
+    def ask(self, path, processes):
+        """Return the different answers, asked until so many of them have come."""
+        answers = set()
+        deadline = time.monotonic() + 20
+        while len(answers) < processes:
+            assert time.monotonic() < deadline, answers
+            answers.add(self.get(path)[1])
+        return answers
 
     def ask_until(self, path, done):
         answers = set()

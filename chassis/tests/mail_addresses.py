@@ -54,10 +54,23 @@ REFUSED = [
     "alice@example.com;eve@evil.test",
     "alice@example.com\r\nBcc: eve@evil.test",
     "alice@example.com>\r\nRCPT TO:<eve@evil.test",
-    "alice@example.com\n",
     "\n",
-    "zoe@ex\u00e4mple.com",
     "zo\u00eb@example.com",
     "alice@\uff45xample.com",
+    "alice@stra\u00dfe.example",  # IDNA 2003 and IDNA 2008 make two domains of it
+    "alice@\u03ba\u03cc\u03c3\u03bc\u03bf\u03c2.example",
+    "alice@ex\u00e4mple..com",
+    "alice@" + "\u00e4" * 64 + ".example",
+    "alice@\u00e4" + ".example" * 40,
     "alice\u200b@example.com",
 ]
+# Domains in letters of other alphabets, with the form in which they are stored.
+INTERNATIONAL = {
+    "x@m\u00fcnchen.example": "x@xn--mnchen-3ya.example",
+    "X@M\u00dcNCHEN.example": "X@xn--mnchen-3ya.example",
+    "x@mu\u0308nchen.example": "x@xn--mnchen-3ya.example",  # as macOS types it
+    "x@\u043f\u0440\u0438\u043c\u0435\u0440.\u0440\u0444": "x@xn--e1afmkfd.xn--p1ai",
+    "x@\u4f8b\u3048.jp": "x@xn--r8jz45g.jp",
+}
+# Refused where it must be an address as it is; cut off by fields, as whitespace around any pasted line.
+REFUSED_UNTRIMMED = [*REFUSED, "alice@example.com\n"]

@@ -43,7 +43,8 @@ class Document:
         return {each["name"]: each for each in self.operations[call]["parameters"] if each["in"] == place}
 
     def wrong_in_answer(self, call, status, body):
-        """Return what of an answer is not as its schema says. All that is described must be there, and no more."""
+        """Return what of an answer is not as its schema says. All that is described must be there, unless it is
+        marked as optional, and no more."""
         if (call, status) not in self.validators:
             schema = self.operations[call]["responses"][status].get("schema", {})
             self.validators[call, status] = Draft4Validator(self.plain(schema, closed=True))
@@ -65,9 +66,10 @@ class Document:
         if "items" in schema:
             found["items"] = self.plain(schema["items"], closed=closed)
         if schema.get("x-nullable") and "type" in schema:
-            found["type"] = [schema["type"], "null"]
+            found["type"] = [*([kind] if isinstance(kind := schema["type"], str) else kind), "null"]
         return found
 
 
 def needing(properties):
-    return {"required": list(properties)} if properties else {}
+    required = [name for name, schema in properties.items() if "x-optional" not in schema]
+    return {"required": required} if required else {}

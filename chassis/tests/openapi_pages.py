@@ -167,13 +167,18 @@ def samples(parameter):
     if "enum" in parameter:
         return parameter["enum"]
     if kind == "array":
-        return [*parameter["items"]["enum"], ",".join(parameter["items"]["enum"])]
+        values = parameter["items"].get("enum") or matching(parameter["items"])
+        return [*values, ",".join(values)]
     return {
-        "boolean": ["true", "false"],
+        "boolean": ["true", "false", "True"],
         "date": ["2030-12-01"],
         "integer": [parameter.get("minimum"), parameter.get("maximum")],
-        "string": ["1"],
+        "string": matching(parameter),
     }[kind]
+
+
+def matching(schema):
+    return [value for value in ("1", "none", "2030-12-01") if re.search(schema.get("pattern", ""), value)]
 
 
 def kind_of(parameter):

@@ -18,6 +18,7 @@ USE_TZ = True
 APPEND_SLASH = False
 METRICS_TOKEN = ""
 GATEWAY_ADDRESSES: list[object] = []
+GATEWAY_SECRET = ""
 vars().update(common.cors())
 INSTALLED_APPS = [
     "rest_framework",

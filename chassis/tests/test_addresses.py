@@ -2,11 +2,11 @@ import pytest
 from django.core.mail import EmailMessage
 
 from chassis import settings
-from chassis.addresses import is_address
+from chassis.addresses import is_address, normalize
 from chassis.env import SettingError
 from chassis.mailing import send_mail
 from chassis.outbox import PermanentFailure
-from chassis.tests.mail_addresses import ACCEPTED, REFUSED
+from chassis.tests.mail_addresses import ACCEPTED, INTERNATIONAL, REFUSED_UNTRIMMED
 
 
 @pytest.mark.parametrize("address", ACCEPTED)
@@ -14,12 +14,23 @@ def test_a_plain_address_is_accepted(address):
     assert is_address(address)
 
 
-@pytest.mark.parametrize("address", [*REFUSED, ""], ids=ascii)
+@pytest.mark.parametrize("address", [*REFUSED_UNTRIMMED, ""], ids=ascii)
 def test_what_programs_read_in_different_ways_is_refused(address):
     assert not is_address(address)
 
 
-@pytest.mark.parametrize("address", [*REFUSED, ""], ids=ascii)
+@pytest.mark.parametrize(("address", "normal"), INTERNATIONAL.items(), ids=ascii)
+def test_an_international_domain_has_one_normal_form(address, normal):
+    assert (normalize(address), normalize(normal)) == (normal, normal)
+    assert is_address(normal)
+
+
+@pytest.mark.parametrize("address", [*ACCEPTED, *REFUSED_UNTRIMMED, ""], ids=ascii)
+def test_no_other_address_is_changed(address):
+    assert normalize(address) == address
+
+
+@pytest.mark.parametrize("address", [*REFUSED_UNTRIMMED, ""], ids=ascii)
 def test_no_mail_is_sent_to_a_refused_address(address, mailoutbox):
     for recipients in ([address], ["alice@example.com", address]) if address else ([address],):
         with pytest.raises(PermanentFailure, match="address is not valid"):
@@ -53,7 +64,7 @@ def test_mail_is_sent_from_an_accepted_address(address):
 
 
 SENDERS = ["", "TMService", "eve@evil.test, TM <tm@example.com>", "TM\n<tm@example.com>"]
-SENDERS += [address for address in REFUSED if "<alice@example.com>" not in address]
+SENDERS += [address for address in REFUSED_UNTRIMMED if "<alice@example.com>" not in address]
 
 
 @pytest.mark.parametrize("sender", SENDERS, ids=ascii)

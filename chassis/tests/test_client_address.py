@@ -95,6 +95,38 @@ def test_no_other_header_has_a_say(header):
     assert address(GATEWAY, **{header: "203.0.113.7"}) == GATEWAY
 
 
+SECRET = "bJ2mQ9xTz7LrVn4KpWd8YcHs3GfEuA6RoXi5"
+EDGE = "198.51.100.9"  # a platform's proxy, which strangers share
+
+
+def test_with_the_secret_the_gateway_names_the_client_from_any_address(settings):
+    settings.GATEWAY_SECRET = SECRET
+    vouched = {"X-Gateway-Secret": SECRET, "X-Gateway-Client": "2001:DB8::7"}
+
+    assert address(EDGE, "2001:db8::7, 192.0.2.77", **vouched) == "2001:db8::7"
+    assert address(GATEWAY, "203.0.113.8", **vouched) == "2001:db8::7"
+    assert address(GATEWAY, "203.0.113.8") == "203.0.113.8"  # GATEWAY_ADDRESSES holds beside it
+
+
+@pytest.mark.parametrize("sent", [None, "", SECRET[:-1], f"{SECRET}x", SECRET.lower(), f"{SECRET}, {SECRET}", "\u00e9"])
+def test_without_the_very_secret_nobody_names_a_client(settings, sent):
+    settings.GATEWAY_SECRET = SECRET
+    claimed = {"X-Gateway-Client": "203.0.113.7"} | ({} if sent is None else {"X-Gateway-Secret": sent})
+
+    assert address(EDGE, "203.0.113.7", **claimed) == EDGE
+
+
+def test_where_no_secret_is_set_an_empty_one_is_no_proof():
+    assert address(EDGE, **{"X-Gateway-Secret": "", "X-Gateway-Client": "203.0.113.7"}) == EDGE
+
+
+@pytest.mark.parametrize("client", ["", "unknown", "203.0.113.7, 203.0.113.8"])
+def test_a_client_that_is_no_address_is_overlooked_with_the_secret_too(settings, client):
+    settings.GATEWAY_SECRET = SECRET
+
+    assert address(EDGE, **{"X-Gateway-Secret": SECRET, "X-Gateway-Client": client}) == EDGE
+
+
 @pytest.mark.parametrize("peer", ["", "unix:", "192.0.2.", "/run/service.sock"])
 def test_who_comes_by_a_socket_without_address_has_none(peer):
     assert address(peer) is None

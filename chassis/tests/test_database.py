@@ -18,6 +18,7 @@ from chassis.tests.limiting import limit
 pytestmark = pytest.mark.django_db(transaction=True)
 
 LIMIT_SECONDS = 0.5
+LIMITS_OF_THE_ROLE = "-c statement_timeout=500ms -c lock_timeout=2s"
 SILENCE_SECONDS = 0.6
 CONNECT_SECONDS = 0.7  # in place of 2, so that the tests are fast
 BUSY_SECONDS = 2  # how much later a machine that is busy may get to it
@@ -76,6 +77,7 @@ def _limited(monkeypatch):
     connection.close()
     monkeypatch.setattr(database, "CONNECT_SECONDS", CONNECT_SECONDS)
     monkeypatch.setattr(database, "ANSWER_SECONDS", SILENCE_SECONDS - LIMIT_SECONDS)
+    connection.settings_dict["OPTIONS"]["options"] = LIMITS_OF_THE_ROLE
     database.give_up_after(seconds=LIMIT_SECONDS)
     yield
     set_wait_callback(None)
@@ -121,7 +123,14 @@ def given_up(statement="SELECT 1"):
 def test_it_works():
     assert ask("SELECT %s", 7) == (7,)
     assert ask("SHOW statement_timeout") == ("500ms",)
-    assert ask("SHOW lock_timeout") == ("2s",)  # one that was there stays
+    assert ask("SHOW lock_timeout") == ("2s",)
+
+
+def test_a_job_has_a_minute_for_a_statement_and_leaves_no_trace_of_it():
+    with database.long_statements():
+        assert ask("SHOW statement_timeout") == ("1min",)
+
+    assert ask("SHOW statement_timeout") == ("500ms",)
 
 
 def test_what_takes_less_is_waited_for():

@@ -6,7 +6,7 @@ from django.utils import timezone
 
 from chassis import doctor, findings
 from chassis.keys import key_id
-from chassis.models import Heartbeat
+from chassis.models import Heartbeat, Window
 from chassis.tests.outbox_app.models import Letter
 from chassis.tests.smtp_sink import HANG_UP, serving
 
@@ -49,7 +49,7 @@ def test_a_finding_moves_no_terminal(character):
 
 
 @pytest.mark.parametrize(
-    ("seconds", "state"), [(0, "ok"), (5, "ok"), (5.1, "unsure"), (30, "unsure"), (30.1, "WRONG"), (90_000, "WRONG")]
+    ("seconds", "state"), [(0, "ok"), (2, "ok"), (2.1, "unsure"), (5, "unsure"), (5.1, "WRONG"), (90_000, "WRONG")]
 )
 def test_clocks_that_are_apart(seconds, state):
     assert findings.clock(seconds, whose="the database's").state == state
@@ -87,7 +87,7 @@ def test_behind_a_gateway_that_is_not_named_all_strangers_share_one_limit(settin
     named = doctor.limits()
 
     assert (unnamed.state, named.state) == ("unsure", "ok")
-    assert "GATEWAY_ADDRESSES is not set" in unnamed.text
+    assert "GATEWAY_ADDRESSES and GATEWAY_SECRET are not set" in unnamed.text
 
 
 # The database
@@ -211,7 +211,7 @@ def test_counting_in_a_logged_table():
 
 
 @NEEDS_DATABASE
-@pytest.mark.parametrize(("interval", "state"), [("10 s", "unsure"), ("-10 s", "unsure"), ("-45 s", "WRONG")])
+@pytest.mark.parametrize(("interval", "state"), [("3.5 s", "unsure"), ("-3.5 s", "unsure"), ("-45 s", "WRONG")])
 def test_the_databases_clock(interval, state):
     with reading("clock_timestamp()", f"clock_timestamp() + interval '{interval}'"):
         assert doctor.clock().state == state
@@ -305,6 +305,16 @@ def test_a_mail_server_that_answers_is_asked_and_no_mail_is_sent(smtp):
     assert ("NOOP" in smtp.commands, smtp.received) == (True, [])
 
 
+@pytest.mark.usefixtures("smtp")
+def test_links_in_mails_that_leave_this_machine(settings):
+    settings.PUBLIC_URL, settings.LOCAL_URL = "", "http://localhost:8080"
+    inside, outside = doctor.links(in_mails=False), doctor.links(in_mails=True)
+    settings.PUBLIC_URL = "https://tasks.example.com"
+
+    assert [inside.state, outside.state, doctor.links(in_mails=True).state] == ["ok", "unsure", "ok"]
+    assert "those in mails begin with http://localhost:8080, which opens here alone" in outside.text
+
+
 def test_the_mail_that_was_asked_for_is_sent(smtp):
     found = doctor.mail(ADDRESS)
 
@@ -364,3 +374,50 @@ def test_a_mail_folder_that_is_none(mail_folder):
     for found in (doctor.mail(None), doctor.mail(ADDRESS)):
         assert found.state == "WRONG"
         assert "set MAIL_FOLDER, or EMAIL_URL" in found.text
+
+
+@NEEDS_DATABASE
+def test_time_limits_that_hold_are_told():
+    limits = {"statement_timeout": "3s", "lock_timeout": "2s", "idle_in_transaction_session_timeout": "30s"}
+    execute(*(f"SET LOCAL {name} = '{value}'" for name, value in limits.items()))
+
+    found = doctor.timeouts()
+
+    assert found.state == "ok"
+    assert found.text == "statement_timeout 3 s, lock_timeout 2 s, idle_in_transaction_session_timeout 30 s"
+
+
+@NEEDS_DATABASE
+def test_a_time_limit_that_does_not_hold_is_wrong():
+    execute("SET LOCAL statement_timeout = 0", "SET LOCAL lock_timeout = '2s'")
+
+    found = doctor.timeouts()
+
+    assert found.state == "WRONG"
+    assert found.text.startswith(
+        "statement_timeout is 0, so that the server ends nothing that hangs; run manage.py migrate"
+    )
+
+
+@NEEDS_DATABASE
+def test_a_database_that_stores_nothing_is_wrong():
+    with reading("INSERT INTO chassis_window", "INSERT INTO chassis_window_of_a_full_disk"):
+        found = doctor.writing()
+
+    assert found.state == "WRONG"
+    assert found.text.startswith("the database stores nothing: ")
+
+
+@NEEDS_DATABASE
+def test_what_is_written_to_find_that_out_is_taken_back():
+    assert doctor.writing().state == "ok"
+    assert not Window.objects.exists()
+
+
+def test_a_sample_sender_is_wrong_once_mails_leave_the_machine(settings, monkeypatch):
+    settings.MAIL_DOMAIN = "tmservice.invalid"
+    monkeypatch.setenv("EMAIL_URL", "smtp://127.0.0.1:1")
+
+    assert doctor.mail_to_server(None) == findings.wrong(
+        "MAIL_FROM is an address at tmservice.invalid, which mail servers refuse; set it to one of your own."
+    )

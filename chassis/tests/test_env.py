@@ -1,3 +1,4 @@
+import datetime
 import os
 
 import pytest
@@ -179,11 +180,7 @@ def test_a_database_url_becomes_an_entry_that_keeps_connections(setting, scheme)
         "NAME": "tasks",
         "CONN_MAX_AGE": 60,
         "CONN_HEALTH_CHECKS": True,
-        "OPTIONS": {
-            "connect_timeout": 3,
-            "sslmode": "require",
-            "options": "-c lock_timeout=2s -c idle_in_transaction_session_timeout=30s",
-        },
+        "OPTIONS": {"connect_timeout": 3, "sslmode": "require"},  # and nothing that a pooler would refuse
     }
 
 
@@ -238,6 +235,12 @@ def test_without_a_mail_server_mails_become_files(monkeypatch, setting, url):
         setting(url)
 
     assert env.email("SETTING", folder="/state/mail") == {"EMAIL_BACKEND": FILES, "EMAIL_FILE_PATH": "/state/mail"}
+
+
+def test_without_a_mail_server_and_a_folder_that_lasts_mails_wait(setting):
+    setting("")
+
+    assert env.email("SETTING", folder="off") == {"EMAIL_BACKEND": env.HELD_MAIL}
 
 
 @pytest.mark.parametrize(
@@ -345,6 +348,24 @@ def test_a_time_zone_that_nobody_knows_is_refused(setting, value):
     )
 
 
+@pytest.mark.parametrize(("value", "time"), [("", (8, 0)), ("00:00", (0, 0)), ("23:59", (23, 59))])
+def test_a_time_of_day_is_read(setting, value, time):
+    setting(value)
+
+    assert env.time_of_day("SETTING", "08:00") == datetime.time(*time)
+
+
+@pytest.mark.parametrize(
+    "value", ["8:00", "8am", "24:00", "12:60", "08:00:00", "off", "08:00+02:00", "\u0660\u0668:00"]
+)
+def test_what_is_no_time_of_day_is_refused(setting, value):
+    setting(value)
+
+    assert refusal(env.time_of_day, "SETTING", "08:00") == (
+        f"SETTING must be a time of day from 00:00 to 23:59, such as 08:00, not {value!r}."
+    )
+
+
 def test_the_environment_wins_over_the_file_unless_it_is_empty(monkeypatch, tmp_path):
     (tmp_path / ".env").write_text("SET=file\nEMPTY=file\n")
     monkeypatch.setenv("TMSERVICE_ENV_FILE", str(tmp_path / ".env"))
@@ -421,3 +442,18 @@ def test_a_file_that_cannot_be_read_is_refused(monkeypatch, tmp_path, content):
     monkeypatch.setenv("SETTING_FILE", str(tmp_path / "key"))
 
     assert refusal(env.text, "SETTING").startswith("SETTING_FILE names a file that cannot be read: ")
+
+
+SECRET = "correct-horse-battery-staple"
+
+
+@pytest.mark.parametrize("line", [SECRET, f"ADMIN_PASSWORD {SECRET}", f"export: {SECRET}", f"ADMIN-PASSWORD={SECRET}"])
+def test_a_line_that_sets_nothing_is_named_by_its_number_alone(tmp_path, caplog, line):
+    file = tmp_path / ".env"
+    file.write_text(f"# a comment\n\nLOG_LEVEL=INFO\n{line}\n")
+
+    with pytest.raises(env.SettingError) as refusal:
+        env.read_dotenv(file)
+
+    assert str(refusal.value) == f"{file}, line 4: this is neither NAME=VALUE nor a comment that begins with #."
+    assert caplog.text == ""

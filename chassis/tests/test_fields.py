@@ -30,7 +30,7 @@ HARMLESS = [
     "10 000\u00a0€",
     "<b>'\"; DROP TABLE tasks; --{{7*7}}${jndi:ldap://x}%s%n=1+1",
 ]
-CONTROLS = [chr(code) for code in (*range(9), 0xB, 0xC, *range(0xE, 0x20), 0x7F, 0x85, 0x9F, 0xFEFF)]
+CONTROLS = [chr(code) for code in (*range(9), *range(0xE, 0x20), 0x7F, 0x84, 0x86, 0x9F, 0xFEFF)]
 DIRECTIONS = [chr(code) for code in (*range(0x202A, 0x202F), *range(0x2066, 0x206A))]
 
 
@@ -81,11 +81,18 @@ def test_a_line_loses_the_blanks_around_it():
     assert LineField().run_validation("  two  words\u3000") == "two  words"
 
 
-@pytest.mark.parametrize("character", ["\t", "\n", "\r", "\r\n", "\u2028", "\u2029"], ids=ascii)
-def test_a_line_is_a_single_one_at_its_ends_too(character):
-    refusal = f"Must be a single line (U+{ord(character[0]):04X} at position 2)."
+@pytest.mark.parametrize("end", ["\t", "\n", "\v", "\f", "\r", "\r\n", "\x85", "\u2028", "\u2029", " \n \n"], ids=ascii)
+def test_pasted_line_ends_become_one_space_or_go(end):
+    assert LineField().run_validation(f"{end}Call  the{end}landlord\u00a0{end}") == "Call  the landlord"
 
-    assert refusals(LineField(), f"a{character}b") == refusals(LineField(), f"a{character}") == [refusal]
+
+def test_a_line_of_a_megabyte_of_whitespace_is_cleaned_in_no_time():
+    assert refusals(LineField(max_length=9), f"a{' ' * 1_000_000}b{chr(10) * 1_000}c")
+
+
+@pytest.mark.parametrize("end", ["\v", "\f", "\x85"], ids=ascii)
+def test_unusual_line_ends_in_a_text_become_line_feeds(end):
+    assert StringField().run_validation(f"one{end}two") == "one\ntwo"
 
 
 @pytest.mark.parametrize(

@@ -42,7 +42,7 @@ class ThingSerializer(StrictSerializer):
 class ThingFilter(django_filters.FilterSet):
     color = filters.WordsFilter(spellings={"red": 1, "light blue": 2, "blue": 2, "azure": 2})
     made = filters.DayFilter()
-    owner = filters.IdOrWordFilter(words=("me", "none"))
+    owner = filters.UsersFilter(words=("me", "none"))
     is_big = filters.YesNoFilter()
     search = django_filters.CharFilter(max_length=50)
 
@@ -211,7 +211,9 @@ def test_filters_are_typed(document):
     assert (found["color"]["collectionFormat"], found["color"]["minItems"]) == ("csv", 1)
     assert (found["made"]["type"], found["made"]["format"]) == ("string", "date")
     assert found["made"]["description"] == "Those of that day."
-    assert found["owner"]["pattern"] == "^(?:me|none|[1-9][0-9]{0,18})$"
+    owner = found["owner"]["items"]["pattern"]
+    assert [bool(re.search(owner, text)) for text in ("me", "7", "alice", "0", "-1", "a b")] == [True] * 3 + [False] * 3
+    assert "in any case" in found["is_big"]["description"]
     assert found["is_big"]["type"] == "boolean"
     assert (found["search"]["maxLength"], found["search"]["pattern"]) == (50, r"^[^\u0000]*$")
     assert found["ordering"]["enum"] == ["name", "-name", "id", "-id"]
@@ -248,7 +250,8 @@ TEXTS = [
     "a\tb",
     "a\nb",
     "a\u2028b",
-    *"\0\x07\x1f\x7f\x85\u202e\u2066\ufeff",
+    "a\x0bb\x0cc\x85d",
+    *"\0\x07\x1f\x7f\u202e\u2066\ufeff",
 ]
 DAYS = ["2000-01-01", "2100-12-31", "2026-02-28", "1999-12-31", "2101-01-01", "2026-13-01", "2026-1-1", "0429-05-30"]
 

@@ -41,7 +41,7 @@ def test_json_is_taken_for_what_it_says(body, expected):
         (b"", "not JSON: .* at line 1, column 1"),
         (b"{", "not JSON"),
         (b"{'a': 1}", "not JSON"),
-        (b'{"a": 1,}', "not JSON: .* at line 1, column 9"),
+        (b'{"a": 1,}', "not JSON: .* at line 1, column [89]"),
         (b'{"a": 1} x', "not JSON: Extra data"),
         (b'"a\nb"', "not JSON: Invalid control character"),
         (b'"a\0b"', "not JSON: Invalid control character"),

@@ -94,15 +94,59 @@ def test_the_folder_of_a_killed_master_is_removed_at_the_first_start_after_its_w
     killed = start()
     left_behind, workers = Path(killed.get("/folder/")[1]), killed.workers()
 
+    for pid in workers:
+        os.kill(pid, signal.SIGSTOP)  # they serve on for a while, here for as long as the test needs
     killed.end(signal.SIGKILL)
     start().get("/folder/")
-    assert left_behind.exists()  # its workers serve on for a while
+    assert left_behind.exists()
 
     for pid in workers:
         os.kill(pid, signal.SIGKILL)
     until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in workers))
     start().get("/folder/")
     assert not left_behind.exists()
+
+
+def test_a_service_listens_only_once_it_is_loaded(start, tmp_path):
+    gate = tmp_path / "start"
+    web = start(own_socket=True, START_GATE=str(gate))
+    until(gate.with_suffix(".entered").exists)
+
+    with pytest.raises(ConnectionRefusedError):
+        web.get("/things/1/")
+
+    gate.touch()
+    until(lambda: any(message.startswith("Listening at") for message in web.messages()))
+    assert web.get("/things/1/")[0] == 200
+
+
+def test_sigterm_loses_no_request_that_waits_for_a_worker(start, tmp_path):
+    web = start(own_socket=True, WEB_CONCURRENCY="1")
+    until(lambda: any(message.startswith("Booting worker") for message in web.messages()))
+    gate = tmp_path / "answer"
+    with ThreadPoolExecutor(2) as pool:
+        answered = pool.submit(web.get, f"/wait/?gate={gate}")
+        until(gate.with_suffix(".entered").exists)
+        queued = pool.submit(web.raw, b"POST /body/ HTTP/1.1\r\nContent-Length: 2\r\n" + HOST + b"\r\nhi")
+        until(lambda: queue_length(web.port) == 1)
+
+        web.process.send_signal(signal.SIGTERM)
+        until(lambda: "Handling signal: term" in web.messages())
+        gate.touch()
+
+        assert answered.result() == (200, "waited")
+        status, _, body = queued.result()
+        assert (status, b"2" in body) == (200, True)
+    assert web.process.wait(20) == 0
+
+
+def queue_length(port):
+    """Return how many connections to this port no worker has accepted yet."""
+    for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
+        _, local, _, state, queues, *_ = line.split()
+        if (local.partition(":")[2], state) == (f"{port:04X}", "0A"):  # LISTEN
+            return int(queues.partition(":")[2], 16)
+    return 0
 
 
 def test_every_line_is_an_object_from_the_first_to_the_last(start):
@@ -269,3 +313,73 @@ def test_a_path_has_one_spelling(web, path, status):
 
     assert answered == status
     assert (b'"code":"not_found"' in body) == (status == 404)
+
+
+A_SLOW_JOB = """
+import os
+import time
+from pathlib import Path
+from threading import Thread
+
+from chassis.jobs import Job, WorkerCommand
+
+def work():
+    Path(f"began-{os.getpid()}").touch()
+    time.sleep(1)  # long enough for the process to be asked to stop meanwhile
+    thread = Thread(target=Path(f"ended-{os.getpid()}").touch)
+    thread.start()
+    thread.join()
+
+class Command(WorkerCommand):
+    def jobs(self):
+        return [Job("slow", work, every_seconds=60)]
+
+    def all_jobs(self):
+        return self.jobs()
+"""
+INLINE_JOB = {
+    "management/__init__.py": "",
+    "management/commands/__init__.py": "",
+    "management/commands/run_worker.py": A_SLOW_JOB,
+}
+
+
+def test_a_job_in_a_web_process_ends_its_turn_when_that_is_stopped(start):
+    """From Python 3.12 on, a job that outlives its main thread can start no thread, and a look-up needs one."""
+    web = start(files=INLINE_JOB, RUN_WORKER="inline", LOG_LEVEL="ERROR")
+    until(lambda: len(list(web.home.glob("began-*"))) == 2)
+
+    status = web.end()
+
+    assert (status, web.log.read_text()) == (0, "")
+    assert len(list(web.home.glob("ended-*"))) == 2
+
+
+REFUSED_WRITES = """
+import os
+
+from django.http import HttpResponse
+from django.urls import path
+
+from chassis import refused_writes
+
+def refuse(request):
+    refused_writes.note()
+    return HttpResponse(os.getpid())
+
+def age(request):
+    return HttpResponse(f"{os.getpid()} {refused_writes.age_seconds() < 60}")
+
+urlpatterns = [path("refuse/", refuse), path("age/", age)]
+"""
+
+
+def test_each_process_knows_of_a_write_that_another_was_refused(start):
+    web = start(files={"urls.py": REFUSED_WRITES})
+    before = web.ask("/age/", 2)
+    web.get("/refuse/")
+    after = web.ask("/age/", 2)
+
+    assert {answer.split()[1] for answer in before} == {"False"}
+    assert {answer.split()[1] for answer in after} == {"True"}
+    assert len({answer.split()[0] for answer in after}) == 2

@@ -2,10 +2,11 @@
 
 import argparse
 import os
+import shutil
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 
 from chassis import env
@@ -17,13 +18,15 @@ from stack.state import State, find_state
 
 SCHEMAS = {"user": "user_service", "task": "task_service"}
 LOCK_SECONDS = 30
+STANDARD = "-"  # standard output, and for scripts/restore standard input
 
 
 def main() -> None:
     arguments = parse()
-    env.load_dotenv()
     try:
-        backup(find_state(), arguments.file, sides=[arguments.only] if arguments.only else list(SCHEMAS))
+        env.load_dotenv()
+        write = print_backup if arguments.file == STANDARD else backup
+        write(find_state(), Path(arguments.file), sides=[arguments.only] if arguments.only else list(SCHEMAS))
     except (Refused, env.SettingError) as error:
         sys.exit(f"scripts/backup: {error}")
     except KeyboardInterrupt:
@@ -35,14 +38,34 @@ def parse() -> argparse.Namespace:
         prog="scripts/backup", description="Write what the services of the local stack have stored into a file."
     )
     parser.add_argument("--only", choices=SCHEMAS, help="the database of one service alone")
-    parser.add_argument("file", type=Path, metavar="FILE", help="is replaced if it is there")
+    parser.add_argument("file", metavar="FILE", help="is replaced if it is there; - is standard output")
     return parser.parse_args()
 
 
-def backup(state: State, file: Path, *, sides: list[str]) -> None:
+def print_backup(state: State, _: Path, *, sides: list[str]) -> None:
+    """Write the backup to standard output once it is there as a whole."""
+    if sys.stdout.isatty():
+        raise Refused("A backup is not for a terminal; send it on, as in: scripts/backup - > FILE")
+    check_database(state)
+    with tempfile.TemporaryDirectory(prefix="backup-", dir=state.folder) as folder:
+        file = Path(folder) / "standard-output"
+        with redirect_stdout(sys.stderr):
+            backup(state, file, sides=sides)
+        try:
+            with file.open("rb") as source, os.fdopen(os.dup(sys.stdout.fileno()), "wb", buffering=0) as target:
+                shutil.copyfileobj(source, target)
+        except OSError as error:
+            raise Refused(f"Standard output has not taken all of it: {error.strerror}.") from error
+
+
+def check_database(state: State) -> None:
     refuse_foreign_postgres()
     if not (state.postgres / "PG_VERSION").is_file():
         raise Refused(f"There is no database in {state.folder}; scripts/run makes it.")
+
+
+def backup(state: State, file: Path, *, sides: list[str]) -> None:
+    check_database(state)
     schemas = [f"--schema={SCHEMAS[side]}" for side in sides]
     options = ["--format=custom", "--no-unlogged-table-data", f"--lock-wait-timeout={LOCK_SECONDS}s", *schemas]
     with written_whole(file) as draft, database(state) as port, step(f"Writing {file}"):

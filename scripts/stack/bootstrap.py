@@ -8,7 +8,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import NoReturn
 
@@ -20,12 +20,17 @@ VENV = ROOT / ".venv"
 INCLUDED = {"local": ("local",), "test": ("test", "local")}
 
 
-def run_in_venv(requirements: str, module: str) -> NoReturn:
-    """Install requirements/<requirements>.txt where that was not done yet, then become `module`, arguments and all."""
+def require_python() -> None:
     if sys.version_info < (3, 11):  # noqa: UP036 - this file is what tells an older one
         sys.exit(f"Python 3.11 or newer is needed; this is {sys.version.split()[0]}.")
+
+
+def run_in_venv(requirements: str, module: str) -> NoReturn:
+    """Install requirements/<requirements>.txt where that was not done yet, then become `module`, arguments and all."""
+    require_python()
     try:
-        python = install(requirements)
+        with redirect_stdout(sys.stderr):  # standard output is the command's alone: a backup, settings for .env
+            python = install(requirements)
     except Refused as error:
         sys.exit(str(error))
     except KeyboardInterrupt:

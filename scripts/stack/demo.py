@@ -1,15 +1,16 @@
-"""scripts/run --demo: believable sample data, put in through the front door."""
+"""Believable sample data, put in through the front door: scripts/run --demo, or `demo` of docker-compose.yml."""
 
 import datetime
+import secrets
+import sys
 import time
 from http import HTTPStatus
+from pathlib import Path
 from typing import Any
 
-from chassis import env
-from stack.console import Refused, step
+from chassis import env, secret_files
+from stack.console import Refused
 from stack.http import call
-from stack.settings import admin_password, made_up
-from stack.state import State
 
 PEOPLE = ("alice", "bob", "carla", "deniz")
 # Title, days until it is due (or none), priority, status, assignee
@@ -29,21 +30,33 @@ TASKS = (
 )
 
 
-def load(state: State, url: str) -> None:
-    """Make the people and, unless they are there already, their tasks."""
-    with step("Loading sample data"):
-        password = made_up(state.demo_password)
-        admin = {"username": env.text("ADMIN_USERNAME", "admin"), "password": admin_password(state)}
-        token = answer(f"{url}/token/", admin)["access"]
-        accounts = answer(f"{url}/user/users/?ordering=id&page_size=100", token=token)["results"]
-        if any(account["username"] == PEOPLE[0] for account in accounts):
-            return
-        ids = {name: make_account(url, name, password, token) for name in PEOPLE}
-        today = datetime.datetime.now(datetime.UTC).date()
-        for title, days, priority, status, assignee in TASKS:
-            due_date = None if days is None else (today + datetime.timedelta(days=days)).isoformat()
-            task = {"title": title, "priority": priority, "status": status, "due_date": due_date}
-            answer(f"{url}/task/tasks/", task | {"assigned_to": ids.get(assignee or "")}, token=token)
+# In a volume that the services are not given.
+PASSWORD_FILE = Path("/secrets/user-owner/DEMO_PASSWORD")
+
+
+def main() -> None:
+    """Load it into the stack at the URL that is the first argument, and print the password of its people."""
+    password = secret_files.kept(PASSWORD_FILE, secrets.token_urlsafe(12))
+    try:
+        load(sys.argv[1], admin_password=env.text("ADMIN_PASSWORD"), password=password)
+    except (Refused, env.SettingError, OSError) as error:
+        sys.exit(f"demo: {error}")
+    print(password)
+
+
+def load(url: str, *, admin_password: str, password: str) -> None:
+    """Make the people, with this password, and their tasks, unless they are there already."""
+    admin = {"username": env.text("ADMIN_USERNAME", "admin"), "password": admin_password}
+    token = answer(f"{url}/token/", admin)["access"]
+    accounts = answer(f"{url}/user/users/?ordering=id&page_size=100", token=token)["results"]
+    if any(account["username"] == PEOPLE[0] for account in accounts):
+        return
+    ids = {name: make_account(url, name, password, token) for name in PEOPLE}
+    today = datetime.datetime.now(datetime.UTC).date()
+    for title, days, priority, status, assignee in TASKS:
+        due_date = None if days is None else (today + datetime.timedelta(days=days)).isoformat()
+        task = {"title": title, "priority": priority, "status": status, "due_date": due_date}
+        answer(f"{url}/task/tasks/", task | {"assigned_to": ids.get(assignee or "")}, token=token)
 
 
 def make_account(url: str, name: str, password: str, token: str) -> int:
@@ -55,7 +68,7 @@ def make_account(url: str, name: str, password: str, token: str) -> int:
 def answer(url: str, body: Any = None, *, token: str = "") -> Any:
     status, content = call(url, body, token=token)
     while status == HTTPStatus.TOO_MANY_REQUESTS:  # somebody wants narrow limits here too
-        print(" waiting for the limits", end="", flush=True)
+        print(" waiting for the limits", end="", file=sys.stderr, flush=True)
         time.sleep(5)
         status, content = call(url, body, token=token)
     if status == HTTPStatus.UNAUTHORIZED:
@@ -63,3 +76,7 @@ def answer(url: str, body: Any = None, *, token: str = "") -> Any:
     if status >= HTTPStatus.BAD_REQUEST:
         raise Refused(f"The sample data was refused at {url}: {content['detail']}")
     return content
+
+
+if __name__ == "__main__":
+    main()

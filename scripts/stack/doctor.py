@@ -7,18 +7,18 @@ import shutil
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 
 from chassis import env
 from chassis.addresses import is_address
 from chassis.findings import Finding, ok, unsure, wrong
 from chassis.findings import State as Verdict
 from chassis.startup import EXIT_CONFIG
-from stack import programs, settings, startup, supervision
+from stack import in_force, programs, startup, supervision
 from stack.console import Refused, say
 from stack.gateway_visit import Visitor
 from stack.killer import running
-from stack.ports import read_ports
+from stack.ports import Ports, read_ports
 from stack.state import SERVICE_UIDS, State, find_state
 
 LITTLE_SPACE, TOO_LITTLE_SPACE = 1_000_000_000, 200_000_000
@@ -34,8 +34,8 @@ def main() -> None:
     if address is not None and not is_address(address):
         print(f"scripts/doctor: --mail: {address!r} is no mail address.", file=sys.stderr)
         sys.exit(2)
-    env.load_dotenv()
     try:
+        env.load_dotenv()
         sys.exit(examine(find_state(), address))
     except (Refused, env.SettingError) as error:
         sys.exit(f"scripts/doctor: {error}")
@@ -57,18 +57,20 @@ def examine(state: State, address: str | None) -> int:
         say(wrong(f"nothing runs in {state.folder}; scripts/run starts it").line("stack"))
         return 1
     ports = read_ports(state)
-    environments = settings.for_services(state, ports)
     mailing = ["--mail", address] if address else []
     asked = {
-        service: startup.manage(
-            service, "doctor", *mailing, environment=environment, uid=program_of(state, service).uid
+        service: startup.python_in(
+            service,
+            *("manage.py", "doctor", *mailing),
+            environment=in_force.environment(state, service.replace("_", "-")),
+            uid=program_of(state, service).uid,
         )
-        for service, environment in environments.items()
+        for service in SERVICE_UIDS
     }
     verdicts: Counter[str] = Counter()
-    sections = {"stack": lines(of_the_stack(state, environments))}
+    sections = {"stack": lines(of_the_stack(state, ports))}
     sections |= {service.replace("_", " "): lines_of(process) for service, process in asked.items()}
-    sections["gateway"] = lines(Visitor(ports.public_url).examine())
+    sections["gateway"] = lines(Visitor(ports.gateway_url).examine())
     for title, found in sections.items():
         say(f"The {title}")
         for line in found:
@@ -98,10 +100,11 @@ def summary(verdicts: Counter[str]) -> str:
     return f"{verdicts.total()} things were looked at: {wrong_ or 'nothing'} wrong, {unsure_ or 'none'} unsure."
 
 
-def of_the_stack(state: State, environments: Mapping[str, Mapping[str, str]]) -> Named:
+def of_the_stack(state: State, ports: Ports) -> Named:
     yield "programs", everything_runs(state)
     yield "users", users(state)
-    yield "restart", nothing_to_take_up(state, environments)
+    yield "restart", in_force.compare(state, ports)
+    yield "password", password(state)
     yield "disk", space(shutil.disk_usage(state.folder).free, state)
 
 
@@ -131,20 +134,18 @@ def users(state: State) -> Finding:
     return ok(f"the services run as users of their own, {uids}, PostgreSQL as nobody, and Nginx's workers as another")
 
 
-def nothing_to_take_up(state: State, environments: Mapping[str, Mapping[str, str]]) -> Finding:
-    """Compare the settings of what runs with those of now, which are the ones that all else here is about."""
-    changed = sorted(
-        {
-            name
-            for service, environment in environments.items()
-            for name, value in environment.items()
-            if program_of(state, service).environment.get(name) != value
-        }
-    )
-    if changed:
-        names = ", ".join(changed)
-        return unsure(f"the stack runs with other settings than those of now ({names}); scripts/restart takes these up")
-    return ok("the stack runs with the settings of now")
+def password(state: State) -> Finding:
+    """Tell whether the banner's words on the admin's password still hold."""
+    place = "ADMIN_PASSWORD" if env.given("ADMIN_PASSWORD") else str(state.admin_password)
+    if not (env.given("ADMIN_PASSWORD") or state.admin_password.is_file()):
+        return unsure("this stack knows no admin's password")
+    try:
+        opens = startup.password_opens(state, in_force.environment(state, "user-service"))
+    except Refused:  # the user service's own lines say why
+        return unsure("nothing tells whether an admin has the password that this stack knows")
+    if opens:
+        return ok(f"the password of {place} opens an admin's account")
+    return unsure(f"the password of {place} opens no admin's account: it was changed since; keep the new one elsewhere")
 
 
 def space(free_bytes: int, state: State) -> Finding:

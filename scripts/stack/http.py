@@ -9,16 +9,22 @@ OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
 def call(
-    url: str, body: Any = None, *, token: str = "", timeout_seconds: float = 10, **headers: str
+    url: str,
+    body: Any = None,
+    *,
+    method: str | None = None,
+    token: str = "",
+    timeout_seconds: float = 10,
+    **headers: str,
 ) -> tuple[int, Any]:
-    """POST the body, or GET without one; return the status and the answer's JSON. Raises OSError if nobody answers.
+    """POST the body, or GET without one, unless a method is given; return the status and the answer's JSON.
 
-    In names of headers _ stands for -.
+    Raises OSError if nobody answers. In names of headers _ stands for -.
     """
     headers = {name.replace("_", "-"): value for name, value in headers.items()} | {"Content-Type": "application/json"}
     if token:
         headers["Authorization"] = f"Bearer {token}"
-    request = urllib.request.Request(url, None if body is None else json.dumps(body).encode(), headers)
+    request = urllib.request.Request(url, None if body is None else json.dumps(body).encode(), headers, method=method)
     try:
         with OPENER.open(request, timeout=timeout_seconds) as answer:
             return answer.status, json.load(answer)

@@ -74,7 +74,7 @@ class Gateway:
         page = self.get(f"{path}?page_size=100")
         yield from page["results"]
         while page["next"]:
-            page = self.get(page["next"].removeprefix(self.url))
+            page = self.get(page["next"])
             yield from page["results"]
 
 

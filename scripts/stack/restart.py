@@ -26,8 +26,8 @@ BACK_SECONDS = 60
 
 
 def main() -> None:
-    env.load_dotenv()
     try:
+        env.load_dotenv()
         restart(find_state())
     except (Refused, env.SettingError) as error:
         sys.exit(f"scripts/restart: {error}")

@@ -6,9 +6,11 @@ Nothing is served meanwhile: a stack that runs is stopped and started again.
 import argparse
 import os
 import re
+import shutil
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
@@ -16,7 +18,7 @@ import psutil
 from chassis import env
 from stack import leftovers, postgres, programs, run, settings, startup, supervision
 from stack.alone import postgres_alone, refuse_foreign_postgres, running_alone, tool
-from stack.backup import SCHEMAS
+from stack.backup import SCHEMAS, STANDARD
 from stack.bootstrap import ROOT
 from stack.console import Refused, say, step
 from stack.ports import Ports, free_ports, read_ports
@@ -27,9 +29,11 @@ KEEP_NUMBERS = ROOT / "chassis" / "keep_numbers.sql"
 
 def main() -> None:
     arguments = parse()
-    env.load_dotenv()
     try:
-        restore(find_state(), arguments.file, only=arguments.only, may_overwrite=arguments.yes)
+        env.load_dotenv()
+        state = find_state()
+        with opened(state, arguments.file) as file:
+            restore(state, file, only=arguments.only, may_overwrite=arguments.yes)
     except (Refused, env.SettingError) as error:
         sys.exit(f"scripts/restore: {error}")
     except KeyboardInterrupt:
@@ -42,8 +46,24 @@ def parse() -> argparse.Namespace:
     )
     parser.add_argument("--only", choices=SCHEMAS, help="the database of one service alone")
     parser.add_argument("--yes", action="store_true", help="replace what is there")
-    parser.add_argument("file", type=Path, metavar="FILE", help="what scripts/backup has written")
+    parser.add_argument("file", metavar="FILE", help="what scripts/backup has written; - is standard input")
     return parser.parse_args()
+
+
+@contextmanager
+def opened(state: State, name: str) -> Iterator[Path]:
+    """Give the path of the backup, whole: what comes by standard input has its end before anything is stopped."""
+    if name != STANDARD:
+        yield Path(name).absolute()  # of one that begins with a hyphen PostgreSQL's programs would make an option
+        return
+    if sys.stdin.isatty():
+        raise Refused("A backup is expected at standard input, as in: scripts/restore - < FILE")
+    state.make()
+    with tempfile.TemporaryDirectory(prefix="restore-", dir=state.folder) as folder:
+        file = Path(folder) / "standard-input"
+        with file.open("wb") as target:
+            shutil.copyfileobj(sys.stdin.buffer, target)
+        yield file
 
 
 def restore(state: State, file: Path, *, only: str | None, may_overwrite: bool) -> None:
@@ -84,7 +104,8 @@ def stop(state: State) -> bool:
     supervisor = supervision.find(state)
     if supervisor is None:
         return False
-    os.environ["GATEWAY_PORT"] = str(read_ports(state).gateway)
+    ports = read_ports(state)
+    os.environ.update(GATEWAY_PORT=str(ports.gateway), GATEWAY_BIND=ports.bind)
     with step("Stopping the stack"):
         in_terminal = [each for each in supervisor.parents()[:1] if is_run(each)]
         supervision.stop(state)

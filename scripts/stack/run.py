@@ -1,6 +1,7 @@
 """scripts/run: start the whole stack and keep it until Ctrl-C, or leave it running with --detach."""
 
 import argparse
+import errno
 import fcntl
 import signal
 import sys
@@ -8,12 +9,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from chassis import env
+from chassis.settings import mail_domain, sample_sender, sender
 from stack import demo, leftovers, postgres, settings, startup, supervision
-from stack.console import Refused, say
+from stack.console import Refused, say, step
 from stack.doctor import RUNS_AS_ROOT, runs_as_root
 from stack.ports import Ports, choose_ports, write_ports
 from stack.state import State, find_state
 
+DISK_IS_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 END_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -26,6 +29,10 @@ def main() -> None:
         run(detach=arguments.detach, with_demo=arguments.demo)
     except (Refused, env.SettingError) as error:
         sys.exit(f"scripts/run: {error}")
+    except OSError as error:
+        if error.errno not in DISK_IS_FULL:
+            raise
+        sys.exit(f"scripts/run: {error.filename or 'The state folder'} cannot be written: {error.strerror}.")
     except KeyboardInterrupt:
         say("\nStopped.")
 
@@ -49,7 +56,7 @@ def run(*, detach: bool, with_demo: bool) -> None:
             supervisor = supervision.start(state)
             startup.bring_up(state, ports)
             if with_demo:
-                demo.load(state, ports.public_url)
+                load_demo(state, ports)
         except BaseException:
             end(state)
             raise
@@ -60,6 +67,12 @@ def run(*, detach: bool, with_demo: bool) -> None:
             say("Stopped from elsewhere.")
         finally:
             end(state)
+
+
+def load_demo(state: State, ports: Ports) -> None:
+    with step("Loading sample data"):
+        password = settings.made_up(state.demo_password)
+        demo.load(ports.gateway_url, admin_password=settings.admin_password(state), password=password)
 
 
 def end(state: State) -> None:
@@ -102,14 +115,15 @@ def prepare(state: State, *, with_demo: bool) -> Ports:
 
 def banner(state: State, ports: Ports, *, detached: bool, with_demo: bool) -> None:
     admin = env.text("ADMIN_USERNAME", "admin")
-    password = "what ADMIN_PASSWORD says" if env.text("ADMIN_PASSWORD", "") else f"in {state.admin_password}"
     say(f"""
 TMService is up at {ports.public_url}
 
-  admin     {admin}; the password is {password}
+  admin     {admin_line(state, ports, admin)}
   data      {state.folder}
   logs      {state.log}
   limits    {limits_in_force(state)}""")
+    if warning := sample_sender(mail_domain(sender())):
+        say(f"  mail      {warning}")
     if runs_as_root(state):
         say(f"  users     {RUNS_AS_ROOT}")
     if with_demo:
@@ -118,6 +132,15 @@ TMService is up at {ports.public_url}
   Try       curl -s {ports.public_url}/token/ --json '{{"username": "{admin}", "password": "..."}}'
   Stop      {"scripts/stop" if detached else "Ctrl-C"}
 """)
+
+
+def admin_line(state: State, ports: Ports, admin: str) -> str:
+    """Say where the admin's password is, if it still opens the door: it may have been changed since."""
+    given = env.given("ADMIN_PASSWORD")
+    if startup.password_opens(state, settings.for_services(state, ports)["user_service"]):
+        return f"{admin}; the password is {'what ADMIN_PASSWORD says' if given else f'in {state.admin_password}'}"
+    place = "ADMIN_PASSWORD" if given else state.admin_password
+    return f"{admin}, or whoever scripts/doctor names; the password is not the one in {place}"
 
 
 def limits_in_force(state: State) -> str:

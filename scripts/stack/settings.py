@@ -10,7 +10,7 @@ from chassis import env
 from chassis.provision import Tenant
 from stack import postgres
 from stack.bootstrap import ROOT
-from stack.ports import Ports
+from stack.ports import Ports, chosen_bind, url_host
 from stack.state import State, write_private
 
 USUAL_LIMITS = {
@@ -68,8 +68,9 @@ def limits(state: State) -> dict[str, str]:
 
 
 def hosts() -> str:
-    """Return ALLOWED_HOSTS, with the names under which the stack itself calls: it listens on this machine alone."""
-    return ",".join(dict.fromkeys([*env.words("ALLOWED_HOSTS"), "localhost", "127.0.0.1", "[::1]"]))
+    """Return ALLOWED_HOSTS, with the names under which the stack itself calls."""
+    own = url_host(chosen_bind())
+    return ",".join(dict.fromkeys([*env.words("ALLOWED_HOSTS"), "localhost", "127.0.0.1", "[::1]", own]))
 
 
 def for_services(state: State, ports: Ports) -> dict[str, dict[str, str]]:
@@ -83,18 +84,21 @@ def for_services(state: State, ports: Ports) -> dict[str, dict[str, str]]:
         "ALLOWED_HOSTS": hosts(),
         **limits(state),
         "JWT_SIGNING_KEY": chosen("JWT_SIGNING_KEY", secrets["JWT_SIGNING_KEY"]),
-        "PUBLIC_URL": chosen("PUBLIC_URL", ports.public_url),
+        "PUBLIC_URL": chosen("PUBLIC_URL", ""),
+        "GATEWAY_PORT": str(ports.gateway or env.port("GATEWAY_PORT", 8080)),
     }
     users, tasks = (postgres.url(role=it.role, password=it.password, port=ports.postgres) for it in tenants(secrets))
     return {
         "user_service": common
         | {
+            "MANAGE_COMMAND": "scripts/manage user",
             "MAIL_FOLDER": chosen("MAIL_FOLDER", str(state.mail)),
             "USER_SECRET_KEY": chosen("USER_SECRET_KEY", secrets["USER_SECRET_KEY"]),
             "DATABASE_URL": chosen("USER_DATABASE_URL", users),
         },
         "task_service": common
         | {
+            "MANAGE_COMMAND": "scripts/manage task",
             "TASK_SECRET_KEY": chosen("TASK_SECRET_KEY", secrets["TASK_SECRET_KEY"]),
             "DATABASE_URL": chosen("TASK_DATABASE_URL", tasks),
             "MAIL_FOLDER": chosen("MAIL_FOLDER", str(state.mail)),

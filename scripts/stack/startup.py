@@ -1,6 +1,7 @@
 """What happens once between starting the processes and calling the stack healthy."""
 
 import os
+import re
 import subprocess
 import sys
 import time
@@ -20,20 +21,30 @@ from stack.state import SERVICE_UIDS, State
 
 HEALTHY_SECONDS = 60
 # What gunicorn does first, without starting it. Django's own checks wait for `migrate`: they need the whole service.
-READ_SETTINGS = "from chassis import web_server; web_server.on_starting(None)"
+READ_SETTINGS = "from chassis import web_server; web_server.check_settings()"
 
 
 def check_settings(environments: Mapping[str, Mapping[str, str]]) -> None:
     """Refuse, in the service's own sentence, settings with which a service would not start."""
-    env.workers()  # gunicorn would refuse it in a traceback
     with step("Checking settings"):
-        finish([python(service, "-c", READ_SETTINGS, environment=environments[service]) for service in environments])
-        nginx.settings(gateway_settings(user_service="http://localhost", task_service="http://localhost"))
+        refuse_unusable(environments)
+
+
+def refuse_unusable(environments: Mapping[str, Mapping[str, str]]) -> None:
+    env.workers()  # gunicorn would refuse it in a traceback
+    finish([python(service, "-c", READ_SETTINGS, environment=environments[service]) for service in environments])
+    nginx.settings(gateway_settings(user_service="http://localhost", task_service="http://localhost"))
 
 
 def gateway_settings(*, user_service: str, task_service: str) -> dict[str, str]:
     urls = {"USER_SERVICE_URL": user_service, "TASK_SERVICE_URL": task_service}
     return {**settings.without_secrets(), "ALLOWED_HOSTS": settings.hosts(), **urls}
+
+
+def settings_of_gateway(ports: Ports) -> dict[str, str]:
+    return gateway_settings(
+        user_service=f"127.0.0.1:{ports.user_service}", task_service=f"127.0.0.1:{ports.task_service}"
+    )
 
 
 def write_programs(state: State, ports: Ports, environments: Mapping[str, Mapping[str, str]]) -> None:
@@ -48,12 +59,13 @@ def write_programs(state: State, ports: Ports, environments: Mapping[str, Mappin
             environment |= {"HOME": str(state.folder)}  # libpq looks there for certificates; root's is closed to it
         chosen.append(programs.web(service, port=port, environment=environment, uid=uids[service]))
         chosen.append(programs.worker(service, environment=environment, uid=uids[service]))
-    listen, user_service, task_service = (
-        f"127.0.0.1:{port}" for port in (ports.gateway, ports.user_service, ports.task_service)
-    )
-    chosen_by_person = gateway_settings(user_service=user_service, task_service=task_service)
+    user_service, task_service = (f"127.0.0.1:{port}" for port in (ports.user_service, ports.task_service))
     gateway = nginx.program(
-        state, listen=listen, user_service=user_service, task_service=task_service, environment=chosen_by_person
+        state,
+        listen=ports.gateway_listen,
+        user_service=user_service,
+        task_service=task_service,
+        environment=settings_of_gateway(ports),
     )
     chosen.append(gateway)
     programs.write(state, chosen)
@@ -87,6 +99,13 @@ def bring_up(state: State, ports: Ports) -> None:
         wait_until_healthy(ports)
 
 
+def password_opens(state: State, environment: Mapping[str, str]) -> bool:
+    """Tell whether what the banner and the doctor call the admin's password still is that; nobody is signed in."""
+    password = {"ADMIN_PASSWORD": settings.admin_password(state)}
+    (said,) = finish([manage("user_service", "ensure_admin", "--check", environment={**environment, **password})])
+    return said.strip() == "current"
+
+
 def provision_embedded(state: State, *, port: int) -> None:
     secrets = state.secrets()
     owner_url = postgres.owner_url(secrets["POSTGRES_PASSWORD"], port=port)
@@ -114,10 +133,15 @@ def manage(service: str, *arguments: str, environment: Mapping[str, str], uid: i
 
 
 def python(service: str, *arguments: str, environment: Mapping[str, str], uid: int = 0) -> subprocess.Popen[str]:
+    return python_in(service, *arguments, environment=settings.whole(service, environment), uid=uid)
+
+
+def python_in(service: str, *arguments: str, environment: Mapping[str, str], uid: int = 0) -> subprocess.Popen[str]:
+    """Start Python in the folder of a service, with this environment and nothing else in it."""
     return subprocess.Popen(
         [sys.executable, *arguments],
         cwd=ROOT / service,
-        env=settings.whole(service, environment),
+        env=dict(environment),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -126,12 +150,20 @@ def python(service: str, *arguments: str, environment: Mapping[str, str], uid: i
     )
 
 
-def finish(processes: list[subprocess.Popen[str]]) -> None:
-    """Wait for all of them; refuse with what the first that failed has to say."""
+def finish(processes: list[subprocess.Popen[str]]) -> list[str]:
+    """Wait for all of them and return what they printed; refuse with what the first that failed has to say."""
     outputs = [process.communicate() for process in processes]
     for process, (_, errors) in zip(processes, outputs, strict=True):
         if process.returncode:
-            raise Refused(errors.strip().removeprefix("CommandError: ") or f"{process.args!r} failed.")
+            raise Refused(sentence(errors) or f"{process.args!r} failed.")
+    return [output for output, _ in outputs]
+
+
+def sentence(errors: str) -> str:
+    """Return what a command says, and of a traceback because of the database the reason alone: it is no bug."""
+    if found := re.search(r"^(?:django\.db\.utils|psycopg2\.errors)\.OperationalError: (.+)", errors, re.MULTILINE):
+        return f"The database does not do its work: {found[1]}."
+    return errors.strip().removeprefix("CommandError: ")
 
 
 def wait_until_healthy(ports: Ports) -> None:
@@ -143,7 +175,7 @@ def wait_until_reachable(ports: Ports, service: str) -> None:
     """Ask the service itself, which gives its reasons to callers on its machine, then through the gateway."""
     port = {"user": ports.user_service, "task": ports.task_service}[service]
     wait_until_ready(f"http://127.0.0.1:{port}", service)
-    wait_until_ready(ports.public_url, service)
+    wait_until_ready(ports.gateway_url, service)
 
 
 def wait_until_ready(url: str, service: str) -> None:

@@ -5,6 +5,8 @@ import json
 import os
 import pwd
 import secrets
+import tempfile
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -74,7 +76,17 @@ class State:
         return self.folder / "ports.json"
 
     def make(self) -> None:
-        """Make the folders. Others may pass through, not look in: for root, PostgreSQL and Nginx run as nobody."""
+        """Make the folders, or refuse where they cannot be written."""
+        try:
+            self.make_folders()
+            with tempfile.TemporaryFile(dir=self.folder) as file:
+                file.write(b"is there space?")
+        except OSError as error:
+            remedy = "TMSERVICE_STATE_DIR chooses another folder"
+            raise Refused(f"{self.folder} cannot be written: {error.strerror}; {remedy}.") from error
+
+    def make_folders(self) -> None:
+        """Others may pass through, not look in: for root, PostgreSQL and Nginx run as nobody."""
         if self.folder.parent == SHARED_BY_ROOT:
             SHARED_BY_ROOT.mkdir(mode=0o711, exist_ok=True)
         self.folder.mkdir(mode=0o711, parents=True, exist_ok=True)
@@ -137,8 +149,9 @@ def find_state() -> State:
     state = State(SHARED_BY_ROOT / name)
     link = ROOT / "var"
     if not link.exists():
-        link.unlink(missing_ok=True)
-        link.symlink_to(state.folder)
+        with suppress(OSError):  # for people alone: a checkout that cannot be written goes without
+            link.unlink(missing_ok=True)
+            link.symlink_to(state.folder)
     return state
 
 

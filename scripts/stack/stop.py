@@ -9,10 +9,10 @@ from stack.state import find_state
 
 
 def main() -> None:
-    env.load_dotenv()
     try:
+        env.load_dotenv()
         state = find_state()
-    except Refused as error:
+    except (Refused, env.SettingError) as error:
         sys.exit(str(error))
     say("Stopped." if state.run.is_dir() and supervision.stop(state) else "Nothing was running.")
 

@@ -6,14 +6,15 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import quote
 from xml.etree import ElementTree
 
-from chassis.provision import connected
-from stack import check, postgres
+from chassis.provision import TIME_LIMITS, connected
+from stack import check, other_python, postgres
 from stack.bootstrap import ROOT
 from stack.console import Refused, say, step
 from stack.ports import free_ports
@@ -42,6 +43,8 @@ POSTGRES_OPTIONS = {
     "full_page_writes": "off",
     "max_connections": "250",  # two tests of fifty callers may run at once
 }
+# For connections of the tests themselves: how long a statement takes depends on how busy the machine is.
+PATIENT = " ".join(f"-c {name}={value}" for name, value in (TIME_LIMITS | {"statement_timeout": "60s"}).items())
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +64,7 @@ def main() -> None:
             total = lint_and_types(arguments) + tests(Path(folder), arguments)
         except Refused as error:
             sys.exit(f"scripts/test: {error}")
-    extent = "everything" if arguments.all else "everything but what --all adds"
-    say(f"\nIn {time.monotonic() - began:.0f} s, {extent}, nothing skipped:")
+    say(f"\nIn {time.monotonic() - began:.0f} s, {extent(arguments)}, nothing skipped:")
     say(f"total: {total.passed} passed, {total.failed} failed")
     sys.exit(total.failed > 0 or total.passed == 0)
 
@@ -73,15 +75,45 @@ def parse() -> argparse.Namespace:
     )
     parser.add_argument("--all", action="store_true", help="what CI runs: also what takes long")
     parser.add_argument("-k", metavar="WORDS", help="only tests whose names hold these, and no lint or types")
+    parser.add_argument(
+        "--python",
+        metavar="VERSION",
+        help=f"the services' tests under another Python, such as {other_python.OF_IMAGES}, or the path of one; "
+        f"--all does it with {other_python.OF_IMAGES}, which the images run",
+    )
     parser.add_argument("packages", nargs="*", metavar="PACKAGE", help=f"only these of: {', '.join(PACKAGES)}")
     arguments = parser.parse_args()
     if unknown := set(arguments.packages) - set(PACKAGES):
         parser.error(f"there is no package {unknown.pop()}; choose from {', '.join(PACKAGES)}")
+    if arguments.python and (arguments.all or "tests" in arguments.packages):
+        parser.error("--python goes with neither --all nor the package tests")
     return arguments
 
 
+def extent(arguments: argparse.Namespace) -> str:
+    if arguments.python:
+        return f"the services under Python {arguments.python}"
+    if not arguments.all:
+        return "everything but what --all adds"
+    if misses_python(arguments):
+        return f"everything but Python {other_python.OF_IMAGES}, which is not on this machine"
+    return "everything"
+
+
+def misses_python(arguments: argparse.Namespace) -> bool:
+    return bool(others(arguments)) and other_python.find(other_python.OF_IMAGES) is None
+
+
+def others(arguments: argparse.Namespace) -> list[str]:
+    """Return the packages to test under another Python, beside those that are tested under this one."""
+    is_this_one = sys.version.startswith(f"{other_python.OF_IMAGES}.")
+    if not arguments.all or is_this_one or arguments.k:
+        return []
+    return [package for package in arguments.packages or PACKAGES if package in WITH_DATABASE]
+
+
 def lint_and_types(arguments: argparse.Namespace) -> Outcome:
-    if arguments.packages or arguments.k:
+    if arguments.packages or arguments.k or arguments.python:
         return Outcome()
     passed = check.run_all()
     return Outcome(passed.count(True), passed.count(False))
@@ -90,11 +122,29 @@ def lint_and_types(arguments: argparse.Namespace) -> Outcome:
 def tests(folder: Path, arguments: argparse.Namespace) -> Outcome:
     total = Outcome()
     with throwaway_postgres(folder) as urls:
+        if arguments.python:
+            chosen = arguments.packages or WITH_DATABASE
+            return under_another_python(arguments.python, chosen, folder, urls, only=arguments.k)
         for package in arguments.packages or PACKAGES:
             environment = environment_of(package, urls, thorough=arguments.all)
             total += pytest(package, folder, environment, only=arguments.k)
+        if misses_python(arguments):
+            say(f"\nThere is no Python {other_python.OF_IMAGES} on this machine, so nothing was tested under it.")
+        elif packages := others(arguments):
+            total += under_another_python(other_python.OF_IMAGES, packages, folder, urls)
     if not (arguments.packages or arguments.k):
         total += coverage_of_access(folder)
+    return total
+
+
+def under_another_python(
+    wanted: str, packages: Iterable[str], folder: Path, urls: dict[str, str], *, only: str | None = None
+) -> Outcome:
+    python = other_python.environment(wanted)
+    total = Outcome()
+    for package in packages:
+        environment = environment_of(package, urls, thorough=False)
+        total += pytest(package, folder, environment, only=only, python=python)
     return total
 
 
@@ -125,12 +175,16 @@ def environment_of(package: str, urls: dict[str, str], *, thorough: bool) -> dic
     }
 
 
-def pytest(package: str, folder: Path, environment: dict[str, str], *, only: str | None) -> Outcome:
-    """Run a package's tests; a test that was skipped counts as failed."""
-    say(f"\n{package}")
+def pytest(
+    package: str, folder: Path, environment: dict[str, str], *, only: str | None, python: Path | None = None
+) -> Outcome:
+    """Run a package's tests, under another `python` without coverage; a test that was skipped counts as failed."""
+    say(f"\n{package}{f', {python.parent.parent.name}' if python else ''}")
     report = folder / f"{package}.xml"
-    measured = [*coverage("run", folder), "-m"] if package in MEASURED and not only else []
-    argv = [sys.executable, "-m", *measured, "pytest", "-q", f"--junitxml={report}", *(["-k", only] if only else [])]
+    report.unlink(missing_ok=True)
+    measured = [*coverage("run", folder), "-m"] if package in MEASURED and not (only or python) else []
+    command = [str(python or sys.executable), "-m", *measured, "pytest", "-q", f"--junitxml={report}"]
+    argv = [*command, *(["-k", only] if only else [])]
     status = subprocess.run(argv, check=False, cwd=ROOT / package, env=environment).returncode
     if status == 5 and only:  # pytest: no test was chosen
         return Outcome()
@@ -159,7 +213,10 @@ def throwaway_postgres(folder: Path) -> Iterator[dict[str, str]]:
             with connected(owner) as cursor:
                 for role in WITH_DATABASE:
                     cursor.execute(f"CREATE ROLE {role} LOGIN CREATEDB PASSWORD '{password}'")
-        yield {role: postgres.url(role=role, password=password, port=port, database=role) for role in WITH_DATABASE}
+        yield {
+            role: f"{postgres.url(role=role, password=password, port=port, database=role)}?options={quote(PATIENT)}"
+            for role in WITH_DATABASE
+        }
     finally:
         process.terminate()
         process.wait(30)

@@ -3,9 +3,7 @@
 import argparse
 import json
 import os
-import shutil
 import signal
-import subprocess
 import sys
 import tempfile
 import time
@@ -17,32 +15,40 @@ from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
+from stack import compose_lines
 from stack.bootstrap import ROOT
+from stack.compose import Project, run
+from stack.compose_load import Load
 from stack.console import Refused, say, step
+from stack.deploy import deploy
 from stack.http import call
 from stack.ports import free_ports
 from stack.settings import USUAL_LIMITS
 
 ASKED = 60
+LEAST_REQUESTS = 1000
+END_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 PATIENCE_SECONDS = 60
 PASSWORD = "correct horse battery staple"  # of accounts that live for minutes
 
 
 @dataclass
-class Project:
+class Trial(Project):
     """A compose project with a name and a port of its own. `folder` is the checkout that its files come from."""
 
-    port: int
-    folder: Path = ROOT
+    port: int = 0
+
+    def __post_init__(self) -> None:
+        self.options = ("--project-name", self.name, "--env-file", os.devnull)
+        self.environment = {**os.environ, **dict.fromkeys(USUAL_LIMITS, "off"), "GATEWAY_PORT": str(self.port)}
+
+    @property
+    def name(self) -> str:
+        return f"tmservice-try-{self.port}"
 
     @property
     def url(self) -> str:
         return f"http://localhost:{self.port}"
-
-    def compose(self, *arguments: str) -> str:
-        named = ["compose", "--project-name", f"tmservice-try-{self.port}", "--env-file", os.devnull]
-        environment = {**os.environ, **dict.fromkeys(USUAL_LIMITS, "off"), "GATEWAY_PORT": str(self.port)}
-        return run("docker", *named, *arguments, folder=self.folder, environment=environment)
 
     def up(self, *arguments: str) -> None:
         self.compose("up", "--detach", "--wait", *arguments)
@@ -67,17 +73,17 @@ class Project:
 def main() -> None:
     parser = argparse.ArgumentParser(
         prog="scripts/try-compose",
-        description="Start docker-compose.yml as a project of its own, use it, scale it, kill in it, stop and start "
-        "it, upgrade it from an earlier commit, and remove it with its volumes. Needs Docker with compose.",
+        description="Start docker-compose.yml as a project of its own, use it, scale it, kill in it, deploy, stop "
+        "and start it, upgrade it from an earlier commit, and remove it with its volumes. Needs Docker with compose.",
     )
     parser.add_argument("--from", dest="commit", default="HEAD^", help="the commit to upgrade from; HEAD^ unless told")
     commit = parser.parse_args().commit
+    for number in END_SIGNALS:
+        signal.signal(number, lambda *_: sys.exit("\nStopped."))
     try:
         try_all(commit)
     except (Refused, OSError) as error:
         sys.exit(f"scripts/try-compose: {error}")
-    except KeyboardInterrupt:
-        sys.exit("\nStopped.")
     say("The containers do what they must.")
 
 
@@ -92,8 +98,10 @@ def try_all(commit: str) -> None:
         with step("Starting the containers of this checkout"):
             mine.up("--build")
         use(mine, "now")
+        follow_the_docs(mine)
         spread_over_replicas(mine)
         killed_and_back(mine)
+        deploy_under_load(mine)
         with step("Stopping all and starting again"):
             mine.compose("down")
             mine.up()
@@ -101,16 +109,40 @@ def try_all(commit: str) -> None:
         say(f"  tasks that are still there: {', '.join(task['title'] for task in kept)}")
 
 
+def follow_the_docs(project: Trial) -> None:
+    """Paste what the docs say of containers; a restore undoes what came after the backup, and no number comes twice."""
+    with compose_lines.workplace(project.name, port=project.port) as work:
+        with step("Comparing how compose reads .env"):
+            work.compare_dotenv()
+        with step("Pasting the lines of the docs"):
+            work.refuse_bad_setting()
+            for name in ("settings", "commands", "mails", "backup", "keys"):
+                work.paste(name)
+            later = project.ask("/task/tasks/", {"title": "Made after the backup"}, token=project.admin_token())["id"]
+            work.paste("restore")
+    admin = project.admin_token()
+    titles = [task["title"] for task in project.ask("/task/tasks/", token=admin)["results"]]
+    latest = project.ask("/task/tasks/", {"title": "Made after the restore"}, token=admin)["id"]
+    if "Made after the backup" in titles or "Made now" not in titles or latest <= later:
+        raise Refused(f"After a restore there are {titles}, and the next task has the number {latest}.")
+
+
 @contextmanager
-def project() -> Iterator[Project]:
+def project() -> Iterator[Trial]:
     (port,) = free_ports(1)
-    mine = Project(port)
+    mine = Trial(port=port)
     try:
         yield mine
     finally:
         mine.folder = ROOT
-        with step("Removing containers and volumes"):
+        for number in END_SIGNALS:  # a second one would leave the rest behind
+            signal.signal(number, signal.SIG_IGN)
+        with step("Removing containers, volumes and images"):
             mine.compose("down", "--volumes", "--remove-orphans")
+            if images := run(
+                "docker", "images", "--quiet", "--filter", f"label=com.docker.compose.project={mine.name}"
+            ):
+                run("docker", "rmi", "--force", *set(images.split()))
 
 
 @contextmanager
@@ -122,7 +154,7 @@ def checkout(commit: str) -> Iterator[Path]:
         yield Path(folder)
 
 
-def use(project: Project, name: str) -> None:
+def use(project: Trial, name: str) -> None:
     """Go the way of a first day: an account, a task for it, and that it is told."""
     with step("Using it"):
         admin = project.admin_token()
@@ -145,7 +177,7 @@ def wait_until(holds: Callable[[], bool]) -> None:
         time.sleep(0.2)
 
 
-def spread_over_replicas(project: Project) -> None:
+def spread_over_replicas(project: Trial) -> None:
     """More replicas are found without a restart of the gateway, and each gets its share."""
     gateway = project.compose("ps", "--quiet", "gateway")
     with step("Running three of the task service"):
@@ -156,7 +188,7 @@ def spread_over_replicas(project: Project) -> None:
     say(f"  of {ASKED} requests each answered: {', '.join(map(str, answering(project).values()))}")
 
 
-def answering(project: Project) -> Counter[str]:
+def answering(project: Trial) -> Counter[str]:
     """Return how many of some requests each address of the task service has answered."""
     admin = project.admin_token()
     for _ in range(ASKED):
@@ -167,7 +199,7 @@ def answering(project: Project) -> Counter[str]:
     return Counter(line["upstream"] for line in asked[-ASKED:])
 
 
-def killed_and_back(project: Project) -> None:
+def killed_and_back(project: Trial) -> None:
     """Kill what runs as a container's first process: the engine starts it again, and the others serve meanwhile."""
     victim = project.compose("ps", "--quiet", "task_service").split()[0]
     with step("Killing one of them"):
@@ -177,27 +209,21 @@ def killed_and_back(project: Project) -> None:
         project.up("--scale", "task_service=3", "--no-recreate")
 
 
+def deploy_under_load(project: Trial) -> None:
+    """Replace containers by scripts/deploy while people work, for new settings twice and then without any change."""
+    with Load(project.url, project.read_secret("ADMIN_PASSWORD")) as load:
+        for level, replace_all in (("WARNING", False), ("ERROR", False), ("ERROR", True)):
+            project.environment = {**(project.environment or {}), "LOG_LEVEL": level}
+            deploy(project, scale={"task_service": 2}, replace_all=replace_all)
+        wait_until(lambda: len(load.durations) >= LEAST_REQUESTS)
+    slowest = max(load.durations)
+    say(f"  3 deploys, {len(load.durations)} requests, {len(load.failed)} failed, slowest {slowest:.1f} s")
+    if load.failed:
+        raise Refused("\n".join(["Requests failed:", *load.failed[:10]]))
+
+
 def restarts_of(container: str) -> int:
     return int(run("docker", "inspect", "--format", "{{.RestartCount}}", container))
-
-
-def run(program: str, *arguments: str, folder: Path = ROOT, environment: dict[str, str] | None = None) -> str:
-    """Return what it prints, or refuse with what it has to say."""
-    path = shutil.which(program)
-    if path is None:
-        raise Refused(f"There is no {program} on this machine.")
-    done = subprocess.run(
-        [path, *arguments],
-        cwd=folder,
-        env=environment,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if done.returncode:
-        raise Refused(f"{program} {' '.join(arguments)} failed: {done.stderr.strip()[-2000:]}")
-    return done.stdout
 
 
 if __name__ == "__main__":

@@ -14,22 +14,25 @@ SECRET_KEY = env.secret("TASK_SECRET_KEY")
 JWT_SIGNING_KEY, JWT_PREVIOUS_SIGNING_KEYS = settings.signing_keys(secret_key=SECRET_KEY)
 JWT_PRIVATE_KEY, JWT_PUBLIC_KEYS = None, settings.public_keys()  # it signs nothing for people
 ALLOWED_HOSTS = env.allowed_hosts(debug=DEBUG)
-PUBLIC_URL = env.http_url("PUBLIC_URL", "")
-METRICS_TOKEN = env.secret("METRICS_TOKEN") if env.text("METRICS_TOKEN", "") else ""
+PUBLIC_URL = settings.public_url()
+LOCAL_URL = settings.local_url()
+METRICS_TOKEN = env.optional_secret("METRICS_TOKEN")
 GATEWAY_ADDRESSES = env.networks("GATEWAY_ADDRESSES")
+GATEWAY_SECRET = env.optional_secret("GATEWAY_SECRET")
 vars().update(settings.cors())
 USER_SERVICE_URL = env.http_url("USER_SERVICE_URL")
 
 INSTALLED_APPS = [
+    "chassis",  # first, since of two commands with one name the first app's counts
     "rest_framework",
     "corsheaders",
     "drf_yasg",
-    "chassis",
     "directory",
     "tasks",
     "notifications",
 ]
 MIDDLEWARE = [*settings.MIDDLEWARE, openapi.FILES]
+SILENCED_SYSTEM_CHECKS = settings.SILENCED_SYSTEM_CHECKS
 ROOT_URLCONF = "config.urls"
 WSGI_APPLICATION = "config.wsgi.application"
 APPEND_SLASH = False
@@ -40,14 +43,16 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 USE_TZ = True
 TIME_ZONE = env.time_zone("TIME_ZONE", "UTC")  # what "today" is, for is_overdue
 DUE_SOON_DAYS = env.number("DUE_SOON_DAYS", 1, smallest=0, largest=365)
+REMIND_AT = env.time_of_day("REMIND_AT", "08:00")  # the worker plans no reminders earlier in the day
 ASSIGNEES_CAN_UPDATE_STATUS = env.flag("ASSIGNEES_CAN_UPDATE_STATUS", False)
 
 NOTIFICATION_CHANNEL_CLASSES = {"log": "notifications.channels.log.Log", "email": "notifications.channels.email.Email"}
 NOTIFICATION_CHANNELS = env.choices("NOTIFICATION_CHANNELS", "log", known=NOTIFICATION_CHANNEL_CLASSES)
 NOTIFICATION_LOG = env.text("NOTIFICATION_LOG", "")
-DEFAULT_FROM_EMAIL = env.text("MAIL_FROM", "TMService <noreply@tmservice.invalid>")
+DEFAULT_FROM_EMAIL = settings.sender()
 vars().update(env.email("EMAIL_URL", folder=env.text("MAIL_FOLDER", str(ROOT / "var" / "mail"))))
 MAIL_DOMAIN = settings.mail_domain(DEFAULT_FROM_EMAIL)
+settings.warn_of_sample_sender(MAIL_DOMAIN)
 
 REST_FRAMEWORK = settings.rest_framework(authentication="directory.authentication.DirectoryAuthentication")
 vars().update(openapi.pages("task"))

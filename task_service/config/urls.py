@@ -6,12 +6,13 @@ from directory.health import gauges as directory_gauges
 from notifications import openapi as notifications
 from notifications.health import concerns, gauges
 from tasks import openapi as tasks
+from tasks.indexing import gauges as search_gauges
 
 DOCUMENTATION = pages.Documentation("TMService: tasks", [tasks.CHAPTER, notifications.CHAPTER])
 
 urlpatterns = [
     *health.urls("task", concerns=concerns),
-    *metrics.urls(gauges, directory_gauges),
+    *metrics.urls(gauges, directory_gauges, search_gauges),
     *pages.urls("task", DOCUMENTATION),
     path("", include("tasks.urls")),
     path("", include("notifications.urls")),

@@ -1,5 +1,6 @@
 """What the task service may rely on about an account: its own copy, and the user service where that is not enough."""
 
+from collections.abc import Collection
 from dataclasses import replace
 from typing import Any
 
@@ -73,6 +74,26 @@ def vouch_for(user_id: int, *, asked_by: int) -> None:
         raise UnknownUser()
     if not user.is_active:
         raise InactiveUser()
+
+
+def ids_of(names: Collection[str]) -> set[int]:
+    """Return the ids of the living accounts with these names that the directory knows."""
+    return set(User.objects.named(names).values_list("pk", flat=True))
+
+
+def find_named(name: str) -> int:
+    """Return the id of the living account with this name, or raise UnknownUser or DirectoryUnavailable.
+
+    The name may be younger than the directory, so one that is not in it is looked for at the end of the feed.
+    """
+    accounts = User.objects.named([name])
+    user = accounts.first()
+    if user is None:
+        feed.catch_up()
+        user = accounts.first()
+    if user is None:
+        raise UnknownUser()
+    return int(user.pk)
 
 
 def looked_up(user_id: int, *, asked_by: int) -> User:

@@ -9,7 +9,9 @@ import random
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from typing import Any
 
@@ -30,6 +32,9 @@ WHOLE_SECONDS = 2.0
 LARGEST_ANSWER_BYTES = 64 * 1024
 # What a connection can break with: requests' errors up to the headers, urllib3's while the body is read.
 BROKEN = (requests.RequestException, urllib3.exceptions.HTTPError)
+
+# Of the latest answer in this thread.
+clock_difference_seconds: ContextVar[int | None] = ContextVar("clock_difference_seconds", default=None)
 
 log = logging.getLogger(__name__)
 
@@ -133,6 +138,8 @@ def answer(path: str, params: dict[str, int], asked_by: int | None) -> bytes:
         "Authorization": f"Bearer {tokens.issue_service_token(settings.SERVICE, on_behalf_of=asked_by)}",
         request_id.HEADER: request_id.current.get(),
     }
+    asked_at = time.time()
+    clock_difference_seconds.set(None)
     with POOL.get(
         settings.USER_SERVICE_URL + path,
         params=params,
@@ -141,9 +148,19 @@ def answer(path: str, params: dict[str, int], asked_by: int | None) -> bytes:
         allow_redirects=False,
         stream=True,
     ) as response:
+        clock_difference_seconds.set(seconds_apart(response.headers.get("Date", ""), since=asked_at))
         if response.status_code != HTTPStatus.OK:
             raise ValueError(f"answered {response.status_code}")
         return body_of(response)
+
+
+def seconds_apart(date: str, *, since: float) -> int | None:
+    """Return how far another clock is from ours at least: its Date has whole seconds, and was read since `since`."""
+    try:
+        theirs = parsedate_to_datetime(date).timestamp()
+    except ValueError:
+        return None
+    return int(max(since - (theirs + 1), theirs - time.time(), 0.0))
 
 
 def body_of(response: requests.Response) -> bytes:

@@ -1,16 +1,23 @@
 """Reading the change feed of the user service into the directory: by the worker, and by requests where it is late."""
 
-from datetime import timedelta
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from datetime import datetime, timedelta
 
 from django.db import transaction
 from django.db.models import Q
 
+from chassis.database import long_statements
 from chassis.jobs import Job
 from directory import client
 from directory.models import Feed, User
 
 PULL_EVERY_SECONDS = 1.5  # a little sooner than a request would have to
+BUSY_SECONDS, IDLE_SECONDS = 60, 15  # for how long a request keeps the worker busy; how often it reads when idle
 WORKER_SECONDS, REQUEST_SECONDS = 2.0, 0.5  # how long one part of the feed may take
+
+MOST_PARTS_A_REQUEST = 4  # so that all of them together take two seconds
 
 
 def pull_if_stale() -> bool:
@@ -24,6 +31,32 @@ def pull_by_worker() -> None:
     pull(Feed.stale(lately, lately), seconds=WORKER_SECONDS, to_the_end=True)
 
 
+class PullWhileBusy:
+    """Lets the worker read the feed in every turn while requests come in, and seldom while none do.
+
+    The first request after a pause finds the feed stale and reads it itself. The worker sees that in its next turn, and
+    reads in every turn for a minute.
+    """
+
+    def __init__(self) -> None:
+        self.last_try: datetime | None = None
+        self.busy_until = self.idle_until = 0.0
+
+    def __call__(self) -> None:
+        now = time.monotonic()
+        if last_try() != self.last_try:
+            self.busy_until = now + BUSY_SECONDS
+        if self.busy_until <= now < self.idle_until:
+            return
+        pull_by_worker()
+        self.last_try = last_try()
+        self.idle_until = now + IDLE_SECONDS
+
+
+def last_try() -> datetime | None:
+    return Feed.objects.values_list("tried_at", flat=True).first()
+
+
 def pull(stale: Q, *, seconds: float, to_the_end: bool = False) -> bool:
     after = Feed.objects.claim(stale)
     if after is None:
@@ -31,15 +64,36 @@ def pull(stale: Q, *, seconds: float, to_the_end: bool = False) -> bool:
     more = True
     while more:
         try:
-            page = client.changes(after, seconds=seconds)
+            page = read_part(after, seconds=seconds, within=long_statements if to_the_end else transaction.atomic)
         except client.DirectoryUnavailable:
+            Feed.objects.failed(clock_difference_seconds=client.clock_difference_seconds.get())
             return False
-        with transaction.atomic():
-            User.objects.learn(page.people)
-            Feed.objects.reached(page.next_after)
         after, more = page.next_after, page.more and to_the_end
     return True
 
 
+def read_part(
+    after: int, *, seconds: float, within: Callable[[], AbstractContextManager[None]] = transaction.atomic
+) -> client.Page:
+    page = client.changes(after, seconds=seconds)
+    with within():
+        User.objects.learn(page.people)
+        Feed.objects.reached(page.next_after, clock_difference_seconds=client.clock_difference_seconds.get())
+    return page
+
+
+def catch_up() -> None:
+    """Read to the end of the feed for a request, or raise DirectoryUnavailable within 2 seconds."""
+    if not client.BREAKER.lets_through():
+        raise client.DirectoryUnavailable("not asked: it has failed several times in a row")
+    after = Feed.objects.claim(Q()) or 0
+    for _ in range(MOST_PARTS_A_REQUEST):
+        page = read_part(after, seconds=REQUEST_SECONDS)
+        if not page.more:
+            return
+        after = page.next_after
+    raise client.DirectoryUnavailable("the directory is far behind the feed")
+
+
 def jobs() -> list[Job]:
-    return [Job("directory", pull_by_worker, PULL_EVERY_SECONDS)]
+    return [Job("directory", PullWhileBusy(), PULL_EVERY_SECONDS)]

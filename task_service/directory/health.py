@@ -1,11 +1,13 @@
-"""How far behind the user service the directory is, in figures."""
+"""How far behind the user service the directory is, and how far apart their clocks are."""
 
 import math
 from collections.abc import Iterator
+from datetime import timedelta
 
 from django.db.models import DurationField, ExpressionWrapper, F
 from django.db.models.functions import Now
 
+from chassis.health import MOST_CLOCK_DIFFERENCE
 from chassis.metrics import Figure, ProcessGauge
 from directory import client
 from directory.models import Feed
@@ -15,6 +17,14 @@ ProcessGauge(
     "Whether a process has stopped asking the user service, which failed several times in a row.",
     lambda: float(client.BREAKER.failures >= client.BREAKER.most_failures),
 )
+
+
+def concerns() -> Iterator[str]:
+    feed = Feed.objects.first()
+    apart = timedelta(seconds=(feed and feed.clock_difference_seconds) or 0)
+    if apart > MOST_CLOCK_DIFFERENCE:
+        seconds = f"{apart.total_seconds():.0f} seconds"
+        yield f"The clocks of this machine and of the user service are {seconds} apart; does each follow a time server?"
 
 
 def gauges() -> Iterator[Figure]:

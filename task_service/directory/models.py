@@ -1,14 +1,14 @@
 """The task service's own copy of the accounts, and how far it has read the feed of their changes."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import asdict
 from datetime import timedelta
 from typing import Any, ClassVar, Self
 
 from django.db import connection, models, transaction
 from django.db.models import Exists, F, Q
-from django.db.models.functions import Greatest, Now
+from django.db.models.functions import Greatest, Lower, Now
 
 from directory.person import Person
 from directory.signals import users_deleted
@@ -33,6 +33,11 @@ class UserQuerySet(models.QuerySet["User"]):
     def with_feed_state(self) -> Self:
         """Annotate `feed_is_stale`: whether nobody has read the feed lately."""
         return self.annotate(feed_is_stale=~Exists(Feed.objects.exclude(Feed.stale())))
+
+    def named(self, names: Collection[str]) -> Self:
+        """Keep living accounts with these usernames, in any case; of one name the newest first."""
+        folded = [name.lower() for name in names]
+        return self.alias(key=Lower("username")).filter(key__in=folded, is_deleted=False).order_by("-position")
 
     def learn(self, people: Iterable[Person]) -> None:
         """Store what is newer than what is known. Neither a late answer nor a repeated one does harm."""
@@ -64,6 +69,7 @@ class User(models.Model):
             models.CheckConstraint(condition=Q(id__gt=0), name="user_id_is_an_id"),
             models.CheckConstraint(condition=Q(is_deleted=False) | Q(is_active=False), name="deleted_is_not_active"),
         ]
+        indexes = [models.Index(Lower("username"), name="user_by_name")]
 
     def __str__(self) -> str:
         return f"user {self.pk}"
@@ -79,8 +85,13 @@ class FeedManager(models.Manager["Feed"]):
         feed, _ = self.get_or_create(pk=1)
         return feed.position if self.filter(stale, pk=1).update(tried_at=Now()) else None
 
-    def reached(self, position: int) -> None:
-        self.filter(pk=1).update(position=Greatest("position", position), pulled_at=Now())
+    def reached(self, position: int, *, clock_difference_seconds: int | None) -> None:
+        self.filter(pk=1).update(
+            position=Greatest("position", position), pulled_at=Now(), clock_difference_seconds=clock_difference_seconds
+        )
+
+    def failed(self, *, clock_difference_seconds: int | None) -> None:
+        self.filter(pk=1).update(clock_difference_seconds=clock_difference_seconds)
 
 
 class Feed(models.Model):
@@ -90,6 +101,7 @@ class Feed(models.Model):
     position = models.BigIntegerField(default=0)
     tried_at = models.DateTimeField(null=True)
     pulled_at = models.DateTimeField(null=True)
+    clock_difference_seconds = models.IntegerField(null=True)  # to the user service; null where it is not known
 
     objects: ClassVar[FeedManager] = FeedManager()
 

@@ -7,9 +7,9 @@ from collections.abc import Collection, Iterable
 from dataclasses import asdict, dataclass
 from typing import Self
 
-from django.db import transaction
 from django.db.models.functions import Now
 
+from chassis.database import long_statements
 from directory import client
 from directory.models import Feed, User
 from directory.person import Person
@@ -54,7 +54,7 @@ class Differences:
             orphans=sorted(set(relied_on) - living - dict(gone).keys()),
         )
 
-    @transaction.atomic
+    @long_statements()
     def settle(self) -> None:
         """Believe the user service in everything. Who is gone, or was nobody, loses what was assigned to them."""
         store((it for it in self.people if not it.is_deleted), ("username", *FACTS))

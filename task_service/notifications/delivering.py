@@ -5,16 +5,18 @@ from functools import partial
 from django.conf import settings
 
 from chassis.jobs import Job
+from chassis.mailing import link, mails_are_held
 from chassis.outbox import Skipped, deliver_due
+from directory import feed
 from directory.models import User
-from notifications.channels import Message, channel
+from notifications.channels import Entry, Message, channel
 from notifications.models import COMPLETED, MOVED, Delivery, Event
 from tasks.models import Task
 
 
 def jobs() -> list[Job]:
     """Return a job for each channel, so that one which is stuck delays no other."""
-    by_channel = [Job(f"deliver {name}", partial(deliver, name), 1) for name in settings.NOTIFICATION_CHANNELS]
+    by_channel = [Job(f"deliver {name}", partial(deliver, name), 2) for name in settings.NOTIFICATION_CHANNELS]
     return [*by_channel, Job("withdraw", withdraw_from_unset_channels, every_seconds=60)]
 
 
@@ -26,27 +28,47 @@ def withdraw_from_unset_channels() -> None:
 
 
 def deliver(channel_name: str) -> int:
+    if channel_name == "email" and mails_are_held():
+        return 0
     return deliver_due(Delivery.objects.filter(channel=channel_name), send)
 
 
 def send(delivery: Delivery) -> None:
-    event = delivery.event
-    task = Task.objects.filter(pk=event.task_id).first()
-    refuse_senseless(event, task)
-    recipient = None
-    if delivery.recipient_id is not None:
-        recipient = User.objects.filter(pk=delivery.recipient_id).first()
-        check_recipient(recipient, task)
-    message = Message(
-        id=delivery.pk,
-        event=event,
-        recipient=recipient,
-        url=f"{settings.PUBLIC_URL}/task/tasks/{event.task_id}/",
-    )
+    """Send a message with all that goes out in it and still makes sense, or raise Skipped where nothing does."""
+    feed.pull_if_stale()  # the recipient may have lost rights since
+    parts = delivery.claim_others()
+    recipient = User.objects.filter(pk=delivery.recipient_id or 0).first()
+    tasks = Task.objects.in_bulk({part.event.task_id for part in parts})
+    entries: list[Entry] = []
+    skipped: list[tuple[Delivery, str]] = []
+    for part in parts:
+        try:
+            entries.append(entry_for(part, recipient, tasks.get(part.event.task_id)))
+        except Skipped as error:
+            skipped.append((part, str(error)))
+    if not entries:
+        delivery.skip_parts(skipped[1:])
+        raise Skipped(skipped[0][1])
+    delivery.skip_parts(skipped)
+    message = Message(id=delivery.find_message_id(), recipient=recipient, entries=tuple(entries))
     channel(delivery.channel).send(message)
 
 
-def refuse_senseless(event: Event, task: Task | None) -> None:
+def entry_for(delivery: Delivery, recipient: User | None, task: Task | None) -> Entry:
+    event = delivery.event
+    check_still_relevant(event, task)
+    if delivery.recipient_id is None:
+        return Entry(event, url_of(event))
+    event.check_recipient(recipient, task)
+    is_gone = task is None or recipient is None or not task.is_visible_to(recipient)
+    return Entry(event, "" if is_gone else url_of(event))
+
+
+def url_of(event: Event) -> str:
+    return link(f"/task/tasks/{event.task_id}/")
+
+
+def check_still_relevant(event: Event, task: Task | None) -> None:
     """A reminder is for a task that is still open and due on that day. What happened has happened."""
     if not event.is_reminder:
         return
@@ -56,14 +78,3 @@ def refuse_senseless(event: Event, task: Task | None) -> None:
         raise Skipped(COMPLETED)
     if task.due_date != event.due_date:
         raise Skipped(MOVED)
-
-
-def check_recipient(recipient: User | None, task: Task | None) -> None:
-    if task is None:
-        raise Skipped("the task was deleted")
-    if recipient is None or not recipient.is_active:
-        raise Skipped("the account is not active any more")
-    if recipient.pk not in (task.assigned_to_id, task.created_by):
-        raise Skipped("the task was reassigned")
-    if not task.is_visible_to(recipient):
-        raise Skipped("the account may not see the task any more")

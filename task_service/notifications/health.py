@@ -6,7 +6,9 @@ from datetime import timedelta
 
 from django.utils import timezone
 
+from chassis.mailing import mails_are_held
 from chassis.metrics import Figure, of_outbox
+from directory import health as directory
 from notifications.models import Delivery, ReminderRun
 
 LATE_SECONDS = 600
@@ -25,7 +27,13 @@ def gauges() -> Iterator[Figure]:
 
 
 def concerns() -> Iterator[str]:
-    waiting = Delivery.objects.oldest_planned_age_seconds()
+    yield from directory.concerns()
+    deliveries = Delivery.objects.all()
+    if mails_are_held():
+        if deliveries.filter(channel="email").oldest_planned_age_seconds():
+            yield "Mails wait in the database until EMAIL_URL is set."
+        deliveries = deliveries.exclude(channel="email")
+    waiting = deliveries.oldest_planned_age_seconds()
     if waiting > LATE_SECONDS:
         yield f"A notification has been waiting to be sent for {waiting / 60:.0f} minutes."
     last = ReminderRun.objects.first()

@@ -3,7 +3,8 @@
 from chassis.jobs import Job
 from directory import feed
 from notifications import delivering
-from notifications.reminders import remind
+from notifications.reminders import remind_from_time_of_day
+from tasks import indexing
 from tasks.models import KeptAnswer
 
 REMIND_EVERY_SECONDS = 60
@@ -15,9 +16,10 @@ def jobs() -> list[Job]:
         *feed.jobs(),
         Job("reminders", look_for_reminders, REMIND_EVERY_SECONDS),
         *delivering.jobs(),
+        *indexing.jobs(),
         Job("cleaning", KeptAnswer.objects.forget_old, CLEAN_EVERY_SECONDS),
     ]
 
 
 def look_for_reminders() -> None:
-    remind()  # to the end: there is never more for a turn right after
+    remind_from_time_of_day()  # to the end: there is never more for a turn right after

@@ -1,10 +1,16 @@
 """What happened, who finds it in the inbox, and by which channel it goes out to whom."""
 
+import json
+from collections.abc import Callable, Iterable, Sequence
+from datetime import datetime
+from functools import partial
 from hashlib import blake2b
 from typing import Any, ClassVar, Self
+from uuid import uuid4
 
-from django.db import models
-from django.db.models import Exists, OuterRef, Q
+from django.core.serializers.json import DjangoJSONEncoder
+from django.db import connection, models
+from django.db.models import Case, Exists, F, Min, OuterRef, Q, Subquery, Value, When
 from django.db.models.functions import Coalesce
 from django.utils import timezone
 
@@ -17,16 +23,47 @@ from tasks.models import Task
 COMPLETED, MOVED = "the task is completed", "the due date was moved"
 
 
+# A reminder that is there already is left out.
+STORE = """
+    INSERT INTO notifications_event (kind, task_id, task_title, text, due_date, old, new, by_id, created_at)
+    SELECT kind, task_id, task_title, text, due_date, old, new, by_id, created_at
+    FROM jsonb_populate_recordset(NULL::notifications_event, %s)
+    ON CONFLICT DO NOTHING RETURNING kind, task_id, id
+"""
+
+
+class EventManager(models.Manager["Event"]):
+    def store(self, events: Sequence["Event"]) -> list["Event"]:
+        """Save events, of each kind one for a task, and return those that are new.
+
+        Reminders have to come in the order of kinds and then tasks: of two transactions with the same ones, one waits.
+        """
+        if not events:
+            return []
+        columns = [field.attname for field in Event._meta.concrete_fields if not field.primary_key]
+        rows = [{name: getattr(event, name) for name in columns} for event in events]
+        with connection.cursor() as cursor:
+            cursor.execute(STORE, [json.dumps(rows, cls=DjangoJSONEncoder)])
+            ids = {(kind, task_id): id_ for kind, task_id, id_ in cursor.fetchall()}
+        new = [event for event in events if (event.kind, event.task_id) in ids]
+        for event in new:
+            event.pk = ids[event.kind, event.task_id]
+        return new
+
+
 class Event(models.Model):
     """A fact about a task, as it was when it became true. It outlives the task."""
 
     class Kind(models.TextChoices):
         STATUS_CHANGED = "task_status_changed"
         ASSIGNED = "task_assigned"
+        UNASSIGNED = "task_unassigned"  # for the former assignee alone
+        DELETED = "task_deleted"  # `old` is the assignee
         DUE_SOON = "task_due_soon"
         OVERDUE = "task_overdue"
 
     REMINDERS = (Kind.DUE_SOON, Kind.OVERDUE)
+    LOSSES = (Kind.UNASSIGNED, Kind.DELETED)  # of the task, for the account in `old`
 
     kind = models.CharField(max_length=19, choices=Kind)
     task_id = models.BigIntegerField()
@@ -40,10 +77,21 @@ class Event(models.Model):
     )
     created_at = models.DateTimeField(default=timezone.now)
 
+    objects: ClassVar[EventManager] = EventManager()
+
     class Meta:
         constraints = [
             models.CheckConstraint(
-                condition=Q(kind__in=["task_status_changed", "task_assigned", "task_due_soon", "task_overdue"]),
+                condition=Q(
+                    kind__in=[
+                        "task_status_changed",
+                        "task_assigned",
+                        "task_unassigned",
+                        "task_deleted",
+                        "task_due_soon",
+                        "task_overdue",
+                    ]
+                ),
                 name="event_kind_is_known",
             ),
             models.CheckConstraint(
@@ -63,16 +111,48 @@ class Event(models.Model):
     def is_reminder(self) -> bool:
         return self.kind in self.REMINDERS
 
+    def check_recipient(self, person: User | None, task: Task | None) -> None:
+        """Raise Skipped where this person may not be told: the twin of NotificationQuerySet.visible_to.
+
+        `task` is None where it was deleted. Who loses a task is told so although they do not see it any more.
+        """
+        if person is None or not person.is_active:
+            raise outbox.Skipped("the account is not active any more")
+        if self.kind in self.LOSSES and self.old == person.pk:
+            return
+        if task is None:
+            if self.kind == self.Kind.DELETED and person.is_admin:
+                return
+            raise outbox.Skipped("the task was deleted")
+        if person.pk not in (task.assigned_to_id, task.created_by):
+            raise outbox.Skipped("the task was reassigned")
+        if not task.is_visible_to(person):
+            raise outbox.Skipped("the account may not see the task any more")
+
+
+def is_there(rows: models.QuerySet[Any]) -> Coalesce:
+    """Return whether there is such a row: for each page entry by an index.
+
+    With EXISTS, PostgreSQL joins and sorts the whole inbox, or hashes the other table, rather than stop at a full page.
+    """
+    return Coalesce(Subquery(rows.values(found=Value(True))[:1]), False)
+
 
 class NotificationQuerySet(models.QuerySet["Notification"]):
     def visible_to(self, caller: Caller) -> Self:
-        """Keep the caller's own and, unless the caller is an admin, only those about tasks that the caller sees now."""
-        own = self.filter(recipient=caller.id)
+        """Keep the caller's own, and annotate `is_gone`: whether the caller sees the task of an entry no longer.
+
+        An admin keeps them all. Of a task that is gone others keep that they lost it, and everything if it was theirs
+        until it was deleted.
+        """
+        task = Task.objects.visible_to(caller).filter(pk=OuterRef("event__task_id"))
+        own = self.filter(recipient=caller.id).annotate(is_gone=~is_there(task))
         if caller.is_admin:
             return own
-        task = Task.objects.visible_to(caller).filter(pk=OuterRef("event__task_id"))
-        # Inside COALESCE it is no join: PostgreSQL walks the inbox until the page is full, rather than sort all of it.
-        return own.filter(Coalesce(Exists(task), False))
+        same_task = Event.objects.filter(task_id=OuterRef("event__task_id"))
+        was_theirs = is_there(same_task.filter(kind=Event.Kind.DELETED, old=caller.id))
+        lost = Q(event__kind=Event.Kind.UNASSIGNED, event__old=caller.id)
+        return own.filter(Q(is_gone=False) | lost | Q(was_theirs))
 
 
 class Notification(models.Model):
@@ -83,6 +163,7 @@ class Notification(models.Model):
         User, on_delete=models.DO_NOTHING, db_constraint=False, db_index=False, related_name="+"
     )
     read_at = models.DateTimeField(null=True)
+    is_gone: bool  # of NotificationQuerySet.visible_to()
 
     objects: ClassVar[Any] = NotificationQuerySet.as_manager()
 
@@ -96,10 +177,24 @@ class Notification(models.Model):
 
 class DeliveryQuerySet(outbox.DeliveryQuerySet["Delivery"]):
     def plan_again(self) -> None:
-        """Plan what was skipped once more, with another day to succeed."""
+        """Plan what was skipped once more, with another day to succeed; as a message that was never sent."""
         now = timezone.now()
-        day = outbox.GIVE_UP_AFTER
-        self.update(state=Delivery.State.PLANNED, reason="", attempts=0, due_at=now, give_up_at=now + day)
+        planned = {"state": Delivery.State.PLANNED, "due_at": now, "give_up_at": now + outbox.GIVE_UP_AFTER}
+        personal = Case(When(recipient=None, then=None), default=Value(uuid4()), output_field=models.UUIDField())
+        self.update(reason="", attempts=0, digest=personal, **planned)
+
+    def due(self, now: datetime) -> Self:
+        """Of what goes out as one message the earliest stands for all."""
+        planned = self.filter(state=Delivery.State.PLANNED)
+        return super().due(now).filter(~Exists(planned.same_message(OuterRef).filter(pk__lt=OuterRef("pk"))))
+
+    def with_message_id(self) -> Self:
+        """Annotate `message_id`, which parts of one message share: the id of the earliest."""
+        first = Delivery.objects.same_message(OuterRef).order_by("pk").values("pk")[:1]
+        return self.annotate(message_id=Coalesce(Subquery(first), F("pk")))
+
+    def same_message(self, value_of: Callable[[str], Any]) -> Self:
+        return self.filter(**{name: value_of(name) for name in ("digest", "channel", "recipient_id")})
 
 
 class Delivery(outbox.Delivery):
@@ -111,6 +206,10 @@ class Delivery(outbox.Delivery):
         User, null=True, on_delete=models.DO_NOTHING, db_constraint=False, db_index=False, related_name="+"
     )
 
+    # What was planned at once: each recipient gets one message about it. Null: a message of its own.
+    digest = models.UUIDField(null=True)
+    message_id: int  # of DeliveryQuerySet.with_message_id()
+
     objects: ClassVar[Any] = DeliveryQuerySet.as_manager()
 
     class Meta(outbox.Delivery.Meta):
@@ -120,6 +219,52 @@ class Delivery(outbox.Delivery):
                 fields=["event", "channel", "recipient"], nulls_distinct=False, name="delivered_once"
             ),
         ]
+        indexes = [
+            *outbox.Delivery.Meta.indexes,
+            models.Index(fields=["digest", "recipient"], condition=~Q(digest=None), name="delivery_digest"),
+        ]
+
+    @property
+    def others(self) -> DeliveryQuerySet:
+        """What goes out in the same message."""
+        same: DeliveryQuerySet = Delivery.objects.same_message(partial(getattr, self)).exclude(pk=self.pk)
+        return same if self.digest else same.none()
+
+    def claim_others(self) -> list["Delivery"]:
+        """Lease what goes out in the same message, and return all of it, this one first.
+
+        What has to wait for an earlier message about its task becomes a message of its own: if this one is sent again
+        after a crash, it says the same.
+        """
+        if self.digest is None:
+            return [self]
+        planned = self.others.filter(state=self.State.PLANNED)
+        earlier = Delivery.objects.filter(
+            channel=self.channel,
+            state=self.State.PLANNED,
+            ordering_key=OuterRef("ordering_key"),
+            pk__lt=OuterRef("pk"),
+        ).exclude(digest=self.digest)
+        planned.filter(Exists(earlier)).update(digest=uuid4())
+        free = Q(leased_until=None) | Q(leased_until__lte=timezone.now())
+        lease = {"lease_token": self.lease_token, "leased_until": self.leased_until}
+        planned.filter(free).update(attempts=F("attempts") + 1, **lease)
+        return [self, *self.others.filter(lease_token=self.lease_token).select_related("event").order_by("pk")]
+
+    def skip_parts(self, parts: Iterable[tuple["Delivery", str]]) -> None:
+        """Take parts, each for a reason, out of the message that is about to be sent."""
+        for part, reason in parts:
+            held = self._message().filter(pk=part.pk)
+            held.update(state=self.State.SKIPPED, reason=reason, lease_token=None, leased_until=None)
+
+    def find_message_id(self) -> int:
+        """Return the id of the message: that of its earliest part, whatever became of it."""
+        first: int | None = self.others.aggregate(first=Min("pk"))["first"]
+        return min(self.pk, first or self.pk)
+
+    def _message(self) -> outbox.DeliveryQuerySet[Any]:
+        parts = Delivery.objects.same_message(partial(getattr, self)) if self.digest else super()._message()
+        return parts.filter(lease_token=self.lease_token)
 
 
 class ReminderRun(models.Model):

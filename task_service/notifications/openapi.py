@@ -10,10 +10,15 @@ NOTIFICATIONS = "Notifications"
 TOLD = {
     "id": 5,
     "kind": "task_assigned",
-    "task": {"id": 1, "title": "Call the landlord"},
-    "message": '"Call the landlord" is assigned to alice now.',
+    "task": {"id": 1, "title": "Call the landlord", "is_gone": False},
+    "by": {"id": 1, "username": "admin"},
+    "message": "admin assigned alice to \u2068Call the landlord\u2069",
     "created_at": "2026-11-23T09:00:00.000000Z",
     "read_at": None,
+}
+IS_GONE = {
+    "type": "boolean",
+    "description": "Whether the caller finds the task no longer (404): it was deleted, or is not theirs any more.",
 }
 NOTIFICATION = Shape(
     "Notification",
@@ -22,10 +27,15 @@ NOTIFICATION = Shape(
         "kind": {"type": "string", "enum": Event.Kind.values},
         "task": {
             "type": "object",
-            "description": "The task, with its title as it was then. An admin's inbox also holds deleted tasks.",
-            **whole({"id": ID, "title": {"type": "string"}}),
+            "description": "The task, with its title as it was then.",
+            **whole({"id": ID, "title": {"type": "string"}, "is_gone": IS_GONE}),
         },
-        "message": {"type": "string", "description": "What there is to say, in a sentence."},
+        "by": person("Who did it; null where the service itself did, as it does with reminders."),
+        "message": {
+            "type": "string",
+            "description": "What there is to say, in a sentence. The title in it stands between U+2068 and U+2069, so "
+            "that one from right to left leaves the rest in order.",
+        },
         "created_at": INSTANT,
         "read_at": nullable({**INSTANT, "description": "When it was first marked as read."}),
     },
@@ -37,6 +47,7 @@ DELIVERY = Shape(
         "kind": {"type": "string", "enum": Event.Kind.values},
         "recipient": person("Who is told; null where the channel tells nobody in particular."),
         "channel": {"type": "string", "description": "Such as `log` or `email`."},
+        "message_id": {**ID, "description": "The id of the first delivery that goes out in the same message."},
         "state": {"type": "string", "enum": Delivery.State.values},
         "reason": nullable({"type": "string", "description": "Why it was skipped or has failed."}),
         "attempts": {"type": "integer", "minimum": 0},
@@ -51,7 +62,8 @@ CHAPTER = Chapter(
             id="listNotifications",
             tag=NOTIFICATIONS,
             summary="Read one's own inbox",
-            description="Entries about tasks that the caller does not see now are hidden; an admin sees all their own.",
+            description="An admin sees all their own entries. Others see those about tasks that they see now or saw "
+            "until these were deleted, and that they lost a task.",
             answer=Answer(
                 NOTIFICATION,
                 {"next": None, "previous": None, "results": [TOLD]},
@@ -82,6 +94,7 @@ CHAPTER = Chapter(
                             "kind": "task_assigned",
                             "recipient": {"id": 2, "username": "alice"},
                             "channel": "email",
+                            "message_id": 8,
                             "state": "sent",
                             "reason": None,
                             "attempts": 1,

@@ -1,37 +1,42 @@
 """Who is told of an event: written down in the transaction in which it happened."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from uuid import UUID, uuid4
 
 from django.conf import settings
 
 from notifications.channels import channel
 from notifications.models import Delivery, Event, Notification, order_of
-from tasks.models import Task
 
-Told = tuple[Event, Task]  # a new event, and the task as it is now
+Planned = tuple[Event, set[int]]  # a new event, and the accounts that are told of it
 
 
-def tell(told: list[Told]) -> None:
-    """Save the events, each with its inbox items and deliveries; in three statements, however many there are."""
-    Event.objects.bulk_create([event for event, _ in told])
+def plan(planned: Sequence[Planned]) -> list[Event]:
+    """Save events that happened together, each with its inbox items and deliveries; in three statements at most.
+
+    By a channel that is personal, each recipient gets one message about all of them. Reminders that were planned
+    before are left out; what is new is returned.
+    """
+    digest = uuid4()
+    events = Event.objects.store([event for event, _ in planned])
+    recipients_of = {id(event): recipients for event, recipients in planned}
     notifications: list[Notification] = []
     deliveries: list[Delivery] = []
-    for event, task in told:
-        recipients = recipients_of(event, task)
-        notifications += [Notification(event=event, recipient_id=user_id) for user_id in recipients]
-        deliveries += deliveries_of(event, recipients)
+    for event in events:
+        recipients = recipients_of[id(event)]
+        notifications += [Notification(event=event, recipient_id=user_id) for user_id in sorted(recipients)]
+        deliveries += deliveries_of(event, recipients, digest)
     Notification.objects.bulk_create(notifications)
     Delivery.objects.bulk_create(deliveries)
+    return events
 
 
-def recipients_of(event: Event, task: Task) -> list[int]:
-    """Return the assignee and the creator, as far as they see the task now, but for whoever did it."""
-    return sorted(task.viewers_involved - {event.by_id})
-
-
-def deliveries_of(event: Event, recipients: list[int]) -> Iterator[Delivery]:
+def deliveries_of(event: Event, recipients: set[int], digest: UUID) -> Iterator[Delivery]:
     for name in settings.NOTIFICATION_CHANNELS:
-        for user_id in recipients if channel(name).is_personal else [None]:
-            yield Delivery(
-                event=event, channel=name, recipient_id=user_id, ordering_key=order_of(event.task_id, user_id)
-            )
+        if not channel(name).is_personal:
+            if event.kind != Event.Kind.UNASSIGNED:  # there it would repeat who was assigned instead
+                yield Delivery(event=event, channel=name, ordering_key=order_of(event.task_id, None))
+            continue
+        for user_id in sorted(recipients):
+            key = order_of(event.task_id, user_id)
+            yield Delivery(event=event, channel=name, recipient_id=user_id, ordering_key=key, digest=digest)

@@ -4,38 +4,49 @@ from typing import Any
 
 from django.dispatch import receiver
 
-from notifications import wording
+from notifications import reminders, wording
 from notifications.models import Event
-from notifications.planning import Told, tell
+from notifications.planning import Planned, plan
 from tasks.models import Task
-from tasks.signals import Change, task_assigned, task_due_soon, task_overdue, task_status_changed
+from tasks.signals import Change, tasks_changed, tasks_deleted
 
 
-@receiver(task_status_changed)
-def tell_of_status(changes: list[Change], by_id: int | None, **_: Any) -> None:
-    tell([told(Event.Kind.STATUS_CHANGED, change, wording.of_status(change), by_id) for change in changes])
+@receiver(tasks_changed)
+def plan_for_changes(changes: list[Change], by_id: int | None, **_: Any) -> None:
+    """Reminders that are due come along: otherwise the next scan would send a second mail a minute later."""
+    tasks = {change.task.pk: change.task for change in changes}
+    planned = [each for change in changes for each in planned_for(change, by_id)]
+    events = plan(planned + reminders.due_for(tasks.values()))
+    reminders.announce(events, tasks.values())
 
 
-@receiver(task_assigned)
-def tell_of_assignment(changes: list[Change], by_id: int | None, **_: Any) -> None:
-    tell([told(Event.Kind.ASSIGNED, change, wording.of_assignment(change), by_id) for change in changes])
+@receiver(tasks_deleted)
+def plan_for_deletions(tasks: list[Task], by_id: int | None, **_: Any) -> None:
+    plan([planned_for_deletion(task, by_id) for task in tasks])
 
 
-@receiver(task_due_soon)
-def tell_of_due_soon(tasks: list[Task], **_: Any) -> None:
-    tell([reminded(Event.Kind.DUE_SOON, task, wording.of_due_soon(task)) for task in tasks])
-
-
-@receiver(task_overdue)
-def tell_of_overdue(tasks: list[Task], **_: Any) -> None:
-    tell([reminded(Event.Kind.OVERDUE, task, wording.of_overdue(task)) for task in tasks])
-
-
-def reminded(kind: str, task: Task, text: str) -> Told:
-    return Event(kind=kind, task_id=task.pk, task_title=task.title, text=text, due_date=task.due_date), task
-
-
-def told(kind: str, change: Change, text: str, by_id: int | None) -> Told:
+def planned_for(change: Change, by_id: int | None) -> list[Planned]:
     task, old, new = change.task, change.old, change.new
-    event = Event(kind=kind, task_id=task.pk, task_title=task.title, text=text, old=old, new=new, by_id=by_id)
-    return event, task
+    about = {"task_id": task.pk, "old": old, "new": new, "by_id": by_id}
+    recipients = task.viewers_involved - {by_id}
+    if change.field == "status":
+        text = wording.status_text(change)
+        return [(Event(kind=Event.Kind.STATUS_CHANGED, task_title=task.title, text=text, **about), recipients)]
+    text = wording.assignment_text(change)
+    planned = [(Event(kind=Event.Kind.ASSIGNED, task_title=task.title, text=text, **about), recipients)]
+    if old is not None and task.account_is_active(old) and old not in {by_id, *recipients}:
+        about |= {"new": None, "task_title": task.title_before, "text": wording.former_assignee_text(task)}
+        planned.append((Event(kind=Event.Kind.UNASSIGNED, **about), {old}))
+    return planned
+
+
+def planned_for_deletion(task: Task, by_id: int | None) -> Planned:
+    event = Event(
+        kind=Event.Kind.DELETED,
+        task_id=task.pk,
+        task_title=task.title,
+        text=wording.deletion_text(task),
+        old=task.assigned_to_id,
+        by_id=by_id,
+    )
+    return event, task.viewers_involved - {by_id}

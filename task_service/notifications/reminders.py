@@ -1,15 +1,19 @@
 """Looking for tasks that are due soon or overdue. Each is told of once for each due date."""
 
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
+from operator import attrgetter
 
-from django.db import transaction
+from django.conf import settings
 from django.db.models import Exists, OuterRef
 from django.dispatch import Signal
 from django.utils import timezone
 
-from chassis.database import lock_table
+from chassis.database import lock_table, long_statements
+from notifications import wording
 from notifications.models import COMPLETED, MOVED, Delivery, DeliveryQuerySet, Event, ReminderRun
+from notifications.planning import Planned, plan
 from tasks.models import Task, TaskQuerySet
 from tasks.signals import task_due_soon, task_overdue
 
@@ -20,6 +24,8 @@ AT_ONCE = 500
 class Reminder:
     kind: Event.Kind
     tasks: Callable[[], TaskQuerySet]
+    is_due: Callable[[Task], bool]
+    text: Callable[[Task], str]
     fact: Signal
 
     def waiting(self) -> TaskQuerySet:
@@ -34,11 +40,40 @@ class Reminder:
         found: DeliveryQuerySet = skipped.filter(Exists(same), event__kind=self.kind)
         return found
 
+    def planned(self, task: Task) -> Planned:
+        title, due_date = task.title, task.due_date
+        event = Event(kind=self.kind, task_id=task.pk, task_title=title, text=self.text(task), due_date=due_date)
+        return event, task.viewers_involved
+
 
 REMINDERS = (
-    Reminder(Event.Kind.DUE_SOON, lambda: Task.objects.due_soon(), task_due_soon),
-    Reminder(Event.Kind.OVERDUE, lambda: Task.objects.overdue(), task_overdue),
+    Reminder(
+        Event.Kind.DUE_SOON,
+        lambda: Task.objects.due_soon(),
+        lambda task: task.is_due_soon,
+        wording.due_soon_text,
+        task_due_soon,
+    ),
+    Reminder(
+        Event.Kind.OVERDUE,
+        lambda: Task.objects.overdue(),
+        lambda task: task.is_overdue,
+        wording.overdue_text,
+        task_overdue,
+    ),
 )
+
+
+def remind_from_time_of_day() -> None:
+    """Plan every reminder that is due, unless it is still too early in the day.
+
+    By the clock on the wall: an hour that a day skips is over, and one that comes twice is early again, which only
+    delays what came up meanwhile.
+    """
+    if timezone.localtime().time() >= settings.REMIND_AT:
+        remind()
+    else:
+        note_run()
 
 
 def remind() -> dict[str, int]:
@@ -47,23 +82,38 @@ def remind() -> dict[str, int]:
     However often and many times at once this runs, and wherever it is killed: each reminder is planned once.
     """
     for reminder in REMINDERS:
-        reminder.skipped().plan_again()
-    planned = {str(reminder.kind): plan_all(reminder) for reminder in REMINDERS}
+        with long_statements():
+            reminder.skipped().plan_again()
+    planned: Counter[str] = Counter({str(reminder.kind): 0 for reminder in REMINDERS})
+    while batch := plan_batch():
+        planned.update(batch)
+    note_run()
+    return dict(planned)
+
+
+def note_run() -> None:
     ReminderRun.objects.update_or_create(pk=1, defaults={"finished_at": timezone.now()})
-    return planned
 
 
-def plan_all(reminder: Reminder) -> int:
-    total = 0
-    while planned := plan_some(reminder):
-        total += planned
-    return total
-
-
-def plan_some(reminder: Reminder) -> int:
-    with transaction.atomic():
+def plan_batch() -> Counter[str]:
+    """Plan up to AT_ONCE reminders of each kind, which each recipient gets in one mail, and count them by kind."""
+    with long_statements():
         lock_table(ReminderRun)  # one run at a time looks and writes
-        tasks = list(reminder.waiting().with_accounts()[:AT_ONCE])
-        if tasks:
-            reminder.fact.send(Reminder, tasks=tasks)
-    return len(tasks)
+        waiting = [task for reminder in REMINDERS for task in reminder.waiting().with_accounts()[:AT_ONCE]]
+        events = plan(due_for(waiting))
+        announce(events, waiting)
+    return Counter(event.kind for event in events)
+
+
+def due_for(tasks: Iterable[Task]) -> list[Planned]:
+    """Return the reminders of tasks that are due, with annotated accounts; those that were planned before, too."""
+    by_pk = sorted(tasks, key=attrgetter("pk"))
+    return [reminder.planned(task) for reminder in REMINDERS for task in by_pk if reminder.is_due(task)]
+
+
+def announce(events: Collection[Event], tasks: Iterable[Task]) -> None:
+    by_pk = {task.pk: task for task in tasks}
+    for reminder in REMINDERS:
+        found = [by_pk[event.task_id] for event in events if event.kind == reminder.kind]
+        if found:
+            reminder.fact.send(Reminder, tasks=found)

@@ -4,12 +4,13 @@ from typing import Any
 
 from rest_framework import serializers
 
+from chassis.fields import utc_text
 from directory.models import User
 from notifications.models import Delivery, Notification
 
 
 def instant(value: Any) -> Any:
-    return None if value is None else serializers.DateTimeField().to_representation(value)
+    return None if value is None else utc_text(value)
 
 
 def person(user: User | None) -> dict[str, Any] | None:
@@ -22,7 +23,8 @@ class NotificationSerializer(serializers.BaseSerializer):
         return {
             "id": item.pk,
             "kind": event.kind,
-            "task": {"id": event.task_id, "title": event.task_title},
+            "task": {"id": event.task_id, "title": event.task_title, "is_gone": item.is_gone},
+            "by": person(event.by),
             "message": event.text,
             "created_at": instant(event.created_at),
             "read_at": instant(item.read_at),
@@ -36,6 +38,7 @@ class DeliverySerializer(serializers.BaseSerializer):
             "kind": delivery.event.kind,
             "recipient": person(delivery.recipient),
             "channel": delivery.channel,
+            "message_id": delivery.message_id,
             "state": delivery.state,
             "reason": delivery.reason or None,
             "attempts": delivery.attempts,

@@ -22,8 +22,8 @@ class InboxEndpoint(Endpoint):
     lookup_url_kwarg = "notification_id"
 
     def get_queryset(self) -> QuerySet[Notification]:
-        notifications: QuerySet[Notification] = Notification.objects.visible_to(self.caller).select_related("event")
-        return notifications
+        notifications: QuerySet[Notification] = Notification.objects.visible_to(self.caller)
+        return notifications.select_related("event__by")
 
 
 class Inbox(ListModelMixin, InboxEndpoint):
@@ -54,6 +54,6 @@ class Ledger(Endpoint):
     def get(self, request: Request, task_id: int) -> Response:
         if not Task.objects.existed(task_id):
             raise Http404
-        deliveries = Delivery.objects.filter(event__task_id=task_id).select_related("event", "recipient")
-        page = self.paginate_queryset(deliveries)
+        deliveries = Delivery.objects.filter(event__task_id=task_id).with_message_id()
+        page = self.paginate_queryset(deliveries.select_related("event", "recipient"))
         return self.get_paginated_response(self.get_serializer(page, many=True).data)

@@ -1,22 +1,41 @@
-"""What people are told."""
+"""What people are told: who did what, and at the end to which task."""
 
+from chassis.printable import isolated, one_line
 from tasks.models import Task
 from tasks.signals import Change
 
 
-def of_status(change: Change) -> str:
+def actor(task: Task) -> str:
+    return one_line(task.actor_name) if task.actor_name else "The system"
+
+
+def status_text(change: Change) -> str:
+    task = change.task
+    if change.new == Task.Status.COMPLETED:
+        return f"{actor(task)} completed {isolated(task.title)}"
     old, new = (Task.Status(value).label for value in (change.old, change.new))
-    return f'"{change.task.title}" is {new} now; it was {old}.'
+    return f"{actor(task)} changed the status from {old} to {new}: {isolated(task.title)}"
 
 
-def of_assignment(change: Change) -> str:
-    who = "nobody" if change.new is None else change.task.assignee_name
-    return f'"{change.task.title}" is assigned to {who} now.'
+def assignment_text(change: Change) -> str:
+    task = change.task
+    if change.new is None:
+        return f"{actor(task)} unassigned {isolated(task.title)}"
+    return f"{actor(task)} assigned {one_line(task.assignee_name or 'somebody')} to {isolated(task.title)}"
 
 
-def of_due_soon(task: Task) -> str:
-    return f'"{task.title}" is due on {task.due_date}.'
+def former_assignee_text(task: Task) -> str:
+    """Say what a former assignee may know: not who has the task now, nor a title that came with the same change."""
+    return f"{actor(task)} unassigned you from {isolated(task.title_before)}"
 
 
-def of_overdue(task: Task) -> str:
-    return f'"{task.title}" was due on {task.due_date} and is not completed.'
+def deletion_text(task: Task) -> str:
+    return f"{actor(task)} deleted {isolated(task.title)}"
+
+
+def due_soon_text(task: Task) -> str:
+    return f"Due on {task.due_date}: {isolated(task.title)}"
+
+
+def overdue_text(task: Task) -> str:
+    return f"Overdue since {task.due_date}: {isolated(task.title)}"

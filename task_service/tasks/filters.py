@@ -1,10 +1,21 @@
 """The list's filters. They narrow what the caller may see and never widen it."""
 
+from datetime import date
 from typing import Any
 
 import django_filters
 
-from chassis.filters import MAX_SEARCH_LENGTH, DayFilter, IdOrWordFilter, WordsFilter, YesNoFilter
+from chassis.filters import (
+    ChoiceFilter,
+    DayFilter,
+    DayOrWordFilter,
+    SearchFilter,
+    UsersFilter,
+    WordsFilter,
+    YesNoFilter,
+)
+from directory import accounts
+from tasks.export import SEPARATORS
 from tasks.models import Task, TaskQuerySet
 from tasks.serializers import PRIORITY_SPELLINGS, STATUS_SPELLINGS
 
@@ -14,24 +25,57 @@ ME, NONE = "me", "none"
 class TaskFilter(django_filters.FilterSet):
     status = WordsFilter(lookup_expr="in", spellings=STATUS_SPELLINGS)
     priority = WordsFilter(lookup_expr="in", spellings=PRIORITY_SPELLINGS)
-    due_date = DayFilter()
+    due_date = DayOrWordFilter(method="filter_due_date", word=NONE)
     due_date_after = DayFilter(field_name="due_date", lookup_expr="gte")
     due_date_before = DayFilter(field_name="due_date", lookup_expr="lte")
+    completed_after = DayFilter(method="filter_completed_after")
+    completed_before = DayFilter(method="filter_completed_before")
     overdue = YesNoFilter(method="filter_overdue")
-    assigned_to = IdOrWordFilter(method="filter_assigned_to", words=(ME, NONE))
-    search = django_filters.CharFilter(method="filter_search", strip=False, max_length=MAX_SEARCH_LENGTH)
+    due_soon = YesNoFilter(method="filter_due_soon")
+    assigned_to = UsersFilter(method="filter_users", words=(ME, NONE))
+    created_by = UsersFilter(method="filter_users", words=(ME,))
+    search = SearchFilter()
 
     class Meta:
         model = Task
         fields: list[str] = []
 
+    def filter_due_date(self, tasks: TaskQuerySet, name: str, day: date | str) -> TaskQuerySet:
+        return tasks.filter(due_date=None if day == NONE else day)
+
+    def filter_completed_after(self, tasks: TaskQuerySet, name: str, day: date) -> TaskQuerySet:
+        return tasks.completed_from(day)
+
+    def filter_completed_before(self, tasks: TaskQuerySet, name: str, day: date) -> TaskQuerySet:
+        return tasks.completed_until(day)
+
     def filter_overdue(self, tasks: TaskQuerySet, name: str, wanted: bool) -> TaskQuerySet:
         return tasks.overdue() if wanted else tasks.not_overdue()
 
-    def filter_assigned_to(self, tasks: TaskQuerySet, name: str, who: Any) -> TaskQuerySet:
-        if who == NONE:
-            return tasks.unassigned()
-        return tasks.filter(assigned_to=self.request.user.id if who == ME else who)
+    def filter_due_soon(self, tasks: TaskQuerySet, name: str, wanted: bool) -> TaskQuerySet:
+        return tasks.due_soon() if wanted else tasks.not_due_soon()
 
-    def filter_search(self, tasks: TaskQuerySet, name: str, text: str) -> TaskQuerySet:
-        return tasks.matching(text)
+    def filter_users(self, tasks: TaskQuerySet, name: str, users: list[int | str]) -> TaskQuerySet:
+        ids = {user for user in users if isinstance(user, int)}
+        words = {user for user in users if isinstance(user, str)}
+        if ME in words:
+            ids.add(self.request.user.id)
+        if names := words - {ME, NONE}:
+            ids |= accounts.ids_of(names)
+        return tasks.of_users(name, ids, or_nobody=NONE in words)
+
+    def filter_queryset(self, tasks: TaskQuerySet) -> TaskQuerySet:
+        """Search last: the ranks that a search brings along are parts of what all other filters keep."""
+        text = self.form.cleaned_data.pop("search")
+        kept: TaskQuerySet = super().filter_queryset(tasks)
+        return kept.matching(text) if text else kept
+
+
+class ExportFilter(TaskFilter):
+    """The list's filters, and how the file is written."""
+
+    bom = YesNoFilter(method="keep_all")
+    separator = ChoiceFilter(method="keep_all", names=tuple(SEPARATORS))
+
+    def keep_all(self, tasks: TaskQuerySet, name: str, value: Any) -> TaskQuerySet:
+        return tasks

@@ -4,13 +4,16 @@ from typing import Any
 
 from rest_framework.serializers import DictField
 
+from chassis.ids import LARGEST_ID
+from chassis.openapi import parameters
 from chassis.openapi.operations import Answer, Body, Call, Chapter, Kind, Operation, Shape
-from chassis.openapi.schemas import ID, INSTANT, Definitions, nullable, person, schema_of
-from tasks import export, views
-from tasks.filters import TaskFilter
+from chassis.openapi.schemas import ID, INSTANT, Definitions, nullable, optional, person, schema_of, schema_of_input
+from tasks import bulk, export, views
+from tasks.bulk import BulkSerializer
+from tasks.filters import ExportFilter, TaskFilter
 from tasks.models import Activity, Task
-from tasks.serializers import BulkSerializer, TaskSerializer
-from tasks.serializers.fields import AssigneeField
+from tasks.serializers import TaskSerializer
+from tasks.serializers.fields import MAX_USERNAME_LENGTH, AssigneeField, AssigneeIdField
 from tasks.summary import MORE, MOST_COUNTED
 
 TASKS, HISTORY = "Tasks", "History"
@@ -72,12 +75,55 @@ SUMMARY = Shape(
         "unassigned": COUNT,
     },
 )
-BULK = Shape("Changed", {"updated": {"type": "array", "items": {"$ref": "#/definitions/Task"}}})
+BULK = Shape(
+    "Changed",
+    {
+        "updated": optional(
+            {"type": "array", "items": {"$ref": "#/definitions/Task"}, "description": "Changed by `ids`."}
+        ),
+        "updated_ids": optional({"type": "array", "items": ID, "description": "Changed by a `filter`."}),
+        "deleted_ids": optional({"type": "array", "items": ID, "description": "Deleted."}),
+    },
+)
+ACTUAL_COUNT = {**COUNT, "description": f'How many tasks match the filter; "{MORE}" for more than {MOST_COUNTED}.'}
+COUNT_PROBLEM = Shape("CountProblem", {"actual_count": optional(ACTUAL_COUNT)})
 
 
 @schema_of.register(AssigneeField)
 def _(field: AssigneeField) -> dict[str, Any]:
     return person("Who that is; null for nobody, and for one whom the directory does not know.")
+
+
+# Swagger 2.0 has no word for either of two types: `type` may not be a list, and there is no oneOf.
+INTEGER_OR_STRING = {"minimum": 1, "maximum": LARGEST_ID, "x-types": ["integer", "string"]}
+
+
+@schema_of_input.register(AssigneeIdField)
+def _(field: AssigneeIdField) -> dict[str, Any]:
+    return {**INTEGER_OR_STRING, "maxLength": MAX_USERNAME_LENGTH}
+
+
+@schema_of.register(bulk.CountField)
+def _(field: bulk.CountField) -> dict[str, Any]:
+    return {"type": "integer", "minimum": 0, "maximum": bulk.MAX_MATCHING}
+
+
+@schema_of.register(bulk.TrueField)
+def _(field: bulk.TrueField) -> dict[str, Any]:
+    return {"type": "boolean", "enum": [True]}
+
+
+@schema_of.register(bulk.FilterField)
+def _(field: bulk.FilterField) -> dict[str, Any]:
+    """Describe the list's filters as members of an object."""
+    properties = {name: dict(parameters.schema_of(each)) for name, each in TaskFilter.base_filters.items()}
+    for schema in properties.values():
+        schema.pop("description", None)
+        if schema["type"] == "string":
+            schema["minLength"] = 1
+        if schema.pop("collectionFormat", None) and "pattern" in schema["items"]:
+            schema["items"] = {name: schema["items"][name] for name in ("pattern",)} | INTEGER_OR_STRING
+    return {"type": "object", "properties": properties, "additionalProperties": False, "minProperties": 1}
 
 
 @schema_of.register(DictField)
@@ -129,7 +175,8 @@ TASK_OPERATIONS: dict[Call, Operation] = {
         id="exportTasks",
         tag=TASKS,
         summary="Export tasks as CSV",
-        description=f"{SEES} All that the filters let through, in one file that is safe to open in a spreadsheet.",
+        description=f"{SEES} All that the filters let through, in one file that is safe to open in a spreadsheet: "
+        "docs/export.md says which cells get an apostrophe, and how to undo it.",
         answer=Answer(
             example=",".join(export.COLUMNS) + "\r\n",
             description="The file, with a line of headings (RFC 4180).",
@@ -140,13 +187,21 @@ TASK_OPERATIONS: dict[Call, Operation] = {
     (views.BulkChange, "post"): Operation(
         id="changeTasks",
         tag=TASKS,
-        summary="Change many tasks at once",
-        description="All of them get the values of `set`, or none does.",
+        summary="Change or delete many tasks at once",
+        description="All tasks of `ids` get the values of `set` or are deleted (`delete`), or none. Instead of `ids`, "
+        f"a `filter` may name up to {bulk.MAX_MATCHING} tasks to change, if there are `expected_count` of them. "
+        "Without that number nothing is changed, and `actual_count` tells it.",
         body=Body(BulkSerializer, {"ids": [1], "set": {"status": "completed"}}),
         answer=Answer(
-            BULK, {"updated": [TASK | DONE]}, description="The tasks as they are now, in the order of `ids`."
+            BULK,
+            {"updated": [TASK | DONE]},
+            description="With `ids`, the tasks as they are now, in that order; with `filter` or `delete`, their ids.",
         ),
-        refusals={503: ASSIGNEE_UNKNOWN},
+        refusals={
+            409: "Not as many tasks as expected match the filter; `actual_count` says how many do.",
+            503: ASSIGNEE_UNKNOWN,
+        },
+        problems={400: COUNT_PROBLEM, 409: COUNT_PROBLEM},
     ),
     (views.TaskDetail, "get"): Operation(
         id="readTask",
@@ -216,20 +271,37 @@ CHAPTER = Chapter(
             "status": 'Sent, it may also be the label, in any case: "To Do", "In Progress", "Completed".',
             "due_date": "YYYY-MM-DD, from 2000 to 2100.",
             "is_overdue": "Whether the due date has passed and the task is not completed.",
-            "assigned_to": "The id of an active account, or null for nobody.",
+            "assigned_to": "The id of an active account (integer), or null for nobody. Sent, it may also be the "
+            "username (string, in any case).",
             "completed_at": "Since when it is completed.",
             "version": "Counts the changes.",
         },
-        BulkSerializer: {"ids": "Which tasks.", "set": "What they all get, as in the body of a PATCH."},
+        BulkSerializer: {
+            "ids": "Which tasks.",
+            "filter": "Which tasks, instead of `ids`: the filters of the list. `search` and days are strings, "
+            "`overdue` and `due_soon` booleans, all others lists.",
+            "expected_count": "How many tasks the filter matches.",
+            "set": "What they all get, as in the body of a PATCH.",
+            "delete": "That the tasks of `ids` are deleted.",
+        },
         TaskFilter: {
             "status": "Tasks in one of these states.",
             "priority": "Tasks of one of these priorities.",
-            "due_date": "Tasks that are due on this day.",
+            "due_date": "Tasks that are due on this day, or `none` for those without a due date.",
             "due_date_after": "Tasks that are due on this day or later.",
             "due_date_before": "Tasks that are due on this day or earlier.",
+            "completed_after": "Tasks that were completed on this day of TIME_ZONE or later.",
+            "completed_before": "Tasks that were completed on this day of TIME_ZONE or earlier.",
             "overdue": "Those that are overdue, or those that are not.",
-            "assigned_to": "The id of an account, `me`, or `none` for tasks of nobody.",
-            "search": 'Words of title and description; `"a phrase"`, `or`, `-not`.',
+            "due_soon": "Those that are due soon (within DUE_SOON_DAYS) and not completed, or all others.",
+            "assigned_to": "Tasks of one of these: ids or usernames of accounts, `me`, or `none` for tasks of nobody.",
+            "created_by": "Tasks that one of these made: ids or usernames of accounts, or `me`.",
+            "search": "Words of title and description, by their beginning, without regard to case and accents; "
+            '`"a phrase"`, `or`, `-not`. Without `ordering` the best come first.',
+        },
+        ExportFilter: {
+            "bom": "Whether the file begins with a byte order mark, by which spreadsheets know that it is UTF-8.",
+            "separator": "What stands between cells; `comma` by default.",
         },
     },
 )

@@ -3,6 +3,7 @@
 from typing import Any
 
 from django.conf import settings
+from rest_framework.exceptions import PermissionDenied
 from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
 from rest_framework.views import APIView
@@ -12,9 +13,8 @@ class MovesOwnTask(BasePermission):
     """With ASSIGNEES_CAN_UPDATE_STATUS, a PATCH of the status alone, by whoever sees the task."""
 
     def has_object_permission(self, request: Request, view: APIView, obj: Any) -> bool:
-        return (
-            settings.ASSIGNEES_CAN_UPDATE_STATUS
-            and request.method == "PATCH"
-            and isinstance(request.data, dict)
-            and request.data.keys() == {"status"}
-        )
+        if not (settings.ASSIGNEES_CAN_UPDATE_STATUS and request.method == "PATCH" and isinstance(request.data, dict)):
+            return False
+        if "status" in request.data and len(request.data) > 1:
+            raise PermissionDenied("You may change the status of this task, and nothing else: send `status` alone.")
+        return "status" in request.data

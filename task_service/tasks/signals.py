@@ -14,15 +14,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One field of one task: `task` is as it is now."""
+    """One field of one task, "status" or "assigned_to": `task` is as it is now."""
 
     task: "Task"
+    field: str
     old: Any
     new: Any
 
 
-task_status_changed = Signal()  # changes: list[Change] of status values, by_id: int | None
-task_assigned = Signal()  # changes: list[Change] of user ids or None, by_id: int | None
+tasks_changed = Signal()  # changes: list[Change], of all tasks and both fields; by_id: int | None
+tasks_deleted = Signal()  # tasks: list[Task] as they were; by_id: int | None
 # Once for each task and due date.
 task_due_soon = Signal()  # tasks: list[Task]
 task_overdue = Signal()  # tasks: list[Task]

@@ -36,5 +36,9 @@ def capped_counts(subsets: dict[str, TaskQuerySet]) -> dict[str, int]:
         return dict(zip(subsets, cursor.fetchone(), strict=True))
 
 
+def capped_count(tasks: TaskQuerySet) -> int:
+    return tasks.order_by()[: MOST_COUNTED + 1].count()
+
+
 def shown(count: int) -> int | str:
     return count if count <= MOST_COUNTED else MORE

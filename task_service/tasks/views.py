@@ -14,18 +14,20 @@ from rest_framework.response import Response
 from rest_framework.serializers import BaseSerializer
 
 from chassis import etags, pagination
+from chassis.filters import is_true
 from chassis.idempotency import idempotent
 from chassis.permissions import AdminWritesOnceVisible, IsAdmin, IsAuthenticated, ReadOnly
 from chassis.problems import PreconditionFailed
 from chassis.views import Endpoint
 from tasks import export
-from tasks.filters import TaskFilter
+from tasks.bulk import BulkSerializer
+from tasks.filters import ExportFilter, TaskFilter
 from tasks.models import Activity, KeptAnswer, StaleVersion, Task, TaskQuerySet, refuse_stale
 from tasks.permissions import MovesOwnTask
-from tasks.serializers import ActivitySerializer, BulkSerializer, TaskSerializer
+from tasks.serializers import ActivitySerializer, TaskSerializer
 from tasks.summary import summary
 
-ORDERINGS = ["due_date", "created_at", "updated_at", "priority", "id"]
+ORDERINGS = ["due_date", "created_at", "updated_at", "completed_at", "priority", "id"]
 
 
 class TaskEndpoint(Endpoint):
@@ -46,9 +48,10 @@ class TaskEndpoint(Endpoint):
 class TaskList(ListModelMixin, TaskEndpoint):
     query_parameters = pagination.PARAMETERS
     filterset_class = TaskFilter
-    repeatable_parameters = frozenset({"status", "priority"})
+    repeatable_parameters = frozenset({"status", "priority", "assigned_to", "created_by"})
     ordering_fields = ORDERINGS
     default_ordering = "-created_at"
+    ranks_search = True
 
     def get(self, request: Request) -> Response:
         return self.list(request)
@@ -73,18 +76,20 @@ class TaskSummary(TaskEndpoint):
 
 class TaskExport(TaskEndpoint):
     query_parameters = frozenset({"ordering"})
-    filterset_class = TaskFilter
+    filterset_class = ExportFilter
     repeatable_parameters = TaskList.repeatable_parameters
     ordering_fields = ORDERINGS
     default_ordering = TaskList.default_ordering
+    ranks_search = True
     has_entity_tag = False  # it is streamed: what it holds is known when it has been sent
 
     def get(self, request: Request) -> HttpResponseBase:
-        ordering = request.query_params.get("ordering", self.default_ordering)
-        order = pagination.order_of(ordering, self.ordering_fields, Task)
-        tasks: Any = self.filter_queryset(self.get_queryset()).order_by(*order.columns(backwards=False))
+        _, order = pagination.order_of(request, self, Task)
+        tasks = order.everything(self.filter_queryset(self.get_queryset()))
+        separator = export.SEPARATORS[request.query_params.get("separator", "comma")]
+        mark = export.BYTE_ORDER_MARK if is_true(request.query_params.get("bom", "")) else ""
         return StreamingHttpResponse(
-            export.Begun(export.pieces(tasks)),
+            export.Begun(export.pieces(tasks, separator=separator, mark=mark)),
             content_type="text/csv; charset=utf-8; header=present",
             headers={"Content-Disposition": 'attachment; filename="tasks.csv"'},
         )
@@ -97,6 +102,11 @@ class BulkChange(TaskEndpoint):
         serializer = self.get_serializer(data=self.body)
         serializer.is_valid(raise_exception=True)
         tasks = serializer.save()
+        ids = [task.pk for task in tasks]
+        if "delete" in serializer.validated_data:
+            return Response({"deleted_ids": ids})
+        if "filter" in serializer.validated_data:
+            return Response({"updated_ids": ids})
         context = self.get_serializer_context()
         return Response({"updated": TaskSerializer(tasks, many=True, context=context).data})
 
@@ -118,7 +128,9 @@ class TaskDetail(TaskEndpoint):
     def delete(self, request: Request, task_id: int) -> Response:
         self.get_object()
         with gone_or_stale():
-            Task.objects.filter(pk=task_id).remove(by_id=self.caller.id, versions=etags.if_match(request))
+            removed = Task.objects.filter(pk=task_id).remove(by_id=self.caller.id, versions=etags.if_match(request))
+        if not removed:
+            raise Http404
         return Response(status=status.HTTP_204_NO_CONTENT)
 
     def change(self, *, partial: bool) -> Response:

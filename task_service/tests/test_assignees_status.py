@@ -90,6 +90,15 @@ class TestAllowed:
             assert (answer.status_code, answer.json()["code"]) == (403, "permission_denied"), (method, body)
         assert stored() == before
 
+    def test_with_more_than_the_status_it_says_that_the_status_alone_would_do(self, ada, alice, bob, task):
+        more = {**DONE, "title": "x"}
+
+        answers = [who.patch(path(task), body) for who, body in ((alice, more), (alice, {"title": "x"}), (bob, more))]
+
+        assert [answer.status_code for answer in answers] == [403, 403, 404]
+        assert "send `status` alone" in answers[0].json()["detail"]
+        assert "status" not in answers[1].json()["detail"]
+
     def test_an_empty_body_is_forbidden_like_any_other(self, ada, alice, bob, task):
         answers = [who.generic("PATCH", path(task), b"", "application/json") for who in (alice, bob, ada)]
 

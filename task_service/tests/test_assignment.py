@@ -4,6 +4,7 @@ import pytest
 
 from directory.models import User
 from directory.person import Person
+from tests.conftest import Person as Caller
 
 pytestmark = pytest.mark.django_db
 
@@ -135,3 +136,85 @@ def test_what_is_shown_of_the_assignee_cannot_be_set(ada, alice, bob, task):
     assert ada.patch(path(task), {"assignee": named(alice)}).status_code == 200
     assert ada.post(TASKS, {"title": "New", "assignee": named(alice)}).status_code == 400
     assert ada.get(path(task)).json() == read
+
+
+# By username
+
+
+@pytest.mark.parametrize("name", ["bob", "BOB", " bob\n"])
+def test_an_assignee_may_be_named(ada, bob, task, user_service, name):
+    made = ada.post(TASKS, {"title": "Water", "assigned_to": name})
+    changed = ada.patch(path(task), {"assigned_to": name})
+    in_bulk = ada.post(f"{TASKS}bulk/", {"ids": [task.pk], "set": {"assigned_to": name, "title": "Weed"}})
+
+    assert (made.status_code, changed.status_code, in_bulk.status_code) == (201, 200, 200)
+    for shown in (made.json(), changed.json(), *in_bulk.json()["updated"]):
+        assert (shown["assigned_to"], shown["assignee"]) == (bob.id, named(bob))
+    assert user_service.calls == []
+
+
+def test_a_name_of_digits_is_no_id(ada, alice, bob, task, user_service):
+    User.objects.filter(pk=bob.id).update(username=str(alice.id))
+
+    assert ada.patch(path(task), {"assigned_to": str(alice.id)}).json()["assigned_to"] == bob.id
+    assert ada.patch(path(task), {"assigned_to": alice.id}).json()["assigned_to"] == alice.id
+    unknown = ada.patch(path(task), {"assigned_to": str(bob.id)})
+    assert (unknown.status_code, unknown.json()["errors"][0]["code"]) == (400, "unknown_user")
+
+
+def test_one_who_registered_a_moment_ago_is_found_by_name(ada, newcomer, task, user_service):
+    user_service.changes(newcomer)
+
+    answer = ada.patch(path(task), {"assigned_to": "nora"})
+
+    assert (answer.status_code, answer.json()["assignee"]) == (200, named(newcomer))
+    assert (len(user_service.pulls), user_service.look_ups) == (1, [])
+
+
+def test_a_renamed_account_is_found_by_its_new_name(ada, alice, bob, task, user_service):
+    user_service.changes(bob, username="robert")
+
+    new = ada.patch(path(task), {"assigned_to": "robert"})
+    old = ada.patch(path(task), {"assigned_to": "bob"})
+
+    assert new.json()["assignee"] == {"id": bob.id, "username": "robert"}
+    assert (old.status_code, old.json()["errors"][0]["code"]) == (400, "unknown_user")
+    assert "user named 'bob'" in old.json()["detail"]
+
+
+def test_a_name_that_nobody_has_is_refused_and_changes_nothing(ada, alice, task, user_service):
+    for name in ("nobody", "../102?", "alice@tm.example", "%", "x" * 64):
+        answer = ada.patch(path(task), {"assigned_to": name, "title": "Changed"})
+        assert (answer.status_code, answer.json()["errors"][0]["code"]) == (400, "unknown_user"), name
+    assert ada.get(path(task)).json()["version"] == 1
+
+
+def test_a_deleted_or_inactive_account_is_refused_by_name_too(ada, alice, bob, task, user_service):
+    user_service.deletes(bob)
+    User.objects.learn([Person.deleted(bob.id, 2000)])
+    User.objects.filter(pk=alice.id).update(is_active=False)
+    user_service.knows(alice, is_active=False)
+
+    answers = [ada.post(TASKS, {"title": "Water", "assigned_to": name}) for name in ("bob", "alice")]
+
+    assert [answer.json()["errors"][0]["code"] for answer in answers] == ["unknown_user", "inactive_user"]
+
+
+def test_while_the_user_service_is_silent_a_known_name_is_taken_and_an_unknown_one_is_503(ada, bob, task, user_service):
+    user_service.reaction = lambda call: call.answer({}, status=500)
+
+    known, unknown = (ada.patch(path(task), {"assigned_to": name}) for name in ("bob", "nora"))
+    again = ada.patch(path(task), {"assigned_to": "nora"})
+
+    assert (known.status_code, unknown.status_code, again.status_code) == (200, 503, 503)
+    assert (unknown["Retry-After"], ada.get(path(task)).json()["assigned_to"]) == ("2", bob.id)
+
+
+def test_a_directory_that_is_far_behind_vouches_for_no_name(ada, task, user_service):
+    user_service.page_size = 1
+    for id_ in range(201, 206):
+        user_service.changes(Caller(id_, f"user{id_}"))
+
+    behind, caught_up = (ada.patch(path(task), {"assigned_to": "user205"}) for _ in range(2))
+
+    assert (behind.status_code, caught_up.json()["assigned_to"]) == (503, 205)

@@ -1,5 +1,7 @@
 import re
+import time
 from datetime import timedelta
+from email.utils import formatdate
 
 import pytest
 from django.core.management import call_command
@@ -7,6 +9,7 @@ from django.db import connection
 from django.utils import timezone
 
 from chassis.models import Heartbeat
+from directory.feed import pull_by_worker
 from notifications.management.commands import doctor
 from notifications.models import Delivery, Event, ReminderRun
 from tests.conftest import Call, feed_read
@@ -128,3 +131,47 @@ def test_while_the_database_is_away_the_user_service_is_asked_all_the_same(user_
 
     assert doctor.user_service().state == "ok"
     assert user_service.pulls == [0]
+
+
+@pytest.mark.parametrize(("seconds", "state"), [(-20, "WRONG"), (0, "ok"), (20, "WRONG")])
+def test_a_clock_that_differs_from_the_user_services_is_told(user_service, seconds, state):
+    user_service.reaction = dated(seconds)
+
+    found = doctor.user_service()
+
+    assert found.state == state
+    assert ("let each follow a time server" in found.text) is (state == "WRONG")
+
+
+def dated(seconds, status=200):
+    """Let the user service answer by a clock that is off."""
+
+    def reaction(call):
+        call.date_time_string = lambda: formatdate(time.time() + seconds, usegmt=True)
+        call.answer(call.server.changes_after(call.after), status)
+
+    return reaction
+
+
+@pytest.mark.parametrize(("seconds", "degraded"), [(-20, True), (0, False), (20, True)])
+def test_readiness_is_degraded_while_the_clocks_differ(client, user_service, seconds, degraded):
+    reminded(timedelta(minutes=1))
+    feed_read(seconds_ago=60)
+    user_service.reaction = dated(seconds)
+    pull_by_worker()
+
+    body = client.get("/task/health/ready/").json()
+
+    assert body["status"] == ("degraded" if degraded else "ok")
+    assert degraded is any("of the user service are" in reason for reason in body.get("because", []))
+
+
+def test_a_user_service_that_refuses_our_token_may_have_another_clock(client, user_service):
+    reminded(timedelta(minutes=1))
+    feed_read(seconds_ago=60)
+    user_service.reaction = dated(-600, status=401)
+    pull_by_worker()
+
+    (reason,) = client.get("/task/health/ready/").json()["because"]
+
+    assert re.search("of the user service are (599|600) seconds apart", reason)

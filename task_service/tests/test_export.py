@@ -1,17 +1,22 @@
 """The list as a file for spreadsheets."""
 
 import csv
+import re
 import tracemalloc
 from io import StringIO
+from pathlib import Path
 
 import pytest
 from django.core.handlers.wsgi import WSGIHandler
 from django.db import connection
 from django.test import RequestFactory
 from django.test.utils import CaptureQueriesContext
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as some
 from rest_framework.test import APIClient
 
 from directory.models import User
+from tasks.export import escape_formulas
 from tasks.models import Task
 
 pytestmark = pytest.mark.django_db
@@ -22,7 +27,17 @@ HEADER = (
     "id,title,description,status,priority,due_date,is_overdue,assigned_to,assignee,"
     "created_by,created_at,updated_at,completed_at,version"
 )
+RULE = (Path(__file__).resolve().parents[2] / "docs" / "export.md").read_text()
 SAVEPOINTS = ("SAVEPOINT", "RELEASE")
+SIGNS = "=+-@\uff1d\uff0b\uff0d\uff20"
+BLANK = ' \u00a0\u3000\v\f\u200b\u200e\ufeff"\x85\u2028\u2029'
+TEXT = some.text(
+    some.one_of(
+        some.sampled_from(f"{SIGNS}{BLANK},;|\t\r\n'a"), some.characters(codec="utf-8", exclude_characters="\0")
+    ),
+    max_size=30,
+)
+IN_ANY_TIME = settings(deadline=None, database=None)
 MANY = """
     INSERT INTO tasks_task (title, description, status, priority, created_by, created_at, updated_at, version)
     SELECT 'Task ' || n, repeat('x', 1000), 'todo', 2, 101, now(), now(), 1 FROM generate_series(1, %s) AS n
@@ -37,6 +52,12 @@ def exported(person, query=""):
 
 def rows(person, query=""):
     return list(csv.DictReader(StringIO(exported(person, query), newline=""), strict=True))
+
+
+def restored(cell):
+    """Undo escape_formulas, by the line of docs/export.md."""
+    (pattern,) = re.findall(r'^ *r?"""(.+)"""', RULE, re.MULTILINE)
+    return re.sub(pattern, "", cell)
 
 
 def cell(value):
@@ -78,6 +99,8 @@ def test_the_rows_say_what_the_list_says_in_its_order_and_with_its_filters(ada, 
     queries = [
         *("", "ordering=due_date", "ordering=-due_date", "ordering=-priority", "ordering=id", "ordering=updated_at"),
         *("status=todo&status=completed", "priority=low,urgent", "overdue=true", "assigned_to=me", "assigned_to=none"),
+        *("ordering=completed_at", "ordering=-completed_at", "due_soon=true", "created_by=ada", "assigned_to=bob,none"),
+        *("due_date=none", "completed_after=2001-01-01", "completed_before=2001-01-01"),
         *("search=two", "due_date=2096-02-29", "due_date_after=2001-01-02", "due_date_before=2096-02-28&ordering=id"),
     ]
 
@@ -108,7 +131,7 @@ def test_a_completed_task_has_its_instant_and_an_unknown_assignee_no_name(ada, a
     "text",
     [
         *("=1+1", "+1", "-1", "@SUM(A1)", "=cmd|'/C calc'!A0", '=HYPERLINK("http://x","y")', "-", "=\u200b1"),
-        *("\uff1d1+1", "\uff0b1", "\uff0d1", "\uff20x", " =1", "   @x", " \uff1d1", "-1,=1", '=1","=2', "=1\r\n=2"),
+        *("\uff1d1+1", "\uff0b1", "\uff0d1", "\uff20x", " =1", "   @x", " \uff1d1", "\u00a0=1", "'=1", '"=1"'),
     ],
     ids=ascii,
 )
@@ -120,11 +143,90 @@ def test_no_text_becomes_a_formula(ada, alice, a_task, text):
     assert [row["title"], row["description"], row["assignee"]] == [f"'{text}"] * 3
 
 
-@pytest.mark.parametrize("text", ["\t=1", "\n=1", "\r\n=1", " \t=1", "\t", "\rx"], ids=ascii)
+@pytest.mark.parametrize("text", ["\ttab", "\n", "\r\n", " \t", "\t", "\rx"], ids=ascii)
 def test_nor_does_one_that_begins_with_a_blank(ada, a_task, text):
     a_task(description=text)
 
     assert rows(ada)[0]["description"] == f"'{text}"
+
+
+@pytest.mark.parametrize(
+    ("text", "cell"),
+    [
+        ("Angebot;=cmd|'/C calc'!A0", "Angebot;'=cmd|'/C calc'!A0"),
+        ("a|=1|+2", "a|'=1|'+2"),
+        ("a\t=1", "a\t'=1"),
+        ("one\n=1", "one\n'=1"),
+        ("one\r\n\r\n  -1", "one\r\n\r\n'  -1"),
+        ("-1,=1", "'-1,'=1"),
+        ('=1","=2', "'=1\",'\"=2"),
+        ("=1\r\n=2", "'=1\r\n'=2"),
+        ("a;\u00a0\uff1d1", "a;'\u00a0\uff1d1"),
+        ("a;'=1", "a;''=1"),
+        ("\t=1", "'\t'=1"),
+    ],
+    ids=ascii,
+)
+def test_nor_does_what_another_separator_makes_a_cell(ada, a_task, text, cell):
+    a_task(title=text, description=text)
+
+    (row,) = rows(ada)
+    assert (row["title"], row["description"]) == (cell, cell)
+
+
+@pytest.mark.parametrize("separator", [",", ";", "\t", "|"])
+@settings(IN_ANY_TIME)
+@given(text=TEXT)
+@example("Angebot;=cmd|'/C calc'!A0\n=1,\t@x")
+def test_no_separator_and_no_line_end_lets_a_formula_begin(separator, text):
+    escaped = escape_formulas(text)
+
+    for line in re.split("[\r\n]", escaped):
+        for row in (line.split(separator), *csv.reader([line], delimiter=separator)):
+            assert [cell for cell in row if cell.strip(BLANK).startswith(tuple(SIGNS))] == []
+
+
+@settings(IN_ANY_TIME)
+@given(text=TEXT)
+@example("'=1;''+2\r\n\t'")
+@example("\ufeff\u200b=1")
+def test_an_escaped_text_can_be_restored(text):
+    assert restored(escape_formulas(text)) == text
+
+
+@pytest.mark.parametrize(("name", "separator"), [("comma", ","), ("semicolon", ";"), ("tab", "\t")])
+@settings(IN_ANY_TIME, suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=10)
+@given(texts=some.lists(TEXT, max_size=5))
+def test_python_reads_every_text_back(ada, a_task, name, separator, texts):
+    Task.objects.all().delete()
+    for text in texts:
+        a_task(description=text)
+
+    file = exported(ada, f"separator={name}&bom=true&ordering=id")
+    read = csv.DictReader(StringIO(file.removeprefix("\ufeff"), newline=""), delimiter=separator, strict=True)
+
+    assert [restored(row["description"]) for row in read] == texts
+
+
+def test_a_mark_and_a_separator_come_on_request(ada, a_task):
+    a_task(title="Tür; Tor, Fenster")
+
+    for query, begin, cell in [
+        ("", "id,title,", '"Tür; Tor, Fenster",'),
+        ("bom=False&separator=comma", "id,title,", '"Tür; Tor, Fenster",'),
+        ("bom=true", "\ufeffid,title,", '"Tür; Tor, Fenster",'),
+        ("bom=True&separator=semicolon", "\ufeffid;title;", '"Tür; Tor, Fenster";'),
+        ("separator=tab", "id\ttitle\t", "Tür; Tor, Fenster\t"),
+    ]:
+        file = exported(ada, query)
+        assert file.startswith(begin)
+        assert cell in file
+        assert file.count("\ufeff") == begin.count("\ufeff")
+
+
+def test_a_long_text_is_escaped_in_linear_time():
+    for text in ("'" * 50_000, " " * 50_000, ";'" * 25_000, '\n "' * 15_000):
+        assert escape_formulas(text) == text or text[0] == "\n"
 
 
 @pytest.mark.parametrize(
@@ -149,7 +251,11 @@ def test_cells_are_quoted_as_rfc_4180_says(ada, a_task):
 
 
 @pytest.mark.parametrize(
-    "query", ["cursor=x", "page_size=5", "format=csv", "ordering=title", "status=bogus", "search=%00"]
+    "query",
+    [
+        *("cursor=x", "page_size=5", "format=csv", "ordering=title", "status=bogus", "search=%00", "bom=yes"),
+        *("separator=;", "separator=,", "separator=", "separator=Comma"),
+    ],
 )
 def test_what_cannot_be_asked_is_refused_as_a_problem(ada, tasks, query):
     answer = ada.get(f"{EXPORT}?{query}")

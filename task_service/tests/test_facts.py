@@ -13,7 +13,7 @@ from directory.models import User
 from directory.person import Person as Account
 from notifications.models import Delivery, Event, Notification
 from tasks.models import Task
-from tasks.signals import task_assigned, task_status_changed
+from tasks.signals import tasks_changed
 from tests.conftest import known
 from tests.deliveries import change
 
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.django_db
 
 LIST, BULK = "/task/tasks/", "/task/tasks/bulk/"
 SERVICE = Path(__file__).resolve().parent.parent
-STATUS, ASSIGNED = "status", "assigned"
+STATUS, ASSIGNED = "status", "assigned_to"
 SAVEPOINTS = ("SAVEPOINT", "RELEASE")
 
 
@@ -43,17 +43,15 @@ def heard():
     """What a listener hears: of which fact, from what to what, by whom."""
     announced = []
 
-    def note_status(changes, by_id, **_):
-        announced.append((STATUS, [(each.task.pk, each.old, each.new) for each in changes], by_id))
+    def note(changes, by_id, **_):
+        for field in (STATUS, ASSIGNED):
+            facts = [(each.task.pk, each.old, each.new) for each in changes if each.field == field]
+            if facts:
+                announced.append((field, facts, by_id))
 
-    def note_assignment(changes, by_id, **_):
-        announced.append((ASSIGNED, [(each.task.pk, each.old, each.new) for each in changes], by_id))
-
-    task_status_changed.connect(note_status)
-    task_assigned.connect(note_assignment)
+    tasks_changed.connect(note)
     yield announced
-    task_status_changed.disconnect(note_status)
-    task_assigned.disconnect(note_assignment)
+    tasks_changed.disconnect(note)
 
 
 @pytest.fixture
@@ -61,11 +59,9 @@ def failing_listener():
     def fail(**_):
         raise ZeroDivisionError()
 
-    for signal in (task_status_changed, task_assigned):
-        signal.connect(fail)
+    tasks_changed.connect(fail)
     yield
-    for signal in (task_status_changed, task_assigned):
-        signal.disconnect(fail)
+    tasks_changed.disconnect(fail)
 
 
 @pytest.fixture
@@ -87,7 +83,7 @@ def test_it_works(ada, alice, heard, both):
     assert heard == [(ASSIGNED, [(task["id"], None, alice.id)], ada.id)]
     event = Event.objects.get()
     assert (event.kind, event.old, event.new, event.by_id) == ("task_assigned", None, alice.id, ada.id)
-    assert (event.task_id, event.task_title, event.text) == (task["id"], "Pay", '"Pay" is assigned to alice now.')
+    assert (event.task_id, event.task_title, event.text) == (task["id"], "Pay", "ada assigned alice to \u2068Pay\u2069")
     assert inboxes() == [("task_assigned", alice.id)]
     assert planned() == {("log", None), ("email", alice.id)}
 
@@ -108,7 +104,8 @@ def test_each_fact_is_announced_once_with_the_old_and_the_new_value(ada, bob, ta
     assert getattr(ada, method)(path(task), body).status_code == 200
 
     assert heard == [(name, [(task.pk, old, new)], ada.id) for name, old, new in facts]
-    assert list(Event.objects.order_by("pk").values_list("old", "new")) == [(old, new) for _, old, new in facts]
+    events = Event.objects.exclude(kind="task_unassigned").order_by("pk")
+    assert list(events.values_list("old", "new")) == [(old, new) for _, old, new in facts]
 
 
 def test_a_bulk_change_announces_each_fact_once_with_all_tasks_that_it_changed(ada, alice, a_task, heard):
@@ -131,7 +128,7 @@ def test_a_deleted_account_announces_once_that_its_tasks_are_nobodys(ada, alice,
     assert heard == [(ASSIGNED, [(id_, alice.id, None) for id_ in ids], None)]
     assert inboxes() == [("task_assigned", ada.id)] * 3
     assert list(Event.objects.order_by("pk").values_list("text", "by_id")) == [
-        (f'"Task {number}" is assigned to nobody now.', None) for number in range(3)
+        (f"The system unassigned \u2068Task {number}\u2069", None) for number in range(3)
     ]
 
 
@@ -139,11 +136,11 @@ def test_a_listener_is_given_the_task_as_it_is_now(ada, bob, task):
     given = []
 
     def note(changes, **_):
-        given.extend(each.task for each in changes)
+        given.extend(each.task for each in changes if each.field == STATUS)
 
-    task_status_changed.connect(note)
+    tasks_changed.connect(note)
     ada.patch(path(task), {"status": "completed", "title": "Pay now", "assigned_to": bob.id})
-    task_status_changed.disconnect(note)
+    tasks_changed.disconnect(note)
 
     (now,) = given
     assert (now.title, now.status, now.version, now.assignee_name) == ("Pay now", "completed", 2, "bob")
@@ -277,11 +274,12 @@ def test_assignee_and_creator_are_told_once_but_not_who_did_it(
     assert Delivery.objects.count() == 1 + len(told)
 
 
-def test_of_a_reassignment_the_new_assignee_hears_and_the_former_does_not(ada, alice, bob, task):
+def test_of_a_reassignment_the_new_and_the_former_assignee_hear(ada, alice, bob, task):
     ada.patch(path(task), {"assigned_to": bob.id})
 
-    assert inboxes() == [("task_assigned", bob.id)]
-    assert Event.objects.get().text == '"Pay" is assigned to bob now.'
+    assert inboxes() == [("task_assigned", bob.id), ("task_unassigned", alice.id)]
+    texts = ["ada assigned bob to \u2068Pay\u2069", "ada unassigned you from \u2068Pay\u2069"]
+    assert list(Event.objects.order_by("pk").values_list("text", flat=True)) == texts
 
 
 def test_an_assignee_who_moves_a_task_is_not_told_but_its_creator_is(settings, ada, alice, task):
@@ -290,7 +288,7 @@ def test_an_assignee_who_moves_a_task_is_not_told_but_its_creator_is(settings, a
     assert alice.patch(path(task), {"status": "completed"}).status_code == 200
 
     assert inboxes() == [("task_status_changed", ada.id)]
-    assert Event.objects.get().text == '"Pay" is Completed now; it was In Progress.'
+    assert Event.objects.get().text == "alice completed \u2068Pay\u2069"
 
 
 def test_nobody_hears_of_anothers_task(ada, alice, bob, task):

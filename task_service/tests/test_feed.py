@@ -7,6 +7,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from threading import Semaphore
+from types import SimpleNamespace
 
 import pytest
 from rest_framework.test import APIClient
@@ -72,6 +73,29 @@ def test_it_is_read_when_it_was_not_lately(alice, user_service, asking, seconds_
         alice.get(LIST) if asking == "request" else feed.pull_by_worker()
 
     assert user_service.pulls == pulls
+
+
+def test_an_idle_worker_reads_seldom_and_a_busy_one_in_every_turn(alice, user_service, monkeypatch):
+    now, turn = [1000.0], feed.PullWhileBusy()
+    monkeypatch.setattr(feed, "time", SimpleNamespace(monotonic=lambda: now[0]))
+
+    def pulls_in_a_minute():
+        before = len(user_service.pulls)
+        for _ in range(30):
+            turn()
+            feed_read(seconds_ago=3)
+            turn.last_try = feed.last_try()  # nobody else has read it
+            now[0] += 2
+        return len(user_service.pulls) - before
+
+    busy_at_first, idle = pulls_in_a_minute(), pulls_in_a_minute()
+    alice.get(LIST)
+    busy_again, idle_again = pulls_in_a_minute(), pulls_in_a_minute()
+
+    assert busy_at_first >= 29
+    assert busy_again >= 29
+    assert 3 <= idle <= 5
+    assert 3 <= idle_again <= 5
 
 
 def test_a_failure_is_an_attempt_and_no_success(alice, user_service):

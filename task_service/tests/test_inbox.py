@@ -54,12 +54,13 @@ def test_it_works(ada, alice, a_task):
     assert completed == {
         "id": Notification.objects.get(event=event, recipient_id=alice.id).pk,
         "kind": "task_status_changed",
-        "task": {"id": task.pk, "title": "Pay"},
-        "message": '"Pay" is Completed now; it was To Do.',
+        "task": {"id": task.pk, "title": "Pay", "is_gone": False},
+        "by": {"id": ada.id, "username": "ada"},
+        "message": "ada completed \u2068Pay\u2069",
         "created_at": event.created_at.isoformat().replace("+00:00", "Z"),
         "read_at": None,
     }
-    assert (assigned["kind"], assigned["message"]) == ("task_assigned", '"Pay" is assigned to alice now.')
+    assert (assigned["kind"], assigned["message"]) == ("task_assigned", "ada assigned alice to \u2068Pay\u2069")
 
 
 def test_everybody_finds_their_own_alone_admins_too(ada, alice, bob, tell):
@@ -86,8 +87,8 @@ def test_the_title_stays_what_it_was(ada, alice, a_task):
     (item,) = inbox(alice)["results"]
 
     assert (item["task"], item["message"]) == (
-        {"id": task.pk, "title": "Pay"},
-        '"Pay" is Completed now; it was To Do.',
+        {"id": task.pk, "title": "Pay", "is_gone": False},
+        "ada completed \u2068Pay\u2069",
     )
     assert "Fire" not in alice.get(INBOX).content.decode()
 
@@ -115,7 +116,7 @@ def test_a_page_is_of_20_and_the_oldest_may_come_first(alice, tell):
     assert ids(inbox(alice, "?ordering=id")) == hers[:20]
 
 
-@pytest.mark.parametrize(("unread", "expected"), [("true", [2, 0]), ("false", [1])])
+@pytest.mark.parametrize(("unread", "expected"), [("true", [2, 0]), ("False", [1]), ("True", [2, 0])])
 def test_what_is_unread_can_be_asked_for(alice, tell, unread, expected):
     hers = tell(alice, 3)
     read(alice, hers[1])

@@ -48,6 +48,7 @@ def test_it_works(ada, alice, task):
         "kind": "task_status_changed",
         "recipient": {"id": alice.id, "username": "alice"},
         "channel": "email",
+        "message_id": planned.pk,
         "state": "planned",
         "reason": None,
         "attempts": 0,

@@ -63,6 +63,20 @@ def test_it_works(alice):
     assert 58 <= wait_told(answers[11]) <= 60
 
 
+def test_behind_a_shared_proxy_the_secret_tells_clients_apart(settings, stranger):
+    settings.GATEWAY_SECRET = "bJ2mQ9xTz7LrVn4KpWd8YcHs3GfEuA6RoXi5"
+    edge = {"REMOTE_ADDR": "198.51.100.9"}
+
+    def ask(client, secret):
+        return stranger.get(LIST, headers={"X-Gateway-Secret": secret, "X-Gateway-Client": client}, **edge)
+
+    first = statuses(7, ask, "203.0.113.1", settings.GATEWAY_SECRET)
+    second = statuses(7, ask, "203.0.113.2", settings.GATEWAY_SECRET)
+    neighbour = [ask(f"203.0.113.{number}", "guessed").status_code for number in range(10, 17)]
+
+    assert first == second == neighbour == [401] * 5 + [429] * 2
+
+
 def test_admins_are_counted_like_users_and_apart_from_them(ada, alice, stranger):
     assert statuses(12, ada.post, LIST, NEW) == [201] * 10 + [429] * 2
     assert statuses(12, alice.get, LIST) == [200] * 10 + [429] * 2

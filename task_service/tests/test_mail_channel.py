@@ -2,6 +2,7 @@
 
 import gc
 import logging
+import re
 import socket
 from contextlib import closing
 from datetime import UTC
@@ -10,10 +11,11 @@ from email.utils import parsedate_to_datetime
 import pytest
 from django.utils import timezone
 
+from chassis.mailing import message_id
 from chassis.tests.mail_addresses import REFUSED
 from chassis.tests.smtp_sink import END_OF_DATA, HANG, HANG_UP, serving
 from directory.models import User
-from notifications.models import Delivery
+from notifications.models import Delivery, Event
 from notifications.reminders import remind
 from tasks.models import Task
 from tests.deliveries import SMTP, change, deliver_all, let_pass, outcome, states
@@ -89,14 +91,14 @@ def test_it_works(ada, task, sink):
     deliver_all()
 
     ((sender, recipients, message),) = sink.received
-    told, url = '"Pay" is Completed now; it was To Do.', f"https://tm.test/task/tasks/{task.pk}/"
-    html = f'<p>&quot;Pay&quot; is Completed now; it was To Do.</p>\n<p><a href="{url}">{url}</a></p>\n'
+    told, url = "ada completed \u2068Pay\u2069", f"https://tm.test/task/tasks/{task.pk}/"
+    html = f'<p>ada completed <bdi>Pay</bdi></p>\n<p><a href="{url}">{url}</a></p>\n'
     assert states() == ["sent"]
     assert (sender, recipients) == ("noreply@tmservice.invalid", ["alice@tm.example"])
     assert (message["To"], message["Subject"]) == ("alice@tm.example", told)
     assert message.get_content_type() == "multipart/alternative"
     assert (text_of(message), text_of(message, "html")) == (f"{told}\n\n{url}\n", html)
-    assert message["Message-ID"] == f"<notification-{Delivery.objects.get().pk}@tmservice.invalid>"
+    assert message["Message-ID"] == message_id(Delivery.objects.get().pk, prefix="notification")
     assert message["Auto-Submitted"] == "auto-generated"
 
 
@@ -113,26 +115,41 @@ def test_its_date_is_when_it_happened_not_when_it_was_sent(ada, task, sink):
 
 def test_each_kind_of_event_names_itself_in_a_header(ada, alice, a_task, sink):
     task = a_task(title="Pay", due_date=timezone.localdate())
-    for number, values in enumerate(({"assigned_to_id": alice.id}, {"status": "in_progress"})):
+    for values in ({"assigned_to_id": alice.id}, {"status": "in_progress"}, {"assigned_to_id": None}):
         change(task, by=ada, **values)
-        assert Delivery.objects.count() == number + 1
+        deliver_all()
+    late = a_task(title="Pay", assigned_to=alice.id, created_by=alice.id, due_date="2001-01-01")
     remind()
-    a_task(title="Pay", assigned_to=alice.id, created_by=alice.id, due_date="2001-01-01")
-    remind()
-
+    deliver_all()
+    ada.delete(f"/task/tasks/{late.pk}/")
     deliver_all()
 
     kinds = [message["X-TMService-Event"] for _, (to,), message in sink.received if to == "alice@tm.example"]
-    assert kinds == ["task_assigned", "task_status_changed", "task_due_soon", "task_overdue"]
+    assert kinds == [
+        "task_assigned, task_due_soon",
+        "task_status_changed",
+        "task_unassigned",
+        "task_overdue",
+        "task_deleted",
+    ]
 
 
 def test_the_link_begins_with_the_public_url_wherever_that_is(ada, task, sink, settings):
-    settings.PUBLIC_URL = "http://10.0.0.1:8080/tm"
+    settings.PUBLIC_URL = "http://10.0.0.1:8080"
     change(task, by=ada, status="completed")
 
     deliver_all()
 
-    assert text_of(mail_of(sink)).splitlines()[-1] == f"http://10.0.0.1:8080/tm/task/tasks/{task.pk}/"
+    assert text_of(mail_of(sink)).splitlines()[-1] == f"http://10.0.0.1:8080/task/tasks/{task.pk}/"
+
+
+def test_without_a_public_url_the_link_opens_on_this_machine(ada, task, sink, settings):
+    settings.PUBLIC_URL = ""
+    change(task, by=ada, status="completed")
+
+    deliver_all()
+
+    assert text_of(mail_of(sink)).splitlines()[-1] == f"http://localhost:8080/task/tasks/{task.pk}/"
 
 
 def test_markup_in_a_title_is_text(titled, sink):
@@ -143,7 +160,7 @@ def test_markup_in_a_title_is_text(titled, sink):
     message = mail_of(sink)
     assert '<img src=x onerror="alert(1)"> & </p><script>' in text_of(message)
     assert "&lt;img src=x onerror=&quot;alert(1)&quot;&gt; &amp; &lt;/p&gt;&lt;script&gt;" in text_of(message, "html")
-    assert text_of(message, "html").count("<") == 6
+    assert text_of(message, "html").count("<") == 8
 
 
 @pytest.mark.parametrize("title", ["Größe prüfen", "Оплатить счёт", "支払い 😀 👩\u200d👧", "e\u0301" * 40])
@@ -153,10 +170,43 @@ def test_a_title_in_any_script_arrives_as_it_is(titled, sink, title):
     deliver_all()
 
     message = mail_of(sink)
-    shown = title.replace("\u200d", " ")  # invisible, so not for a subject
-    assert subject_of(message) == f'"{shown}" is Completed now; it was To Do.'
+    assert subject_of(message) == f"ada completed \u2068{title}\u2069"
     assert title in text_of(message)
     assert title in text_of(message, "html")
+
+
+@pytest.mark.parametrize(
+    "title", ["\u05d3\u05d5\u05d7 (1)", "\u0645\u06cc\u200c\u062e\u0648\u0627\u0647\u0645"], ids=ascii
+)
+def test_a_title_from_right_to_left_stands_isolated_everywhere(titled, sink, title):
+    titled(title)
+
+    deliver_all()
+
+    message = mail_of(sink)
+    assert subject_of(message) == text_of(message).splitlines()[0] == f"ada completed \u2068{title}\u2069"
+    assert text_of(message, "html").startswith(f"<p>ada completed <bdi>{title}</bdi></p>\n")
+
+
+def test_a_long_title_does_not_push_out_what_happened(ada, sink, a_task, alice):
+    task = a_task(title="\U0001f468\u200d\U0001f469\u200d\U0001f467" * 40, assigned_to=alice.id)
+    change(task, by=ada, status="in_progress")
+
+    deliver_all()
+
+    subject = subject_of(mail_of(sink))
+    assert subject.startswith("ada changed the status from To Do to In Progress: \u2068\U0001f468")
+    assert subject.endswith("\u200d\U0001f467\u2026\u2069")
+    assert len(subject) <= 150
+
+
+def test_what_the_version_before_planned_has_a_subject_too(titled, sink):
+    titled("Pay")
+    Event.objects.update(text='"Pay\n" is Completed now; it was To Do.')
+
+    deliver_all()
+
+    assert mail_of(sink)["Subject"] == '"Pay " is Completed now; it was To Do.'
 
 
 @pytest.mark.parametrize("letter", ["x", "ä", "水", "😀"])
@@ -166,18 +216,18 @@ def test_a_subject_is_cut_to_150_characters(titled, sink, letter):
     deliver_all()
 
     subject = subject_of(mail_of(sink))
-    assert subject == '"' + letter * 148 + "\u2026"
+    assert subject == "ada completed \u2068" + letter * 133 + "\u2026\u2069"
     assert len(subject) == 150
     assert letter * 200 in text_of(mail_of(sink))
 
 
 def test_a_subject_that_just_fits_is_whole(titled, sink):
-    rest = len('"" is Completed now; it was To Do.')
-    titled("x" * (150 - rest))
+    title = "x" * (150 - len("ada completed \u2068\u2069"))
+    titled(title)
 
     deliver_all()
 
-    assert mail_of(sink)["Subject"].endswith("it was To Do.")
+    assert mail_of(sink)["Subject"].endswith(f"{title}\u2069")
 
 
 # What could forge a header
@@ -206,8 +256,7 @@ def test_a_mail_with_a_hostile_title_is_delivered_and_forges_nothing(titled, sin
     message = mail_of(sink)
     assert states() == ["sent"]
     assert (message["Bcc"], message["Cc"], message["To"]) == (None, None, "alice@tm.example")
-    assert message["Subject"].endswith("is Completed now; it was To Do.")
-    assert message["Subject"].isprintable()
+    assert re.fullmatch("ada completed \u2068[^\x00-\x1f\x7f-\x9f\u2028\u2029]*\u2069", subject_of(message))
     assert sink.commands.count("MAIL") == sink.commands.count("RCPT") == 1
 
 
@@ -217,9 +266,9 @@ def test_a_hostile_username_forges_nothing(ada, bob, task, sink):
 
     deliver_all()
 
-    ((_, recipients, message),) = sink.received
+    (_, recipients, message), _ = sink.received
     assert (recipients, message["Bcc"]) == (["bob@tm.example"], None)
-    assert message["Subject"] == '"Pay" is assigned to bob Bcc: eve@evil.test now.'
+    assert subject_of(message) == "ada assigned bob Bcc: eve@evil.test to \u2068Pay\u2069"
 
 
 @pytest.mark.parametrize("address", REFUSED, ids=ascii)
@@ -283,7 +332,7 @@ def test_what_may_pass_is_tried_again_as_the_same_message(ada, task, sink, comma
 
     assert outcome() == ("sent", "")
     ids = {message["Message-ID"] for _, _, message in sink.received}
-    assert ids == {f"<notification-{Delivery.objects.get().pk}@tmservice.invalid>"}
+    assert ids == {message_id(Delivery.objects.get().pk, prefix="notification")}
     assert Delivery.objects.get().attempts == 2
 
 
@@ -301,7 +350,7 @@ def test_what_is_refused_for_good_is_not_tried_again(ada, task, sink, command, a
     deliver_all()
 
     assert states() == ["failed", "sent"]
-    assert mail_of(sink)["Subject"].startswith('"Pay" is Completed now')
+    assert mail_of(sink)["Subject"].startswith("ada completed ")
 
 
 @pytest.mark.parametrize("answer", ["450 mailbox busy", "550 no such user"])

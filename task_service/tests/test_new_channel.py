@@ -63,8 +63,8 @@ def test_the_example_gets_one_message_for_each_event(ada, bob, task, room):
 
     url = f"https://tm.test/task/tasks/{task.pk}/"
     assert [body["text"] for body in room.bodies] == [
-        f'"Pay" is Completed now; it was To Do. {url}',
-        f'"Pay" is assigned to bob now. {url}',
+        f"ada completed \u2068Pay\u2069 {url}",
+        f"ada assigned bob to \u2068Pay\u2069 {url}",
     ]
     assert [body["id"] for body in room.bodies] == list(Delivery.objects.order_by("pk").values_list("pk", flat=True))
     assert states() == ["sent", "sent"]

@@ -6,13 +6,14 @@ import signal
 import subprocess
 import sys
 from dataclasses import replace
-from itertools import pairwise
+from itertools import pairwise, product
 from pathlib import Path
 from threading import Lock
 
 import pytest
 from django.utils import timezone
 
+from chassis.mailing import message_id
 from chassis.tests.smtp_sink import END_OF_DATA, HANG, serving
 from directory.models import User
 from directory.person import Person as Account
@@ -39,7 +40,8 @@ class Memory(Channel):
 
     def send(self, message):
         with self.lock:
-            self.sent.append((message.event.task_id, message.recipient.pk, message.id))
+            sent = [(entry.event.task_id, message.recipient.pk, message.id) for entry in message.entries]
+            self.sent.extend(sent)
 
 
 @pytest.fixture
@@ -117,8 +119,8 @@ def test_of_eight_workers_each_sends_what_no_other_does_and_the_order_is_kept(ad
     for number in range(rounds()):
         tasks = [task.pk for task in tasks_of(alice, 4)]
         Task.objects.filter(pk__in=tasks).update(created_by=grace.id)
-        for status in ("in_progress", "todo", "completed"):
-            Task.objects.filter(pk__in=tasks).change(by_id=ada.id, status=status)
+        for status, task in product(("in_progress", "todo", "completed"), tasks):
+            Task.objects.filter(pk=task).change(by_id=ada.id, status=status)
 
         at_once(*[(work,)] * 8)
 
@@ -221,4 +223,4 @@ def test_a_worker_killed_in_the_middle_of_a_mail_leaves_it_to_the_next_under_the
     assert worker.returncode == -signal.SIGKILL
     assert states() == ["sent"]
     first, second = [message["Message-ID"] for _, _, message in server.received]
-    assert first == second == f"<notification-{Delivery.objects.get().pk}@tmservice.invalid>"
+    assert first == second == message_id(Delivery.objects.get().pk, prefix="notification")

@@ -1,9 +1,12 @@
 """Nobody hears of a task that they cannot see: neither by mail, nor in the inbox, nor by a reminder."""
 
+from contextlib import suppress
+
 import pytest
 from django.core import mail
 from django.utils import timezone
 
+from chassis.outbox import Skipped
 from chassis.tests.permission_table import told
 from directory.models import User
 from directory.person import Person as Account
@@ -66,7 +69,7 @@ def test_a_creator_who_is_an_admin_is_told_of_everything(ada, dora, task):
     deliver_all()
 
     assert mailed() == ["alice@tm.example", "dora@tm.example"]
-    assert messages(dora) == ['"Pay" is Completed now; it was To Do.']
+    assert messages(dora) == ["ada completed \u2068Pay\u2069"]
 
 
 # Planning
@@ -103,8 +106,8 @@ def test_a_demoted_creator_who_is_the_assignee_is_told(ada, dora, task):
     ada.patch(f"/task/tasks/{task.pk}/", {"assigned_to": dora.id})
     deliver_all()
 
-    assert mailed() == ["dora@tm.example"]
-    assert messages(dora) == ['"Pay" is assigned to dora now.']
+    assert mailed() == ["alice@tm.example", "dora@tm.example"]
+    assert messages(dora) == ["ada assigned dora to \u2068Pay\u2069"]
 
 
 def test_nothing_is_planned_for_an_assignee_who_is_not_active(ada, alice, dora, task):
@@ -189,7 +192,7 @@ def test_a_demoted_creators_inbox_hides_tasks_of_others(ada, dora, task, a_task)
         change(each, by=ada, status="completed")
 
     demote(dora)
-    assert messages(dora) == ['"Call" is Completed now; it was To Do.']
+    assert messages(dora) == ["ada completed \u2068Call\u2069"]
 
     promote(dora)
     assert len(messages(dora)) == 2
@@ -197,15 +200,16 @@ def test_a_demoted_creators_inbox_hides_tasks_of_others(ada, dora, task, a_task)
 
 def test_a_former_assignees_inbox_hides_the_task_until_it_is_theirs_again(ada, alice, bob, task):
     change(task, by=ada, status="completed")
-    expected = ['"Pay" is Completed now; it was To Do.']
+    expected = ["ada completed \u2068Pay\u2069"]
     assert messages(alice) == expected
 
     change(task, by=ada, assigned_to_id=bob.id)
-    assert messages(alice) == messages(alice, "?unread=true") == []
-    assert messages(bob) == ['"Pay" is assigned to bob now.']
+    lost = ["ada unassigned you from \u2068Pay\u2069"]
+    assert messages(alice) == messages(alice, "?unread=true") == lost
+    assert messages(bob) == ["ada assigned bob to \u2068Pay\u2069"]
 
     change(task, by=ada, assigned_to_id=alice.id)
-    assert messages(alice) == ['"Pay" is assigned to alice now.', *expected]
+    assert messages(alice) == ["ada assigned alice to \u2068Pay\u2069", *lost, *expected]
 
 
 def test_what_is_hidden_cannot_be_marked_as_read(ada, alice, bob, task):
@@ -220,17 +224,28 @@ def test_what_is_hidden_cannot_be_marked_as_read(ada, alice, bob, task):
     assert Notification.objects.get(pk=item["id"]).read_at is None
 
 
-def test_notifications_of_a_deleted_task_are_for_admins(ada, alice, dora, task):
+def test_a_deleted_tasks_entries_stay_and_say_that_it_is_gone(ada, alice, dora, task):
     change(task, by=ada, status="completed")
-    (item,) = alice.get(INBOX).json()["results"]
 
     ada.delete(f"/task/tasks/{task.pk}/")
 
-    assert messages(alice) == []
-    assert alice.post(f"{INBOX}{item['id']}/read/").status_code == 404
-    (of_dora,) = dora.get(INBOX).json()["results"]
-    assert of_dora["task"] == {"id": task.pk, "title": "Pay"}
-    assert dora.post(f"{INBOX}{of_dora['id']}/read/").status_code == 200
+    for person in (alice, dora):
+        deleted, completed = person.get(INBOX).json()["results"]
+        assert (deleted["kind"], deleted["message"]) == ("task_deleted", "ada deleted \u2068Pay\u2069")
+        assert deleted["task"] == completed["task"] == {"id": task.pk, "title": "Pay", "is_gone": True}
+        assert person.post(f"{INBOX}{deleted['id']}/read/").status_code == 200
+    demote(dora)
+    assert messages(dora) == []
+
+
+def test_who_lost_a_task_does_not_learn_that_it_was_deleted_later(ada, alice, bob, task):
+    change(task, by=ada, assigned_to_id=bob.id)
+    before = alice.get(INBOX).json()
+
+    ada.delete(f"/task/tasks/{task.pk}/")
+
+    assert alice.get(INBOX).json() == before
+    assert [item["task"]["is_gone"] for item in before["results"]] == [True]
 
 
 def test_pages_skip_what_is_hidden(ada, alice, bob, a_task):
@@ -243,13 +258,112 @@ def test_pages_skip_what_is_hidden(ada, alice, bob, a_task):
     first = alice.get(f"{INBOX}?page_size=2").json()
     second = alice.get(first["next"]).json()
 
-    met = [item["task"]["title"] for page in (first, second) for item in page["results"]]
-    assert met == ["Number 5", "Number 3", "Number 1"]
-    assert second["next"] is None
+    third = alice.get(second["next"]).json()
+    met = [(item["kind"], item["task"]["title"]) for page in (first, second, third) for item in page["results"]]
+    lost = [("task_unassigned", f"Number {number}") for number in (4, 2, 0)]
+    assert met == lost + [("task_status_changed", f"Number {number}") for number in (5, 3, 1)]
+    assert third["next"] is None
     assert alice.get(second["previous"]).json()["results"] == first["results"]
 
 
+# Who loses a task
+
+
+@pytest.mark.parametrize("assignee", ["bob", None])
+def test_a_former_assignee_is_told_what_they_may_know(request, ada, alice, task, assignee):
+    person = assignee and request.getfixturevalue(assignee)
+
+    ada.patch(f"/task/tasks/{task.pk}/", {"assigned_to": person and person.id, "title": "Fire alice"})
+    deliver_all()
+
+    (message,) = [each for each in mail.outbox if each.to == ["alice@tm.example"]]
+    assert message.subject == "ada unassigned you from \u2068Pay\u2069"
+    assert message.body == f"{message.subject}\n"  # no link: it would be 404
+    (item,) = alice.get(INBOX).json()["results"]
+    assert (item["by"], item["task"]) == (
+        {"id": ada.id, "username": "ada"},
+        {"id": task.pk, "title": "Pay", "is_gone": True},
+    )
+
+
+def test_nobody_is_told_what_they_did_themselves(ada, bob, a_task):
+    task = a_task(assigned_to=ada.id)
+
+    ada.patch(f"/task/tasks/{task.pk}/", {"assigned_to": bob.id})
+    ada.delete(f"/task/tasks/{task.pk}/")
+
+    assert messages(ada) == []
+
+
+def test_who_still_sees_the_task_is_told_once(ada, bob, dora, a_task):
+    task = a_task(assigned_to=dora.id, created_by=dora.id)
+
+    ada.patch(f"/task/tasks/{task.pk}/", {"assigned_to": bob.id})
+
+    assert messages(dora) == ["ada assigned bob to \u2068Water the plants\u2069"]
+
+
+@pytest.mark.parametrize("moment", ["before", "after"])
+def test_an_account_that_is_not_active_is_not_told_of_a_loss(ada, alice, bob, task, moment):
+    if moment == "before":
+        deactivate(alice)
+    change(task, by=ada, assigned_to_id=bob.id)
+    if moment == "after":
+        deactivate(alice)
+    deliver_all()
+
+    assert mailed() == ["bob@tm.example", "dora@tm.example"]
+
+
+def test_a_demoted_creator_is_not_told_of_a_deletion(ada, dora, task):
+    ada.delete(f"/task/tasks/{task.pk}/")
+    demote(dora)
+
+    deliver_all()
+
+    assert mailed() == ["alice@tm.example"]
+    assert outcome(recipient_id=dora.id) == ("skipped", "the task was deleted")
+
+
+def test_a_creator_is_told_when_an_account_is_deleted_that_had_the_task(alice, dora, task):
+    delete_account(alice)
+    deliver_all()
+
+    assert mailed() == ["dora@tm.example"]
+    assert messages(dora) == ["The system unassigned \u2068Pay\u2069"]
+    assert dora.get(INBOX).json()["results"][0]["by"] is None
+
+
 # The rule
+
+
+def test_sending_and_the_inbox_agree_on_who_may_be_told(ada, alice, bob, dora, a_task):
+    """Of every kind of event about tasks that were kept, reassigned and deleted, to all, a demoted creator included."""
+    kept, moved, gone = (a_task(assigned_to=alice.id, created_by=dora.id) for _ in range(3))
+    for task in (kept, moved, gone):
+        change(task, by=ada, status="completed")
+    change(moved, by=ada, assigned_to_id=bob.id)
+    ada.delete(f"/task/tasks/{gone.pk}/")
+    demote(dora)
+
+    told_by_mail = set()
+    for delivery in Delivery.objects.select_related("event", "recipient"):
+        event, task = delivery.event, Task.objects.filter(pk=delivery.event.task_id).first()
+        with suppress(Skipped):
+            event.check_recipient(delivery.recipient, task)
+            told_by_mail.add((event.pk, delivery.recipient_id))
+    shown = {
+        (item.event_id, person.id)
+        for person in (alice, bob, dora)
+        for item in Notification.objects.visible_to(User.objects.get(pk=person.id))
+    }
+    # The inbox keeps what was told while the task was theirs; a mail about it is pointless once the task is deleted.
+    assert told_by_mail <= shown
+    assert {event for event, _ in shown - told_by_mail} == {
+        Notification.objects.get(
+            event__task_id=gone.pk, event__kind="task_status_changed", recipient_id=alice.id
+        ).event_id
+    }
 
 
 def test_a_task_and_a_query_agree_on_who_sees_it(ada, alice, bob, dora, task):

@@ -6,6 +6,7 @@ from datetime import timedelta
 import pytest
 from django.utils import timezone
 
+from chassis.env import HELD_MAIL
 from notifications.models import Delivery, ReminderRun
 from notifications.reminders import remind
 from tests.deliveries import change, deliver_all, let_pass
@@ -105,4 +106,20 @@ def test_both_are_told_at_once(health, planned):
 
 
 def test_a_service_that_has_just_been_installed_is_well(health, db):
+    assert health() == OK
+
+
+def test_mails_that_wait_for_a_server_are_told_and_sent_later(settings, health, ada, a_task, alice):
+    settings.NOTIFICATION_CHANNELS = ["email"]
+    backend, settings.EMAIL_BACKEND = settings.EMAIL_BACKEND, HELD_MAIL
+    reminded(minutes=1)
+    change(a_task(assigned_to=alice.id), by=ada, status="completed")
+
+    deliver_all()
+    waiting = health()
+    settings.EMAIL_BACKEND = backend
+    deliver_all()
+
+    assert waiting == (200, {"status": "degraded", "because": ["Mails wait in the database until EMAIL_URL is set."]})
+    assert set(Delivery.objects.values_list("state", flat=True)) == {"sent"}
     assert health() == OK

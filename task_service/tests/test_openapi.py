@@ -119,7 +119,7 @@ def test_the_query_parameters_are_those_that_the_views_know():
 
 
 def test_the_walk_over_parameters_sees_some():
-    assert len(QUERIES) == 8 + 8 + 9 + 3 + 1 + 3 + 3 + 3
+    assert len(QUERIES) == 12 + 12 + 15 + 3 + 1 + 3 + 3 + 3
     assert known_parameters(views_by_route()["/task/notifications/"]) == {"unread", "cursor", "ordering", "page_size"}
 
 

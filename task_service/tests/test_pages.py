@@ -9,7 +9,7 @@ from tasks.models import Task
 pytestmark = pytest.mark.django_db
 
 TASKS = "/task/tasks/"
-COLUMNS = ["due_date", "created_at", "updated_at", "priority", "id"]
+COLUMNS = ["due_date", "created_at", "updated_at", "completed_at", "priority", "id"]
 BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
 
 
@@ -35,7 +35,7 @@ def walk(person, url, direction):
 
 @pytest.fixture
 def tasks(db):
-    """45 rows full of ties, a third of them without a due date, in no order that their ids would tell."""
+    """45 rows full of ties, a third without a due date, half not completed, in no order that their ids would tell."""
     return Task.objects.bulk_create(
         Task(
             title=f"Task {n}",
@@ -44,6 +44,8 @@ def tasks(db):
             updated_at=BEGIN + timedelta(seconds=n * 5 % 8),
             priority=n * 3 % 4 + 1,
             due_date=None if n % 3 == 0 else date(2026, 2, 1) + timedelta(days=n * 5 % 7),
+            status="completed" if n % 2 else "todo",
+            completed_at=BEGIN + timedelta(seconds=n * 7 % 5) if n % 2 else None,
         )
         for n in range(45)
     )

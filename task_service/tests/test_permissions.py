@@ -74,7 +74,7 @@ def task(a_task, ada, alice, bob):
     """Alice's; it was Bob's before. What she was told of that has the same id."""
     a_task(id=TASK, assigned_to=bob.id)
     Task.objects.filter(pk=TASK).change(by_id=ada.id, assigned_to_id=alice.id)
-    Notification.objects.update(id=TASK)
+    Notification.objects.filter(recipient_id=alice.id).update(id=TASK)
 
 
 @pytest.fixture

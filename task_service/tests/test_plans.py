@@ -8,6 +8,8 @@ from django.db import connection, transaction
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
+from tasks.search import RULES
+
 pytestmark = pytest.mark.django_db
 
 TASKS = "/task/tasks/"
@@ -16,7 +18,7 @@ READ = 21  # the rows of a page, and one more that tells whether another follows
 MOST_COUNTED = 10_001  # by the summary
 ALICES = ROWS // 200  # so many that sorting them all is noticed, so few that a walk to them through the others is
 FEW = ALICES // 2
-COLUMNS = ["due_date", "created_at", "updated_at", "priority", "id"]
+COLUMNS = ["due_date", "created_at", "updated_at", "completed_at", "priority", "id"]
 ORDERINGS = [sign + column for column in COLUMNS for sign in ("", "-")]
 TODAY = timezone.localdate()
 
@@ -25,8 +27,8 @@ FILL_DIRECTORY = """
     SELECT n, 'user' || n, '', 'user', true, false, 0, 0, n FROM generate_series(1001, 6000) AS n
 """
 # Two years of tasks: 70 % are completed, 20 % have no due date, 15 % are nobody's, alice has one in 200, and 200 others
-# have the rest, unevenly. The draws are the same every time.
-FILL_TASKS = """
+# have the rest, unevenly; ada made nearly all, grace a few. The draws are the same every time.
+FILL_TASKS = r"""
     SELECT setseed(0.5);
     INSERT INTO tasks_task (id, title, description, status, priority, due_date, assigned_to, created_by, created_at,
                             updated_at, completed_at, version)
@@ -41,7 +43,7 @@ FILL_TASKS = """
         CASE WHEN b < 0.02 THEN 4 WHEN b < 0.15 THEN 3 WHEN b < 0.85 THEN 2 ELSE 1 END,
         CASE WHEN c < 0.8 THEN %(today)s - 365 + floor(730 * c / 0.8)::int END,
         CASE WHEN d >= 0.995 THEN 102 WHEN d >= 0.15 THEN 1001 + floor(200 * ((d - 0.15) / 0.845) ^ 2) END,
-        101,
+        CASE WHEN n %% 5000 = 9 THEN 109 ELSE 101 END,
         created_at,
         updated_at,
         CASE WHEN status = 'completed' THEN updated_at END,
@@ -56,6 +58,9 @@ FILL_TASKS = """
             FROM generate_series(1, %(rows)s) AS n
         ) AS drawn
     ) AS task;
+    UPDATE tasks_task SET search_rules = %(rules)s, search_document = (
+        regexp_replace(lower(title), '\S+', 'T\&', 'g') || ' ' || regexp_replace(description, '\S+', 'D\&', 'g')
+    )::tsvector;
 """
 FILL_ACTIVITY = """
     INSERT INTO tasks_activity (task_id, version, kind, field, reason, by_id, at)
@@ -83,7 +88,7 @@ def fill(cursor):
     for name, _ in indexes:
         cursor.execute(f"DROP INDEX {name}")
     cursor.execute(FILL_DIRECTORY)
-    cursor.execute(FILL_TASKS, {"rows": ROWS, "today": TODAY})
+    cursor.execute(FILL_TASKS, {"rows": ROWS, "today": TODAY, "rules": RULES})
     cursor.execute(FILL_ACTIVITY)
     cursor.execute(FILL_INBOXES, {"rows": ROWS})
     for _, definition in indexes:
@@ -181,6 +186,20 @@ def test_a_page_costs_as_much_as_it_returns_however_deep(ada, person, ordering):
 
 
 @for_both
+@pytest.mark.parametrize("ordering", ["completed_at", "-completed_at"])
+def test_so_does_a_page_of_tasks_that_are_not_completed(ada, person, ordering):
+    still_open = cursor_after(ada, f"ordering={ordering}&status=todo&due_date={TODAY}&page_size=5")
+
+    page, deep = read(person, f"{TASKS}?ordering={ordering}&cursor={still_open}")
+    _, back = read(person, page["previous"])
+
+    assert {task["completed_at"] for task in page["results"]} == {None}
+    for plan in (deep, back):
+        assert plan.uses_indexes_only("tasks_task")
+        assert READ <= plan.rows("tasks_task") <= 2 * READ
+
+
+@for_both
 @pytest.mark.parametrize("ordering", ["due_date", "-due_date"])
 def test_so_does_a_page_of_tasks_without_a_due_date(ada, person, ordering):
     undated = cursor_after(ada, f"ordering={ordering}&search=someday&page_size=100")
@@ -209,6 +228,15 @@ FILTERS = {
     "assigned_to=1150": 450,
     "assigned_to=me": 200,
     "assigned_to=none": 6.7,
+    "assigned_to=1001,user1002": 12,
+    "assigned_to=none,1150": 6.6,
+    "created_by=101": 1,
+    "created_by=grace": 5000,
+    "created_by=grace&status=completed": 7100,
+    "due_date=none": 5,
+    "due_soon=true": 1500,
+    "due_soon=false": 1,
+    "completed_after={today}": 100_000,
     "priority=normal": 1.5,
     "priority=urgent": 50,
     "search=weekly": 5,
@@ -224,18 +252,49 @@ FILTERS = {
 
 @for_both
 @pytest.mark.parametrize("filters", FILTERS)
-def test_a_filter_costs_little_more_than_it_has_to(ada, person, filters):
+def test_a_filter_costs_little_more_than_it_has_to(ada, grace, person, filters):
     """Either the ordering's index is walked until the page is full, or all that the filter keeps is sorted."""
     middle = cursor_after(ada, f"due_date={TODAY}&page_size=50")
     one_in = FILTERS[filters]
     own = ROWS if person is ada else ALICES
 
     query = filters.format(today=TODAY, in_a_week=TODAY + timedelta(days=7))
-    plans = [read(person, f"{TASKS}?{query}{more}")[1] for more in ("", "&ordering=due_date", f"&cursor={middle}")]
+    orderings = ("-created_at", "due_date", f"-created_at&cursor={middle}")
+    plans = [read(person, f"{TASKS}?{query}&ordering={ordering}")[1] for ordering in orderings]
 
     for plan in plans:
         assert plan.uses_indexes_only("tasks_task")
         assert plan.rows("tasks_task") <= max(FEW, 4 * min(READ * one_in, own / one_in))
+
+
+@for_both
+@pytest.mark.parametrize(
+    "query", ["completed_after={}&ordering=completed_at", "completed_before={}&ordering=-completed_at"]
+)
+def test_what_was_completed_in_a_time_is_a_stretch_of_an_index(person, query):
+    page, plan = read(person, f"{TASKS}?{query.format(TODAY - timedelta(days=30))}")
+
+    assert len(page["results"]) == 20
+    assert plan.uses_indexes_only("tasks_task")
+    assert plan.rows("tasks_task") <= 2 * READ
+
+
+@for_both
+@pytest.mark.parametrize("text", ["weekly", "week", "orchid", "water weekly", "water -weekly", "none"])
+def test_a_search_is_served_by_indexes_in_every_rank(person, text):
+    page, first = read(person, f"{TASKS}?search={text}&page_size=5")
+    plans = [first] if page["next"] is None else [first, read(person, page["next"])[1]]
+
+    for plan in plans:
+        assert plan.uses_indexes_only("tasks_task")
+        assert plan.rows("tasks_task") <= ROWS // 20
+
+
+@pytest.mark.parametrize("text", ["orchid", "orchi", "orchid someday"])
+def test_rare_words_are_looked_up_in_the_index_of_words(ada, text):
+    _, plan = read(ada, f"{TASKS}?search={text}")
+
+    assert "task_found_by_word" in repr(plan)
 
 
 @for_both

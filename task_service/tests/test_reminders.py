@@ -5,7 +5,7 @@ import os
 import signal
 import subprocess
 import sys
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from io import StringIO
 from pathlib import Path
 
@@ -34,6 +34,7 @@ SOON, OVERDUE = "task_due_soon", "task_overdue"
 @pytest.fixture(autouse=True)
 def written(settings, tmp_path):
     settings.NOTIFICATION_LOG = str(tmp_path / "notifications.log")
+    settings.REMIND_AT = time.min
     return lambda: [json.loads(line) for line in (tmp_path / "notifications.log").read_text().splitlines()]
 
 
@@ -77,7 +78,7 @@ def test_it_works(ada, alice, bob, a_task, written, settings):
     assert check() == said(soon=1, overdue=1)
     deliver_all()
 
-    told = [f'"Pay" is due on {in_days(1)}.', f'"Call" was due on {in_days(-1)} and is not completed.']
+    told = [f"Due on {in_days(1)}: \u2068Pay\u2069", f"Overdue since {in_days(-1)}: \u2068Call\u2069"]
     assert [(line["event"], line["task"], line["text"]) for line in written()] == [
         (SOON, soon.pk, told[0]),
         (OVERDUE, late.pk, told[1]),
@@ -228,8 +229,8 @@ def test_a_task_is_told_of_day_by_day_as_soon_and_then_as_overdue(a_task, at):
     assert says == [nothing, said(1, 0), nothing, said(0, 1), nothing, nothing, nothing]
 
 
-def test_a_task_that_is_overdue_when_it_is_made_is_reminded_of_once(ada, alice):
-    ada.post("/task/tasks/", {"title": "Pay", "assigned_to": alice.id, "due_date": "2001-01-01"})
+def test_a_task_that_is_overdue_when_it_is_made_is_reminded_of_once(ada):
+    ada.post("/task/tasks/", {"title": "Pay", "due_date": "2001-01-01"})
 
     assert [check() for _ in range(3)] == [said(0, 1), said(0, 0), said(0, 0)]
 
@@ -285,6 +286,52 @@ def test_a_dry_run_says_what_would_be_planned_and_changes_nothing(a_task, alice)
 
     assert rows_of_all_tables() == before
     assert check() == said(soon=2, overdue=2)
+
+
+@pytest.mark.parametrize(
+    ("zone", "remind_at", "too_early", "in_time"),
+    [
+        ("UTC", "08:00", [(2026, 5, 4, 0, 0, 26), (2026, 5, 4, 7, 59, 59)], (2026, 5, 4, 8)),
+        ("Europe/Berlin", "08:00", [(2026, 5, 4, 5, 59)], (2026, 5, 4, 6)),
+        ("Europe/Berlin", "02:30", [(2026, 3, 29, 0, 59)], (2026, 3, 29, 1)),  # the clock skips from 2:00 to 3:00
+        ("Europe/Berlin", "02:30", [(2026, 10, 24, 23, 0), (2026, 10, 25, 1, 15)], (2026, 10, 25, 1, 30)),  # 2:00 twice
+        ("Pacific/Kiritimati", "08:00", [(2026, 5, 3, 17, 59)], (2026, 5, 3, 18)),  # the day before in UTC
+    ],
+)
+def test_the_worker_waits_until_the_time_of_day_that_is_set(a_task, settings, at, zone, remind_at, too_early, in_time):
+    settings.TIME_ZONE, settings.REMIND_AT = zone, time.fromisoformat(remind_at)
+    a_task(due_date=date(2026, 1, 1))
+    for moment in too_early:
+        at(*moment)
+        jobs.look_for_reminders()
+        assert reminded() == []
+        assert ReminderRun.objects.get().finished_at == timezone.now()  # it has looked: nobody needs to be alarmed
+
+    at(*in_time)
+    jobs.look_for_reminders()
+
+    assert len(reminded()) == 1
+
+
+def test_a_day_without_a_worker_is_caught_up_at_the_next_ones_time(a_task, settings, at):
+    settings.REMIND_AT = time(8)
+    a_task(due_date=date(2026, 5, 3))
+    at(2026, 5, 5, 7)
+    jobs.look_for_reminders()
+    assert reminded() == []
+
+    at(2026, 5, 5, 8)
+    jobs.look_for_reminders()
+
+    assert [kind for kind, *_ in reminded()] == [OVERDUE]
+
+
+def test_the_command_plans_at_any_time_of_day(a_task, settings, at):
+    settings.REMIND_AT = time(8)
+    a_task(due_date=date(2026, 5, 3))
+    at(2026, 5, 4, 0, 5)
+
+    assert check() == said(soon=0, overdue=1)
 
 
 def test_each_run_notes_when_it_was(at, db):

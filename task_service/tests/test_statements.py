@@ -140,8 +140,11 @@ def test_the_export_of_many_pieces_is_one_query(ada, task, a_lot):
         "ordering=-priority",
         "status=todo&priority=normal,low",
         "due_date_after=2000-01-01&due_date_before=2002-01-01",
-        "overdue=true&search=water",
+        "overdue=true&search=water&ordering=-created_at",
         "overdue=false",
+        "due_soon=true&due_date=none&completed_after=2001-01-01",
+        "ordering=-completed_at",
+        "assigned_to=me,none,102&created_by=me",
     ],
 )
 @pytest.mark.parametrize("route", ["task/tasks/", "task/tasks/summary/", "task/tasks/export.csv"])
@@ -154,7 +157,29 @@ def test_filters_and_orderings_cost_no_statement(ada, task, a_lot, route, query)
     assert (answer.status_code, cost) == (200, READS[route])
 
 
-@pytest.mark.parametrize("ordering", ["due_date", "-due_date", "priority", "-created_at", "id"])
+@pytest.mark.parametrize("route", ["task/tasks/", "task/tasks/summary/", "task/tasks/export.csv"])
+def test_a_filter_by_usernames_costs_one_more(ada, task, a_lot, route):
+    a_lot(task)
+
+    answer, cost = statements(ada.get, f"/{route}?assigned_to=user201,user202,none,me")
+
+    assert (answer.status_code, cost) == (200, READS[route] + 1)
+    assert cost <= MOST_TO_READ
+
+
+@pytest.mark.parametrize(("rows", "cost"), [(20, 3), (21, 2)])
+def test_a_search_costs_one_more_where_what_is_best_does_not_fill_the_page(ada, a_task, rows, cost):
+    for _ in range(rows):
+        a_task(title="Water")
+    a_task(title="Other", description="water")
+
+    answer, taken = statements(ada.get, f"{TASKS}?search=water")
+
+    assert (len(answer.json()["results"]), bool(answer.json()["next"])) == (20, True)
+    assert taken == cost <= MOST_TO_READ
+
+
+@pytest.mark.parametrize("ordering", ["due_date", "-due_date", "-completed_at", "priority", "-created_at", "id"])
 def test_pages_there_and_back_cost_as_much_as_the_first(ada, task, a_lot, ordering):
     a_lot(task)
     first = ada.get(f"{TASKS}?ordering={ordering}").json()

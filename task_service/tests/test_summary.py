@@ -74,7 +74,9 @@ def test_it_counts_what_the_list_lists_with_every_filter(ada, alice, tasks):
     queries = [
         *("status=todo", "status=todo,completed", "status=todo&status=In%20Progress", "priority=low,urgent"),
         *(f"due_date={today}", f"due_date_after={today}", f"due_date_before={today}", f"due_date={in_days(99)}"),
-        *("overdue=true", "overdue=false", "assigned_to=102", "assigned_to=me", "assigned_to=none"),
+        *("overdue=true", "overdue=false", "assigned_to=102", "assigned_to=me", "assigned_to=none", "due_soon=true"),
+        *("due_soon=False", "due_date=none", "assigned_to=alice,none", "created_by=me", "created_by=alice,nobody"),
+        *(f"completed_after={today}", f"completed_before={today}", f"completed_after={tomorrow}&created_by=ada"),
         *("search=late", "search=due -tomorrow", "search=nowhere", "status=completed&overdue=true"),
         f"status=todo,in_progress&due_date_after={today}&due_date_before={tomorrow}&priority=normal&search=due",
     ]

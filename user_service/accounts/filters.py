@@ -1,27 +1,37 @@
 """The filters of the lists of accounts and audit events."""
 
 from datetime import UTC, date, datetime, time, timedelta
+from functools import reduce
+from operator import or_
 
 import django_filters
+from django.contrib.auth.hashers import UNUSABLE_PASSWORD_PREFIX
 from django.db.models import Q, QuerySet
 
 from accounts.models import AuditEvent, User
 from accounts.names import fold
-from chassis.filters import MAX_SEARCH_LENGTH, DayFilter, IdFilter, WordsFilter, YesNoFilter
+from chassis.addresses import normalize
+from chassis.filters import DayFilter, IdFilter, SearchFilter, WordsFilter, YesNoFilter
 
 
 class UserFilter(django_filters.FilterSet):
     role = WordsFilter(lookup_expr="in", spellings={role.value: role.value for role in User.Role})
     is_active = YesNoFilter()
-    search = django_filters.CharFilter(method="filter_search", strip=False, max_length=MAX_SEARCH_LENGTH)
+    invitation = WordsFilter(method="filter_invitation", spellings={each.value: each.value for each in User.Invitation})
+    search = SearchFilter(method="filter_search")
 
     class Meta:
         model = User
         fields: list[str] = []
 
+    def filter_invitation(self, users: QuerySet[User], name: str, states: list[str]) -> QuerySet[User]:
+        pending = Q(password__startswith=UNUSABLE_PASSWORD_PREFIX)
+        are = {User.Invitation.PENDING: pending, User.Invitation.ACCEPTED: ~pending & Q(invited_at__isnull=False)}
+        return users.filter(reduce(or_, (are[User.Invitation(state)] for state in states)))
+
     def filter_search(self, users: QuerySet[User], name: str, text: str) -> QuerySet[User]:
         """Keep accounts whose username or email holds the text, in any case."""
-        return users.filter(Q(username_key__contains=fold(text)) | Q(email_key__contains=fold(text)))
+        return users.filter(Q(username_key__contains=fold(text)) | Q(email_key__contains=fold(normalize(text))))
 
 
 class AuditEventFilter(django_filters.FilterSet):

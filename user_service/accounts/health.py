@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from accounts.models import Mail
+from chassis.mailing import mails_are_held
 from chassis.metrics import Figure, of_outbox
 
 LATE_SECONDS = 600
@@ -16,5 +17,7 @@ def gauges() -> Iterator[Figure]:
 
 def concerns() -> Iterator[str]:
     waiting = Mail.objects.oldest_planned_age_seconds()
-    if waiting > LATE_SECONDS:
+    if waiting and mails_are_held():
+        yield "Mails wait in the database until EMAIL_URL is set."
+    elif waiting > LATE_SECONDS:
         yield f"A mail has been waiting to be sent for {waiting / 60:.0f} minutes."

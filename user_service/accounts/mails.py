@@ -10,8 +10,9 @@ from django.utils import timezone
 
 from accounts import letters
 from accounts.models import Attempt, EmailToken, KeptAnswer, Mail, PasswordToken, Session, User
+from chassis.database import long_statements
 from chassis.jobs import Job
-from chassis.mailing import send_mail
+from chassis.mailing import mails_are_held, message_id, send_mail
 from chassis.outbox import Skipped, deliver_due
 
 KEPT = timedelta(days=7)
@@ -21,13 +22,13 @@ def jobs() -> list[Job]:
     if folder := getattr(settings, "EMAIL_FILE_PATH", None):  # it will hold tokens
         Path(folder).mkdir(mode=0o700, parents=True, exist_ok=True)
     return [
-        Job("mails", deliver_mails, every_seconds=1),
+        Job("mails", deliver_mails, every_seconds=2),
         Job("cleaning", clean, every_seconds=3600),
     ]
 
 
 def deliver_mails() -> int:
-    return deliver_due(Mail.objects.all(), send)
+    return 0 if mails_are_held() else deliver_due(Mail.objects.all(), send)
 
 
 def send(mail: Mail) -> None:
@@ -40,23 +41,27 @@ def send(mail: Mail) -> None:
         user = recipient(mail)
         mail.check_rate()
         token = token_for(user, mail)
-    kind = Mail.Kind(mail.kind)
+    subject, body = letters.compose(mail, user, token)
     message = EmailMessage(
-        subject=letters.LETTERS[kind].subject,
-        body=letters.text(user, kind, token),
+        subject=subject,
+        body=body,
         to=[mail.address or user.email],
-        headers={"Message-ID": f"<user-mail-{mail.pk}@{settings.MAIL_DOMAIN}>", "Auto-Submitted": "auto-generated"},
+        headers={"Message-ID": message_id(mail.pk, prefix="user-mail"), "Auto-Submitted": "auto-generated"},
     )
     send_mail(message)
 
 
 def recipient(mail: Mail) -> User:
     """Return the account that the mail is about, locked, or raise Skipped."""
+    if mail.kind == Mail.Kind.PASSWORD_RESET and mail.give_up_at < timezone.now():
+        raise Skipped("it was asked for too long ago")  # mails were held, or nothing has run for a day
     accounts = User.objects.select_for_update(no_key=True)
     if mail.user_id is None:
         user = accounts.filter(email_key=mail.email_key, is_active=True).first()
         if user is None:
             raise Skipped("no active account has this address")
+        if mail.kind == Mail.Kind.INVITATION and not user.is_pending:
+            raise Skipped("the account has a password already")
         return user
     user = accounts.filter(pk=mail.user_id).first()
     if user is None:
@@ -78,9 +83,13 @@ def token_for(user: User, mail: Mail) -> str | None:
 def clean() -> None:
     """Forget what nobody needs any more."""
     now = timezone.now()
-    Session.objects.expired().delete()
-    PasswordToken.objects.filter(expires_at__lte=now).delete()
-    EmailToken.objects.filter(expires_at__lte=now).delete()
-    Attempt.objects.forgotten().delete()
+    for old in (
+        Session.objects.expired(),
+        PasswordToken.objects.filter(expires_at__lte=now),
+        EmailToken.objects.filter(expires_at__lte=now),
+        Attempt.objects.forgotten(),
+        Mail.objects.finished_before(now - KEPT),
+    ):
+        with long_statements():
+            old.delete()
     KeptAnswer.objects.forget_old()
-    Mail.objects.finished_before(now - KEPT).delete()

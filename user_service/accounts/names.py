@@ -5,7 +5,7 @@ import unicodedata
 
 from django.core.exceptions import ValidationError
 
-from chassis.addresses import is_address
+from chassis.addresses import is_address, normalize
 
 # ASCII, so that no name looks like another; no "@", since one may sign in by email.
 USERNAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,62}[A-Za-z0-9_])?")
@@ -32,6 +32,11 @@ def fold(name: str) -> str:
     return unicodedata.normalize("NFKC", name).casefold()
 
 
+def login_key(login: str) -> str:
+    """Return the form of a username or address under which it is stored."""
+    return fold(normalize(login)) if "@" in login else fold(login)
+
+
 def mailbox_of(address: str) -> str:
     """Return the mailbox behind an address, folded: mail to name+anything@ goes to the mailbox of name@."""
     local, _, domain = fold(address).rpartition("@")
@@ -49,7 +54,10 @@ def validate_username(name: str) -> None:
 
 def validate_email(address: str) -> None:
     if not address.isascii():
-        raise ValidationError("Must be ASCII; write an international domain as xn--...", code="invalid")
+        raise ValidationError(
+            "Must be ASCII, apart from the domain; write this domain as xn--... if that is what differs.",
+            code="invalid",
+        )
     if not is_address(address):
         raise ValidationError(
             "Must be an address such as name@example.com, with at most 64 characters before the @, and without quotes, "

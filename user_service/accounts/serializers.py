@@ -11,10 +11,11 @@ from rest_framework.exceptions import ErrorDetail
 from accounts.models import AuditEvent, PasswordToken, Session, User
 from accounts.models.session import LONGEST_USER_AGENT, clean_user_agent
 from accounts.names import fold, refuse_reserved, validate_email, validate_username
-from chassis.addresses import MAX_LENGTH
+from chassis.addresses import MAX_LENGTH, normalize
 from chassis.fields import CappedField, ChoiceField, IdField, LineField, SecretField, YesNoField
 from chassis.serializers import StrictModelSerializer, StrictSerializer
 
+ACCOUNT_FIELDS = ["id", "username", "email", "role", "is_active", "date_joined"]
 MAX_NAME_LENGTH = 64
 MAX_TOKEN_LENGTH = 4096  # several times that of any token of ours
 
@@ -32,9 +33,17 @@ class RoleField(ChoiceField):
         super().__init__(names=roles, spellings=roles, **kwargs)
 
 
+class InvitationField(ChoiceField):
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(names={state.value: state.value for state in User.Invitation}, spellings={}, **kwargs)
+
+
 class EmailField(LineField):
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(max_length=MAX_LENGTH, validators=[validate_email], **kwargs)
+
+    def to_internal_value(self, data: Any) -> str:
+        return normalize(super().to_internal_value(data))
 
 
 class UsernameField(LineField):
@@ -53,11 +62,12 @@ class UserSerializer(StrictModelSerializer):
     email = EmailField()
     role = RoleField()
     is_active = YesNoField(default=True)
+    invitation = InvitationField(read_only=True, allow_null=True)
 
     class Meta:
         model = User
-        fields = ["id", "username", "email", "role", "is_active", "date_joined"]
-        read_only_fields = ["id", "date_joined"]
+        fields = [*ACCOUNT_FIELDS, "invitation", "invited_at"]
+        read_only_fields = ["id", "date_joined", "invited_at"]
 
 
 class FirstAdminSerializer(StrictSerializer):
@@ -127,7 +137,7 @@ class OwnAccountSerializer(UserSerializer):
     current_password = SecretField(required=False)
 
     class Meta(UserSerializer.Meta):
-        fields = [*UserSerializer.Meta.fields, "email_confirmed", "pending_email", "current_password"]
+        fields = [*ACCOUNT_FIELDS, "email_confirmed", "pending_email", "current_password"]
 
     def validate_username(self, name: str) -> str:
         # Who has a reserved name, as the first admin does, may send it back.

@@ -4,7 +4,7 @@ import pytest
 from django.core.management import CommandError, call_command
 
 from accounts.models import Mail, User
-from chassis.tests.mail_addresses import ACCEPTED, REFUSED
+from chassis.tests.mail_addresses import ACCEPTED, INTERNATIONAL, REFUSED
 
 pytestmark = pytest.mark.django_db
 
@@ -49,3 +49,35 @@ def test_the_first_admin_gets_no_such_address(monkeypatch, address, password):
         call_command("ensure_admin")
 
     assert not User.objects.exists()
+
+
+@pytest.mark.parametrize(("address", "normal"), INTERNATIONAL.items(), ids=ascii)
+class TestInternationalDomains:
+    def test_signing_up_stores_the_normal_form(self, client, password, address, normal):
+        answer = client.post("/user/register/", {"username": "Eve", "email": address, "password": password})
+
+        assert (answer.status_code, answer.json()["email"]) == (201, normal)
+
+    def test_the_account_of_the_normal_form_is_found_by_every_spelling(
+        self, client, client_of, ada, person, password, address, normal
+    ):
+        person("Eve", email=normal)
+        body = {"username": "Mallory", "email": address, "password": password}
+
+        taken = client.post("/user/register/", body)
+        signed_in = client.post("/token/", {"username": address, "password": password})
+        client.post("/user/password-reset/", {"email": address})
+        found = [client_of(ada).get("/user/users/", {"search": text}) for text in (address, address.partition("@")[2])]
+
+        assert taken.status_code == 409
+        assert signed_in.status_code == 200
+        assert Mail.objects.get().email_key == normal.lower()
+        assert [[row["email"] for row in answer.json()["results"]] for answer in found] == [[normal]] * 2
+
+    def test_failed_sign_ins_count_for_all_spellings_together(self, client, person, address, normal):
+        person("Eve", email=normal)
+        for name in [normal, address] * 5:
+            client.post("/token/", {"username": name, "password": "not hers"})
+
+        answers = [client.post("/token/", {"username": name, "password": "not hers"}) for name in (address, normal)]
+        assert [answer.status_code for answer in answers] == [429] * 2

@@ -45,12 +45,12 @@ def test_it_works(capsys):
 
 @pytest.mark.django_db
 @pytest.mark.usefixtures("well")
-def test_it_reads_and_nothing_else(capsys):
+def test_it_leaves_nothing_behind(capsys):
     with CaptureQueriesContext(connection) as captured:
         lines(capsys, status=0)
 
     verbs = {query["sql"].split()[0] for query in captured}
-    assert verbs <= {"SELECT", "SET", "SAVEPOINT", "RELEASE"}
+    assert verbs <= {"SELECT", "SET", "SAVEPOINT", "RELEASE", "INSERT", "ROLLBACK"}
 
 
 @pytest.mark.django_db
@@ -77,7 +77,7 @@ def test_while_the_database_is_away_nothing_of_it_is_looked_at(capsys, monkeypat
     found = lines(capsys, status=1)
 
     assert found["database"][0] == "WRONG"
-    assert found.keys() == {"settings", "limits", "database", "mail"}
+    assert found.keys() == {"settings", "limits", "links", "database", "mail"}
 
 
 @pytest.mark.parametrize("address", ["nobody", ""])
@@ -95,3 +95,16 @@ def test_from_the_command_line_too():
 
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == "CommandError: --mail: 'nobody' is no mail address.\n"
+
+
+@pytest.mark.django_db
+@pytest.mark.usefixtures("well")
+def test_an_admins_password_that_was_changed_since_is_told(capsys, monkeypatch):
+    monkeypatch.setenv("ADMIN_USERNAME", "Ada")
+    monkeypatch.setenv("ADMIN_PASSWORD", "it was this once")
+
+    state, text = lines(capsys, status=0)["admin"]
+
+    assert state == "unsure"
+    assert "ADMIN_PASSWORD is not the password of an admin called Ada" in text
+    assert "it was this once" not in text

@@ -1,7 +1,7 @@
 import pytest
 from django.core.management import CommandError, call_command
 
-from accounts.models import User
+from accounts.models import Attempt, AuditEvent, User
 from chassis.env import SettingError
 
 pytestmark = pytest.mark.django_db
@@ -93,3 +93,30 @@ def test_the_account_of_a_user_is_never_made_an_admins(alice, monkeypatch):
 
     alice.refresh_from_db()
     assert alice.role == "user"
+
+
+def checked(capsys):
+    capsys.readouterr()
+    call_command("ensure_admin", "--check")
+    return capsys.readouterr().out.strip()
+
+
+def test_whether_the_password_still_opens_the_door_is_told_without_signing_in(capsys, monkeypatch):
+    call_command("ensure_admin")
+    before = checked(capsys)
+    admin = User.objects.get()
+    admin.set_password("another orange lantern")
+    admin.save()
+    afterwards = checked(capsys)
+    monkeypatch.setenv("ADMIN_PASSWORD", "another orange lantern")
+    again = checked(capsys)
+    monkeypatch.setenv("ADMIN_USERNAME", "nobody")
+
+    assert [before, afterwards, again, checked(capsys)] == ["current", "not current", "current", "not current"]
+    assert not AuditEvent.objects.filter(event__startswith="authn_login").exists()
+    assert not Attempt.objects.exists()
+
+
+def test_where_there_is_no_admin_checking_makes_none(capsys):
+    assert checked(capsys) == "not current"
+    assert not User.objects.exists()

@@ -8,6 +8,7 @@ from django.utils import timezone
 
 from accounts import mails
 from accounts.models import Change, KeptAnswer, Mail, Session, User
+from accounts.serializers import ACCOUNT_FIELDS
 
 pytestmark = pytest.mark.django_db
 
@@ -46,6 +47,8 @@ def test_it_works(admin):
         "role": "user",
         "is_active": True,
         "date_joined": user.date_joined.isoformat().replace("+00:00", "Z"),
+        "invitation": "pending",
+        "invited_at": user.invited_at.isoformat().replace("+00:00", "Z"),
     }
     assert [seen(make(admin)) for _ in range(5)] == [seen(first)] * 5
     assert made() == ["Barbara"]
@@ -197,7 +200,7 @@ def test_the_password_is_kept_nowhere(admin, caplog):
 
     row = KeptAnswer.objects.values().get()
     assert (row["status"], row["path"], row["key"]) == (201, URL, "k-1")
-    assert json.loads(bytes(row["body"])).keys() == {"id", "username", "email", "role", "is_active", "date_joined"}
+    assert json.loads(bytes(row["body"])).keys() == {*ACCOUNT_FIELDS, "invitation", "invited_at"}
     assert CHOSEN not in repr({**row, "body": bytes(row["body"])})
     assert CHOSEN not in caplog.text
 

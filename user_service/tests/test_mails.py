@@ -19,7 +19,9 @@ from django.utils import timezone
 from accounts import mails
 from accounts.health import concerns
 from accounts.models import Mail, PasswordToken, User
-from chassis.tests.mail_addresses import ACCEPTED, REFUSED
+from chassis.env import HELD_MAIL
+from chassis.mailing import message_id
+from chassis.tests.mail_addresses import ACCEPTED, REFUSED_UNTRIMMED
 
 pytestmark = pytest.mark.django_db
 
@@ -29,6 +31,8 @@ END_OF_DATA = "."
 
 
 def plan(address, kind=RESET):
+    if kind == INVITATION:  # they have no password yet
+        User.objects.filter(email=address).update(password="!")
     return Mail.objects.plan(kind, address)
 
 
@@ -145,7 +149,7 @@ def test_it_works(alice):
     assert outcome(mail) == ("sent", "")
     assert (letter.to, letter.cc, letter.bcc) == (["alice@example.com"], [], [])
     assert letter.from_email == "TMService <noreply@tmservice.invalid>"
-    assert letter.message()["Message-ID"] == f"<user-mail-{mail.pk}@tmservice.invalid>"
+    assert letter.message()["Message-ID"] == message_id(mail.pk, prefix="user-mail")
     assert letter.message()["Auto-Submitted"] == "auto-generated"
     assert letter.message().get_content_type() == "text/plain"
     assert not letter.message().is_multipart()
@@ -180,14 +184,17 @@ def test_the_token_in_it_is_good_for_its_reader(client, alice, kind, lifetime):
     assert lifetime - timedelta(minutes=1) < left <= lifetime
 
 
-def test_without_a_page_it_tells_the_call(alice, settings):
-    settings.PUBLIC_URL, settings.PASSWORD_URL = "https://tm.test", ""
+@pytest.mark.parametrize(
+    ("public_url", "address"), [("https://tm.test", "https://tm.test"), ("", "http://localhost:8080")]
+)
+def test_without_a_page_it_tells_the_call(alice, settings, public_url, address):
+    settings.PUBLIC_URL, settings.PASSWORD_URL = public_url, ""
     plan("alice@example.com")
 
     mails.deliver_mails()
 
     body = post.outbox[0].body
-    assert "\nPOST https://tm.test/user/password-reset/confirm/\n" in body
+    assert f"\nPOST {address}/user/password-reset/confirm/\n" in body
     assert f'\n{{"token": "{token_in(body)}", "new_password": "..."}}\n' in body
 
 
@@ -317,9 +324,7 @@ def test_a_mail_whose_worker_died_goes_out_again_under_the_same_id(alice):
     let_pass(seconds=61)
     assert mails.deliver_mails() == 1
 
-    assert [letter.message()["Message-ID"] for letter in post.outbox] == [
-        f"<user-mail-{mail.pk}@tmservice.invalid>"
-    ] * 2
+    assert [letter.message()["Message-ID"] for letter in post.outbox] == [message_id(mail.pk, prefix="user-mail")] * 2
     assert outcome(mail) == ("sent", "")
 
 
@@ -342,7 +347,9 @@ def test_the_id_names_the_domain_of_the_sender(alice, settings):
 
     mails.deliver_mails()
 
-    assert post.outbox[0].message()["Message-ID"] == f"<user-mail-{mail.pk}@tm.example>"
+    sent = post.outbox[0].message()["Message-ID"]
+    assert sent == message_id(mail.pk, prefix="user-mail")
+    assert sent.endswith("@tm.example>")
 
 
 # By SMTP
@@ -357,7 +364,7 @@ def test_it_is_sent_by_smtp(alice, sink):
     assert outcome(mail) == ("sent", "")
     assert (sender, recipients) == ("noreply@tmservice.invalid", ["alice@example.com"])
     assert (message["To"], message["Subject"]) == ("alice@example.com", "Choose a new password")
-    assert message["Message-ID"] == f"<user-mail-{mail.pk}@tmservice.invalid>"
+    assert message["Message-ID"] == message_id(mail.pk, prefix="user-mail")
     assert token_in(message.get_content())
     assert sink.commands[-1] == "QUIT"
 
@@ -411,7 +418,7 @@ def test_what_may_pass_is_tried_again(alice, sink, command, answer, reason):
 
     assert outcome(mail) == ("sent", "")
     ids = {message["Message-ID"] for _, _, message in sink.received}
-    assert ids == {f"<user-mail-{mail.pk}@tmservice.invalid>"}
+    assert ids == {message_id(mail.pk, prefix="user-mail")}
 
 
 @pytest.mark.parametrize(
@@ -487,7 +494,7 @@ def test_a_plain_address_is_written_to_as_it_is(person, sink, address):
 # What could forge a header
 
 
-@pytest.mark.parametrize("address", [address for address in [*REFUSED, ""] if len(address) <= 254], ids=ascii)
+@pytest.mark.parametrize("address", [address for address in [*REFUSED_UNTRIMMED, ""] if len(address) <= 254], ids=ascii)
 def test_a_hostile_address_that_got_into_the_table_reaches_nobody_and_blocks_nobody(alice, bob, sink, address, caplog):
     hostile = plan("alice@example.com")
     plan("bob@example.com")
@@ -582,3 +589,28 @@ def test_of_four_workers_each_mail_is_sent_by_one(person, at_once):
 
     assert sorted(letter.to[0] for letter in post.outbox) == sorted(f"eve{number}@example.com" for number in range(24))
     assert set(Mail.objects.values_list("state", "attempts")) == {("sent", 1)}
+
+
+def test_without_a_server_and_a_folder_mails_wait_until_there_is_one(settings, client, alice):
+    waiting = plan("alice@example.com", INVITATION)
+    backend, settings.EMAIL_BACKEND = settings.EMAIL_BACKEND, HELD_MAIL
+
+    held = mails.deliver_mails()
+    health = client.get("/user/health/ready/").json()
+    let_pass(days=3)
+    settings.EMAIL_BACKEND = backend
+    mails.deliver_mails()
+
+    assert held == 0
+    assert health == {"status": "degraded", "because": ["Mails wait in the database until EMAIL_URL is set."]}
+    assert outcome(waiting) == ("sent", "")
+
+
+def test_a_reset_that_waited_too_long_is_not_sent(alice):
+    waiting = plan("alice@example.com", RESET)
+    let_pass(days=3)
+
+    mails.deliver_mails()
+
+    assert outcome(waiting) == ("skipped", "it was asked for too long ago")
+    assert post.outbox == []

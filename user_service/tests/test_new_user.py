@@ -6,6 +6,7 @@ from django.db import OperationalError
 
 from accounts import mails
 from accounts.models import Change, Mail, PasswordToken, User
+from accounts.serializers import ACCOUNT_FIELDS
 
 pytestmark = pytest.mark.django_db
 
@@ -39,6 +40,8 @@ def test_it_works(admin):
         "role": "user",
         "is_active": True,
         "date_joined": user.date_joined.isoformat().replace("+00:00", "Z"),
+        "invitation": None,
+        "invited_at": None,
     }
     assert not Mail.objects.exists()
 
@@ -54,7 +57,7 @@ def test_without_a_password_an_invitation_is_planned(admin):
     answer = admin.post(URL, BARBARA)
 
     assert answer.status_code == 201
-    assert answer.json().keys() == {"id", "username", "email", "role", "is_active", "date_joined"}
+    assert answer.json().keys() == {*ACCOUNT_FIELDS, "invitation", "invited_at"}
     mail = Mail.objects.get()
     assert (mail.kind, mail.email_key, mail.state) == ("invitation", "barbara@example.com", "planned")
     assert post.outbox == []
@@ -262,10 +265,8 @@ def test_a_password_that_is_given_must_be_a_good_one(admin, ada, password, reaso
     ("name", "value"),
     [
         ("username", "Barbara\r\nBcc: eve@example.com"),
-        ("username", "Barbara\n"),
         ("username", "Barbara <eve@example.com>"),
         ("email", "barbara@example.com\r\nBcc: eve@example.com"),
-        ("email", "barbara@example.com\n"),
         ("email", "barbara@example.com\u2028Bcc: eve@example.com"),
         ("email", "barbara@example.com,eve@example.com"),
         ("email", "alice@\uff45xample.com"),  # full-width e

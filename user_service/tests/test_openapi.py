@@ -25,8 +25,9 @@ ACCOUNT = {
     "date_joined": "string date-time",
 }
 OWN_ACCOUNT = {**ACCOUNT, "email_confirmed": "boolean", "pending_email": "string email"}
+ANY_ACCOUNT = {**ACCOUNT, "invitation": "string", "invited_at": "string date-time"}
 TYPES = {
-    "User": ACCOUNT,
+    "User": ANY_ACCOUNT,
     "OwnAccount": OWN_ACCOUNT,
     "EmailToken": {"token": "string"},
     "Session": {
@@ -62,10 +63,10 @@ TYPES = {
     "Confirm": {"token": "string", "new_password": "string password"},
     "PasswordChange": {"current_password": "string password", "new_password": "string password"},
     "RowIdOnly": {"id": "integer int64"},
-    "UserPut": ACCOUNT,
-    "UserPatch": ACCOUNT,
-    "UserPutById": ACCOUNT,
-    "UserPatchById": ACCOUNT,
+    "UserPut": ANY_ACCOUNT,
+    "UserPatch": ANY_ACCOUNT,
+    "UserPutById": ANY_ACCOUNT,
+    "UserPatchById": ANY_ACCOUNT,
     "OwnAccountPatch": {**OWN_ACCOUNT, "current_password": "string password"},
 }
 REQUIRED = {
@@ -172,8 +173,9 @@ def test_a_body_says_what_it_must_hold_and_takes_no_more(definition):
 
 
 def test_what_the_server_sets_is_read_only():
-    assert read_only("UserPut") == read_only("UserPatch") == {"id", "date_joined"}
-    assert read_only("UserPutById") == {"date_joined"}
+    by_the_server = {"date_joined", "invitation", "invited_at"}
+    assert read_only("UserPut") == read_only("UserPatch") == {"id", *by_the_server}
+    assert read_only("UserPutById") == by_the_server
     assert read_only("OwnAccountPatch") == {
         "id",
         "date_joined",

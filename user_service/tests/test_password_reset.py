@@ -104,7 +104,6 @@ def test_nothing_changes_for_the_account_before_the_token_is_used(client, client
         "@example.com",
         "alice@example.com, bob@example.com",
         "alice@example.com\r\nBcc: eve@example.com",
-        "alice@example.com\n",
         "Alice <alice@example.com>",
         "a" * 250 + "@example.com",
         "alice\u202e@example.com",

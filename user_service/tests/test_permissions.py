@@ -13,6 +13,7 @@ pytestmark = pytest.mark.django_db
 
 TABLE = permission_table.table("## User service")
 AS_ADMIN = permission_table.table("### Registering as an admin")
+INVITING = permission_table.table("### With REGISTRATION=invite")
 METHODS = permission_table.methods_by_route(TABLE)
 CALLERS = {
     "anonymous": "client",
@@ -131,7 +132,7 @@ def test_the_table_has_every_route_and_no_other():
 
 
 def test_the_tables_have_every_kind_of_caller_and_no_other():
-    assert {tuple(row) for row in (*TABLE.values(), *AS_ADMIN.values())} == {tuple(CALLERS)}
+    assert {tuple(row) for row in (*TABLE.values(), *AS_ADMIN.values(), *INVITING.values())} == {tuple(CALLERS)}
 
 
 @pytest.mark.parametrize(("call", "kind", "status"), permission_table.cells(TABLE))
@@ -156,6 +157,18 @@ def test_only_an_admin_registers_an_admin(caller, send, call, kind, status):
     before = rows_of_all_tables()
 
     answer = send(client, call, role="admin")
+
+    assert answer.status_code == status
+    assert (rows_of_all_tables() == before) == (status in REFUSALS)
+
+
+@pytest.mark.parametrize(("call", "kind", "status"), permission_table.cells(INVITING))
+def test_where_people_are_invited_only_an_admin_registers_anybody(caller, send, settings, call, kind, status):
+    settings.REGISTRATION = "invite"
+    client = caller(kind)
+    before = rows_of_all_tables()
+
+    answer = send(client, call)
 
     assert answer.status_code == status
     assert (rows_of_all_tables() == before) == (status in REFUSALS)

@@ -11,6 +11,7 @@ from django.db import connection
 from django.utils import timezone
 
 from accounts.models import User
+from chassis.jobs import beat
 from chassis.management.commands import prepare
 from chassis.models import Heartbeat
 
@@ -82,6 +83,16 @@ class TestPrepare:
             call_command("prepare")
 
         assert not User.objects.exists()
+
+
+@pytest.mark.django_db
+def test_a_worker_touches_a_file_where_one_is_set(tmp_path, monkeypatch):
+    monkeypatch.setenv("HEARTBEAT_PATH", str(tmp_path / "heartbeat"))
+
+    beat()
+
+    assert (tmp_path / "heartbeat").exists()
+    assert Heartbeat.objects.age_seconds() < 60
 
 
 @pytest.mark.django_db

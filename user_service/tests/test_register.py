@@ -21,6 +21,8 @@ def test_it_works(client):
         "role": "user",
         "is_active": True,
         "date_joined": user.date_joined.isoformat().replace("+00:00", "Z"),
+        "invitation": None,
+        "invited_at": None,
     }
 
 
@@ -30,6 +32,15 @@ def test_who_registered_can_sign_in(client):
     answer = client.post("/token/", {"username": "Barbara", "password": BARBARA["password"]})
 
     assert answer.status_code == 200
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\u00a0", "\f", "\u2028"], ids=ascii)
+def test_whitespace_pasted_around_username_and_email_is_cut_off(client, end):
+    made = client.post(URL, {**BARBARA, "username": f"Barbara{end}", "email": f"{end}barbara@example.com{end}"})
+    signed_in = client.post("/token/", {"username": f"barbara@example.com{end}", "password": BARBARA["password"]})
+
+    assert (made.json()["username"], made.json()["email"]) == ("Barbara", "barbara@example.com")
+    assert signed_in.status_code == 200
 
 
 @pytest.mark.parametrize("role", ["admin", "ADMIN"])

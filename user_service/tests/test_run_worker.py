@@ -137,8 +137,8 @@ def test_whoever_made_the_folder_before_others_may_not_read_the_mails(alice, fol
     assert not others_may_read(file)
 
 
-def test_it_takes_the_mails_every_second_and_cleans_every_hour():
-    assert {(job.name, job.every_seconds) for job in mails.jobs()} == {("mails", 1), ("cleaning", 3600)}
+def test_it_takes_the_mails_every_two_seconds_and_cleans_every_hour():
+    assert {(job.name, job.every_seconds) for job in mails.jobs()} == {("mails", 2), ("cleaning", 3600)}
 
 
 def test_where_mails_go_out_by_smtp_no_folder_is_made(settings, folder):

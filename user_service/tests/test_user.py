@@ -24,6 +24,8 @@ def test_it_works(client_of, ada, alice):
         "role": "user",
         "is_active": True,
         "date_joined": alice.date_joined.isoformat().replace("+00:00", "Z"),
+        "invitation": None,
+        "invited_at": None,
     }
 
 

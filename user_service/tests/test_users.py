@@ -45,6 +45,8 @@ def test_it_works(client_of, ada, alice, ivan):
         "role": "user",
         "is_active": False,
         "date_joined": ivan.date_joined.isoformat().replace("+00:00", "Z"),
+        "invitation": None,
+        "invited_at": None,
     }
 
 

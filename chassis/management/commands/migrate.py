@@ -1,17 +1,27 @@
 from typing import Any
 
 from django.core.management.commands import migrate
+from django.db import OperationalError, connection
 
 from chassis import roles
 
 
 class Command(migrate.Command):
-    help = f"{migrate.Command.help} Connects as the owner of the schema, and gives the role that serves its rights."
+    help = (
+        f"{migrate.Command.help} Connects as the owner of the schema, and gives the role that serves its rights and "
+        "time limits."
+    )
 
     def handle(self, *args: Any, **options: Any) -> None:
-        with roles.as_owner() as serving:
-            if serving:
-                roles.grant(serving)
-            super().handle(*args, **options)
-            if serving:
-                roles.grant(serving)
+        try:
+            with roles.as_owner() as serving:
+                if serving:
+                    roles.grant(serving)
+                super().handle(*args, **options)
+                if serving:
+                    roles.grant(serving)
+        except OperationalError as error:
+            roles.refuse_pooler(error)
+            raise
+        roles.limit_time()
+        connection.close()  # what comes next has these limits

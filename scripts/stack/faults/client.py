@@ -143,5 +143,5 @@ class Client:
                 if until(row):
                     return found
                 found.append(row)
-            next_page = page["next"] and "/" + page["next"].partition("://")[2].partition("/")[2]
+            next_page = page["next"]
         return found

@@ -13,21 +13,37 @@ from notifications.models import Event
 
 
 @dataclass(frozen=True, slots=True)
+class Entry:
+    """An event, and where its task is found; empty where the recipient finds it no more."""
+
+    event: Event
+    url: str
+
+
+@dataclass(frozen=True, slots=True)
 class Message:
-    """What a channel sends. `id` is the delivery's: the same message sent once more has the same one."""
+    """What a channel sends: one or more events. The same message sent once more has the same id."""
 
     id: int
-    event: Event
     recipient: User | None
-    url: str
+    entries: tuple[Entry, ...]
+
+    @property
+    def event(self) -> Event:
+        """The only event, where the channel is not personal; otherwise the first one."""
+        return self.entries[0].event
+
+    @property
+    def url(self) -> str:
+        return self.entries[0].url
 
 
 class Channel(ABC):
     """Sends one message at a time.
 
     `send` returns when the message is out, or raises chassis.outbox's Skipped, PermanentFailure or TemporaryFailure (an
-    OSError counts as one of the last two). A personal channel gets a message for each recipient, another one for each
-    event.
+    OSError counts as one of the last two). A personal channel gets a message for each recipient, about all events
+    that were planned for them at once; another one gets a message for each event.
     """
 
     is_personal: ClassVar[bool] = True

@@ -1,44 +1,64 @@
 """A mail to one recipient, by Django's mail backends."""
 
+import re
+from collections.abc import Sequence
 from email.utils import formatdate
 
-from django.conf import settings
 from django.core.mail import EmailMultiAlternatives
-from django.utils.html import format_html
+from django.utils.html import escape, format_html
+from django.utils.safestring import SafeString, mark_safe
 
-from chassis.mailing import send_mail
+from chassis.mailing import message_id, send_mail
 from chassis.outbox import Skipped
-from notifications.channels import Channel, Message
+from chassis.printable import FIRST_ISOLATE, POP_ISOLATE, isolated, one_line, shortened
+from notifications.channels import Channel, Entry, Message
 
-LONGEST_SUBJECT = 150
+MAX_SUBJECT, MIN_TITLE = 150, 30
+ISOLATED = re.compile(f"{FIRST_ISOLATE}([^{POP_ISOLATE}]*){POP_ISOLATE}")
 
 
 class Email(Channel):
     def send(self, message: Message) -> None:
         if message.recipient is None or not message.recipient.email:
             raise Skipped("the account has no confirmed address")
+        texts = [entry.event.text for entry in message.entries]
+        kinds = dict.fromkeys(str(entry.event.kind) for entry in message.entries)
         mail = EmailMultiAlternatives(
-            subject=subject(message.event.text),
-            body=f"{message.event.text}\n\n{message.url}\n",
+            subject=subject(texts),
+            body="\n".join(as_text(entry) for entry in message.entries),
             to=[message.recipient.email],
             headers={
                 # A retry is the same message: programs that read mail show it once.
-                "Message-ID": f"<notification-{message.id}@{settings.MAIL_DOMAIN}>",
+                "Message-ID": message_id(message.id, prefix="notification"),
                 "Date": formatdate(message.event.created_at.timestamp()),
-                "X-TMService-Event": message.event.kind,
+                "X-TMService-Event": ", ".join(kinds),
                 "Auto-Submitted": "auto-generated",
             },
         )
-        mail.attach_alternative(as_html(message), "text/html")
+        mail.attach_alternative("".join(as_html(entry) for entry in message.entries), "text/html")
         send_mail(mail)
 
 
-def subject(text: str) -> str:
-    """Return a text as one line of a header, cut to 150 characters."""
-    line = " ".join("".join(character if character.isprintable() else " " for character in text).split())
-    line = line.replace("=?", "= ?")  # what looks encoded would be decoded
-    return line if len(line) <= LONGEST_SUBJECT else f"{line[: LONGEST_SUBJECT - 1]}\u2026"
+def subject(texts: Sequence[str]) -> str:
+    """Return one line: a text, with its title shortened to what fits, and how many others there are."""
+    text = texts[0].replace("=?", "= ?")  # what looks encoded would be decoded
+    more = f" and {len(texts) - 1} more" if len(texts) > 1 else ""
+    if not ISOLATED.search(text):  # planned by the version before, so it may hold anything
+        return shortened(one_line(text), MAX_SUBJECT - len(more)) + more
+    room = MAX_SUBJECT - len(ISOLATED.sub(isolated(""), text)) - len(more)
+    return ISOLATED.sub(lambda title: isolated(shortened(title[1], max(room, MIN_TITLE))), text) + more
 
 
-def as_html(message: Message) -> str:
-    return format_html('<p>{}</p>\n<p><a href="{}">{}</a></p>\n', message.event.text, message.url, message.url)
+def as_text(entry: Entry) -> str:
+    return f"{entry.event.text}\n\n{entry.url}\n" if entry.url else f"{entry.event.text}\n"
+
+
+def as_html(entry: Entry) -> SafeString:
+    text = format_html("<p>{}</p>\n", with_bdi(entry.event.text))
+    return text + format_html('<p><a href="{}">{}</a></p>\n', entry.url, entry.url) if entry.url else text
+
+
+def with_bdi(text: str) -> SafeString:
+    """Isolate titles as HTML does it: some programs leave out the characters that do."""
+    tagged = escape(text).replace(FIRST_ISOLATE, "<bdi>").replace(POP_ISOLATE, "</bdi>")
+    return mark_safe(tagged)  # noqa: S308 - it is escaped in the line before

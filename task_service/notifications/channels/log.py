@@ -9,6 +9,7 @@ from pathlib import Path
 
 from django.conf import settings
 
+from chassis.fields import utc_text
 from notifications.channels import Channel, Message
 
 LARGEST_FILE_BYTES = 10_000_000
@@ -24,7 +25,7 @@ class Log(Channel):
         event = message.event
         line = json.dumps(
             {
-                "at": event.created_at.isoformat(),
+                "at": utc_text(event.created_at),
                 "id": message.id,
                 "event": event.kind,
                 "task": event.task_id,

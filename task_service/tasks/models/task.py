@@ -1,10 +1,12 @@
 """What a task is. How tasks are found and changed is in querysets."""
 
 from collections.abc import Iterable
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from typing import Any, ClassVar
 
+from django.conf import settings
 from django.contrib.postgres.indexes import GinIndex
+from django.contrib.postgres.search import SearchVectorField
 from django.db import models
 from django.db.models import F, Q
 from django.db.models.functions import Length
@@ -15,10 +17,17 @@ from chassis.fields import EARLIEST, LATEST
 from chassis.tokens import Caller
 from directory.models import User
 from tasks.models.activity import Activity
-from tasks.models.querysets import SEARCHED, TaskQuerySet, visible_values
+from tasks.models.querysets import NOT_INDEXED, SEARCHED, TaskQuerySet, visible_values
+from tasks.search import RULES, document
 
 WRITABLE = ("title", "description", "status", "priority", "due_date", "assigned_to_id")
 LONGEST_DESCRIPTION = 50_000  # characters; whatever they are, the text index holds them
+
+
+class TaskManager(models.Manager.from_queryset(TaskQuerySet)):  # type: ignore[misc]  # a class made at run time
+    def get_queryset(self) -> TaskQuerySet:
+        tasks: TaskQuerySet = super().get_queryset().defer("search_document")  # it is as large as the text
+        return tasks
 
 
 class Task(models.Model):
@@ -56,10 +65,16 @@ class Task(models.Model):
     updated_at = models.DateTimeField(default=timezone.now, editable=False)
     completed_at = models.DateTimeField(null=True, editable=False)
     version = models.PositiveIntegerField(default=1, editable=False)
+    # What search finds the task by, and the rules by which it was made. A trigger removes both where a program that
+    # does not know them changes the text, and the worker makes them again.
+    search_document = SearchVectorField(null=True, editable=False)
+    search_rules = models.PositiveSmallIntegerField(null=True, editable=False)
     assignee_name: str | None  # of TaskQuerySet.with_assignee()
-    accounts: list[dict[str, Any]]  # of TaskQuerySet.with_accounts()
+    accounts: list[dict[str, Any]]  # of TaskQuerySet.with_accounts(), like the next one
+    actor_name: str | None
+    title_before: str  # of a task that was changed: the last title that a former assignee has seen
 
-    objects: ClassVar[Any] = TaskQuerySet.as_manager()
+    objects: ClassVar[Any] = TaskManager()
 
     class Meta:
         constraints = [
@@ -87,13 +102,16 @@ class Task(models.Model):
                 name="completed_at_goes_with_completed",
             ),
         ]
-        # Each ordering has one for an admin and one for an assignee. Nulls are last both ways: two for due dates.
+        # Each ordering has one for an admin and one for an assignee. Nulls are last both ways: with them it takes two.
         indexes = [
             models.Index(fields=["-created_at", "-id"], name="task_newest"),
             models.Index(fields=["-updated_at", "-id"], name="task_changed_last"),
             models.Index(fields=["-priority", "-id"], name="task_most_urgent"),
             models.Index(fields=["due_date", "id"], name="task_by_due_date"),
             models.Index(F("due_date").desc(nulls_last=True), F("id").desc(), name="task_latest_due"),
+            models.Index(fields=["completed_at", "id"], name="task_completed_first"),
+            models.Index(F("completed_at").desc(nulls_last=True), F("id").desc(), name="task_completed_last"),
+            models.Index(fields=["created_by", "-created_at", "-id"], name="task_newest_of_creator"),
             models.Index(fields=["assigned_to", "-created_at", "-id"], name="task_newest_of_assignee"),
             models.Index(fields=["assigned_to", "-id"], name="task_of_assignee"),
             models.Index(fields=["assigned_to", "-updated_at", "-id"], name="task_changed_last_of_assignee"),
@@ -105,9 +123,18 @@ class Task(models.Model):
                 F("id").desc(),
                 name="task_latest_due_of_assignee",
             ),
+            models.Index(fields=["assigned_to", "completed_at", "id"], name="task_completed_of_assignee"),
+            models.Index(
+                F("assigned_to"),
+                F("completed_at").desc(nulls_last=True),
+                F("id").desc(),
+                name="task_last_done_of_assignee",
+            ),
             models.Index(fields=["status", "-created_at", "-id"], name="task_newest_in_status"),
             models.Index(fields=["due_date"], condition=~Q(status="completed"), name="open_task_by_due_date"),
-            GinIndex(SEARCHED, name="task_search"),
+            GinIndex(fields=["search_document"], name="task_found_by_word"),
+            models.Index(fields=["id"], condition=NOT_INDEXED, name="task_to_index"),
+            GinIndex(SEARCHED, name="task_search"),  # of the version before; finds what is not indexed yet
         ]
 
     def __str__(self) -> str:
@@ -132,10 +159,21 @@ class Task(models.Model):
             if user.pk in (self.assigned_to_id, self.created_by) and self.is_visible_to(user)
         }
 
+    def account_is_active(self, user_id: int) -> bool:
+        """Whether this assignee or creator, former ones included, has an account that is active."""
+        return any(account["id"] == user_id for account in self.accounts)
+
+    @property
+    def is_due_soon(self) -> bool:
+        today = timezone.localdate()
+        last = today + timedelta(days=settings.DUE_SOON_DAYS)
+        return self.due_date is not None and today <= self.due_date <= last and self.status != Task.Status.COMPLETED
+
     def save(self, **kwargs: Any) -> None:
         if self._state.adding:
             self.updated_at = self.created_at
             self.completed_at = self.created_at if self.status == Task.Status.COMPLETED else None
+            self.search_document, self.search_rules = document(self.title, self.description), RULES
         super().save(**kwargs)
 
     def facts_of_creation(self) -> Iterable[Activity]:
@@ -158,6 +196,7 @@ class Task(models.Model):
 
     def become(self, values: dict[str, Any], assignee: User | None, now: datetime) -> None:
         """Take the values as the row does by querysets.kept_with."""
+        self.title_before = self.title
         for name, value in values.items():
             setattr(self, name, value)
         if "assigned_to_id" in values:

@@ -1,6 +1,5 @@
 from tasks.serializers.activity import ActivitySerializer
-from tasks.serializers.bulk import BulkSerializer
 from tasks.serializers.fields import PRIORITY_SPELLINGS, STATUS_SPELLINGS
 from tasks.serializers.task import TaskSerializer
 
-__all__ = ["PRIORITY_SPELLINGS", "STATUS_SPELLINGS", "ActivitySerializer", "BulkSerializer", "TaskSerializer"]
+__all__ = ["PRIORITY_SPELLINGS", "STATUS_SPELLINGS", "ActivitySerializer", "TaskSerializer"]

@@ -4,6 +4,7 @@ from typing import Any
 
 from rest_framework import serializers
 
+from chassis.fields import utc_text
 from tasks.models import Activity
 
 
@@ -18,5 +19,5 @@ class ActivitySerializer(serializers.BaseSerializer):
             "to": fact.new,
             "reason": fact.reason or None,
             "by": None if fact.by is None else {"id": fact.by.pk, "username": fact.by.username},
-            "at": serializers.DateTimeField().to_representation(fact.at),
+            "at": utc_text(fact.at),
         }

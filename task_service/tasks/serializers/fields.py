@@ -4,12 +4,13 @@ from typing import Any
 
 from rest_framework import serializers
 
-from chassis.fields import ChoiceField
+from chassis.fields import ChoiceField, IdField
 from tasks.models import Task
 
 STATUS_SPELLINGS = {
     spelling.casefold(): status.value for status in Task.Status for spelling in (status.value, str(status.label))
 }
+MAX_USERNAME_LENGTH = 64  # as the user service has it
 PRIORITY_SPELLINGS = {str(priority.label): priority.value for priority in Task.Priority}
 
 
@@ -25,6 +26,19 @@ class PriorityField(ChoiceField):
     def __init__(self, **kwargs: Any) -> None:
         names = {priority.value: str(priority.label) for priority in Task.Priority}
         super().__init__(names=names, spellings=PRIORITY_SPELLINGS, **kwargs)
+
+
+class AssigneeIdField(IdField):
+    """Comes in as the id or the username of an account; goes out as the id. An id is a number, so "7" is a name."""
+
+    default_error_messages = {
+        "invalid": f"Must be the id of a user, a username of at most {MAX_USERNAME_LENGTH} characters, or null."
+    }
+
+    def to_internal_value(self, data: Any) -> Any:
+        if isinstance(data, str) and len(data) <= MAX_USERNAME_LENGTH and data.strip():
+            return data.strip()
+        return super().to_internal_value(data)
 
 
 class AssigneeField(serializers.Field):

@@ -5,19 +5,32 @@ from contextlib import contextmanager
 
 from rest_framework.exceptions import ErrorDetail, ValidationError
 
-from chassis.problems import ServiceUnavailable
+from chassis.problems import ServiceUnavailable, excerpt
 from directory import accounts, client
 
 
+def assignee_id(assignee: int | str, *, asked_by: int, current: int | None = None, field: str = "assigned_to") -> int:
+    """Return the id of the account, which may be given by its name, if tasks can be assigned to it.
+
+    The `current` assignee may stay without being asked about.
+    """
+    with assignee_refused(assignee, field=field):
+        user_id = accounts.find_named(assignee) if isinstance(assignee, str) else assignee
+        if user_id != current:
+            accounts.vouch_for(user_id, asked_by=asked_by)
+    return user_id
+
+
 @contextmanager
-def assignee_refused(user_id: int | None, *, field: str = "assigned_to") -> Iterator[None]:
+def assignee_refused(assignee: int | str | None, *, field: str = "assigned_to") -> Iterator[None]:
     """Say what stands against assigning to this user: unknown or inactive is 400, nobody to ask is 503."""
+    user = f"user {assignee}" if not isinstance(assignee, str) else f"user named {excerpt(assignee)!r}"
     try:
         yield
     except accounts.UnknownUser as error:
-        raise wrong_assignee(field, f"There is no user {user_id}.", "unknown_user") from error
+        raise wrong_assignee(field, f"There is no {user}.", "unknown_user") from error
     except accounts.InactiveUser as error:
-        raise wrong_assignee(field, f"The account of user {user_id} is not active.", "inactive_user") from error
+        raise wrong_assignee(field, f"The account of {user} is not active.", "inactive_user") from error
     except client.DirectoryUnavailable as error:
         raise ServiceUnavailable("The assignee cannot be looked up at the moment; try again shortly.") from error
 

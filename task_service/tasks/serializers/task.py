@@ -7,10 +7,9 @@ from rest_framework import serializers
 from chassis.fields import DayField, IdField, LineField, StringField
 from chassis.serializers import StrictModelSerializer
 from chassis.tokens import Caller
-from directory import accounts
 from tasks.models import LONGEST_DESCRIPTION, Task
-from tasks.serializers.fields import AssigneeField, PriorityField, StatusField
-from tasks.serializers.refusals import assignee_refused
+from tasks.serializers.fields import AssigneeField, AssigneeIdField, PriorityField, StatusField
+from tasks.serializers.refusals import assignee_id, assignee_refused
 
 
 class TaskSerializer(StrictModelSerializer):
@@ -23,7 +22,7 @@ class TaskSerializer(StrictModelSerializer):
     priority = PriorityField(default=Task.Priority.NORMAL)
     due_date = DayField(default=None, allow_null=True)
     is_overdue = serializers.BooleanField(read_only=True)
-    assigned_to = IdField(source="assigned_to_id", default=None, allow_null=True)
+    assigned_to = AssigneeIdField(source="assigned_to_id", default=None, allow_null=True)
     assignee = AssigneeField()
     created_by = IdField(read_only=True)
 
@@ -56,9 +55,9 @@ class TaskSerializer(StrictModelSerializer):
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         """Ask about the assignee last, when nothing else is wrong, and only about a new one."""
         assignee = attrs.get("assigned_to_id")
-        if assignee is not None and (self.instance is None or assignee != self.instance.assigned_to_id):
-            with assignee_refused(assignee):
-                accounts.vouch_for(assignee, asked_by=self.caller.id)
+        if assignee is not None:
+            current = self.instance and self.instance.assigned_to_id
+            attrs["assigned_to_id"] = assignee_id(assignee, asked_by=self.caller.id, current=current)
         return attrs
 
     def create(self, validated_data: dict[str, Any]) -> Task:

@@ -2,7 +2,7 @@ from accounts.models.attempt import Attempt, Device, TooManyFailures
 from accounts.models.audit_event import AuditEvent, Person
 from accounts.models.change import Change
 from accounts.models.email_token import EmailToken, EmailTokenInvalid
-from accounts.models.errors import AccountGone, LastAdmin, NameTaken, WrongPassword
+from accounts.models.errors import AccountGone, LastAdmin, NameTaken, NoOpenInvitation, WrongPassword
 from accounts.models.kept_answer import KeptAnswer
 from accounts.models.mail import Mail
 from accounts.models.password_token import PasswordToken, PasswordTokenInvalid
@@ -21,6 +21,7 @@ __all__ = [
     "LastAdmin",
     "Mail",
     "NameTaken",
+    "NoOpenInvitation",
     "PasswordToken",
     "PasswordTokenInvalid",
     "Person",

@@ -4,13 +4,13 @@ from typing import Any, ClassVar
 
 from django.db import models
 
-from accounts.models.audit_event import AuditEvent
+from accounts.models.audit_event import AuditEvent, Person
 from accounts.models.change import Change
 from accounts.models.errors import NameTaken
 from accounts.models.mail import Mail
 from accounts.names import fold
 
-NOTICES = {"username": Mail.Kind.USERNAME_CHANGED, "email": Mail.Kind.EMAIL_CHANGED}
+UNREACHABLE = ".invalid"  # no mail ever arrives there (RFC 2606), as at the first admin's address by default
 
 
 class WithAddress(models.Model):
@@ -23,6 +23,10 @@ class WithAddress(models.Model):
     pending_email = models.EmailField(max_length=254, null=True)  # noqa: DJ001  # the API says null too
     # What must be unique: "a@x.com" and "A@x.com" are one address.
     email_key = models.TextField(editable=False)
+    # What a subclass adds.
+    id: Any
+    username: Any
+    is_pending: Any
     email_tokens: Any
     password_tokens: Any
 
@@ -33,26 +37,25 @@ class WithAddress(models.Model):
         abstract = True
 
     def request_email(self, address: str) -> None:
-        """Keep another address until it is confirmed, and notify both. Raise NameTaken if an account has it."""
+        """Keep another address until it is confirmed by a mail to it. Raise NameTaken if an account has it."""
         if type(self)._default_manager.exclude(pk=self.pk).filter(email_key=fold(address)).exists():
             raise NameTaken("email")
         self.cancel_email_change()
         self.pending_email = address
         Mail.objects.plan_to(Mail.Kind.EMAIL_CONFIRMATION, self, address)
-        self.notify(Mail.Kind.EMAIL_CHANGE_REQUESTED)
 
     def confirm_email(self, address: str) -> bool:
         """Make a pending address the account's, or mark the account's own as confirmed; False if it is neither."""
         if not self.has_to_confirm(address):
             return False
         if address == self.pending_email:
-            self.notify_of("email")
+            self.notify(Mail.Kind.EMAIL_CHANGED, by=self)
             self.email = address
             self.end_mailed_tokens()  # among them reset tokens that were mailed to the old address
         self.email_confirmed = True
         self.email_tokens.filter(email=address).delete()
         self.save(update_fields=self.ADDRESS_FIELDS)
-        AuditEvent.objects.record(AuditEvent.Event.USER_UPDATED, by=self, subject=self, fields=["email"])  # type: ignore[arg-type]  # the account itself
+        AuditEvent.objects.record(AuditEvent.Event.USER_UPDATED, by=self, subject=self, fields=["email"])
         Change.objects.record(self.pk)
         return True
 
@@ -62,15 +65,15 @@ class WithAddress(models.Model):
     def address_to_confirm(self) -> str | None:
         return self.pending_email or (None if self.email_confirmed else self.email)
 
-    def notify_of(self, field: str) -> None:
-        """Tell the present address that a field changes which people sign in by."""
-        if field in NOTICES:
-            self.notify(NOTICES[field])
+    def notify(self, *kinds: Mail.Kind, by: Person | None) -> None:
+        """Mail what one act changes to the present address if it is confirmed: nothing goes to a stranger's inbox.
 
-    def notify(self, kind: Mail.Kind) -> None:
-        """Mail the present address if it is confirmed: nothing is sent to a stranger's inbox."""
-        if self.email_confirmed:
-            Mail.objects.plan_to(kind, self, self.email)
+        The address of a pending account may be wrong, though an admin has vouched for it. Call it in the transaction
+        of the act. `by` is None for the operator and for the service itself.
+        """
+        if kinds and self.email_confirmed and not self.is_pending and not self.email_key.endswith(UNREACHABLE):
+            by_admin = by is None or by.id != self.pk
+            Mail.objects.plan_to(kinds[0], self, self.email, also=list(kinds[1:]), by_admin=by_admin)
 
     def cancel_email_change(self) -> None:
         self.pending_email = None
@@ -78,6 +81,7 @@ class WithAddress(models.Model):
 
     def end_mailed_tokens(self) -> None:
         """End every token that was ever mailed: the address is another one now, or the account is deactivated."""
+        if self.address_to_confirm():  # otherwise no such token does anything
+            self.email_tokens.all().delete()
         self.pending_email = None
-        self.email_tokens.all().delete()
         self.password_tokens.all().delete()

@@ -22,6 +22,10 @@ class WrongPassword(Exception):
     """The given password is not the current one."""
 
 
+class NoOpenInvitation(Exception):
+    """The account has a password already, or is not active."""
+
+
 class LastAdmin(Exception):
     """The change would leave no active admin."""
 

@@ -19,11 +19,10 @@ class MailQuerySet(DeliveryQuerySet["Mail"]):
         mail: Mail = self.create(kind=kind, email_key=fold(email), mailbox_key=mailbox_of(email), by_admin=by_admin)
         return mail
 
-    def plan_to(self, kind: "Mail.Kind", user: models.Model, address: str) -> "Mail":
+    def plan_to(self, kind: "Mail.Kind", user: models.Model, address: str, **values: Any) -> "Mail":
         """Plan a mail about an account to an address that it has, had or may come to have."""
-        mail: Mail = self.create(
-            kind=kind, user_id=user.pk, address=address, email_key=fold(address), mailbox_key=mailbox_of(address)
-        )
+        keys = {"email_key": fold(address), "mailbox_key": mailbox_of(address)}
+        mail: Mail = self.create(kind=kind, user_id=user.pk, address=address, **keys, **values)
         return mail
 
     def crowding(self, mail: "Mail", *, within: timedelta) -> Self:
@@ -47,11 +46,19 @@ class Mail(Delivery):
         EMAIL_CHANGE_REQUESTED = "email_change_requested"
         EMAIL_CHANGED = "email_changed"
         USERNAME_CHANGED = "username_changed"
+        PASSWORD_CHANGED = "password_changed"
+        PASSWORD_SET_BY_MAIL = "password_set_by_mail"
+        SESSIONS_ENDED = "sessions_ended"
+        SESSION_ENDED = "session_ended"
+        TOKEN_REUSED = "token_reused"
+        ACCOUNT_DEACTIVATED = "account_deactivated"
 
     # What anyone may cause to be sent to a mailbox that is not theirs. The others go to confirmed addresses only.
     ASKED_FOR = (Kind.PASSWORD_RESET, Kind.INVITATION, Kind.EMAIL_CONFIRMATION)
 
     kind = models.CharField(max_length=30, choices=Kind)
+    # What else the same act has changed, as kinds: of one act one mail tells.
+    also = models.JSONField(default=list, db_default=[])
     email_key = models.TextField()
     # Addresses that differ in what follows a "+" are one mailbox. Empty: planned by the version before.
     mailbox_key = models.TextField(default="", db_default="")
@@ -77,6 +84,12 @@ class Mail(Delivery):
                         "email_change_requested",
                         "email_changed",
                         "username_changed",
+                        "password_changed",
+                        "password_set_by_mail",
+                        "sessions_ended",
+                        "session_ended",
+                        "token_reused",
+                        "account_deactivated",
                     ]
                 ),
                 name="%(class)s_kind_is_known",

@@ -45,12 +45,14 @@ class PasswordTokenQuerySet(models.QuerySet["PasswordToken"]):
         user.set_password(password)
         with transaction.atomic():
             # The account is locked first, as everywhere: of two tokens at once the second finds itself ended.
-            account = User.objects.select_for_update().filter(pk=user.pk)
-            if not account.first() or not self.good(token).exists():
+            account = User.objects.select_for_update().filter(pk=user.pk).first()
+            if account is None or not self.good(token).exists():
                 raise PasswordTokenInvalid()
+            values: dict[str, Any] = {"password": user.password, "email_confirmed": True}
+            # A first password takes the place of none.
+            notice = Mail.Kind.PASSWORD_SET_BY_MAIL if account.has_usable_password() else None
             row = User.objects.filter(pk=user.pk)
-            event = AuditEvent.Event.PASSWORD_RESET
-            user.end_rights(row, event=event, by=None, password=user.password, email_confirmed=True)
+            user.end_rights(row, event=AuditEvent.Event.PASSWORD_RESET, by=None, notice=notice, **values)
             Attempt.objects.forgive(user_id=user.pk, logins=user.logins)
 
 

@@ -13,6 +13,7 @@ from django.utils import timezone
 
 from accounts.models.audit_event import AuditEvent, Person
 from accounts.models.errors import AccountGone
+from accounts.models.mail import Mail
 from accounts.models.user import User
 from chassis.fields import is_visible
 
@@ -116,4 +117,8 @@ class Session(models.Model):
             ended, _ = self.delete()
             if ended:
                 AuditEvent.objects.record(event, by=by, subject=user, session=session_id)
+                if event == AuditEvent.Event.TOKEN_REUSE:
+                    user.notify(Mail.Kind.TOKEN_REUSED, by=None)
+                elif by is None or by.id != user.pk:
+                    user.notify(Mail.Kind.SESSION_ENDED, by=by)
         return bool(ended)

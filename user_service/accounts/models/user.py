@@ -4,19 +4,27 @@ from collections.abc import Collection, Mapping
 from functools import partial
 from typing import Any, ClassVar
 
-from django.contrib.auth.hashers import make_password
+from django.contrib.auth.hashers import check_password, make_password
 from django.contrib.auth.models import AbstractUser, BaseUserManager
 from django.db import models, transaction
+from django.utils import timezone
 
 from accounts.models.address import WithAddress
 from accounts.models.attempt import Attempt, Device
 from accounts.models.audit_event import AuditEvent, Person
 from accounts.models.change import Change
-from accounts.models.errors import AccountGone, LastAdmin, WrongPassword, naming_what_is_taken
+from accounts.models.errors import AccountGone, LastAdmin, NoOpenInvitation, WrongPassword, naming_what_is_taken
 from accounts.models.mail import Mail
-from accounts.names import fold, validate_username
+from accounts.names import fold, login_key, validate_username
+from chassis.addresses import normalize
 
 Event = AuditEvent.Event
+OWN_NOTICES = {"username": Mail.Kind.USERNAME_CHANGED, "email": Mail.Kind.EMAIL_CHANGE_REQUESTED}
+NOTICES = {
+    "username": Mail.Kind.USERNAME_CHANGED,
+    "email": Mail.Kind.EMAIL_CHANGED,
+    "is_active": Mail.Kind.ACCOUNT_DEACTIVATED,
+}
 
 
 class UserManager(BaseUserManager["User"]):
@@ -30,10 +38,12 @@ class UserManager(BaseUserManager["User"]):
         email_confirmed: bool = True,
         by: Person | None = None,
     ) -> "User":
-        """Make an account, or raise NameTaken. Without a password nobody can sign in to it yet."""
+        """Make an account, or raise NameTaken. Without a password its owner is invited by mail to choose one."""
         user = self.model(username=username, email=email, role=role, email_confirmed=email_confirmed)
         user.set_password(password)
         with naming_what_is_taken():
+            if user.is_pending:
+                user.invite()
             user.save(force_insert=True)
             if not email_confirmed:
                 Mail.objects.plan_to(Mail.Kind.EMAIL_CONFIRMATION, user, email)
@@ -47,9 +57,8 @@ class UserManager(BaseUserManager["User"]):
         Raise AccountGone for an unknown name, a wrong password and an inactive account alike, after one hash each, or
         TooManyFailures before any.
         """
-        key = {"email_key": fold(login)} if "@" in login else {"username_key": fold(login)}
-        user = self.filter(**key).first()
-        attempt = Attempt.objects.begin(login=fold(login), device=device)
+        user = self.with_login(login).first()
+        attempt = Attempt.objects.begin(login=login_key(login), device=device)
         if user is None:
             make_password(password)
             record_failure(attempt, None, reason="unknown_account")
@@ -64,8 +73,22 @@ class UserManager(BaseUserManager["User"]):
         Attempt.objects.remember(device, logins=user.logins)
         return user
 
+    def with_login(self, login: str) -> models.QuerySet["User"]:
+        """Choose the account with this username or email."""
+        return self.filter(**{"email_key" if "@" in login else "username_key": login_key(login)})
+
     def active_admins(self) -> models.QuerySet["User"]:
         return self.filter(role=User.Role.ADMIN, is_active=True)
+
+    def is_admin_with(self, username: str, password: str) -> bool:
+        """Tell whether an active admin has this username and password. For commands: no attempt is counted."""
+        admin = self.active_admins().filter(username_key=fold(username)).first()
+        return admin is not None and check_password(password, admin.password)
+
+
+def notices_of(old: Collection[str], values: Mapping[str, Any]) -> list[Mail.Kind]:
+    """Return what an admin's change of these fields is told as: neither a role nor activation is."""
+    return [kind for name, kind in NOTICES.items() if name in old and values[name] is not True]
 
 
 def record_failure(attempt: Attempt, user: "User | None", *, reason: str) -> None:
@@ -80,10 +103,16 @@ class User(WithAddress, AbstractUser):
         ADMIN = "admin", "Admin"
         USER = "user", "User"
 
+    class Invitation(models.TextChoices):
+        PENDING = "pending", "Pending"
+        ACCEPTED = "accepted", "Accepted"
+
     # None is Django's way to drop a field of an abstract parent. There is one privilege here, and that is the role.
     first_name = last_name = is_staff = is_superuser = groups = user_permissions = None  # type: ignore[assignment]
     username = models.CharField(max_length=64, validators=[validate_username])
     role = models.CharField(max_length=5, choices=Role, default=Role.USER)
+    # When its owner was last invited by mail to choose a password; null for who has registered, or was given one.
+    invited_at = models.DateTimeField(null=True, editable=False)
     # Counts what changes the rights of access tokens: another role, activity or password, signing out everywhere.
     epoch = models.PositiveIntegerField(default=0, editable=False)
     # Access tokens of an earlier epoch are refused. After a change of role alone they stay good, with the new role.
@@ -92,7 +121,10 @@ class User(WithAddress, AbstractUser):
     username_key = models.TextField(editable=False)
 
     # What is saved with every change: it follows from other fields.
-    DERIVED_FIELDS: ClassVar[tuple[str, ...]] = ("username_key", "epoch", "least_epoch", *WithAddress.ADDRESS_FIELDS)
+    DERIVED_FIELDS: ClassVar[tuple[str, ...]] = (
+        *("username_key", "epoch", "least_epoch", "invited_at"),
+        *WithAddress.ADDRESS_FIELDS,
+    )
 
     objects: ClassVar[UserManager] = UserManager()  # type: ignore[assignment]
     USERNAME_FIELD = "username_key"
@@ -106,12 +138,57 @@ class User(WithAddress, AbstractUser):
         ]
 
     def save(self, **kwargs: Any) -> None:
+        self.email = normalize(self.email)
         self.username_key, self.email_key = fold(self.username), fold(self.email)
-        super().save(**kwargs)
+        fields = kwargs.get("update_fields")
+        if self._state.adding or (fields is not None and "password" not in fields):
+            super().save(**kwargs)
+            return
+        with transaction.atomic():
+            self.end_rights_of_old_password()
+            super().save(**kwargs)
+
+    def end_rights_of_old_password(self) -> None:
+        """End what was opened with the stored password, if that is about to be replaced.
+
+        Here, so that no script and no `manage.py changepassword` can leave it out.
+        """
+        stored = User.objects.select_for_update().filter(pk=self.pk).first()
+        if stored is None:
+            return
+        if stored.password != self.password:
+            stored.end_rights(User.objects.filter(pk=self.pk), event=Event.PASSWORD_CHANGE, by=None)
+            Attempt.objects.forgive(user_id=self.pk, logins=stored.logins)
+            self.pending_email = None
+        self.epoch, self.least_epoch = stored.epoch, stored.least_epoch  # what was read earlier brings no right back
+
+    def check_password(self, raw_password: str | None) -> bool:
+        """Say whether this is the password, and keep a stronger hash of it where there is one now.
+
+        That hash replaces no other: the password may have changed since it was read. And it ends nothing, unlike
+        `save`, which Django would call.
+        """
+
+        def upgrade(raw_password: str) -> None:
+            old, self.password = self.password, make_password(raw_password)
+            User.objects.filter(pk=self.pk, password=old).update(password=self.password)
+
+        return check_password(raw_password, self.password, upgrade)
 
     @property
     def is_admin(self) -> bool:
         return self.role == self.Role.ADMIN
+
+    @property
+    def is_pending(self) -> bool:
+        """Whether its owner has yet to choose a first password."""
+        return not self.has_usable_password()
+
+    @property
+    def invitation(self) -> "User.Invitation | None":
+        if self.is_pending:
+            return self.Invitation.PENDING
+        return self.Invitation.ACCEPTED if self.invited_at else None
 
     @property
     def logins(self) -> list[str]:
@@ -127,16 +204,32 @@ class User(WithAddress, AbstractUser):
             self.lock_with_admins()
             old = {name: getattr(self, name) for name, value in values.items() if getattr(self, name) != value}
             was_active_admin = self.is_admin and self.is_active
+            self.notify(*notices_of(old, values), by=by)
             for name in old:
-                self.notify_of(name)
                 setattr(self, name, values[name])
             if was_active_admin and not (self.is_admin and self.is_active):
                 self.refuse_if_last_admin()
             self.end_what_depends_on(old.keys())
+            if "email" in old and self.is_pending and self.is_active:
+                self.invite()
             if old:
                 self.save(update_fields=[*old, *self.DERIVED_FIELDS])
                 self.record_change(old, by=by)
                 Change.objects.record(self.pk)
+
+    def invite(self) -> None:
+        """Plan an invitation to the present address, in the transaction that saves the account."""
+        self.invited_at = timezone.now()
+        Mail.objects.plan(Mail.Kind.INVITATION, self.email, by_admin=True)
+
+    def invite_again(self) -> None:
+        """Mail the owner another invitation, or raise NoOpenInvitation or AccountGone."""
+        with transaction.atomic():
+            self.lock()
+            if not (self.is_pending and self.is_active):
+                raise NoOpenInvitation()
+            self.invite()
+            self.save(update_fields=["invited_at"])
 
     def end_what_depends_on(self, changed: Collection[str]) -> None:
         """End the rights, sessions and mailed tokens that do not survive a change of these fields."""
@@ -146,10 +239,10 @@ class User(WithAddress, AbstractUser):
             self.least_epoch = self.epoch
         if not self.is_active:
             self.sessions.all().delete()
-        if "email" in changed:
-            self.email_confirmed = True
         if "email" in changed or not self.is_active:
             self.end_mailed_tokens()
+        if "email" in changed:
+            self.email_confirmed = True
 
     def login_changes(self, values: Mapping[str, Any]) -> list[str]:
         """Return which of the fields that the owner signs in by these values would change."""
@@ -170,9 +263,8 @@ class User(WithAddress, AbstractUser):
                 raise AccountGone()
             if self.password != verified:
                 raise WrongPassword()
-            if "username" in old:
-                self.notify_of("username")
-                self.username = values["username"]
+            self.notify(*(OWN_NOTICES[name] for name in old), by=self)
+            self.username = values.get("username", self.username)
             if "email" in old:
                 self.request_email(values["email"])
                 old["pending_email"] = old.pop("email")
@@ -198,8 +290,8 @@ class User(WithAddress, AbstractUser):
         checked = self.verify_password(current)
         self.set_password(new)
         unchanged = User.objects.filter(pk=self.pk, password=checked)  # of two changes at once one is made
-        event = Event.PASSWORD_CHANGE
-        if not self.end_rights(unchanged, event=event, by=self, keep_session=keep_session, password=self.password):
+        values: dict[str, Any] = {"keep_session": keep_session, "password": self.password}
+        if not self.end_rights(unchanged, event=Event.PASSWORD_CHANGE, by=self, **values):
             raise WrongPassword()
 
     def verify_password(self, password: str) -> str:
@@ -215,7 +307,8 @@ class User(WithAddress, AbstractUser):
         return self.password
 
     def sign_out_everywhere(self, *, by: Person | None = None) -> None:
-        if not self.end_rights(User.objects.filter(pk=self.pk), event=Event.SESSION_END, by=by):
+        notice, row = Mail.Kind.SESSIONS_ENDED, User.objects.filter(pk=self.pk)
+        if not self.end_rights(row, event=Event.SESSION_END, by=by, notice=notice):
             raise AccountGone()
 
     def end_rights(
@@ -224,20 +317,24 @@ class User(WithAddress, AbstractUser):
         *,
         event: AuditEvent.Event,
         by: Person | None,
+        notice: Mail.Kind | None = Mail.Kind.PASSWORD_CHANGED,
         keep_session: int | None = None,
         **values: Any,
     ) -> bool:
         """End the sessions, but for one, all tokens made before and a pending change of the address.
 
-        Save `values` with that, if `row` is there.
+        Save `values` with that, if `row` is there. Mail the owner, unless nothing but sessions ends and there are none.
         """
         with transaction.atomic():
             next_epoch = models.F("epoch") + 1
             if not row.update(epoch=next_epoch, least_epoch=next_epoch, pending_email=None, **values):
                 return False
+            self.refresh_from_db(fields=["epoch", "least_epoch", *self.ADDRESS_FIELDS])
             ended, _ = self.sessions.exclude(pk=keep_session or 0).delete()
             self.password_tokens.all().delete()
             self.cancel_email_change()
+            if notice and (ended or notice != Mail.Kind.SESSIONS_ENDED):
+                self.notify(notice, by=by)
             AuditEvent.objects.record(event, by=by, subject=self, sessions_ended=ended)
             Change.objects.record(self.pk)
             return True

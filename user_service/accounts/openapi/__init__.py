@@ -22,6 +22,8 @@ CHAPTER = Chapter(
             "username": NAME,
             "role": "An admin does everything with accounts and tasks.",
             "is_active": "Who is not active cannot sign in, and has no good token.",
+            "invitation": "Whether the owner has chosen a password; null for those who were never invited.",
+            "invited_at": "When the last invitation was mailed.",
         },
         serializers.OwnAccountSerializer: {
             "email_confirmed": "Whether mails are sent to this address.",
@@ -58,6 +60,7 @@ CHAPTER = Chapter(
         UserFilter: {
             "role": "Accounts of these roles.",
             "is_active": "Those that are active, or those that are not.",
+            "invitation": "Accounts whose invitation is pending or accepted.",
             "search": "Accounts whose username or email holds this text, in any case.",
         },
     },

@@ -76,7 +76,8 @@ ACCOUNT_OPERATIONS: dict[Call, Operation] = {
         id="changeUser",
         tag=ACCOUNTS,
         summary="Change an account",
-        description="Fields that are not sent stay as they are.",
+        description="Fields that are not sent stay as they are. Another email of an account whose invitation is "
+        "pending ends that invitation and sends one there.",
         body=Body(serializers.UserSerializer, {"role": "admin"}, Kind.PATCH),
         answer=Answer(serializers.UserSerializer, CHANGED, description="The account as it is now."),
         refusals=CONFLICTS,
@@ -88,6 +89,14 @@ ACCOUNT_OPERATIONS: dict[Call, Operation] = {
         description="Its sessions end, and its tasks become unassigned.",
         answer=Answer(status=204, description="It is deleted."),
         refusals={409: LAST_ADMIN},
+    ),
+    (passwords.SendInvitation, "post"): Operation(
+        id="sendInvitation",
+        tag=ACCOUNTS,
+        summary="Send another invitation",
+        description="To somebody who has not chosen a password yet. Earlier mails stay good, for 7 days each.",
+        answer=Answer(status=202, description="The mail is on its way, unless one was sent within the last minute."),
+        refusals={409: "The account has a password already, or is not active."},
     ),
     (passwords.MailReset, "post"): Operation(
         id="mailPasswordReset",

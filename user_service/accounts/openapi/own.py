@@ -6,7 +6,8 @@ from accounts.openapi.texts import OWN, TAKEN, TOO_MANY_FAILURES
 from accounts.views import me
 from chassis.openapi.operations import Answer, Body, Call, Kind, Operation
 
-OWN_ALICE = {**ALICE, "email_confirmed": True, "pending_email": None}
+OWN_ALICE = {name: value for name, value in ALICE.items() if name not in ("invitation", "invited_at")}
+OWN_ALICE |= {"email_confirmed": True, "pending_email": None}
 GONE = {404: "The account was deleted meanwhile."}
 OWN_OPERATIONS: dict[Call, Operation] = {
     (me.Me, "get"): Operation(

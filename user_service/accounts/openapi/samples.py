@@ -9,6 +9,8 @@ ALICE = {
     "role": "user",
     "is_active": True,
     "date_joined": "2026-11-23T09:00:00.000000Z",
+    "invitation": None,
+    "invited_at": None,
 }
 PASSWORD = "correct horse battery"
 TOKEN = "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.eyJzdWIiOiIyIn0.c2lnbmF0dXJl"

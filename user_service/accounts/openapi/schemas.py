@@ -43,7 +43,9 @@ PUBLIC_JWK = {
 @schema_of.register(EmailField)
 def _(field: EmailField) -> dict[str, Any]:
     # Whitespace around it is cut off.
-    return {**schema_of.dispatch(LineField)(field), "format": "email", "pattern": f"^ *{ADDRESS.pattern} *$"}
+    pattern = f"^ *{ADDRESS.pattern} *$"
+    description = "A domain in other letters than ASCII is taken too, and stored as xn--..."
+    return {**schema_of.dispatch(LineField)(field), "format": "email", "pattern": pattern, "description": description}
 
 
 @schema_of.register(UsernameField)

@@ -12,13 +12,14 @@ SIGNING_IN_OPERATIONS: dict[Call, Operation] = {
         id="register",
         tag=SIGNING_IN,
         summary="Sign up",
-        description="Makes an account of role `user`. Only who comes with an admin's token may ask for another role.",
+        description="Makes an account of role `user`. Only admins may ask for another role, and only they "
+        "make accounts where `REGISTRATION=invite` is set.",
         body=Body(
             serializers.RegistrationSerializer,
             {"username": "alice", "email": "alice@example.com", "password": PASSWORD},
         ),
         answer=Answer(serializers.UserSerializer, ALICE, status=201, description="The new account."),
-        refusals={403: "Only an admin can make an admin.", 409: TAKEN},
+        refusals={403: "Only an admin can make an admin, or any account (`registration_closed`).", 409: TAKEN},
     ),
     (signing_in.ObtainToken, "post"): Operation(
         id="signIn",

@@ -9,6 +9,7 @@ from rest_framework.response import Response
 
 from accounts.models import AccountGone, Mail, PasswordToken, PasswordTokenInvalid, User
 from accounts.serializers import ConfirmSerializer, EmailSerializer
+from accounts.views.conflicts import conflicts_named
 from chassis.permissions import IsAdmin, IsAuthenticated
 from chassis.throttling import signup_budget
 from chassis.views import Endpoint
@@ -47,6 +48,17 @@ class ConfirmReset(Endpoint):
             detail = ErrorDetail("Is unknown, used or expired; ask for another.", code="token_invalid")
             raise ValidationError({"token": [detail]}) from error
         return Response(status=status.HTTP_204_NO_CONTENT)
+
+
+class SendInvitation(Endpoint):
+    """An admin has another invitation sent to somebody who has not accepted the first one."""
+
+    permission_classes = [IsAuthenticated & IsAdmin]
+
+    def post(self, request: Request, user_id: int) -> Response:
+        with conflicts_named():
+            get_object_or_404(User, pk=user_id).invite_again()
+        return Response(status=status.HTTP_202_ACCEPTED)
 
 
 class MailReset(Endpoint):

@@ -31,6 +31,7 @@ from chassis.throttling import IPV6_PREFIX_BITS, network_of, signup_budget
 from chassis.tokens import Caller, InvalidToken
 from chassis.views import Endpoint
 
+INVITE = "invite"
 KEY_SET_CACHING = "public, max-age=300"
 
 
@@ -39,6 +40,8 @@ class Register(Endpoint):
     serializer_class = RegistrationSerializer
 
     def post(self, request: Request) -> Response:
+        if settings.REGISTRATION == INVITE and not is_admin(request):
+            raise PermissionDenied("Accounts are made by admins alone; ask one of them.", code="registration_closed")
         serializer = self.get_serializer(data=self.body)
         serializer.is_valid(raise_exception=True)
         if serializer.validated_data["role"] == User.Role.ADMIN and not is_admin(request):

@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from typing import Any
 
-from django.db import transaction
 from django.db.models import QuerySet
 from rest_framework import status
 from rest_framework.exceptions import ErrorDetail, ValidationError
@@ -13,7 +12,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from accounts.filters import UserFilter
-from accounts.models import KeptAnswer, Mail, User
+from accounts.models import KeptAnswer, User
 from accounts.serializers import NewUserSerializer, RowIdOnlySerializer, RowIdSerializer, UserSerializer
 from accounts.views.conflicts import conflicts_named
 from accounts.views.entity_tags import tagged, unless_changed
@@ -56,7 +55,7 @@ class UserList(ListModelMixin, ChangesAccounts):
 
     permission_classes = [IsAuthenticated & IsAdmin]
     filterset_class = UserFilter
-    repeatable_parameters = frozenset({"role"})
+    repeatable_parameters = frozenset({"role", "invitation"})
     query_parameters = pagination.PARAMETERS
     ordering_fields = ["date_joined", "username", "id"]
     default_ordering = "-date_joined"
@@ -68,10 +67,8 @@ class UserList(ListModelMixin, ChangesAccounts):
     def post(self, request: Request) -> Response:
         serializer = NewUserSerializer(data=self.body)
         serializer.is_valid(raise_exception=True)
-        with conflicts_named(), transaction.atomic():
+        with conflicts_named():
             user = User.objects.register(**serializer.validated_data, by=self.caller)
-            if not user.has_usable_password():
-                Mail.objects.plan(Mail.Kind.INVITATION, user.email, by_admin=True)
         return Response(self.get_serializer(user).data, status=status.HTTP_201_CREATED)
 
     def put(self, request: Request) -> Response:

@@ -44,6 +44,13 @@ ADMINISTRATION = Folder(
             tests=blames("username"),
         ),
         Step(
+            name="Having a password, he is not invited",
+            operation="sendInvitation",
+            status=409,
+            by="admin",
+            path=OF_BOB,
+        ),
+        Step(
             name="The admin reads his account",
             operation="readUser",
             status=200,

@@ -171,6 +171,28 @@ ASSIGNMENT = Folder(
             },
         ),
         Step(
+            name="How many are in progress",
+            operation="changeTasks",
+            status=400,
+            by="admin",
+            body={"filter": {"assigned_to": ["{{alice_username}}"]}, "set": {"priority": "urgent"}},
+            tests={**blames("expected_count"), "It tells how many": "expect(answer.actual_count).to.equal(2)"},
+        ),
+        Step(
+            name="Those two become urgent",
+            operation="changeTasks",
+            status=200,
+            by="admin",
+            body={
+                "filter": {"assigned_to": ["{{alice_username}}"]},
+                "expected_count": 2,
+                "set": {"priority": "urgent"},
+            },
+            tests={
+                "Both have changed": 'expect(answer.updated_ids).to.have.members([id("task_id"), id("other_task_id")])',
+            },
+        ),
+        Step(
             name="One of them is done",
             operation="changeTask",
             status=200,
@@ -296,7 +318,7 @@ FILTERS = Folder(
             operation="exportTasks",
             status=200,
             by="alice",
-            query={"ordering": "due_date"},
+            query={"ordering": "due_date", "separator": "comma", "bom": "false"},
             tests={
                 "It begins with the names": f'expect({LINES}[0]).to.include("id,title,")',
                 "There is a line for each task": f"expect({LINES}).to.have.lengthOf(3)",

@@ -6,13 +6,15 @@ from django.conf import settings
 from django.db import Error
 from django.utils import timezone
 
+from chassis import findings
 from chassis.doctor import DEAD_WORKER_SECONDS, DoctorCommand, outbox
-from chassis.findings import Check, Finding, duration, ok, unsure, wrong
+from chassis.findings import Check, Finding, duration, manage, ok, unsure, wrong
 from chassis.models import Heartbeat
 from directory import client
 from directory.models import Feed
 from notifications.health import LATE_REMINDERS
 from notifications.models import Delivery, ReminderRun
+from tasks.models import Task
 
 WORKERS_REMINDERS_SECONDS = 600
 LATE_FEED_SECONDS = 60
@@ -27,7 +29,7 @@ REFUSALS = {
 
 class Command(DoctorCommand):
     def stored(self) -> Mapping[str, Check]:
-        return {"deliveries": deliveries, "reminders": reminders, "directory": directory}
+        return {"deliveries": deliveries, "reminders": reminders, "directory": directory, "search": search}
 
     def around(self) -> Mapping[str, Check]:
         return {"channels": channels, "users": user_service}
@@ -37,18 +39,18 @@ class Command(DoctorCommand):
 
 
 def deliveries() -> Finding:
-    remedy = "when that is mended: manage.py replay_deliveries"
+    remedy = f"when that is fixed: {manage('replay_deliveries')}"
     return outbox(Delivery.objects.all(), noun="notifications", remedy=remedy)
 
 
 def reminders() -> Finding:
     last = ReminderRun.objects.first()
     if last is None:
-        return unsure("were never looked for; a worker does so every minute, cron by manage.py check_due_tasks")
+        return unsure(f"were never looked for; a worker does so every minute, cron by {manage('check_due_tasks')}")
     age = timezone.now() - last.finished_at
     text = f"were last looked for {duration(age.total_seconds())} ago"
     if age > LATE_REMINDERS:
-        return wrong(f"{text}; start a worker, or let cron run manage.py check_due_tasks once a day")
+        return wrong(f"{text}; start a worker, or let cron run {manage('check_due_tasks')} once a day")
     if age.total_seconds() > WORKERS_REMINDERS_SECONDS and Heartbeat.objects.age_seconds() < DEAD_WORKER_SECONDS:
         return wrong(f"{text}, though a worker runs; its log says why")
     return ok(text)
@@ -57,12 +59,19 @@ def reminders() -> Finding:
 def directory() -> Finding:
     feed = Feed.objects.first()
     if feed is None or feed.pulled_at is None:
-        return wrong("the accounts were never read from the user service; start a worker: manage.py run_worker")
+        return wrong(f"the accounts were never read from the user service; start a worker: {manage('run_worker')}")
     lag = (timezone.now() - feed.pulled_at).total_seconds()
     text = f"the accounts were last read {duration(lag)} ago, up to change {feed.position}"
     if lag > LATE_FEED_SECONDS:
         return wrong(f"{text}; a worker does so all the time: is one running, and does the user service answer it?")
     return ok(text)
+
+
+def search() -> Finding:
+    waiting = Task.objects.not_indexed().count()
+    if waiting:
+        return unsure(f"{waiting} tasks are not indexed yet and found by whole words only; a worker goes on with it")
+    return ok("all tasks are indexed")
 
 
 def channels() -> Finding:
@@ -86,6 +95,9 @@ def user_service() -> Finding:
         cause = str(error.__cause__)
         what = REFUSALS.get(cause, f"gives no answer that can be relied on: {cause}; is USER_SERVICE_URL right?")
         return wrong(f"the user service at {url} {what}")
+    apart = client.clock_difference_seconds.get()
+    if apart is not None and apart > findings.ODD_CLOCK_SECONDS:
+        return findings.clock(apart, whose=f"that of the user service at {url}")
     return ok(f"the user service at {url} accepts our token")
 
 

@@ -3,6 +3,7 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandParser
 
+from chassis.database import long_statements
 from chassis.printable import printable
 from notifications.models import Delivery
 
@@ -27,4 +28,6 @@ class Command(BaseCommand):
                 self.stdout.write(printable(line))
             self.stdout.write(f"Would replay {failed.count()} deliveries that have failed.")
             return
-        self.stdout.write(f"Replayed {failed.replay()} deliveries that had failed.")
+        with long_statements():
+            replayed = failed.replay()
+        self.stdout.write(f"Replayed {replayed} deliveries that had failed.")

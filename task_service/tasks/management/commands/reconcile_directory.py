@@ -2,6 +2,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
+from chassis.database import long_statements
 from directory.client import DirectoryUnavailable
 from directory.reconciliation import Differences
 from tasks.models import Task
@@ -17,7 +18,8 @@ class Command(BaseCommand):
         parser.add_argument("--dry-run", action="store_true", help="say what would be done, and do nothing")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        assignees = set(Task.objects.exclude(assigned_to=None).values_list("assigned_to", flat=True).distinct())
+        with long_statements():
+            assignees = set(Task.objects.exclude(assigned_to=None).values_list("assigned_to", flat=True).distinct())
         try:
             found = Differences.found(relied_on=assignees)
         except DirectoryUnavailable as error:

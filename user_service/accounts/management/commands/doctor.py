@@ -1,8 +1,9 @@
 from collections.abc import Mapping
 
 from accounts.models import Mail, User
+from chassis import env
 from chassis.doctor import DoctorCommand, outbox
-from chassis.findings import Check, Finding, ok, wrong
+from chassis.findings import Check, Finding, manage, ok, unsure, wrong
 
 
 class Command(DoctorCommand):
@@ -17,5 +18,9 @@ def mails() -> Finding:
 def admin() -> Finding:
     names = list(User.objects.active_admins().order_by("pk").values_list("username", flat=True)[:4])
     if not names:
-        return wrong("no admin is active; set ADMIN_PASSWORD and run: manage.py ensure_admin")
-    return ok(f"active: {', '.join(names[:3])}{', ...' if len(names) > 3 else ''}")
+        return wrong(f"no admin is active; set ADMIN_PASSWORD and run: {manage('ensure_admin')}")
+    text = f"active: {', '.join(names[:3])}{', ...' if len(names) > 3 else ''}"
+    name, password = env.text("ADMIN_USERNAME", "admin"), env.given("ADMIN_PASSWORD")
+    if password and not User.objects.is_admin_with(name, password):
+        return unsure(f"{text}; ADMIN_PASSWORD is not the password of an admin called {name}, so take it out of .env")
+    return ok(text)

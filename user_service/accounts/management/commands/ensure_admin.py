@@ -1,16 +1,28 @@
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import BaseCommand, CommandError, CommandParser
 
+from accounts.management.admins import make_admin
 from accounts.models import NameTaken, User
-from accounts.serializers import FirstAdminSerializer
 from chassis import env
 
 
 class Command(BaseCommand):
     help = "Make the first admin from ADMIN_USERNAME, ADMIN_EMAIL and ADMIN_PASSWORD, unless there is an active admin."
 
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument(
+            "--check",
+            action="store_true",
+            help="make nothing; tell whether an admin has ADMIN_USERNAME and ADMIN_PASSWORD",
+        )
+
     def handle(self, *args: Any, **options: Any) -> None:
+        if options["check"]:
+            name = env.text("ADMIN_USERNAME", "admin")
+            opens = User.objects.is_admin_with(name, env.text("ADMIN_PASSWORD"))
+            self.stdout.write("current" if opens else "not current")
+            return
         if admin := User.objects.active_admins().first():
             self.stdout.write(f"There is an admin already: {admin.username}.")
             return
@@ -19,12 +31,8 @@ class Command(BaseCommand):
             "email": env.text("ADMIN_EMAIL", "admin@tmservice.invalid"),
             "password": env.text("ADMIN_PASSWORD"),
         }
-        serializer = FirstAdminSerializer(data=values)
-        if not serializer.is_valid():
-            field, errors = next(iter(serializer.errors.items()))
-            raise CommandError(f"ADMIN_{field.upper()} cannot be used: {errors[0]}")
         try:
-            user = User.objects.register(**serializer.validated_data, role=User.Role.ADMIN)
+            user = make_admin(values, name_of=lambda field: f"ADMIN_{field.upper()}")
         except NameTaken as error:
             if User.objects.active_admins().exists():  # made by another run at the same instant
                 return

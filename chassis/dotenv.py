@@ -1,0 +1,53 @@
+"""The lines of a .env file that Docker Compose and we read alike. Every other line is refused, with its number.
+
+The grammar is described at the head of .env.example; tests/data/dotenv.json holds samples with what compose reads.
+"""
+
+import re
+
+ENTRY = re.compile(
+    r"""
+    [ \t]* (?:export[ \t]+)? (?P<name>[A-Za-z_][A-Za-z0-9_]*) [ \t]* = [ \t]*
+    (?:
+        (?: '(?P<literal>(?:[^'\\]|\\(?!'))*)' | "(?P<escaped>(?:[^"\\$]|\\["\\$nrt])*)" ) (?:[ \t]+\#[^\r\n]*)?
+        | (?P<plain>[^\s'"$\#](?:[^\s$]|[ \t]+(?=[^\s\#$]))*) (?:[ \t]*[ ]\#[^\r\n]*)?
+        |
+    )
+    [ \t]* (?:\r?\n|\Z)
+    """,
+    re.VERBOSE,
+)
+BLANK = re.compile(r"[ \t]*(?:#[^\r\n]*)?(?:\r?\n|\Z)")
+ESCAPE = re.compile(r"\\(.)")
+ESCAPES = {"n": "\n", "r": "\r", "t": "\t"}
+
+
+class UnreadableLine(ValueError):
+    """The text is one sentence that begins with the number of the line, and holds nothing of its value."""
+
+
+def parse(text: str) -> dict[str, str]:
+    """Return the variables of a .env file; of two lines with one name the last counts."""
+    values: dict[str, str] = {}
+    position = 0
+    while position < len(text):
+        found = BLANK.match(text, position) or ENTRY.match(text, position)
+        if found is None:
+            raise UnreadableLine(f"line {text.count(chr(10), 0, position) + 1}: {remedy(text, position)}")
+        if found.re is ENTRY:
+            values[found["name"]] = value_of(found)
+        position = found.end()
+    return values
+
+
+def value_of(entry: re.Match[str]) -> str:
+    if entry["escaped"] is not None:
+        return ESCAPE.sub(lambda found: ESCAPES.get(found[1], found[1]), entry["escaped"])
+    return entry["literal"] or entry["plain"] or ""
+
+
+def remedy(text: str, position: int) -> str:
+    line = text[position:].partition("\n")[0]
+    if not re.match(r"[ \t]*(?:export[ \t]+)?[A-Za-z_][A-Za-z0-9_]*[ \t]*=", line):
+        return "this is neither NAME=VALUE nor a comment that begins with #."
+    return "write this value in single quotes, NAME='VALUE', or see the head of .env.example for what else it may be."

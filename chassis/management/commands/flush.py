@@ -1,0 +1,17 @@
+from typing import Any
+
+from django.core.management.base import CommandError
+from django.core.management.commands import flush
+
+
+class Command(flush.Command):
+    help = f"{flush.Command.help} The database refuses it where there is history that has to stay."
+
+    def handle(self, **options: Any) -> None:
+        try:
+            super().handle(**options)
+        except CommandError as error:
+            reason = str(error.__cause__ or error).splitlines()[0]
+            raise CommandError(
+                f"The database cannot be emptied: {reason}; see docs/operations.md to begin again."
+            ) from error

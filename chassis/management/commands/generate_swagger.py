@@ -1,0 +1,28 @@
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from django.conf import settings
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+
+class Command(BaseCommand):
+    help = "Write the OpenAPI document that this service serves. Stands in for drf-yasg's command, which makes another."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("output_file", nargs="?", default="-", help="a file, or - for standard output")
+        parser.add_argument("-o", "--overwrite", action="store_true", help="replace the file if it exists")
+        parser.add_argument("-f", "--format", choices=["json", "yaml"], help="by default what the file's name says")
+
+    def handle(self, *args: Any, output_file: str, overwrite: bool, **options: Any) -> None:
+        documentation = import_module(settings.ROOT_URLCONF).DOCUMENTATION
+        is_yaml = (options["format"] or Path(output_file).suffix.lstrip(".")) in ("yaml", "yml")
+        document: bytes = documentation.yaml if is_yaml else documentation.json
+        if output_file == "-":
+            self.stdout.write(document.decode())
+            return
+        try:
+            with Path(output_file).open("wb" if overwrite else "xb") as file:
+                file.write(document)
+        except OSError as error:
+            raise CommandError(f"{output_file} cannot be written: {error.strerror}.") from error

@@ -1,0 +1,50 @@
+"""PUBLIC_URL is obeyed everywhere, or refused."""
+
+import pytest
+
+from chassis import settings
+from chassis.env import SettingError
+
+
+@pytest.mark.parametrize(
+    ("given", "used"),
+    [
+        ("", ""),
+        ("https://tasks.example.com", "https://tasks.example.com"),
+        ("https://tasks.example.com/", "https://tasks.example.com"),
+        ("http://10.0.0.1:8080", "http://10.0.0.1:8080"),
+        ("http://[::1]:8080", "http://[::1]:8080"),
+    ],
+)
+def test_an_address_is_a_scheme_a_host_and_maybe_a_port(monkeypatch, given, used):
+    monkeypatch.setenv("PUBLIC_URL", given)
+    monkeypatch.setenv("GATEWAY_PORT", "9090")
+
+    assert (settings.public_url(), settings.local_url()) == (used, "http://localhost:9090")
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        "https://example.com/tasks",
+        "https://example.com/tasks/",
+        "https://example.com?a=b",
+        "https://example.com#top",
+        "https://ada:secret@example.com",
+        "https://example.com:",
+        "https://example.com:http",
+        "https://exam ple.com",
+        "https://example.com\n",
+        "ftp://example.com",
+        "example.com",
+        "//example.com",
+    ],
+)
+def test_whatever_more_there_is_is_refused_in_one_sentence(monkeypatch, given):
+    monkeypatch.setenv("PUBLIC_URL", given)
+
+    with pytest.raises(SettingError) as refused:
+        settings.public_url()
+
+    assert str(refused.value).startswith("PUBLIC_URL must ")
+    assert "secret" not in str(refused.value)

@@ -1,0 +1,39 @@
+"""Another Python for tests than the one that runs the scripts: one of this machine, with an environment of its own."""
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+from stack import bootstrap
+from stack.bootstrap import VENV
+from stack.console import Refused
+
+OF_IMAGES = "3.13"  # what the images of the services run
+VERSION = "import sys; print('.'.join(map(str, sys.version_info[:2])))"
+
+
+def environment(wanted: str) -> Path:
+    """Return the Python of an environment with all packages for tests. `wanted` is a version, or a path."""
+    interpreter = find(wanted)
+    if interpreter is None:
+        raise Refused(f"There is no Python {wanted} on PATH or of pyenv; install it, or give --python the path of one.")
+    return bootstrap.install("test", venv=VENV / f"python-{version(interpreter)}", interpreter=interpreter)
+
+
+def find(wanted: str) -> str | None:
+    """Return an interpreter that starts: pyenv's shims are there for versions, too, that are not switched on."""
+    if "/" in wanted:
+        return wanted if version(wanted) else None
+    pyenv = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv")
+    candidates = [shutil.which(f"python{wanted}"), *map(str, pyenv.glob(f"versions/{wanted}*/bin/python"))]
+    return next((candidate for candidate in candidates if candidate and version(candidate) == wanted), None)
+
+
+def version(interpreter: str) -> str:
+    """Return what it is, such as 3.13; "" if it does not start."""
+    try:
+        done = subprocess.run([interpreter, "-c", VERSION], check=False, capture_output=True, text=True)
+    except OSError:
+        return ""
+    return done.stdout.strip()

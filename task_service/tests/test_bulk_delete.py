@@ -1,0 +1,102 @@
+"""Many tasks, deleted at once."""
+
+import json
+import logging
+
+import pytest
+from rest_framework.test import APIClient
+
+from notifications.models import Event
+from tasks.models import Activity, Task
+from tests.test_statements import MOST_TO_WRITE, statements
+
+pytestmark = pytest.mark.django_db
+
+TASKS = "/task/tasks/"
+BULK = f"{TASKS}bulk/"
+
+
+def delete(person, ids, **more):
+    return person.post(BULK, {"ids": ids, "delete": True, **more})
+
+
+@pytest.fixture
+def ids(a_task, alice):
+    return [a_task(title=title, assigned_to=alice.id).pk for title in ("one", "two", "three")]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_it_works(ada, alice, ids, caplog):
+    caplog.set_level(logging.INFO, "security")
+
+    answer = delete(ada, [ids[2], ids[0]])
+
+    assert (answer.status_code, answer.json()) == (200, {"deleted_ids": [ids[2], ids[0]]})
+    assert [ada.get(f"{TASKS}{id_}/").status_code for id_ in ids] == [404, 200, 404]
+    for id_, title in ((ids[0], "one"), (ids[2], "three")):
+        (row,) = ada.get(f"{TASKS}{id_}/activity/").json()["results"]
+        assert (row["kind"], row["from"]["title"], row["by"]["username"]) == ("deleted", title, "ada")
+    logged = [record for record in caplog.records if record.getMessage() == "sensitive_delete"]
+    assert [(record.actor, record.subject) for record in logged] == [(ada.id, ids[0]), (ada.id, ids[2])]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_where_one_does_not_exist_none_is_deleted(ada, ids, caplog):
+    caplog.set_level(logging.INFO, "security")
+
+    answer = delete(ada, [ids[0], 2**40])
+
+    assert (answer.status_code, answer.json()["errors"][0]["code"]) == (400, "unknown_task")
+    assert (Task.objects.count(), Activity.objects.count()) == (3, 0)
+    assert "sensitive_delete" not in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("body", "field"),
+    [
+        ({"ids": [1], "delete": False}, "delete"),
+        ({"ids": [1], "delete": "true"}, "delete"),
+        ({"ids": [1], "delete": 1}, "delete"),
+        ({"ids": [1], "delete": None}, "delete"),
+        ({"ids": [1], "delete": True, "set": {"title": "x"}}, "delete"),
+        ({"ids": [], "delete": True}, "ids"),
+        ({"ids": [1] * 2, "delete": True}, "ids"),
+        ({"ids": list(range(1, 102)), "delete": True}, "ids"),
+        ({"delete": True}, "ids"),
+    ],
+    ids=lambda value: json.dumps(value)[:60],
+)
+def test_what_cannot_be_asked_is_refused(ada, a_task, body, field):
+    a_task(id=1)
+
+    answer = ada.post(BULK, body)
+
+    assert (answer.status_code, [error["field"] for error in answer.json()["errors"]]) == (400, [field])
+    assert Task.objects.count() == 1
+
+
+def test_only_admins_may_and_no_version_is_compared(ada, alice, charlie, ids):
+    assert [delete(who, ids).status_code for who in (alice, charlie, APIClient())] == [403, 401, 401]
+    assert ada.post(BULK, {"ids": ids, "delete": True}, HTTP_IF_MATCH='"1.1f2e3d4c5b6a"').status_code == 400
+    assert Task.objects.count() == 3
+
+
+def test_a_hundred_cost_as_many_statements_as_one(ada, a_task):
+    ids = [a_task(title=f"Task {number}").pk for number in range(101)]
+
+    _, for_one = statements(delete, ada, ids[:1])
+    answer, for_many = statements(delete, ada, ids[1:])
+
+    assert answer.json()["deleted_ids"] == ids[1:]
+    assert for_one == for_many <= MOST_TO_WRITE
+    assert not Task.objects.exists()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_of_two_at_once_that_overlap_one_deletes_and_the_other_finds_one_gone(ada, grace, ids, at_once):
+    answers = at_once((delete, ada, ids[:2]), (delete, grace, ids[:0:-1]))
+
+    assert sorted(answer.status_code for answer in answers) == [200, 400]
+    assert Task.objects.count() == 1
+    assert Activity.objects.count() == 2
+    assert Event.objects.filter(kind="task_deleted").count() == 2

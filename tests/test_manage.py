@@ -1,0 +1,172 @@
+"""scripts/manage: the commands of a service, with the settings of a stack; and that all documentation says so."""
+
+import json
+import os
+import pty
+import re
+import subprocess
+import sys
+
+import pytest
+import requests
+import yaml
+
+from chassis.provision import connected
+from stack.state import State
+from tests.local_stack import PASSWORD, ROOT, LocalStack
+from tests.test_repository import files
+
+FENCE = re.compile(r"^```sh.*?\n(.*?)^```", re.MULTILINE | re.DOTALL)
+CODE = re.compile(r"`([^`\n]+)`|^ {4}(\S.*)$", re.MULTILINE)
+OURS = re.compile(r"^(?:\d\S+ \S+ \S+ \S+ \S+ )?scripts/manage (?!user\|task)(.+)$")
+IN_A_CONTAINER = re.compile(r"^docker compose (?:exec|run --rm)(?: --no-deps)?(?: -T)? (\w+) python manage\.py (\w+)")
+
+
+def pages():
+    """Return the documentation, without decisions, which are of their time."""
+    return [page for page in files(".md") if "adr" not in page.parts and page.name != "CHANGELOG.md"]
+
+
+def typed():
+    """Return every piece of code in the documentation that is a line, or the part of one before a comment."""
+    for page in pages():
+        text = re.sub(r"^```\w*.*$", "", page.read_text(), flags=re.MULTILINE)
+        for inline, indented in CODE.findall(text):
+            yield (inline or indented).partition("  #")[0].strip()
+        for fence in FENCE.findall(page.read_text()):
+            yield from fence.splitlines()
+
+
+CHANGE_PASSWORD = "user changepassword admin"  # of an admin whose sessions other tests use
+LINES = sorted({found[1] for line in typed() if (found := OURS.match(line))} - {CHANGE_PASSWORD})
+
+
+def manage(stack, line, **options):
+    """Type a line as a person does, in whose environment is none of the settings of the stack."""
+    return subprocess.run(
+        [sys.executable, stack.root / "scripts" / "manage", *line.split()],
+        env={
+            "DJANGO_SUPERUSER_PASSWORD": PASSWORD,
+            "PATH": os.environ["PATH"],
+            "TMSERVICE_ENV_FILE": os.devnull,
+            "TMSERVICE_STATE_DIR": str(stack.folder),
+        },
+        capture_output=True,
+        text=True,
+        timeout=120,
+        **options,
+    )
+
+
+def test_lines_are_found():
+    assert {"task replay_deliveries --dry-run", "task check_due_tasks", "user migrate"} <= set(LINES)
+
+
+@pytest.mark.parametrize("line", LINES)
+def test_a_line_of_the_documentation_works_on_a_running_stack(stack, line):
+    done = manage(stack, line, stdin=subprocess.DEVNULL)
+
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_a_lost_password_is_replaced(stack):
+    made = manage(stack, "user createsuperuser --noinput --username=locked-out --email=locked-out@example.com")
+    done = manage(stack, CHANGE_PASSWORD.replace("admin", "locked-out"), input="another wet umbrella\n" * 2)
+
+    assert (made.returncode, done.returncode) == (0, 0), made.stderr + done.stderr
+    credentials = {"username": "locked-out", "password": "another wet umbrella"}
+    assert requests.post(f"{stack.url}/token/", json=credentials, timeout=30).status_code == 200
+
+
+def test_no_line_of_the_documentation_needs_settings_that_a_reader_has_not_got():
+    """Without scripts/manage there are containers, and the checkout with a .env, whose lines test_by_hand types."""
+    bare = [
+        line
+        for line in typed()
+        if re.search(r"\bmanage\.py \w", line) and not IN_A_CONTAINER.match(line) and ".venv/bin/python" not in line
+    ]
+
+    assert bare == []
+
+
+def test_lines_for_containers_name_a_service_and_a_command():
+    services = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]
+    lines = [found.groups() for line in typed() if (found := IN_A_CONTAINER.match(line))]
+
+    commands = {path.stem for path in files(".py") if path.parent.name == "commands"}
+    assert lines
+    assert [line for line in lines if line[0] not in services or line[1] not in commands] == []
+
+
+def test_input_goes_to_the_command_and_its_output_and_status_come_back(stack):
+    done = manage(stack, "user shell", input="import sys; print(6 * 7); sys.exit(3)")
+
+    assert (done.stdout.splitlines()[-1], done.returncode) == ("42", 3), done.stderr
+
+
+def test_a_terminal_stays_one(stack):
+    ours, theirs = pty.openpty()
+    try:
+        code = "import sys; print(sys.stdin.isatty() and sys.stderr.isatty())"
+        command = [sys.executable, stack.root / "scripts" / "manage", "task", "shell", "-v0", "-c", code]
+        done = subprocess.run(
+            command, env=stack.environment(), stdin=theirs, stderr=theirs, stdout=subprocess.PIPE, text=True
+        )
+    finally:
+        os.close(ours)
+        os.close(theirs)
+
+    assert done.stdout == "True\n"
+
+
+def test_a_command_runs_as_the_user_of_the_service_with_its_settings(stack):
+    programs = json.loads((stack.folder / "programs.json").read_text())
+    uid = next(it["uid"] for it in programs if it["name"] == "task-service") or os.geteuid()
+    code = "import os; print(os.getuid(), os.environ.get('OWNER_DATABASE_URL'))"
+
+    done = manage(stack, "task shell -v0", input=code)
+
+    assert done.stdout.split() == [str(uid), "None"]
+
+
+def test_migrations_run_as_the_owner_and_an_admin_is_made(own_stack):
+    own_stack.start()
+    state = State(own_stack.folder)
+    password = state.secrets()["TASK_DATABASE_PASSWORD"]
+    port = json.loads(state.ports.read_text())["postgres"]
+    back = manage(own_stack, "task migrate tasks 0003")
+    again = manage(own_stack, "task migrate")
+
+    assert (back.returncode, again.returncode) == (0, 0), back.stderr + again.stderr
+    with connected(f"postgresql://task_service:{password}@127.0.0.1:{port}/tmservice") as cursor:
+        cursor.execute("SELECT DISTINCT tableowner FROM pg_tables WHERE schemaname = 'task_service'")
+        assert cursor.fetchall() == [("task_service_owner",)]
+
+    admins = "from accounts.models import User; User.objects.all().update(is_active=False)"
+    assert manage(own_stack, "user shell -v0", input=admins).returncode == 0
+    made = manage(own_stack, "user ensure_admin")
+    assert made.stderr.endswith("ADMIN_USERNAME is that of an account which is no active admin.\n")
+
+    own_stack.stop()
+    assert manage(own_stack, "user help").returncode == 0
+    refused = manage(own_stack, "user showmigrations")
+    assert refused.returncode == 1
+    assert refused.stderr.startswith("scripts/manage: The database does not answer, scripts/run starts the stack: ")
+    assert refused.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("line", "sentence"),
+    {
+        "users migrate": "There is no service 'users': it is user or task.",
+        "user migrate": "Nothing was started in {folder} yet; scripts/run does it.",
+    }.items(),
+)
+def test_what_cannot_work_is_refused_in_one_sentence(line, sentence):
+    never_started = LocalStack()
+    try:
+        done = manage(never_started, line)
+    finally:
+        never_started.remove()
+
+    assert (done.returncode, done.stderr) == (1, f"scripts/manage: {sentence}\n".format(folder=never_started.folder))

@@ -1,0 +1,67 @@
+"""The units for systemd, and the lines of docs/operations.md that install them."""
+
+import re
+import shutil
+import subprocess
+from configparser import RawConfigParser
+
+import pytest
+
+from tests.local_stack import ROOT
+from tests.test_by_hand import PAGE
+
+UNITS = sorted((ROOT / "deploy" / "systemd").glob("*.service"))
+ENABLED = [name for line in re.findall(r"systemctl enable --now (.+)$", PAGE, re.MULTILINE) for name in line.split()]
+
+
+def unit(path):
+    parser = RawConfigParser(strict=False)  # a name may stand there several times
+    parser.optionxform = str
+    parser.read_string(path.read_text())
+    return parser
+
+
+def here(text, instance="task_service"):
+    return text.replace("/srv/tmservice", str(ROOT)).replace("%i", instance)
+
+
+@pytest.mark.parametrize("path", UNITS, ids=lambda path: path.name)
+def test_a_unit_starts_what_there_is_as_a_plain_user_at_boot(path):
+    service = unit(path)["Service"]
+    programs = [word for word in here(service["ExecStart"]).split() if word.startswith(str(ROOT))]
+
+    assert service["User"] == "tmservice"
+    assert unit(path)["Install"]["WantedBy"] == "multi-user.target"
+    assert programs
+    for place in [*programs, here(service.get("WorkingDirectory", str(ROOT)))]:
+        assert (ROOT / place).exists() or "/.venv/" in place, place
+
+
+def test_every_unit_is_enabled_by_a_line_of_the_documentation():
+    files = {f"{name.partition('@')[0]}@.service" if "@" in name else f"{name}.service" for name in ENABLED}
+
+    assert files == {path.name for path in UNITS}
+    assert {name.partition("@")[2] for name in ENABLED} == {"", "user_service", "task_service"}
+
+
+def test_systemd_takes_the_units(tmp_path):
+    """In a root of its own, where the machine has systemd's programs."""
+    etc = tmp_path / "etc" / "systemd" / "system"
+    etc.mkdir(parents=True)
+    for path in UNITS:
+        text = (
+            here(path.read_text(), "%i").replace(f"{ROOT}/.venv/bin/", "/bin/").replace("/bin/gunicorn", "/bin/python")
+        )
+        (etc / path.name).write_text(text.replace("/bin/python", "/bin/sh"))
+    instances = [f"{name}.service" for name in ENABLED]
+
+    if shutil.which("systemd-analyze"):
+        paths = [etc / re.sub("@.+(?=[.])", "@", name) for name in instances]
+        told = subprocess.run(["systemd-analyze", "verify", *paths], capture_output=True, text=True)
+        assert (told.returncode, [line for line in told.stderr.splitlines() if "tmservice" in line]) == (0, [])
+    if shutil.which("systemctl"):
+        enabled = subprocess.run(
+            ["systemctl", f"--root={tmp_path}", "enable", *instances], capture_output=True, text=True
+        )
+        assert enabled.returncode == 0, enabled.stderr
+        assert {path.name for path in (etc / "multi-user.target.wants").iterdir()} == set(instances)

@@ -1,0 +1,23 @@
+import getpass
+from typing import Any
+
+from django.contrib.auth.management.commands import changepassword
+from django.core.management.base import CommandError
+
+from accounts.models import User
+
+
+class Command(changepassword.Command):
+    help = (
+        "Set somebody's password, given the username or email. It ends all their sessions, and they are told by mail."
+    )
+
+    def handle(self, *args: Any, **options: Any) -> Any:
+        login = options["username"] or getpass.getuser()
+        user = User.objects.with_login(login).first()
+        if user is None:
+            raise CommandError(f"No account has the name or address {login!r}.")
+        try:
+            return super().handle(*args, **options | {"username": user.get_username()})
+        except (EOFError, KeyboardInterrupt) as error:
+            raise CommandError("The password stays as it is.") from error

@@ -1,0 +1,214 @@
+"""The owner of an account is told by mail what was done to it, when, by whom, and what to do if that was wrong."""
+
+import getpass
+import re
+from datetime import timedelta
+
+import pytest
+from django.core import mail as post
+from django.core.management import call_command
+from django.db import transaction
+from django.db.models import F
+from django.utils import timezone
+
+from accounts import mails
+from accounts.models import Mail, PasswordToken, Session, User
+
+pytestmark = pytest.mark.django_db
+
+NEW = "nine orange lanterns"
+OWNER, ADMIN = "yourself, or somebody who has signed in as you", "an administrator"
+READER, SERVICE = "somebody who reads the mails to this address, most likely you", "the service itself"
+PASSWORD_CHANGED = "The password of your account has changed"
+SESSION_ENDED = "One of your sessions has been ended"
+
+
+def letters():
+    before = len(post.outbox)
+    mails.deliver_mails()
+    return post.outbox[before:]
+
+
+class People:
+    def __init__(self, client, client_of, alice, ada, password):
+        self.stranger, self.alice, self.password = client, alice, password
+        self.owner, self.admin = client_of(alice), client_of(ada)
+        self.path = f"/user/users/{alice.pk}/"
+
+    def patch_me(self, **values):
+        return self.owner.patch("/user/me/", {**values, "current_password": self.password})
+
+
+@pytest.fixture
+def people(client, client_of, alice, ada, password):
+    return People(client, client_of, alice, ada, password)
+
+
+def change_password(people):
+    people.owner.post("/user/me/password/", {"current_password": people.password, "new_password": NEW})
+
+
+def reset_password(people):
+    token = PasswordToken.objects.make(people.alice, Mail.Kind.PASSWORD_RESET)
+    people.stranger.post("/user/password-reset/confirm/", {"token": token, "new_password": NEW})
+
+
+def changepassword(people):
+    call_command("changepassword", "alice")
+
+
+def reuse_a_refresh_token(people):
+    old = {"refresh": people.owner.refresh_token}
+    people.stranger.post("/token/refresh/", old)
+    Session.objects.update(rotated_at=F("rotated_at") - timedelta(seconds=11))
+    assert people.stranger.post("/token/refresh/", old).status_code == 401
+
+
+def end_one_session(people):
+    people.admin.delete(f"{people.path}sessions/{people.alice.sessions.get().pk}/")
+
+
+ACTS = [
+    (change_password, PASSWORD_CHANGED, OWNER),
+    (reset_password, PASSWORD_CHANGED, READER),
+    (changepassword, PASSWORD_CHANGED, ADMIN),
+    (lambda people: people.patch_me(username="Alicia"), "The username of your account has changed", OWNER),
+    (lambda people: people.patch_me(email="a@b.example"), "Another address for your account", OWNER),
+    (lambda people: people.patch_me(username="A", email="a@b.example"), "Your account has changed", OWNER),
+    (lambda people: people.owner.post("/token/logout-all/"), "You have been signed out everywhere", OWNER),
+    (reuse_a_refresh_token, SESSION_ENDED, SERVICE),
+    (end_one_session, SESSION_ENDED, ADMIN),
+    (lambda people: people.admin.delete(f"{people.path}sessions/"), "You have been signed out everywhere", ADMIN),
+    (
+        lambda people: people.admin.patch(people.path, {"username": "Alicia"}),
+        "The username of your account has changed",
+        ADMIN,
+    ),
+    (
+        lambda people: people.admin.patch(people.path, {"email": "a@b.example"}),
+        "The address of your account has changed",
+        ADMIN,
+    ),
+    (
+        lambda people: people.admin.patch(people.path, {"is_active": False}),
+        "Your account has been deactivated",
+        ADMIN,
+    ),
+    (
+        lambda people: people.admin.patch(people.path, {"username": "A", "email": "a@b.example", "is_active": False}),
+        "Your account has changed",
+        ADMIN,
+    ),
+]
+ACT_IDS = [str(number) for number in range(len(ACTS))]
+
+
+@pytest.fixture(autouse=True)
+def _typed(monkeypatch):
+    monkeypatch.setattr(getpass, "getpass", lambda *args, **kwargs: NEW)
+
+
+@pytest.mark.parametrize(("act", "subject", "by"), ACTS, ids=ACT_IDS)
+def test_of_one_act_one_mail_tells_what_when_and_by_whom(people, act, subject, by):
+    act(people)
+
+    (letter,) = [letter for letter in letters() if letter.to == ["alice@example.com"]]
+    planned_at = Mail.objects.get(address="alice@example.com").planned_at
+    assert letter.subject == subject
+    assert f"\nWhen: {planned_at:%Y-%m-%d %H:%M:%S} UTC\nBy: {by}\n" in letter.body
+    remedy = letter.body.strip().rpartition("\n\n")[2]
+    assert re.match(r"If (it was not you|you did not expect this), .+\.$", remedy)
+    assert abs(timezone.now() - planned_at) < timedelta(minutes=5)
+
+
+def test_several_changes_of_one_act_are_all_told(people):
+    people.admin.patch(people.path, {"username": "Alicia", "email": "a@b.example", "is_active": False})
+
+    (letter,) = letters()
+    facts = ("another username", "another address", "deactivated")
+    assert [fact in letter.body for fact in facts] == [True] * 3
+
+
+def test_the_address_that_a_change_takes_away_is_no_way_to_a_new_password(people):
+    people.admin.patch(people.path, {"email": "a@b.example"})
+
+    (letter,) = letters()
+    assert "ask for a new password" not in letter.body
+
+
+@pytest.mark.parametrize(("act", "subject", "by"), ACTS, ids=ACT_IDS)
+def test_nothing_goes_to_an_address_that_was_never_confirmed(people, act, subject, by):
+    User.objects.filter(pk=people.alice.pk).update(email_confirmed=False)
+    people.alice.refresh_from_db()
+
+    act(people)
+
+    told = {letter.subject for letter in letters() if letter.to == ["alice@example.com"]}
+    assert told == ({PASSWORD_CHANGED} if by == READER else set())  # the token in that mail has confirmed it
+
+
+def test_nothing_goes_where_no_mail_can_arrive(people):
+    User.objects.filter(pk=people.alice.pk).update(email="a@tm.invalid", email_key="a@tm.invalid")
+
+    change_password(people)
+
+    assert not Mail.objects.exists()
+
+
+@pytest.mark.parametrize(
+    "act",
+    [
+        lambda people: people.owner.post("/token/logout/", {"refresh": people.owner.refresh_token}),
+        lambda people: people.owner.delete(f"/user/me/sessions/{people.alice.sessions.get().pk}/"),
+        lambda people: people.admin.patch(people.path, {"role": "admin"}),
+        lambda people: people.admin.patch(people.path, {"username": "Alice", "is_active": True}),
+        lambda people: people.owner.post("/user/me/password/", {"current_password": "no", "new_password": NEW}),
+        lambda people: people.admin.patch(people.path, {"username": "ada", "email": "a@b.example"}),
+    ],
+)
+def test_what_changes_none_of_it_is_not_told(people, act):
+    act(people)
+
+    assert not Mail.objects.exists()
+
+
+@pytest.mark.parametrize(
+    "act",
+    [
+        lambda people: people.admin.delete(f"{people.path}sessions/"),
+        lambda people: people.admin.patch(people.path, {"username": "Alicia", "is_active": False}),
+    ],
+)
+def test_a_request_that_is_sent_twice_is_told_once(people, act):
+    act(people)
+    act(people)
+
+    assert len(letters()) == 1
+
+
+def test_an_admin_who_ends_the_own_sessions_is_told_that_they_did(client_of, ada):
+    client_of(ada).delete(f"/user/users/{ada.pk}/sessions/")
+
+    (letter,) = letters()
+    assert f"By: {OWNER}" in letter.body
+
+
+def test_what_is_rolled_back_is_not_told(people):
+    with transaction.atomic():
+        people.alice.set_password(NEW)
+        people.alice.save()
+        transaction.set_rollback(True)
+
+    assert not Mail.objects.exists()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_of_two_reuses_at_once_one_is_told(people, at_once):
+    old = {"refresh": people.owner.refresh_token}
+    people.stranger.post("/token/refresh/", old)
+    Session.objects.update(rotated_at=F("rotated_at") - timedelta(seconds=11))
+
+    answers = at_once(*[lambda: people.stranger.post("/token/refresh/", old)] * 2)
+
+    assert {answer.status_code for answer in answers} == {401}
+    assert len(letters()) == 1
