@@ -123,7 +123,7 @@ def it_makes_a_task_and_reads_it(service):
     )
     read = read_task.sync(made.parsed.id, client=alice.tasks)
 
-    assert (made.status_code, made.headers["Location"]) == (201, f"{service.url}/task/tasks/{made.parsed.id}/")
+    assert (made.status_code, made.headers["Location"]) == (201, f"/task/tasks/{made.parsed.id}/")
     assert read == made.parsed
     assert (read.status, read.priority) == (TaskStatus.TODO, TaskPriority.HIGH)
     assert type(read.status) is TaskStatus
@@ -249,7 +249,7 @@ def it_changes_many_at_once(service):
     ids = [service.make_task().id for _ in range(3)]
 
     changed = change_tasks.sync(
-        client=service.admin.tasks, body=Bulk(ids, BulkSet(priority=BulkSetPriority.URGENT, due_date=DUE))
+        client=service.admin.tasks, body=Bulk(ids=ids, set_=BulkSet(priority=BulkSetPriority.URGENT, due_date=DUE))
     )
 
     assert isinstance(changed, Changed)

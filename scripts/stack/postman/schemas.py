@@ -9,7 +9,7 @@ KEPT = ("type", "enum", "pattern", "minLength", "maxLength", "minimum", "minItem
 
 
 def plain(operation: Operation, schema: Schema) -> Schema:
-    """Return a schema of an answer: all that is described must be there, and nothing else may."""
+    """Return a schema of an answer: all that is described as always there must be, and nothing undescribed may."""
     schema = operation.resolved(schema)
     found: Schema = {name: schema[name] for name in KEPT if name in schema}
     if schema.get("format") in KNOWN_FORMATS:
@@ -18,12 +18,11 @@ def plain(operation: Operation, schema: Schema) -> Schema:
         found["items"] = plain(operation, schema["items"])
     if "properties" in schema:
         properties = {name: plain(operation, each) for name, each in schema["properties"].items()}
-        found |= {"properties": properties, "required": list(properties), "additionalProperties": False}
+        required = [name for name, each in schema["properties"].items() if "x-optional" not in each]
+        found |= {"properties": properties, "required": required, "additionalProperties": False}
     return nullable(found) if schema.get("x-nullable") else found
 
 
 def nullable(schema: Schema) -> Schema:
     also: dict[str, Any] = {"type": [schema["type"], "null"]} if "type" in schema else {}
-    if "enum" in schema:
-        also["enum"] = [*schema["enum"], None]
     return schema | also
