@@ -119,8 +119,8 @@ def test_old_and_new_versions_work_together_on_the_schema_of_today(own_stack, ol
     deleted = works(own_stack, round_=4)
 
     assert restarted.returncode == 0, restarted.stdout + restarted.stderr
-    assert kinds(own_stack, deleted_by_the_old) == ["changed", "assigned", "created"]
-    assert kinds(own_stack, deleted) == ["deleted", "changed", "assigned", "created"]
+    for path in (deleted_by_the_old, deleted):
+        assert kinds(own_stack, path) == ["deleted", "changed", "assigned", "created"]
 
 
 @pytest.mark.thorough
