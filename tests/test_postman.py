@@ -10,6 +10,7 @@ import sys
 from dataclasses import replace
 
 import pytest
+import requests
 from jsonschema import Draft7Validator
 
 from stack import node
@@ -280,8 +281,9 @@ def test_it_runs_as_a_whole_again_and_again_and_leaves_nothing(tmp_path, stack, 
 @pytest.mark.thorough
 def test_at_the_usual_limits_it_waits_and_sends_again(tmp_path, own_stack):
     own_stack.start(**USUAL_LIMITS)
+    url = f"http://127.0.0.1:{own_stack.port}"  # newman takes localhost for ::1, which counts by itself
 
-    run = Run(tmp_path, own_stack, "--folder", "Sign up and sign in")
+    run = Run(tmp_path, own_stack, "--folder", "Sign up and sign in", base_url=url)
 
     run.assert_passed()
     limited = [each for each in run.executions if each["response"]["code"] == 429]
@@ -294,8 +296,9 @@ def test_at_the_usual_limits_it_waits_and_sends_again(tmp_path, own_stack):
             assert re.fullmatch(r'"(anon|user)";r=\d;t=\d+', headers["RateLimit"])
 
     for _ in range(5):  # all that an address has without a token: signing up and in has to wait
-        own_stack.call("POST", "/token/verify/", json={"token": "none"})
-    tokens = Run(tmp_path, own_stack, "--folder", "Tasks", alice_username="", alice_access="", alice_refresh="")
+        requests.post(f"{url}/token/verify/", json={"token": "none"}, timeout=30)
+    nobody = {"alice_username": "", "alice_access": "", "alice_refresh": ""}
+    tokens = Run(tmp_path, own_stack, "--folder", "Tasks", base_url=url, **nobody)
 
     tokens.assert_passed()
     assert re.search(r"POST /\S+: over the limit; going on in \d+ seconds", " ".join(tokens.output.split()))
