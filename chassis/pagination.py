@@ -111,7 +111,7 @@ class KeysetPagination(BasePagination):
 
     The view names what may be sorted by in `ordering_fields`, and `default_ordering`. Query parameters: `cursor`
     (opaque, signed), `page_size` (1 to 100, default 20), `ordering` (one field, with "-" for descending). A view that
-    has `ranks_search` sorts what `search` finds by relevance, unless told otherwise: its querysets come with `ranks`.
+    has `ranks_search` sorts what `search` finds by relevance by default: its querysets come with `ranks`.
     """
 
     default_size = 20

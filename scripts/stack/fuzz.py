@@ -58,7 +58,7 @@ def parse() -> argparse.Namespace:
         "OpenAPI documents allow and with what they forbid. No answer may be a server error, or not documented.",
     )
     parser.add_argument(
-        "--cases", type=int, default=USUAL_CASES, metavar="N", help=f"about how many; {USUAL_CASES} unless told"
+        "--cases", type=int, default=USUAL_CASES, metavar="N", help=f"about how many; {USUAL_CASES} by default"
     )
     parser.add_argument("--seed", type=int, default=random.randrange(10_000), metavar="N", help="of all that is random")
     arguments = parser.parse_args()

@@ -12,7 +12,6 @@ from stack.state import State
 
 PASSWORD = "correct horse battery"  # as in the examples of the documents
 TASKS = 30  # more than a page
-SESSIONS = 3
 MAILS = 12
 MAILED_WITHIN_SECONDS = 60
 

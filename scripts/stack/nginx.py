@@ -48,7 +48,7 @@ def write_configuration(
 ) -> None:
     """Write what Nginx reads, or refuse and leave what there was. A service is HOST:PORT, or the URL of one elsewhere.
 
-    `environment` holds the settings that a person makes, os.environ unless told otherwise. Where the services are
+    `environment` holds the settings that a person makes, os.environ by default. Where the services are
     is none of them here: USER_SERVICE_URL is the task service's word for it.
     """
     chosen = {"GATEWAY_LISTEN": listen, "USER_SERVICE_URL": url(user_service), "TASK_SERVICE_URL": url(task_service)}

@@ -52,7 +52,7 @@ def parse() -> argparse.Namespace:
         description="Start a stack, kill processes of its task service under load, with a mail server that fails at "
         "random, and check that each acknowledged change of status was notified of.",
     )
-    parser.add_argument("--kills", type=int, default=200, metavar="N", help="how many; 200 unless told")
+    parser.add_argument("--kills", type=int, default=200, metavar="N", help="how many; 200 by default")
     parser.add_argument("--seed", type=int, default=random.randrange(10_000), metavar="N", help="of all that is random")
     parser.add_argument("--hurry", action="store_true", help="end leases and pauses by hand, not by waiting")
     return parser.parse_args()

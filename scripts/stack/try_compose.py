@@ -76,7 +76,7 @@ def main() -> None:
         description="Start docker-compose.yml as a project of its own, use it, scale it, kill in it, deploy, stop "
         "and start it, upgrade it from an earlier commit, and remove it with its volumes. Needs Docker with compose.",
     )
-    parser.add_argument("--from", dest="commit", default="HEAD^", help="the commit to upgrade from; HEAD^ unless told")
+    parser.add_argument("--from", dest="commit", default="HEAD^", help="the commit to upgrade from; HEAD^ by default")
     commit = parser.parse_args().commit
     for number in END_SIGNALS:
         signal.signal(number, lambda *_: sys.exit("\nStopped."))

@@ -62,7 +62,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("names", nargs="*", metavar="NAME", help="only these faults")
     parser.add_argument("--list", action="store_true", help="name the faults and end")
     parser.add_argument(
-        "--seconds", type=float, metavar="N", help=f"how long one is repeated; {SECONDS:.0f} unless told"
+        "--seconds", type=float, metavar="N", help=f"how long one is repeated; {SECONDS:.0f} by default"
     )
     parser.add_argument("--seed", type=int, default=random.randrange(10_000), metavar="N", help="of all that is random")
     parser.add_argument("--all", action="store_true", help="the long form, such as 10,000 requests in 10 restarts")
