@@ -4,16 +4,17 @@ import time
 from http import HTTPStatus
 from itertools import cycle
 from threading import Event, Thread
-from typing import Any, Self
+from typing import Any
 
 from stack.http import call
+from stack.threads import Threads
 
 THREADS = 4
 TOKEN_SECONDS = 120  # it is good for five minutes
 PAUSE_SECONDS = 0.1
 
 
-class Load:
+class Load(Threads):
     """Threads that make tasks without a key, change and read them, until the block ends."""
 
     def __init__(self, url: str, admin_password: str) -> None:
@@ -22,16 +23,6 @@ class Load:
         self.failed: list[str] = []
         self.durations: list[float] = []
         self.threads = [Thread(target=self.work, daemon=True) for _ in range(THREADS)]
-
-    def __enter__(self) -> Self:
-        for thread in self.threads:
-            thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.stopping.set()
-        for thread in self.threads:
-            thread.join()
 
     def work(self) -> None:
         token, token_until, task_id = "", 0.0, 0

@@ -6,13 +6,14 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 from threading import Event, Thread
-from typing import Any, Self
+from typing import Any
 
 import requests
 
 from stack.console import Refused
 from stack.smtp_sink import Sink
 from stack.state import State
+from stack.threads import Threads
 
 PEOPLE = ("alice", "bob", "carla", "deniz")
 PASSWORD = "correct horse battery staple"
@@ -95,7 +96,7 @@ class Change:
     status: str
 
 
-class Load:
+class Load(Threads):
     """Threads that change the status of tasks, each of tasks of its own, until the block ends."""
 
     def __init__(self, connect: Callable[[], Gateway], tasks: Sequence[int], *, seed: int, sink: Sink) -> None:
@@ -107,15 +108,8 @@ class Load:
         # Not of a pool: one that is interrupted while its threads start would keep this process from ending.
         self.threads = [Thread(target=self.run_until_error, args=share, daemon=True) for share in self.shares]
 
-    def __enter__(self) -> Self:
-        for thread in self.threads:
-            thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.stopping.set()
-        for thread in self.threads:
-            thread.join()
+    def __exit__(self, *error: object) -> None:
+        super().__exit__(*error)
         self.raise_what_it_met()
 
     def raise_what_it_met(self) -> None:

@@ -6,10 +6,11 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from threading import Event, Thread
-from typing import Any, Self
+from typing import Any
 
 from stack.console import Refused
 from stack.faults.client import Attempt, Client
+from stack.threads import Threads
 
 HANDS = 4  # people who work at the same time
 TASKS_EACH = 3  # that a hand changes again and again
@@ -150,7 +151,7 @@ class Hand:
 
 
 @dataclass
-class Load:
+class Load(Threads):
     """Hands at work, each in a thread of its own, until the block ends."""
 
     hands: Sequence[Hand]
@@ -165,16 +166,10 @@ class Load:
         pairs = zip(self.hands, self.resting, strict=True)
         self.threads = [Thread(target=self.run, args=pair, daemon=True) for pair in pairs]
 
-    def __enter__(self) -> Self:
-        for thread in self.threads:
-            thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, *error: object) -> None:
         self.stopping.set()
         self.going_on.set()
-        for thread in self.threads:
-            thread.join()
+        super().__exit__(*error)
         if len(self.ended) < len(self.hands):
             raise Refused("One of the load could not go on; see its traceback above.")
 
