@@ -34,7 +34,8 @@ MAY_IMPORT = {
     "task_service/tasks": {"directory", "chassis"},
     "task_service/notifications": {"tasks", "directory", "chassis"},
     "task_service/config": {"notifications", "tasks", "directory", "chassis"},
-    "scripts/stack": {"chassis"},
+    "deploy": {"chassis"},
+    "scripts/stack": {"chassis", "deploy"},
 }
 OURS = {package.rpartition("/")[2] for package in MAY_IMPORT}
 
@@ -176,7 +177,7 @@ READERS = {
 
 
 def settings_in_the_code():
-    """Return every name that a reader of chassis.env, or os.environ, is given as a literal, or that a shell expands."""
+    """Return every name that a reader of chassis.ops.env or os.environ gets as a literal, or that a shell expands."""
     readers = {*READERS, "database", "chosen"}
     for path in files(".py"):
         if "tests" in path.parts:

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 
 import psutil
 
-from chassis import env
+from chassis.ops import env
 from stack import leftovers, settings, startup, supervision
 from stack.console import Refused, say, step
 from stack.killer import running

@@ -10,8 +10,8 @@ from http import HTTPStatus
 
 import psycopg2
 
-from chassis import env
-from chassis.provision import in_a_sentence, provision
+from chassis.ops import env
+from deploy.provision import in_a_sentence, provision
 from stack import nginx, postgres, programs, settings
 from stack.bootstrap import ROOT
 from stack.console import Refused, step
@@ -21,7 +21,7 @@ from stack.state import SERVICE_UIDS, State
 
 HEALTHY_SECONDS = 60
 # What gunicorn does first, without starting it. Django's own checks wait for `migrate`: they need the whole service.
-READ_SETTINGS = "from chassis import web_server; web_server.check_settings()"
+READ_SETTINGS = "from chassis.ops import web_server; web_server.check_settings()"
 
 
 def check_settings(environments: Mapping[str, Mapping[str, str]]) -> None:

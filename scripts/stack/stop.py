@@ -2,7 +2,7 @@
 
 import sys
 
-from chassis import env
+from chassis.ops import env
 from stack import supervision
 from stack.console import Refused, say
 from stack.state import find_state

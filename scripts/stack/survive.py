@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from chassis.provision import connected
+from deploy.provision import connected
 from stack import programs, settings, smtp_sink, verdict
 from stack.console import Refused, say, step
 from stack.killer import WEB, WORKER, Killer

@@ -5,7 +5,7 @@ import time
 
 import jwt
 
-from chassis.keys import key_id
+from chassis.auth.keys import key_id
 from stack.faults.client import Client
 from stack.faults.trial import Trial
 

@@ -11,7 +11,7 @@ from typing import Any
 import psutil
 import psycopg2
 
-from chassis import provision
+from deploy import provision
 from stack import leftovers, postgres, programs, survive
 from stack.console import Refused
 from stack.faults.client import ask
