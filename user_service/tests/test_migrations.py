@@ -5,7 +5,7 @@ from chassis.tests import squawk
 NEWEST_UNCHECKED = {"accounts": 11, "chassis": 2}  # written before there was a release
 
 
-@pytest.mark.django_db
+@pytest.mark.django_db(transaction=True)  # concurrent operations refuse to be inside one
 def test_new_migrations_lock_nothing_for_long():
     assert squawk.complaints_about_migrations(newest_unchecked=NEWEST_UNCHECKED) == {}
 
