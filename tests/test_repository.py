@@ -231,10 +231,6 @@ def test_the_sample_settings_have_the_defaults_of_the_code():
     assert wrong == {}
 
 
-def test_the_changelog_has_what_is_not_released():
-    assert "## [Unreleased]" in (ROOT / "CHANGELOG.md").read_text()
-
-
 def test_the_request_id_rule_is_the_same_in_the_gateway_and_the_services():
     source = (ROOT / "chassis" / "request_id.py").read_text()
     rule = re.search(r're\.compile\(r"(.+?)"\)', source).group(1)
