@@ -1,11 +1,11 @@
-"""The table of metrics in docs/operations.md, and what an answer of /metrics/ really holds."""
+"""The table of metrics in docs/monitoring.md, and what an answer of /metrics/ really holds."""
 
 import re
 from pathlib import Path
 
 from prometheus_client.parser import text_string_to_metric_families
 
-PAGE = Path(__file__).resolve().parents[2] / "docs" / "operations.md"
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "monitoring.md"
 OF_PARTS = {"le"}  # a histogram's own
 
 

@@ -57,7 +57,7 @@ def postgres_alone(state: State) -> Iterator[int]:
 def refuse_foreign_postgres() -> None:
     for name in ("USER_DATABASE_URL", "TASK_DATABASE_URL"):
         if os.environ.get(name):
-            raise Refused(f"{name} names a PostgreSQL of your own; docs/operations.md has the lines for it.")
+            raise Refused(f"{name} names a PostgreSQL of your own; docs/backup.md has the lines for it.")
 
 
 def tool(state: State, name: str, *arguments: str, port: int = 0) -> str:

@@ -21,8 +21,8 @@ SENTENCE = "user_service: THROTTLE_ANON must be a rate such as 10/min (or /sec, 
 
 
 def documented() -> dict[str, str]:
-    """Return the blocks of docs/operations.md that are for containers, by their names."""
-    return dict(BLOCK.findall((ROOT / "docs" / "operations.md").read_text()))
+    """Return the blocks of docs/docker.md that are for containers, by their names."""
+    return dict(BLOCK.findall((ROOT / "docs" / "docker.md").read_text()))
 
 
 @contextmanager
@@ -45,7 +45,7 @@ class Workplace:
     def paste(self, name: str) -> str:
         done = self.run(documented()[name])
         if done.returncode:
-            raise Refused(f"The lines for {name} in docs/operations.md failed: {done.stderr.strip()[-2000:]}")
+            raise Refused(f"The lines for {name} in docs/docker.md failed: {done.stderr.strip()[-2000:]}")
         return done.stdout
 
     def run(self, lines: str, **changed: str) -> subprocess.CompletedProcess[str]:
