@@ -14,10 +14,10 @@ import pytest
 
 from chassis.provision import connected
 from chassis.tests.smtp_sink import serving
-from stack import leftovers, postgres
+from stack import orphans, postgres
 from stack.doctor import runs_as_root
-from stack.gateway_visit import Limit, Visitor
-from stack.killer import running
+from stack.gateway_checks import Limit, Visitor
+from stack.orphans import running
 from stack.ports import free_ports
 from stack.state import State
 from tests.local_stack import PASSWORD, LocalStack, eventually
@@ -48,7 +48,7 @@ def restart_workers(stack):
     before = [running(State(stack.folder), name) for name in ("user-worker", "task-worker")]
     for process in before:
         process.terminate()
-    assert leftovers.wait_until_gone(before, seconds=20)
+    assert orphans.wait_until_gone(before, seconds=20)
     began = datetime.now(UTC)
     eventually(lambda: execute(stack, WORKED, [began]) == [(True,)], seconds=60)
 
@@ -252,7 +252,7 @@ def test_a_database_and_a_gateway_that_are_away_are_told(limited):
         gone = [running(state, name) for name in ("postgres", "gateway")]
         for process in gone:
             process.send_signal(signal.SIGINT)
-        assert leftovers.wait_until_gone(gone, seconds=20)
+        assert orphans.wait_until_gone(gone, seconds=20)
         report = doctor(limited)
     eventually(limited.is_healthy, seconds=60)
 
@@ -307,7 +307,7 @@ def reload(stack, file, configuration):
     master = running(State(stack.folder), "gateway")
     before = master.children()
     master.send_signal(signal.SIGHUP)
-    eventually(lambda: not any(map(leftovers.lives, before)) and master.children(), seconds=30)
+    eventually(lambda: not any(map(orphans.lives, before)) and master.children(), seconds=30)
 
 
 def test_without_limits_trust_cannot_be_told(stack):

@@ -14,12 +14,12 @@ from threading import Thread
 
 import pytest
 
-from stack.faults import judge
-from stack.faults.catalogue import FAULTS
-from stack.faults.client import Answer, Attempt
-from stack.faults.judge import Demands, Evidence
-from stack.faults.load import Changed, Made, Window
-from stack.faults.proxy import Toxic, listening
+from tests.lab import judge
+from tests.lab.catalogue import FAULTS
+from tests.lab.client import Answer, Attempt
+from tests.lab.judge import Demands, Evidence
+from tests.lab.load import Changed, Made, Window
+from tests.lab.proxy import Toxic, listening
 from tests.local_stack import ROOT, LocalStack, environment, new_folder
 
 NAMES = [fault.name for fault in FAULTS]

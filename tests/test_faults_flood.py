@@ -5,9 +5,9 @@ import re
 from contextlib import nullcontext
 from types import SimpleNamespace
 
-from stack.faults import flood
-from stack.faults.client import Answer, Attempt
-from stack.faults.trial import Trial
+from tests.lab import flood
+from tests.lab.client import Answer, Attempt
+from tests.lab.trial import Trial
 from tests.raw_http import Service, answer
 
 SERVED, REFUSED = (

@@ -15,7 +15,8 @@ from threading import Thread
 
 import pytest
 
-from stack import bootstrap, fuzz
+from stack import bootstrap
+from tests.lab import fuzz
 from tests.local_stack import ROOT, LocalStack, environment, eventually, new_folder
 
 CASES = 2_000

@@ -15,10 +15,10 @@ from email.message import EmailMessage
 
 import pytest
 
-from stack import smtp_sink, verdict
-from stack.load import Change
-from stack.smtp_sink import Mail
-from stack.verdict import Evidence
+from tests.lab import smtp_sink, verdict
+from tests.lab.gateway import Change
+from tests.lab.smtp_sink import Mail
+from tests.lab.verdict import Evidence
 from tests.local_stack import ROOT, LocalStack, environment, eventually, new_folder
 
 # RACE_ROUNDS in the environment asks for what every day's run has no time for.

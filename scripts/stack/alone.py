@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
-from stack import leftovers, postgres, programs
-from stack.console import Refused
+from stack import orphans, postgres, programs
+from stack.console import StackError
 from stack.ports import free_ports
 from stack.programs import Program
 from stack.state import State, write_private
@@ -37,7 +37,7 @@ def running_alone(state: State, program: Program) -> Iterator[None]:
             stderr=log,
         )
     note = {"group": process.pid, "mark": program.mark}
-    write_private(leftovers.note(state, program.name), json.dumps(note))
+    write_private(orphans.note(state, program.name), json.dumps(note))
     try:
         yield
     finally:
@@ -57,7 +57,7 @@ def postgres_alone(state: State) -> Iterator[int]:
 def refuse_foreign_postgres() -> None:
     for name in ("USER_DATABASE_URL", "TASK_DATABASE_URL"):
         if os.environ.get(name):
-            raise Refused(f"{name} names a PostgreSQL of your own; docs/operations.md has the lines for it.")
+            raise StackError(f"{name} names a PostgreSQL of your own; docs/operations.md has the lines for it.")
 
 
 def tool(state: State, name: str, *arguments: str, port: int = 0) -> str:
@@ -73,5 +73,5 @@ def tool(state: State, name: str, *arguments: str, port: int = 0) -> str:
         text=True,
     )
     if done.returncode:
-        raise Refused((done.stderr.strip() or f"{name} failed.").splitlines()[0])
+        raise StackError((done.stderr.strip() or f"{name} failed.").splitlines()[0])
     return done.stdout

@@ -62,7 +62,7 @@ def checks() -> list[Check]:
     return [
         Check("format", ["ruff", "format", "--check", "--quiet", "."]),
         Check("lint", ["ruff", "check", "--quiet", "."]),
-        types("user_service, chassis and scripts", "user_service", "chassis", "scripts/stack"),
+        types("user_service, chassis, scripts and the lab", "user_service", "chassis", "scripts/stack", "tests/lab"),
         types("task_service", "task_service"),
     ]
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from stack.bootstrap import ROOT
-from stack.console import Refused
+from stack.console import StackError
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +116,7 @@ def run(program: str, *arguments: str, folder: Path = ROOT, environment: Mapping
     """Return what it prints, or refuse with what it has to say."""
     path = shutil.which(program)
     if path is None:
-        raise Refused(f"There is no {program} on this machine.")
+        raise StackError(f"There is no {program} on this machine.")
     done = subprocess.run(
         [path, *arguments],
         cwd=folder,
@@ -127,5 +127,5 @@ def run(program: str, *arguments: str, folder: Path = ROOT, environment: Mapping
         check=False,
     )
     if done.returncode:
-        raise Refused(f"{program} {' '.join(arguments)} failed: {done.stderr.strip()[-2000:]}")
+        raise StackError(f"{program} {' '.join(arguments)} failed: {done.stderr.strip()[-2000:]}")
     return done.stdout

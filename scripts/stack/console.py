@@ -5,8 +5,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 
-class Refused(Exception):
+class StackError(Exception):
     """It cannot go on. The text is one sentence for the person who typed the command."""
+
+
+Refused = StackError  # the name that stack.postman uses
 
 
 def say(text: str = "") -> None:

@@ -15,9 +15,9 @@ from chassis.findings import Finding, ok, unsure, wrong
 from chassis.findings import State as Verdict
 from chassis.startup import EXIT_CONFIG
 from stack import in_force, programs, startup, supervision
-from stack.console import Refused, say
-from stack.gateway_visit import Visitor
-from stack.killer import running
+from stack.console import StackError, say
+from stack.gateway_checks import Visitor
+from stack.orphans import running
 from stack.ports import Ports, read_ports
 from stack.state import SERVICE_UIDS, State, find_state
 
@@ -37,7 +37,7 @@ def main() -> None:
     try:
         env.load_dotenv()
         sys.exit(examine(find_state(), address))
-    except (Refused, env.SettingError) as error:
+    except (StackError, env.SettingError) as error:
         sys.exit(f"scripts/doctor: {error}")
     except KeyboardInterrupt:
         sys.exit("\nStopped.")
@@ -141,7 +141,7 @@ def password(state: State) -> Finding:
         return unsure("this stack knows no admin's password")
     try:
         opens = startup.password_opens(state, in_force.environment(state, "user-service"))
-    except Refused:  # the user service's own lines say why
+    except StackError:  # the user service's own lines say why
         return unsure("nothing tells whether an admin has the password that this stack knows")
     if opens:
         return ok(f"the password of {place} opens an admin's account")

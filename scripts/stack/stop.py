@@ -4,7 +4,7 @@ import sys
 
 from chassis import env
 from stack import supervision
-from stack.console import Refused, say
+from stack.console import StackError, say
 from stack.state import find_state
 
 
@@ -12,7 +12,7 @@ def main() -> None:
     try:
         env.load_dotenv()
         state = find_state()
-    except (Refused, env.SettingError) as error:
+    except (StackError, env.SettingError) as error:
         sys.exit(str(error))
     say("Stopped." if state.run.is_dir() and supervision.stop(state) else "Nothing was running.")
 

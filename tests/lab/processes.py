@@ -10,8 +10,8 @@ from itertools import count
 import psutil
 
 from stack import supervision
-from stack.console import Refused
-from stack.faults.trial import Trial
+from stack.console import StackError
+from tests.lab.trial import Trial
 
 WEB = ("user-service", "task-service")
 RESTARTS = 10
@@ -93,7 +93,7 @@ def no_more_bytes(trial: Trial) -> Iterator[None]:
     """Make every write of the supervisor's to a file fail, as on a disk that is full."""
     supervisor = supervision.find(trial.scene.state)
     if supervisor is None:
-        raise Refused("There is no supervisor.")
+        raise StackError("There is no supervisor.")
     usual, most = supervisor.rlimit(psutil.RLIMIT_FSIZE)
     supervisor.rlimit(psutil.RLIMIT_FSIZE, (0, most))
     try:

@@ -8,9 +8,9 @@ from typing import Any
 
 import psycopg2
 
-from stack.faults.client import Answer
-from stack.faults.scene import BACK_WITHIN_SECONDS, LOOK_SECONDS
-from stack.faults.trial import Trial
+from tests.lab.client import Answer
+from tests.lab.scene import BACK_WITHIN_SECONDS, LOOK_SECONDS
+from tests.lab.trial import Trial
 
 GIVEN_UP_WITHIN_SECONDS = 3.5
 LONGEST_IDLE_SECONDS = 60  # that the server shall let a transaction of a service hold what it holds

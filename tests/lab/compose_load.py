@@ -7,7 +7,7 @@ from threading import Event, Thread
 from typing import Any
 
 from stack.http import call
-from stack.threads import Threads
+from tests.lab.threads import Threads
 
 THREADS = 4
 TOKEN_SECONDS = 120  # it is good for five minutes

@@ -1,9 +1,9 @@
 """The faults, in the order in which they are tried, and what must hold of each beside the truth of what was told."""
 
-from stack.faults import database, flood, keys, locks, processes
-from stack.faults.judge import Demands
-from stack.faults.scene import behind_a_proxy
-from stack.faults.trial import Fault
+from tests.lab import database, flood, keys, locks, processes
+from tests.lab.judge import Demands
+from tests.lab.scene import behind_a_proxy
+from tests.lab.trial import Fault
 
 CROWD = 12  # more than can be served at the same time by far: some have to be sent away
 NOTHING_FAILS = Demands(most_failed=0)

@@ -1,16 +1,14 @@
 """Kills processes of the task service with SIGKILL, each when it is back at work after the time before."""
 
-import json
 import random
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 
 import psutil
 
-from stack import leftovers
-from stack.console import Refused
+from stack import orphans
+from stack.console import StackError
 from stack.state import State
 
 BACK_WITHIN_SECONDS = 60
@@ -37,7 +35,7 @@ class Killer:
         if name == WEB and self.chance.random() > MASTER_SHARE:
             victim = self.chance.choice(victim.children() or [victim])
         victim.kill()
-        leftovers.wait_until_gone([victim], seconds=leftovers.GONE_SECONDS)
+        orphans.wait_until_gone([victim], seconds=orphans.GONE_SECONDS)
         self.kills[name] += 1
         self.done_before[name] = self.done[name]()
         return name
@@ -45,19 +43,9 @@ class Killer:
     def once_back(self, name: str) -> psutil.Process:
         deadline = time.monotonic() + BACK_WITHIN_SECONDS
         while True:
-            process = running(self.state, name)
+            process = orphans.running(self.state, name)
             if process is not None and self.done[name]() > self.done_before[name]:
                 return process
             if time.monotonic() > deadline:
-                raise Refused(f"{name} is not back at work {BACK_WITHIN_SECONDS} s after it was killed.")
+                raise StackError(f"{name} is not back at work {BACK_WITHIN_SECONDS} s after it was killed.")
             time.sleep(0.02)
-
-
-def running(state: State, name: str) -> psutil.Process | None:
-    """Return the process that the supervisor keeps for a program, once it has become that."""
-    with suppress(psutil.Error, ValueError):  # just ended; the note is just being written
-        note = json.loads(leftovers.note(state, name).read_text())
-        process = psutil.Process(note["group"])
-        if note["mark"] in " ".join(process.cmdline()) and leftovers.lives(process):
-            return process
-    return None

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any
 
-from stack.faults.trial import Trial
+from tests.lab.trial import Trial
 
 FLOODER = "127.0.0.90"
 CONNECTIONS = 90

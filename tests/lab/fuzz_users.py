@@ -6,9 +6,9 @@ from typing import Any
 
 import requests
 
-from stack.console import Refused
-from stack.load import Gateway
+from stack.console import StackError
 from stack.state import State
+from tests.lab.gateway import Gateway
 
 PASSWORD = "correct horse battery"  # as in the examples of the documents
 TASKS = 30  # more than a page
@@ -76,6 +76,6 @@ def tokens_in(state: State, path: str) -> list[str]:
     deadline = time.monotonic() + MAILED_WITHIN_SECONDS
     while len(found := [token for file in state.mail.glob("*") for token in pattern.findall(file.read_text())]) < MAILS:
         if time.monotonic() > deadline:
-            raise Refused(f"{len(found)} of {MAILS} mails for {path} arrived within {MAILED_WITHIN_SECONDS} s.")
+            raise StackError(f"{len(found)} of {MAILS} mails for {path} arrived within {MAILED_WITHIN_SECONDS} s.")
         time.sleep(0.2)
     return found

@@ -12,13 +12,14 @@ import psutil
 import psycopg2
 
 from chassis import provision
-from stack import leftovers, postgres, programs, survive
-from stack.console import Refused
-from stack.faults.client import ask
-from stack.faults.proxy import Proxy, Toxic, listening
-from stack.killer import running
+from stack import orphans, postgres, programs
+from stack.console import StackError
+from stack.orphans import running
 from stack.ports import free_ports
 from stack.state import State, write_private
+from tests.lab import survive
+from tests.lab.client import ask
+from tests.lab.proxy import Proxy, Toxic, listening
 
 BACK_WITHIN_SECONDS = 30
 LOOK_SECONDS = 0.02
@@ -42,15 +43,15 @@ class Scene:
         deadline = time.monotonic() + BACK_WITHIN_SECONDS
         while (process := running(self.state, program)) is None:
             if time.monotonic() > deadline:
-                raise Refused(f"{program} does not run.")
+                raise StackError(f"{program} does not run.")
             time.sleep(LOOK_SECONDS)
         return process
 
     def end(self, process: psutil.Process, number: signal.Signals = signal.SIGKILL) -> None:
         with suppress(psutil.NoSuchProcess):
             process.send_signal(number)
-        if not leftovers.wait_until_gone([process], seconds=BACK_WITHIN_SECONDS):
-            raise Refused(f"Process {process.pid} goes on after {number.name}.")
+        if not orphans.wait_until_gone([process], seconds=BACK_WITHIN_SECONDS):
+            raise StackError(f"Process {process.pid} goes on after {number.name}.")
 
     def restart(self, **changed: str) -> None:
         """Run scripts/restart, with settings that are changed from now on."""
@@ -85,7 +86,7 @@ class Scene:
                 psycopg2.connect(self.owner_url(), connect_timeout=2).close()
             except psycopg2.OperationalError as error:
                 if time.monotonic() > deadline:
-                    raise Refused(f"The database does not come back: {error}") from error
+                    raise StackError(f"The database does not come back: {error}") from error
                 time.sleep(LOOK_SECONDS)
             else:
                 return
@@ -108,7 +109,7 @@ class Scene:
             now = {"Cache-Control": "no-cache"}
             while not ask(self.port, "GET", f"/{service}/health/ready/", headers=now).ok:
                 if time.monotonic() > deadline:
-                    raise Refused(f"The {service} service does not become ready.")
+                    raise StackError(f"The {service} service does not become ready.")
                 time.sleep(LOOK_SECONDS)
 
 

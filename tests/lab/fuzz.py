@@ -16,13 +16,13 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from stack import bootstrap, http, leftovers
-from stack.console import Refused, say, step
-from stack.fuzz_people import make_people
-from stack.load import Gateway
+from stack import bootstrap, http, orphans
+from stack.console import StackError, say, step
 from stack.run import END_SIGNALS
 from stack.state import State
-from stack.survive import interrupt, own_stack
+from tests.lab.fuzz_users import make_people
+from tests.lab.gateway import Gateway
+from tests.lab.survive import interrupt, own_stack
 
 SERVICES = ("user", "task")
 ROLES = ("user", "admin")
@@ -44,7 +44,7 @@ def main() -> None:
         signal.signal(number, interrupt)
     try:
         status = fuzz(arguments.cases, seed=arguments.seed)
-    except Refused as error:
+    except StackError as error:
         sys.exit(f"scripts/fuzz: {error}")
     except KeyboardInterrupt:
         sys.exit("\nStopped.")
@@ -171,7 +171,7 @@ def call_all(python: Path, document: Document, setup: dict[str, Any], place: Pat
     argv = [str(python), "-m", "schemathesis.cli", "run", str(files["document"]), "--continue-on-failure"]
     argv += ["--no-color", *(f"--{name}={value}" for name, value in options.items())]
     own = {
-        "SCHEMATHESIS_HOOKS": "stack.fuzz_hooks",
+        "SCHEMATHESIS_HOOKS": "tests.lab.fuzz_hooks",
         "FUZZ_SETUP": str(files["setup"]),
         "NO_PROXY": "*",
         "no_proxy": "*",
@@ -179,7 +179,7 @@ def call_all(python: Path, document: Document, setup: dict[str, Any], place: Pat
     try:
         done = subprocess.run(argv, check=False, cwd=place, env=os.environ | own, stdin=subprocess.DEVNULL)
     finally:
-        leftovers.end_children(seconds=END_SECONDS)  # Ctrl-C may have come while it was being begun
+        orphans.end_children(seconds=END_SECONDS)  # Ctrl-C may have come while it was being begun
     tally = json.loads(files["tally"].read_text()) if files["tally"].is_file() else {}
     return done.returncode == 0 and bool(tally), tally
 

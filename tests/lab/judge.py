@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
 
-from stack.faults.client import AWAY, PROBLEM, Attempt
-from stack.faults.load import HANDS, KINDS, Changed, Made, Window
+from tests.lab.client import AWAY, PROBLEM, Attempt
+from tests.lab.load import HANDS, KINDS, Changed, Made, Window
 
 TOLD_OF = {"status": "task_status_changed", "assigned_to": "task_assigned"}
 AT_FIRST = {"status": "todo", "priority": "normal", "description": ""}

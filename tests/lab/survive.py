@@ -14,14 +14,15 @@ from pathlib import Path
 from typing import Any
 
 from chassis.provision import connected
-from stack import programs, settings, smtp_sink, verdict
-from stack.console import Refused, say, step
-from stack.killer import WEB, WORKER, Killer
-from stack.load import Gateway, Load, make_tasks
+from stack import programs, settings
+from stack.console import StackError, say, step
 from stack.ports import free_ports
 from stack.run import END_SIGNALS
 from stack.state import State
-from stack.verdict import Evidence
+from tests.lab import smtp_sink, verdict
+from tests.lab.gateway import Gateway, Load, make_tasks
+from tests.lab.killer import WEB, WORKER, Killer
+from tests.lab.verdict import Evidence
 
 SPARE_TASKS = 20  # beside one for each kill: what a killed worker was sending holds its task up for a minute
 PROGRESS_EVERY = 20
@@ -39,7 +40,7 @@ def main() -> None:
         signal.signal(number, interrupt)
     try:
         status = survive(arguments.kills, seed=arguments.seed, in_haste=arguments.hurry)
-    except Refused as error:
+    except StackError as error:
         sys.exit(f"scripts/survive: {error}")
     except KeyboardInterrupt:
         sys.exit("\nStopped.")
@@ -123,7 +124,7 @@ def own_stack(state: State, **chosen: str) -> Iterator[str]:
         with step("Starting a stack"):
             script(state, "run", "--detach", environment=environment)
         yield f"http://localhost:{port}"
-    except Refused:
+    except StackError:
         show_logs(state)
         raise
     finally:
@@ -149,7 +150,7 @@ def script(state: State, name: str, *arguments: str, environment: dict[str, str]
             process.terminate()
             process.wait()
     if process.returncode:
-        raise Refused(f"scripts/{name} failed: {output.read_text()}")
+        raise StackError(f"scripts/{name} failed: {output.read_text()}")
 
 
 def kill_all(kills: int, killer: Killer, load: Load, *, in_haste: bool) -> None:

@@ -6,8 +6,8 @@ import time
 import jwt
 
 from chassis.keys import key_id
-from stack.faults.client import Client
-from stack.faults.trial import Trial
+from tests.lab.client import Client
+from tests.lab.trial import Trial
 
 REFRESHED_WITHIN_SECONDS = 10
 

@@ -15,15 +15,15 @@ from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
-from stack import compose_lines
 from stack.bootstrap import ROOT
 from stack.compose import Project, run
-from stack.compose_load import Load
-from stack.console import Refused, say, step
+from stack.console import StackError, say, step
 from stack.deploy import deploy
 from stack.http import call
 from stack.ports import free_ports
 from stack.settings import USUAL_LIMITS
+from tests.lab import compose_lines
+from tests.lab.compose_load import Load
 
 ASKED = 60
 LEAST_REQUESTS = 1000
@@ -62,7 +62,7 @@ class Trial(Project):
     def ask(self, path: str, body: Any = None, *, token: str = "") -> Any:
         status, answer = call(f"{self.url}{path}", body, token=token)
         if status >= HTTPStatus.BAD_REQUEST:
-            raise Refused(f"{path} was answered with {status}: {answer['detail']}")
+            raise StackError(f"{path} was answered with {status}: {answer['detail']}")
         return answer
 
     def admin_token(self) -> str:
@@ -82,7 +82,7 @@ def main() -> None:
         signal.signal(number, lambda *_: sys.exit("\nStopped."))
     try:
         try_all(commit)
-    except (Refused, OSError) as error:
+    except (StackError, OSError) as error:
         sys.exit(f"scripts/try-compose: {error}")
     say("The containers do what they must.")
 
@@ -124,7 +124,7 @@ def follow_the_docs(project: Trial) -> None:
     titles = [task["title"] for task in project.ask("/task/tasks/", token=admin)["results"]]
     latest = project.ask("/task/tasks/", {"title": "Made after the restore"}, token=admin)["id"]
     if "Made after the backup" in titles or "Made now" not in titles or latest <= later:
-        raise Refused(f"After a restore there are {titles}, and the next task has the number {latest}.")
+        raise StackError(f"After a restore there are {titles}, and the next task has the number {latest}.")
 
 
 @contextmanager
@@ -164,7 +164,7 @@ def use(project: Trial, name: str) -> None:
         theirs = project.ask("/token/", {"username": name, "password": PASSWORD})["access"]
         (seen,) = project.ask("/task/tasks/", token=theirs)["results"]
         if seen["assignee"] != {"id": id_, "username": name}:
-            raise Refused(f"The assignee is told as {seen['assignee']}.")
+            raise StackError(f"The assignee is told as {seen['assignee']}.")
         ledger = f"/task/tasks/{task['id']}/notifications/"
         wait_until(lambda: all(row["state"] == "sent" for row in project.ask(ledger, token=admin)["results"]))
 
@@ -173,7 +173,7 @@ def wait_until(holds: Callable[[], bool]) -> None:
     deadline = time.monotonic() + PATIENCE_SECONDS
     while not holds():
         if time.monotonic() > deadline:
-            raise Refused(f"This did not come within {PATIENCE_SECONDS} s.")
+            raise StackError(f"This did not come within {PATIENCE_SECONDS} s.")
         time.sleep(0.2)
 
 
@@ -184,7 +184,7 @@ def spread_over_replicas(project: Trial) -> None:
         project.up("--scale", "task_service=3", "--no-recreate")
         wait_until(lambda: len(answering(project)) == 3)
     if project.compose("ps", "--quiet", "gateway") != gateway:
-        raise Refused("The gateway was restarted.")
+        raise StackError("The gateway was restarted.")
     say(f"  of {ASKED} requests each answered: {', '.join(map(str, answering(project).values()))}")
 
 
@@ -219,7 +219,7 @@ def deploy_under_load(project: Trial) -> None:
     slowest = max(load.durations)
     say(f"  3 deploys, {len(load.durations)} requests, {len(load.failed)} failed, slowest {slowest:.1f} s")
     if load.failed:
-        raise Refused("\n".join(["Requests failed:", *load.failed[:10]]))
+        raise StackError("\n".join(["Requests failed:", *load.failed[:10]]))
 
 
 def restarts_of(container: str) -> int:

@@ -10,10 +10,10 @@ from typing import Any
 
 import requests
 
-from stack.console import Refused
-from stack.smtp_sink import Sink
+from stack.console import StackError
 from stack.state import State
-from stack.threads import Threads
+from tests.lab.smtp_sink import Sink
+from tests.lab.threads import Threads
 
 PEOPLE = ("alice", "bob", "carla", "deniz")
 PASSWORD = "correct horse battery staple"
@@ -45,7 +45,7 @@ class Gateway:
         if answer.status_code in AWAY:
             return None
         if not answer.ok:
-            raise Refused(f"{method} {path} was answered with {answer.status_code}: {answer.text}")
+            raise StackError(f"{method} {path} was answered with {answer.status_code}: {answer.text}")
         return answer.json()
 
     def sign_in_in_time(self) -> None:
@@ -61,14 +61,14 @@ class Gateway:
         deadline = time.monotonic() + PATIENCE_SECONDS
         while (answer := self.attempt("GET", path)) is None:
             if time.monotonic() > deadline:
-                raise Refused(f"GET {path} went without an answer for {PATIENCE_SECONDS} s.")
+                raise StackError(f"GET {path} went without an answer for {PATIENCE_SECONDS} s.")
             time.sleep(0.05)
         return answer
 
     def post(self, path: str, body: Any) -> Any:
         """Only for before the first kill: what is created must be created once."""
         if (answer := self.attempt("POST", path, body)) is None:
-            raise Refused(f"POST {path} went without an answer.")
+            raise StackError(f"POST {path} went without an answer.")
         return answer
 
     def rows(self, path: str) -> Iterator[dict[str, Any]]:
@@ -119,7 +119,7 @@ class Load(Threads):
     def run_until_error(self, *share: Any) -> None:
         try:
             self.run(*share)
-        except (Refused, requests.RequestException) as error:
+        except (StackError, requests.RequestException) as error:
             self.errors.append(error)
 
     def run(self, tasks: Sequence[int], chance: random.Random) -> None:

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from threading import Event, Thread
 from typing import Any
 
-from stack.console import Refused
-from stack.faults.client import Attempt, Client
-from stack.threads import Threads
+from stack.console import StackError
+from tests.lab.client import Attempt, Client
+from tests.lab.threads import Threads
 
 HANDS = 4  # people who work at the same time
 TASKS_EACH = 3  # that a hand changes again and again
@@ -171,7 +171,7 @@ class Load(Threads):
         self.going_on.set()
         super().__exit__(*error)
         if len(self.ended) < len(self.hands):
-            raise Refused("One of the load could not go on; see its traceback above.")
+            raise StackError("One of the load could not go on; see its traceback above.")
 
     def run(self, hand: Hand, is_resting: Event) -> None:
         while not self.stopping.is_set():

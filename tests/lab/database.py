@@ -8,9 +8,9 @@ from contextlib import contextmanager, suppress
 import psutil
 import psycopg2
 
-from stack.faults.proxy import Toxic
-from stack.faults.scene import BACK_WITHIN_SECONDS, LOOK_SECONDS, Scene
-from stack.faults.trial import Trial
+from tests.lab.proxy import Toxic
+from tests.lab.scene import BACK_WITHIN_SECONDS, LOOK_SECONDS, Scene
+from tests.lab.trial import Trial
 
 SILENT_SECONDS = 10  # longer than any answer may take: who only waits for its end is found out
 SLOW_SECONDS = 6

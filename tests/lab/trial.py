@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 
-from stack.faults.client import Client
-from stack.faults.judge import Demands
-from stack.faults.load import HANDS, Load
-from stack.faults.scene import Scene
+from tests.lab.client import Client
+from tests.lab.judge import Demands
+from tests.lab.load import HANDS, Load
+from tests.lab.scene import Scene
 
 LONGEST_PAUSE_SECONDS = 0.5
 

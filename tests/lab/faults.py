@@ -16,17 +16,16 @@ from typing import Any
 import psutil
 import psycopg2
 
-from stack import survive
-from stack.console import Refused, say
-from stack.faults import judge
-from stack.faults.catalogue import BY_NAME, FAULTS
-from stack.faults.client import Client
-from stack.faults.judge import Evidence, Row
-from stack.faults.load import HANDS, Hand, Load
-from stack.faults.scene import Scene
-from stack.faults.trial import Fault, Trial
+from stack.console import StackError, say
 from stack.run import END_SIGNALS
 from stack.state import State
+from tests.lab import judge, survive
+from tests.lab.catalogue import BY_NAME, FAULTS
+from tests.lab.client import Client
+from tests.lab.judge import Evidence, Row
+from tests.lab.load import HANDS, Hand, Load
+from tests.lab.scene import Scene
+from tests.lab.trial import Fault, Trial
 
 SECONDS = 5.0
 LONG_SECONDS = 20.0
@@ -45,7 +44,7 @@ def main() -> None:
     chosen = [BY_NAME[name] for name in arguments.names] or FAULTS
     try:
         broken = try_all(chosen, arguments)
-    except Refused as error:
+    except StackError as error:
         sys.exit(f"scripts/faults: {error}")
     except KeyboardInterrupt:
         sys.exit("\nStopped.")
@@ -107,7 +106,7 @@ def client_of(scene: Scene, name: str) -> Client:
 def survives(fault: Fault, scene: Scene, assignee: int, **how: Any) -> bool:
     try:
         return is_survived(fault, scene, assignee, **how)
-    except (Refused, psycopg2.Error, psutil.Error) as error:
+    except (StackError, psycopg2.Error, psutil.Error) as error:
         say(f"{fault.name}: NOT SURVIVED: {error}")
         return False
 

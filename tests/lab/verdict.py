@@ -8,8 +8,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from stack.load import Change
-from stack.smtp_sink import Mail
+from tests.lab.gateway import Change
+from tests.lab.smtp_sink import Mail
 
 STATUS_CHANGED = "task_status_changed"
 MESSAGE_ID = re.compile(r"<notification-(\d+)\.[0-9a-f]{16}@tmservice\.invalid>")

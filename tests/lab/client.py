@@ -9,7 +9,7 @@ from http.client import HTTPConnection, HTTPException
 from itertools import count
 from typing import Any
 
-from stack.console import Refused
+from stack.console import StackError
 
 PATIENCE_SECONDS = 20  # more than any answer may take: what takes longer counts as unanswered
 INSIST_SECONDS = 20
@@ -128,7 +128,7 @@ class Client:
         deadline = time.monotonic() + INSIST_SECONDS
         while not (answer := self.quietly(method, path, body, key=key)).ok:
             if time.monotonic() > deadline or answer.status not in (0, HTTPStatus.CONFLICT, *AWAY):
-                raise Refused(f"{method} {path} was answered with {answer.status} {answer.code}: {answer.body}")
+                raise StackError(f"{method} {path} was answered with {answer.status} {answer.code}: {answer.body}")
             time.sleep(LATER_SECONDS)
         return answer.body
 
