@@ -4,10 +4,7 @@ import copy
 import json
 import os
 import re
-import shutil
 import signal
-import subprocess
-import sys
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -17,7 +14,7 @@ import pytest
 
 from stack import bootstrap
 from tests.lab import fuzz
-from tests.local_stack import ROOT, LocalStack, environment, eventually, new_folder
+from tests.local_stack import ROOT, begin, eventually, left_behind
 
 CASES = 2_000
 NO = {"code": "invalid", "errors": [{"field": "size", "code": "invalid"}]}
@@ -109,14 +106,6 @@ def stand_in() -> Iterator[ThreadingHTTPServer]:
 
 
 @pytest.fixture
-def temporary():
-    """The folder for temporary files: the command makes one of its own in it for its stack."""
-    folder = new_folder()
-    yield folder
-    shutil.rmtree(folder)
-
-
-@pytest.fixture
 def call_all(python, stand_in, temporary, monkeypatch, capfd):
     """Return a function that calls the stand-in and gives what came of it."""
     monkeypatch.setenv("PYTHONPATH", f"{ROOT / 'scripts'}{os.pathsep}{ROOT}")
@@ -130,22 +119,8 @@ def call_all(python, stand_in, temporary, monkeypatch, capfd):
     return call
 
 
-def begin(temporary, *arguments):
-    return subprocess.Popen(
-        [sys.executable, ROOT / "scripts" / "fuzz", *arguments],
-        env=environment(TMPDIR=str(temporary)),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
-
-
-def left_behind(temporary):
-    return LocalStack(folder=temporary, port=0).processes(), list(temporary.iterdir())
-
-
 def test_no_answer_is_a_server_error_or_undocumented(temporary):
-    fuzzing = begin(temporary, f"--cases={CASES}", "--seed=1")
+    fuzzing = begin("fuzz", temporary, f"--cases={CASES}", "--seed=1")
 
     output, _ = fuzzing.communicate()
 
@@ -220,7 +195,7 @@ def test_one_failed_run_fails_all(capsys):
     ],
 )
 def test_an_option_that_cannot_be_meant_is_refused(temporary, option, told):
-    fuzzing = begin(temporary, option)
+    fuzzing = begin("fuzz", temporary, option)
 
     output, _ = fuzzing.communicate()
 
@@ -231,7 +206,7 @@ def test_an_option_that_cannot_be_meant_is_refused(temporary, option, told):
 
 @pytest.mark.thorough
 def test_its_end_in_the_middle_leaves_nothing_behind(temporary):
-    fuzzing = begin(temporary)
+    fuzzing = begin("fuzz", temporary)
     eventually(lambda: list(temporary.glob("*/user-user/setup.json")), seconds=120)
 
     fuzzing.send_signal(signal.SIGINT)

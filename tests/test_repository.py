@@ -36,7 +36,7 @@ MAY_IMPORT = {
     "task_service/config": {"notifications", "tasks", "directory", "chassis"},
     "scripts/stack": {"chassis"},
 }
-OURS = {package.rpartition("/")[2] for package in MAY_IMPORT}
+OURS = {package.rpartition("/")[2] for package in MAY_IMPORT} | {"tests"}  # tests/lab imports the stack
 
 
 @cache

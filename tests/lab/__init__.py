@@ -1,1 +1,1 @@
-"""Faults that a running stack must survive: each is injected under load and judged. See docs/faults.md."""
+"""Faults, fuzzing and trials of a running stack: what breaks it, loads it and judges it. See docs/faults.md."""

@@ -5,10 +5,8 @@ import json
 import math
 import os
 import random
-import signal
 import subprocess
 import sys
-import tempfile
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,13 +14,11 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from stack import bootstrap, http, orphans
-from stack.console import StackError, say, step
-from stack.run import END_SIGNALS
-from stack.state import State
-from tests.lab.fuzz_users import make_people
-from tests.lab.gateway import Gateway
-from tests.lab.survive import interrupt, own_stack
+from stack import bootstrap, orphans
+from stack.console import say, step
+from tests.lab.client import Client
+from tests.lab.fuzz_users import create_users
+from tests.lab.stacks import command, running_stack
 
 SERVICES = ("user", "task")
 ROLES = ("user", "admin")
@@ -40,14 +36,8 @@ Tally = dict[str, dict[str, int]]  # how many answers of each status a call had
 
 def main() -> None:
     arguments = parse()
-    for number in END_SIGNALS:
-        signal.signal(number, interrupt)
-    try:
+    with command("fuzz"):
         status = fuzz(arguments.cases, seed=arguments.seed)
-    except StackError as error:
-        sys.exit(f"scripts/fuzz: {error}")
-    except KeyboardInterrupt:
-        sys.exit("\nStopped.")
     sys.exit(status)
 
 
@@ -82,22 +72,19 @@ def fuzz(cases: int, *, seed: int) -> int:
     """Return the exit status."""
     python = bootstrap.install("fuzz", venv=bootstrap.VENV / "fuzz", interpreter=interpreter())
     say(f"About {cases:,} cases, --seed {seed}")
-    with tempfile.TemporaryDirectory(prefix="tmservice-fuzz-") as folder:
-        Path(folder).chmod(0o711)
-        state = State(Path(folder))
-        with own_stack(state, **SETTINGS) as url:
-            documents = {service: strict(http.call(f"{url}/{service}/swagger.json")[1]) for service in SERVICES}
-            with step("Making people and tasks"):
-                people = make_people(Gateway(url, state), state)
-            share = cases / (len(ROLES) * sum(len(calls(document)) for document in documents.values()))
-            runs = []
-            for service, role in product(SERVICES, ROLES):
-                say(f"\nThe {service} service, as {role}")
-                setup = {"url": url, "role": role, "seed": seed, **people[role]}
-                place = state.folder / f"{service}-{role}"
-                runs.append(
-                    Run(service, role, documents[service], *call_all(python, documents[service], setup, place, share))
-                )
+    runs = []
+    with running_stack(**SETTINGS) as (state, port):
+        admin = Client(port, password=state.admin_password.read_text().strip(), name="fuzz")
+        admin.sign_in()
+        documents = {name: strict(admin.insist("GET", f"/{name}/swagger.json")) for name in SERVICES}
+        with step("Creating users and tasks"):
+            users = create_users(admin, state.mail)
+        share = cases / (len(ROLES) * sum(len(calls(document)) for document in documents.values()))
+        for service, role in product(SERVICES, ROLES):
+            say(f"\nThe {service} service, as {role}")
+            setup = {"url": f"http://localhost:{port}", "role": role, "seed": seed, **users[role]}
+            document, place = documents[service], state.folder / f"{service}-{role}"
+            runs.append(Run(service, role, document, *call_all(python, document, setup, place, share)))
     return report(runs, is_small=cases < USUAL_CASES)
 
 

@@ -1,14 +1,11 @@
-"""Whom scripts/fuzz calls as, and what there is to be met."""
+"""The accounts that scripts/fuzz calls as, and what there is for them to find."""
 
 import re
-import time
+from pathlib import Path
 from typing import Any
 
-import requests
-
-from stack.console import StackError
-from stack.state import State
-from tests.lab.gateway import Gateway
+from tests.lab.client import Client
+from tests.lab.stacks import wait_until
 
 PASSWORD = "correct horse battery"  # as in the examples of the documents
 TASKS = 30  # more than a page
@@ -16,66 +13,67 @@ MAILS = 12
 MAILED_WITHIN_SECONDS = 60
 
 
-def make_people(gateway: Gateway, state: State) -> dict[str, dict[str, Any]]:
-    """Return what the hooks of schemathesis must know of the people, for each role."""
-    callers = {role: account(gateway, f"fuzzing-{role}", role) for role in ("user", "admin")}
-    example = account(gateway, "alice", "user")
+def create_users(admin: Client, mail: Path) -> dict[str, dict[str, Any]]:
+    """Return what the hooks of schemathesis must know of the users, for each role."""
+    callers = {role: account(admin, f"fuzzing-{role}", role) for role in ("user", "admin")}
+    example = account(admin, "alice", "user")
     for caller in callers.values():
-        make_tasks(gateway, caller["id"])
-    mailed = mailed_tokens(gateway, state)
+        create_tasks(admin, caller["id"])
+    mailed = mailed_tokens(admin, mail)
     for caller in callers.values():
-        ask_for_another_address(gateway, caller["username"])
+        request_another_address(admin, caller["username"])
+    own_id = admin.insist("GET", "/user/me/")["id"]
     common = {
-        "keeper": {"username": "admin", "password": gateway.password},
+        "keeper": admin.credentials,
         "password": PASSWORD,
         "example": {"username": "alice", "password": PASSWORD},
-        "protected": [gateway.get("/user/me/")["id"], example["id"], *(each["id"] for each in callers.values())],
+        "protected": [own_id, example["id"], *(each["id"] for each in callers.values())],
     }
     return {role: {**common, **mailed[role], "caller": caller} for role, caller in callers.items()}
 
 
-def account(gateway: Gateway, name: str, role: str) -> dict[str, Any]:
+def account(admin: Client, name: str, role: str) -> dict[str, Any]:
     body = {"username": name, "email": f"{name}@example.com", "role": role, "password": PASSWORD}
-    return {"id": gateway.post("/user/users/", body)["id"], "username": name}
+    return {"id": admin.insist("POST", "/user/users/", body)["id"], "username": name}
 
 
-def ask_for_another_address(gateway: Gateway, username: str) -> None:
-    """Leave an address to be confirmed, so that another mail about it can be asked for."""
-    credentials = {"username": username, "password": PASSWORD}
-    access = requests.post(f"{gateway.url}/token/", json=credentials, timeout=30).json()["access"]
+def request_another_address(admin: Client, username: str) -> None:
+    """Leave an address to be confirmed, so that another mail about it can be requested."""
+    user = Client(admin.port, username=username, password=PASSWORD, name=username)
+    user.sign_in()
     wanted = {"email": f"{username}@elsewhere.example.com", "current_password": PASSWORD}
-    headers = {"Authorization": f"Bearer {access}"}
-    requests.patch(f"{gateway.url}/user/me/", json=wanted, headers=headers, timeout=30).raise_for_status()
+    user.insist("PATCH", "/user/me/", wanted)
 
 
-def make_tasks(gateway: Gateway, assignee: int) -> None:
-    """Make tasks with a history, and so notifications of them."""
+def create_tasks(admin: Client, assignee: int) -> None:
+    """Create tasks with a history, and so notifications of them."""
     for number in range(TASKS):
-        task = gateway.post("/task/tasks/", {"title": f"Task {number}", "assigned_to": assignee})
-        gateway.attempt("PATCH", f"/task/tasks/{task['id']}/", {"status": "in_progress"})
+        task = admin.insist("POST", "/task/tasks/", {"title": f"Task {number}", "assigned_to": assignee})
+        admin.insist("PATCH", f"/task/tasks/{task['id']}/", {"status": "in_progress"})
 
 
-def mailed_tokens(gateway: Gateway, state: State) -> dict[str, dict[str, list[str]]]:
-    """Return, for each role, what new people have been mailed to choose a password and to confirm an address by."""
+def mailed_tokens(admin: Client, mail: Path) -> dict[str, dict[str, list[str]]]:
+    """Return, for each role, the tokens mailed to new users to choose a password and to confirm an address."""
     for number in range(MAILS):
-        gateway.post("/user/users/", {"username": f"invited-{number}", "email": f"invited-{number}@example.com"})
+        admin.insist(
+            "POST", "/user/users/", {"username": f"invited-{number}", "email": f"invited-{number}@example.com"}
+        )
         newcomer = {"username": f"newcomer-{number}", "email": f"newcomer-{number}@example.com", "password": PASSWORD}
-        requests.post(f"{gateway.url}/user/register/", json=newcomer, timeout=30).raise_for_status()
+        admin.insist("POST", "/user/register/", newcomer)
+    passwords, emails = (tokens_in(mail, path) for path in ("password-reset/confirm", "email/confirm"))
     return {
-        role: {
-            "password_tokens": tokens_in(state, "password-reset/confirm")[half::2],
-            "email_tokens": tokens_in(state, "email/confirm")[half::2],
-        }
+        role: {"password_tokens": passwords[half::2], "email_tokens": emails[half::2]}
         for half, role in enumerate(("user", "admin"))
     }
 
 
-def tokens_in(state: State, path: str) -> list[str]:
-    """Wait for all mails that tell to call a path, and return their tokens."""
+def tokens_in(mail: Path, path: str) -> list[str]:
+    """Wait for all mails that name a path to call, and return their tokens."""
     pattern = re.compile(rf'/user/{path}/\s+{{"token": "([\w-]+)"')
-    deadline = time.monotonic() + MAILED_WITHIN_SECONDS
-    while len(found := [token for file in state.mail.glob("*") for token in pattern.findall(file.read_text())]) < MAILS:
-        if time.monotonic() > deadline:
-            raise StackError(f"{len(found)} of {MAILS} mails for {path} arrived within {MAILED_WITHIN_SECONDS} s.")
-        time.sleep(0.2)
-    return found
+
+    def all_tokens() -> list[str]:
+        found = [token for file in mail.glob("*") for token in pattern.findall(file.read_text())]
+        return found if len(found) >= MAILS else []
+
+    otherwise = f"Not all {MAILS} mails for {path} arrived within {MAILED_WITHIN_SECONDS} s."
+    return wait_until(all_tokens, seconds=MAILED_WITHIN_SECONDS, otherwise=otherwise)

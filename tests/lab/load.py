@@ -1,4 +1,4 @@
-"""What people do while faults happen, and what they were told."""
+"""Virtual users at work while faults happen, and the ledger of what they were told."""
 
 import random
 import time
@@ -9,29 +9,26 @@ from threading import Event, Thread
 from typing import Any
 
 from stack.console import StackError
-from tests.lab.client import Attempt, Client
-from tests.lab.threads import Threads
+from tests.lab.client import Client, SentRequest
 
-HANDS = 4  # people who work at the same time
-TASKS_EACH = 3  # that a hand changes again and again
+USERS = 4  # who work at the same time
+TASKS_EACH = 3  # that a user changes again and again
 KINDS = ("read tasks", "change tasks", "read accounts")  # what must be served again after each fault
-STATUSES = ("todo", "in_progress", "completed")
-PRIORITIES = ("low", "normal", "high")
-SHARES = {"make": 50, "change": 20, "read": 10, "list": 10, "me": 10}
+SHARES = {"create": 35, "change": 35, "read": 10, "list": 10, "me": 10}
+VALUES = {"status": ("todo", "in_progress", "completed"), "priority": ("low", "normal", "high")}
 REPEATED_AFTER_SECONDS = 0.1
-REFRESHED_AFTER_SECONDS = 1.0
 SERVED_WITHIN_SECONDS = 12
 CALM_SECONDS = 1.0
 LOOK_SECONDS = 0.01
 
 
 @dataclass(slots=True)
-class Made:
-    """A task that was asked for under a key, which no other request has; `task_id` once it was acknowledged."""
+class KeyedTask:
+    """A task that was asked for under a key of its own; `task_id` once it was acknowledged."""
 
     key: str
     title: str
-    assigned_to: int
+    assigned_to: int | None
     task_id: int | None = None
     requests: int = 0
 
@@ -41,8 +38,8 @@ class Made:
 
 
 @dataclass(frozen=True, slots=True)
-class Changed:
-    """An acknowledged PATCH: the task has had these values at this version."""
+class AcknowledgedPatch:
+    """The task has had these values at this version."""
 
     task_id: int
     version: int
@@ -57,76 +54,78 @@ class Window:
     ended_at: float = float("inf")
 
 
-class Hand:
-    """One admin, who makes tasks and changes the first of them, one request at a time."""
+@dataclass
+class VirtualUser:
+    """An admin who creates tasks and changes the first of them, one request at a time."""
 
-    def __init__(self, client: Client, *, assignee: int, seed: int, pause_seconds: float, refreshes: bool) -> None:
-        self.client, self.assignee = client, assignee
-        self.pause_seconds, self.refreshes = pause_seconds, refreshes
-        self.chance = random.Random(f"{seed} {client.name}")
-        self.made: list[Made] = []
-        self.changed: list[Changed] = []
-        self.unanswered: Made | None = None
-        self.versions: dict[int, int] = {}
-        self.contradictions: list[str] = []
-        self.refresh_at = 0.0
+    client: Client
+    seed: int
+    assignee: int | None = None
+    pause_seconds: float = 0.01  # on average
+    refresh_seconds: float = 120  # an access token is good for five minutes
+    keyed: list[KeyedTask] = field(default_factory=list)
+    patches: list[AcknowledgedPatch] = field(default_factory=list)
+    versions: dict[int, int] = field(default_factory=dict)
+    contradictions: list[str] = field(default_factory=list)
+    unanswered: KeyedTask | None = None
+
+    def __post_init__(self) -> None:
+        self.chance = random.Random(f"{self.seed} {self.client.name}")
 
     def prepare(self) -> None:
         self.client.sign_in()
+        self.refresh_at = time.monotonic() + self.refresh_seconds
         for _ in range(TASKS_EACH):
-            made = self.new_task()
-            made.task_id = self.client.insist("POST", "/task/tasks/", made.body, key=made.key)["id"]
-            self.versions[made.task_id] = 1
+            task = self.new_task()
+            task.task_id = self.client.insist("POST", "/task/tasks/", task.body, key=task.key)["id"]
+            self.versions[task.task_id] = 1
 
-    def new_task(self) -> Made:
-        name = f"{self.client.name}-{len(self.made)}"
-        self.made.append(Made(key=f"key-{name}", title=f"Task {name}", assigned_to=self.assignee))
-        return self.made[-1]
+    def new_task(self) -> KeyedTask:
+        name = f"{self.client.name}-{len(self.keyed)}"
+        self.keyed.append(KeyedTask(key=f"key-{name}", title=f"Task {name}", assigned_to=self.assignee))
+        return self.keyed[-1]
 
     def work(self) -> None:
         """Do one thing, and pause."""
-        if self.refreshes and time.monotonic() > self.refresh_at:
-            answered = self.client.refresh().ok
-            self.refresh_at = time.monotonic() + (REFRESHED_AFTER_SECONDS if answered else REPEATED_AFTER_SECONDS)
+        if time.monotonic() > self.refresh_at:
+            wait = self.refresh_seconds if self.client.refresh() else REPEATED_AFTER_SECONDS
+            self.refresh_at = time.monotonic() + wait
         (what,) = self.chance.choices(list(SHARES), list(SHARES.values()))
-        if what == "make":
-            self.make()
-        elif what == "change":
-            self.change()
-        elif what == "read":
-            self.read()
-        elif what == "list":
-            self.client.send("read tasks", "GET", "/task/tasks/?page_size=5")
-        else:
-            self.client.send("read accounts", "GET", "/user/me/")
+        match what:
+            case "create":
+                self.create()
+            case "change":
+                self.change()
+            case "read":
+                self.read()
+            case "list":
+                self.client.send("read tasks", "GET", "/task/tasks/?page_size=5")
+            case "me":
+                self.client.send("read accounts", "GET", "/user/me/")
         time.sleep(self.chance.uniform(0, 2 * self.pause_seconds))
 
-    def make(self) -> None:
-        """Ask for a task, for the one that went unanswered before there is another."""
-        made = self.unanswered or self.new_task()
+    def create(self) -> None:
+        """Ask for a task, first for one that went unanswered."""
+        task = self.unanswered or self.new_task()
         answer = self.client.send(
-            "change tasks", "POST", "/task/tasks/", made.body, key=made.key, is_repeated=made.requests > 0
+            "change tasks", "POST", "/task/tasks/", task.body, key=task.key, is_repeated=task.requests > 0
         )
-        made.requests += 1
-        self.unanswered = None if answer.ok else made
+        task.requests += 1
+        self.unanswered = None if answer.ok else task
         if answer.ok:
-            made.task_id = answer.body["id"]
+            task.task_id = answer.body["id"]
         else:
             time.sleep(REPEATED_AFTER_SECONDS)
 
     def change(self) -> None:
         task_id = self.chance.choice(list(self.versions))
-        values = self.chance.choice(
-            [
-                {"status": self.chance.choice(STATUSES)},
-                {"priority": self.chance.choice(PRIORITIES)},
-                {"description": f"Said in request {len(self.client.attempts)}"},
-            ]
-        )
+        name = self.chance.choice(("status", "status", "priority", "description"))
+        text = f"Written by request {len(self.client.sent)}"
+        values = {name: self.chance.choice(VALUES.get(name, (text,)))}
         answer = self.client.send("change tasks", "PATCH", f"/task/tasks/{task_id}/", values)
         if answer.ok:
             self.saw(task_id, answer.body["version"])
-            self.changed.append(Changed(task_id, answer.body["version"], values))
+            self.patches.append(AcknowledgedPatch(task_id, answer.body["version"], values))
 
     def read(self) -> None:
         task_id = self.chance.choice(list(self.versions))
@@ -143,7 +142,7 @@ class Hand:
         self.versions[task_id] = max(version, self.versions[task_id])
 
     def finish(self) -> None:
-        """Repeat what went unanswered until it is answered, so that each key has its task."""
+        """Repeat an unanswered request until it is answered, so that each key has its task."""
         if self.unanswered:
             self.client.sign_in()
             body = self.client.insist("POST", "/task/tasks/", self.unanswered.body, key=self.unanswered.key)
@@ -151,44 +150,48 @@ class Hand:
 
 
 @dataclass
-class Load(Threads):
-    """Hands at work, each in a thread of its own, until the block ends."""
+class Load:
+    """Virtual users at work, each in a thread of its own, until the block ends."""
 
-    hands: Sequence[Hand]
+    users: Sequence[VirtualUser]
     windows: list[Window] = field(default_factory=list)
     stopping: Event = field(default_factory=Event)
     going_on: Event = field(default_factory=Event)
-    ended: list[Hand] = field(default_factory=list)
+    ended: list[VirtualUser] = field(default_factory=list)
 
-    def __post_init__(self) -> None:
+    def __enter__(self) -> None:
         self.going_on.set()
-        self.resting = [Event() for _ in self.hands]
-        pairs = zip(self.hands, self.resting, strict=True)
+        self.resting = [Event() for _ in self.users]
+        # Not of a pool: one that is interrupted while its threads start would keep this process from ending.
+        pairs = zip(self.users, self.resting, strict=True)
         self.threads = [Thread(target=self.run, args=pair, daemon=True) for pair in pairs]
+        for thread in self.threads:
+            thread.start()
 
-    def __exit__(self, *error: object) -> None:
+    def __exit__(self, *_: object) -> None:
         self.stopping.set()
         self.going_on.set()
-        super().__exit__(*error)
-        if len(self.ended) < len(self.hands):
-            raise StackError("One of the load could not go on; see its traceback above.")
+        for thread in self.threads:
+            thread.join()
+        if len(self.ended) < len(self.users):
+            raise StackError("A virtual user could not go on; see the traceback above.")
 
-    def run(self, hand: Hand, is_resting: Event) -> None:
+    def run(self, user: VirtualUser, is_resting: Event) -> None:
         while not self.stopping.is_set():
             if not self.going_on.is_set():
                 is_resting.set()
                 self.going_on.wait()
                 is_resting.clear()
-            hand.work()
-        self.ended.append(hand)
+            user.work()
+        self.ended.append(user)
 
     @property
-    def attempts(self) -> list[Attempt]:
-        return [attempt for hand in self.hands for attempt in list(hand.client.attempts)]
+    def sent(self) -> list[SentRequest]:
+        return [each for user in self.users for each in list(user.client.sent)]
 
     @contextmanager
     def fault(self) -> Iterator[None]:
-        """Note when something is wrong."""
+        """Record when something is wrong."""
         window = Window(time.monotonic())
         self.windows.append(window)
         try:
@@ -208,7 +211,8 @@ class Load(Threads):
             self.going_on.set()
 
     def wait_until_served(self) -> None:
-        """Wait until everything was served that began after this moment; in vain, the verdict will say so."""
+        """Wait until requests of every kind that began after this moment have succeeded. If none does, the judge
+        reports it."""
         now = time.monotonic()
         while time.monotonic() < now + SERVED_WITHIN_SECONDS:
             served = {it.kind for it in self.latest() if it.answer.ok and it.begun_at > now}
@@ -216,8 +220,8 @@ class Load(Threads):
                 break
             time.sleep(LOOK_SECONDS)
 
-    def latest(self) -> list[Attempt]:
-        return [attempt for hand in self.hands for attempt in hand.client.attempts[-50:]]
+    def latest(self) -> list[SentRequest]:
+        return [each for user in self.users for each in user.client.sent[-50:]]
 
     def settle(self) -> None:
         """Wait until nothing has failed for a while."""
@@ -226,5 +230,5 @@ class Load(Threads):
         calm_since = time.monotonic()
         while calm_since + CALM_SECONDS > time.monotonic() and time.monotonic() < deadline:
             time.sleep(LOOK_SECONDS)
-            failures = [attempt.ended_at for attempt in self.latest() if not attempt.answer.ok]
+            failures = [each.ended_at for each in self.latest() if not each.answer.ok]
             calm_since = max([calm_since, *failures])

@@ -1,122 +1,96 @@
-"""A TCP proxy whose connection can be made bad while it is in use."""
+"""A TCP proxy whose connections can be made bad while they are in use."""
 
-import asyncio
 import socket
+import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from enum import Enum
+from queue import SimpleQueue
 from threading import Thread
 
 CHUNK_BYTES = 65536
 LOOK_SECONDS = 0.02
 
 
-class Toxic(Enum):
+class Mode(Enum):
     PASS = "passes everything on"
     SILENT = "accepts, and passes nothing on in either direction"
     LATENCY = "passes answers on later"
-    CUT = "resets what is open and whatever is opened"
 
 
 class Proxy:
-    """`target` tells the port on 127.0.0.1 at each new connection. All but `become` is for its own thread."""
+    """`target` returns the port on 127.0.0.1 to which a new connection leads."""
 
     def __init__(self, target: Callable[[], int]) -> None:
         self.target = target
-        self.toxic = Toxic.PASS
+        self.mode = Mode.PASS
         self.latency_seconds = 0.5
-        self.loop = asyncio.new_event_loop()
-        self.ending = asyncio.Event()
-        self.writers: set[asyncio.StreamWriter] = set()
+        self.sockets: set[socket.socket] = set()
 
-    def become(self, toxic: Toxic) -> None:
-        self.toxic = toxic
-        if toxic is Toxic.CUT:
-            self.loop.call_soon_threadsafe(self.reset_all)
+    def accept_all(self, listener: socket.socket) -> None:
+        with suppress(OSError):  # the listener was shut down
+            while True:
+                start(self.connect, listener.accept()[0])
 
-    def reset_all(self) -> None:
-        for writer in self.writers:
-            writer.transport.abort()
+    def connect(self, near: socket.socket) -> None:
+        self.wait_while_silent()
+        with near, suppress(ConnectionRefusedError), socket.create_connection(("127.0.0.1", self.target())) as far:
+            self.sockets |= {near, far}
+            answers = start(self.pass_on, far, near, True)
+            self.pass_on(near, far, False)
+            answers.join()
+            self.sockets -= {near, far}
 
-    async def listen(self, listener: socket.socket) -> None:
-        server = await asyncio.start_server(self.accept, sock=listener)
-        await self.ending.wait()
-        server.close()
-        self.toxic = Toxic.CUT
-        while self.writers:
-            self.reset_all()
-            await asyncio.sleep(LOOK_SECONDS)
+    def pass_on(self, source: socket.socket, sink: socket.socket, is_answer: bool) -> None:
+        """Read and write in two threads, so that chunks in close succession are late by the same time."""
+        chunks: SimpleQueue[tuple[float, bytes]] = SimpleQueue()
+        writing = start(self.write, chunks, sink)
+        data = b"something"
+        while data:
+            data = receive(source)
+            latency = self.latency_seconds if is_answer and self.mode is Mode.LATENCY else 0
+            chunks.put((time.monotonic() + latency, data))
+        writing.join()
 
-    async def accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        if self.toxic is Toxic.CUT:
-            writer.transport.abort()
-            return
-        self.writers.add(writer)
-        try:
-            await self.while_silent()
-            far_reader, far_writer = await asyncio.open_connection("127.0.0.1", self.target())
-            self.writers.add(far_writer)
-            try:
-                await asyncio.gather(
-                    self.pass_on(reader, far_writer, is_answer=False), self.pass_on(far_reader, writer, is_answer=True)
-                )
-            finally:
-                self.forget(far_writer)
-        except OSError:  # one of the two is gone, so the other goes
-            writer.transport.abort()
-        finally:
-            self.forget(writer)
+    def write(self, chunks: "SimpleQueue[tuple[float, bytes]]", sink: socket.socket) -> None:
+        data = b"something"
+        while data:
+            due_at, data = chunks.get()
+            time.sleep(max(0, due_at - time.monotonic()))
+            self.wait_while_silent()
+            with suppress(OSError):  # it is gone: the thread that reads it passes its end on
+                sink.sendall(data) if data else sink.shutdown(socket.SHUT_WR)
 
-    def forget(self, writer: asyncio.StreamWriter) -> None:
-        self.writers.discard(writer)
-        writer.close()
+    def wait_while_silent(self) -> None:
+        while self.mode is Mode.SILENT:
+            time.sleep(LOOK_SECONDS)
 
-    async def pass_on(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, is_answer: bool) -> None:
-        """Two tasks, so that what comes close together is late by the same time, not one after the other."""
-        late: asyncio.Queue[tuple[float, bytes]] = asyncio.Queue()
-        delivering = asyncio.create_task(self.deliver(late, writer))
-        try:
-            data = b"something"
-            while data:
-                data = await reader.read(CHUNK_BYTES)
-                await self.while_silent()
-                latency = self.latency_seconds if is_answer and self.toxic is Toxic.LATENCY else 0
-                late.put_nowait((self.loop.time() + latency, data))
-            await delivering
-        finally:
-            delivering.cancel()
 
-    async def deliver(self, late: "asyncio.Queue[tuple[float, bytes]]", writer: asyncio.StreamWriter) -> None:
-        while True:
-            due_at, data = await late.get()
-            await asyncio.sleep(max(0, due_at - self.loop.time()))
-            await self.while_silent()
-            if not data:
-                break
-            writer.write(data)
-            await writer.drain()
-        if writer.can_write_eof():
-            writer.write_eof()
+def start(run: Callable[..., None], *arguments: object) -> Thread:
+    thread = Thread(target=run, args=arguments, daemon=True)
+    thread.start()
+    return thread
 
-    async def while_silent(self) -> None:
-        while self.toxic is Toxic.SILENT:
-            await asyncio.sleep(LOOK_SECONDS)
+
+def receive(source: socket.socket) -> bytes:
+    try:
+        return source.recv(CHUNK_BYTES)
+    except OSError:  # reset: for the other side as good as an end
+        return b""
 
 
 @contextmanager
 def listening(port: int, target: Callable[[], int]) -> Iterator[Proxy]:
     """Run a proxy on the port of 127.0.0.1, 0 for any, until the block ends."""
-    listener = socket.create_server(("127.0.0.1", port))
     proxy = Proxy(target)
-    thread = Thread(target=serve, args=[proxy, listener], daemon=True)
-    thread.start()
-    try:
-        yield proxy
-    finally:
-        proxy.loop.call_soon_threadsafe(proxy.ending.set)
-        thread.join()
-
-
-def serve(proxy: Proxy, listener: socket.socket) -> None:
-    with asyncio.Runner(loop_factory=lambda: proxy.loop) as runner:
-        runner.run(proxy.listen(listener))
+    with socket.create_server(("127.0.0.1", port)) as listener:
+        accepting = start(proxy.accept_all, listener)
+        try:
+            yield proxy
+        finally:
+            proxy.mode = Mode.PASS
+            listener.shutdown(socket.SHUT_RDWR)
+            accepting.join()
+            for each in list(proxy.sockets):
+                with suppress(OSError):  # it ends just now
+                    each.shutdown(socket.SHUT_RDWR)

@@ -4,9 +4,7 @@ import argparse
 import json
 import os
 import signal
-import sys
 import tempfile
-import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -23,11 +21,12 @@ from stack.http import call
 from stack.ports import free_ports
 from stack.settings import USUAL_LIMITS
 from tests.lab import compose_lines
-from tests.lab.compose_load import Load
+from tests.lab.client import Client
+from tests.lab.load import USERS, Load, VirtualUser
+from tests.lab.stacks import command, ignore_signals, wait_until
 
 ASKED = 60
-LEAST_REQUESTS = 1000
-END_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+MIN_REQUESTS = 1000
 PATIENCE_SECONDS = 60
 PASSWORD = "correct horse battery staple"  # of accounts that live for minutes
 
@@ -78,12 +77,8 @@ def main() -> None:
     )
     parser.add_argument("--from", dest="commit", default="HEAD^", help="the commit to upgrade from; HEAD^ by default")
     commit = parser.parse_args().commit
-    for number in END_SIGNALS:
-        signal.signal(number, lambda *_: sys.exit("\nStopped."))
-    try:
+    with command("try-compose"):
         try_all(commit)
-    except (StackError, OSError) as error:
-        sys.exit(f"scripts/try-compose: {error}")
     say("The containers do what they must.")
 
 
@@ -135,8 +130,7 @@ def project() -> Iterator[Trial]:
         yield mine
     finally:
         mine.folder = ROOT
-        for number in END_SIGNALS:  # a second one would leave the rest behind
-            signal.signal(number, signal.SIG_IGN)
+        ignore_signals()  # a second one would leave the rest behind
         with step("Removing containers, volumes and images"):
             mine.compose("down", "--volumes", "--remove-orphans")
             if images := run(
@@ -166,15 +160,11 @@ def use(project: Trial, name: str) -> None:
         if seen["assignee"] != {"id": id_, "username": name}:
             raise StackError(f"The assignee is told as {seen['assignee']}.")
         ledger = f"/task/tasks/{task['id']}/notifications/"
-        wait_until(lambda: all(row["state"] == "sent" for row in project.ask(ledger, token=admin)["results"]))
+        wait_for(lambda: all(row["state"] == "sent" for row in project.ask(ledger, token=admin)["results"]))
 
 
-def wait_until(holds: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while not holds():
-        if time.monotonic() > deadline:
-            raise StackError(f"This did not come within {PATIENCE_SECONDS} s.")
-        time.sleep(0.2)
+def wait_for(holds: Callable[[], bool]) -> None:
+    wait_until(holds, seconds=PATIENCE_SECONDS, otherwise=f"This did not come within {PATIENCE_SECONDS} s.")
 
 
 def spread_over_replicas(project: Trial) -> None:
@@ -182,7 +172,7 @@ def spread_over_replicas(project: Trial) -> None:
     gateway = project.compose("ps", "--quiet", "gateway")
     with step("Running three of the task service"):
         project.up("--scale", "task_service=3", "--no-recreate")
-        wait_until(lambda: len(answering(project)) == 3)
+        wait_for(lambda: len(answering(project)) == 3)
     if project.compose("ps", "--quiet", "gateway") != gateway:
         raise StackError("The gateway was restarted.")
     say(f"  of {ASKED} requests each answered: {', '.join(map(str, answering(project).values()))}")
@@ -204,22 +194,29 @@ def killed_and_back(project: Trial) -> None:
     victim = project.compose("ps", "--quiet", "task_service").split()[0]
     with step("Killing one of them"):
         os.kill(int(run("docker", "inspect", "--format", "{{.State.Pid}}", victim)), signal.SIGKILL)
-        wait_until(lambda: restarts_of(victim) > 0)
+        wait_for(lambda: restarts_of(victim) > 0)
         project.ask("/task/tasks/", token=project.admin_token())
         project.up("--scale", "task_service=3", "--no-recreate")
 
 
 def deploy_under_load(project: Trial) -> None:
-    """Replace containers by scripts/deploy while people work, for new settings twice and then without any change."""
-    with Load(project.url, project.read_secret("ADMIN_PASSWORD")) as load:
+    """Replace containers by scripts/deploy under load, for new settings twice and then without any change."""
+    password = project.read_secret("ADMIN_PASSWORD")
+    clients = [Client(project.port, password=password, name=f"deploy-{number}") for number in range(USERS)]
+    load = Load([VirtualUser(client, seed=1, pause_seconds=0.1) for client in clients])
+    for user in load.users:
+        user.prepare()
+    with load:
         for level, replace_all in (("WARNING", False), ("ERROR", False), ("ERROR", True)):
             project.environment = {**(project.environment or {}), "LOG_LEVEL": level}
             deploy(project, scale={"task_service": 2}, replace_all=replace_all)
-        wait_until(lambda: len(load.durations) >= LEAST_REQUESTS)
-    slowest = max(load.durations)
-    say(f"  3 deploys, {len(load.durations)} requests, {len(load.failed)} failed, slowest {slowest:.1f} s")
-    if load.failed:
-        raise StackError("\n".join(["Requests failed:", *load.failed[:10]]))
+        wait_for(lambda: len(load.sent) >= MIN_REQUESTS)
+    slowest = max(request.seconds for request in load.sent)
+    failed = [str(request) for request in load.sent if not request.answer.ok]
+    failed += [text for user in load.users for text in user.contradictions]
+    say(f"  3 deploys, {len(load.sent)} requests, {len(failed)} failed, slowest {slowest:.1f} s")
+    if failed:
+        raise StackError("\n".join(["Requests failed:", *failed[:10]]))
 
 
 def restarts_of(container: str) -> int:
