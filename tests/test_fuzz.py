@@ -109,7 +109,7 @@ def stand_in() -> Iterator[ThreadingHTTPServer]:
 def call_all(python, stand_in, temporary, monkeypatch, capfd):
     """Return a function that calls the stand-in and gives what came of it."""
     monkeypatch.setenv("PYTHONPATH", f"{ROOT / 'scripts'}{os.pathsep}{ROOT}")
-    setup = SETUP | {"url": f"http://127.0.0.1:{stand_in.server_port}"}
+    setup = SETUP | {"port": stand_in.server_port}
 
     def call():
         document = fuzz.strict(copy.deepcopy(DOCUMENT))

@@ -12,7 +12,7 @@ from pathlib import Path
 from chassis import env
 from stack import run, supervision
 from stack.alone import postgres_alone, refuse_foreign_postgres, tool
-from stack.console import StackError, say, step
+from stack.console import StackError, command, say, step
 from stack.ports import read_ports
 from stack.state import State, find_state
 
@@ -23,14 +23,10 @@ STANDARD = "-"  # standard output, and for scripts/restore standard input
 
 def main() -> None:
     arguments = parse()
-    try:
+    with command("backup", env.SettingError, stopped="Stopped; nothing was written."):
         env.load_dotenv()
         write = print_backup if arguments.file == STANDARD else backup
         write(find_state(), Path(arguments.file), sides=[arguments.only] if arguments.only else list(SCHEMAS))
-    except (StackError, env.SettingError) as error:
-        sys.exit(f"scripts/backup: {error}")
-    except KeyboardInterrupt:
-        sys.exit("\nStopped; nothing was written.")
 
 
 def parse() -> argparse.Namespace:

@@ -1,8 +1,13 @@
 """What a person sees while the stack starts."""
 
+import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import TypeVar
+
+LOOK_SECONDS = 0.02
+T = TypeVar("T")
 
 
 class StackError(Exception):
@@ -27,3 +32,25 @@ def step(what: str) -> Iterator[None]:
         print(" failed", flush=True)
         raise
     print(f" {time.monotonic() - began:.1f} s", flush=True)
+
+
+@contextmanager
+def command(name: str, *errors: type[Exception], stopped: str = "Stopped.") -> Iterator[None]:
+    """End scripts/NAME with a sentence where the block cannot go on or is interrupted."""
+    known: tuple[type[Exception], ...] = (StackError, *errors)
+    try:
+        yield
+    except known as error:
+        sys.exit(f"scripts/{name}: {error}")
+    except KeyboardInterrupt:
+        sys.exit(f"\n{stopped}")
+
+
+def wait_until(find: Callable[[], T | None], *, seconds: float, otherwise: str) -> T:
+    """Return the first result that is true; refuse when time is up."""
+    deadline = time.monotonic() + seconds
+    while not (found := find()):
+        if time.monotonic() > deadline:
+            raise StackError(otherwise)
+        time.sleep(LOOK_SECONDS)
+    return found

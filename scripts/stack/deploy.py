@@ -7,14 +7,13 @@ Runs on a bare Python: the standard library only.
 import argparse
 import fcntl
 import os
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 from stack.compose import Container, Project, inspect, logs, run
-from stack.console import StackError, say, step
+from stack.console import StackError, command, say, step
 
 SETUP = ("secrets", "roles", "user_migrations", "task_migrations")
 # The user service first: what is new in it the task service may need.
@@ -51,12 +50,9 @@ def main() -> None:
     )
     parser.add_argument("--all", action="store_true", help="replace the services also where nothing has changed")
     options = parser.parse_args()
-    try:
+    stopped = "Stopped. What was replaced stays so; run it again for the rest."
+    with command("deploy", OSError, stopped=stopped):
         deploy(Project(), scale=dict(options.scale), replace_all=options.all)
-    except (StackError, OSError) as error:
-        sys.exit(f"scripts/deploy: {error}")
-    except KeyboardInterrupt:
-        sys.exit("\nStopped. What was replaced stays so; run it again for the rest.")
 
 
 def replicas(text: str) -> tuple[str, int]:

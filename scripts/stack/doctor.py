@@ -15,7 +15,7 @@ from chassis.findings import Finding, ok, unsure, wrong
 from chassis.findings import State as Verdict
 from chassis.startup import EXIT_CONFIG
 from stack import in_force, programs, startup, supervision
-from stack.console import StackError, say
+from stack.console import StackError, command, say
 from stack.gateway_checks import Visitor
 from stack.orphans import running
 from stack.ports import Ports, read_ports
@@ -34,13 +34,9 @@ def main() -> None:
     if address is not None and not is_address(address):
         print(f"scripts/doctor: --mail: {address!r} is no mail address.", file=sys.stderr)
         sys.exit(2)
-    try:
+    with command("doctor", env.SettingError):
         env.load_dotenv()
         sys.exit(examine(find_state(), address))
-    except (StackError, env.SettingError) as error:
-        sys.exit(f"scripts/doctor: {error}")
-    except KeyboardInterrupt:
-        sys.exit("\nStopped.")
 
 
 def parse() -> argparse.Namespace:

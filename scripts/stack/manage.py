@@ -14,7 +14,7 @@ import psycopg2
 from chassis import env
 from chassis.provision import in_a_sentence
 from stack import launch, postgres, programs, settings
-from stack.console import StackError
+from stack.console import StackError, command
 from stack.ports import read_ports
 from stack.state import State, find_state
 
@@ -34,11 +34,9 @@ def main() -> None:
     if not arguments or arguments[0] in ("-h", "--help"):
         print(USAGE)
         sys.exit(0 if arguments else 2)
-    try:
+    with command("manage", env.SettingError):
         env.load_dotenv()
         manage(find_state(), *arguments)
-    except (StackError, env.SettingError) as error:
-        sys.exit(f"scripts/manage: {error}")
 
 
 def manage(state: State, side: str, *arguments: str) -> NoReturn:

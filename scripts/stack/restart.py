@@ -5,8 +5,6 @@ The supervisor holds the sockets of the services: while one of them restarts, re
 
 import fcntl
 import signal
-import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -14,7 +12,7 @@ import psutil
 
 from chassis import env
 from stack import orphans, settings, startup, supervision
-from stack.console import StackError, say, step
+from stack.console import StackError, command, say, step, wait_until
 from stack.orphans import running
 from stack.ports import Ports, read_ports
 from stack.state import State, find_state
@@ -26,13 +24,10 @@ BACK_SECONDS = 60
 
 
 def main() -> None:
-    try:
+    stopped = "Stopped. What was restarted stays so; run it again for the rest."
+    with command("restart", env.SettingError, stopped=stopped):
         env.load_dotenv()
         restart(find_state())
-    except (StackError, env.SettingError) as error:
-        sys.exit(f"scripts/restart: {error}")
-    except KeyboardInterrupt:
-        sys.exit("\nStopped. What was restarted stays so; run it again for the rest.")
 
 
 def restart(state: State) -> None:
@@ -76,12 +71,8 @@ def replace(state: State, name: str) -> None:
 
 
 def process_of(state: State, name: str) -> psutil.Process:
-    deadline = time.monotonic() + BACK_SECONDS
-    while (process := running(state, name)) is None:
-        if time.monotonic() > deadline:
-            raise StackError(f"{name} does not run; see log/{name}.log.")
-        time.sleep(0.05)
-    return process
+    otherwise = f"{name} does not run; see log/{name}.log."
+    return wait_until(lambda: running(state, name), seconds=BACK_SECONDS, otherwise=otherwise)
 
 
 def wait_until_back(state: State, ports: Ports, name: str) -> None:

@@ -20,7 +20,7 @@ from stack import orphans, postgres, programs, run, settings, startup, supervisi
 from stack.alone import postgres_alone, refuse_foreign_postgres, running_alone, tool
 from stack.backup import SCHEMAS, STANDARD
 from stack.bootstrap import ROOT
-from stack.console import StackError, say, step
+from stack.console import StackError, command, say, step
 from stack.ports import Ports, free_ports, read_ports
 from stack.state import State, find_state
 
@@ -29,15 +29,11 @@ KEEP_NUMBERS = ROOT / "chassis" / "keep_numbers.sql"
 
 def main() -> None:
     arguments = parse()
-    try:
+    with command("restore", env.SettingError):
         env.load_dotenv()
         state = find_state()
         with opened(state, arguments.file) as file:
             restore(state, file, only=arguments.only, may_overwrite=arguments.yes)
-    except (StackError, env.SettingError) as error:
-        sys.exit(f"scripts/restore: {error}")
-    except KeyboardInterrupt:
-        sys.exit("\nStopped.")
 
 
 def parse() -> argparse.Namespace:

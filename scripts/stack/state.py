@@ -7,7 +7,6 @@ import pwd
 import secrets
 import tempfile
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 
 from stack.bootstrap import ROOT
@@ -28,52 +27,16 @@ GENERATED = (
 )
 
 
-@dataclass(frozen=True, slots=True)
 class State:
-    """The paths inside a state folder."""
+    """The paths inside a state folder. `lifted_limits` is there while the stack runs with the limits of --demo."""
 
-    folder: Path
-
-    @property
-    def postgres(self) -> Path:
-        return self.folder / "postgres"
-
-    @property
-    def nginx(self) -> Path:
-        return self.folder / "nginx"
-
-    @property
-    def run(self) -> Path:
-        return self.folder / "run"
-
-    @property
-    def log(self) -> Path:
-        return self.folder / "log"
-
-    @property
-    def mail(self) -> Path:
-        return self.folder / "mail"
-
-    @property
-    def admin_password(self) -> Path:
-        return self.folder / "admin-password"
-
-    @property
-    def demo_password(self) -> Path:
-        return self.folder / "demo-password"
-
-    @property
-    def address(self) -> Path:
-        return self.folder / "address"
-
-    @property
-    def lifted_limits(self) -> Path:
-        """Is there while the stack runs with the limits of --demo."""
-        return self.folder / "lifted-limits"
-
-    @property
-    def ports(self) -> Path:
-        return self.folder / "ports.json"
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.postgres, self.nginx = folder / "postgres", folder / "nginx"
+        self.run, self.log, self.mail = folder / "run", folder / "log", folder / "mail"
+        self.admin_password, self.demo_password = folder / "admin-password", folder / "demo-password"
+        self.address, self.ports = folder / "address", folder / "ports.json"
+        self.lifted_limits = folder / "lifted-limits"
 
     def make(self) -> None:
         """Make the folders, or refuse where they cannot be written."""

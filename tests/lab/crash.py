@@ -4,10 +4,10 @@ import json
 import time
 from collections.abc import Iterator
 
+from stack.console import wait_until
 from tests.lab.deliveries import Deliveries
 from tests.lab.mails import FlakySink
 from tests.lab.scene import Scene
-from tests.lab.stacks import wait_until
 from tests.lab.trial import Trial
 
 WORKER, WEB = "task-worker", "task-service"

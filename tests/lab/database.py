@@ -7,9 +7,9 @@ from contextlib import suppress
 import psutil
 import psycopg2
 
+from stack.console import wait_until
 from tests.lab.proxy import Mode
 from tests.lab.scene import BACK_WITHIN_SECONDS, Scene
-from tests.lab.stacks import wait_until
 from tests.lab.trial import Trial
 
 SILENT_SECONDS = 10  # longer than any answer may take

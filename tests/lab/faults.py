@@ -19,7 +19,7 @@ from tests.lab.deliveries import Row
 from tests.lab.judge import Evidence
 from tests.lab.load import USERS, Load, VirtualUser
 from tests.lab.scene import Scene
-from tests.lab.stacks import command, running_stack, show_logs
+from tests.lab.stacks import lab_command, running_stack, show_logs
 from tests.lab.trial import Fault, Trial
 
 SECONDS, LONG_SECONDS = 5.0, 20.0
@@ -34,7 +34,7 @@ def main() -> None:
         say("\n".join(BY_NAME))
         return
     chosen = [BY_NAME[name] for name in arguments.names] or FAULTS
-    with command("faults"):
+    with lab_command("faults"):
         broken = try_all(chosen, arguments)
     if broken:
         sys.exit(f"{len(broken)} of {len(chosen)} faults were not survived: {', '.join(broken)}.")

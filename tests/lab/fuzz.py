@@ -18,7 +18,7 @@ from stack import bootstrap, orphans
 from stack.console import say, step
 from tests.lab.client import Client
 from tests.lab.fuzz_users import create_users
-from tests.lab.stacks import command, running_stack
+from tests.lab.stacks import lab_command, running_stack
 
 SERVICES = ("user", "task")
 ROLES = ("user", "admin")
@@ -36,7 +36,7 @@ Tally = dict[str, dict[str, int]]  # how many answers of each status a call had
 
 def main() -> None:
     arguments = parse()
-    with command("fuzz"):
+    with lab_command("fuzz"):
         status = fuzz(arguments.cases, seed=arguments.seed)
     sys.exit(status)
 
@@ -82,7 +82,7 @@ def fuzz(cases: int, *, seed: int) -> int:
         share = cases / (len(ROLES) * sum(len(calls(document)) for document in documents.values()))
         for service, role in product(SERVICES, ROLES):
             say(f"\nThe {service} service, as {role}")
-            setup = {"url": f"http://localhost:{port}", "role": role, "seed": seed, **users[role]}
+            setup = {"port": port, "role": role, "seed": seed, **users[role]}
             document, place = documents[service], state.folder / f"{service}-{role}"
             runs.append(Run(service, role, document, *call_all(python, document, setup, place, share)))
     return report(runs, is_small=cases < USUAL_CASES)
@@ -147,7 +147,7 @@ def call_all(python: Path, document: Document, setup: dict[str, Any], place: Pat
     told = {"tally": str(files["tally"]), "of_coverage": of_coverage / COVERAGE_CASES}
     files["setup"].write_text(json.dumps(setup | told))
     options = {
-        "url": setup["url"],
+        "url": f"http://127.0.0.1:{setup['port']}",
         "seed": setup["seed"],
         "max-examples": math.ceil(share - of_coverage),
         "phases": ",".join(PHASES),

@@ -1,6 +1,6 @@
 """What schemathesis is told of us: who calls, which rows there are, and which of its findings are none.
 
-Runs in an environment of its own, requirements/fuzz.txt, and so imports nothing of the project.
+Runs in an environment of its own, requirements/fuzz.txt: what it imports of ours needs the standard library alone.
 """
 
 import atexit
@@ -15,8 +15,6 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 from uuid import uuid4
 
-import requests
-
 # None of them is installed where the types are checked.
 import schemathesis  # type: ignore[import-not-found]
 from schemathesis.core.failures import AcceptedNegativeData  # type: ignore[import-not-found]
@@ -26,6 +24,8 @@ from schemathesis.openapi.checks import (  # type: ignore[import-not-found]
     RejectedPositiveData,
     UseAfterFree,
 )
+
+from tests.lab.client import Answer, Client
 
 SETUP: dict[str, Any] = json.loads(Path(os.environ["FUZZ_SETUP"]).read_text())
 CHANCE = random.Random(SETUP["seed"])
@@ -63,36 +63,27 @@ OF_WHAT_IS_STORED = {
 OUTLIVES_DELETION = {"listUserSessions", "listActivity", "listDeliveries"}
 
 
-class Account:
-    """Somebody who signs in, and again before the token has expired."""
+class Account(Client):
+    """A client that signs in again before its token has expired."""
 
     def __init__(self, username: str, password: str = SETUP["password"]) -> None:
-        self.credentials = {"username": username, "password": password}
-        self.tokens: dict[str, str] = {}
+        super().__init__(SETUP["port"], username=username, password=password, name=username)
         self.sign_in_at = 0.0
 
     def token(self, kind: str = "access") -> str:
         if time.monotonic() > self.sign_in_at:
-            self.tokens = send("POST", "/token/", self.credentials)
             self.sign_in_at = time.monotonic() + TOKEN_SECONDS
+            self.tokens = {}
+            self.sign_in()
         return self.tokens[kind]
 
-    def ask(self, method: str, path: str, body: Any = None) -> Any:
-        return send(method, path, body, token=self.token())
-
-    def is_signed_in(self) -> bool:
-        headers = {"Authorization": f"Bearer {self.token()}"}
-        return SESSION.get(f"{SETUP['url']}/user/me/", headers=headers, timeout=30).ok
+    def ask(self, method: str, path: str, body: Any = None, **options: str) -> Answer:
+        if path != "/token/":
+            self.token()
+        return super().ask(method, path, body, **options)
 
     def ids(self, path: str) -> list[int]:
-        return [row["id"] for row in self.ask("GET", f"{path}?page_size=100")["results"]]
-
-
-def send(method: str, path: str, body: Any = None, *, token: str = "") -> Any:
-    headers = {"Authorization": f"Bearer {token}"} if token else {}
-    answer = SESSION.request(method, SETUP["url"] + path, json=body, headers=headers, timeout=30)
-    answer.raise_for_status()
-    return answer.json()
+        return [row["id"] for row in self.insist("GET", f"{path}?page_size=100")["results"]]
 
 
 class Rows:
@@ -133,11 +124,11 @@ class Spare:
 def make_user() -> Any:
     name = new_name()
     body = {"username": name, "email": f"{name}@example.com", "role": SETUP["role"], "password": SETUP["password"]}
-    return KEEPER.ask("POST", "/user/users/", body)
+    return KEEPER.insist("POST", "/user/users/", body)
 
 
 def own_sessions() -> list[int]:
-    if not SPARE.get().is_signed_in():  # another case may have ended the session
+    if not SPARE.get().ask("GET", "/user/me/").ok:  # another case may have ended the session
         SPARE.use_up()
     return SPARE.get().ids("/user/me/sessions/")
 
@@ -155,15 +146,13 @@ def new_name() -> str:
 
 
 def make_task() -> Any:
-    return KEEPER.ask("POST", "/task/tasks/", {"title": "Call the landlord", "assigned_to": SETUP["caller"]["id"]})
+    return KEEPER.insist("POST", "/task/tasks/", {"title": "Call the landlord", "assigned_to": SETUP["caller"]["id"]})
 
 
 def users() -> list[int]:
     return [row for row in KEEPER.ids("/user/users/") if row not in SETUP["protected"]]
 
 
-SESSION = requests.Session()
-SESSION.trust_env = False
 KEEPER = Account(**SETUP["keeper"])  # an admin whom no case can touch
 CALLER = Account(SETUP["caller"]["username"])
 SPARE = Spare()
@@ -258,9 +247,8 @@ def bulk_body(body: dict[str, Any]) -> dict[str, Any]:
 
 def count_of(body: dict[str, Any]) -> dict[str, int]:
     """Ask how many tasks a filter matches, if it is one."""
-    headers = {"Authorization": f"Bearer {CALLER.token()}"}
-    answer = SESSION.post(f"{SETUP['url']}/task/tasks/bulk/", json=body, headers=headers, timeout=30).json()
-    return {"expected_count": answer["actual_count"]} if isinstance(answer.get("actual_count"), int) else {}
+    found = CALLER.ask("POST", "/task/tasks/bulk/", body).body
+    return {"expected_count": found["actual_count"]} if isinstance(found.get("actual_count"), int) else {}
 
 
 def good(body: dict[str, Any]) -> dict[str, Any]:
@@ -269,9 +257,8 @@ def good(body: dict[str, Any]) -> dict[str, Any]:
 
 def cursor(case: Any) -> str:
     """Return that of the second page, if the caller may see such a list and it has one."""
-    headers = {"Authorization": f"Bearer {CALLER.token()}"}
-    answer = SESSION.get(f"{SETUP['url']}{case.formatted_path}?page_size=1", headers=headers, timeout=30)
-    following = answer.json()["next"] if answer.ok else None
+    answer = CALLER.ask("GET", f"{case.formatted_path}?page_size=1")
+    following = answer.body["next"] if answer.ok else None
     return parse_qs(urlsplit(following).query)["cursor"][0] if following else case.query["cursor"]
 
 

@@ -4,8 +4,8 @@ import re
 from pathlib import Path
 from typing import Any
 
+from stack.console import wait_until
 from tests.lab.client import Client
-from tests.lab.stacks import wait_until
 
 PASSWORD = "correct horse battery"  # as in the examples of the documents
 TASKS = 30  # more than a page

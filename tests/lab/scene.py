@@ -12,14 +12,14 @@ import psutil
 from chassis import provision
 from chassis.tests.smtp_sink import serving
 from stack import orphans, postgres, programs
-from stack.console import StackError
+from stack.console import StackError, wait_until
 from stack.orphans import running
 from stack.ports import free_ports
 from stack.state import State, write_private
 from tests.lab.client import ask
 from tests.lab.mails import FlakySink
 from tests.lab.proxy import Mode, Proxy, listening
-from tests.lab.stacks import script, wait_until
+from tests.lab.stacks import script
 
 BACK_WITHIN_SECONDS = 30
 LOOK_SECONDS = 0.02

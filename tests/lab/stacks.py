@@ -1,38 +1,30 @@
-"""A stack for one run of the lab, in a temporary folder, and how a command of the lab ends."""
+"""A stack for one run of the lab, in a temporary folder."""
 
 import os
 import signal
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TypeVar
 
 from stack import settings
-from stack.console import StackError, say, step
+from stack.console import StackError, command, say, step
 from stack.ports import free_ports
 from stack.run import END_SIGNALS
 from stack.state import State
 
 LOG_SHOWN = 4000  # characters
-LOOK_SECONDS = 0.02
-T = TypeVar("T")
 
 
 @contextmanager
-def command(name: str) -> Iterator[None]:
-    """End the process with a sentence where the block cannot go on or is interrupted."""
+def lab_command(name: str) -> Iterator[None]:
+    """Like console.command, and stop what was started when a signal comes."""
     for number in END_SIGNALS:
         signal.signal(number, interrupt)
-    try:
+    with command(name, OSError):
         yield
-    except (StackError, OSError) as error:
-        sys.exit(f"scripts/{name}: {error}")
-    except KeyboardInterrupt:
-        sys.exit("\nStopped.")
 
 
 def interrupt(*_: object) -> None:
@@ -94,13 +86,3 @@ def show_logs(state: State) -> None:
     for file in (state.log / f"{name}.log" for name in ("task-service", "task-worker")):
         if file.is_file():
             say(f"\n{file.name} ends with:\n{file.read_text(errors='replace')[-LOG_SHOWN:]}")
-
-
-def wait_until(find: Callable[[], T | None], *, seconds: float, otherwise: str) -> T:
-    """Return the first result that is true; refuse when time is up."""
-    deadline = time.monotonic() + seconds
-    while not (found := find()):
-        if time.monotonic() > deadline:
-            raise StackError(otherwise)
-        time.sleep(LOOK_SECONDS)
-    return found

@@ -15,7 +15,7 @@ from typing import Any
 
 from stack.bootstrap import ROOT
 from stack.compose import Project, run
-from stack.console import StackError, say, step
+from stack.console import StackError, say, step, wait_until
 from stack.deploy import deploy
 from stack.http import call
 from stack.ports import free_ports
@@ -23,7 +23,7 @@ from stack.settings import USUAL_LIMITS
 from tests.lab import compose_lines
 from tests.lab.client import Client
 from tests.lab.load import USERS, Load, VirtualUser
-from tests.lab.stacks import command, ignore_signals, wait_until
+from tests.lab.stacks import ignore_signals, lab_command
 
 ASKED = 60
 MIN_REQUESTS = 1000
@@ -77,7 +77,7 @@ def main() -> None:
     )
     parser.add_argument("--from", dest="commit", default="HEAD^", help="the commit to upgrade from; HEAD^ by default")
     commit = parser.parse_args().commit
-    with command("try-compose"):
+    with lab_command("try-compose"):
         try_all(commit)
     say("The containers do what they must.")
 
