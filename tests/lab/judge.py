@@ -126,8 +126,8 @@ def wrong_ledger(evidence: Evidence) -> Iterator[str]:
         for channel, (name, kind) in product(channels, NOTIFIED_OF.items()):
             changes = sum(row["field"] == name for row in history)
             if planned[channel, kind] != changes:
-                times = f"{planned[channel, kind]} times in the ledger"
-                yield f"{changes} changes of {name} of task {task_id} are {times}, for the channel {channel}"
+                times = f"{planned[channel, kind]} times in the ledger, by {channel}"
+                yield f"{changes} changes of {name} of task {task_id} are {times}"
         for row in rows:
             if row["state"] not in states:
                 where = f"{row['channel']} {row['id']} of task {task_id}"

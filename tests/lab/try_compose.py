@@ -32,7 +32,7 @@ PASSWORD = "correct horse battery staple"  # of accounts that live for minutes
 
 
 @dataclass
-class Trial(Project):
+class ThrowawayProject(Project):
     """A compose project with a name and a port of its own. `folder` is the checkout that its files come from."""
 
     port: int = 0
@@ -104,7 +104,7 @@ def try_all(commit: str) -> None:
         say(f"  tasks that are still there: {', '.join(task['title'] for task in kept)}")
 
 
-def follow_the_docs(project: Trial) -> None:
+def follow_the_docs(project: ThrowawayProject) -> None:
     """Paste what the docs say of containers; a restore undoes what came after the backup, and no number comes twice."""
     with compose_lines.workplace(project.name, port=project.port) as work:
         with step("Comparing how compose reads .env"):
@@ -123,9 +123,9 @@ def follow_the_docs(project: Trial) -> None:
 
 
 @contextmanager
-def project() -> Iterator[Trial]:
+def project() -> Iterator[ThrowawayProject]:
     (port,) = free_ports(1)
-    mine = Trial(port=port)
+    mine = ThrowawayProject(port=port)
     try:
         yield mine
     finally:
@@ -148,7 +148,7 @@ def checkout(commit: str) -> Iterator[Path]:
         yield Path(folder)
 
 
-def use(project: Trial, name: str) -> None:
+def use(project: ThrowawayProject, name: str) -> None:
     """Go the way of a first day: an account, a task for it, and that it is told."""
     with step("Using it"):
         admin = project.admin_token()
@@ -167,7 +167,7 @@ def wait_for(holds: Callable[[], bool]) -> None:
     wait_until(holds, seconds=PATIENCE_SECONDS, otherwise=f"This did not come within {PATIENCE_SECONDS} s.")
 
 
-def spread_over_replicas(project: Trial) -> None:
+def spread_over_replicas(project: ThrowawayProject) -> None:
     """More replicas are found without a restart of the gateway, and each gets its share."""
     gateway = project.compose("ps", "--quiet", "gateway")
     with step("Running three of the task service"):
@@ -178,7 +178,7 @@ def spread_over_replicas(project: Trial) -> None:
     say(f"  of {ASKED} requests each answered: {', '.join(map(str, answering(project).values()))}")
 
 
-def answering(project: Trial) -> Counter[str]:
+def answering(project: ThrowawayProject) -> Counter[str]:
     """Return how many of some requests each address of the task service has answered."""
     admin = project.admin_token()
     for _ in range(ASKED):
@@ -189,7 +189,7 @@ def answering(project: Trial) -> Counter[str]:
     return Counter(line["upstream"] for line in asked[-ASKED:])
 
 
-def killed_and_back(project: Trial) -> None:
+def killed_and_back(project: ThrowawayProject) -> None:
     """Kill what runs as a container's first process: the engine starts it again, and the others serve meanwhile."""
     victim = project.compose("ps", "--quiet", "task_service").split()[0]
     with step("Killing one of them"):
@@ -199,7 +199,7 @@ def killed_and_back(project: Trial) -> None:
         project.up("--scale", "task_service=3", "--no-recreate")
 
 
-def deploy_under_load(project: Trial) -> None:
+def deploy_under_load(project: ThrowawayProject) -> None:
     """Replace containers by scripts/deploy under load, for new settings twice and then without any change."""
     password = project.read_secret("ADMIN_PASSWORD")
     clients = [Client(project.port, password=password, name=f"deploy-{number}") for number in range(USERS)]
