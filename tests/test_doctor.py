@@ -16,7 +16,7 @@ from chassis.provision import connected
 from chassis.tests.smtp_sink import serving
 from stack import orphans, postgres
 from stack.doctor import runs_as_root
-from stack.gateway_checks import Limit, Visitor
+from stack.gateway_checks import GatewayChecks, Limit
 from stack.orphans import running
 from stack.ports import free_ports
 from stack.state import State
@@ -311,7 +311,7 @@ def reload(stack, file, configuration):
 
 
 def test_without_limits_trust_cannot_be_told(stack):
-    found = dict(Visitor(stack.url).examine())
+    found = dict(GatewayChecks(stack.url).examine())
 
     assert {name for name, finding in found.items() if finding.state == "ok"} == found.keys() - {"proxy trust"}
     assert found["proxy trust"].state == "unsure"
@@ -321,7 +321,7 @@ def test_without_limits_trust_cannot_be_told(stack):
 def test_where_our_own_address_is_a_trusted_proxys_trust_cannot_be_told(monkeypatch):
     monkeypatch.setenv("TRUSTED_PROXIES", "10.0.0.0/8,127.0.0.0/8")
 
-    found = Visitor("http://nobody.invalid").proxy_trust()
+    found = GatewayChecks("http://nobody.invalid").proxy_trust()
 
     assert (found.state, "TRUSTED_PROXIES" in found.text) == ("unsure", True)
 
@@ -339,7 +339,7 @@ class Unavailable(BaseHTTPRequestHandler):
 def test_an_address_where_something_else_answers():
     with HTTPServer(("127.0.0.1", 0), Unavailable) as server:
         Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
-        visitor = Visitor(f"http://127.0.0.1:{server.server_port}")
+        visitor = GatewayChecks(f"http://127.0.0.1:{server.server_port}")
         found, trust = dict(visitor.examine()), visitor.proxy_trust()
         server.shutdown()
 

@@ -216,14 +216,8 @@ def test_a_mail_may_hold_several_events():
 @pytest.mark.parametrize(
     ("changed", "breach"),
     [
-        (
-            {"ledger": [*EMAILED, *LOGGED[:2]]},
-            "2 changes of status of task 7 are 1 times in the ledger, by log",
-        ),
-        (
-            {"ledger": [*EMAILED[:2], *LOGGED]},
-            "2 changes of status of task 7 are 1 times in the ledger, by email",
-        ),
+        ({"ledger": [*EMAILED, *LOGGED[:2]]}, "2 changes of status of task 7 are 1 times in the ledger, by log"),
+        ({"ledger": [*EMAILED[:2], *LOGGED]}, "2 changes of status of task 7 are 1 times in the ledger, by email"),
         ({"ledger": [*EMAILED, by_email(8), *LOGGED]}, "2 changes of status of task 7 are 3 times in the ledger"),
         (last_mail(state="planned"), "email 6 of task 7 is planned after 2 attempts: None"),
         (last_mail(state="skipped", reason="moved"), "email 6 of task 7 is skipped after 2 attempts: moved"),

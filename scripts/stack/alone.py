@@ -10,7 +10,7 @@ from contextlib import ExitStack, contextmanager
 from typing import Any
 
 from stack import orphans, postgres, programs
-from stack.console import StackError
+from stack.console import StackError, output_of
 from stack.ports import free_ports
 from stack.programs import Program
 from stack.state import State, write_private
@@ -64,14 +64,8 @@ def tool(state: State, name: str, *arguments: str, port: int = 0) -> str:
     """Run one of PostgreSQL's programs, as the superuser where it connects, and return what it prints."""
     connection = [f"--dbname=postgresql://{postgres.SUPERUSER}@127.0.0.1:{port}/{postgres.DATABASE}"] if port else []
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PG")}
-    done = subprocess.run(
+    return output_of(
         [str(postgres.binaries() / name), *connection, *arguments],
-        check=False,
+        refusal=lambda errors: (errors.strip() or f"{name} failed.").splitlines()[0],
         env=environment | {"PGPASSWORD": state.secrets()["POSTGRES_PASSWORD"]},
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
     )
-    if done.returncode:
-        raise StackError((done.stderr.strip() or f"{name} failed.").splitlines()[0])
-    return done.stdout

@@ -104,12 +104,7 @@ def quietly(command: list[str], *, otherwise: str, environment: dict[str, str] |
     """Run a command in the environment given, or else in ours; where it fails, say what it printed."""
     program = shutil.which(command[0], path=(environment or os.environ).get("PATH")) or command[0]
     done = subprocess.run(
-        [program, *command[1:]],
-        check=False,
-        env=environment,
-        capture_output=True,
-        text=True,
-        stdin=subprocess.DEVNULL,
+        [program, *command[1:]], check=False, env=environment, capture_output=True, text=True, stdin=subprocess.DEVNULL
     )
     if done.returncode:
         raise StackError(f"{otherwise}:\n{done.stderr.strip() or done.stdout.strip()}")

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from stack.bootstrap import ROOT
-from stack.console import StackError
+from stack.console import StackError, output_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,15 +117,9 @@ def run(program: str, *arguments: str, folder: Path = ROOT, environment: Mapping
     path = shutil.which(program)
     if path is None:
         raise StackError(f"There is no {program} on this machine.")
-    done = subprocess.run(
+    return output_of(
         [path, *arguments],
+        refusal=lambda errors: f"{program} {' '.join(arguments)} failed: {errors.strip()[-2000:]}",
         cwd=folder,
         env=environment,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        check=False,
     )
-    if done.returncode:
-        raise StackError(f"{program} {' '.join(arguments)} failed: {done.stderr.strip()[-2000:]}")
-    return done.stdout

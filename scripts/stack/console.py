@@ -1,10 +1,11 @@
 """What a person sees while the stack starts."""
 
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TypeVar
+from typing import Any, TypeVar
 
 LOOK_SECONDS = 0.02
 T = TypeVar("T")
@@ -54,3 +55,12 @@ def wait_until(find: Callable[[], T | None], *, seconds: float, otherwise: str) 
             raise StackError(otherwise)
         time.sleep(LOOK_SECONDS)
     return found
+
+
+def output_of(argv: list[str], *, refusal: Callable[[str], str] = str.strip, **options: Any) -> str:
+    """Return what a program prints. If it fails, refuse with what `refusal` makes of its standard error."""
+    options = {"stdin": subprocess.DEVNULL} | options
+    done = subprocess.run(argv, check=False, capture_output=True, text=True, **options)
+    if done.returncode:
+        raise StackError(refusal(done.stderr))
+    return done.stdout

@@ -16,7 +16,7 @@ from chassis.findings import State as Verdict
 from chassis.startup import EXIT_CONFIG
 from stack import in_force, programs, startup, supervision
 from stack.console import StackError, command, say
-from stack.gateway_checks import Visitor
+from stack.gateway_checks import GatewayChecks
 from stack.orphans import running
 from stack.ports import Ports, read_ports
 from stack.state import SERVICE_UIDS, State, find_state
@@ -66,7 +66,7 @@ def examine(state: State, address: str | None) -> int:
     verdicts: Counter[str] = Counter()
     sections = {"stack": lines(of_the_stack(state, ports))}
     sections |= {service.replace("_", " "): lines_of(process) for service, process in asked.items()}
-    sections["gateway"] = lines(Visitor(ports.gateway_url).examine())
+    sections["gateway"] = lines(GatewayChecks(ports.gateway_url).examine())
     for title, found in sections.items():
         say(f"The {title}")
         for line in found:

@@ -15,7 +15,7 @@ from urllib.parse import quote
 import psycopg2
 
 from chassis.provision import in_a_sentence
-from stack.console import StackError, step
+from stack.console import StackError, output_of, step
 from stack.programs import Program
 from stack.state import SHARED_BY_ROOT, State, nobody
 
@@ -79,9 +79,7 @@ def initdb(folder: Path, password_file: Path) -> None:
     argv = [str(binaries() / "initdb"), f"--pgdata={folder}", f"--username={SUPERUSER}", f"--pwfile={password_file}"]
     argv += ["--auth=scram-sha-256", "--encoding=UTF8", "--locale=C", "--locale-provider=builtin"]
     argv += ["--builtin-locale=C.UTF-8"]
-    done = subprocess.run(argv, check=False, capture_output=True, text=True, **as_nobody())
-    if done.returncode:
-        raise StackError(f"PostgreSQL's initdb failed: {first_reason(done.stderr)}")
+    output_of(argv, refusal=lambda errors: f"PostgreSQL's initdb failed: {first_reason(errors)}", **as_nobody())
 
 
 def first_reason(said: str) -> str:

@@ -119,9 +119,11 @@ class Client:
         headers |= {"X-Request-ID": request_id} if request_id else {}
         return ask(self.port, method, path, body, headers, source=self.address)
 
-    def insist(self, method: str, path: str, body: Any = None, *, key: str = "") -> Any:
+    def insist(
+        self, method: str, path: str, body: Any = None, *, key: str = "", seconds: float = INSIST_SECONDS
+    ) -> Any:
         """Repeat a request until it succeeds; return the answer's JSON. Without a key, only if it may be done twice."""
-        deadline = time.monotonic() + INSIST_SECONDS
+        deadline = time.monotonic() + seconds
         while not (answer := self.ask(method, path, body, key=key)).ok:
             if time.monotonic() > deadline or answer.status not in (0, HTTPStatus.CONFLICT, *UNAVAILABLE):
                 raise StackError(f"{method} {path} was answered with {answer.status} {answer.code}: {answer.body}")

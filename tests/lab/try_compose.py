@@ -9,7 +9,6 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,6 @@ from stack.bootstrap import ROOT
 from stack.compose import Project, run
 from stack.console import StackError, say, step, wait_until
 from stack.deploy import deploy
-from stack.http import call
 from stack.ports import free_ports
 from stack.settings import USUAL_LIMITS
 from tests.lab import compose_lines
@@ -45,10 +43,6 @@ class ThrowawayProject(Project):
     def name(self) -> str:
         return f"tmservice-try-{self.port}"
 
-    @property
-    def url(self) -> str:
-        return f"http://localhost:{self.port}"
-
     def up(self, *arguments: str) -> None:
         self.compose("up", "--detach", "--wait", *arguments)
 
@@ -58,15 +52,19 @@ class ThrowawayProject(Project):
         once = ("run", "--rm", "--no-deps", "-T", "user_migrations")
         return self.compose(*once, "cat", f"/secrets/user-owner/{name}").strip()
 
-    def ask(self, path: str, body: Any = None, *, token: str = "") -> Any:
-        status, answer = call(f"{self.url}{path}", body, token=token)
-        if status >= HTTPStatus.BAD_REQUEST:
-            raise StackError(f"{path} was answered with {status}: {answer['detail']}")
-        return answer
+    def admin(self) -> Client:
+        return signed_in(self.port, "admin", self.read_secret("ADMIN_PASSWORD"))
 
-    def admin_token(self) -> str:
-        password = self.read_secret("ADMIN_PASSWORD")
-        return str(self.ask("/token/", {"username": "admin", "password": password})["access"])
+
+def signed_in(port: int, username: str, password: str) -> Client:
+    client = Client(port, username=username, password=password, name=username)
+    client.sign_in()
+    return client
+
+
+def ask(client: Client, path: str, body: Any = None) -> Any:
+    """Return the answer to the first attempt."""
+    return client.insist("GET" if body is None else "POST", path, body, seconds=0)
 
 
 def main() -> None:
@@ -100,7 +98,7 @@ def try_all(commit: str) -> None:
         with step("Stopping all and starting again"):
             mine.compose("down")
             mine.up()
-        kept = mine.ask("/task/tasks/?ordering=id", token=mine.admin_token())["results"]
+        kept = ask(mine.admin(), "/task/tasks/?ordering=id")["results"]
         say(f"  tasks that are still there: {', '.join(task['title'] for task in kept)}")
 
 
@@ -113,11 +111,11 @@ def follow_the_docs(project: ThrowawayProject) -> None:
             work.refuse_bad_setting()
             for name in ("settings", "commands", "mails", "backup", "keys"):
                 work.paste(name)
-            later = project.ask("/task/tasks/", {"title": "Made after the backup"}, token=project.admin_token())["id"]
+            later = ask(project.admin(), "/task/tasks/", {"title": "Made after the backup"})["id"]
             work.paste("restore")
-    admin = project.admin_token()
-    titles = [task["title"] for task in project.ask("/task/tasks/", token=admin)["results"]]
-    latest = project.ask("/task/tasks/", {"title": "Made after the restore"}, token=admin)["id"]
+    admin = project.admin()
+    titles = [task["title"] for task in ask(admin, "/task/tasks/")["results"]]
+    latest = ask(admin, "/task/tasks/", {"title": "Made after the restore"})["id"]
     if "Made after the backup" in titles or "Made now" not in titles or latest <= later:
         raise StackError(f"After a restore there are {titles}, and the next task has the number {latest}.")
 
@@ -151,16 +149,15 @@ def checkout(commit: str) -> Iterator[Path]:
 def use(project: ThrowawayProject, name: str) -> None:
     """Go the way of a first day: an account, a task for it, and that it is told."""
     with step("Using it"):
-        admin = project.admin_token()
+        admin, nobody = project.admin(), Client(project.port, password="", name="nobody")
         account = {"username": name, "email": f"{name}@example.com", "password": PASSWORD}
-        id_ = project.ask("/user/register/", account)["id"]
-        task = project.ask("/task/tasks/", {"title": f"Made {name}", "assigned_to": id_}, token=admin)
-        theirs = project.ask("/token/", {"username": name, "password": PASSWORD})["access"]
-        (seen,) = project.ask("/task/tasks/", token=theirs)["results"]
+        id_ = ask(nobody, "/user/register/", account)["id"]
+        task = ask(admin, "/task/tasks/", {"title": f"Made {name}", "assigned_to": id_})
+        (seen,) = ask(signed_in(project.port, name, PASSWORD), "/task/tasks/")["results"]
         if seen["assignee"] != {"id": id_, "username": name}:
             raise StackError(f"The assignee is told as {seen['assignee']}.")
         ledger = f"/task/tasks/{task['id']}/notifications/"
-        wait_for(lambda: all(row["state"] == "sent" for row in project.ask(ledger, token=admin)["results"]))
+        wait_for(lambda: all(row["state"] == "sent" for row in ask(admin, ledger)["results"]))
 
 
 def wait_for(holds: Callable[[], bool]) -> None:
@@ -180,9 +177,9 @@ def spread_over_replicas(project: ThrowawayProject) -> None:
 
 def answering(project: ThrowawayProject) -> Counter[str]:
     """Return how many of some requests each address of the task service has answered."""
-    admin = project.admin_token()
+    admin = project.admin()
     for _ in range(ASKED):
-        project.ask("/task/tasks/", token=admin)
+        ask(admin, "/task/tasks/")
     log = project.compose("logs", "--no-log-prefix", "--tail", str(2 * ASKED), "gateway")
     lines = [json.loads(line[line.index("{") :]) for line in log.splitlines() if "{" in line]
     asked = [line for line in lines if line["path"] == "/task/tasks/"]
@@ -195,7 +192,7 @@ def killed_and_back(project: ThrowawayProject) -> None:
     with step("Killing one of them"):
         os.kill(int(run("docker", "inspect", "--format", "{{.State.Pid}}", victim)), signal.SIGKILL)
         wait_for(lambda: restarts_of(victim) > 0)
-        project.ask("/task/tasks/", token=project.admin_token())
+        ask(project.admin(), "/task/tasks/")
         project.up("--scale", "task_service=3", "--no-recreate")
 
 
