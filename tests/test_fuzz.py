@@ -55,7 +55,7 @@ SETUP = {
 
 
 class StandIn(BaseHTTPRequestHandler):
-    """A service of one operation, which answers as the server that it belongs to is told."""
+    """A service of one operation, whose answers the test chooses."""
 
     protocol_version = "HTTP/1.1"
 
@@ -141,7 +141,7 @@ def test_a_service_that_is_as_documented_passes(call_all):
 
 
 @pytest.mark.parametrize(
-    ("says", "told"),
+    ("says", "finding"),
     [
         ((418, NO), "Undocumented status code"),
         pytest.param((500, NO), "Server error", marks=pytest.mark.thorough),
@@ -151,13 +151,13 @@ def test_a_service_that_is_as_documented_passes(call_all):
         pytest.param((400, NO), "Schema-valid request rejected", marks=pytest.mark.thorough),
     ],
 )
-def test_a_fault_is_told_with_the_line_that_repeats_it(stand_in, call_all, says, told):
+def test_a_fault_is_reported_with_the_line_that_repeats_it(stand_in, call_all, says, finding):
     stand_in.says = says
 
     passed, _, output = call_all()
 
     assert not passed
-    assert told in output
+    assert finding in output
     assert re.search(r"curl -X GET .*/thing/", output)
 
 
@@ -187,20 +187,20 @@ def test_one_failed_run_fails_all(capsys):
 
 
 @pytest.mark.parametrize(
-    ("option", "told"),
+    ("option", "error"),
     [
         ("--cases=0", "--cases is 0; it must be 1 or more"),
         ("--cases=many", "invalid int value: 'many'"),
         ("--x", "--x"),
     ],
 )
-def test_an_option_that_cannot_be_meant_is_refused(temporary, option, told):
+def test_an_invalid_option_is_refused(temporary, option, error):
     fuzzing = begin("fuzz", temporary, option)
 
     output, _ = fuzzing.communicate()
 
     assert fuzzing.returncode == 2
-    assert told in output.splitlines()[-1]
+    assert error in output.splitlines()[-1]
     assert left_behind(temporary) == ([], [])
 
 

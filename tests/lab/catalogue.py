@@ -1,4 +1,4 @@
-"""The faults, in the order in which they are tried, and what must hold of each beside the truth of what was told."""
+"""The faults in the order in which they are tried, and what must hold of the answers to each."""
 
 from tests.lab import crash, database, flood, keys, locks, processes
 from tests.lab.judge import Demands

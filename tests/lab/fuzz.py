@@ -24,9 +24,9 @@ SERVICES = ("user", "task")
 ROLES = ("user", "admin")
 METHODS = ("get", "post", "put", "patch", "delete")
 PHASES = ("examples", "coverage", "fuzzing", "stateful")
-NEWEST, OLDEST = 15, 12  # of Python 3: on older ones, schemathesis has crashed in its coverage phase
-GATEWAYS_OWN = ("414", "421", "431", "502", "504")  # what the document tells of them stands under "default"
-USUAL_CASES = 2000
+MAX_MINOR, MIN_MINOR = 15, 12  # of Python 3: on older ones, schemathesis crashed in its coverage phase
+GATEWAYS_OWN = ("414", "421", "431", "502", "504")  # documented under "default"
+DEFAULT_CASES = 2000
 END_SECONDS = 10
 COVERAGE_CASES = 64  # of an operation, about: as many as its coverage phase finds worth trying
 SETTINGS = {"NOTIFICATION_CHANNELS": "log,email", "ASSIGNEES_CAN_UPDATE_STATUS": "true"}
@@ -48,7 +48,7 @@ def parse() -> argparse.Namespace:
         "OpenAPI documents allow and with what they forbid. No answer may be a server error, or not documented.",
     )
     parser.add_argument(
-        "--cases", type=int, default=USUAL_CASES, metavar="N", help=f"about how many; {USUAL_CASES} by default"
+        "--cases", type=int, default=DEFAULT_CASES, metavar="N", help=f"about how many; {DEFAULT_CASES} by default"
     )
     parser.add_argument("--seed", type=int, default=random.randrange(10_000), metavar="N", help="of all that is random")
     arguments = parser.parse_args()
@@ -85,13 +85,13 @@ def fuzz(cases: int, *, seed: int) -> int:
             setup = {"port": port, "role": role, "seed": seed, **users[role]}
             document, place = documents[service], state.folder / f"{service}-{role}"
             runs.append(Run(service, role, document, *call_all(python, document, setup, place, share)))
-    return report(runs, is_small=cases < USUAL_CASES)
+    return report(runs, is_small=cases < DEFAULT_CASES)
 
 
 def interpreter() -> str:
-    """Return the newest Python that there is, or else this one."""
+    """Return the newest Python of this machine, or this one."""
     siblings = Path(sys.base_prefix).parent
-    for minor in range(NEWEST, OLDEST - 1, -1):
+    for minor in range(MAX_MINOR, MIN_MINOR - 1, -1):
         name = f"python3.{minor}"
         for found in (name, *siblings.glob(f"*/bin/{name}")):
             if can_make_environments(str(found)):
@@ -100,7 +100,7 @@ def interpreter() -> str:
 
 
 def can_make_environments(python: str) -> bool:
-    """Tell whether it runs at all: pyenv leaves programs on PATH that only say that they do not."""
+    """Whether it starts: pyenv leaves programs on PATH that only print an error."""
     try:
         return (
             subprocess.run([python, "-c", "import ensurepip, venv"], check=False, capture_output=True).returncode == 0
@@ -116,7 +116,7 @@ def calls(document: Document) -> dict[str, Any]:
 
 
 def strict(document: Document) -> Document:
-    """Return the document without what would let everything pass: other statuses, and fields that it does not name."""
+    """Return the document without `default` answers and unnamed fields, which would let everything pass."""
     for operation in calls(document).values():
         responses = operation["responses"]
         responses.update(dict.fromkeys(GATEWAYS_OWN, responses.pop("default")))
@@ -130,7 +130,7 @@ def strict(document: Document) -> Document:
 
 
 def schemas(node: Any) -> Iterator[dict[str, Any]]:
-    """Yield every schema of a type in a tree of them."""
+    """Yield every schema in a tree that has a type."""
     if isinstance(node, dict):
         if isinstance(node.get("type"), str):
             yield node
@@ -139,13 +139,13 @@ def schemas(node: Any) -> Iterator[dict[str, Any]]:
 
 
 def call_all(python: Path, document: Document, setup: dict[str, Any], place: Path, share: float) -> tuple[bool, Tally]:
-    """Make `share` cases of each operation; return whether all was well, and what was answered."""
+    """Make `share` cases of each operation; return whether all passed, and what was answered."""
     place.mkdir()
     of_coverage = min(share / 2, COVERAGE_CASES)
     files = {name: place / f"{name}.json" for name in ("document", "setup", "tally")}
     files["document"].write_text(json.dumps(document))
-    told = {"tally": str(files["tally"]), "of_coverage": of_coverage / COVERAGE_CASES}
-    files["setup"].write_text(json.dumps(setup | told))
+    more = {"tally": str(files["tally"]), "of_coverage": of_coverage / COVERAGE_CASES}
+    files["setup"].write_text(json.dumps(setup | more))
     options = {
         "url": f"http://127.0.0.1:{setup['port']}",
         "seed": setup["seed"],
@@ -166,7 +166,7 @@ def call_all(python: Path, document: Document, setup: dict[str, Any], place: Pat
     try:
         done = subprocess.run(argv, check=False, cwd=place, env=os.environ | own, stdin=subprocess.DEVNULL)
     finally:
-        orphans.end_children(seconds=END_SECONDS)  # Ctrl-C may have come while it was being begun
+        orphans.end_children(seconds=END_SECONDS)  # Ctrl-C may have come while it was starting
     tally = json.loads(files["tally"].read_text()) if files["tally"].is_file() else {}
     return done.returncode == 0 and bool(tally), tally
 

@@ -1,4 +1,4 @@
-"""What schemathesis is told of us: who calls, which rows there are, and which of its findings are none.
+"""The hooks of schemathesis: accounts to call as, existing rows to name, and findings that are no faults.
 
 Runs in an environment of its own, requirements/fuzz.txt: what it imports of ours needs the standard library alone.
 """
@@ -29,9 +29,9 @@ from tests.lab.client import Answer, Client
 
 SETUP: dict[str, Any] = json.loads(Path(os.environ["FUZZ_SETUP"]).read_text())
 CHANCE = random.Random(SETUP["seed"])
-OFTEN = 0.7  # how many cases get something that there is in the place of something made up
+OFTEN = 0.7  # the share of cases that name existing rows in place of generated ones
 TOKEN_SECONDS = 120  # it is good for five minutes
-# Who has done this cannot go on as before, so somebody does it who can be spared.
+# These end the caller's session or change its password, so a spare account does them.
 ENDS_THE_CALLER = {
     *("changeOwnAccount", "changeOwnPassword", "endOwnSession"),
     *("refreshTokens", "signOut", "signOutEverywhere"),
@@ -90,16 +90,16 @@ class Rows:
     """Ids to choose from, read again after some uses. Where there are few, more are made."""
 
     def __init__(
-        self, read: Callable[[], list[int]], make: Callable[[], Any], *, fewest: int = 10, uses: int = 20
+        self, read: Callable[[], list[int]], make: Callable[[], Any], *, min_rows: int = 10, max_uses: int = 20
     ) -> None:
-        self.read, self.make, self.fewest, self.most_uses = read, make, fewest, uses
+        self.read, self.make, self.min_rows, self.max_uses = read, make, min_rows, max_uses
         self.found: list[int] = []
         self.uses = 0
 
     def one(self) -> int:
-        if self.uses % self.most_uses == 0:
+        if self.uses % self.max_uses == 0:
             self.found = self.read()
-            while len(self.found) < self.fewest:
+            while len(self.found) < self.min_rows:
                 self.make()
                 self.found = self.read()
         self.uses += 1
@@ -134,7 +134,7 @@ def own_sessions() -> list[int]:
 
 
 def new_session() -> dict[str, int]:
-    """Sign somebody new in, and return the path parameters of that session."""
+    """Sign a new user in, and return the path parameters of the session."""
     user = make_user()
     Account(user["username"]).token()
     (session_id,) = KEEPER.ids(f"/user/users/{user['id']}/sessions/")
@@ -159,7 +159,7 @@ SPARE = Spare()
 ROWS = {
     "task_id": Rows(lambda: CALLER.ids("/task/tasks/"), make_task),
     "notification_id": Rows(lambda: CALLER.ids("/task/notifications/"), make_task),
-    "session_id": Rows(own_sessions, make_user, fewest=1, uses=1),
+    "session_id": Rows(own_sessions, make_user, min_rows=1, max_uses=1),
     "user_id": Rows(users, make_user),
 }
 NEW_PASSWORD = "nine purple umbrellas"
@@ -189,13 +189,13 @@ class Bearer:
 
 @schemathesis.hook
 def filter_case(context: Any, case: Any) -> bool:
-    """Choose of what the coverage phase lists; the other phases make as many as they are told to."""
+    """Take a share of the coverage phase, which has no limit of its own."""
     return phase(case) != "coverage" or CHANCE.random() < SETUP["of_coverage"]
 
 
 @schemathesis.hook
 def before_call(context: Any, case: Any, kwargs: Any) -> None:
-    """Let a case often be about what there is, and never about the accounts that the run stands on."""
+    """Often let a case name existing rows, and never the accounts that the run needs."""
     if (
         phase(case) == "coverage" and case.headers.get("If-Match") == "0"
     ):  # its sample of any header, against the pattern
@@ -223,7 +223,7 @@ def existing(case: Any) -> dict[str, int]:
 
 
 def values_of(case: Any) -> dict[str, Any]:
-    """Return what the fields of the body must hold for the case to succeed, as far as that can be said."""
+    """Return values of the body's fields with which the case may succeed."""
     if operation_id(case) == "signIn":
         return dict(SETUP["example"])
     if operation_id(case) == "confirmPasswordReset" and SETUP["password_tokens"]:
@@ -234,7 +234,7 @@ def values_of(case: Any) -> dict[str, Any]:
 
 
 def bulk_body(body: dict[str, Any]) -> dict[str, Any]:
-    """Return a bulk change of members that belong together, from those that schemathesis put together."""
+    """Return a bulk change whose members belong together."""
     ids = {"ids": [ROWS["task_id"].one()]}
     values = body.get("set") or {"priority": "high"}
     change = {"set": values | good(values)}
@@ -256,7 +256,7 @@ def good(body: dict[str, Any]) -> dict[str, Any]:
 
 
 def cursor(case: Any) -> str:
-    """Return that of the second page, if the caller may see such a list and it has one."""
+    """Return the cursor of the second page, if the caller may see the list and it has one."""
     answer = CALLER.ask("GET", f"{case.formatted_path}?page_size=1")
     following = answer.body["next"] if answer.ok else None
     return parse_qs(urlsplit(following).query)["cursor"][0] if following else case.query["cursor"]
@@ -275,14 +275,14 @@ def after_call(context: Any, case: Any, response: Any) -> None:
     TALLY[f"{case.method} {case.path}"][response.status_code] += 1
     by_caller = case.headers.get("Authorization") == f"Bearer {CALLER.token()}"
     if response.status_code == 401 and by_caller and case.operation.definition.raw.get("security"):
-        raise RuntimeError("the caller's own token is not good any more, so nothing that follows would be met")
+        raise RuntimeError("the caller's token is no longer valid, so every further case would be a 401")
     if operation_id(case) in ENDS_THE_CALLER and response.status_code < 300:
         SPARE.use_up()
 
 
 @schemathesis.hook
 def filter_failure(context: Any, failure: Any, case: Any, response: Any) -> bool:
-    """Keep a failure unless what was expected contradicts what is meant."""
+    """Keep a failure unless its expectation is wrong here."""
     is_refused = isinstance(failure, AcceptedNegativeData) and response.status_code in (412, 413, 414)
     is_kept = isinstance(failure, UseAfterFree) and operation_id(case) in OUTLIVES_DELETION
     no_failure = is_refused or is_kept or has_no_body(failure, case, response)

@@ -58,7 +58,7 @@ def running_stack(**chosen: str) -> Iterator[tuple[State, int]]:
 
 
 def script(state: State, port: int, name: str, *arguments: str, **chosen: str) -> None:
-    """Run scripts/NAME. If we are interrupted meanwhile, it gets the time to end what it has begun."""
+    """Run scripts/NAME. If this process is interrupted meanwhile, the script gets the time to clean up."""
     kept = ("PATH", "PYTHONPATH", "HOME", "TMPDIR", "LANG")
     inherited = {name: value for name, value in os.environ.items() if name.startswith(kept)}
     own = {"TMSERVICE_ENV_FILE": os.devnull, "TMSERVICE_STATE_DIR": str(state.folder), "GATEWAY_PORT": str(port)}

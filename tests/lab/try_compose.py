@@ -147,15 +147,15 @@ def checkout(commit: str) -> Iterator[Path]:
 
 
 def use(project: ThrowawayProject, name: str) -> None:
-    """Go the way of a first day: an account, a task for it, and that it is told."""
+    """Register an account, assign a task to it, and wait for the notification."""
     with step("Using it"):
-        admin, nobody = project.admin(), Client(project.port, password="", name="nobody")
+        admin, anonymous = project.admin(), Client(project.port, password="", name="anonymous")
         account = {"username": name, "email": f"{name}@example.com", "password": PASSWORD}
-        id_ = ask(nobody, "/user/register/", account)["id"]
+        id_ = ask(anonymous, "/user/register/", account)["id"]
         task = ask(admin, "/task/tasks/", {"title": f"Made {name}", "assigned_to": id_})
         (seen,) = ask(signed_in(project.port, name, PASSWORD), "/task/tasks/")["results"]
         if seen["assignee"] != {"id": id_, "username": name}:
-            raise StackError(f"The assignee is told as {seen['assignee']}.")
+            raise StackError(f"The assignee is shown as {seen['assignee']}.")
         ledger = f"/task/tasks/{task['id']}/notifications/"
         wait_for(lambda: all(row["state"] == "sent" for row in ask(admin, ledger)["results"]))
 
