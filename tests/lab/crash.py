@@ -18,7 +18,9 @@ BACK_WITHIN_SECONDS = 60
 DELIVERED_WITHIN_SECONDS = 600
 LOOK_SECONDS = 0.3
 END_LEASES = "UPDATE task_service.notifications_delivery SET leased_until = now() WHERE leased_until > now()"
-END_PAUSES = "UPDATE task_service.notifications_delivery SET due_at = now() WHERE state = 'planned'"
+END_PAUSES = """
+    UPDATE task_service.notifications_delivery SET due_at = now() WHERE state = 'planned' AND due_at > now()
+"""
 PLANNED = "SELECT count(*) FROM task_service.notifications_delivery WHERE state = 'planned'"
 
 
