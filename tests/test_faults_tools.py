@@ -2,6 +2,7 @@
 
 import smtplib
 import socket
+import socketserver
 import time
 from collections import Counter
 from contextlib import ExitStack, contextmanager
@@ -18,28 +19,19 @@ from tests.lab.proxy import Mode, listening
 # The proxy
 
 
+class Echo(socketserver.BaseRequestHandler):
+    def handle(self):
+        while data := self.request.recv(1000):
+            self.request.sendall(data)
+
+
 @contextmanager
 def echo():
-    """A server that sends back what it gets."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        Thread(target=serve, args=[listener], daemon=True).start()
-        yield listener.getsockname()[1]
-        listener.shutdown(socket.SHUT_RDWR)
-
-
-def serve(listener):
-    while True:
-        try:
-            connection, _ = listener.accept()
-        except OSError:  # the test is over
-            return
-        Thread(target=send_back, args=[connection], daemon=True).start()
-
-
-def send_back(connection):
-    with connection:
-        while data := connection.recv(1000):
-            connection.sendall(data)
+    """Run a server that sends back what it gets."""
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Echo) as server:
+        Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+        yield server.server_address[1]
+        server.shutdown()
 
 
 @pytest.fixture
