@@ -119,6 +119,11 @@ def call_all(python, stand_in, temporary, monkeypatch, capfd):
     return call
 
 
+def no_such_day(day):
+    errors = [{"field": "size", "code": "invalid", "detail": f"There is no such day: {day}."}]
+    return 400, {"code": "invalid", "errors": errors}
+
+
 def test_no_answer_is_a_server_error_or_undocumented(temporary):
     fuzzing = begin("fuzz", temporary, f"--cases={CASES}", "--seed=1")
 
@@ -148,6 +153,7 @@ def test_a_service_that_is_as_documented_passes(call_all):
         pytest.param((200, {"id": 1, "secret": "x"}), "Response violates schema", marks=pytest.mark.thorough),
         pytest.param((200, {}), "Response violates schema", marks=pytest.mark.thorough),
         pytest.param((200, {"id": "1"}), "Response violates schema", marks=pytest.mark.thorough),
+        (no_such_day("2071-04-30"), "Schema-valid request rejected"),
         pytest.param((400, NO), "Schema-valid request rejected", marks=pytest.mark.thorough),
     ],
 )
@@ -159,6 +165,12 @@ def test_a_fault_is_reported_with_the_line_that_repeats_it(stand_in, call_all, s
     assert not passed
     assert finding in output
     assert re.search(r"curl -X GET .*/thing/", output)
+
+
+def test_a_day_that_does_not_exist_may_be_refused(stand_in, call_all):
+    stand_in.says = no_such_day("2071-04-31")
+
+    assert call_all()[0]
 
 
 def test_what_the_document_forbids_must_not_be_taken(stand_in, call_all):
