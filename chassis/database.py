@@ -19,7 +19,7 @@ ANSWER_SECONDS = 0.5  # more than a statement may take: the server's own refusal
 def give_up_after(*, seconds: float) -> None:
     """Stop waiting for a server that is silent, in this process: libpq would wait for hours.
 
-    The server itself ends what takes longer than the role may (chassis.provision.TIME_LIMITS). Nothing is set for the
+    The server itself ends what takes longer than the role may (chassis.time_limits). Nothing is set for the
     connection: a pooler such as PgBouncer gives its server connections to one client after the other.
     """
     set_wait_callback(partial(wait, seconds=seconds + ANSWER_SECONDS))

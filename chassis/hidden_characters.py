@@ -7,6 +7,10 @@ Cyrillic), the tags of a flag, and left-to-right or right-to-left marks in a tex
 
 import re
 
+# They reorder or break what a reader sees: explicit bidirectional overrides and isolates (UAX #9), line separators.
+FORBIDDEN_IN_TEXT = re.compile("[\x00-\x08\x0e-\x1f\x7f-\x84\x86-\x9f\u202a-\u202e\u2066-\u2069\ufeff]")
+# What comes along when text is copied from a PDF, a word processor or a table: cleaned, not refused.
+CONTROL_WHITESPACE = re.compile("[\t\n\x0b\x0c\r\x85\u2028\u2029]")
 # Refused wherever they are. Kept as a set of its own for the OpenAPI document, whose patterns know no context.
 NEVER_ALLOWED = re.compile(
     "[\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u200b\u2060-\u2065\u206a-\u206f\u3164\uffa0\ufff0-\ufff8]"

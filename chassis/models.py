@@ -15,7 +15,7 @@ class WindowQuerySet(models.QuerySet["Window"]):
 
 
 class Window(models.Model):
-    """How many requests a caller has made since the first one of this window; see chassis.limits.
+    """How many requests a caller has made since the first one of this window; see chassis.auth.limits.
 
     The table is UNLOGGED: PostgreSQL empties it after a crash of its own, and every window begins anew.
     """

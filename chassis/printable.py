@@ -2,15 +2,14 @@
 
 Nothing in it ends the line, moves the cursor or turns the reading direction.
 
-What is unsafe is what input refuses in a line (chassis.fields), and halves of surrogate pairs. Joiners, variation
+What is unsafe is what input refuses in a line (chassis.api.fields), and halves of surrogate pairs. Joiners, variation
 selectors and tags are safe: letters and emoji are made of them.
 """
 
 import re
 import unicodedata
 
-from chassis.fields import CONTROL_WHITESPACE, FORBIDDEN_IN_TEXT
-from chassis.hidden_characters import JOINERS, NEVER_ALLOWED
+from chassis.hidden_characters import CONTROL_WHITESPACE, FORBIDDEN_IN_TEXT, JOINERS, NEVER_ALLOWED
 
 SURROGATES = re.compile("[\ud800-\udfff]")
 FORBIDDEN = (FORBIDDEN_IN_TEXT, CONTROL_WHITESPACE, NEVER_ALLOWED, SURROGATES)

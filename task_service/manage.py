@@ -10,7 +10,7 @@ def main() -> None:
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
     from django.core.management import execute_from_command_line
 
-    from chassis.startup import refusing_in_one_sentence
+    from chassis.ops.startup import refusing_in_one_sentence
 
     with refusing_in_one_sentence("task_service"):
         execute_from_command_line(sys.argv)

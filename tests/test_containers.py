@@ -281,7 +281,7 @@ def test_the_gateways_image_fills_in_all_that_the_template_asks_for():
 def make_secrets(folder):
     for name in ("user", "user-owner", "task", "task-owner", "database"):
         (folder / name).mkdir(exist_ok=True)
-    command = [sys.executable, "-m", "chassis.secret_files", folder]
+    command = [sys.executable, "-m", "deploy.secret_files", folder]
     subprocess.run(command, check=True, env={**os.environ, "PYTHONPATH": str(ROOT)})
     return {file.relative_to(folder).as_posix(): file.read_text() for file in folder.glob("*/*")}
 

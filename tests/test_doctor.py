@@ -12,8 +12,8 @@ from threading import Thread
 
 import pytest
 
-from chassis.provision import connected
 from chassis.tests.smtp_sink import serving
+from deploy.provision import connected
 from stack import orphans, postgres
 from stack.doctor import runs_as_root
 from stack.gateway_checks import GatewayChecks, Limit

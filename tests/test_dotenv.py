@@ -7,7 +7,7 @@ import json
 
 import pytest
 
-from chassis import env
+from chassis.ops import env
 from tests.local_stack import ROOT
 
 ROWS = json.loads((ROOT / "tests" / "data" / "dotenv.json").read_text())

@@ -6,7 +6,7 @@ import time
 import jwt
 import pytest
 
-from chassis.keys import shared_key
+from chassis.auth.keys import shared_key
 from chassis.tests.key_pairs import MAKERS, pair, private_pem
 from tests.local_stack import ROOT, LocalStack
 

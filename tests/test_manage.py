@@ -11,7 +11,7 @@ import pytest
 import requests
 import yaml
 
-from chassis.provision import connected
+from deploy.provision import connected
 from stack.state import State
 from tests.local_stack import PASSWORD, ROOT, LocalStack
 from tests.test_repository import files

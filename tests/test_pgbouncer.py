@@ -8,7 +8,8 @@ from urllib.parse import urlsplit
 import psycopg2
 import pytest
 
-from chassis import provision
+from chassis import time_limits
+from deploy import provision
 from stack import postgres
 from tests.local_stack import LocalStack
 from tests.own_postgres import own_postgres, run_sql
@@ -66,8 +67,8 @@ def pooled(server, pool):
 
 def test_time_limits_hold_for_each_who_is_given_a_connection(pooled, pool):
     for name in ("USER_DATABASE_URL", "TASK_DATABASE_URL"):
-        limits = [run_sql(urls(pool)[name], f"SHOW {limit}")[0][0] for limit in provision.TIME_LIMITS]
-        assert limits == list(provision.TIME_LIMITS.values())
+        limits = [run_sql(urls(pool)[name], f"SHOW {limit}")[0][0] for limit in time_limits.TIME_LIMITS]
+        assert limits == list(time_limits.TIME_LIMITS.values())
 
 
 def test_more_callers_than_connections_are_served(pooled):

@@ -7,7 +7,8 @@ from urllib.parse import quote, urlsplit
 import psycopg2
 import pytest
 
-from chassis import provision
+from chassis import time_limits
+from deploy import provision
 from stack.ports import free_ports
 from tests.local_stack import ROOT, environment
 from tests.own_postgres import own_postgres, run_sql
@@ -83,7 +84,7 @@ def assert_apart(settings):
         run_sql(owning, "CREATE TABLE mine (id int)")
         for url in (serving, owning):
             assert run_sql(url, "SHOW search_path") == [(schema,)]
-            assert [run_sql(url, f"SHOW {name}")[0][0] for name in provision.TIME_LIMITS] == [
+            assert [run_sql(url, f"SHOW {name}")[0][0] for name in time_limits.TIME_LIMITS] == [
                 "0" if url == owning else "3s",
                 "2s",
                 "30s",

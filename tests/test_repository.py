@@ -176,7 +176,7 @@ READERS = {
 
 
 def settings_in_the_code():
-    """Return every name that a reader of chassis.env, or os.environ, is given as a literal, or that a shell expands."""
+    """Return every name that a reader of chassis.ops.env or os.environ gets as a literal, or that a shell expands."""
     readers = {*READERS, "database", "chosen"}
     for path in files(".py"):
         if "tests" in path.parts:

@@ -8,7 +8,8 @@ from urllib.parse import urlsplit
 import psycopg2
 import pytest
 
-from chassis import provision
+from chassis import time_limits
+from deploy import provision
 from stack import check
 from tests.local_stack import ROOT
 from tests.own_postgres import own_postgres, run_sql
@@ -204,4 +205,4 @@ def test_migrating_gives_a_role_the_time_limits_that_it_lacks_and_keeps_others(s
 
     migrate("TASK", DATABASE_URL=url, OWNER_DATABASE_URL=fresh["TASK_OWNER_DATABASE_URL"])
 
-    assert [run_sql(url, f"SHOW {name}")[0][0] for name in provision.TIME_LIMITS] == ["3s", "2s", "1min"]
+    assert [run_sql(url, f"SHOW {name}")[0][0] for name in time_limits.TIME_LIMITS] == ["3s", "2s", "1min"]

@@ -12,7 +12,7 @@ import psutil
 import pytest
 import requests
 
-from chassis import provision
+from deploy import provision
 from stack import check
 from stack.ports import free_ports
 from tests.local_stack import ROOT, LocalStack, eventually, new_folder
@@ -78,7 +78,7 @@ def web_server():
             "ADMIN_PASSWORD": PASSWORD,
             "MIGRATE_ON_START": "true",
         }
-        command = [sys.executable, "-m", "gunicorn", "-c", "python:chassis.web_server", "config.wsgi"]
+        command = [sys.executable, "-m", "gunicorn", "-c", "python:chassis.ops.web_server", "config.wsgi"]
         process = subprocess.Popen(
             [*command, "--bind", f"127.0.0.1:{port}"],
             cwd=ROOT / "user_service",

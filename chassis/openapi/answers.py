@@ -9,13 +9,13 @@ from drf_yasg import openapi
 from rest_framework import exceptions
 from rest_framework.permissions import AllowAny
 
-from chassis import problems
-from chassis.idempotency import KeyInUse, KeyReused
+from chassis.api import problems
+from chassis.api.idempotency import KeyInUse, KeyReused
+from chassis.api.problems import CONTENT_TYPE, Conflict, PayloadTooLarge, PreconditionFailed, ServiceUnavailable
+from chassis.api.views import Endpoint
+from chassis.auth.tokens import Caller
 from chassis.openapi.operations import JSON, Answer, Operation, Schema, Shape
 from chassis.openapi.schemas import Definitions, whole
-from chassis.problems import CONTENT_TYPE, Conflict, PayloadTooLarge, PreconditionFailed, ServiceUnavailable
-from chassis.tokens import Caller
-from chassis.views import Endpoint
 
 HEADERS: dict[str, Schema] = {
     "X-Request-ID": {"type": "string", "description": "The id of the request, in every log line about it."},

@@ -7,11 +7,11 @@ from drf_yasg import openapi
 from drf_yasg.generators import EndpointEnumerator, OpenAPISchemaGenerator
 from uritemplate import variables
 
-from chassis.authentication import ServiceAuthentication
+from chassis.api.problems import CONTENT_TYPE
+from chassis.auth.authentication import ServiceAuthentication
 from chassis.openapi import answers, parameters
 from chassis.openapi.operations import JSON, Chapter, Operation
 from chassis.openapi.schemas import Definitions
-from chassis.problems import CONTENT_TYPE
 
 BEARER = {
     "type": "apiKey",

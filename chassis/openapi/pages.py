@@ -13,9 +13,9 @@ from django.urls import URLPattern, path
 from django.views.decorators.http import condition
 from drf_yasg import openapi
 
-from chassis import health
 from chassis.openapi.generator import Generator
 from chassis.openapi.operations import Chapter
+from chassis.ops import health
 
 with warnings.catch_warnings():  # they import a validator, and that what jsonschema would rather not have used
     warnings.simplefilter("ignore", DeprecationWarning)

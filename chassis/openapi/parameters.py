@@ -6,11 +6,12 @@ from typing import Any
 import django_filters
 from drf_yasg import openapi
 
-from chassis import etags, filters, idempotency, pagination, request_id
+from chassis import request_id
+from chassis.api import etags, filters, idempotency, pagination
+from chassis.api.views import MAX_PARAMETER_LENGTH, Endpoint
 from chassis.ids import PATTERN
 from chassis.openapi.operations import Schema
 from chassis.openapi.schemas import DAY, ID, NUL, Definitions, none_of
-from chassis.views import MAX_PARAMETER_LENGTH, Endpoint
 
 
 @singledispatch

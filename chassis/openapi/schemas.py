@@ -8,8 +8,8 @@ from typing import Any
 from rest_framework import serializers
 from rest_framework.fields import empty
 
-from chassis import fields
-from chassis.hidden_characters import NEVER_ALLOWED
+from chassis.api import fields
+from chassis.hidden_characters import FORBIDDEN_IN_TEXT, NEVER_ALLOWED
 from chassis.ids import LARGEST_ID
 from chassis.openapi.operations import JSON, Answer, Body, Kind, Schema, Shape
 
@@ -52,7 +52,7 @@ def _(field: serializers.CharField) -> Schema:
 def _(field: fields.StringField) -> Schema:
     return {
         **schema_of.dispatch(serializers.CharField)(field),
-        "pattern": none_of(fields.FORBIDDEN_IN_TEXT, NEVER_ALLOWED),
+        "pattern": none_of(FORBIDDEN_IN_TEXT, NEVER_ALLOWED),
     }
 
 

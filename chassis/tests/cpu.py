@@ -11,8 +11,8 @@ from django.test import RequestFactory
 from django.urls import URLPattern, get_resolver
 from rest_framework.permissions import AllowAny
 
-from chassis.settings import ANONYMOUS_BODY_LIMIT_BYTES
-from chassis.wsgi import Application
+from chassis.ops.wsgi import Application
+from chassis.size_limits import ANONYMOUS_BODY_LIMIT_BYTES
 
 MAX_SECONDS = 0.05
 RUNS = 6  # of which the cheapest counts: on a busy machine any one may be disturbed

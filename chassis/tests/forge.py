@@ -5,7 +5,7 @@ import json
 import time
 from base64 import urlsafe_b64encode
 
-from chassis.keys import key_id
+from chassis.auth.keys import key_id
 from chassis.tests.settings import JWT_SIGNING_KEY
 
 SESSION_KEY = "5e551017" * 4

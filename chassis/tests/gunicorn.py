@@ -16,7 +16,7 @@ TOKEN = "prometheus-may-read-this-0123456789"
 FILES = {
     "__init__.py": "",
     "settings.py": f"""
-from chassis import env, logs
+from chassis.ops import env, logs
 from chassis.tests.settings import *
 
 SERVICE = "sample_service"
@@ -34,7 +34,7 @@ from pathlib import Path
 from django.http import HttpResponse, StreamingHttpResponse
 from django.urls import path
 
-from chassis import health, metrics
+from chassis.ops import health, metrics
 
 flag = {"is_up": False}
 metrics.ProcessGauge("tmservice_flag", "Whether the flag is up.", lambda: float(flag["is_up"]))
@@ -88,15 +88,15 @@ urlpatterns = [
     path("greedy-stream/", greedy_stream),
     *metrics.urls(),
 ]
-handler404 = "chassis.problems.not_found"
-handler500 = "chassis.problems.server_error"
+handler404 = "chassis.api.problems.not_found"
+handler500 = "chassis.api.problems.server_error"
 """,
     "wsgi.py": """
 import os
 import time
 from pathlib import Path
 
-from chassis import wsgi
+from chassis.ops import wsgi
 
 gate = Path(os.environ.get("START_GATE", os.devnull))
 if not gate.exists():
@@ -129,7 +129,7 @@ class Gunicorn:
         bind = f"127.0.0.1:{self.port}" if own_socket else f"fd://{number}"
         if own_socket:
             self.listener.close()
-        argv = ["-m", "gunicorn", "-c", "python:chassis.web_server", "--bind", bind, "config.wsgi"]
+        argv = ["-m", "gunicorn", "-c", "python:chassis.ops.web_server", "--bind", bind, "config.wsgi"]
         ours = ("DJANGO_", "LOG_", "PROMETHEUS_", "TZ")
         inherited = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
         settings = {"PYTHONPATH": f"{self.home}:{ROOT}", "TMSERVICE_ENV_FILE": os.devnull, "WEB_CONCURRENCY": "2"}

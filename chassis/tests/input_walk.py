@@ -5,8 +5,8 @@ import json
 import django_filters
 from rest_framework import serializers
 
-from chassis.fields import CappedField
-from chassis.serializers import StrictSerializer
+from chassis.api.fields import CappedField
+from chassis.api.serializers import StrictSerializer
 from chassis.tests.cpu import routes
 
 JUNK = "".join(chr(0x61 + number % 26) for number in range(997))

@@ -2,7 +2,8 @@
 
 import os
 
-from chassis import settings as common
+from chassis import size_limits
+from chassis.ops import settings as common
 
 # scripts/test gives the address of a throwaway PostgreSQL; most tests need none.
 os.environ.setdefault("DATABASE_URL", "postgresql://nobody@127.0.0.1:1/never-connected-to")
@@ -32,5 +33,5 @@ SERVICE = "chassis"
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 MIDDLEWARE = common.MIDDLEWARE
 ROOT_URLCONF = "chassis.tests.urls"
-DATA_UPLOAD_MAX_MEMORY_SIZE = common.BODY_LIMIT_BYTES
-REST_FRAMEWORK = common.rest_framework(authentication="chassis.authentication.BearerAuthentication")
+DATA_UPLOAD_MAX_MEMORY_SIZE = size_limits.BODY_LIMIT_BYTES
+REST_FRAMEWORK = common.rest_framework(authentication="chassis.auth.authentication.BearerAuthentication")

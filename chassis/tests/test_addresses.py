@@ -1,12 +1,12 @@
 import pytest
 from django.core.mail import EmailMessage
 
-from chassis import settings
 from chassis.addresses import is_address, normalize
-from chassis.env import SettingError
-from chassis.mailing import send_mail
-from chassis.outbox import PermanentFailure
+from chassis.ops import settings
+from chassis.ops.env import SettingError
 from chassis.tests.mail_addresses import ACCEPTED, INTERNATIONAL, REFUSED_UNTRIMMED
+from chassis.worker.mailing import send_mail
+from chassis.worker.outbox import PermanentFailure
 
 
 @pytest.mark.parametrize("address", ACCEPTED)

@@ -4,10 +4,10 @@ import pytest
 from rest_framework.test import APIRequestFactory
 from rest_framework.views import APIView
 
-from chassis import tokens
-from chassis.authentication import BearerAuthentication
+from chassis.auth import tokens
+from chassis.auth.authentication import BearerAuthentication
+from chassis.auth.tokens import InvalidToken
 from chassis.tests.forge import claims, signed
-from chassis.tokens import InvalidToken
 
 
 def get(client, path, authorization):
@@ -71,11 +71,11 @@ def test_a_token_in_the_query_string_counts_for_nothing(client):
 def test_the_caller_does_not_learn_why_a_token_is_refused_but_the_log_does(client, caplog):
     expired, forged = signed(claims(exp=1)), signed(claims(), kid="x")
 
-    with caplog.at_level(logging.INFO, logger="chassis.authentication"):
+    with caplog.at_level(logging.INFO, logger="chassis.auth.authentication"):
         details = [get(client, "/who-am-i/", f"Bearer {token}").json()["detail"] for token in (expired, forged)]
 
     assert details == ["The token is invalid or has expired."] * 2
-    reasons = [record.getMessage() for record in caplog.records if record.name == "chassis.authentication"]
+    reasons = [record.getMessage() for record in caplog.records if record.name == "chassis.auth.authentication"]
     assert reasons == [
         "token refused: Signature has expired",
         "token refused: signed with a key that is not in use",

@@ -4,7 +4,7 @@ import pytest
 from rest_framework.test import APIRequestFactory
 from rest_framework.views import APIView
 
-from chassis.client_address import client_address
+from chassis.auth.client_address import client_address
 
 GATEWAY = "192.0.2.1"
 

@@ -3,9 +3,9 @@
 import pytest
 from django.test import Client
 
-from chassis import env
 from chassis.models import Window
-from chassis.settings import cors
+from chassis.ops import env
+from chassis.ops.settings import cors
 from chassis.tests.limiting import limit, told
 
 APP, LOCAL = "https://app.example.com", "http://localhost:3000"

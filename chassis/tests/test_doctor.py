@@ -4,9 +4,9 @@ import pytest
 from django.db import connection
 from django.utils import timezone
 
-from chassis import doctor, findings
-from chassis.keys import key_id
+from chassis.auth.keys import key_id
 from chassis.models import Heartbeat, Window
+from chassis.ops import doctor, findings
 from chassis.tests.outbox_app.models import Letter
 from chassis.tests.smtp_sink import HANG_UP, serving
 

@@ -3,7 +3,7 @@ import os
 
 import pytest
 
-from chassis import env, settings
+from chassis.ops import env, settings
 
 GOOD = "bJ2mQ9xTz7LrVn4KpWd8YcHs3GfEuA6RoXi5"
 OTHER = "Zq8LwN3vRt6YbKs1MfXc9HgJd4PzUe7TnAi2"

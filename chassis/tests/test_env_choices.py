@@ -1,6 +1,6 @@
 import pytest
 
-from chassis import env
+from chassis.ops import env
 
 KNOWN = ("log", "email")
 

@@ -4,7 +4,7 @@ from rest_framework.exceptions import ValidationError
 from rest_framework.request import Request
 from rest_framework.test import APIRequestFactory
 
-from chassis import etags
+from chassis.api import etags
 from chassis.tests.forge import claims, signed
 
 DIGEST = "0123456789ab"

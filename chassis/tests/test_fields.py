@@ -4,7 +4,7 @@ import pytest
 from rest_framework.exceptions import ValidationError
 from rest_framework.fields import CharField
 
-from chassis.fields import (
+from chassis.api.fields import (
     CappedField,
     ChoiceField,
     DayField,

@@ -9,7 +9,8 @@ from django.db.migrations.recorder import MigrationRecorder
 from django.test import RequestFactory
 from django.test.utils import CaptureQueriesContext
 
-from chassis import health, refused_writes
+from chassis import refused_writes
+from chassis.ops import health
 from chassis.tests.limiting import limit
 
 pytestmark = pytest.mark.django_db

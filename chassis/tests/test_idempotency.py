@@ -13,8 +13,8 @@ from django.test import Client
 from django.utils import timezone
 from rest_framework.exceptions import ValidationError
 
-from chassis import idempotency
-from chassis.problems import Conflict
+from chassis.api import idempotency
+from chassis.api.problems import Conflict
 from chassis.tests.forge import claims, signed
 from chassis.tests.idempotency_app.models import KeptAnswer, Note
 from chassis.tests.threads import in_own_connection, together, wait_until_one_waits_for_a_lock

@@ -10,7 +10,7 @@ from django.core.management import CommandError, call_command
 from django.db import OperationalError, connection
 
 from chassis import request_id
-from chassis.jobs import Job, WorkerCommand, pause_seconds, run_jobs, stop_on_signals
+from chassis.worker.jobs import Job, WorkerCommand, pause_seconds, run_jobs, stop_on_signals
 
 SOON = 0.01
 NEVER_AGAIN = 3600
@@ -137,7 +137,7 @@ def test_a_job_that_fails_delays_no_other(start):
 
 def test_pauses_double_with_failures_in_a_row_and_begin_anew_after_a_success(start, monkeypatch):
     failures = []
-    monkeypatch.setattr("chassis.jobs.pause_seconds", lambda every, number: failures.append(number) or every)
+    monkeypatch.setattr("chassis.worker.jobs.pause_seconds", lambda every, number: failures.append(number) or every)
     run = Recorder(ValueError(), ValueError(), None, ValueError(), 1, ValueError())
 
     start(Job("pull", run, every_seconds=SOON))
@@ -327,8 +327,8 @@ def waits(monkeypatch):
     """What the command limits its process to; and without the jobs of every worker, which need a database."""
     limits = []
     monkeypatch.setattr("chassis.database.give_up_after", lambda *, seconds: limits.append(seconds))
-    monkeypatch.setattr("chassis.jobs.common_jobs", list)
-    monkeypatch.setattr("chassis.jobs.wait_for_database", lambda stop: None)
+    monkeypatch.setattr("chassis.worker.jobs.common_jobs", list)
+    monkeypatch.setattr("chassis.worker.jobs.wait_for_database", lambda stop: None)
     return limits
 
 

@@ -7,12 +7,13 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed448, ed25519, rsa, x25519
 from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, PrivateFormat
 
-from chassis import env, keys, tokens
-from chassis import settings as common
-from chassis.env import SettingError
+from chassis.auth import keys, tokens
+from chassis.auth.tokens import InvalidToken
+from chassis.ops import env
+from chassis.ops import settings as common
+from chassis.ops.env import SettingError
 from chassis.tests.forge import claims, signed
 from chassis.tests.key_pairs import MAKERS, pair, private_pem, public_pem
-from chassis.tokens import InvalidToken
 
 SHARED = "shared-key-of-these-tests-0123456789-abcdef"
 SAMPLE = ed25519.Ed25519PrivateKey.from_private_bytes(

@@ -11,12 +11,14 @@ from django.http import HttpResponse, HttpResponseNotModified
 from django.test import Client, RequestFactory
 from django.utils import timezone
 
-from chassis import jobs, limits, metrics
-from chassis.limits import Allowance, Counted, Rate
-from chassis.middleware import RateLimitMiddleware
+from chassis.api.middleware import RateLimitMiddleware
+from chassis.auth import limits
+from chassis.auth.limits import Allowance, Counted, Rate
 from chassis.models import Window
+from chassis.ops import metrics
 from chassis.tests.limiting import Told, all_told, limit, told, wait_told
 from chassis.tests.threads import together
+from chassis.worker import jobs
 
 pytestmark = pytest.mark.django_db
 COMMITTING = pytest.mark.django_db(transaction=True)
@@ -249,7 +251,7 @@ def test_a_304_that_cannot_be_given_back_is_answered_all_the_same(monkeypatch, c
     connection.close()
     monkeypatch.setitem(connection.settings_dict, "PORT", "1")
 
-    with caplog.at_level(logging.WARNING, logger="chassis.middleware"):
+    with caplog.at_level(logging.WARNING, logger="chassis.api.middleware"):
         answer = RateLimitMiddleware(lambda request: HttpResponse(status=status))(request)
 
     assert (answer.status_code, answer.headers["RateLimit"]) == (status, '"anon";r=3;t=30')

@@ -8,9 +8,10 @@ from io import StringIO
 
 import pytest
 
-from chassis import audit, request_id
-from chassis.env import SettingError
-from chassis.logs import line_lost, logging_for
+from chassis import request_id
+from chassis.auth import audit
+from chassis.ops.env import SettingError
+from chassis.ops.logs import line_lost, logging_for
 
 CONFIGURED = ("", "django", "django.server", "django.request", "gunicorn.error", "gunicorn.access", "security")
 

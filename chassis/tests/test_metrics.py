@@ -4,7 +4,7 @@ from django.http import Http404, HttpResponse
 from django.test import RequestFactory
 from prometheus_client.parser import text_string_to_metric_families
 
-from chassis import metrics
+from chassis.ops import metrics
 from chassis.tests.outbox_app.models import Letter
 
 pytestmark = pytest.mark.django_db

@@ -2,7 +2,7 @@ from types import ModuleType
 
 import pytest
 
-from chassis import health
+from chassis.ops import health
 
 
 @pytest.mark.parametrize("path", ["/echo", "/echo/"])

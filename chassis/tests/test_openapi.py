@@ -11,23 +11,23 @@ from rest_framework.exceptions import ValidationError
 from rest_framework.permissions import AllowAny
 from rest_framework.response import Response
 
-from chassis import etags, fields, filters, pagination
-from chassis.authentication import ServiceAuthentication
-from chassis.idempotency import idempotent
+from chassis.api import etags, fields, filters, pagination
+from chassis.api.idempotency import idempotent
+from chassis.api.problems import Conflict
+from chassis.api.serializers import StrictSerializer
+from chassis.api.views import Endpoint
+from chassis.auth.authentication import ServiceAuthentication
+from chassis.auth.permissions import AdminWritesOnceVisible, IsAdmin, IsAuthenticated, IsService, ReadOnly
 from chassis.openapi import parameters, schemas
 from chassis.openapi.generator import Generator
 from chassis.openapi.operations import Answer, Body, Chapter, Kind, Operation, Shape
 from chassis.openapi.pages import Documentation
 from chassis.openapi.schemas import Definitions
-from chassis.permissions import AdminWritesOnceVisible, IsAdmin, IsAuthenticated, IsService, ReadOnly
-from chassis.problems import Conflict
-from chassis.serializers import StrictSerializer
 from chassis.tests.forge import claims, signed
 from chassis.tests.idempotency_app.models import KeptAnswer
 from chassis.tests.openapi_document import Document
 from chassis.tests.seen_statuses import undocumented
 from chassis.tests.urls import Row
-from chassis.views import Endpoint
 
 
 class ThingSerializer(StrictSerializer):

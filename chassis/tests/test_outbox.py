@@ -9,7 +9,9 @@ from django.db import IntegrityError, transaction
 from django.db.models import F
 from django.utils import timezone
 
-from chassis.outbox import (
+from chassis.tests.outbox_app.models import Letter
+from chassis.tests.threads import in_own_connection, together, wait_until_one_waits_for_a_lock
+from chassis.worker.outbox import (
     MOST_ATTEMPTS,
     PermanentFailure,
     Skipped,
@@ -18,8 +20,6 @@ from chassis.outbox import (
     classify,
     deliver_due,
 )
-from chassis.tests.outbox_app.models import Letter
-from chassis.tests.threads import in_own_connection, together, wait_until_one_waits_for_a_lock
 
 pytestmark = pytest.mark.django_db
 COMMITTING = pytest.mark.django_db(transaction=True)

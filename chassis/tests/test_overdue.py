@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 from django.test import Client
 
-from chassis import middleware
+from chassis.api import middleware
 from chassis.models import Window
 from chassis.tests.forge import claims, signed
 from chassis.tests.idempotency_app.models import Note

@@ -9,7 +9,7 @@ from rest_framework.exceptions import ValidationError
 from rest_framework.request import Request
 from rest_framework.test import APIRequestFactory
 
-from chassis.pagination import SALT, KeysetPagination, Order
+from chassis.api.pagination import SALT, KeysetPagination, Order
 
 LIST = SimpleNamespace(ordering_fields=["id", "title", "due_date"], default_ordering="-due_date", ranks_search=False)
 

@@ -2,8 +2,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from chassis.permissions import AdminWritesOnceVisible, IsAdmin, IsAuthenticated, IsService, ReadOnly
-from chassis.tokens import Caller, ServiceCaller
+from chassis.auth.permissions import AdminWritesOnceVisible, IsAdmin, IsAuthenticated, IsService, ReadOnly
+from chassis.auth.tokens import Caller, ServiceCaller
 
 CHARLIE = None  # has not signed in
 ALICE = Caller(id=1, username="alice", role="user", epoch=0, session_id=10)

@@ -3,7 +3,7 @@
 import pytest
 from rest_framework.response import Response
 
-from chassis.views import Endpoint
+from chassis.api.views import Endpoint
 
 TAG = '"0123456789ab"'
 DATE = "Fri, 27 Nov 2026 12:00:00 GMT"

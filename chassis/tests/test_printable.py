@@ -4,8 +4,8 @@ import re
 
 import pytest
 
-from chassis.mailing import message_id
 from chassis.printable import isolated, one_line, printable, shortened
+from chassis.worker.mailing import message_id
 
 FAMILY = "\U0001f468\u200d\U0001f469\u200d\U0001f467"
 FLAG = "\U0001f1e9\U0001f1ea"

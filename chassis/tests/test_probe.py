@@ -8,7 +8,7 @@ from threading import Thread
 
 import pytest
 
-PROBE = Path(__file__).resolve().parents[1] / "probe.py"
+PROBE = Path(__file__).resolve().parents[1] / "ops" / "probe.py"
 
 
 @pytest.fixture

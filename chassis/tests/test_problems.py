@@ -10,7 +10,7 @@ from rest_framework.exceptions import ErrorDetail
 from rest_framework.test import APIRequestFactory
 from rest_framework.views import APIView
 
-from chassis.problems import Conflict, PayloadTooLarge, ServiceUnavailable
+from chassis.api.problems import Conflict, PayloadTooLarge, ServiceUnavailable
 
 
 class Raises(APIView):

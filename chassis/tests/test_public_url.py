@@ -2,8 +2,8 @@
 
 import pytest
 
-from chassis import settings
-from chassis.env import SettingError
+from chassis.ops import settings
+from chassis.ops.env import SettingError
 
 
 @pytest.mark.parametrize(

@@ -2,9 +2,9 @@
 
 import pytest
 
-from chassis.env import SettingError
 from chassis.models import Window
-from chassis.settings import rest_framework
+from chassis.ops.env import SettingError
+from chassis.ops.settings import rest_framework
 from chassis.tests.forge import claims, signed
 from chassis.tests.limiting import all_told, limit
 

@@ -3,8 +3,8 @@ from types import SimpleNamespace
 import pytest
 from rest_framework import serializers
 
-from chassis.fields import IdField, LineField, YesNoField
-from chassis.serializers import StrictModelSerializer, StrictSerializer, unknown
+from chassis.api.fields import IdField, LineField, YesNoField
+from chassis.api.serializers import StrictModelSerializer, StrictSerializer, unknown
 
 
 class TaskSerializer(StrictSerializer):

@@ -1,7 +1,7 @@
 import pytest
 
-from chassis.env import SettingError
-from chassis.startup import refusing_in_one_sentence
+from chassis.ops.env import SettingError
+from chassis.ops.startup import refusing_in_one_sentence
 
 
 def test_a_setting_error_ends_the_program_in_one_sentence(capsys):

@@ -7,8 +7,8 @@ from rest_framework.response import Response
 from rest_framework.test import APIRequestFactory
 from rest_framework.views import APIView
 
-from chassis.settings import BODY_LIMIT_BYTES
-from chassis.strict_json import StrictJSONRenderer, loads, unique_keys
+from chassis.api.strict_json import StrictJSONRenderer, loads, unique_keys
+from chassis.size_limits import BODY_LIMIT_BYTES
 
 
 def post(client, body, content_type="application/json", **headers):

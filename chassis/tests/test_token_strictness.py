@@ -5,9 +5,9 @@ import time
 
 import pytest
 
-from chassis import tokens
+from chassis.auth import tokens
+from chassis.auth.tokens import InvalidToken
 from chassis.tests.forge import MISSING, claims, signed, signed_text
-from chassis.tokens import InvalidToken
 
 KINDS = {
     "access": {"token_type": "access", "aud": "tmservice"},

@@ -5,10 +5,10 @@ from uuid import UUID
 import jwt
 import pytest
 
-from chassis import tokens
-from chassis.keys import key_id
+from chassis.auth import tokens
+from chassis.auth.keys import key_id
+from chassis.auth.tokens import Caller, InvalidToken, ServiceCaller
 from chassis.tests.forge import MISSING, SESSION_KEY, base64, claims, signed
-from chassis.tokens import Caller, InvalidToken, ServiceCaller
 
 PREVIOUS_KEY = "previous-key-of-the-tests-0123456789-abcdef"
 STRANGERS_KEY = "a-key-nobody-here-knows-0123456789-abcdef"

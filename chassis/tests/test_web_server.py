@@ -1,4 +1,4 @@
-"""gunicorn as chassis.web_server configures it, really started: each test has a master with two workers."""
+"""gunicorn as chassis.ops.web_server configures it, really started: each test has a master with two workers."""
 
 import json
 import os
@@ -321,7 +321,7 @@ import time
 from pathlib import Path
 from threading import Thread
 
-from chassis.jobs import Job, WorkerCommand
+from chassis.worker.jobs import Job, WorkerCommand
 
 def work():
     Path(f"began-{os.getpid()}").touch()

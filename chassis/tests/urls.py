@@ -3,12 +3,12 @@
 from django.urls import path
 from rest_framework.response import Response
 
-from chassis import pagination, paths
-from chassis.authentication import ServiceAuthentication
-from chassis.idempotency import idempotent
-from chassis.permissions import IsService
+from chassis.api import pagination, paths
+from chassis.api.idempotency import idempotent
+from chassis.api.views import Endpoint
+from chassis.auth.authentication import ServiceAuthentication
+from chassis.auth.permissions import IsService
 from chassis.tests.idempotency_app.models import KeptAnswer, Note
-from chassis.views import Endpoint
 
 paths.register()
 
@@ -83,7 +83,7 @@ urlpatterns = [
     path("open-notes/", OpenNotes.as_view()),
 ]
 
-handler400 = "chassis.problems.bad_request"
-handler403 = "chassis.problems.permission_denied"
-handler404 = "chassis.problems.not_found"
-handler500 = "chassis.problems.server_error"
+handler400 = "chassis.api.problems.bad_request"
+handler403 = "chassis.api.problems.permission_denied"
+handler404 = "chassis.api.problems.not_found"
+handler500 = "chassis.api.problems.server_error"

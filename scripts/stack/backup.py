@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 
-from chassis import env
+from chassis.ops import env
 from stack import run, supervision
 from stack.alone import postgres_alone, refuse_foreign_postgres, tool
 from stack.console import StackError, command, say, step

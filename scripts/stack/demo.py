@@ -8,7 +8,8 @@ from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
-from chassis import env, secret_files
+from chassis.ops import env
+from deploy import secret_files
 from stack.console import StackError
 from stack.http import call
 

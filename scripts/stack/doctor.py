@@ -9,11 +9,11 @@ import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator
 
-from chassis import env
 from chassis.addresses import is_address
-from chassis.findings import Finding, ok, unsure, wrong
-from chassis.findings import State as Verdict
-from chassis.startup import EXIT_CONFIG
+from chassis.ops import env
+from chassis.ops.findings import Finding, ok, unsure, wrong
+from chassis.ops.findings import State as Verdict
+from chassis.ops.startup import EXIT_CONFIG
 from stack import in_force, programs, startup, supervision
 from stack.console import StackError, command, say
 from stack.gateway_checks import GatewayChecks

@@ -13,8 +13,8 @@ from uuid import uuid4
 
 import requests
 
-from chassis import env, findings
-from chassis.findings import Finding, ok, unsure, wrong
+from chassis.ops import env, findings
+from chassis.ops.findings import Finding, ok, unsure, wrong
 
 PATIENCE_SECONDS = 5
 HIDDEN = ("/internal/users/", "/internal/users/changes/", "/metrics/")

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping
 
 import psutil
 
-from chassis import env
-from chassis.findings import Finding, ok, unsure, wrong
+from chassis.ops import env
+from chassis.ops.findings import Finding, ok, unsure, wrong
 from stack import programs, settings, startup
 from stack.bootstrap import ROOT
 from stack.console import StackError

@@ -11,8 +11,8 @@ from typing import NoReturn
 
 import psycopg2
 
-from chassis import env
-from chassis.provision import in_a_sentence
+from chassis.ops import env
+from deploy.provision import in_a_sentence
 from stack import launch, postgres, programs, settings
 from stack.console import StackError, command
 from stack.ports import read_ports

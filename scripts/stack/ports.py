@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TextIO
 
-from chassis import env
+from chassis.ops import env
 from stack.console import StackError
 from stack.state import State, write_private
 

@@ -14,7 +14,7 @@ from urllib.parse import quote
 
 import psycopg2
 
-from chassis.provision import in_a_sentence
+from deploy.provision import in_a_sentence
 from stack.console import StackError, output_of, step
 from stack.programs import Program
 from stack.state import SHARED_BY_ROOT, State, nobody

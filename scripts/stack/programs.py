@@ -31,11 +31,11 @@ class Program:
 
 
 def web(service: str, *, port: int, environment: dict[str, str], uid: int = 0) -> Program:
-    argv = [sys.executable, "-m", "gunicorn", "-c", "python:chassis.web_server", "--bind", "fd://0"]
+    argv = [sys.executable, "-m", "gunicorn", "-c", "python:chassis.ops.web_server", "--bind", "fd://0"]
     return Program(
         name=service.replace("_", "-"),
         argv=[*argv, "config.wsgi"],
-        mark="chassis.web_server",
+        mark="chassis.ops.web_server",
         folder=str(ROOT / service),
         environment=environment,
         listen=f"127.0.0.1:{port}",

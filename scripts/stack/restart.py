@@ -10,7 +10,7 @@ from contextlib import contextmanager
 
 import psutil
 
-from chassis import env
+from chassis.ops import env
 from stack import orphans, settings, startup, supervision
 from stack.console import StackError, command, say, step, wait_until
 from stack.orphans import running

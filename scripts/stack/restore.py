@@ -15,7 +15,7 @@ from pathlib import Path
 
 import psutil
 
-from chassis import env
+from chassis.ops import env
 from stack import orphans, postgres, programs, run, settings, startup, supervision
 from stack.alone import postgres_alone, refuse_foreign_postgres, running_alone, tool
 from stack.backup import SCHEMAS, STANDARD

@@ -8,8 +8,8 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from chassis import env
-from chassis.settings import mail_domain, sample_sender, sender
+from chassis.ops import env
+from chassis.ops.settings import mail_domain, sample_sender, sender
 from stack import demo, orphans, postgres, settings, startup, supervision
 from stack.console import StackError, say, step
 from stack.doctor import RUNS_AS_ROOT, runs_as_root

@@ -6,8 +6,8 @@ import secrets as random_secrets
 from collections.abc import Mapping
 from pathlib import Path
 
-from chassis import env
-from chassis.provision import Tenant
+from chassis.ops import env
+from deploy.provision import Tenant
 from stack import postgres
 from stack.bootstrap import ROOT
 from stack.ports import Ports, chosen_bind, url_host

@@ -10,8 +10,8 @@ from http import HTTPStatus
 
 import psycopg2
 
-from chassis import env
-from chassis.provision import in_a_sentence, provision
+from chassis.ops import env
+from deploy.provision import in_a_sentence, provision
 from stack import nginx, postgres, programs, settings
 from stack.bootstrap import ROOT
 from stack.console import StackError, step

@@ -1,6 +1,6 @@
 """scripts/stop: end the stack of this state folder."""
 
-from chassis import env
+from chassis.ops import env
 from stack import supervision
 from stack.console import command, say
 from stack.state import find_state

@@ -13,7 +13,8 @@ from pathlib import Path
 from urllib.parse import quote
 from xml.etree import ElementTree
 
-from chassis.provision import TIME_LIMITS, connected
+from chassis.time_limits import TIME_LIMITS
+from deploy.provision import connected
 from stack import check, other_python, postgres
 from stack.bootstrap import ROOT
 from stack.console import StackError, say, step
@@ -24,9 +25,9 @@ PACKAGES = ("chassis", "user_service", "task_service", "tests")
 WITH_DATABASE = ("chassis", "user_service", "task_service")
 MEASURED = ("chassis", "user_service", "task_service")
 ACCESS_RESTS_ON = (
-    "chassis/authentication.py",
-    "chassis/permissions.py",
-    "chassis/tokens.py",
+    "chassis/auth/authentication.py",
+    "chassis/auth/permissions.py",
+    "chassis/auth/tokens.py",
     "task_service/directory/accounts.py",
     "task_service/directory/authentication.py",
     "task_service/tasks/permissions.py",

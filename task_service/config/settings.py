@@ -2,8 +2,9 @@
 
 from pathlib import Path
 
-from chassis import env, logs, settings
+from chassis import size_limits
 from chassis.openapi import settings as openapi
+from chassis.ops import env, logs, settings
 
 ROOT = Path(__file__).resolve().parents[2]
 SERVICE = "task_service"
@@ -36,7 +37,7 @@ SILENCED_SYSTEM_CHECKS = settings.SILENCED_SYSTEM_CHECKS
 ROOT_URLCONF = "config.urls"
 WSGI_APPLICATION = "config.wsgi.application"
 APPEND_SLASH = False
-DATA_UPLOAD_MAX_MEMORY_SIZE = settings.BODY_LIMIT_BYTES
+DATA_UPLOAD_MAX_MEMORY_SIZE = size_limits.BODY_LIMIT_BYTES
 
 DATABASES = {"default": settings.database("DATABASE_URL", "TASK_DATABASE_URL")}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"

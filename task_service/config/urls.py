@@ -1,7 +1,7 @@
 from django.urls import include, path
 
-from chassis import health, metrics
 from chassis.openapi import pages
+from chassis.ops import health, metrics
 from directory.health import gauges as directory_gauges
 from notifications import openapi as notifications
 from notifications.health import concerns, gauges
@@ -18,7 +18,7 @@ urlpatterns = [
     path("", include("notifications.urls")),
 ]
 
-handler400 = "chassis.problems.bad_request"
-handler403 = "chassis.problems.permission_denied"
-handler404 = "chassis.problems.not_found"
-handler500 = "chassis.problems.server_error"
+handler400 = "chassis.api.problems.bad_request"
+handler403 = "chassis.api.problems.permission_denied"
+handler404 = "chassis.api.problems.not_found"
+handler500 = "chassis.api.problems.server_error"

@@ -1,6 +1,6 @@
 import os
 
-from chassis import wsgi
+from chassis.ops import wsgi
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 application = wsgi.application()

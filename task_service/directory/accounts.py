@@ -6,8 +6,8 @@ from typing import Any
 
 from django.db.models import BooleanField, ExpressionWrapper, F, Q, QuerySet
 
-from chassis.limits import CallerQuery, Counted, parameter
-from chassis.tokens import Caller
+from chassis.auth.limits import CallerQuery, Counted, parameter
+from chassis.auth.tokens import Caller
 from directory import client, feed
 from directory.models import User
 

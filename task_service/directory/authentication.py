@@ -1,9 +1,9 @@
 """Every caller is checked against the directory, so that rights end here soon after they end in the user service."""
 
-from chassis.authentication import BearerAuthentication
-from chassis.limits import Counted
-from chassis.problems import ServiceUnavailable
-from chassis.tokens import Caller, InvalidToken
+from chassis.api.problems import ServiceUnavailable
+from chassis.auth.authentication import BearerAuthentication
+from chassis.auth.limits import Counted
+from chassis.auth.tokens import Caller, InvalidToken
 from directory import accounts, client
 
 

@@ -20,8 +20,9 @@ import urllib3
 from django.conf import settings
 from rest_framework.exceptions import ParseError
 
-from chassis import request_id, tokens
-from chassis.strict_json import loads
+from chassis import request_id
+from chassis.api.strict_json import loads
+from chassis.auth import tokens
 from directory.breaker import Breaker
 from directory.deadline import Deadline, DeadlineAdapter
 from directory.person import Person

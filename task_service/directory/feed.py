@@ -9,7 +9,7 @@ from django.db import transaction
 from django.db.models import Q
 
 from chassis.database import long_statements
-from chassis.jobs import Job
+from chassis.worker.jobs import Job
 from directory import client
 from directory.models import Feed, User
 

@@ -7,8 +7,8 @@ from datetime import timedelta
 from django.db.models import DurationField, ExpressionWrapper, F
 from django.db.models.functions import Now
 
-from chassis.health import MOST_CLOCK_DIFFERENCE
-from chassis.metrics import Figure, ProcessGauge
+from chassis.ops.health import MOST_CLOCK_DIFFERENCE
+from chassis.ops.metrics import Figure, ProcessGauge
 from directory import client
 from directory.models import Feed
 

@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from typing import Any, Self
 
+from chassis.auth.tokens import ROLES
 from chassis.ids import LARGEST_ID
-from chassis.tokens import ROLES
 
 NOBODY = {"username": "", "email": "", "role": "user", "is_active": False, "epoch": 0, "least_epoch": 0}
 

@@ -4,9 +4,9 @@ from functools import partial
 
 from django.conf import settings
 
-from chassis.jobs import Job
-from chassis.mailing import link, mails_are_held
-from chassis.outbox import Skipped, deliver_due
+from chassis.worker.jobs import Job
+from chassis.worker.mailing import link, mails_are_held
+from chassis.worker.outbox import Skipped, deliver_due
 from directory import feed
 from directory.models import User
 from notifications.channels import Entry, Message, channel

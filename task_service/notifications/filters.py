@@ -1,6 +1,6 @@
 import django_filters
 
-from chassis.filters import YesNoFilter
+from chassis.api.filters import YesNoFilter
 from notifications.models import Notification
 
 

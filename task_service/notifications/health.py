@@ -6,8 +6,8 @@ from datetime import timedelta
 
 from django.utils import timezone
 
-from chassis.mailing import mails_are_held
-from chassis.metrics import Figure, of_outbox
+from chassis.ops.metrics import Figure, of_outbox
+from chassis.worker.mailing import mails_are_held
 from directory import health as directory
 from notifications.models import Delivery, ReminderRun
 

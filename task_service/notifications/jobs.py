@@ -1,6 +1,6 @@
 """All that the task service's worker does."""
 
-from chassis.jobs import Job
+from chassis.worker.jobs import Job
 from directory import feed
 from notifications import delivering
 from notifications.reminders import remind_from_time_of_day

@@ -14,8 +14,8 @@ from django.db.models import Case, Exists, F, Min, OuterRef, Q, Subquery, Value,
 from django.db.models.functions import Coalesce
 from django.utils import timezone
 
-from chassis import outbox
-from chassis.tokens import Caller
+from chassis.auth.tokens import Caller
+from chassis.worker import outbox
 from directory.models import User
 from tasks.models import Task
 

@@ -7,9 +7,9 @@ from rest_framework.mixins import ListModelMixin
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from chassis import pagination
-from chassis.permissions import IsAdmin, IsAuthenticated
-from chassis.views import Endpoint
+from chassis.api import pagination
+from chassis.api.views import Endpoint
+from chassis.auth.permissions import IsAdmin, IsAuthenticated
 from notifications.filters import InboxFilter
 from notifications.models import Delivery, Notification
 from notifications.serializers import DeliverySerializer, NotificationSerializer

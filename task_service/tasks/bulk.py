@@ -8,10 +8,10 @@ from django.http import QueryDict
 from rest_framework import serializers
 from rest_framework.exceptions import ErrorDetail, ValidationError
 
-from chassis.fields import IdsField, is_id
-from chassis.filters import UsersFilter, WordsFilter, YesNoFilter, narrow
-from chassis.problems import Conflict
-from chassis.serializers import MOST_NAMED, StrictSerializer, unknown
+from chassis.api.fields import IdsField, is_id
+from chassis.api.filters import UsersFilter, WordsFilter, YesNoFilter, narrow
+from chassis.api.problems import Conflict
+from chassis.api.serializers import MOST_NAMED, StrictSerializer, unknown
 from tasks.filters import TaskFilter
 from tasks.models import Task, TaskQuerySet, UnexpectedCount
 from tasks.serializers import TaskSerializer

@@ -10,7 +10,7 @@ from typing import Any
 
 from django.db import transaction
 
-from chassis.fields import utc_text
+from chassis.api.fields import utc_text
 from tasks.models import Task, TaskQuerySet
 
 ROWS_A_PIECE = 500

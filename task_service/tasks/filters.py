@@ -5,7 +5,7 @@ from typing import Any
 
 import django_filters
 
-from chassis.filters import (
+from chassis.api.filters import (
     ChoiceFilter,
     DayFilter,
     DayOrWordFilter,

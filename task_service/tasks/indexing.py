@@ -5,8 +5,8 @@ from collections.abc import Iterator
 
 from django.db import connection, transaction
 
-from chassis.jobs import Job
-from chassis.metrics import MOST_COUNTED, Figure
+from chassis.ops.metrics import MOST_COUNTED, Figure
+from chassis.worker.jobs import Job
 from tasks.models import Task, TaskQuerySet
 from tasks.models.querysets import MAX_INDEXED_AT_ONCE
 from tasks.search import RULES, document

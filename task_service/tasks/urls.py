@@ -1,6 +1,6 @@
 from django.urls import path
 
-from chassis import paths
+from chassis.api import paths
 from tasks import views
 
 paths.register()

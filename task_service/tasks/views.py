@@ -13,12 +13,12 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.serializers import BaseSerializer
 
-from chassis import etags, pagination
-from chassis.filters import is_true
-from chassis.idempotency import idempotent
-from chassis.permissions import AdminWritesOnceVisible, IsAdmin, IsAuthenticated, ReadOnly
-from chassis.problems import PreconditionFailed
-from chassis.views import Endpoint
+from chassis.api import etags, pagination
+from chassis.api.filters import is_true
+from chassis.api.idempotency import idempotent
+from chassis.api.problems import PreconditionFailed
+from chassis.api.views import Endpoint
+from chassis.auth.permissions import AdminWritesOnceVisible, IsAdmin, IsAuthenticated, ReadOnly
 from tasks import export
 from tasks.bulk import BulkSerializer
 from tasks.filters import ExportFilter, TaskFilter

@@ -17,7 +17,7 @@ from django.db import connection
 from django.utils import timezone
 from rest_framework.test import APIClient
 
-from chassis import tokens
+from chassis.auth import tokens
 from chassis.tests import seen_statuses
 from config.urls import DOCUMENTATION
 from directory import client as directory_client

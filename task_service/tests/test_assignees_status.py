@@ -5,8 +5,8 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from django.db import connection, transaction
 
+from chassis.auth.tokens import Caller
 from chassis.tests.threads import wait_until_one_waits_for_a_lock
-from chassis.tokens import Caller
 from directory.models import User
 from tasks.models import Activity, Task
 

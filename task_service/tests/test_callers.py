@@ -6,7 +6,7 @@ import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
-from chassis import tokens
+from chassis.auth import tokens
 from directory import accounts
 from directory.models import User
 from directory.person import Person as Account

@@ -2,7 +2,7 @@
 
 import pytest
 
-from chassis.settings import BODY_LIMIT_BYTES
+from chassis.size_limits import BODY_LIMIT_BYTES
 from chassis.tests import cpu
 from tasks.serializers import TaskSerializer
 

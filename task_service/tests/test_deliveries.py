@@ -11,10 +11,10 @@ from django.core import mail as post
 from django.db import IntegrityError
 from django.utils import timezone
 
-from chassis import outbox
-from chassis.jobs import run_jobs
-from chassis.mailing import message_id
 from chassis.tests.smtp_sink import HANG, serving
+from chassis.worker import outbox
+from chassis.worker.jobs import run_jobs
+from chassis.worker.mailing import message_id
 from directory.models import User
 from directory.person import Person as Account
 from notifications import delivering

@@ -11,8 +11,8 @@ import pytest
 from django.core import mail as post
 from django.utils import timezone
 
-from chassis.mailing import message_id
 from chassis.tests.smtp_sink import END_OF_DATA, HANG, serving
+from chassis.worker.mailing import message_id
 from directory.models import User
 from notifications import delivering, reminders
 from notifications.models import Delivery, Event, Notification

@@ -9,7 +9,7 @@ from threading import Event
 import pytest
 from django.db import connection, transaction
 
-from chassis import tokens
+from chassis.auth import tokens
 from chassis.tests.threads import in_own_connection
 from directory import client, feed
 from directory.models import Feed, User

@@ -9,7 +9,7 @@ from contextlib import ExitStack
 
 import pytest
 
-from chassis import tokens
+from chassis.auth import tokens
 from tasks.models import Task
 
 pytestmark = pytest.mark.django_db

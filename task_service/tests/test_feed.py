@@ -12,7 +12,7 @@ from types import SimpleNamespace
 import pytest
 from rest_framework.test import APIClient
 
-from chassis import tokens
+from chassis.auth import tokens
 from directory import feed
 from directory.models import Feed, User
 from tests.conftest import feed_read

@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from chassis.jobs import GRACE_SECONDS
+from chassis.worker.jobs import GRACE_SECONDS
 from tests.deliveries import change, database_url, states
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
 SERVICE = Path(__file__).resolve().parent.parent
-GUNICORN = [sys.executable, "-m", "gunicorn", "-c", "python:chassis.web_server", "--bind", "127.0.0.1:0"]
+GUNICORN = [sys.executable, "-m", "gunicorn", "-c", "python:chassis.ops.web_server", "--bind", "127.0.0.1:0"]
 
 
 def starting(**values):

@@ -6,7 +6,7 @@ import re
 import pytest
 from django.core import signing
 
-from chassis.pagination import SALT
+from chassis.api.pagination import SALT
 from tests.deliveries import deliver_all
 from tests.test_statements import FOR_EVERYBODY, READS
 

@@ -5,8 +5,8 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from rest_framework.test import APIClient
 
-from chassis.outbox import MOST_ATTEMPTS
 from chassis.tests.permission_table import told
+from chassis.worker.outbox import MOST_ATTEMPTS
 from directory.models import User
 from notifications.models import Delivery, Event
 from tests.conftest import Person, known

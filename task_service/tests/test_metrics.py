@@ -7,7 +7,7 @@ import pytest
 from django.utils import timezone
 from prometheus_client.parser import text_string_to_metric_families
 
-from chassis import metrics
+from chassis.ops import metrics
 from chassis.tests import metrics_table
 from directory import client as directory_client
 from directory.models import Feed

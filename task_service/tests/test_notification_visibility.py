@@ -6,8 +6,8 @@ import pytest
 from django.core import mail
 from django.utils import timezone
 
-from chassis.outbox import Skipped
 from chassis.tests.permission_table import told
+from chassis.worker.outbox import Skipped
 from directory.models import User
 from directory.person import Person as Account
 from notifications.models import Delivery, Notification

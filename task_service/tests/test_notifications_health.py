@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 from django.utils import timezone
 
-from chassis.env import HELD_MAIL
+from chassis.ops.env import HELD_MAIL
 from notifications.models import Delivery, ReminderRun
 from notifications.reminders import remind
 from tests.deliveries import change, deliver_all, let_pass

@@ -3,7 +3,7 @@
 import pytest
 from rest_framework.test import APIClient
 
-from chassis import tokens
+from chassis.auth import tokens
 from chassis.tests import permission_table
 from chassis.tests.permission_table import ALL_METHODS, REFUSALS, head_like, rows_of_all_tables, told
 from notifications.models import Notification

@@ -9,7 +9,7 @@ import jwt
 import pytest
 from rest_framework.test import APIClient
 
-from chassis import tokens
+from chassis.auth import tokens
 from tests.conftest import Person, known
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "tokens.md").read_text()

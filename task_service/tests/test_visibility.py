@@ -3,7 +3,7 @@
 import pytest
 from rest_framework.test import APIClient
 
-from chassis import tokens
+from chassis.auth import tokens
 from tasks.models import Task
 
 pytestmark = pytest.mark.django_db

@@ -5,7 +5,7 @@ import time
 
 import jwt
 
-from chassis.keys import key_id
+from chassis.auth.keys import key_id
 from tests.lab.client import Client
 from tests.lab.trial import Trial
 

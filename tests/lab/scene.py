@@ -9,8 +9,8 @@ from typing import Any
 
 import psutil
 
-from chassis import provision
 from chassis.tests.smtp_sink import serving
+from deploy import provision
 from stack import orphans, postgres, programs
 from stack.console import StackError, wait_until
 from stack.orphans import running

@@ -7,9 +7,9 @@ from django.db.models import F, QuerySet, Value
 from django.utils import timezone
 
 from accounts.models import Session
-from chassis.authentication import BearerAuthentication
-from chassis.limits import CallerQuery, Counted, parameter
-from chassis.tokens import Caller, InvalidToken
+from chassis.auth.authentication import BearerAuthentication
+from chassis.auth.limits import CallerQuery, Counted, parameter
+from chassis.auth.tokens import Caller, InvalidToken
 
 
 def living_session() -> QuerySet[Any, Any]:

@@ -11,7 +11,7 @@ from django.db.models import Q, QuerySet
 from accounts.models import AuditEvent, User
 from accounts.names import fold
 from chassis.addresses import normalize
-from chassis.filters import DayFilter, IdFilter, SearchFilter, WordsFilter, YesNoFilter
+from chassis.api.filters import DayFilter, IdFilter, SearchFilter, WordsFilter, YesNoFilter
 
 
 class UserFilter(django_filters.FilterSet):

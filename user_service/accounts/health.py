@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 
 from accounts.models import Mail
-from chassis.mailing import mails_are_held
-from chassis.metrics import Figure, of_outbox
+from chassis.ops.metrics import Figure, of_outbox
+from chassis.worker.mailing import mails_are_held
 
 LATE_SECONDS = 600
 

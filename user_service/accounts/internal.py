@@ -11,10 +11,10 @@ from rest_framework.response import Response
 
 from accounts.models import Change, User
 from accounts.serializers import PersonSerializer, PlacedPersonSerializer
-from chassis.authentication import ServiceAuthentication
+from chassis.api.views import Endpoint
+from chassis.auth.authentication import ServiceAuthentication
+from chassis.auth.permissions import IsService
 from chassis.ids import LARGEST_ID, parse_id
-from chassis.permissions import IsService
-from chassis.views import Endpoint
 
 log = logging.getLogger(__name__)
 

@@ -6,7 +6,7 @@ from datetime import UTC
 from django.conf import settings
 
 from accounts.models import Mail, User
-from chassis.mailing import link
+from chassis.worker.mailing import link
 
 Kind = Mail.Kind
 

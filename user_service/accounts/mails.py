@@ -11,9 +11,9 @@ from django.utils import timezone
 from accounts import letters
 from accounts.models import Attempt, EmailToken, KeptAnswer, Mail, PasswordToken, Session, User
 from chassis.database import long_statements
-from chassis.jobs import Job
-from chassis.mailing import mails_are_held, message_id, send_mail
-from chassis.outbox import Skipped, deliver_due
+from chassis.worker.jobs import Job
+from chassis.worker.mailing import mails_are_held, message_id, send_mail
+from chassis.worker.outbox import Skipped, deliver_due
 
 KEPT = timedelta(days=7)
 

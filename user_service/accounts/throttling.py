@@ -9,10 +9,10 @@ from rest_framework.request import Request
 
 from accounts import tokens
 from accounts.models import Session
-from chassis import limits
-from chassis.limits import Allowance, CallerQuery, parameter
-from chassis.throttling import CallerThrottle
-from chassis.tokens import InvalidToken
+from chassis.auth import limits
+from chassis.auth.limits import Allowance, CallerQuery, parameter
+from chassis.auth.throttling import CallerThrottle
+from chassis.auth.tokens import InvalidToken
 
 
 def live_session() -> QuerySet[Any, Any]:

@@ -10,15 +10,15 @@ from rest_framework_simplejwt.tokens import AccessToken, RefreshToken, Token
 
 from accounts.models import AuditEvent, Session
 from accounts.models.session import SessionQuerySet
-from chassis import tokens
-from chassis.tokens import InvalidToken
+from chassis.auth import tokens
+from chassis.auth.tokens import InvalidToken
 
 # How long a client whose answer was lost may ask again with the token it still has.
 GRACE = timedelta(seconds=10)
 
 
 class KeyIdBackend(TokenBackend):
-    """simplejwt's own backend writes no `kid`, and knows one key: chassis.tokens chooses the key and the algorithm."""
+    """simplejwt's own backend writes no `kid` and knows one key; chassis.auth.tokens chooses the key and algorithm."""
 
     def encode(self, payload: dict[str, Any]) -> str:
         return tokens.sign({**payload, "aud": self.audience, "iss": self.issuer})

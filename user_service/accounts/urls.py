@@ -2,7 +2,7 @@ from django.urls import path
 
 from accounts import internal
 from accounts.views import audit, emails, me, passwords, sessions, signing_in, users
-from chassis import paths
+from chassis.api import paths
 
 paths.register()
 

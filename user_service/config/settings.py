@@ -3,8 +3,10 @@
 from datetime import timedelta
 from pathlib import Path
 
-from chassis import env, logs, settings, tokens
+from chassis import size_limits
+from chassis.auth import tokens
 from chassis.openapi import settings as openapi
+from chassis.ops import env, logs, settings
 
 SERVICE = "user_service"
 ROOT = Path(__file__).resolve().parents[2]
@@ -37,7 +39,7 @@ SILENCED_SYSTEM_CHECKS = settings.SILENCED_SYSTEM_CHECKS
 ROOT_URLCONF = "config.urls"
 WSGI_APPLICATION = "config.wsgi.application"
 APPEND_SLASH = False
-DATA_UPLOAD_MAX_MEMORY_SIZE = settings.BODY_LIMIT_BYTES
+DATA_UPLOAD_MAX_MEMORY_SIZE = size_limits.BODY_LIMIT_BYTES
 
 DATABASES = {"default": settings.database("DATABASE_URL", "USER_DATABASE_URL")}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
@@ -67,7 +69,7 @@ PASSWORD_URL, CONFIRM_EMAIL_URL = env.token_url("PASSWORD_URL"), env.token_url("
 REST_FRAMEWORK = settings.rest_framework(authentication="accounts.authentication.AccountAuthentication")
 REGISTRATION = env.choice("REGISTRATION", "open", known=("open", "invite"))
 SESSION_MAX_DAYS = env.number("SESSION_MAX_DAYS", 30, smallest=1, largest=365)
-# chassis.tokens signs and verifies, so simplejwt needs no key, algorithm, issuer or audience.
+# chassis.auth.tokens signs and verifies, so simplejwt needs no key, algorithm, issuer or audience.
 SIMPLE_JWT = {
     "ACCESS_TOKEN_LIFETIME": timedelta(seconds=tokens.LIFETIME_SECONDS["access"]),
     "REFRESH_TOKEN_LIFETIME": timedelta(seconds=tokens.LIFETIME_SECONDS["refresh"]),

@@ -2,8 +2,8 @@ from django.urls import include, path
 
 from accounts import openapi
 from accounts.health import concerns, gauges
-from chassis import health, metrics
 from chassis.openapi import pages
+from chassis.ops import health, metrics
 
 DOCUMENTATION = pages.Documentation("TMService: accounts", [openapi.CHAPTER])
 
@@ -14,7 +14,7 @@ urlpatterns = [
     path("", include("accounts.urls")),
 ]
 
-handler400 = "chassis.problems.bad_request"
-handler403 = "chassis.problems.permission_denied"
-handler404 = "chassis.problems.not_found"
-handler500 = "chassis.problems.server_error"
+handler400 = "chassis.api.problems.bad_request"
+handler403 = "chassis.api.problems.permission_denied"
+handler404 = "chassis.api.problems.not_found"
+handler500 = "chassis.api.problems.server_error"

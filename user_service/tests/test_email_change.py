@@ -8,7 +8,7 @@ from django.utils import timezone
 
 from accounts import mails
 from accounts.models import Attempt, EmailToken, Mail, PasswordToken, User
-from chassis.tokens import issue_service_token
+from chassis.auth.tokens import issue_service_token
 from tests.conftest import Client
 
 pytestmark = pytest.mark.django_db

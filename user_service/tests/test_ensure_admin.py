@@ -2,7 +2,7 @@ import pytest
 from django.core.management import CommandError, call_command
 
 from accounts.models import Attempt, AuditEvent, User
-from chassis.env import SettingError
+from chassis.ops.env import SettingError
 
 pytestmark = pytest.mark.django_db
 

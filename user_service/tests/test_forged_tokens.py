@@ -11,8 +11,8 @@ from django.db.migrations.executor import MigrationExecutor
 from django.utils import timezone
 
 from accounts.models import Session, User
-from chassis import tokens
-from chassis.keys import shared_key
+from chassis.auth import tokens
+from chassis.auth.keys import shared_key
 from chassis.tests.key_pairs import pair
 from tests.conftest import allow_truncation
 

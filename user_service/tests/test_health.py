@@ -2,7 +2,7 @@ import pytest
 from django.db import connection
 from django.db.migrations.recorder import MigrationRecorder
 
-from chassis import health
+from chassis.ops import health
 
 LIVE, READY = "/user/health/live/", "/user/health/ready/"
 

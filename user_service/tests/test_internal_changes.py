@@ -9,7 +9,7 @@ from django.db.migrations.executor import MigrationExecutor
 
 from accounts import internal
 from accounts.models import Change, LastAdmin, NameTaken, User
-from chassis.tokens import issue_service_token
+from chassis.auth.tokens import issue_service_token
 from tests.conftest import allow_truncation
 
 pytestmark = pytest.mark.django_db

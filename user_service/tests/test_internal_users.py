@@ -1,7 +1,7 @@
 import pytest
 
 from accounts.models import Change
-from chassis.tokens import issue_service_token
+from chassis.auth.tokens import issue_service_token
 
 pytestmark = pytest.mark.django_db
 

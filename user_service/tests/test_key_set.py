@@ -5,7 +5,7 @@ import json
 import jwt
 import pytest
 
-from chassis import tokens
+from chassis.auth import tokens
 from chassis.tests.key_pairs import MAKERS, pair
 
 URL = "/token/jwks/"

@@ -13,9 +13,9 @@ from django.db.models import F
 from django.test.utils import CaptureQueriesContext
 
 from accounts.models import User
+from chassis.auth.tokens import issue_service_token
 from chassis.models import Window
 from chassis.tests.limiting import Told, all_told, limit, told, wait_told
-from chassis.tokens import issue_service_token
 from tests.conftest import Client
 
 pytestmark = pytest.mark.django_db

@@ -6,7 +6,7 @@ from django.db.models import F
 from django.utils import timezone
 
 from accounts.models import AccountGone, AuditEvent, Change, Session, User
-from chassis.tokens import issue_service_token
+from chassis.auth.tokens import issue_service_token
 
 pytestmark = pytest.mark.django_db
 

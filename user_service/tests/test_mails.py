@@ -15,10 +15,10 @@ from django.utils import timezone
 from accounts import mails
 from accounts.health import concerns
 from accounts.models import Mail, PasswordToken, User
-from chassis.env import HELD_MAIL
-from chassis.mailing import message_id
+from chassis.ops.env import HELD_MAIL
 from chassis.tests.mail_addresses import ACCEPTED, REFUSED_UNTRIMMED
 from chassis.tests.smtp_sink import END_OF_DATA, HANG, HANG_UP, serving
+from chassis.worker.mailing import message_id
 
 pytestmark = pytest.mark.django_db
 

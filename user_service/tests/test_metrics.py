@@ -4,7 +4,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from accounts.models import Mail
-from chassis import metrics
+from chassis.ops import metrics
 from chassis.tests import metrics_table
 
 pytestmark = pytest.mark.django_db

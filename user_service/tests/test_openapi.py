@@ -5,7 +5,7 @@ import pytest
 from accounts import serializers
 from accounts.models import EmailToken, Mail, PasswordToken, Session, User
 from accounts.tokens import pair
-from chassis.serializers import StrictSerializer
+from chassis.api.serializers import StrictSerializer
 from chassis.tests import openapi_pages
 from chassis.tests.openapi_document import Document
 from chassis.tests.openapi_pages import beyond, samples, views_by_route

@@ -11,9 +11,9 @@ from django.db import connection
 from django.utils import timezone
 
 from accounts.models import User
-from chassis.jobs import beat
 from chassis.management.commands import prepare
 from chassis.models import Heartbeat
+from chassis.worker.jobs import beat
 
 PASSWORD = "correct horse battery staple"
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import jwt
 import pytest
 
-from chassis import tokens
-from chassis.keys import key_id
+from chassis.auth import tokens
+from chassis.auth.keys import key_id
 from chassis.tests.key_pairs import MAKERS, pair
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "tokens.md").read_text()

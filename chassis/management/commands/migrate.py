@@ -3,7 +3,7 @@ from typing import Any
 from django.core.management.commands import migrate
 from django.db import OperationalError, connection
 
-from chassis import roles
+from chassis.ops import roles
 
 
 class Command(migrate.Command):

@@ -7,7 +7,7 @@ from django.core.management import call_command, get_commands
 from django.core.management.base import BaseCommand, CommandError
 from django.db import OperationalError, ProgrammingError, connection
 
-from chassis import env, roles
+from chassis.ops import env, roles
 
 # A table of this name is created and never committed: as names are unique, that is a lock. A role that may create no
 # tables in this schema cannot hold it, and it ends with the connection.

@@ -2,7 +2,7 @@
 
 from django.db import models
 
-from chassis import idempotency
+from chassis.api import idempotency
 
 
 class KeptAnswer(idempotency.KeptAnswer):

@@ -2,7 +2,7 @@
 
 from django.db import models
 
-from chassis.outbox import Delivery
+from chassis.worker.outbox import Delivery
 
 
 class Letter(Delivery):

@@ -8,9 +8,9 @@ from django.core.mail import EmailMultiAlternatives
 from django.utils.html import escape, format_html
 from django.utils.safestring import SafeString, mark_safe
 
-from chassis.mailing import message_id, send_mail
-from chassis.outbox import Skipped
 from chassis.printable import FIRST_ISOLATE, POP_ISOLATE, isolated, one_line, shortened
+from chassis.worker.mailing import message_id, send_mail
+from chassis.worker.outbox import Skipped
 from notifications.channels import Channel, Entry, Message
 
 MAX_SUBJECT, MIN_TITLE = 150, 30

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from django.conf import settings
 
-from chassis.fields import utc_text
+from chassis.api.fields import utc_text
 from notifications.channels import Channel, Message
 
 LARGEST_FILE_BYTES = 10_000_000

@@ -34,7 +34,7 @@ class Activity(models.Model):
     )
     at = models.DateTimeField()
 
-    # See chassis.roles. The version before still deletes; until it is gone, a trigger of the owner's keeps the rows.
+    # See chassis.ops.roles. The version before still deletes; until it is gone, a trigger keeps the rows.
     revoked_rights = "UPDATE"
 
     class Meta:

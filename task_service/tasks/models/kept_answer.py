@@ -1,4 +1,4 @@
-from chassis import idempotency
+from chassis.api import idempotency
 
 
 class KeptAnswer(idempotency.KeptAnswer):

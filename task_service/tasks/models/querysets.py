@@ -14,8 +14,8 @@ from django.db.models import BooleanField, Case, F, Func, OuterRef, Q, Subquery,
 from django.db.models.functions import Cast, Coalesce, JSONObject
 from django.utils import timezone
 
-from chassis import audit
-from chassis.tokens import Caller
+from chassis.auth import audit
+from chassis.auth.tokens import Caller
 from directory import accounts
 from directory.models import User
 from tasks import search

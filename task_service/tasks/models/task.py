@@ -13,8 +13,8 @@ from django.db.models.functions import Length
 from django.db.models.lookups import LessThanOrEqual
 from django.utils import timezone
 
-from chassis.fields import EARLIEST, LATEST
-from chassis.tokens import Caller
+from chassis.api.fields import EARLIEST, LATEST
+from chassis.auth.tokens import Caller
 from directory.models import User
 from tasks.models.activity import Activity
 from tasks.models.querysets import NOT_INDEXED, SEARCHED, TaskQuerySet, visible_values

@@ -4,7 +4,7 @@ from typing import Any
 
 from rest_framework import serializers
 
-from chassis.fields import utc_text
+from chassis.api.fields import utc_text
 from tasks.models import Activity
 
 

@@ -4,7 +4,7 @@ from typing import Any
 
 from rest_framework import serializers
 
-from chassis.fields import ChoiceField, IdField
+from chassis.api.fields import ChoiceField, IdField
 from tasks.models import Task
 
 STATUS_SPELLINGS = {

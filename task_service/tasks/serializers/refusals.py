@@ -5,7 +5,7 @@ from contextlib import contextmanager
 
 from rest_framework.exceptions import ErrorDetail, ValidationError
 
-from chassis.problems import ServiceUnavailable, excerpt
+from chassis.api.problems import ServiceUnavailable, excerpt
 from directory import accounts, client
 
 

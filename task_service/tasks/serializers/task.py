@@ -4,9 +4,9 @@ from typing import Any
 
 from rest_framework import serializers
 
-from chassis.fields import DayField, IdField, LineField, StringField
-from chassis.serializers import StrictModelSerializer
-from chassis.tokens import Caller
+from chassis.api.fields import DayField, IdField, LineField, StringField
+from chassis.api.serializers import StrictModelSerializer
+from chassis.auth.tokens import Caller
 from tasks.models import LONGEST_DESCRIPTION, Task
 from tasks.serializers.fields import AssigneeField, AssigneeIdField, PriorityField, StatusField
 from tasks.serializers.refusals import assignee_id, assignee_refused

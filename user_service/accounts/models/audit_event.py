@@ -6,7 +6,8 @@ from typing import ClassVar, Protocol
 from django.db import models, transaction
 from django.utils import timezone
 
-from chassis import audit, client_address, request_id
+from chassis import request_id
+from chassis.auth import audit, client_address
 
 
 class Person(Protocol):
@@ -75,7 +76,7 @@ class AuditEvent(models.Model):
     request_id = models.CharField(max_length=64, blank=True)
 
     objects: ClassVar[AuditEventManager] = AuditEventManager()
-    revoked_rights = "UPDATE, DELETE"  # see chassis.roles
+    revoked_rights = "UPDATE, DELETE"  # see chassis.ops.roles
 
     class Meta:
         indexes = [

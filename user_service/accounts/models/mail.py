@@ -7,7 +7,7 @@ from django.db import models
 from django.utils import timezone
 
 from accounts.names import fold, mailbox_of
-from chassis.outbox import Delivery, DeliveryQuerySet, Skipped
+from chassis.worker.outbox import Delivery, DeliveryQuerySet, Skipped
 
 QUIET, DAY = timedelta(minutes=1), timedelta(days=1)
 MAX_PER_DAY = 10

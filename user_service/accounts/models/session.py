@@ -15,7 +15,7 @@ from accounts.models.audit_event import AuditEvent, Person
 from accounts.models.errors import AccountGone
 from accounts.models.mail import Mail
 from accounts.models.user import User
-from chassis.fields import is_visible
+from chassis.api.fields import is_visible
 
 LONGEST_USER_AGENT = 200
 

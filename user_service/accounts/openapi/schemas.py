@@ -8,7 +8,7 @@ from rest_framework.serializers import JSONField, SerializerMethodField
 from accounts.names import USERNAME
 from accounts.serializers import EmailField, NewPasswordField, PersonField, UsernameField
 from chassis.addresses import ADDRESS
-from chassis.fields import LineField, SecretField
+from chassis.api.fields import LineField, SecretField
 from chassis.openapi.operations import Shape
 from chassis.openapi.schemas import person, schema_of
 

@@ -7,9 +7,9 @@ from rest_framework.response import Response
 from accounts.filters import AuditEventFilter
 from accounts.models import AuditEvent
 from accounts.serializers import AuditEventSerializer
-from chassis import pagination
-from chassis.permissions import IsAdmin, IsAuthenticated
-from chassis.views import Endpoint
+from chassis.api import pagination
+from chassis.api.views import Endpoint
+from chassis.auth.permissions import IsAdmin, IsAuthenticated
 
 
 class AuditTrail(ListModelMixin, Endpoint):

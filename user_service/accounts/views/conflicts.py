@@ -5,7 +5,7 @@ from django.http import Http404
 from rest_framework.exceptions import ErrorDetail, Throttled, ValidationError
 
 from accounts.models import AccountGone, LastAdmin, NameTaken, NoOpenInvitation, TooManyFailures, WrongPassword
-from chassis.problems import Conflict
+from chassis.api.problems import Conflict
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from rest_framework.response import Response
 from accounts.models import AccountGone, EmailToken, EmailTokenInvalid
 from accounts.serializers import EmailTokenSerializer
 from accounts.views.conflicts import conflicts_named
-from chassis.views import Endpoint
+from chassis.api.views import Endpoint
 
 
 class ConfirmEmail(Endpoint):

@@ -8,9 +8,9 @@ from django.db import transaction
 from rest_framework.response import Response
 
 from accounts.models import User
-from chassis import etags
-from chassis.problems import PreconditionFailed
-from chassis.views import Endpoint
+from chassis.api import etags
+from chassis.api.problems import PreconditionFailed
+from chassis.api.views import Endpoint
 
 
 def tagged(data: Any) -> Response:

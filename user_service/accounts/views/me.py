@@ -13,10 +13,10 @@ from accounts.models import Mail, Session, User
 from accounts.serializers import OwnAccountSerializer, PasswordChangeSerializer, SessionSerializer
 from accounts.views.conflicts import conflicts_named, password_checked
 from accounts.views.entity_tags import check_if_match, tagged, unless_changed
-from chassis import pagination
-from chassis.permissions import IsAuthenticated
-from chassis.problems import Conflict
-from chassis.views import Endpoint
+from chassis.api import pagination
+from chassis.api.problems import Conflict
+from chassis.api.views import Endpoint
+from chassis.auth.permissions import IsAuthenticated
 
 
 class OwnEndpoint(Endpoint):

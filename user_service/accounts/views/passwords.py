@@ -10,9 +10,9 @@ from rest_framework.response import Response
 from accounts.models import AccountGone, Mail, PasswordToken, PasswordTokenInvalid, User
 from accounts.serializers import ConfirmSerializer, EmailSerializer
 from accounts.views.conflicts import conflicts_named
-from chassis.permissions import IsAdmin, IsAuthenticated
-from chassis.throttling import signup_budget
-from chassis.views import Endpoint
+from chassis.api.views import Endpoint
+from chassis.auth.permissions import IsAdmin, IsAuthenticated
+from chassis.auth.throttling import signup_budget
 
 
 class RequestReset(Endpoint):

@@ -12,9 +12,9 @@ from rest_framework.response import Response
 from accounts.models import Session, User
 from accounts.serializers import SessionSerializer
 from accounts.views.conflicts import conflicts_named
-from chassis import pagination
-from chassis.permissions import IsAdmin, IsAuthenticated
-from chassis.views import Endpoint
+from chassis.api import pagination
+from chassis.api.views import Endpoint
+from chassis.auth.permissions import IsAdmin, IsAuthenticated
 
 
 class SessionsEndpoint(Endpoint):

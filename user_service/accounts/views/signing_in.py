@@ -25,11 +25,11 @@ from accounts.serializers import (
 )
 from accounts.throttling import LogoutThrottle, RefreshThrottle
 from accounts.views.conflicts import conflicts_named, too_many_failures
-from chassis.client_address import client_address
-from chassis.permissions import IsAuthenticated
-from chassis.throttling import IPV6_PREFIX_BITS, network_of, signup_budget
-from chassis.tokens import Caller, InvalidToken
-from chassis.views import Endpoint
+from chassis.api.views import Endpoint
+from chassis.auth.client_address import client_address
+from chassis.auth.permissions import IsAuthenticated
+from chassis.auth.throttling import IPV6_PREFIX_BITS, network_of, signup_budget
+from chassis.auth.tokens import Caller, InvalidToken
 
 INVITE = "invite"
 KEY_SET_CACHING = "public, max-age=300"

@@ -16,10 +16,10 @@ from accounts.models import KeptAnswer, User
 from accounts.serializers import NewUserSerializer, RowIdOnlySerializer, RowIdSerializer, UserSerializer
 from accounts.views.conflicts import conflicts_named
 from accounts.views.entity_tags import tagged, unless_changed
-from chassis import pagination
-from chassis.idempotency import idempotent
-from chassis.permissions import AdminWritesOnceVisible, IsAdmin, IsAuthenticated
-from chassis.views import Endpoint
+from chassis.api import pagination
+from chassis.api.idempotency import idempotent
+from chassis.api.views import Endpoint
+from chassis.auth.permissions import AdminWritesOnceVisible, IsAdmin, IsAuthenticated
 
 
 class ChangesAccounts(Endpoint):

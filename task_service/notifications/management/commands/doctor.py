@@ -6,10 +6,10 @@ from django.conf import settings
 from django.db import Error
 from django.utils import timezone
 
-from chassis import findings
-from chassis.doctor import DEAD_WORKER_SECONDS, DoctorCommand, outbox
-from chassis.findings import Check, Finding, duration, manage, ok, unsure, wrong
 from chassis.models import Heartbeat
+from chassis.ops import findings
+from chassis.ops.doctor import DEAD_WORKER_SECONDS, DoctorCommand, outbox
+from chassis.ops.findings import Check, Finding, duration, manage, ok, unsure, wrong
 from directory import client
 from directory.models import Feed
 from notifications.health import LATE_REMINDERS

@@ -1,7 +1,7 @@
 import os
 from collections.abc import Sequence
 
-from chassis.jobs import Job, WorkerCommand
+from chassis.worker.jobs import Job, WorkerCommand
 from notifications.jobs import jobs
 
 

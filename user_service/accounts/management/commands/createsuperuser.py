@@ -5,7 +5,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from accounts.management.admins import make_admin
 from accounts.models import NameTaken
-from chassis import env
+from chassis.ops import env
 
 FIELDS = ("username", "email", "password")
 

@@ -1,9 +1,9 @@
 from collections.abc import Mapping
 
 from accounts.models import Mail, User
-from chassis import env
-from chassis.doctor import DoctorCommand, outbox
-from chassis.findings import Check, Finding, manage, ok, unsure, wrong
+from chassis.ops import env
+from chassis.ops.doctor import DoctorCommand, outbox
+from chassis.ops.findings import Check, Finding, manage, ok, unsure, wrong
 
 
 class Command(DoctorCommand):

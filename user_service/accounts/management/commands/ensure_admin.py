@@ -4,7 +4,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from accounts.management.admins import make_admin
 from accounts.models import NameTaken, User
-from chassis import env
+from chassis.ops import env
 
 
 class Command(BaseCommand):

@@ -2,7 +2,7 @@ import os
 from collections.abc import Sequence
 
 from accounts import mails
-from chassis.jobs import Job, WorkerCommand
+from chassis.worker.jobs import Job, WorkerCommand
 
 
 class Command(WorkerCommand):

@@ -1,0 +1,225 @@
+"""Serializer fields that take one type each and refuse what cannot be stored or shown."""
+
+import datetime
+import re
+import unicodedata
+from collections import Counter
+from typing import Any
+
+from rest_framework import serializers
+from rest_framework.fields import empty
+
+from chassis.hidden_characters import CONTROL_WHITESPACE, FORBIDDEN_IN_TEXT, first_hidden
+from chassis.ids import LARGEST_ID
+
+MAX_CHOICE_LENGTH = 100  # more than any choice has
+MAX_SECRET_BYTES = 1024  # hashing costs by length
+EARLIEST, LATEST = datetime.date(2000, 1, 1), datetime.date(2100, 12, 31)
+UNUSUAL_LINE_END = re.compile("[\x0b\x0c\x85]")
+WHITESPACE = re.compile(r"[^\S\x1c-\x1f]+")  # \x1c to \x1f are whitespace to Python only
+# Separators, controls, formats and marks. Not "Cn": a character newer than this Python's tables may well show.
+INVISIBLE = {"Zs", "Zl", "Zp", "Cc", "Cf", "Cs", "Mn", "Mc", "Me"}
+# Letters and symbols that show nothing: Hangul fillers and the blank Braille pattern.
+BLANK_LETTERS = "\u115f\u1160\u3164\uffa0\u2800"
+
+
+class CappedField(serializers.CharField):
+    """A JSON string whose length is checked before anything else looks at it: not all that does is linear."""
+
+    default_error_messages = {"invalid": "Must be a string."}
+
+    def run_validation(self, data: Any = empty) -> Any:
+        if isinstance(data, str):
+            self.check_length(data)
+        elif data is not empty and data is not None:  # CharField would turn numbers and booleans into text
+            self.fail("invalid")
+        return super().run_validation(data)
+
+    def check_length(self, text: str) -> None:
+        if self.max_length is not None and len(text) > self.max_length:
+            self.fail("max_length", max_length=self.max_length)
+
+
+def single_line(text: str) -> str:
+    """Return the text with one space for each run of whitespace that holds a tab, a line end or a page end."""
+    return WHITESPACE.sub(lambda run: " " if CONTROL_WHITESPACE.search(run[0]) else run[0], text)
+
+
+class StringField(CappedField):
+    """A JSON string, kept as sent, except that vertical tab, form feed and next line become a line feed."""
+
+    default_error_messages = {
+        "control": "Must not hold control or text-direction characters (U+{code:04X} at position {position}).",
+        "hidden": "Must not hold invisible characters (U+{code:04X} at position {position}).",
+    }
+
+    def __init__(self, **kwargs: Any) -> None:
+        kwargs.setdefault("trim_whitespace", False)
+        super().__init__(**kwargs)
+
+    def to_internal_value(self, data: Any) -> str:
+        value = UNUSUAL_LINE_END.sub("\n", super().to_internal_value(data))
+        self.refuse(FORBIDDEN_IN_TEXT.search(value), "control")
+        self.refuse(first_hidden(value), "hidden")
+        return value
+
+    def refuse(self, found: re.Match[str] | None, key: str) -> None:
+        if found:
+            self.fail(key, code=ord(found.group()), position=found.start() + 1)
+
+
+class LineField(StringField):
+    """One line of text with something to see in it. Whitespace around it is cut off; see single_line."""
+
+    default_error_messages = {"blank": "Must hold at least one visible character."}
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(trim_whitespace=True, **kwargs)
+
+    def run_validation(self, data: Any = empty) -> Any:
+        return super().run_validation(single_line(data) if isinstance(data, str) else data)
+
+    def check_length(self, text: str) -> None:
+        super().check_length(text.strip())
+
+    def to_internal_value(self, data: Any) -> str:
+        # Before the ends are cut off: str.strip() takes some control characters for whitespace.
+        self.refuse(FORBIDDEN_IN_TEXT.search(data), "control")
+        value = super().to_internal_value(data)
+        if not any(is_visible(character) for character in value):
+            self.fail("blank")
+        return value
+
+
+def is_visible(character: str) -> bool:
+    return unicodedata.category(character) not in INVISIBLE and character not in BLANK_LETTERS
+
+
+class SecretField(CappedField):
+    """A password: any string up to MAX_SECRET_BYTES, checked exactly as sent (ASVS 5.0, 6.2.8), and never shown."""
+
+    default_error_messages = {"max_length": "Must be at most {max_length} bytes in UTF-8."}
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(trim_whitespace=False, write_only=True, max_length=MAX_SECRET_BYTES, **kwargs)
+
+    def check_length(self, text: str) -> None:
+        super().check_length(text)
+        if len(text.encode(errors="surrogatepass")) > MAX_SECRET_BYTES:
+            self.fail("max_length", max_length=MAX_SECRET_BYTES)
+
+
+def is_id(data: Any) -> bool:
+    return type(data) is int and 1 <= data <= LARGEST_ID  # a bool is an int too
+
+
+class IdField(serializers.Field):
+    """The id of a row: a JSON number, whole and between 1 and 2^63 - 1."""
+
+    default_error_messages = {"invalid": "Must be an id: a whole number from 1 to 9223372036854775807."}
+
+    def to_internal_value(self, data: Any) -> int:
+        if not is_id(data):
+            self.fail("invalid")
+        return int(data)
+
+    def to_representation(self, value: int) -> int:
+        return value
+
+
+class IdsField(serializers.Field):
+    """Ids of rows, each once."""
+
+    default_error_messages = {
+        "invalid": "Must be a list of 1 to {most} ids.",
+        "invalid_id": "Must hold ids alone: whole numbers from 1 to 9223372036854775807.",
+        "repeated": "Must name each id once; {id} stands twice.",
+    }
+
+    def __init__(self, *, most: int, **kwargs: Any) -> None:
+        self.most = most
+        super().__init__(**kwargs)
+
+    def to_internal_value(self, data: Any) -> list[int]:
+        if not isinstance(data, list) or not 1 <= len(data) <= self.most:
+            self.fail("invalid", most=self.most)
+        if not all(is_id(item) for item in data):
+            self.fail("invalid_id")
+        if twice := [id_ for id_, count in Counter(data).items() if count > 1]:
+            self.fail("repeated", id=twice[0])
+        return data
+
+    def to_representation(self, value: list[int]) -> list[int]:
+        return value
+
+
+class YesNoField(serializers.Field):
+    default_error_messages = {"invalid": "Must be true or false."}
+
+    def to_internal_value(self, data: Any) -> bool:
+        if not isinstance(data, bool):
+            self.fail("invalid")
+        return data
+
+    def to_representation(self, value: bool) -> bool:
+        return value
+
+
+class DayField(serializers.Field):
+    """A calendar day as YYYY-MM-DD (RFC 3339 full-date), in this century."""
+
+    default_error_messages = {"invalid": "{reason}"}
+
+    def to_internal_value(self, data: Any) -> datetime.date:
+        try:
+            return day(data)
+        except ValueError as error:
+            self.fail("invalid", reason=str(error))
+
+    def to_representation(self, value: datetime.date) -> str:
+        return value.isoformat()
+
+
+def day(text: Any) -> datetime.date:
+    """Parse YYYY-MM-DD in ASCII digits, between 2000 and 2100, or raise ValueError with a text for the caller."""
+    if not isinstance(text, str) or not re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", text):
+        raise ValueError("Must be a date as YYYY-MM-DD.")
+    try:
+        value = datetime.date.fromisoformat(text)
+    except ValueError as error:
+        raise ValueError(f"There is no such day: {text}.") from error
+    if not EARLIEST <= value <= LATEST:
+        raise ValueError(f"Must lie between {EARLIEST} and {LATEST}.")
+    return value
+
+
+def utc_text(instant: datetime.datetime) -> str:
+    """Return an instant as ISO 8601 in UTC, ending in Z, whatever TIME_ZONE is."""
+    return instant.astimezone(datetime.UTC).isoformat().replace("+00:00", "Z")
+
+
+class InstantField(serializers.DateTimeField):
+    """DRF's own field would write the offset of TIME_ZONE, which only decides what "today" is."""
+
+    def to_representation(self, value: datetime.datetime) -> str:
+        return utc_text(value)
+
+
+class ChoiceField(serializers.Field):
+    """One of a fixed set of names. `spellings` maps what may come in, casefolded, to the stored value."""
+
+    default_error_messages = {"invalid": "Must be one of: {names}."}
+
+    def __init__(self, *, names: dict[Any, str], spellings: dict[str, Any], **kwargs: Any) -> None:
+        self.names, self.spellings = names, spellings
+        super().__init__(**kwargs)
+
+    def to_internal_value(self, data: Any) -> Any:
+        known = isinstance(data, str) and len(data) <= MAX_CHOICE_LENGTH
+        value = self.spellings.get(data.casefold()) if known else None
+        if value is None:
+            self.fail("invalid", names=", ".join(self.names.values()))
+        return value
+
+    def to_representation(self, value: Any) -> str:
+        return self.names[value]

@@ -1,0 +1,185 @@
+"""Filters of lists, on django-filter: form fields that take one spelling each, and a backend that refuses the rest."""
+
+import re
+from typing import Any
+
+import django_filters
+from django import forms
+from django.core.exceptions import ValidationError
+from django.db.models import QuerySet
+from django.http import QueryDict
+from rest_framework.exceptions import ErrorDetail
+from rest_framework.exceptions import ValidationError as APIValidationError
+from rest_framework.filters import BaseFilterBackend
+from rest_framework.request import Request
+
+from chassis.api.fields import day, single_line
+from chassis.api.problems import excerpt
+from chassis.ids import parse_id
+
+MAX_USERS = 100  # in one filter
+# What can be a username, so that it is none of digits alone; which ones there are, the user service knows.
+NAME_PATTERN = "(?![0-9]+$)[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
+MAX_SEARCH_LENGTH = 200  # characters: each word costs a look at every candidate
+
+
+class WordsField(forms.Field):
+    """Several choices, by repetition or commas: ?status=todo,completed or ?status=todo&status=completed."""
+
+    widget = forms.MultipleHiddenInput
+
+    def __init__(self, *, spellings: dict[str, Any], **kwargs: Any) -> None:
+        self.spellings = spellings
+        super().__init__(**kwargs)
+
+    def to_python(self, value: Any) -> list[Any]:
+        words = [word.strip() for item in value or [] for word in item.split(",")]
+        unknown = [word for word in words if word.casefold() not in self.spellings]
+        if unknown:
+            known = ", ".join(dict.fromkeys(str(word) for word in self.spellings if " " not in word))
+            raise ValidationError(f"{excerpt(unknown[0])!r} is none of: {known}.", code="invalid")
+        return sorted({self.spellings[word.casefold()] for word in words})
+
+
+class ChoiceField(forms.Field):
+    """One of a few words."""
+
+    def __init__(self, *, names: tuple[str, ...], **kwargs: Any) -> None:
+        self.names = names
+        super().__init__(**kwargs)
+
+    def to_python(self, value: Any) -> Any:
+        if value is not None and value not in self.names:
+            raise ValidationError(f"Must be one of: {', '.join(self.names)}.", code="invalid")
+        return value
+
+
+class DayField(forms.Field):
+    def to_python(self, value: Any) -> Any:
+        try:
+            return day(value) if value is not None else None
+        except ValueError as error:
+            raise ValidationError(str(error), code="invalid") from error
+
+
+class DayOrWordField(DayField):
+    """A day, or a word that stands for something else."""
+
+    def __init__(self, *, word: str, **kwargs: Any) -> None:
+        self.word = word
+        super().__init__(**kwargs)
+
+    def to_python(self, value: Any) -> Any:
+        return value if value == self.word else super().to_python(value)
+
+
+class YesNoField(forms.Field):
+    """true or false, in any case: clients in Python send True and False."""
+
+    def to_python(self, value: Any) -> bool | None:
+        if value is None:
+            return None
+        if value.lower() not in ("true", "false"):
+            raise ValidationError("Must be true or false.", code="invalid")
+        return is_true(value)
+
+
+def is_true(text: str) -> bool:
+    return text.lower() == "true"
+
+
+class SearchField(forms.CharField):
+    """Text to search for, cleaned like a pasted title."""
+
+    def to_python(self, value: Any) -> Any:
+        text = single_line(value or "").strip()
+        return super().to_python(text or value)  # whitespace alone is a search that finds nothing
+
+
+class IdField(forms.Field):
+    def to_python(self, value: Any) -> int | None:
+        if value is None:
+            return None
+        if (id_ := parse_id(value)) is None:
+            raise ValidationError("Must be an id.", code="invalid")
+        return id_
+
+
+class UsersField(forms.Field):
+    """Users, by repetition or commas: ids, usernames, and a few words that stand for somebody.
+
+    Usernames and words come out in lower case. Digits alone are an id.
+    """
+
+    widget = forms.MultipleHiddenInput
+
+    def __init__(self, *, words: tuple[str, ...], **kwargs: Any) -> None:
+        self.words = words
+        super().__init__(**kwargs)
+
+    def to_python(self, value: Any) -> list[int | str]:
+        named = [each.strip() for item in value or [] for each in item.split(",")]
+        if len(named) > MAX_USERS:
+            raise ValidationError(f"Must name at most {MAX_USERS} users.", code="invalid")
+        if not all(parse_id(each) or re.fullmatch(NAME_PATTERN, each) for each in named):
+            known = ", ".join(repr(word) for word in self.words)
+            raise ValidationError(f"Must be ids or usernames of users, or {known}.", code="invalid")
+        return [parse_id(each) or each.lower() for each in named]
+
+
+class WordsFilter(django_filters.Filter):
+    field_class = WordsField
+
+
+class ChoiceFilter(django_filters.Filter):
+    field_class = ChoiceField
+
+
+class DayFilter(django_filters.Filter):
+    field_class = DayField
+
+
+class DayOrWordFilter(django_filters.Filter):
+    field_class = DayOrWordField
+
+
+class YesNoFilter(django_filters.Filter):
+    field_class = YesNoField
+
+
+class SearchFilter(django_filters.CharFilter):
+    field_class = SearchField
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(max_length=MAX_SEARCH_LENGTH, strip=False, **kwargs)
+
+
+class IdFilter(django_filters.Filter):
+    field_class = IdField
+
+
+class UsersFilter(django_filters.Filter):
+    field_class = UsersField
+
+
+class StrictFilterBackend(BaseFilterBackend):
+    """Apply the view's `filterset_class`; a value that cannot be is 400 and names the parameter."""
+
+    def filter_queryset(self, request: Request, queryset: QuerySet[Any], view: Any) -> QuerySet[Any]:
+        filterset = view.filterset_class
+        if filterset is None or not filterset.base_filters.keys() & request.query_params.keys():
+            return queryset
+        return narrow(filterset, request.query_params, queryset, request)
+
+
+def narrow(filterset: Any, values: QueryDict, queryset: QuerySet[Any], request: Request) -> QuerySet[Any]:
+    """Return the rows that the filters let through, or raise a ValidationError that names each wrong one."""
+    chosen = filterset(values, queryset=queryset, request=request)
+    if not chosen.is_valid():
+        raise APIValidationError({name: list(details(errors)) for name, errors in chosen.errors.items()})
+    rows: QuerySet[Any] = chosen.qs
+    return rows
+
+
+def details(errors: Any) -> list[ErrorDetail]:
+    return [ErrorDetail(str(error.messages[0]), code=error.code or "invalid") for error in errors.as_data()]

@@ -1,0 +1,132 @@
+"""Middleware that both services stand on."""
+
+import logging
+import re
+import time
+from collections.abc import Callable
+from http import HTTPStatus
+
+from django.db import InterfaceError, OperationalError
+from django.http import Http404, HttpRequest, HttpResponse
+from django.urls import is_valid_path
+from django.utils.cache import patch_vary_headers
+
+from chassis.api import etags, problems
+from chassis.auth.client_address import comes_from_gateway
+from chassis.auth.limits import Allowance
+
+GetResponse = Callable[[HttpRequest], HttpResponse]
+
+LONGEST_WAIT_SECONDS = 5
+HEALTH = re.compile("/[a-z]+/health/(live|ready)/?")
+CONTENT_SECURITY_POLICY = "default-src 'none'; frame-ancestors 'none'"
+
+log = logging.getLogger(__name__)
+
+
+class RateLimitMiddleware:
+    """Tell what was counted of this request, and give it back if it was a 304 to a caller who named an entity tag."""
+
+    def __init__(self, get_response: GetResponse) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        response = self.get_response(request)
+        allowances: list[Allowance] = getattr(request, "allowances", [])
+        names_a_tag = not etags.is_any(request.headers.get("If-None-Match", ""))
+        if response.status_code == HTTPStatus.NOT_MODIFIED and names_a_tag:
+            allowances = [given_back(each) for each in allowances]
+        if allowances:
+            response["RateLimit-Policy"] = ", ".join(each.policy for each in allowances)
+            response["RateLimit"] = ", ".join(each.state for each in allowances)
+        return response
+
+
+def given_back(allowance: Allowance) -> Allowance:
+    try:
+        return allowance.given_back_as_not_modified()
+    except (OperationalError, InterfaceError) as error:  # the answer is there: it is not to be lost for that
+        log.warning("a 304 was not given back: %s", error)
+        return allowance
+
+
+class OverdueMiddleware:
+    """Refuse at once what waited so long in front of this process that whoever sent it may have given up.
+
+    When it came to the gateway, the gateway says. From anyone else the header is a claim. The time before this process
+    was there does not count: then it was restarted, which is no overload.
+    """
+
+    def __init__(self, get_response: GetResponse) -> None:
+        self.get_response = get_response
+        self.ready_at = time.time()
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        if time.time() - max(came_at(request), self.ready_at) > LONGEST_WAIT_SECONDS:
+            detail = "The service is overloaded; try again shortly."
+            return problems.answer(request, 503, "overloaded", detail, **{"Retry-After": "2"})
+        return self.get_response(request)
+
+
+def came_at(request: HttpRequest) -> float:
+    sent = re.fullmatch(r"t=([0-9]{1,12}\.[0-9]{3})", request.headers.get("X-Request-Start", ""))
+    if sent is None or not comes_from_gateway(request):
+        return time.time()
+    return float(sent[1])
+
+
+class KnownHostMiddleware:
+    """Answer only to ALLOWED_HOSTS: Django checks the Host header when it is asked for it, which no view here does.
+
+    Health is told under any name: whoever looks after containers asks by their address.
+    """
+
+    def __init__(self, get_response: GetResponse) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        if not HEALTH.fullmatch(request.path_info):
+            request.get_host()  # raises DisallowedHost, which Django answers with 400
+        return self.get_response(request)
+
+
+class PlainPathMiddleware:
+    """Serve each path in one spelling: ours are plain ASCII, so what is percent-encoded is none of them (404).
+
+    Django knows only the decoded path; gunicorn keeps the one that was sent, behind which the query may be encoded.
+    """
+
+    def __init__(self, get_response: GetResponse) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        sent = request.META.get("RAW_URI") or request.META.get("REQUEST_URI", "")
+        if "%" in sent.partition("?")[0]:
+            return problems.not_found(request, Http404())
+        return self.get_response(request)
+
+
+class OptionalSlashMiddleware:
+    """Serve /task/tasks exactly as /task/tasks/, whatever the method: a redirect would drop a POST's body."""
+
+    def __init__(self, get_response: GetResponse) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        if not request.path_info.endswith("/") and is_valid_path(f"{request.path_info}/"):
+            request.path_info += "/"
+        return self.get_response(request)
+
+
+class PrivateAnswerMiddleware:
+    """Keep answers out of shared caches: what one caller may see is not for the next (RFC 9111 section 3.5)."""
+
+    def __init__(self, get_response: GetResponse) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        response = self.get_response(request)
+        response.setdefault("Cache-Control", "no-store")
+        response.setdefault("Content-Security-Policy", CONTENT_SECURITY_POLICY)
+        patch_vary_headers(response, ["Authorization"])
+        return response

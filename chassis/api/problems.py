@@ -1,0 +1,211 @@
+"""How errors look: application/problem+json (RFC 9457), made in one place. Views raise; they never build one."""
+
+import logging
+import sys
+from collections.abc import Iterator
+from http import HTTPStatus
+from typing import Any
+
+import orjson
+from django.core.exceptions import PermissionDenied, RequestDataTooBig
+from django.db import InterfaceError, OperationalError
+from django.http import Http404, HttpRequest, HttpResponse
+from psycopg2.errors import LockNotAvailable, QueryCanceled
+from psycopg2.extensions import TransactionRollbackError
+from rest_framework import exceptions
+from rest_framework.response import Response
+
+from chassis import refused_writes, request_id
+from chassis.auth import audit
+
+CONTENT_TYPE = "application/problem+json"
+RETRY_AFTER_SECONDS = 2
+RETRY_AFTER = {"Retry-After": str(RETRY_AFTER_SECONDS)}
+# So much of what was sent an error repeats at most, and so long it is at most.
+MAX_EXCERPT, MAX_DETAIL = 100, 300
+SHORT_OF_MEMORY = "The service is short of memory at the moment; try again shortly."
+NON_FIELD_ERRORS = "non_field_errors"  # DRF's name for what is wrong with the whole
+
+log = logging.getLogger(__name__)
+
+
+class Conflict(exceptions.APIException):
+    status_code = 409
+    default_detail = "This contradicts what is stored."
+    default_code = "conflict"
+
+
+class PayloadTooLarge(exceptions.APIException):
+    status_code = 413
+    default_detail = "The body is larger than 1 MB."
+    default_code = "payload_too_large"
+
+    def __init__(self, *, max_bytes: int | None = None) -> None:
+        super().__init__(None if max_bytes is None else f"The body is larger than {max_bytes // 1024} kB.")
+
+
+class PreconditionFailed(exceptions.APIException):
+    """If-Match names a version that is not the current one; `members` become members of the answer's body."""
+
+    status_code = 412
+    default_detail = "It has changed since the version that If-Match names; read it again."
+    default_code = "precondition_failed"
+
+    def __init__(self, **members: Any) -> None:
+        super().__init__()
+        self.members = members
+
+
+class ServiceUnavailable(exceptions.APIException):
+    status_code = 503
+    default_detail = "The service cannot do this at the moment; try again shortly."
+    default_code = "service_unavailable"
+    wait = RETRY_AFTER_SECONDS
+
+
+class PreconditionUnsupported(exceptions.ValidationError):
+    """A conditional header (RFC 9110 section 13) that is not evaluated here: to ignore it might lose a change."""
+
+    default_code = "precondition_unsupported"
+
+    def __init__(self, header: str, detail: str) -> None:
+        super().__init__({header: [exceptions.ErrorDetail(detail, code=self.default_code)]})
+
+
+def exception_handler(error: Exception, context: dict[str, Any]) -> Response | None:
+    """Answer an exception with its problem. One that means a bug is left alone: it becomes a logged 500."""
+    problem = as_api_exception(error)
+    if problem is None:
+        return None
+    if problem is not error and problem.status_code >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        log.error("%s: %s", type(error).__name__, error)
+    if problem.status_code == HTTPStatus.FORBIDDEN:
+        request = context["request"]
+        actor = getattr(request.user, "id", None)
+        audit.write("authz_fail", actor=actor, method=request.method, path=request.path)
+    errors = list(field_errors(problem.get_full_details())) if problem.status_code in (400, 409) else []
+    content = body(problem.status_code, code_of(problem), summary(problem, errors), context["request"].path, errors)
+    return Response(
+        content | getattr(problem, "members", {}),
+        status=problem.status_code,
+        headers=headers_of(problem),
+        content_type=CONTENT_TYPE,
+    )
+
+
+def as_api_exception(error: Exception) -> exceptions.APIException | None:
+    if isinstance(error, exceptions.APIException):
+        return error
+    if isinstance(error, Http404):  # its own text would tell what kind of row is missing
+        return exceptions.NotFound()
+    if isinstance(error, PermissionDenied):
+        return exceptions.PermissionDenied()
+    if isinstance(error, RequestDataTooBig):
+        return PayloadTooLarge()
+    if isinstance(error, MemoryError):
+        return ServiceUnavailable(SHORT_OF_MEMORY)
+    if isinstance(error.__cause__, refused_writes.CAUSES):
+        refused_writes.note()
+        return ServiceUnavailable("The database can store nothing at the moment; try again later.")
+    if isinstance(error, (OperationalError, InterfaceError)):
+        return ServiceUnavailable(why_not(error))
+    return None
+
+
+def why_not(error: Exception) -> str:
+    """Say what of the database stands against it at the moment. Each of these rolled back all that was begun."""
+    if isinstance(error.__cause__, (LockNotAvailable, TransactionRollbackError)):
+        return "Others are changing the same at the moment; try again shortly."
+    if isinstance(error.__cause__, QueryCanceled):
+        return "The database took too long for this; try again later, or ask for less."
+    return "The database cannot be reached at the moment; try again shortly."
+
+
+def headers_of(problem: exceptions.APIException) -> dict[str, str]:
+    headers = {}
+    if challenge := getattr(problem, "auth_header", None):
+        headers["WWW-Authenticate"] = challenge
+    if wait := getattr(problem, "wait", None):
+        headers["Retry-After"] = str(int(wait))
+    return headers
+
+
+def code_of(problem: exceptions.APIException) -> str:
+    codes = problem.get_codes()
+    return codes if isinstance(codes, str) else problem.default_code
+
+
+def summary(problem: exceptions.APIException, errors: list[dict[str, Any]]) -> str:
+    if not errors:
+        return str(problem.detail)
+    first = errors[0]["detail"] if errors[0]["field"] is None else f"{errors[0]['field']}: {errors[0]['detail']}"
+    return first if len(errors) == 1 else f"{len(errors)} things are wrong, the first: {first}"
+
+
+def field_errors(details: Any, path: str | None = None) -> Iterator[dict[str, Any]]:
+    """Flatten DRF's nested details into one {"field", "code", "detail"} each; the whole body has field null."""
+    if isinstance(details, list):
+        for index, item in enumerate(details):
+            of_the_list = NON_FIELD_ERRORS if path is None else path
+            yield from field_errors(item, of_the_list if is_leaf(item) else f"{path or ''}[{index}]")
+    elif not is_leaf(details):
+        for name, item in details.items():
+            yield from field_errors(item, name if path is None else f"{path}.{name}")
+    elif path is not None:
+        field = None if path == NON_FIELD_ERRORS else path
+        yield {
+            "field": None if field is None else excerpt(field),
+            "code": details["code"],
+            "detail": excerpt(details["message"], MAX_DETAIL),
+        }
+
+
+def is_leaf(details: Any) -> bool:
+    return isinstance(details, dict) and details.keys() == {"message", "code"} and isinstance(details["code"], str)
+
+
+def body(
+    status: int, code: str, detail: str, instance: str, errors: list[dict[str, Any]] | None = None
+) -> dict[str, Any]:
+    return {
+        "type": "about:blank",
+        "title": HTTPStatus(status).phrase,
+        "status": status,
+        "detail": excerpt(detail, MAX_DETAIL),
+        "code": code,
+        "instance": excerpt(instance),
+        "request_id": request_id.current.get(),
+        "errors": errors or [],
+    }
+
+
+def excerpt(text: str, most: int = MAX_EXCERPT) -> str:
+    """Return the text, cut off where it is longer than an error may repeat."""
+    return text if len(text) <= most else f"{text[: most - 1]}\u2026"
+
+
+def answer(request: HttpRequest, status: int, code: str, detail: str, **headers: str) -> HttpResponse:
+    """Return a problem from outside DRF's views."""
+    content = orjson.dumps(body(status, code, detail, request.path))
+    return HttpResponse(content, status=status, content_type=CONTENT_TYPE, headers=headers)
+
+
+# Django's four handlers, for what never reaches a view of DRF: urls.py of each service names them.
+
+
+def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
+    return answer(request, 400, "bad_request", "The request cannot be understood.")
+
+
+def permission_denied(request: HttpRequest, exception: Exception) -> HttpResponse:
+    return answer(request, 403, "permission_denied", str(exceptions.PermissionDenied.default_detail))
+
+
+def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
+    return answer(request, 404, "not_found", str(exceptions.NotFound.default_detail))
+
+
+def server_error(request: HttpRequest) -> HttpResponse:
+    if isinstance(sys.exception(), MemoryError):
+        return answer(request, 503, "service_unavailable", SHORT_OF_MEMORY, **RETRY_AFTER)
+    return answer(request, 500, "server_error", "This is a fault of ours. It has been logged under the request_id.")

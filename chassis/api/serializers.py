@@ -1,0 +1,73 @@
+"""Serializers that take the fields they list and nothing besides."""
+
+from collections.abc import Iterable, Mapping
+from difflib import get_close_matches
+from itertools import islice
+from typing import Any
+
+from django.db import models
+from rest_framework import serializers
+from rest_framework.exceptions import ErrorDetail, ValidationError
+
+from chassis.api.fields import InstantField
+
+MAX_COMPARED_LENGTH = 64  # characters of a name: no longer one is nearly a known one
+MOST_NAMED = 20  # of what is unknown: a body may hold 50,000 such names, and an answer need not
+
+
+class StrictSerializer(serializers.Serializer):
+    """Name every unknown field in the error, with the nearest known one.
+
+    Read-only fields: refused on creation; otherwise fine when sent back unchanged (GET, edit, PUT works).
+    """
+
+    def to_internal_value(self, data: Any) -> Any:
+        errors: dict[str, Any] = dict(islice(self.unexpected(data), MOST_NAMED)) if isinstance(data, Mapping) else {}
+        try:
+            value = super().to_internal_value(data)
+        except ValidationError as error:
+            if isinstance(error.detail, dict):
+                error.detail.update(errors)
+            raise
+        if errors:
+            raise ValidationError(errors)
+        return value
+
+    def unexpected(self, data: Mapping[str, Any]) -> Iterable[tuple[str, list[ErrorDetail]]]:
+        read_only = {name for name in data if name in self.fields and self.fields[name].read_only}
+        updating = self.instance is not None
+        current = self.to_representation(self.instance) if updating and read_only else {}
+        for name, value in data.items():
+            if name not in self.fields:
+                yield name, [ErrorDetail(unknown("field", name, self.writable_names()), code="unknown_field")]
+            elif name in read_only and not updating:
+                yield name, [ErrorDetail("Is set by the server; leave it out.", code="read_only")]
+            elif name in read_only and not same(value, current[name]):
+                yield name, [ErrorDetail("Is set by the server and cannot be changed.", code="read_only")]
+
+    def writable_names(self) -> list[str]:
+        return [name for name, field in self.fields.items() if not field.read_only]
+
+
+class StrictModelSerializer(StrictSerializer, serializers.ModelSerializer):
+    """The same for a model, whose instances change through `change(**values)`."""
+
+    serializer_field_mapping = {
+        **serializers.ModelSerializer.serializer_field_mapping,
+        models.DateTimeField: InstantField,
+    }
+
+    def update(self, instance: Any, validated_data: dict[str, Any]) -> Any:
+        instance.change(**validated_data)
+        return instance
+
+
+def same(sent: Any, current: Any) -> bool:
+    """Compare JSON values; true is not 1."""
+    return type(sent) is type(current) and bool(sent == current)
+
+
+def unknown(kind: str, name: str, known: Iterable[str]) -> str:
+    """Say that a name is not known, and which one was probably meant."""
+    near = get_close_matches(name, known, n=1) if len(name) <= MAX_COMPARED_LENGTH else []
+    return f"Unknown {kind}; did you mean {near[0]}?" if near else f"Unknown {kind}."

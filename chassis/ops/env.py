@@ -1,0 +1,344 @@
+"""Typed readers of the environment: where every setting comes from. Each refusal is one sentence.
+
+An empty value counts as not set, because compose files and .env templates pass empty ones along. A setting NAME that is
+not set is read from the file that NAME_FILE names, which is how containers are given secrets.
+"""
+
+import datetime
+import ipaddress
+import logging
+import os
+import re
+import sys
+import zoneinfo
+from collections.abc import Collection
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import environ
+from django.core.exceptions import ImproperlyConfigured
+
+from chassis.auth import keys
+from chassis.ops import dotenv
+
+TRUE = {"1", "true", "yes", "on"}
+FALSE = {"0", "false", "no", "off"}
+# Words that stand in samples and tutorials, never in a key somebody generated.
+SAMPLE_WORDS = (
+    "change-me",
+    "changeme",
+    "change_me",
+    "example",
+    "insecure",
+    "your-",
+    "your_",
+    "secret-key",
+    "secret_key",
+)
+# What only migrations and the making of the first admin need. Nothing that serves has it in its environment.
+PRIVILEGED = ("ADMIN_PASSWORD", "OWNER_DATABASE_URL", "USER_OWNER_DATABASE_URL", "TASK_OWNER_DATABASE_URL")
+OPEN_FILES = "/dev/fd/"
+FEWEST_DIFFERENT_CHARACTERS = 10
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+# Sends nothing: what would be sent by it waits in the outbox (chassis/worker/mailing.py).
+HELD_MAIL = "django.core.mail.backends.dummy.EmailBackend"
+SMTP_PORTS = {"smtp": 25, "smtp+tls": 587, "smtp+ssl": 465}
+
+log = logging.getLogger(__name__)
+
+
+class SettingError(ImproperlyConfigured):
+    """A setting is missing or cannot be used; its text names the setting and says what to do."""
+
+
+def load_dotenv() -> None:
+    """Add the variables of the checkout's .env file, if it is there, to the environment. What is already set wins.
+
+    TMSERVICE_ENV_FILE names another file. PRIVILEGED ones are left in the file, where `given` finds them.
+    """
+    for name, value in in_dotenv().items():
+        if name not in PRIVILEGED and not os.environ.get(name):
+            os.environ[name] = value
+
+
+def in_dotenv() -> dict[str, str]:
+    path = Path(os.environ.get("TMSERVICE_ENV_FILE") or Path(__file__).resolve().parents[2] / ".env")
+    return read_dotenv(path) if path.is_file() else {}
+
+
+def read_dotenv(path: Path) -> dict[str, str]:
+    """Return the variables of a .env file, without touching this process's environment."""
+    try:
+        text = path.read_bytes().decode("utf-8-sig")  # some editors begin a file with a byte order mark
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingError(f"{path} cannot be read: {error}.") from error
+    try:
+        return dotenv.parse(text)
+    except dotenv.UnreadableLine as error:
+        raise SettingError(f"{path}, {error}") from error
+
+
+def given(name: str) -> str:
+    """Return what is set, "" where nothing is."""
+    if value := os.environ.get(name, ""):
+        return value
+    if file := os.environ.get(f"{name}_FILE", ""):
+        try:
+            return Path(file).read_text().strip()
+        except (OSError, UnicodeDecodeError) as error:
+            raise SettingError(f"{name}_FILE names a file that cannot be read: {error}.") from error
+    return in_dotenv().get(name, "") if name in PRIVILEGED else ""
+
+
+def hide_privileged() -> None:
+    """Start this program again with PRIVILEGED settings in open files, where any are in its environment.
+
+    /proc shows the environment that a process was started with for as long as it lives, whatever it removes from it.
+    """
+    shown = [name for name in PRIVILEGED if os.environ.get(name)]
+    if sys.platform != "linux" or not shown:
+        return
+    environment = dict(os.environ)
+    for name in shown:
+        descriptor = os.memfd_create(name, 0)  # no flags: the program that is started again inherits it
+        os.write(descriptor, environment.pop(name).encode())
+        environment[f"{name}_FILE"] = f"{OPEN_FILES}{descriptor}"
+    os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], environment)  # noqa: S606 - this same program
+
+
+def hidden_files() -> list[int]:
+    """Return the descriptors that hide_privileged has left open, for a child that needs what they hold."""
+    files = (os.environ.get(f"{name}_FILE", "") for name in PRIVILEGED)
+    return [int(file.removeprefix(OPEN_FILES)) for file in files if file.startswith(OPEN_FILES)]
+
+
+def forget_privileged() -> None:
+    """Keep PRIVILEGED settings from what this process starts from now on."""
+    for descriptor in hidden_files():
+        os.close(descriptor)
+    for name in PRIVILEGED:
+        os.environ.pop(name, None)
+        os.environ.pop(f"{name}_FILE", None)
+
+
+def text(name: str, default: str | None = None) -> str:
+    value = given(name) or default
+    if value is None:
+        raise SettingError(f"{name} is not set; see .env.example.")
+    return value
+
+
+def flag(name: str, default: bool) -> bool:
+    value = text(name, str(default)).lower()
+    if value not in TRUE | FALSE:
+        raise SettingError(f"{name} must be true or false, not {value!r}.")
+    return value in TRUE
+
+
+def number(name: str, default: int, *, smallest: int, largest: int) -> int:
+    value = text(name, str(default))
+    if not re.fullmatch("[0-9]{1,9}", value) or not smallest <= int(value) <= largest:
+        raise SettingError(f"{name} must be a whole number from {smallest} to {largest}, not {value!r}.")
+    return int(value)
+
+
+def port(name: str, default: int) -> int:
+    return number(name, default, smallest=1, largest=65535)
+
+
+def workers() -> int:
+    """Read how many processes serve; gunicorn reads the same variable itself, so its name is not ours to choose."""
+    return number("WEB_CONCURRENCY", 2, smallest=1, largest=64)
+
+
+def words(name: str, default: str = "") -> list[str]:
+    """Read a comma-separated list."""
+    return [word.strip() for word in text(name, default).split(",") if word.strip()]
+
+
+def choices(name: str, default: str, *, known: Collection[str]) -> list[str]:
+    """Read a comma-separated list of names that are known."""
+    chosen = list(dict.fromkeys(words(name, default)))
+    if not chosen or set(chosen) - set(known):
+        raise SettingError(f"{name} must be one or several of {', '.join(known)}, separated by commas.")
+    return chosen
+
+
+def choice(name: str, default: str, *, known: Collection[str]) -> str:
+    value = text(name, default)
+    if value not in known:
+        raise SettingError(f"{name} must be one of {', '.join(known)}, not {value!r}.")
+    return value
+
+
+def networks(name: str) -> list[Network]:
+    """Read a comma-separated list of IP addresses and networks, such as 10.0.0.0/8."""
+    try:
+        return [ipaddress.ip_network(word) for word in words(name)]
+    except ValueError as error:
+        raise SettingError(f"{name} must be IP addresses or networks separated by commas: {error}.") from error
+
+
+def bind_address(name: str, default: str) -> Address:
+    """Read the IP address to listen on; IPv6 with or without brackets."""
+    value = text(name, default)
+    try:
+        return ipaddress.ip_address(value.removeprefix("[").removesuffix("]"))
+    except ValueError as error:
+        reason = f"{name} must be an IP address of this machine, such as 0.0.0.0 for all of them, not {value!r}."
+        raise SettingError(reason) from error
+
+
+def rate(name: str, default: str, *, old_name: str = "") -> str | None:
+    """Read a rate as DRF writes it, such as 10/min; None for "off". `old_name` still serves where `name` is not set."""
+    if old_name and given(old_name) and not given(name):
+        log.warning("%s is now called %s; the old name will not be read by the next version.", old_name, name)
+        name = old_name
+    value = text(name, default)
+    if value == "off":
+        return None
+    if not re.fullmatch("[1-9][0-9]{0,6}/(s|sec|second|m|min|minute|h|hour|d|day)", value):
+        raise SettingError(f"{name} must be a rate such as 10/min (or /sec, /hour, /day), or off, not {value!r}.")
+    return value
+
+
+def origins(name: str) -> list[str]:
+    """Read a comma-separated list of web origins (RFC 6454), each a scheme, a host and maybe a port."""
+    chosen = [word.lower() for word in words(name)]  # as browsers send them
+    for origin in chosen:
+        if not re.fullmatch(r"https?://[a-z0-9.\[\]:-]+", origin):
+            raise SettingError(f"{name} must be origins such as https://app.example.com, not {origin!r}.")
+    return chosen
+
+
+def secret(name: str, *, min_bytes: int = 32) -> str:
+    return usable_secret(name, text(name), min_bytes=min_bytes)
+
+
+def optional_secret(name: str) -> str:
+    return secret(name) if text(name, "") else ""
+
+
+def secrets(name: str, *, min_bytes: int = 32) -> list[str]:
+    """Read a comma-separated list of secrets, none by default."""
+    return [usable_secret(name, value, min_bytes=min_bytes) for value in words(name)]
+
+
+def usable_secret(name: str, value: str, *, min_bytes: int) -> str:
+    remedy = "make one with: python3 -c 'import secrets; print(secrets.token_urlsafe(48))'"
+    if len(value.encode()) < min_bytes:
+        raise SettingError(f"{name} is shorter than {min_bytes} bytes; {remedy}")
+    if any(word in value.lower() for word in SAMPLE_WORDS):
+        raise SettingError(f"{name} is a sample value; {remedy}")
+    if len(set(value)) < FEWEST_DIFFERENT_CHARACTERS:
+        raise SettingError(f"{name} is too easy to guess; {remedy}")
+    return value
+
+
+def private_key(name: str) -> keys.PrivateKey | None:
+    """Read the private half of a key pair, None by default."""
+    value = text(name, "")
+    try:
+        return keys.private_key(value) if value else None
+    except keys.UnusableKey as error:
+        remedy = "make one with: openssl genpkey -algorithm ed25519"
+        raise SettingError(f"{name} {error}; {remedy}") from error
+
+
+def public_keys(name: str) -> list[keys.PublicKey]:
+    """Read the public halves of one or several key pairs, none by default."""
+    value = text(name, "")
+    try:
+        return keys.public_keys(value) if value else []
+    except keys.UnusableKey as error:
+        remedy = "write the public half of a key with: openssl pkey -in PRIVATE_KEY_FILE -pubout"
+        raise SettingError(f"{name} {error}; {remedy}") from error
+
+
+def allowed_hosts(*, debug: bool) -> list[str]:
+    """Read ALLOWED_HOSTS. A wildcard is refused outside DEBUG, and DEBUG where others could see its pages.
+
+    Render tells each service its own name in RENDER_EXTERNAL_HOSTNAME.
+    """
+    hosts = words("ALLOWED_HOSTS", "localhost,127.0.0.1,[::1]") + words("RENDER_EXTERNAL_HOSTNAME")
+    if "*" in hosts and not debug:
+        raise SettingError("ALLOWED_HOSTS=* is for DEBUG only; name the hosts this service answers to.")
+    public = [host for host in hosts if host not in {"localhost", "127.0.0.1", "[::1]", "*"}]
+    if debug and public:
+        raise SettingError(f"DEBUG must be off where ALLOWED_HOSTS names a public host ({public[0]}).")
+    if debug and not bind_address("GATEWAY_BIND", "127.0.0.1").is_loopback:
+        raise SettingError("DEBUG must be off where GATEWAY_BIND opens the port to other machines.")
+    return hosts
+
+
+def http_url(name: str, default: str | None = None) -> str:
+    """Read the base URL of a service, without a slash at its end."""
+    value = text(name, default)
+    if value and not re.match("https?://[^/]", value):
+        raise SettingError(f"{name} must begin with http:// or https:// and a host, not {value!r}.")
+    return value.rstrip("/")
+
+
+def token_url(name: str) -> str:
+    """Read the URL of a web page in which TOKEN is replaced. Browsers send no fragment, so no log holds the token."""
+    value = http_url(name, "")
+    before, _, fragment = value.partition("#")
+    if value and ("TOKEN" in before or "TOKEN" not in fragment):
+        raise SettingError(f"{name} must hold TOKEN after a #, as in https://app.example.com/page#token=TOKEN.")
+    return value
+
+
+def database(*names: str) -> dict[str, Any]:
+    """Read a PostgreSQL URL from the first of `names` that is set, as a DATABASES entry of Django."""
+    name = next((name for name in names if given(name)), " or ".join(names))
+    url = text(name)
+    if not url.startswith(("postgres://", "postgresql://")):
+        raise SettingError(f"{name} must be a postgresql:// URL (nothing but PostgreSQL is supported).")
+    try:
+        entry: dict[str, Any] = environ.Env.db_url_config(url)
+    except ValueError:  # its text may hold a part of the password
+        detail = "is not a valid URL; percent-encode what is special in its password"
+        raise SettingError(f"{name} {detail}.") from None
+    if not entry.get("NAME"):
+        raise SettingError(f"{name} names no database; it must end in /DATABASE.")
+    return entry
+
+
+def email(name: str, *, folder: str) -> dict[str, Any]:
+    """Read an SMTP URL as Django's EMAIL_ settings.
+
+    Without one, mails become files in `folder`; if that is "off", they wait (chassis/worker/mailing.py).
+    """
+    url = text(name, "")
+    if not url and folder == "off":
+        return {"EMAIL_BACKEND": HELD_MAIL}
+    if not url:
+        return {"EMAIL_BACKEND": "django.core.mail.backends.filebased.EmailBackend", "EMAIL_FILE_PATH": folder}
+    if url.partition("://")[0] not in SMTP_PORTS:
+        raise SettingError(f"{name} must be a URL such as smtp+tls://USER:PASSWORD@HOST:587.")
+    try:
+        parts = urlsplit(url)
+        entry: dict[str, Any] = environ.Env.email_url_config(url)
+    except ValueError:  # its text may hold a part of the password
+        parts = urlsplit("")
+    if not parts.hostname or parts.path.strip("/") or parts.fragment:
+        raise SettingError(f"{name} is not a valid URL; percent-encode what is special in its password.") from None
+    entry.pop("EMAIL_FILE_PATH")
+    return entry | {"EMAIL_PORT": entry["EMAIL_PORT"] or SMTP_PORTS[parts.scheme], "EMAIL_TIMEOUT": 10}
+
+
+def time_of_day(name: str, default: str) -> datetime.time:
+    """Read a time as HH:MM, from 00:00 to 23:59."""
+    value = text(name, default)
+    if not re.fullmatch("([01][0-9]|2[0-3]):[0-5][0-9]", value):
+        raise SettingError(f"{name} must be a time of day from 00:00 to 23:59, such as 08:00, not {value!r}.")
+    return datetime.time.fromisoformat(value)
+
+
+def time_zone(name: str, default: str) -> str:
+    value = text(name, default)
+    if value not in zoneinfo.available_timezones():
+        raise SettingError(f"{name} must be a time zone such as UTC or Europe/Berlin, not {value!r}.")
+    return value

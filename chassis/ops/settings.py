@@ -1,0 +1,162 @@
+"""The settings that are the same in both services, taken by name from each one's settings file."""
+
+import logging
+import re
+from email.utils import parseaddr
+from typing import Any
+
+from chassis.addresses import is_address
+from chassis.auth import keys
+from chassis.ops import env
+
+log = logging.getLogger(__name__)
+
+# Documentation and static files could not follow a path.
+PUBLIC_URL = re.compile(r"https?://(?:[A-Za-z0-9][A-Za-z0-9._-]*|\[[0-9A-Fa-f:.]+\])(?::[1-9][0-9]{0,4})?")
+
+MIDDLEWARE = [
+    "chassis.ops.metrics.MetricsMiddleware",
+    "chassis.request_id.RequestIdMiddleware",
+    "chassis.auth.client_address.ClientAddressMiddleware",
+    "chassis.api.middleware.RateLimitMiddleware",
+    "django.middleware.security.SecurityMiddleware",
+    "chassis.api.middleware.PrivateAnswerMiddleware",
+    "corsheaders.middleware.CorsMiddleware",
+    "chassis.api.middleware.OverdueMiddleware",
+    "chassis.api.middleware.KnownHostMiddleware",
+    "chassis.api.middleware.PlainPathMiddleware",
+    "chassis.api.middleware.OptionalSlashMiddleware",
+]
+
+# What `manage.py check --deploy` warns about and is settled elsewhere.
+SILENCED_SYSTEM_CHECKS = [
+    "security.W002",  # X-Frame-Options: every answer carries a Content-Security-Policy with frame-ancestors 'none'
+    "security.W003",  # CSRF protection: there are no cookies; a token in a header is not sent by a foreign page
+    "security.W004",  # HSTS: TLS ends in front of the service, and whoever ends it knows whether it stays
+    "security.W008",  # SSL redirect: behind the gateway the service speaks HTTP alone
+    "security.W009",  # SECRET_KEY of 50 characters: env.secret requires 32 bytes, the size of the HMAC it is used for
+]
+
+
+def rest_framework(*, authentication: str) -> dict[str, Any]:
+    return {
+        "DEFAULT_AUTHENTICATION_CLASSES": [authentication],
+        "DEFAULT_PERMISSION_CLASSES": ["chassis.auth.permissions.IsAuthenticated"],
+        "DEFAULT_THROTTLE_CLASSES": ["chassis.auth.throttling.CallerThrottle"],
+        "DEFAULT_THROTTLE_RATES": {
+            "admin": env.rate("THROTTLE_ADMIN", "10/min"),
+            "user": env.rate("THROTTLE_USER", "10/min"),
+            "anon": env.rate("THROTTLE_ANON", "5/min"),
+            "signup": env.rate("THROTTLE_SIGNUP", "60/min", old_name="THROTTLE_NEWCOMERS"),
+        },
+        "DEFAULT_PARSER_CLASSES": ["chassis.api.strict_json.StrictJSONParser"],
+        "DEFAULT_RENDERER_CLASSES": ["chassis.api.strict_json.StrictJSONRenderer"],
+        "DEFAULT_CONTENT_NEGOTIATION_CLASS": "chassis.api.strict_json.OnlyJSON",
+        "DEFAULT_PAGINATION_CLASS": "chassis.api.pagination.KeysetPagination",
+        "DEFAULT_METADATA_CLASS": None,
+        "EXCEPTION_HANDLER": "chassis.api.problems.exception_handler",
+        "UNAUTHENTICATED_USER": None,
+        "URL_FORMAT_OVERRIDE": None,
+        "TEST_REQUEST_DEFAULT_FORMAT": "json",
+        "TEST_REQUEST_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
+    }
+
+
+def database(*names: str) -> dict[str, Any]:
+    """Return DATABASES["default"], from the first variable of `names` that is set."""
+    entry = env.database(*names)
+    return entry | {
+        "CONN_MAX_AGE": 60,  # without it a service does a sixth of the work
+        "CONN_HEALTH_CHECKS": True,
+        "OPTIONS": {"connect_timeout": 3, **entry.get("OPTIONS", {})},
+    }
+
+
+def cors() -> dict[str, Any]:
+    """Return what django-cors-headers reads. There are no cookies, so no credentials are ever allowed."""
+    return {
+        "CORS_ALLOWED_ORIGINS": env.origins("CORS_ALLOWED_ORIGINS"),
+        "CORS_ALLOW_METHODS": ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"],
+        "CORS_ALLOW_HEADERS": [
+            "authorization",
+            "content-type",
+            "idempotency-key",
+            "if-match",
+            "if-none-match",
+            "x-request-id",
+        ],
+        "CORS_EXPOSE_HEADERS": ["ETag", "Location", "RateLimit", "RateLimit-Policy", "Retry-After", "X-Request-ID"],
+    }
+
+
+def public_url() -> str:
+    """Return what links in answers begin with; "" makes them relative."""
+    value = env.http_url("PUBLIC_URL", "")
+    if value and not PUBLIC_URL.fullmatch(value):
+        raise env.SettingError(
+            "PUBLIC_URL must be http://HOST or https://HOST, with or without a port and with nothing behind it."
+        )
+    return value
+
+
+def local_url() -> str:
+    """Return what links in mails begin with, as these cannot be relative, where there is no PUBLIC_URL."""
+    return f"http://localhost:{env.port('GATEWAY_PORT', 8080)}"
+
+
+def sender() -> str:
+    return env.text("MAIL_FROM", "TMService <noreply@tmservice.invalid>")
+
+
+def mail_domain(sender: str) -> str:
+    """Return the domain of MAIL_FROM, for message ids."""
+    address = sender.rpartition("<")[2].removesuffix(">")
+    if not (sender.isprintable() and is_address(address) and parseaddr(sender)[1] == address):
+        raise env.SettingError("MAIL_FROM holds no valid address; write it as NAME <ADDRESS>.")
+    return address.partition("@")[2]
+
+
+def warn_of_sample_sender(sender_domain: str) -> None:
+    """Warn where mails go to a server that will refuse their sender: the default of MAIL_FROM is no real address."""
+    if warning := sample_sender(sender_domain):
+        log.warning("%s", warning)
+
+
+def sample_sender(sender_domain: str) -> str:
+    """Return what is wrong with the sender, in a sentence, if anything is."""
+    if not env.text("EMAIL_URL", "") or not f".{sender_domain}".endswith(".invalid"):
+        return ""
+    return f"MAIL_FROM is an address at {sender_domain}, which mail servers refuse; set it to one of your own."
+
+
+def signing_keys(*, secret_key: str) -> tuple[str, list[str]]:
+    """Return JWT_SIGNING_KEY and JWT_PREVIOUS_SIGNING_KEYS; each must differ from Django's SECRET_KEY."""
+    current, previous = env.secret("JWT_SIGNING_KEY"), env.secrets("JWT_PREVIOUS_SIGNING_KEYS")
+    if secret_key in (current, *previous):
+        raise env.SettingError("JWT_SIGNING_KEY must not equal the SECRET_KEY of a service; make two different keys.")
+    return current, previous
+
+
+def key_pair(*, signing_key: str, previous: list[str]) -> tuple[keys.PrivateKey | None, list[keys.PublicKey]]:
+    """Return JWT_PRIVATE_KEY, and all that verifies people's tokens: its public half, then JWT_PUBLIC_KEYS.
+
+    Without a private key tokens are signed by the shared key, which must then be among those that verify.
+    """
+    private, public = env.private_key("JWT_PRIVATE_KEY"), env.public_keys("JWT_PUBLIC_KEYS")
+    if private is None and public and signing_key not in previous:
+        raise env.SettingError(
+            "JWT_PUBLIC_KEYS is set without JWT_PRIVATE_KEY, so that no token would be accepted; see docs/tokens.md."
+        )
+    if private is None:
+        return None, public
+    return private, [private.public, *(key for key in public if key.id != private.id)]
+
+
+def public_keys() -> list[keys.PublicKey]:
+    """Return JWT_PUBLIC_KEYS, for a service that verifies people's tokens and signs none."""
+    public = env.public_keys("JWT_PUBLIC_KEYS")
+    if not public and env.text("JWT_PRIVATE_KEY", ""):
+        raise env.SettingError(
+            "JWT_PRIVATE_KEY is set without JWT_PUBLIC_KEYS; this service needs its public half, see docs/tokens.md."
+        )
+    return public

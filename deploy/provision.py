@@ -1,0 +1,286 @@
+"""One schema and two roles for each service, in one database; no role can read the other service's tables.
+
+The owner of a schema migrates it. The role that serves is named like the schema, and may read and write rows there.
+
+python -m deploy.provision OWNER_URL          on any PostgreSQL; prints for .env what it makes up
+python -m deploy.provision --files FOLDER     what deploy.secret_files has written there
+"""
+
+import argparse
+import secrets
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit, urlunsplit
+
+import psycopg2
+from psycopg2 import sql
+
+from chassis.ops import env
+from chassis.time_limits import OWNERS_TIME_LIMITS, TIME_LIMITS
+
+ROLES = {
+    "USER_DATABASE_URL": "user_service",
+    "USER_OWNER_DATABASE_URL": "user_service_owner",
+    "TASK_DATABASE_URL": "task_service",
+    "TASK_OWNER_DATABASE_URL": "task_service_owner",
+}
+PAIRS = (
+    ("USER_DATABASE_URL", "USER_OWNER_DATABASE_URL"),
+    ("TASK_DATABASE_URL", "TASK_OWNER_DATABASE_URL"),
+)
+DATABASE = "tmservice"
+OLDEST_POSTGRESQL = 15
+CONNECT_SECONDS = 10
+RIGHTS = (
+    "OWNER_URL must be that of a superuser, or of a role with CREATEROLE that owns the database and made the roles."
+)
+
+
+class CannotProvision(Exception):
+    """It cannot be done so. The text is one sentence for the person who asked."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tenant:
+    """A service's place in the database: the role that serves, which the schema is named after, and the owner."""
+
+    role: str
+    password: str
+    owner: str
+    owner_password: str
+
+
+def provision(owner_url: str, *, database: str, tenants: list[Tenant]) -> None:
+    """Make database, roles and schemas where they are missing, and set the passwords. Run it as often as you like.
+
+    `owner_url` is that of a superuser, in any database of the server, or of a role that may make roles and owns the
+    database.
+    """
+    with connected(owner_url) as cursor:
+        refuse_old(cursor.connection.server_version)
+        cursor.execute("SELECT FROM pg_database WHERE datname = %s", [database])
+        if cursor.fetchone() is None:
+            cursor.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(database)))
+    with connected(owner_url, dbname=database) as cursor:
+        cursor.execute(sql.SQL("REVOKE ALL ON DATABASE {} FROM PUBLIC").format(sql.Identifier(database)))
+        cursor.execute("REVOKE ALL ON SCHEMA public FROM PUBLIC")
+        for tenant in tenants:
+            for statement in for_tenant(tenant, database):
+                cursor.execute(statement)
+
+
+@contextmanager
+def connected(url: str, dbname: str | None = None) -> Iterator[Any]:
+    """Connect, in autocommit since CREATE DATABASE allows no transaction, and give a cursor."""
+    connection = psycopg2.connect(url, dbname=dbname, connect_timeout=CONNECT_SECONDS)
+    connection.autocommit = True
+    try:
+        with connection.cursor() as cursor:
+            yield cursor
+    finally:
+        connection.close()
+
+
+def refuse_old(server_version: int) -> None:
+    """`server_version` is as PostgreSQL counts them: 150004 is 15.4."""
+    major, minor = divmod(server_version, 10_000)
+    if major < OLDEST_POSTGRESQL:
+        raise CannotProvision(f"PostgreSQL {OLDEST_POSTGRESQL} or newer is needed; this is {major}.{minor}.")
+
+
+def for_tenant(tenant: Tenant, database: str) -> list[sql.Composable]:
+    names = {
+        "role": sql.Identifier(tenant.role),
+        "owner": sql.Identifier(tenant.owner),
+        "role_name": sql.Literal(tenant.role),
+    }
+    return [
+        *for_role(tenant.role, tenant.password, schema=tenant.role, database=database),
+        *time_limits(tenant.role, TIME_LIMITS, database=database),
+        *for_role(tenant.owner, tenant.owner_password, schema=tenant.role, database=database),
+        *time_limits(tenant.owner, OWNERS_TIME_LIMITS, database=database),
+        sql.SQL("CREATE SCHEMA IF NOT EXISTS {role} AUTHORIZATION {owner}").format(**names),
+        sql.SQL(HAND_OVER).format(**names),
+    ]
+
+
+# Where the role that serves owned its schema, in one transaction, so that it can serve before and after.
+HAND_OVER = """
+    DO $$ BEGIN
+    IF EXISTS (SELECT FROM pg_namespace WHERE nspname = {role_name} AND pg_get_userbyid(nspowner) = {role_name}) THEN
+        SET LOCAL lock_timeout = '2s';
+        REASSIGN OWNED BY {role} TO {owner};
+        GRANT USAGE ON SCHEMA {role} TO {role};
+        GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA {role} TO {role};
+        GRANT USAGE, SELECT ON ALL SEQUENCES IN SCHEMA {role} TO {role};
+    END IF; END $$
+"""
+
+
+def for_role(role: str, password: str, *, schema: str, database: str) -> list[sql.Composable]:
+    names = {"role": sql.Identifier(role), "schema": sql.Identifier(schema), "database": sql.Identifier(database)}
+    literal = sql.Literal(role)
+    return [
+        sql.SQL(
+            "DO $$ BEGIN IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = {literal}) "
+            "THEN CREATE ROLE {role}; END IF; END $$"
+        ).format(literal=literal, **names),
+        sql.SQL("ALTER ROLE {role} LOGIN PASSWORD {password}").format(password=sql.Literal(password), **names),
+        # Who is no superuser may make a schema for a role only as a member of it; since 16 one that may SET ROLE.
+        sql.SQL(
+            "DO $$ BEGIN IF NOT pg_has_role(current_user, {literal}, "
+            "CASE WHEN current_setting('server_version_num')::int < 160000 THEN 'MEMBER' ELSE 'SET' END) "
+            "THEN GRANT {role} TO CURRENT_USER; END IF; END $$"
+        ).format(literal=literal, **names),
+        sql.SQL("GRANT CONNECT ON DATABASE {database} TO {role}").format(**names),
+        sql.SQL("ALTER ROLE {role} IN DATABASE {database} SET search_path = {schema}").format(**names),
+    ]
+
+
+def time_limits(role: str, limits: Mapping[str, str], *, database: str) -> Iterator[sql.Composable]:
+    where = sql.SQL("ALTER ROLE {} IN DATABASE {}").format(sql.Identifier(role), sql.Identifier(database))
+    for name, value in limits.items():
+        yield where + sql.SQL(" SET {} = {}").format(sql.Identifier(name), sql.Literal(value))
+
+
+def urls_of(owner_url: str, given: Mapping[str, str], *, host: str = "") -> dict[str, str]:
+    """Return the URLs of each service: as given, or in the database of OWNER_URL with a password that is made up.
+
+    Where only the URL of the role that serves is given, the owner is named after it and is in the same database. `host`
+    is where the services reach the server, if it is not where we do.
+    """
+    owner = urlsplit(owner_url)
+    place = owner.netloc.rpartition("@")[2]
+    if host:  # how we encrypt on our way says nothing about theirs
+        owner, place = owner._replace(query=""), host
+    if not place:  # the owner comes by a socket, where PostgreSQL usually goes by the name of the system's user
+        owner, place = owner._replace(query=""), "localhost"
+    database = owner.path.removeprefix("/")
+    path = f"/{DATABASE}" if database in ("", "postgres") else owner.path
+
+    def made_up(role: str) -> str:
+        return urlunsplit(owner._replace(netloc=f"{role}:{secrets.token_urlsafe(32)}@{place}", path=path))
+
+    def beside(url: str) -> str:
+        parts = urlsplit(url)
+        place = parts.netloc.rpartition("@")[2]
+        return urlunsplit(parts._replace(netloc=f"{parts.username}_owner:{secrets.token_urlsafe(32)}@{place}"))
+
+    urls = {name: given.get(name) or made_up(role) for name, role in ROLES.items()}
+    for serving, owning in PAIRS:
+        if given.get(serving) and not given.get(owning):
+            refuse_unusable(serving, given[serving])
+            urls[owning] = beside(given[serving])
+    return urls
+
+
+def provision_urls(owner_url: str, urls: Mapping[str, str]) -> None:
+    """Make the roles that the URLs of the services name, each in the database that its URL names.
+
+    Raises CannotProvision before anything is done where that cannot be meant.
+    """
+    refuse_unusable("OWNER_URL", owner_url)
+    taken = [unquote(urlsplit(owner_url).username or "")]
+    places = {}
+    for name, url in urls.items():
+        places[name] = place_in(name, url)
+        _, role, _ = places[name]
+        if role in taken:
+            raise CannotProvision(f"{name} names the role {role}, which is taken; each URL needs a role of its own.")
+        taken.append(role)
+    for serving, owning in PAIRS:
+        database, *of_role = places[serving]
+        owners_database, *of_owner = places[owning]
+        if database != owners_database:
+            raise CannotProvision(f"{owning} must name the same database as {serving}, {database}.")
+        provision(owner_url, database=database, tenants=[Tenant(*of_role, *of_owner)])
+
+
+def place_in(name: str, url: str) -> tuple[str, str, str]:
+    """Return the database that a URL names, and the role with its password."""
+    refuse_unusable(name, url)
+    parts = urlsplit(url)
+    values = {"database": parts.path.removeprefix("/"), "role": parts.username, "password": parts.password}
+    if missing := [what for what, value in values.items() if not value]:
+        raise CannotProvision(f"{name} names no {missing[0]}; it must be postgresql://ROLE:PASSWORD@HOST/DATABASE.")
+    database, role, password = (unquote(value or "") for value in values.values())
+    return database, role, password
+
+
+def refuse_unusable(name: str, url: str) -> None:
+    if not url.startswith(("postgres://", "postgresql://")):
+        raise CannotProvision(f"{name} must be a postgresql:// URL.")
+    try:
+        parts = urlsplit(url)
+        is_usable = not parts.fragment and parts.port != 0
+    except ValueError:  # its text may hold a part of the password
+        is_usable = False
+    if not is_usable:
+        raise CannotProvision(f"{name} is not a valid URL; percent-encode what is special in its password.")
+
+
+def in_a_sentence(error: psycopg2.Error) -> str:
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    sentence = lines[0].removesuffix(".")
+    return f"{sentence}; {RIGHTS}" if isinstance(error, psycopg2.errors.InsufficientPrivilege) else f"{sentence}."
+
+
+def command(prog: str) -> None:
+    arguments = parse(prog)
+    try:
+        if arguments.files:
+            provision_urls((arguments.files / "database" / "OWNER_URL").read_text(), urls_in(arguments.files))
+        else:
+            provision_and_tell(arguments.owner_url, host=arguments.host)
+    except (CannotProvision, env.SettingError) as error:
+        sys.exit(f"{prog}: {error}")
+    except psycopg2.Error as error:
+        sys.exit(f"{prog}: {in_a_sentence(error)}")
+
+
+def urls_in(folder: Path) -> dict[str, str]:
+    """Return the URLs that deploy.secret_files has written."""
+    return {
+        f"{name.upper()}_{setting}": (folder / place / setting).read_text()
+        for name in ("user", "task")
+        for place, setting in ((name, "DATABASE_URL"), (f"{name}-owner", "OWNER_DATABASE_URL"))
+    }
+
+
+def parse(prog: str) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog=prog,
+        description="Make the database, and a schema and two roles for each service. USER_DATABASE_URL, "
+        "USER_OWNER_DATABASE_URL and those of TASK_, from the environment or .env, say which; missing ones are "
+        "generated and printed.",
+    )
+    chosen = parser.add_mutually_exclusive_group(required=True)
+    chosen.add_argument(
+        "owner_url", metavar="OWNER_URL", nargs="?", help="postgresql://... of a role that may make roles"
+    )
+    chosen.add_argument("--files", type=Path, metavar="FOLDER", help="the folder of deploy.secret_files")
+    parser.add_argument(
+        "--host", default="", metavar="HOST[:PORT]", help="where the services reach it, such as in a private network"
+    )
+    return parser.parse_args()
+
+
+def provision_and_tell(owner_url: str, *, host: str) -> None:
+    """Print what .env needs, and nothing else, to standard output."""
+    env.load_dotenv()
+    given = {name: env.given(name) for name in ROLES}
+    refuse_unusable("OWNER_URL", owner_url)
+    urls = urls_of(owner_url, given, host=host)
+    provision_urls(owner_url, urls)
+    made_up = {name: url for name, url in urls.items() if not given[name]}
+    print("The roles and schemas are there." + (" For .env:" if made_up else ""), file=sys.stderr)
+    for name, url in made_up.items():
+        print(f"{name}={url}")
+
+
+if __name__ == "__main__":
+    command("deploy.provision")
