@@ -34,7 +34,8 @@ MAY_IMPORT = {
     "task_service/tasks": {"directory", "chassis"},
     "task_service/notifications": {"tasks", "directory", "chassis"},
     "task_service/config": {"notifications", "tasks", "directory", "chassis"},
-    "scripts/stack": {"chassis"},
+    "deploy": {"chassis"},
+    "scripts/stack": {"chassis", "deploy"},
 }
 OURS = {package.rpartition("/")[2] for package in MAY_IMPORT} | {"tests"}  # tests/lab imports the stack
 

@@ -21,7 +21,7 @@ from stack.state import SERVICE_UIDS, State
 
 HEALTHY_SECONDS = 60
 # What gunicorn does first, without starting it. Django's own checks wait for `migrate`: they need the whole service.
-READ_SETTINGS = "from chassis import web_server; web_server.check_settings()"
+READ_SETTINGS = "from chassis.ops import web_server; web_server.check_settings()"
 
 
 def check_settings(environments: Mapping[str, Mapping[str, str]]) -> None:
