@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from stack.bootstrap import ROOT
-from stack.console import Refused
+from stack.console import StackError
 from stack.settings import USUAL_LIMITS
 
 TABLE = ROOT / "tests" / "data" / "dotenv.json"
@@ -45,7 +45,7 @@ class Workplace:
     def paste(self, name: str) -> str:
         done = self.run(documented()[name])
         if done.returncode:
-            raise Refused(f"The lines for {name} in docs/docker.md failed: {done.stderr.strip()[-2000:]}")
+            raise StackError(f"The lines for {name} in docs/docker.md failed: {done.stderr.strip()[-2000:]}")
         return done.stdout
 
     def run(self, lines: str, **changed: str) -> subprocess.CompletedProcess[str]:
@@ -64,16 +64,16 @@ class Workplace:
         running = self.run("docker compose ps --quiet").stdout
         done = self.run(documented()["settings"], **BAD_SETTING)
         if not done.returncode or SENTENCE not in done.stderr:
-            raise Refused(f"A bad setting was not refused: {done.stdout}{done.stderr}")
+            raise StackError(f"A bad setting was not refused: {done.stdout}{done.stderr}")
         if self.run("docker compose ps --quiet").stdout != running:
-            raise Refused("A setting that was refused has replaced containers.")
+            raise StackError("A setting that was refused has replaced containers.")
 
     def compare_dotenv(self) -> None:
         """See that the compose of this machine reads .env files as the table says that compose does."""
         for row in json.loads(TABLE.read_text()):
             expected = row["both"] if "both" in row else row["compose"]
             if (read := self.as_compose_reads(row["file"])) != expected:
-                raise Refused(f"{row['file']!r} is {read} to this compose, and {expected} in {TABLE.name}.")
+                raise StackError(f"{row['file']!r} is {read} to this compose, and {expected} in {TABLE.name}.")
 
     def as_compose_reads(self, content: str) -> dict[str, str] | None:
         sample, file = self.folder / "sample.yml", self.folder / "sample.env"

@@ -2,22 +2,23 @@
 
 import signal
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 
 import psutil
 import psycopg2
 
-from stack.faults.proxy import Toxic
-from stack.faults.scene import BACK_WITHIN_SECONDS, LOOK_SECONDS, Scene
-from stack.faults.trial import Trial
+from stack.console import wait_until
+from tests.lab.proxy import Mode
+from tests.lab.scene import BACK_WITHIN_SECONDS, Scene
+from tests.lab.trial import Trial
 
-SILENT_SECONDS = 10  # longer than any answer may take: who only waits for its end is found out
+SILENT_SECONDS = 10  # longer than any answer may take
 SLOW_SECONDS = 6
 FULL_SECONDS = 3
 ROLES = ("user_service", "task_service")
 BACKENDS = "SELECT pid FROM pg_stat_activity WHERE usename IN ('user_service', 'task_service')"
 END_BACKENDS = BACKENDS.replace("pid", "pg_terminate_backend(pid)")
+CHECKPOINTER = "SELECT pid FROM pg_stat_activity WHERE backend_type = 'checkpointer'"
 
 
 def restart(trial: Trial) -> str:
@@ -34,7 +35,7 @@ def restart_at_once(scene: Scene) -> None:
 
 
 def kill(trial: Trial) -> str:
-    """Kill one backend, upon which the postmaster ends all others, or the postmaster, whom the supervisor replaces."""
+    """Kill a backend, after which the postmaster ends all others, or the postmaster, which the supervisor replaces."""
     for _ in trial.rounds(at_least=2):
         with trial.load.fault():
             victim = backend_of_a_service(trial) if trial.count % 2 else trial.scene.leader("postgres")
@@ -52,25 +53,23 @@ def backend_of_a_service(trial: Trial) -> psutil.Process:
 
 
 def began_at(scene: Scene) -> float:
-    """Return when the server's present processes began: after a crash they are others, the postmaster apart."""
-    ((pid,),) = scene.execute("SELECT pid FROM pg_stat_activity WHERE backend_type = 'checkpointer'")
+    """Return when the server's present processes began: after a crash all but the postmaster are others."""
+    ((pid,),) = scene.execute(CHECKPOINTER)
     return float(psutil.Process(pid).create_time())
 
 
 def wait_until_begun_after(scene: Scene, began: float) -> None:
-    deadline = time.monotonic() + BACK_WITHIN_SECONDS
-    scene.wait_for_database()
-    while time.monotonic() < deadline:
-        try:
-            if began_at(scene) > began:
-                return
-        except (psutil.NoSuchProcess, psycopg2.OperationalError, ValueError):  # it ends just now
-            time.sleep(LOOK_SECONDS)
+    def has_begun() -> bool:
         scene.wait_for_database()
+        with suppress(psutil.NoSuchProcess, psycopg2.OperationalError, ValueError):  # it ends just now
+            return began_at(scene) > began
+        return False
+
+    wait_until(has_begun, seconds=BACK_WITHIN_SECONDS, otherwise="The database has not started again.")
 
 
 def failover(trial: Trial) -> str:
-    """Restart it while nobody asks anything: all connections are stale, and nobody shall notice."""
+    """Restart it while there is no request: all connections are stale, and no request may fail."""
     for _ in trial.rounds():
         with trial.load.paused():
             restart_at_once(trial.scene)
@@ -79,31 +78,27 @@ def failover(trial: Trial) -> str:
 
 
 def silent(trial: Trial) -> str:
-    with trial.load.fault(), toxic(trial.scene, Toxic.SILENT):
-        time.sleep(SILENT_SECONDS)
+    make_bad(trial, Mode.SILENT, SILENT_SECONDS)
     return f"silent for {SILENT_SECONDS} s"
 
 
 def slow(trial: Trial) -> str:
     seconds = max(SLOW_SECONDS, trial.seconds)
-    with trial.load.fault(), toxic(trial.scene, Toxic.LATENCY):
-        time.sleep(seconds)
+    make_bad(trial, Mode.LATENCY, seconds)
     return f"500 ms a round trip for {seconds:.0f} s"
 
 
-@contextmanager
-def toxic(scene: Scene, kind: Toxic) -> Iterator[None]:
-    if scene.proxy is None:
+def make_bad(trial: Trial, mode: Mode, seconds: float) -> None:
+    if trial.scene.proxy is None:
         raise RuntimeError("the database is not behind a proxy")
-    scene.proxy.become(kind)
-    try:
-        yield
-    finally:
-        scene.proxy.become(Toxic.PASS)
+    with trial.load.fault():
+        trial.scene.proxy.mode = mode
+        time.sleep(seconds)
+        trial.scene.proxy.mode = Mode.PASS
 
 
 def full(trial: Trial) -> str:
-    """Leave each service one connection, which its processes then contend for."""
+    """Leave each service one connection, for which its processes contend."""
     with trial.load.fault():
         limit_connections(trial.scene, 1)
         trial.scene.execute(END_BACKENDS)
@@ -112,6 +107,6 @@ def full(trial: Trial) -> str:
     return f"one connection each for {FULL_SECONDS} s"
 
 
-def limit_connections(scene: Scene, most: int) -> None:
+def limit_connections(scene: Scene, count: int) -> None:
     for role in ROLES:
-        scene.execute(f"ALTER ROLE {role} CONNECTION LIMIT {most}")
+        scene.execute(f"ALTER ROLE {role} CONNECTION LIMIT {count}")

@@ -5,10 +5,8 @@ import json
 import math
 import os
 import random
-import signal
 import subprocess
 import sys
-import tempfile
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,21 +14,19 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from stack import bootstrap, http, leftovers
-from stack.console import Refused, say, step
-from stack.fuzz_people import make_people
-from stack.load import Gateway
-from stack.run import END_SIGNALS
-from stack.state import State
-from stack.survive import interrupt, own_stack
+from stack import bootstrap, orphans
+from stack.console import say, step
+from tests.lab.client import Client
+from tests.lab.fuzz_users import create_users
+from tests.lab.stacks import lab_command, running_stack
 
 SERVICES = ("user", "task")
 ROLES = ("user", "admin")
 METHODS = ("get", "post", "put", "patch", "delete")
 PHASES = ("examples", "coverage", "fuzzing", "stateful")
-NEWEST, OLDEST = 15, 12  # of Python 3: on older ones, schemathesis has crashed in its coverage phase
-GATEWAYS_OWN = ("414", "421", "431", "502", "504")  # what the document tells of them stands under "default"
-USUAL_CASES = 2000
+MAX_MINOR, MIN_MINOR = 15, 12  # of Python 3: on older ones, schemathesis crashed in its coverage phase
+GATEWAYS_OWN = ("414", "421", "431", "502", "504")  # documented under "default"
+DEFAULT_CASES = 2000
 END_SECONDS = 10
 COVERAGE_CASES = 64  # of an operation, about: as many as its coverage phase finds worth trying
 SETTINGS = {"NOTIFICATION_CHANNELS": "log,email", "ASSIGNEES_CAN_UPDATE_STATUS": "true"}
@@ -40,14 +36,8 @@ Tally = dict[str, dict[str, int]]  # how many answers of each status a call had
 
 def main() -> None:
     arguments = parse()
-    for number in END_SIGNALS:
-        signal.signal(number, interrupt)
-    try:
+    with lab_command("fuzz"):
         status = fuzz(arguments.cases, seed=arguments.seed)
-    except Refused as error:
-        sys.exit(f"scripts/fuzz: {error}")
-    except KeyboardInterrupt:
-        sys.exit("\nStopped.")
     sys.exit(status)
 
 
@@ -58,7 +48,7 @@ def parse() -> argparse.Namespace:
         "OpenAPI documents allow and with what they forbid. No answer may be a server error, or not documented.",
     )
     parser.add_argument(
-        "--cases", type=int, default=USUAL_CASES, metavar="N", help=f"about how many; {USUAL_CASES} by default"
+        "--cases", type=int, default=DEFAULT_CASES, metavar="N", help=f"about how many; {DEFAULT_CASES} by default"
     )
     parser.add_argument("--seed", type=int, default=random.randrange(10_000), metavar="N", help="of all that is random")
     arguments = parser.parse_args()
@@ -82,29 +72,26 @@ def fuzz(cases: int, *, seed: int) -> int:
     """Return the exit status."""
     python = bootstrap.install("fuzz", venv=bootstrap.VENV / "fuzz", interpreter=interpreter())
     say(f"About {cases:,} cases, --seed {seed}")
-    with tempfile.TemporaryDirectory(prefix="tmservice-fuzz-") as folder:
-        Path(folder).chmod(0o711)
-        state = State(Path(folder))
-        with own_stack(state, **SETTINGS) as url:
-            documents = {service: strict(http.call(f"{url}/{service}/swagger.json")[1]) for service in SERVICES}
-            with step("Making people and tasks"):
-                people = make_people(Gateway(url, state), state)
-            share = cases / (len(ROLES) * sum(len(calls(document)) for document in documents.values()))
-            runs = []
-            for service, role in product(SERVICES, ROLES):
-                say(f"\nThe {service} service, as {role}")
-                setup = {"url": url, "role": role, "seed": seed, **people[role]}
-                place = state.folder / f"{service}-{role}"
-                runs.append(
-                    Run(service, role, documents[service], *call_all(python, documents[service], setup, place, share))
-                )
-    return report(runs, is_small=cases < USUAL_CASES)
+    runs = []
+    with running_stack(**SETTINGS) as (state, port):
+        admin = Client(port, password=state.admin_password.read_text().strip(), name="fuzz")
+        admin.sign_in()
+        documents = {name: strict(admin.insist("GET", f"/{name}/swagger.json")) for name in SERVICES}
+        with step("Creating users and tasks"):
+            users = create_users(admin, state.mail)
+        share = cases / (len(ROLES) * sum(len(calls(document)) for document in documents.values()))
+        for service, role in product(SERVICES, ROLES):
+            say(f"\nThe {service} service, as {role}")
+            setup = {"port": port, "role": role, "seed": seed, **users[role]}
+            document, place = documents[service], state.folder / f"{service}-{role}"
+            runs.append(Run(service, role, document, *call_all(python, document, setup, place, share)))
+    return report(runs, is_small=cases < DEFAULT_CASES)
 
 
 def interpreter() -> str:
-    """Return the newest Python that there is, or else this one."""
+    """Return the newest Python of this machine, or this one."""
     siblings = Path(sys.base_prefix).parent
-    for minor in range(NEWEST, OLDEST - 1, -1):
+    for minor in range(MAX_MINOR, MIN_MINOR - 1, -1):
         name = f"python3.{minor}"
         for found in (name, *siblings.glob(f"*/bin/{name}")):
             if can_make_environments(str(found)):
@@ -113,7 +100,7 @@ def interpreter() -> str:
 
 
 def can_make_environments(python: str) -> bool:
-    """Tell whether it runs at all: pyenv leaves programs on PATH that only say that they do not."""
+    """Whether it starts: pyenv leaves programs on PATH that only print an error."""
     try:
         return (
             subprocess.run([python, "-c", "import ensurepip, venv"], check=False, capture_output=True).returncode == 0
@@ -129,7 +116,7 @@ def calls(document: Document) -> dict[str, Any]:
 
 
 def strict(document: Document) -> Document:
-    """Return the document without what would let everything pass: other statuses, and fields that it does not name."""
+    """Return the document without `default` answers and unnamed fields, which would let everything pass."""
     for operation in calls(document).values():
         responses = operation["responses"]
         responses.update(dict.fromkeys(GATEWAYS_OWN, responses.pop("default")))
@@ -143,7 +130,7 @@ def strict(document: Document) -> Document:
 
 
 def schemas(node: Any) -> Iterator[dict[str, Any]]:
-    """Yield every schema of a type in a tree of them."""
+    """Yield every schema in a tree that has a type."""
     if isinstance(node, dict):
         if isinstance(node.get("type"), str):
             yield node
@@ -152,15 +139,15 @@ def schemas(node: Any) -> Iterator[dict[str, Any]]:
 
 
 def call_all(python: Path, document: Document, setup: dict[str, Any], place: Path, share: float) -> tuple[bool, Tally]:
-    """Make `share` cases of each operation; return whether all was well, and what was answered."""
+    """Make `share` cases of each operation; return whether all passed, and what was answered."""
     place.mkdir()
     of_coverage = min(share / 2, COVERAGE_CASES)
     files = {name: place / f"{name}.json" for name in ("document", "setup", "tally")}
     files["document"].write_text(json.dumps(document))
-    told = {"tally": str(files["tally"]), "of_coverage": of_coverage / COVERAGE_CASES}
-    files["setup"].write_text(json.dumps(setup | told))
+    more = {"tally": str(files["tally"]), "of_coverage": of_coverage / COVERAGE_CASES}
+    files["setup"].write_text(json.dumps(setup | more))
     options = {
-        "url": setup["url"],
+        "url": f"http://127.0.0.1:{setup['port']}",
         "seed": setup["seed"],
         "max-examples": math.ceil(share - of_coverage),
         "phases": ",".join(PHASES),
@@ -171,7 +158,7 @@ def call_all(python: Path, document: Document, setup: dict[str, Any], place: Pat
     argv = [str(python), "-m", "schemathesis.cli", "run", str(files["document"]), "--continue-on-failure"]
     argv += ["--no-color", *(f"--{name}={value}" for name, value in options.items())]
     own = {
-        "SCHEMATHESIS_HOOKS": "stack.fuzz_hooks",
+        "SCHEMATHESIS_HOOKS": "tests.lab.fuzz_hooks",
         "FUZZ_SETUP": str(files["setup"]),
         "NO_PROXY": "*",
         "no_proxy": "*",
@@ -179,7 +166,7 @@ def call_all(python: Path, document: Document, setup: dict[str, Any], place: Pat
     try:
         done = subprocess.run(argv, check=False, cwd=place, env=os.environ | own, stdin=subprocess.DEVNULL)
     finally:
-        leftovers.end_children(seconds=END_SECONDS)  # Ctrl-C may have come while it was being begun
+        orphans.end_children(seconds=END_SECONDS)  # Ctrl-C may have come while it was starting
     tally = json.loads(files["tally"].read_text()) if files["tally"].is_file() else {}
     return done.returncode == 0 and bool(tally), tally
 

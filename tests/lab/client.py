@@ -1,4 +1,4 @@
-"""One signed-in person at the gateway, who notes what becomes of each request."""
+"""A signed-in account at the gateway, which records what becomes of each request."""
 
 import json
 import time
@@ -9,12 +9,12 @@ from http.client import HTTPConnection, HTTPException
 from itertools import count
 from typing import Any
 
-from stack.console import Refused
+from stack.console import StackError
 
-PATIENCE_SECONDS = 20  # more than any answer may take: what takes longer counts as unanswered
+PATIENCE_SECONDS = 20  # longer than any answer may take: after that a request counts as unanswered
 INSIST_SECONDS = 20
 LATER_SECONDS = 0.1
-AWAY = (HTTPStatus.BAD_GATEWAY, HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.GATEWAY_TIMEOUT)
+UNAVAILABLE = (HTTPStatus.BAD_GATEWAY, HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.GATEWAY_TIMEOUT)
 PROBLEM = "application/problem+json"
 
 
@@ -34,7 +34,7 @@ class Answer:
 
 
 @dataclass(frozen=True, slots=True)
-class Attempt:
+class SentRequest:
     """A request of the load. `begun_at` is of time.monotonic(); `is_repeated`: its key was sent before."""
 
     request_id: str
@@ -58,28 +58,26 @@ class Attempt:
 def ask(
     port: int, method: str, path: str, body: Any = None, headers: dict[str, str] | None = None, *, source: str = ""
 ) -> Answer:
-    """Send one request on a connection of its own: that a kept one ends as a request sets out is nobody's fault."""
+    """Send one request on a connection of its own: a kept one may end just as a request sets out."""
     own_address = (source, 0) if source else None
     connection = HTTPConnection("127.0.0.1", port, timeout=PATIENCE_SECONDS, source_address=own_address)
-    content = None if body is None else json.dumps(body)
     sent = {"Content-Type": "application/json", "Connection": "close"} | (headers or {})
     try:
-        connection.request(method, path, content, sent)
+        connection.request(method, path, None if body is None else json.dumps(body), sent)
         response = connection.getresponse()
-        return answer_of(response.status, response.read(), dict(response.getheaders()))
+        content = response.read()
     except (OSError, HTTPException) as error:
         return Answer(0, None, code=f"{type(error).__name__}: {error}")
     finally:
         connection.close()
-
-
-def answer_of(status: int, content: bytes, headers: dict[str, str]) -> Answer:
     try:
-        body = json.loads(content) if content else None
+        found = json.loads(content)
     except ValueError:
-        body = None
-    code = str(body.get("code", "")) if isinstance(body, dict) and status >= HTTPStatus.BAD_REQUEST else ""
-    return Answer(status, body, code, headers.get("Retry-After", ""), headers.get("Content-Type", ""))
+        found = None
+    code = str(found.get("code", "")) if isinstance(found, dict) and response.status >= HTTPStatus.BAD_REQUEST else ""
+    return Answer(
+        response.status, found, code, response.getheader("Retry-After", ""), response.getheader("Content-Type", "")
+    )
 
 
 class Client:
@@ -87,56 +85,55 @@ class Client:
 
     addresses = (f"127.8.{high}.{low}" for high in count() for low in range(1, 255))
 
-    def __init__(self, port: int, *, username: str, password: str, name: str) -> None:
+    def __init__(self, port: int, *, password: str, name: str, username: str = "admin") -> None:
         self.port, self.name = port, name
         self.address = next(self.addresses)
         self.credentials = {"username": username, "password": password}
         self.tokens: dict[str, str] = {}
-        self.attempts: list[Attempt] = []
+        self.sent: list[SentRequest] = []
 
     def sign_in(self) -> None:
         self.tokens = self.insist("POST", "/token/", self.credentials)
 
-    def refresh(self) -> Answer:
+    def refresh(self) -> bool:
         answer = self.send("refresh", "POST", "/token/refresh/", {"refresh": self.tokens["refresh"]})
         if answer.ok:
             self.tokens = answer.body
-        return answer
+        return answer.ok
 
     def send(
         self, kind: str, method: str, path: str, body: Any = None, *, key: str = "", is_repeated: bool = False
     ) -> Answer:
-        """Send a request of the load, and note it."""
-        request_id = f"{self.name}-{len(self.attempts)}"
+        """Send a request of the load, and record it."""
+        request_id = f"{self.name}-{len(self.sent)}"
         begun_at = time.monotonic()
-        answer = self.quietly(method, path, body, key=key, request_id=request_id)
+        answer = self.ask(method, path, body, key=key, request_id=request_id)
         seconds = time.monotonic() - begun_at
-        self.attempts.append(
-            Attempt(request_id, kind, method, path, begun_at, seconds, answer, is_repeated=is_repeated)
-        )
+        self.sent.append(SentRequest(request_id, kind, method, path, begun_at, seconds, answer, is_repeated))
         return answer
 
-    def quietly(self, method: str, path: str, body: Any = None, *, key: str = "", request_id: str = "") -> Answer:
-        """Send a request that is none of the load's."""
+    def ask(self, method: str, path: str, body: Any = None, *, key: str = "", request_id: str = "") -> Answer:
+        """Send a request that is not of the load."""
         headers = {"Authorization": f"Bearer {self.tokens['access']}"} if self.tokens else {}
         headers |= {"Idempotency-Key": key} if key else {}
         headers |= {"X-Request-ID": request_id} if request_id else {}
         return ask(self.port, method, path, body, headers, source=self.address)
 
-    def insist(self, method: str, path: str, body: Any = None, *, key: str = "") -> Any:
-        """Repeat it until it succeeds, and return the answer's JSON. For what may be done twice, or has a key."""
-        deadline = time.monotonic() + INSIST_SECONDS
-        while not (answer := self.quietly(method, path, body, key=key)).ok:
-            if time.monotonic() > deadline or answer.status not in (0, HTTPStatus.CONFLICT, *AWAY):
-                raise Refused(f"{method} {path} was answered with {answer.status} {answer.code}: {answer.body}")
+    def insist(
+        self, method: str, path: str, body: Any = None, *, key: str = "", seconds: float = INSIST_SECONDS
+    ) -> Any:
+        """Repeat a request until it succeeds; return the answer's JSON. Without a key, only if it may be done twice."""
+        deadline = time.monotonic() + seconds
+        while not (answer := self.ask(method, path, body, key=key)).ok:
+            if time.monotonic() > deadline or answer.status not in (0, HTTPStatus.CONFLICT, *UNAVAILABLE):
+                raise StackError(f"{method} {path} was answered with {answer.status} {answer.code}: {answer.body}")
             time.sleep(LATER_SECONDS)
         return answer.body
 
     def rows(self, path: str, until: Callable[[dict[str, Any]], bool] = lambda row: False) -> list[dict[str, Any]]:
-        """Return the rows of a list, of all its pages or those before the first for which `until` is true."""
+        """Return the rows of all pages of a list, or those before the first for which `until` is true."""
         found: list[dict[str, Any]] = []
-        separator = "&" if "?" in path else "?"
-        next_page: str | None = f"{path}{separator}page_size=100"
+        next_page: str | None = f"{path}{'&' if '?' in path else '?'}page_size=100"
         while next_page:
             page = self.insist("GET", next_page)
             for row in page["results"]:

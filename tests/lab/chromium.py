@@ -9,7 +9,7 @@ from pathlib import Path
 
 from stack import bootstrap, node
 from stack.bootstrap import ROOT
-from stack.console import Refused, step
+from stack.console import StackError, step
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 MANIFEST = ROOT / "tests" / "chromium"
@@ -29,7 +29,7 @@ def find() -> Chromium:
         if (program := shutil.which(name)) and starts(program):
             return Chromium(program, dict(os.environ))
     if platform.machine() != "x86_64":
-        raise Refused("There is no Chromium, and the one of npm is for x86-64 alone: install the package chromium.")
+        raise StackError("There is no Chromium, and the one of npm is for x86-64 alone: install the package chromium.")
     folder = unpack(node.install(MANIFEST))
     places = {"LD_LIBRARY_PATH": "al2023/lib", "FONTCONFIG_PATH": "fonts", "XDG_CACHE_HOME": "cache"}
     return Chromium(

@@ -1,4 +1,4 @@
-"""One client asks for as much as it can over many connections, while people at other addresses work."""
+"""One client asks for as much as it can over many connections, while users at other addresses work."""
 
 import asyncio
 import json
@@ -11,12 +11,12 @@ from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any
 
-from stack.faults.trial import Trial
+from tests.lab.trial import Trial
 
 FLOODER = "127.0.0.90"
 CONNECTIONS = 90
 MIN_SERVED_SHARE = 0.95
-MIN_ATTEMPTS = 40  # of the others, by which each kind of flood is judged
+MIN_REQUESTS = 40  # of the others, by which each kind of flood is judged
 MAX_SECONDS_EACH = 20
 LOOK_SECONDS = 0.05
 
@@ -97,11 +97,11 @@ def served_share(trial: Trial, name: str, request: bytes, *, seconds: float) -> 
     with trial.load.fault(), flooding(trial.scene.port, request) as flood:
         began = time.monotonic()
         while (now := time.monotonic()) < began + MAX_SECONDS_EACH:
-            attempts = [attempt for attempt in trial.load.attempts if attempt.begun_at >= began]
-            if len(attempts) >= MIN_ATTEMPTS and flood.statuses and now > began + seconds:
+            sent = [each for each in trial.load.sent if each.begun_at >= began]
+            if len(sent) >= MIN_REQUESTS and flood.statuses and now > began + seconds:
                 break
             time.sleep(LOOK_SECONDS)
-    share = sum(attempt.answer.ok for attempt in attempts) / max(1, len(attempts))
+    share = sum(each.answer.ok for each in sent) / max(1, len(sent))
     trial.expect(share >= MIN_SERVED_SHARE, f"others were served {share:.1%} while one client asked for {name}")
     answered = ", ".join(f"{count} x {status}" for status, count in sorted(flood.statuses.items()))
     is_expected = all(status < HTTPStatus.INTERNAL_SERVER_ERROR for status in flood.statuses)

@@ -2,23 +2,24 @@
 
 import json
 import signal
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
 import psutil
-import psycopg2
 
+from chassis.tests.smtp_sink import serving
 from deploy import provision
-from stack import leftovers, postgres, programs, survive
-from stack.console import Refused
-from stack.faults.client import ask
-from stack.faults.proxy import Proxy, Toxic, listening
-from stack.killer import running
+from stack import orphans, postgres, programs
+from stack.console import StackError, wait_until
+from stack.orphans import running
 from stack.ports import free_ports
 from stack.state import State, write_private
+from tests.lab.client import ask
+from tests.lab.mails import FlakySink
+from tests.lab.proxy import Mode, Proxy, listening
+from tests.lab.stacks import script
 
 BACK_WITHIN_SECONDS = 30
 LOOK_SECONDS = 0.02
@@ -31,7 +32,10 @@ class Scene:
     state: State
     port: int
     chosen: dict[str, str] = field(default_factory=dict)
+    seed: int = 0
     proxy: Proxy | None = None
+    sink: FlakySink | None = None
+    worker_kills: int = 0  # since there is a sink
 
     def admin_password(self) -> str:
         return self.state.admin_password.read_text().strip()
@@ -39,24 +43,20 @@ class Scene:
     # Processes
 
     def leader(self, program: str) -> psutil.Process:
-        deadline = time.monotonic() + BACK_WITHIN_SECONDS
-        while (process := running(self.state, program)) is None:
-            if time.monotonic() > deadline:
-                raise Refused(f"{program} does not run.")
-            time.sleep(LOOK_SECONDS)
-        return process
+        return wait_until(
+            lambda: running(self.state, program), seconds=BACK_WITHIN_SECONDS, otherwise=f"{program} does not run."
+        )
 
     def end(self, process: psutil.Process, number: signal.Signals = signal.SIGKILL) -> None:
         with suppress(psutil.NoSuchProcess):
             process.send_signal(number)
-        if not leftovers.wait_until_gone([process], seconds=BACK_WITHIN_SECONDS):
-            raise Refused(f"Process {process.pid} goes on after {number.name}.")
+        if not orphans.wait_until_gone([process], seconds=BACK_WITHIN_SECONDS):
+            raise StackError(f"Process {process.pid} goes on after {number.name}.")
 
     def restart(self, **changed: str) -> None:
         """Run scripts/restart, with settings that are changed from now on."""
         self.chosen |= changed
-        environment = survive.stack_environment(self.state, port=self.port, **self.chosen)
-        survive.script(self.state, "restart", environment=environment)
+        script(self.state, self.port, "restart", **self.chosen)
 
     # The database
 
@@ -79,19 +79,10 @@ class Scene:
             return list(cursor.fetchall()) if cursor.description else []
 
     def wait_for_database(self) -> None:
-        deadline = time.monotonic() + BACK_WITHIN_SECONDS
-        while True:
-            try:
-                psycopg2.connect(self.owner_url(), connect_timeout=2).close()
-            except psycopg2.OperationalError as error:
-                if time.monotonic() > deadline:
-                    raise Refused(f"The database does not come back: {error}") from error
-                time.sleep(LOOK_SECONDS)
-            else:
-                return
+        postgres.wait_until_up(self.owner_url(), seconds=BACK_WITHIN_SECONDS)
 
     def move_database(self, port: int) -> None:
-        """Have the supervisor start PostgreSQL anew, on another port."""
+        """Have the supervisor start PostgreSQL on another port."""
         before = f"port={self.database_port()}"
         file = self.state.folder / "programs.json"
         rows = json.loads(file.read_text())
@@ -103,13 +94,12 @@ class Scene:
         self.wait_for_database()
 
     def wait_until_healthy(self) -> None:
-        deadline = time.monotonic() + BACK_WITHIN_SECONDS
-        for service in ("user", "task"):
-            now = {"Cache-Control": "no-cache"}
-            while not ask(self.port, "GET", f"/{service}/health/ready/", headers=now).ok:
-                if time.monotonic() > deadline:
-                    raise Refused(f"The {service} service does not become ready.")
-                time.sleep(LOOK_SECONDS)
+        now = {"Cache-Control": "no-cache"}
+        wait_until(
+            lambda: all(ask(self.port, "GET", f"/{name}/health/ready/", headers=now).ok for name in ("user", "task")),
+            seconds=BACK_WITHIN_SECONDS,
+            otherwise="The services do not become ready.",
+        )
 
 
 @contextmanager
@@ -122,8 +112,22 @@ def behind_a_proxy(scene: Scene) -> Iterator[None]:
         with listening(port, scene.database_port) as scene.proxy:
             scene.wait_until_healthy()
             yield
-            scene.proxy.become(Toxic.PASS)
+            scene.proxy.mode = Mode.PASS
     finally:
         scene.proxy = None
         scene.move_database(port)
         scene.wait_until_healthy()
+
+
+@contextmanager
+def mailing(scene: Scene) -> Iterator[None]:
+    """Have notifications mailed too, to a server that fails at random."""
+    sink = FlakySink(seed=scene.seed)
+    with serving(sink=sink):
+        scene.sink, scene.worker_kills = sink, 0
+        scene.restart(EMAIL_URL=f"smtp://127.0.0.1:{sink.port}", NOTIFICATION_CHANNELS="log,email")
+        try:
+            yield
+        finally:
+            scene.sink = None
+            scene.restart(EMAIL_URL="", NOTIFICATION_CHANNELS="log")

@@ -72,6 +72,16 @@ def lives(process: psutil.Process) -> bool:
         return False
 
 
+def running(state: State, name: str) -> psutil.Process | None:
+    """Return the process that the supervisor keeps for a program, once it has become that."""
+    with suppress(psutil.Error, ValueError):  # just ended; the note is just being written
+        noted = json.loads(note(state, name).read_text())
+        process = psutil.Process(noted["group"])
+        if noted["mark"] in " ".join(process.cmdline()) and lives(process):
+            return process
+    return None
+
+
 def reap_all(state: State) -> int:
     return sum(reap(state, file.stem) for file in state.run.glob("*.json"))
 

@@ -41,7 +41,7 @@ class Limit:
         return later.refused or later.remaining < self.remaining
 
 
-class Visitor:
+class GatewayChecks:
     """Somebody without a token."""
 
     def __init__(self, url: str) -> None:

@@ -1,17 +1,17 @@
-"""One fault under load: what injects it gets a Trial, and says in a few words what it has done."""
+"""One fault under load: the function that injects it gets a Trial, and says in a few words what it has done."""
 
 import random
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 
-from stack.faults.client import Client
-from stack.faults.judge import Demands
-from stack.faults.load import HANDS, Load
-from stack.faults.scene import Scene
+from tests.lab.client import Answer, Client
+from tests.lab.judge import Demands
+from tests.lab.load import USERS, Load
+from tests.lab.scene import Scene
 
-LONGEST_PAUSE_SECONDS = 0.5
+MAX_PAUSE_SECONDS = 0.5
 
 
 @dataclass
@@ -32,7 +32,7 @@ class Trial:
         until = time.monotonic() + self.seconds
         while self.count < at_least or time.monotonic() < until:
             self.load.wait_until_served()
-            time.sleep(self.chance.uniform(0, LONGEST_PAUSE_SECONDS))
+            time.sleep(self.chance.uniform(0, MAX_PAUSE_SECONDS))
             self.count += 1
             yield
 
@@ -40,10 +40,8 @@ class Trial:
         if not holds:
             self.found.append(otherwise)
 
-
-@contextmanager
-def as_it_is(scene: Scene) -> Iterator[None]:
-    yield
+    def expect_success(self, answer: Answer, what: str) -> None:
+        self.expect(answer.ok, f"{what} got {answer.status} {answer.code}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +51,7 @@ class Fault:
     name: str
     inject: Callable[[Trial], str]
     demands: Demands
-    around: Callable[[Scene], AbstractContextManager[None]] = as_it_is
-    hands: int = HANDS
-    pause_seconds: float = 0.01  # of each hand, on average
-    refreshes: bool = False
+    around: Callable[[Scene], AbstractContextManager[object]] = nullcontext
+    users: int = USERS
+    pause_seconds: float = 0.01  # of each user, on average
+    refresh_seconds: float = 120

@@ -4,36 +4,33 @@ import argparse
 import json
 import os
 import signal
-import sys
 import tempfile
-import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
-from stack import compose_lines
 from stack.bootstrap import ROOT
 from stack.compose import Project, run
-from stack.compose_load import Load
-from stack.console import Refused, say, step
+from stack.console import StackError, say, step, wait_until
 from stack.deploy import deploy
-from stack.http import call
 from stack.ports import free_ports
 from stack.settings import USUAL_LIMITS
+from tests.lab import compose_lines
+from tests.lab.client import Client
+from tests.lab.load import USERS, Load, VirtualUser
+from tests.lab.stacks import ignore_signals, lab_command
 
 ASKED = 60
-LEAST_REQUESTS = 1000
-END_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+MIN_REQUESTS = 1000
 PATIENCE_SECONDS = 60
 PASSWORD = "correct horse battery staple"  # of accounts that live for minutes
 
 
 @dataclass
-class Trial(Project):
+class ThrowawayProject(Project):
     """A compose project with a name and a port of its own. `folder` is the checkout that its files come from."""
 
     port: int = 0
@@ -46,10 +43,6 @@ class Trial(Project):
     def name(self) -> str:
         return f"tmservice-try-{self.port}"
 
-    @property
-    def url(self) -> str:
-        return f"http://localhost:{self.port}"
-
     def up(self, *arguments: str) -> None:
         self.compose("up", "--detach", "--wait", *arguments)
 
@@ -59,15 +52,19 @@ class Trial(Project):
         once = ("run", "--rm", "--no-deps", "-T", "user_migrations")
         return self.compose(*once, "cat", f"/secrets/user-owner/{name}").strip()
 
-    def ask(self, path: str, body: Any = None, *, token: str = "") -> Any:
-        status, answer = call(f"{self.url}{path}", body, token=token)
-        if status >= HTTPStatus.BAD_REQUEST:
-            raise Refused(f"{path} was answered with {status}: {answer['detail']}")
-        return answer
+    def admin(self) -> Client:
+        return signed_in(self.port, "admin", self.read_secret("ADMIN_PASSWORD"))
 
-    def admin_token(self) -> str:
-        password = self.read_secret("ADMIN_PASSWORD")
-        return str(self.ask("/token/", {"username": "admin", "password": password})["access"])
+
+def signed_in(port: int, username: str, password: str) -> Client:
+    client = Client(port, username=username, password=password, name=username)
+    client.sign_in()
+    return client
+
+
+def ask(client: Client, path: str, body: Any = None) -> Any:
+    """Return the answer to the first attempt."""
+    return client.insist("GET" if body is None else "POST", path, body, seconds=0)
 
 
 def main() -> None:
@@ -78,12 +75,8 @@ def main() -> None:
     )
     parser.add_argument("--from", dest="commit", default="HEAD^", help="the commit to upgrade from; HEAD^ by default")
     commit = parser.parse_args().commit
-    for number in END_SIGNALS:
-        signal.signal(number, lambda *_: sys.exit("\nStopped."))
-    try:
+    with lab_command("try-compose"):
         try_all(commit)
-    except (Refused, OSError) as error:
-        sys.exit(f"scripts/try-compose: {error}")
     say("The containers do what they must.")
 
 
@@ -105,11 +98,11 @@ def try_all(commit: str) -> None:
         with step("Stopping all and starting again"):
             mine.compose("down")
             mine.up()
-        kept = mine.ask("/task/tasks/?ordering=id", token=mine.admin_token())["results"]
+        kept = ask(mine.admin(), "/task/tasks/?ordering=id")["results"]
         say(f"  tasks that are still there: {', '.join(task['title'] for task in kept)}")
 
 
-def follow_the_docs(project: Trial) -> None:
+def follow_the_docs(project: ThrowawayProject) -> None:
     """Paste what the docs say of containers; a restore undoes what came after the backup, and no number comes twice."""
     with compose_lines.workplace(project.name, port=project.port) as work:
         with step("Comparing how compose reads .env"):
@@ -118,25 +111,24 @@ def follow_the_docs(project: Trial) -> None:
             work.refuse_bad_setting()
             for name in ("settings", "commands", "mails", "backup", "keys"):
                 work.paste(name)
-            later = project.ask("/task/tasks/", {"title": "Made after the backup"}, token=project.admin_token())["id"]
+            later = ask(project.admin(), "/task/tasks/", {"title": "Made after the backup"})["id"]
             work.paste("restore")
-    admin = project.admin_token()
-    titles = [task["title"] for task in project.ask("/task/tasks/", token=admin)["results"]]
-    latest = project.ask("/task/tasks/", {"title": "Made after the restore"}, token=admin)["id"]
+    admin = project.admin()
+    titles = [task["title"] for task in ask(admin, "/task/tasks/")["results"]]
+    latest = ask(admin, "/task/tasks/", {"title": "Made after the restore"})["id"]
     if "Made after the backup" in titles or "Made now" not in titles or latest <= later:
-        raise Refused(f"After a restore there are {titles}, and the next task has the number {latest}.")
+        raise StackError(f"After a restore there are {titles}, and the next task has the number {latest}.")
 
 
 @contextmanager
-def project() -> Iterator[Trial]:
+def project() -> Iterator[ThrowawayProject]:
     (port,) = free_ports(1)
-    mine = Trial(port=port)
+    mine = ThrowawayProject(port=port)
     try:
         yield mine
     finally:
         mine.folder = ROOT
-        for number in END_SIGNALS:  # a second one would leave the rest behind
-            signal.signal(number, signal.SIG_IGN)
+        ignore_signals()  # a second one would leave the rest behind
         with step("Removing containers, volumes and images"):
             mine.compose("down", "--volumes", "--remove-orphans")
             if images := run(
@@ -154,72 +146,74 @@ def checkout(commit: str) -> Iterator[Path]:
         yield Path(folder)
 
 
-def use(project: Trial, name: str) -> None:
-    """Go the way of a first day: an account, a task for it, and that it is told."""
+def use(project: ThrowawayProject, name: str) -> None:
+    """Register an account, assign a task to it, and wait for the notification."""
     with step("Using it"):
-        admin = project.admin_token()
+        admin, anonymous = project.admin(), Client(project.port, password="", name="anonymous")
         account = {"username": name, "email": f"{name}@example.com", "password": PASSWORD}
-        id_ = project.ask("/user/register/", account)["id"]
-        task = project.ask("/task/tasks/", {"title": f"Made {name}", "assigned_to": id_}, token=admin)
-        theirs = project.ask("/token/", {"username": name, "password": PASSWORD})["access"]
-        (seen,) = project.ask("/task/tasks/", token=theirs)["results"]
+        id_ = ask(anonymous, "/user/register/", account)["id"]
+        task = ask(admin, "/task/tasks/", {"title": f"Made {name}", "assigned_to": id_})
+        (seen,) = ask(signed_in(project.port, name, PASSWORD), "/task/tasks/")["results"]
         if seen["assignee"] != {"id": id_, "username": name}:
-            raise Refused(f"The assignee is told as {seen['assignee']}.")
+            raise StackError(f"The assignee is shown as {seen['assignee']}.")
         ledger = f"/task/tasks/{task['id']}/notifications/"
-        wait_until(lambda: all(row["state"] == "sent" for row in project.ask(ledger, token=admin)["results"]))
+        wait_for(lambda: all(row["state"] == "sent" for row in ask(admin, ledger)["results"]))
 
 
-def wait_until(holds: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while not holds():
-        if time.monotonic() > deadline:
-            raise Refused(f"This did not come within {PATIENCE_SECONDS} s.")
-        time.sleep(0.2)
+def wait_for(holds: Callable[[], bool]) -> None:
+    wait_until(holds, seconds=PATIENCE_SECONDS, otherwise=f"This did not come within {PATIENCE_SECONDS} s.")
 
 
-def spread_over_replicas(project: Trial) -> None:
+def spread_over_replicas(project: ThrowawayProject) -> None:
     """More replicas are found without a restart of the gateway, and each gets its share."""
     gateway = project.compose("ps", "--quiet", "gateway")
     with step("Running three of the task service"):
         project.up("--scale", "task_service=3", "--no-recreate")
-        wait_until(lambda: len(answering(project)) == 3)
+        wait_for(lambda: len(answering(project)) == 3)
     if project.compose("ps", "--quiet", "gateway") != gateway:
-        raise Refused("The gateway was restarted.")
+        raise StackError("The gateway was restarted.")
     say(f"  of {ASKED} requests each answered: {', '.join(map(str, answering(project).values()))}")
 
 
-def answering(project: Trial) -> Counter[str]:
+def answering(project: ThrowawayProject) -> Counter[str]:
     """Return how many of some requests each address of the task service has answered."""
-    admin = project.admin_token()
+    admin = project.admin()
     for _ in range(ASKED):
-        project.ask("/task/tasks/", token=admin)
+        ask(admin, "/task/tasks/")
     log = project.compose("logs", "--no-log-prefix", "--tail", str(2 * ASKED), "gateway")
     lines = [json.loads(line[line.index("{") :]) for line in log.splitlines() if "{" in line]
     asked = [line for line in lines if line["path"] == "/task/tasks/"]
     return Counter(line["upstream"] for line in asked[-ASKED:])
 
 
-def killed_and_back(project: Trial) -> None:
+def killed_and_back(project: ThrowawayProject) -> None:
     """Kill what runs as a container's first process: the engine starts it again, and the others serve meanwhile."""
     victim = project.compose("ps", "--quiet", "task_service").split()[0]
     with step("Killing one of them"):
         os.kill(int(run("docker", "inspect", "--format", "{{.State.Pid}}", victim)), signal.SIGKILL)
-        wait_until(lambda: restarts_of(victim) > 0)
-        project.ask("/task/tasks/", token=project.admin_token())
+        wait_for(lambda: restarts_of(victim) > 0)
+        ask(project.admin(), "/task/tasks/")
         project.up("--scale", "task_service=3", "--no-recreate")
 
 
-def deploy_under_load(project: Trial) -> None:
-    """Replace containers by scripts/deploy while people work, for new settings twice and then without any change."""
-    with Load(project.url, project.read_secret("ADMIN_PASSWORD")) as load:
+def deploy_under_load(project: ThrowawayProject) -> None:
+    """Replace containers by scripts/deploy under load, for new settings twice and then without any change."""
+    password = project.read_secret("ADMIN_PASSWORD")
+    clients = [Client(project.port, password=password, name=f"deploy-{number}") for number in range(USERS)]
+    load = Load([VirtualUser(client, seed=1, pause_seconds=0.1) for client in clients])
+    for user in load.users:
+        user.prepare()
+    with load:
         for level, replace_all in (("WARNING", False), ("ERROR", False), ("ERROR", True)):
             project.environment = {**(project.environment or {}), "LOG_LEVEL": level}
             deploy(project, scale={"task_service": 2}, replace_all=replace_all)
-        wait_until(lambda: len(load.durations) >= LEAST_REQUESTS)
-    slowest = max(load.durations)
-    say(f"  3 deploys, {len(load.durations)} requests, {len(load.failed)} failed, slowest {slowest:.1f} s")
-    if load.failed:
-        raise Refused("\n".join(["Requests failed:", *load.failed[:10]]))
+        wait_for(lambda: len(load.sent) >= MIN_REQUESTS)
+    slowest = max(request.seconds for request in load.sent)
+    failed = [str(request) for request in load.sent if not request.answer.ok]
+    failed += [text for user in load.users for text in user.contradictions]
+    say(f"  3 deploys, {len(load.sent)} requests, {len(failed)} failed, slowest {slowest:.1f} s")
+    if failed:
+        raise StackError("\n".join(["Requests failed:", *failed[:10]]))
 
 
 def restarts_of(container: str) -> int:
