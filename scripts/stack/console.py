@@ -15,8 +15,6 @@ class StackError(Exception):
     """It cannot go on. The text is one sentence for the person who typed the command."""
 
 
-
-
 def say(text: str = "") -> None:
     print(text, flush=True)
 
