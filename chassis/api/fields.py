@@ -68,7 +68,7 @@ class StringField(CappedField):
             self.fail(key, code=ord(found.group()), position=found.start() + 1)
 
 
-class LineField(StringField):
+class SingleLineField(StringField):
     """One line of text with something to see in it. Whitespace around it is cut off; see single_line."""
 
     default_error_messages = {"blank": "Must hold at least one visible character."}
@@ -153,7 +153,7 @@ class IdsField(serializers.Field):
         return value
 
 
-class YesNoField(serializers.Field):
+class StrictBooleanField(serializers.Field):
     default_error_messages = {"invalid": "Must be true or false."}
 
     def to_internal_value(self, data: Any) -> bool:
@@ -165,14 +165,14 @@ class YesNoField(serializers.Field):
         return value
 
 
-class DayField(serializers.Field):
-    """A calendar day as YYYY-MM-DD (RFC 3339 full-date), in this century."""
+class DateField(serializers.Field):
+    """A calendar date as YYYY-MM-DD (RFC 3339 full-date), in this century."""
 
     default_error_messages = {"invalid": "{reason}"}
 
     def to_internal_value(self, data: Any) -> datetime.date:
         try:
-            return day(data)
+            return parse_date(data)
         except ValueError as error:
             self.fail("invalid", reason=str(error))
 
@@ -180,14 +180,14 @@ class DayField(serializers.Field):
         return value.isoformat()
 
 
-def day(text: Any) -> datetime.date:
+def parse_date(text: Any) -> datetime.date:
     """Parse YYYY-MM-DD in ASCII digits, between 2000 and 2100, or raise ValueError with a text for the caller."""
     if not isinstance(text, str) or not re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", text):
         raise ValueError("Must be a date as YYYY-MM-DD.")
     try:
         value = datetime.date.fromisoformat(text)
     except ValueError as error:
-        raise ValueError(f"There is no such day: {text}.") from error
+        raise ValueError(f"There is no such date: {text}.") from error
     if not EARLIEST <= value <= LATEST:
         raise ValueError(f"Must lie between {EARLIEST} and {LATEST}.")
     return value

@@ -82,14 +82,14 @@ def _(field: fields.ChoiceField) -> Schema:
     return {"type": "string", "enum": list(field.names.values())}
 
 
-@schema_of.register(fields.YesNoField)
+@schema_of.register(fields.StrictBooleanField)
 @schema_of.register(serializers.BooleanField)
 def _(field: serializers.Field) -> Schema:
     return {"type": "boolean"}
 
 
-@schema_of.register(fields.DayField)
-def _(field: fields.DayField) -> Schema:
+@schema_of.register(fields.DateField)
+def _(field: fields.DateField) -> Schema:
     return dict(DAY)
 
 

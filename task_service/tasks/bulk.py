@@ -9,7 +9,7 @@ from rest_framework import serializers
 from rest_framework.exceptions import ErrorDetail, ValidationError
 
 from chassis.api.fields import IdsField, is_id
-from chassis.api.filters import UsersFilter, WordsFilter, YesNoFilter, narrow
+from chassis.api.filters import ChoicesFilter, StrictBooleanFilter, UsersFilter, narrow
 from chassis.api.problems import Conflict
 from chassis.api.serializers import MOST_NAMED, StrictSerializer, unknown
 from tasks.filters import TaskFilter
@@ -78,9 +78,9 @@ class FilterField(serializers.DictField):
 
 def as_parameters(filter_: Any, value: Any) -> list[str] | None:
     """Return the query parameters that mean the same as a JSON value, or None if it is of a wrong type."""
-    if isinstance(filter_, YesNoFilter):
+    if isinstance(filter_, StrictBooleanFilter):
         return [str(value)] if isinstance(value, bool) else None
-    if not isinstance(filter_, WordsFilter | UsersFilter):
+    if not isinstance(filter_, ChoicesFilter | UsersFilter):
         return [value] if isinstance(value, str) and value else None
     if not isinstance(value, list) or not value:
         return None

@@ -12,7 +12,7 @@ from accounts.models import AuditEvent, PasswordToken, Session, User
 from accounts.models.session import LONGEST_USER_AGENT, clean_user_agent
 from accounts.names import fold, refuse_reserved, validate_email, validate_username
 from chassis.addresses import MAX_LENGTH, normalize
-from chassis.api.fields import CappedField, ChoiceField, IdField, LineField, SecretField, YesNoField
+from chassis.api.fields import CappedField, ChoiceField, IdField, SecretField, SingleLineField, StrictBooleanField
 from chassis.api.serializers import StrictModelSerializer, StrictSerializer
 
 ACCOUNT_FIELDS = ["id", "username", "email", "role", "is_active", "date_joined"]
@@ -38,7 +38,7 @@ class InvitationField(ChoiceField):
         super().__init__(names={state.value: state.value for state in User.Invitation}, spellings={}, **kwargs)
 
 
-class EmailField(LineField):
+class EmailField(SingleLineField):
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(max_length=MAX_LENGTH, validators=[validate_email], **kwargs)
 
@@ -46,7 +46,7 @@ class EmailField(LineField):
         return normalize(super().to_internal_value(data))
 
 
-class UsernameField(LineField):
+class UsernameField(SingleLineField):
     def __init__(self, *refusals: Callable[[str], None], **kwargs: Any) -> None:
         super().__init__(max_length=MAX_NAME_LENGTH, validators=[validate_username, *refusals], **kwargs)
 
@@ -61,7 +61,7 @@ class UserSerializer(StrictModelSerializer):
     username = UsernameField()
     email = EmailField()
     role = RoleField()
-    is_active = YesNoField(default=True)
+    is_active = StrictBooleanField(default=True)
     invitation = InvitationField(read_only=True, allow_null=True)
 
     class Meta:
@@ -131,8 +131,8 @@ class OwnAccountSerializer(UserSerializer):
     """An account as its owner sees and changes it."""
 
     role = RoleField(read_only=True)
-    is_active = YesNoField(read_only=True)
-    email_confirmed = YesNoField(read_only=True)
+    is_active = StrictBooleanField(read_only=True)
+    email_confirmed = StrictBooleanField(read_only=True)
     pending_email = EmailField(read_only=True, allow_null=True)
     current_password = SecretField(required=False)
 

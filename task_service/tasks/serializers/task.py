@@ -4,7 +4,7 @@ from typing import Any
 
 from rest_framework import serializers
 
-from chassis.api.fields import DayField, IdField, LineField, StringField
+from chassis.api.fields import DateField, IdField, SingleLineField, StringField
 from chassis.api.serializers import StrictModelSerializer
 from chassis.auth.tokens import Caller
 from tasks.models import LONGEST_DESCRIPTION, Task
@@ -15,12 +15,12 @@ from tasks.serializers.refusals import assignee_id, assignee_refused
 class TaskSerializer(StrictModelSerializer):
     """Of the context it needs the request. To be read are tasks that come with their assignee's name."""
 
-    title = LineField(max_length=200)
+    title = SingleLineField(max_length=200)
     description = StringField(default="", allow_blank=True, max_length=LONGEST_DESCRIPTION)
     status = StatusField(default=Task.Status.TODO)
     status_label = serializers.CharField(source="get_status_display", read_only=True)
     priority = PriorityField(default=Task.Priority.NORMAL)
-    due_date = DayField(default=None, allow_null=True)
+    due_date = DateField(default=None, allow_null=True)
     is_overdue = serializers.BooleanField(read_only=True)
     assigned_to = AssigneeIdField(source="assigned_to_id", default=None, allow_null=True)
     assignee = AssigneeField()
