@@ -10,11 +10,11 @@ from rest_framework import serializers
 from rest_framework.fields import empty
 
 from chassis.hidden_characters import CONTROL_WHITESPACE, FORBIDDEN_IN_TEXT, first_hidden
-from chassis.ids import LARGEST_ID
+from chassis.ids import MAX_ID
 
 MAX_CHOICE_LENGTH = 100  # more than any choice has
 MAX_SECRET_BYTES = 1024  # hashing costs by length
-EARLIEST, LATEST = datetime.date(2000, 1, 1), datetime.date(2100, 12, 31)
+MIN_DATE, MAX_DATE = datetime.date(2000, 1, 1), datetime.date(2100, 12, 31)
 UNUSUAL_LINE_END = re.compile("[\x0b\x0c\x85]")
 WHITESPACE = re.compile(r"[^\S\x1c-\x1f]+")  # \x1c to \x1f are whitespace to Python only
 # Separators, controls, formats and marks. Not "Cn": a character newer than this Python's tables may well show.
@@ -110,7 +110,7 @@ class SecretField(CappedField):
 
 
 def is_id(data: Any) -> bool:
-    return type(data) is int and 1 <= data <= LARGEST_ID  # a bool is an int too
+    return type(data) is int and 1 <= data <= MAX_ID  # a bool is an int too
 
 
 class IdField(serializers.Field):
@@ -131,18 +131,18 @@ class IdsField(serializers.Field):
     """Ids of rows, each once."""
 
     default_error_messages = {
-        "invalid": "Must be a list of 1 to {most} ids.",
+        "invalid": "Must be a list of 1 to {max_ids} ids.",
         "invalid_id": "Must hold ids alone: whole numbers from 1 to 9223372036854775807.",
         "repeated": "Must name each id once; {id} stands twice.",
     }
 
-    def __init__(self, *, most: int, **kwargs: Any) -> None:
-        self.most = most
+    def __init__(self, *, max_ids: int, **kwargs: Any) -> None:
+        self.max_ids = max_ids
         super().__init__(**kwargs)
 
     def to_internal_value(self, data: Any) -> list[int]:
-        if not isinstance(data, list) or not 1 <= len(data) <= self.most:
-            self.fail("invalid", most=self.most)
+        if not isinstance(data, list) or not 1 <= len(data) <= self.max_ids:
+            self.fail("invalid", max_ids=self.max_ids)
         if not all(is_id(item) for item in data):
             self.fail("invalid_id")
         if twice := [id_ for id_, count in Counter(data).items() if count > 1]:
@@ -188,8 +188,8 @@ def parse_date(text: Any) -> datetime.date:
         value = datetime.date.fromisoformat(text)
     except ValueError as error:
         raise ValueError(f"There is no such date: {text}.") from error
-    if not EARLIEST <= value <= LATEST:
-        raise ValueError(f"Must lie between {EARLIEST} and {LATEST}.")
+    if not MIN_DATE <= value <= MAX_DATE:
+        raise ValueError(f"Must lie between {MIN_DATE} and {MAX_DATE}.")
     return value
 
 

@@ -32,7 +32,7 @@ HEADER = "Idempotency-Key"
 KEY = re.compile("[!-~]{1,255}")
 KEPT_HEADERS = ("Location", "ETag")
 KEPT_FOR = timedelta(hours=24)
-LONGEST_WAIT_SECONDS = 1  # a twin occupies a web worker while it waits
+MAX_WAIT_SECONDS = 1  # a twin occupies a web worker while it waits
 FORGOTTEN_AT_ONCE = 1000
 # It waits for a twin that is still running. No row comes back where an answer of the last 24 hours stands, but that
 # row is locked, so that it can be read.
@@ -49,7 +49,7 @@ CLAIM = """
 class KeyInUse(Conflict):
     default_detail = "The first request with this Idempotency-Key is still running; try again shortly."
     default_code = "idempotency_key_in_use"
-    wait = LONGEST_WAIT_SECONDS
+    wait = MAX_WAIT_SECONDS
 
 
 class KeyReused(APIException):
@@ -169,7 +169,7 @@ def fingerprint(body: Any) -> str:
 def short_wait() -> Iterator[None]:
     """Raise KeyInUse where a statement of this block, in a transaction, would have to wait long for another."""
     with connection.cursor() as cursor:
-        limit = f"{LONGEST_WAIT_SECONDS}s"
+        limit = f"{MAX_WAIT_SECONDS}s"
         cursor.execute("SELECT current_setting('lock_timeout'), set_config('lock_timeout', %s, true)", [limit])
         usual_limit, _ = cursor.fetchone()
         try:

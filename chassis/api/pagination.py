@@ -115,7 +115,7 @@ class KeysetPagination(BasePagination):
     """
 
     default_size = 20
-    largest_size = 100
+    max_size = 100
 
     def paginate_queryset(self, queryset: Any, request: Request, view: Any = None) -> list[Any]:
         self.request = request
@@ -153,8 +153,8 @@ class KeysetPagination(BasePagination):
     def size_of(self, text: str | None) -> int:
         if text is None:
             return self.default_size
-        if not (text.isascii() and text.isdigit() and len(text) < 4 and 1 <= int(text) <= self.largest_size):
-            raise refused("page_size", f"Must be a whole number from 1 to {self.largest_size}.")
+        if not (text.isascii() and text.isdigit() and len(text) < 4 and 1 <= int(text) <= self.max_size):
+            raise refused("page_size", f"Must be a whole number from 1 to {self.max_size}.")
         return int(text)
 
     def link(self, row: Any, *, backwards: bool) -> str:

@@ -179,9 +179,9 @@ def body(
     }
 
 
-def excerpt(text: str, most: int = MAX_EXCERPT) -> str:
+def excerpt(text: str, max_length: int = MAX_EXCERPT) -> str:
     """Return the text, cut off where it is longer than an error may repeat."""
-    return text if len(text) <= most else f"{text[: most - 1]}\u2026"
+    return text if len(text) <= max_length else f"{text[: max_length - 1]}\u2026"
 
 
 def answer(request: HttpRequest, status: int, code: str, detail: str, **headers: str) -> HttpResponse:

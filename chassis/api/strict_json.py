@@ -37,9 +37,9 @@ class StrictJSONParser(BaseParser):
             body = request.body
         except RequestDataTooBig as error:
             raise PayloadTooLarge() from error
-        most = parser_context["view"].max_body_bytes
-        if len(body) > most:
-            raise PayloadTooLarge(max_bytes=most)
+        max_bytes = parser_context["view"].max_body_bytes
+        if len(body) > max_bytes:
+            raise PayloadTooLarge(max_bytes=max_bytes)
         return loads(body)
 
 

@@ -101,7 +101,7 @@ def page_size(view: Any) -> openapi.Parameter:
         description="How many rows a page has.",
         type="integer",
         minimum=1,
-        maximum=pages.largest_size,
+        maximum=pages.max_size,
         default=pages.default_size,
     )
 

@@ -202,8 +202,8 @@ def test_nothing_else_is_an_id(value):
 
 @pytest.mark.parametrize("ids", [[1], [3, 1, 2], [2**63 - 1], list(range(100, 0, -1))], ids=lambda ids: str(len(ids)))
 def test_ids_are_a_list_that_keeps_its_order(ids):
-    assert IdsField(most=100).run_validation(list(ids)) == ids
-    assert IdsField(most=100).to_representation(ids) == ids
+    assert IdsField(max_ids=100).run_validation(list(ids)) == ids
+    assert IdsField(max_ids=100).to_representation(ids) == ids
 
 
 @pytest.mark.parametrize(
@@ -211,7 +211,7 @@ def test_ids_are_a_list_that_keeps_its_order(ids):
     [[], [1, 2, 3, 4], [1] * 100_000, 1, 1.0, True, "", "1", "123", {}, {"1": 1}, (1, 2), {1}, range(1, 3)],
 )
 def test_ids_are_a_list_of_one_to_so_many(value):
-    assert refusals(IdsField(most=3), value) == ["Must be a list of 1 to 3 ids."]
+    assert refusals(IdsField(max_ids=3), value) == ["Must be a list of 1 to 3 ids."]
 
 
 @pytest.mark.parametrize(
@@ -221,17 +221,25 @@ def test_a_list_of_ids_holds_nothing_else(item):
     refusal = "Must hold ids alone: whole numbers from 1 to 9223372036854775807."
 
     for ids in ([item], [7, item], [item, item, 7]):
-        assert refusals(IdsField(most=3), ids) == [refusal]
+        assert refusals(IdsField(max_ids=3), ids) == [refusal]
 
 
 @pytest.mark.parametrize(("ids", "twice"), [([1, 1], 1), ([3, 1, 2, 3], 3), ([1, 2, 2, 1], 1), ([5, 4, 4, 4], 4)])
 def test_an_id_stands_in_a_list_once(ids, twice):
-    assert refusals(IdsField(most=4), ids) == [f"Must name each id once; {twice} stands twice."]
+    assert refusals(IdsField(max_ids=4), ids) == [f"Must name each id once; {twice} stands twice."]
 
 
 @pytest.mark.parametrize(
     "field",
-    [StringField(), SingleLineField(), SecretField(), IdField(), IdsField(most=3), StrictBooleanField(), DateField()],
+    [
+        StringField(),
+        SingleLineField(),
+        SecretField(),
+        IdField(),
+        IdsField(max_ids=3),
+        StrictBooleanField(),
+        DateField(),
+    ],
 )
 def test_null_is_refused_unless_allowed(field):
     assert refusals(field, None) == ["This field may not be null."]

@@ -12,7 +12,7 @@ from django.utils import timezone
 from chassis.tests.outbox_app.models import Letter
 from chassis.tests.threads import in_own_connection, together, wait_until_one_waits_for_a_lock
 from chassis.worker.outbox import (
-    MOST_ATTEMPTS,
+    MAX_ATTEMPTS,
     PermanentFailure,
     Skipped,
     TemporaryFailure,
@@ -298,7 +298,7 @@ def test_a_worker_that_comes_too_late_says_so_in_the_log(caplog):
 
 def test_a_message_that_kills_every_worker_is_given_up():
     plan()
-    Letter.objects.update(attempts=MOST_ATTEMPTS)
+    Letter.objects.update(attempts=MAX_ATTEMPTS)
     postbox = Postbox()
 
     deliver_due(Letter.objects, postbox)
@@ -543,7 +543,7 @@ def test_only_what_has_failed_is_replayed():
         (9, 1280, 2560),
         (10, 1800, 3600),
         (11, 1800, 3600),
-        (MOST_ATTEMPTS, 1800, 3600),
+        (MAX_ATTEMPTS, 1800, 3600),
     ],
 )
 def test_a_pause_doubles_from_5_seconds_up_to_an_hour_and_is_left_to_chance(attempts, shortest, longest):

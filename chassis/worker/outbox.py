@@ -20,10 +20,10 @@ from django.utils.encoding import force_str
 
 from chassis.printable import one_line, shortened
 
-SHORTEST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 5, 60 * 60
+MIN_PAUSE_SECONDS, MAX_PAUSE_SECONDS = 5, 60 * 60
 GIVE_UP_AFTER = timedelta(hours=24)
-MOST_ATTEMPTS = 100  # twice what fits into a day of pauses: more means that it kills its workers
-LONGEST_REASON = 500
+MAX_ATTEMPTS = 100  # twice what fits into a day of pauses: more means that it kills its workers
+MAX_REASON_LENGTH = 500
 # The rows are chosen in a WITH: PostgreSQL may evaluate an IN twice, and then takes more than the limit.
 CLAIM = """
     WITH chosen AS ({chosen}), claimed AS (
@@ -181,13 +181,13 @@ class Delivery(models.Model):
 
 def stored_reason(reason: str) -> str:
     """Return a reason as one line that can be stored, never empty."""
-    return shortened(one_line(reason), LONGEST_REASON) or "no reason given"
+    return shortened(one_line(reason), MAX_REASON_LENGTH) or "no reason given"
 
 
 def backoff_seconds(attempts: int) -> float:
     """Return the pause after so many attempts: 5 to 10 s after the first, then twice that, up to an hour."""
-    longest = min(LONGEST_PAUSE_SECONDS, SHORTEST_PAUSE_SECONDS * 2**attempts)
-    return random.uniform(longest / 2, longest)  # so that what failed together does not come back together
+    max_seconds = min(MAX_PAUSE_SECONDS, MIN_PAUSE_SECONDS * 2**attempts)
+    return random.uniform(max_seconds / 2, max_seconds)  # so that what failed together does not come back together
 
 
 def deliver_due(
@@ -208,8 +208,8 @@ def deliver_due(
 
 def deliver(delivery: Row, send: Callable[[Row], None]) -> None:
     with Attempt(delivery):
-        if delivery.attempts > MOST_ATTEMPTS:
-            raise PermanentFailure(f"claimed {MOST_ATTEMPTS} times without ever being marked")
+        if delivery.attempts > MAX_ATTEMPTS:
+            raise PermanentFailure(f"claimed {MAX_ATTEMPTS} times without ever being marked")
         send(delivery)
 
 

@@ -30,7 +30,7 @@ from directory.person import Person
 CONNECT_SECONDS = 0.5
 READ_SECONDS = 0.7  # at most, for one attempt to begin its answer
 WHOLE_SECONDS = 2.0
-LARGEST_ANSWER_BYTES = 64 * 1024
+MAX_RESPONSE_BYTES = 64 * 1024
 # What a connection can break with: requests' errors up to the headers, urllib3's while the body is read.
 BROKEN = (requests.RequestException, urllib3.exceptions.HTTPError)
 
@@ -54,7 +54,7 @@ def session() -> requests.Session:
 
 
 POOL = session()
-BREAKER = Breaker(most_failures=2, pause_seconds=2.0)
+BREAKER = Breaker(max_failures=2, pause_seconds=2.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,8 +167,8 @@ def seconds_apart(date: str, *, since: float) -> int | None:
 def body_of(response: requests.Response) -> bytes:
     """Read the body in whatever pieces it comes, up to the size that is allowed."""
     body = bytearray()
-    for piece in iter(lambda: response.raw.read1(LARGEST_ANSWER_BYTES, decode_content=True), b""):
+    for piece in iter(lambda: response.raw.read1(MAX_RESPONSE_BYTES, decode_content=True), b""):
         body += piece
-        if len(body) > LARGEST_ANSWER_BYTES:
-            raise ValueError(f"answered more than {LARGEST_ANSWER_BYTES} bytes")
+        if len(body) > MAX_RESPONSE_BYTES:
+            raise ValueError(f"answered more than {MAX_RESPONSE_BYTES} bytes")
     return bytes(body)

@@ -17,7 +17,7 @@ PULL_EVERY_SECONDS = 1.5  # a little sooner than a request would have to
 BUSY_SECONDS, IDLE_SECONDS = 60, 15  # for how long a request keeps the worker busy; how often it reads when idle
 WORKER_SECONDS, REQUEST_SECONDS = 2.0, 0.5  # how long one part of the feed may take
 
-MOST_PARTS_A_REQUEST = 4  # so that all of them together take two seconds
+MAX_PAGES_PER_REQUEST = 4  # so that all of them together take two seconds
 
 
 def pull_if_stale() -> bool:
@@ -87,7 +87,7 @@ def catch_up() -> None:
     if not client.BREAKER.lets_through():
         raise client.DirectoryUnavailable("not asked: it has failed several times in a row")
     after = Feed.objects.claim(Q()) or 0
-    for _ in range(MOST_PARTS_A_REQUEST):
+    for _ in range(MAX_PAGES_PER_REQUEST):
         page = read_part(after, seconds=REQUEST_SECONDS)
         if not page.more:
             return

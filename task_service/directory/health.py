@@ -15,7 +15,7 @@ from directory.models import Feed
 ProcessGauge(
     "tmservice_directory_breaker_open",
     "Whether a process has stopped asking the user service, which failed several times in a row.",
-    lambda: float(client.BREAKER.failures >= client.BREAKER.most_failures),
+    lambda: float(client.BREAKER.failures >= client.BREAKER.max_failures),
 )
 
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 from chassis.auth.tokens import ROLES
-from chassis.ids import LARGEST_ID
+from chassis.ids import MAX_ID
 
 NOBODY = {"username": "", "email": "", "role": "user", "is_active": False, "epoch": 0, "least_epoch": 0}
 
@@ -43,7 +43,7 @@ class Person:
 
     def refuse_impossible(self) -> None:
         numbers = (self.id - 1, self.position - 1, self.epoch, self.least_epoch)
-        if not all(0 <= number < LARGEST_ID for number in numbers):
+        if not all(0 <= number < MAX_ID for number in numbers):
             raise ValueError("a number is out of range")
         if self.role not in ROLES:
             raise ValueError("there is no such role")

@@ -11,7 +11,7 @@ from rest_framework.exceptions import ErrorDetail, ValidationError
 from chassis.api.fields import IdsField, is_id
 from chassis.api.filters import ChoicesFilter, StrictBooleanFilter, UsersFilter, narrow
 from chassis.api.problems import Conflict
-from chassis.api.serializers import MOST_NAMED, StrictSerializer, unknown
+from chassis.api.serializers import MAX_REPORTED_ERRORS, StrictSerializer, unknown
 from tasks.filters import TaskFilter
 from tasks.models import Task, TaskQuerySet, UnexpectedCount
 from tasks.serializers import TaskSerializer
@@ -62,7 +62,7 @@ class FilterField(serializers.DictField):
         query = QueryDict(mutable=True)
         errors: dict[str, list[ErrorDetail]] = {}
         for name, value in values.items():
-            if len(errors) == MOST_NAMED:
+            if len(errors) == MAX_REPORTED_ERRORS:
                 break
             if name not in TaskFilter.base_filters:
                 text = unknown("filter", name, TaskFilter.base_filters)
@@ -92,7 +92,7 @@ def as_parameters(filter_: Any, value: Any) -> list[str] | None:
 class BulkSerializer(StrictSerializer):
     """Which tasks are changed or deleted. `set` is checked like the body of a PATCH."""
 
-    ids = IdsField(most=MAX_IDS, required=False)
+    ids = IdsField(max_ids=MAX_IDS, required=False)
     filter = FilterField(allow_empty=False, required=False)
     expected_count = CountField(required=False)
     set = serializers.DictField(allow_empty=False, required=False)

@@ -6,8 +6,8 @@ from django.db import connection
 
 from tasks.models import Task, TaskQuerySet
 
-MOST_COUNTED = 10_000
-MORE = f"{MOST_COUNTED}+"
+MAX_COUNT = 10_000
+MORE = f"{MAX_COUNT}+"
 COUNT = "(SELECT count(*) FROM ({}) AS counted)"
 
 
@@ -28,7 +28,7 @@ def summary(tasks: TaskQuerySet) -> dict[str, Any]:
 
 
 def capped_counts(subsets: dict[str, TaskQuerySet]) -> dict[str, int]:
-    capped = (tasks.values("pk")[: MOST_COUNTED + 1] for tasks in subsets.values())
+    capped = (tasks.values("pk")[: MAX_COUNT + 1] for tasks in subsets.values())
     statements = [tasks.query.sql_with_params() for tasks in capped]
     columns = ", ".join(COUNT.format(sql) for sql, _ in statements)
     with connection.cursor() as cursor:
@@ -37,8 +37,8 @@ def capped_counts(subsets: dict[str, TaskQuerySet]) -> dict[str, int]:
 
 
 def capped_count(tasks: TaskQuerySet) -> int:
-    return tasks.order_by()[: MOST_COUNTED + 1].count()
+    return tasks.order_by()[: MAX_COUNT + 1].count()
 
 
 def shown(count: int) -> int | str:
-    return count if count <= MOST_COUNTED else MORE
+    return count if count <= MAX_COUNT else MORE

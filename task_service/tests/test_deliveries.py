@@ -278,7 +278,7 @@ def test_a_message_that_can_never_be_rendered_is_given_up_and_blocks_nobody(ada,
 
 def test_what_kills_every_worker_is_given_up(ada, task):
     change(task, by=ada, status="completed")
-    Delivery.objects.update(attempts=outbox.MOST_ATTEMPTS)
+    Delivery.objects.update(attempts=outbox.MAX_ATTEMPTS)
 
     deliver_all()
 

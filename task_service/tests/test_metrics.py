@@ -89,7 +89,7 @@ def test_a_feed_that_was_never_read_has_no_lag(told, feed):
 
 def test_an_open_breaker_shows_once_the_request_that_opened_it_is_over(client, told, monkeypatch):
     breaker = directory_client.BREAKER
-    monkeypatch.setattr(breaker, "failures", breaker.most_failures)
+    monkeypatch.setattr(breaker, "failures", breaker.max_failures)
     client.get("/task/health/live/")
     assert told()["tmservice_directory_breaker_open"] == 1
 

@@ -9,7 +9,7 @@ from rest_framework import serializers
 from rest_framework.exceptions import ErrorDetail
 
 from accounts.models import AuditEvent, PasswordToken, Session, User
-from accounts.models.session import LONGEST_USER_AGENT, clean_user_agent
+from accounts.models.session import MAX_USER_AGENT_LENGTH, clean_user_agent
 from accounts.names import fold, refuse_reserved, validate_email, validate_username
 from chassis.addresses import MAX_LENGTH, normalize
 from chassis.api.fields import CappedField, ChoiceField, IdField, SecretField, SingleLineField, StrictBooleanField
@@ -174,7 +174,7 @@ class UserAgentField(serializers.CharField):
 
 
 class SessionSerializer(serializers.ModelSerializer):
-    user_agent = UserAgentField(read_only=True, max_length=LONGEST_USER_AGENT)
+    user_agent = UserAgentField(read_only=True, max_length=MAX_USER_AGENT_LENGTH)
     last_used_at = serializers.DateTimeField(source="rotated_at")
     current = serializers.SerializerMethodField()
 

@@ -12,7 +12,7 @@ from django.conf import settings
 from chassis.api.fields import utc_text
 from notifications.channels import Channel, Message
 
-LARGEST_FILE_BYTES = 10_000_000
+MAX_FILE_BYTES = 10_000_000
 FILES_KEPT = 5
 
 
@@ -54,7 +54,7 @@ def append(path: Path, line: bytes) -> None:
     """Add a line to a file that may be full: then it becomes path.1, what was that path.2, and so on."""
     with path.with_name(f"{path.name}.lock").open("a") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        if path.exists() and path.stat().st_size + len(line) > LARGEST_FILE_BYTES:
+        if path.exists() and path.stat().st_size + len(line) > MAX_FILE_BYTES:
             handler = RotatingFileHandler(path, backupCount=FILES_KEPT, delay=True)
             handler.doRollover()
             handler.close()

@@ -1,10 +1,10 @@
 from tasks.models.activity import Activity
 from tasks.models.kept_answer import KeptAnswer
 from tasks.models.querysets import StaleVersion, TaskQuerySet, UnexpectedCount, refuse_stale
-from tasks.models.task import LONGEST_DESCRIPTION, Task
+from tasks.models.task import MAX_DESCRIPTION_LENGTH, Task
 
 __all__ = [
-    "LONGEST_DESCRIPTION",
+    "MAX_DESCRIPTION_LENGTH",
     "Activity",
     "KeptAnswer",
     "StaleVersion",

@@ -13,7 +13,7 @@ from django.db.models.functions import Length
 from django.db.models.lookups import LessThanOrEqual
 from django.utils import timezone
 
-from chassis.api.fields import EARLIEST, LATEST
+from chassis.api.fields import MAX_DATE, MIN_DATE
 from chassis.auth.tokens import Caller
 from directory.models import User
 from tasks.models.activity import Activity
@@ -21,7 +21,7 @@ from tasks.models.querysets import NOT_INDEXED, SEARCHED, TaskQuerySet, visible_
 from tasks.search import RULES, document
 
 WRITABLE = ("title", "description", "status", "priority", "due_date", "assigned_to_id")
-LONGEST_DESCRIPTION = 50_000  # characters; whatever they are, the text index holds them
+MAX_DESCRIPTION_LENGTH = 50_000  # characters; whatever they are, the text index holds them
 
 
 class TaskManager(models.Manager.from_queryset(TaskQuerySet)):  # type: ignore[misc]  # a class made at run time
@@ -80,7 +80,7 @@ class Task(models.Model):
         constraints = [
             models.CheckConstraint(condition=~Q(title=""), name="title_is_not_empty"),
             models.CheckConstraint(
-                condition=LessThanOrEqual(Length("description"), LONGEST_DESCRIPTION),
+                condition=LessThanOrEqual(Length("description"), MAX_DESCRIPTION_LENGTH),
                 name="description_is_not_too_long",
             ),
             models.CheckConstraint(
@@ -93,7 +93,7 @@ class Task(models.Model):
             models.CheckConstraint(condition=Q(created_by__gt=0), name="created_by_is_an_id"),
             models.CheckConstraint(condition=Q(version__gt=0), name="version_counts_from_one"),
             models.CheckConstraint(
-                condition=Q(due_date__isnull=True) | Q(due_date__range=(EARLIEST, LATEST)),
+                condition=Q(due_date__isnull=True) | Q(due_date__range=(MIN_DATE, MAX_DATE)),
                 name="due_date_is_in_this_century",
             ),
             models.CheckConstraint(

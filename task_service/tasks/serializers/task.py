@@ -7,7 +7,7 @@ from rest_framework import serializers
 from chassis.api.fields import DateField, IdField, SingleLineField, StringField
 from chassis.api.serializers import StrictModelSerializer
 from chassis.auth.tokens import Caller
-from tasks.models import LONGEST_DESCRIPTION, Task
+from tasks.models import MAX_DESCRIPTION_LENGTH, Task
 from tasks.serializers.fields import AssigneeField, AssigneeIdField, PriorityField, StatusField
 from tasks.serializers.refusals import assignee_id, assignee_refused
 
@@ -16,7 +16,7 @@ class TaskSerializer(StrictModelSerializer):
     """Of the context it needs the request. To be read are tasks that come with their assignee's name."""
 
     title = SingleLineField(max_length=200)
-    description = StringField(default="", allow_blank=True, max_length=LONGEST_DESCRIPTION)
+    description = StringField(default="", allow_blank=True, max_length=MAX_DESCRIPTION_LENGTH)
     status = StatusField(default=Task.Status.TODO)
     status_label = serializers.CharField(source="get_status_display", read_only=True)
     priority = PriorityField(default=Task.Priority.NORMAL)
