@@ -59,11 +59,11 @@ class StringField(CappedField):
 
     def to_internal_value(self, data: Any) -> str:
         value = UNUSUAL_LINE_END.sub("\n", super().to_internal_value(data))
-        self.refuse(FORBIDDEN_IN_TEXT.search(value), "control")
-        self.refuse(first_hidden(value), "hidden")
+        self.fail_if_found(FORBIDDEN_IN_TEXT.search(value), "control")
+        self.fail_if_found(first_hidden(value), "hidden")
         return value
 
-    def refuse(self, found: re.Match[str] | None, key: str) -> None:
+    def fail_if_found(self, found: re.Match[str] | None, key: str) -> None:
         if found:
             self.fail(key, code=ord(found.group()), position=found.start() + 1)
 
@@ -84,7 +84,7 @@ class SingleLineField(StringField):
 
     def to_internal_value(self, data: Any) -> str:
         # Before the ends are cut off: str.strip() takes some control characters for whitespace.
-        self.refuse(FORBIDDEN_IN_TEXT.search(data), "control")
+        self.fail_if_found(FORBIDDEN_IN_TEXT.search(data), "control")
         value = super().to_internal_value(data)
         if not any(is_visible(character) for character in value):
             self.fail("blank")

@@ -65,7 +65,7 @@ class Page:
     next_after: int
     more: bool
 
-    def refuse_impossible(self, after: int) -> None:
+    def validate(self, after: int) -> None:
         positions = [after, *(person.position for person in self.people)]
         if (type(self.next_after), type(self.more)) != (int, bool):
             raise TypeError("next_after or more is of another type")
@@ -97,7 +97,7 @@ def changes(after: int, *, seconds: float) -> Page:
     with counting_failures():
         body = get("/internal/users/changes/", {"after": after}, seconds=seconds)
         page = Page([change_from(row) for row in body["results"]], body["next_after"], body["more"])
-        page.refuse_impossible(after)
+        page.validate(after)
     return page
 
 

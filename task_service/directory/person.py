@@ -34,14 +34,14 @@ class Person:
         for name, kind in cls.__annotations__.items():
             if type(getattr(person, name)) is not kind:
                 raise TypeError(f"{name} is not a {kind.__name__}")
-        person.refuse_impossible()
+        person.validate()
         return person
 
     @classmethod
     def deleted(cls, id_: int, position: int) -> Self:
         return cls.from_row(NOBODY, id=id_, position=position, is_deleted=True)
 
-    def refuse_impossible(self) -> None:
+    def validate(self) -> None:
         numbers = (self.id - 1, self.position - 1, self.epoch, self.least_epoch)
         if not all(0 <= number < MAX_ID for number in numbers):
             raise ValueError("a number is out of range")

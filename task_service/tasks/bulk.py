@@ -15,7 +15,7 @@ from chassis.api.serializers import MAX_REPORTED_ERRORS, StrictSerializer, unkno
 from tasks.filters import TaskFilter
 from tasks.models import Task, TaskQuerySet, UnexpectedCount
 from tasks.serializers import TaskSerializer
-from tasks.serializers.refusals import assignee_id, assignee_refused
+from tasks.serializers.assignee import assignee_errors, assignee_id
 from tasks.summary import capped_count, shown
 
 MAX_IDS, MAX_MATCHING = 100, 1000  # tasks in one request: by ids, and by a filter
@@ -127,7 +127,7 @@ class BulkSerializer(StrictSerializer):
         The assignee is asked about last, when nothing else is wrong.
         """
         if "filter" in validated_data and "expected_count" not in validated_data:
-            refuse_uncounted(validated_data["tasks"])
+            check_count(validated_data["tasks"])
         values = validated_data.get("set", {})
         if (assignee := values.get("assigned_to_id")) is not None:
             values["assigned_to_id"] = assignee_id(assignee, asked_by=self.caller_id, field="set.assigned_to")
@@ -151,7 +151,7 @@ class BulkSerializer(StrictSerializer):
 
     def change(self, tasks: TaskQuerySet, **options: Any) -> list[Task]:
         values = self.validated_data["set"]
-        with assignee_refused(values.get("assigned_to_id"), field="set.assigned_to"):
+        with assignee_errors(values.get("assigned_to_id"), field="set.assigned_to"):
             return tasks.change(by_id=self.caller_id, **options, **values)
 
 
@@ -166,7 +166,7 @@ def contradictions(attrs: dict[str, Any]) -> Iterator[tuple[str, list[ErrorDetai
             yield name, [ErrorDetail(f"Does not go together with `{other}`.", code="contradictory")]
 
 
-def refuse_uncounted(tasks: TaskQuerySet) -> None:
+def check_count(tasks: TaskQuerySet) -> None:
     count = capped_count(tasks)
     if count > MAX_MATCHING:
         detail = f"{shown(count)} tasks match; at most {MAX_MATCHING} are changed at once. Narrow the filter."

@@ -22,7 +22,7 @@ from chassis.auth.permissions import AdminWritesOnceVisible, IsAdmin, IsAuthenti
 from tasks import export
 from tasks.bulk import BulkSerializer
 from tasks.filters import ExportFilter, TaskFilter
-from tasks.models import Activity, KeptAnswer, StaleVersion, Task, TaskQuerySet, refuse_stale
+from tasks.models import Activity, KeptAnswer, StaleVersion, Task, TaskQuerySet, check_version
 from tasks.permissions import MovesOwnTask
 from tasks.serializers import ActivitySerializer, TaskSerializer
 from tasks.summary import summary
@@ -127,7 +127,7 @@ class TaskDetail(TaskEndpoint):
 
     def delete(self, request: Request, task_id: int) -> Response:
         self.get_object()
-        with gone_or_stale():
+        with as_http_errors():
             removed = Task.objects.filter(pk=task_id).remove(by_id=self.caller.id, versions=etags.if_match(request))
         if not removed:
             raise Http404
@@ -135,11 +135,11 @@ class TaskDetail(TaskEndpoint):
 
     def change(self, *, partial: bool) -> Response:
         task, versions = self.get_object(), etags.if_match(self.request)
-        with gone_or_stale():
-            refuse_stale(task, versions)  # before the body, whose read-only values may be those of then
+        with as_http_errors():
+            check_version(task, versions)  # before the body, whose read-only values may be those of then
         serializer = self.get_serializer(task, data=self.body, partial=partial)
         serializer.is_valid(raise_exception=True)
-        with gone_or_stale():
+        with as_http_errors():
             task = serializer.save(versions=versions)
         return self.answer(task)
 
@@ -163,7 +163,7 @@ class TaskActivity(TaskEndpoint):
 
 
 @contextmanager
-def gone_or_stale() -> Iterator[None]:
+def as_http_errors() -> Iterator[None]:
     """Turn what may have become of a task since it was read into 404 or 412."""
     try:
         yield

@@ -10,7 +10,7 @@ from rest_framework.exceptions import ErrorDetail
 
 from accounts.models import AuditEvent, PasswordToken, Session, User
 from accounts.models.session import MAX_USER_AGENT_LENGTH, clean_user_agent
-from accounts.names import fold, refuse_reserved, validate_email, validate_username
+from accounts.names import check_not_reserved, fold, validate_email, validate_username
 from chassis.addresses import MAX_LENGTH, normalize
 from chassis.api.fields import CappedField, ChoiceField, IdField, SecretField, SingleLineField, StrictBooleanField
 from chassis.api.serializers import StrictModelSerializer, StrictSerializer
@@ -20,7 +20,7 @@ MAX_NAME_LENGTH = 64
 MAX_TOKEN_LENGTH = 4096  # several times that of any token of ours
 
 
-def refuse_weak(password: str, *, field: str, user: User) -> None:
+def check_password_strength(password: str, *, field: str, user: User) -> None:
     try:
         validate_password(password, user)
     except DjangoValidationError as error:
@@ -47,12 +47,12 @@ class EmailField(SingleLineField):
 
 
 class UsernameField(SingleLineField):
-    def __init__(self, *refusals: Callable[[str], None], **kwargs: Any) -> None:
-        super().__init__(max_length=MAX_NAME_LENGTH, validators=[validate_username, *refusals], **kwargs)
+    def __init__(self, *checks: Callable[[str], None], **kwargs: Any) -> None:
+        super().__init__(max_length=MAX_NAME_LENGTH, validators=[validate_username, *checks], **kwargs)
 
 
 class NewPasswordField(SecretField):
-    """One that is chosen: whoever takes it asks refuse_weak about it."""
+    """One that is chosen: whoever takes it asks check_password_strength about it."""
 
 
 class UserSerializer(StrictModelSerializer):
@@ -80,12 +80,12 @@ class FirstAdminSerializer(StrictSerializer):
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         about = User(username=attrs["username"], email=attrs["email"])
         if attrs["password"] is not None:
-            refuse_weak(attrs["password"], field="password", user=about)
+            check_password_strength(attrs["password"], field="password", user=about)
         return attrs
 
 
 class RegistrationSerializer(FirstAdminSerializer):
-    username = UsernameField(refuse_reserved)
+    username = UsernameField(check_not_reserved)
     role = RoleField(default=User.Role.USER)
 
 
@@ -106,7 +106,7 @@ class ConfirmSerializer(StrictSerializer):
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         attrs["user"] = PasswordToken.objects.user_of(attrs["token"])
-        refuse_weak(attrs["new_password"], field="new_password", user=attrs["user"])
+        check_password_strength(attrs["new_password"], field="new_password", user=attrs["user"])
         return attrs
 
 
@@ -142,7 +142,7 @@ class OwnAccountSerializer(UserSerializer):
     def validate_username(self, name: str) -> str:
         # Who has a reserved name, as the first admin does, may send it back.
         if self.instance is None or fold(name) != self.instance.username_key:
-            refuse_reserved(name)
+            check_not_reserved(name)
         return name
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
@@ -162,7 +162,7 @@ class PasswordChangeSerializer(StrictSerializer):
     new_password = NewPasswordField()
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
-        refuse_weak(attrs["new_password"], field="new_password", user=self.context["user"])
+        check_password_strength(attrs["new_password"], field="new_password", user=self.context["user"])
         return attrs
 
 

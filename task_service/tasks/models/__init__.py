@@ -1,6 +1,6 @@
 from tasks.models.activity import Activity
 from tasks.models.kept_answer import KeptAnswer
-from tasks.models.querysets import StaleVersion, TaskQuerySet, UnexpectedCount, refuse_stale
+from tasks.models.querysets import StaleVersion, TaskQuerySet, UnexpectedCount, check_version
 from tasks.models.task import MAX_DESCRIPTION_LENGTH, Task
 
 __all__ = [
@@ -11,5 +11,5 @@ __all__ = [
     "Task",
     "TaskQuerySet",
     "UnexpectedCount",
-    "refuse_stale",
+    "check_version",
 ]

@@ -168,7 +168,7 @@ class TaskQuerySet(models.QuerySet["Task"]):
             now = timezone.now()
             facts: list[Activity] = []
             for task in tasks:
-                refuse_stale(task, versions)
+                check_version(task, versions)
                 of_task = task.facts_of_change(values, by_id=by_id, reason=reason, at=now)
                 if of_task:
                     task.become(values, assignee, now)
@@ -189,7 +189,7 @@ class TaskQuerySet(models.QuerySet["Task"]):
         with transaction.atomic():
             tasks: list[Task] = list(self.with_accounts(by_id).order_by("pk").select_for_update(of=("self",)))
             for task in tasks:
-                refuse_stale(task, versions)
+                check_version(task, versions)
             now = timezone.now()
             Activity.objects.bulk_create([task.fact_of_deletion(by_id=by_id, at=now) for task in tasks])
             if tasks:
@@ -233,7 +233,7 @@ def indexed(values: dict[str, Any], tasks: list["Task"]) -> dict[str, Any]:
     return {"search_document": Cast(Case(*documents), SearchVectorField()), "search_rules": search.RULES}
 
 
-def refuse_stale(task: "Task", versions: Collection[int] | None) -> None:
+def check_version(task: "Task", versions: Collection[int] | None) -> None:
     if versions is None or task.version in versions:
         return
     since = max((version for version in versions if version < task.version), default=task.version)

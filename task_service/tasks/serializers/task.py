@@ -8,8 +8,8 @@ from chassis.api.fields import DateField, IdField, SingleLineField, StringField
 from chassis.api.serializers import StrictModelSerializer
 from chassis.auth.tokens import Caller
 from tasks.models import MAX_DESCRIPTION_LENGTH, Task
+from tasks.serializers.assignee import assignee_errors, assignee_id
 from tasks.serializers.fields import AssigneeField, AssigneeIdField, PriorityField, StatusField
-from tasks.serializers.refusals import assignee_id, assignee_refused
 
 
 class TaskSerializer(StrictModelSerializer):
@@ -61,13 +61,13 @@ class TaskSerializer(StrictModelSerializer):
         return attrs
 
     def create(self, validated_data: dict[str, Any]) -> Task:
-        with assignee_refused(validated_data["assigned_to_id"]):
+        with assignee_errors(validated_data["assigned_to_id"]):
             return Task.objects.make(by_id=self.caller.id, **validated_data)
 
     def update(self, instance: Task, validated_data: dict[str, Any]) -> Task:
         """Raises Task.DoesNotExist for a task that is gone or that the caller sees no longer, and StaleVersion."""
         tasks = Task.objects.visible_to(self.caller).filter(pk=instance.pk)
-        with assignee_refused(validated_data.get("assigned_to_id")):
+        with assignee_errors(validated_data.get("assigned_to_id")):
             changed = tasks.change(by_id=self.caller.id, **validated_data)
         if not changed:
             raise Task.DoesNotExist()

@@ -14,7 +14,7 @@ def assignee_id(assignee: int | str, *, asked_by: int, current: int | None = Non
 
     The `current` assignee may stay without being asked about.
     """
-    with assignee_refused(assignee, field=field):
+    with assignee_errors(assignee, field=field):
         user_id = accounts.find_named(assignee) if isinstance(assignee, str) else assignee
         if user_id != current:
             accounts.vouch_for(user_id, asked_by=asked_by)
@@ -22,7 +22,7 @@ def assignee_id(assignee: int | str, *, asked_by: int, current: int | None = Non
 
 
 @contextmanager
-def assignee_refused(assignee: int | str | None, *, field: str = "assigned_to") -> Iterator[None]:
+def assignee_errors(assignee: int | str | None, *, field: str = "assigned_to") -> Iterator[None]:
     """Say what stands against assigning to this user: unknown or inactive is 400, nobody to ask is 503."""
     user = f"user {assignee}" if not isinstance(assignee, str) else f"user named {excerpt(assignee)!r}"
     try:
