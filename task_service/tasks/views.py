@@ -41,7 +41,7 @@ class TaskEndpoint(Endpoint):
     def answer(self, task: Task, **kwargs: Any) -> Response:
         data = self.get_serializer(task).data
         response = Response(data, **kwargs)
-        response["ETag"] = etags.of_version(task.version, data)
+        response["ETag"] = etags.version_etag(task.version, data)
         return response
 
 
