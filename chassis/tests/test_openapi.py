@@ -24,7 +24,7 @@ from chassis.openapi.operations import Answer, Body, Chapter, Kind, Operation, S
 from chassis.openapi.pages import Documentation
 from chassis.openapi.schemas import Definitions
 from chassis.tests.forge import claims, signed
-from chassis.tests.idempotency_app.models import KeptAnswer
+from chassis.tests.idempotency_app.models import IdempotencyRecord
 from chassis.tests.openapi_document import Document
 from chassis.tests.seen_statuses import undocumented
 from chassis.tests.urls import Row
@@ -59,7 +59,7 @@ class Things(Endpoint):
     def get(self, request):
         return Response(self.says)
 
-    @idempotent(KeptAnswer)
+    @idempotent(IdempotencyRecord)
     def post(self, request):
         raise Conflict()
 

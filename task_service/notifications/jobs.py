@@ -5,7 +5,7 @@ from directory import feed
 from notifications import delivering
 from notifications.reminders import remind_from_time_of_day
 from tasks import indexing
-from tasks.models import KeptAnswer
+from tasks.models import IdempotencyRecord
 
 REMIND_EVERY_SECONDS = 60
 CLEAN_EVERY_SECONDS = 600
@@ -17,7 +17,7 @@ def jobs() -> list[Job]:
         Job("reminders", look_for_reminders, REMIND_EVERY_SECONDS),
         *delivering.jobs(),
         *indexing.jobs(),
-        Job("cleaning", KeptAnswer.objects.forget_old, CLEAN_EVERY_SECONDS),
+        Job("cleaning", IdempotencyRecord.objects.delete_expired, CLEAN_EVERY_SECONDS),
     ]
 
 

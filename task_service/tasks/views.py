@@ -22,7 +22,7 @@ from chassis.auth.permissions import AdminWritesOnceVisible, IsAdmin, IsAuthenti
 from tasks import export
 from tasks.bulk import BulkSerializer
 from tasks.filters import ExportFilter, TaskFilter
-from tasks.models import Activity, KeptAnswer, StaleVersion, Task, TaskQuerySet, check_version
+from tasks.models import Activity, IdempotencyRecord, StaleVersion, Task, TaskQuerySet, check_version
 from tasks.permissions import MovesOwnTask
 from tasks.serializers import ActivitySerializer, TaskSerializer
 from tasks.summary import summary
@@ -56,7 +56,7 @@ class TaskList(ListModelMixin, TaskEndpoint):
     def get(self, request: Request) -> Response:
         return self.list(request)
 
-    @idempotent(KeptAnswer)
+    @idempotent(IdempotencyRecord)
     def post(self, request: Request) -> Response:
         serializer = self.get_serializer(data=self.body)
         serializer.is_valid(raise_exception=True)

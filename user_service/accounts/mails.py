@@ -9,7 +9,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from accounts import letters
-from accounts.models import Attempt, EmailToken, KeptAnswer, Mail, PasswordToken, Session, User
+from accounts.models import Attempt, EmailToken, IdempotencyRecord, Mail, PasswordToken, Session, User
 from chassis.database import long_statements
 from chassis.worker.jobs import Job
 from chassis.worker.mailing import mails_are_held, message_id, send_mail
@@ -92,4 +92,4 @@ def clean() -> None:
     ):
         with long_statements():
             old.delete()
-    KeptAnswer.objects.forget_old()
+    IdempotencyRecord.objects.delete_expired()
