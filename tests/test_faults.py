@@ -243,7 +243,7 @@ BREACHES = {
         {"ledger": {7: LEDGER[1:]}},
         "1 changes of assigned_to of task 7 are 0 times in the ledger",
     ),
-    "a notification that was given up": (
+    "a notification that was dead-lettered": (
         {"ledger": {7: [told(1, "task_assigned", state="failed", reason="no room"), LEDGER[1]]}},
         "notification 1 of task 7 is failed: no room",
     ),

@@ -22,7 +22,7 @@ def jobs() -> list[Job]:
 
 def withdraw_from_unset_channels() -> None:
     """Skip what was planned for a channel that is not set any more: nobody would ever send it."""
-    unset = Delivery.objects.filter(state=Delivery.State.PLANNED).exclude(channel__in=settings.NOTIFICATION_CHANNELS)
+    unset = Delivery.objects.filter(state=Delivery.State.PENDING).exclude(channel__in=settings.NOTIFICATION_CHANNELS)
     reason = "the channel is not set any more"
     unset.update(state=Delivery.State.SKIPPED, reason=reason, lease_token=None, leased_until=None)
 

@@ -21,7 +21,7 @@ def gauges() -> Iterator[Figure]:
     last = ReminderRun.objects.first()
     age = (timezone.now() - last.finished_at).total_seconds() if last else math.nan
     yield "tmservice_reminders_age_seconds", "How long ago reminders were last looked for.", age
-    oldest = Delivery.objects.oldest_planned_age_seconds()
+    oldest = Delivery.objects.oldest_pending_age_seconds()
     yield "tmservice_oldest_delivery_seconds", "For how long the oldest unsent notification has been waiting.", oldest
     yield from of_outbox(Delivery.objects.all(), "deliveries")
 
@@ -30,10 +30,10 @@ def concerns() -> Iterator[str]:
     yield from directory.concerns()
     deliveries = Delivery.objects.all()
     if mails_are_held():
-        if deliveries.filter(channel="email").oldest_planned_age_seconds():
+        if deliveries.filter(channel="email").oldest_pending_age_seconds():
             yield "Mails wait in the database until EMAIL_URL is set."
         deliveries = deliveries.exclude(channel="email")
-    waiting = deliveries.oldest_planned_age_seconds()
+    waiting = deliveries.oldest_pending_age_seconds()
     if waiting > LATE_SECONDS:
         yield f"A notification has been waiting to be sent for {waiting / 60:.0f} minutes."
     last = ReminderRun.objects.first()

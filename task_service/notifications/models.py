@@ -176,16 +176,16 @@ class Notification(models.Model):
 
 
 class DeliveryQuerySet(outbox.DeliveryQuerySet["Delivery"]):
-    def plan_again(self) -> None:
+    def requeue(self) -> None:
         """Plan what was skipped once more, with another day to succeed; as a message that was never sent."""
         now = timezone.now()
-        planned = {"state": Delivery.State.PLANNED, "due_at": now, "give_up_at": now + outbox.GIVE_UP_AFTER}
+        planned = {"state": Delivery.State.PENDING, "due_at": now, "give_up_at": now + outbox.DEAD_LETTER_AFTER}
         personal = Case(When(recipient=None, then=None), default=Value(uuid4()), output_field=models.UUIDField())
         self.update(reason="", attempts=0, digest=personal, **planned)
 
     def due(self, now: datetime) -> Self:
         """Of what goes out as one message the earliest stands for all."""
-        planned = self.filter(state=Delivery.State.PLANNED)
+        planned = self.filter(state=Delivery.State.PENDING)
         return super().due(now).filter(~Exists(planned.same_message(OuterRef).filter(pk__lt=OuterRef("pk"))))
 
     def with_message_id(self) -> Self:
@@ -238,10 +238,10 @@ class Delivery(outbox.Delivery):
         """
         if self.digest is None:
             return [self]
-        planned = self.others.filter(state=self.State.PLANNED)
+        planned = self.others.filter(state=self.State.PENDING)
         earlier = Delivery.objects.filter(
             channel=self.channel,
-            state=self.State.PLANNED,
+            state=self.State.PENDING,
             ordering_key=OuterRef("ordering_key"),
             pk__lt=OuterRef("pk"),
         ).exclude(digest=self.digest)

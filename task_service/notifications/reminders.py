@@ -83,7 +83,7 @@ def remind() -> dict[str, int]:
     """
     for reminder in REMINDERS:
         with long_statements():
-            reminder.skipped().plan_again()
+            reminder.skipped().requeue()
     planned: Counter[str] = Counter({str(reminder.kind): 0 for reminder in REMINDERS})
     while batch := plan_batch():
         planned.update(batch)

@@ -256,7 +256,7 @@ def picky(settings, monkeypatch):
     channel.cache_clear()
 
 
-def test_a_message_that_can_never_be_rendered_is_given_up_and_blocks_nobody(ada, a_task, picky, caplog):
+def test_a_message_that_can_never_be_rendered_is_dead_lettered_and_blocks_nobody(ada, a_task, picky, caplog):
     task, other = a_task(), a_task()
     for each, status in [(task, "completed"), (task, "todo"), (other, "in_progress")]:
         change(each, by=ada, status=status)
@@ -273,10 +273,10 @@ def test_a_message_that_can_never_be_rendered_is_given_up_and_blocks_nobody(ada,
     assert outcome(pk=poison.pk) == ("failed", "ZeroDivisionError: a bug")
     assert 20 < attempts < 40
     assert (states(), picky.taken) == (["failed", "sent", "sent"], [other.pk, task.pk])
-    assert f"delivery {poison.pk} is given up: ZeroDivisionError: a bug" in caplog.messages
+    assert f"delivery {poison.pk} is dead-lettered: ZeroDivisionError: a bug" in caplog.messages
 
 
-def test_what_kills_every_worker_is_given_up(ada, task):
+def test_what_kills_every_worker_is_dead_lettered(ada, task):
     change(task, by=ada, status="completed")
     Delivery.objects.update(attempts=outbox.MAX_ATTEMPTS)
 

@@ -70,7 +70,7 @@ def test_what_was_sent_says_when(ada, task):
     assert (line["state"], line["sent_at"] > line["planned_at"]) == ("sent", True)
 
 
-def test_what_was_skipped_what_waits_and_what_was_given_up_say_why(ada, alice, bob, task, settings):
+def test_what_was_skipped_what_waits_and_what_was_dead_lettered_say_why(ada, alice, bob, task, settings):
     change(task, by=ada, status="in_progress")
     change(task, by=ada, assigned_to_id=bob.id)
     settings.NOTIFICATION_LOG = "/nowhere/notifications.log"

@@ -435,7 +435,7 @@ def test_what_is_refused_for_good_has_failed_and_holds_nobody_up(alice, bob, sin
     sink.answers = {command: answer}
     mails.deliver_mails()
     assert outcome(mail) == ("failed", answer)
-    assert f"mail {mail.pk} is given up: {answer}" in caplog.messages
+    assert f"mail {mail.pk} is dead-lettered: {answer}" in caplog.messages
 
     sink.answers, sink.received = {}, []
     let_pass(days=1)

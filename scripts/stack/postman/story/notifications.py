@@ -54,7 +54,7 @@ NOTIFICATIONS = Folder(
             tests={
                 "The assignment is among it": "expect(answer.results.map(each => each.kind))"
                 '.to.include("task_assigned")',
-                "Nothing was given up": "answer.results.forEach(each => "
+                "Nothing was dead-lettered": "answer.results.forEach(each => "
                 'expect(each.state).to.be.oneOf(["planned", "sent", "skipped"]))',
             },
         ),

@@ -9,7 +9,7 @@ from notifications.models import Delivery
 
 
 class Command(BaseCommand):
-    help = "Plan the deliveries that were given up once more, each with another day to succeed."
+    help = "Requeue dead-lettered deliveries, each with another day to succeed."
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--channel", choices=settings.NOTIFICATION_CHANNELS, help="only those by this channel")
