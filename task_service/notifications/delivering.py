@@ -10,33 +10,33 @@ from chassis.worker.outbox import Skipped, deliver_due
 from directory import feed
 from directory.models import User
 from notifications.channels import Entry, Message, channel
-from notifications.models import COMPLETED, MOVED, Delivery, Event
+from notifications.models import DUE_DATE_MOVED, TASK_COMPLETED, Delivery, Event
 from tasks.models import Task
 
 
 def jobs() -> list[Job]:
     """Return a job for each channel, so that one which is stuck delays no other."""
-    by_channel = [Job(f"deliver {name}", partial(deliver, name), 2) for name in settings.NOTIFICATION_CHANNELS]
-    return [*by_channel, Job("withdraw", withdraw_from_unset_channels, every_seconds=60)]
+    by_channel = [Job(f"deliver {name}", partial(deliver_channel, name), 2) for name in settings.NOTIFICATION_CHANNELS]
+    return [*by_channel, Job("cancel", cancel_for_unset_channels, every_seconds=60)]
 
 
-def withdraw_from_unset_channels() -> None:
+def cancel_for_unset_channels() -> None:
     """Skip what was planned for a channel that is not set any more: nobody would ever send it."""
     unset = Delivery.objects.filter(state=Delivery.State.PENDING).exclude(channel__in=settings.NOTIFICATION_CHANNELS)
     reason = "the channel is not set any more"
     unset.update(state=Delivery.State.SKIPPED, reason=reason, lease_token=None, leased_until=None)
 
 
-def deliver(channel_name: str) -> int:
+def deliver_channel(channel_name: str) -> int:
     if channel_name == "email" and mails_are_held():
         return 0
-    return deliver_due(Delivery.objects.filter(channel=channel_name), send)
+    return deliver_due(Delivery.objects.filter(channel=channel_name), send_message)
 
 
-def send(delivery: Delivery) -> None:
+def send_message(delivery: Delivery) -> None:
     """Send a message with all that goes out in it and still makes sense, or raise Skipped where nothing does."""
     feed.pull_if_stale()  # the recipient may have lost rights since
-    parts = delivery.claim_others()
+    parts = delivery.claim_parts()
     recipient = User.objects.filter(pk=delivery.recipient_id or 0).first()
     tasks = Task.objects.in_bulk({part.event.task_id for part in parts})
     entries: list[Entry] = []
@@ -75,6 +75,6 @@ def check_still_relevant(event: Event, task: Task | None) -> None:
     if task is None:
         raise Skipped("the task was deleted")
     if task.status == Task.Status.COMPLETED:
-        raise Skipped(COMPLETED)
+        raise Skipped(TASK_COMPLETED)
     if task.due_date != event.due_date:
-        raise Skipped(MOVED)
+        raise Skipped(DUE_DATE_MOVED)

@@ -20,7 +20,7 @@ from directory.models import User
 from tasks.models import Task
 
 # Why a reminder is skipped; if it comes true once more, so does the reminder.
-COMPLETED, MOVED = "the task is completed", "the due date was moved"
+TASK_COMPLETED, DUE_DATE_MOVED = "the task is completed", "the due date was moved"
 
 
 # A reminder that is there already is left out.
@@ -130,7 +130,7 @@ class Event(models.Model):
             raise outbox.Skipped("the account may not see the task any more")
 
 
-def is_there(rows: models.QuerySet[Any]) -> Coalesce:
+def row_exists(rows: models.QuerySet[Any]) -> Coalesce:
     """Return whether there is such a row: for each page entry by an index.
 
     With EXISTS, PostgreSQL joins and sorts the whole inbox, or hashes the other table, rather than stop at a full page.
@@ -146,11 +146,11 @@ class NotificationQuerySet(models.QuerySet["Notification"]):
         until it was deleted.
         """
         task = Task.objects.visible_to(caller).filter(pk=OuterRef("event__task_id"))
-        own = self.filter(recipient=caller.id).annotate(is_gone=~is_there(task))
+        own = self.filter(recipient=caller.id).annotate(is_gone=~row_exists(task))
         if caller.is_admin:
             return own
         same_task = Event.objects.filter(task_id=OuterRef("event__task_id"))
-        was_theirs = is_there(same_task.filter(kind=Event.Kind.DELETED, old=caller.id))
+        was_theirs = row_exists(same_task.filter(kind=Event.Kind.DELETED, old=caller.id))
         lost = Q(event__kind=Event.Kind.UNASSIGNED, event__old=caller.id)
         return own.filter(Q(is_gone=False) | lost | Q(was_theirs))
 
@@ -225,12 +225,12 @@ class Delivery(outbox.Delivery):
         ]
 
     @property
-    def others(self) -> DeliveryQuerySet:
+    def other_parts(self) -> DeliveryQuerySet:
         """What goes out in the same message."""
         same: DeliveryQuerySet = Delivery.objects.same_message(partial(getattr, self)).exclude(pk=self.pk)
         return same if self.digest else same.none()
 
-    def claim_others(self) -> list["Delivery"]:
+    def claim_parts(self) -> list["Delivery"]:
         """Lease what goes out in the same message, and return all of it, this one first.
 
         What has to wait for an earlier message about its task becomes a message of its own: if this one is sent again
@@ -238,7 +238,7 @@ class Delivery(outbox.Delivery):
         """
         if self.digest is None:
             return [self]
-        planned = self.others.filter(state=self.State.PENDING)
+        planned = self.other_parts.filter(state=self.State.PENDING)
         earlier = Delivery.objects.filter(
             channel=self.channel,
             state=self.State.PENDING,
@@ -249,7 +249,7 @@ class Delivery(outbox.Delivery):
         free = Q(leased_until=None) | Q(leased_until__lte=timezone.now())
         lease = {"lease_token": self.lease_token, "leased_until": self.leased_until}
         planned.filter(free).update(attempts=F("attempts") + 1, **lease)
-        return [self, *self.others.filter(lease_token=self.lease_token).select_related("event").order_by("pk")]
+        return [self, *self.other_parts.filter(lease_token=self.lease_token).select_related("event").order_by("pk")]
 
     def skip_parts(self, parts: Iterable[tuple["Delivery", str]]) -> None:
         """Take parts, each for a reason, out of the message that is about to be sent."""
@@ -259,7 +259,7 @@ class Delivery(outbox.Delivery):
 
     def find_message_id(self) -> int:
         """Return the id of the message: that of its earliest part, whatever became of it."""
-        first: int | None = self.others.aggregate(first=Min("pk"))["first"]
+        first: int | None = self.other_parts.aggregate(first=Min("pk"))["first"]
         return min(self.pk, first or self.pk)
 
     def _message(self) -> outbox.DeliveryQuerySet[Any]:
@@ -280,7 +280,7 @@ class ReminderRun(models.Model):
         return f"reminders looked for at {self.finished_at}"
 
 
-def order_of(task_id: int, recipient_id: int | None) -> int:
+def ordering_key(task_id: int, recipient_id: int | None) -> int:
     """Return the ordering key of what one recipient hears of one task; another's broken mailbox delays none of it."""
     digest = blake2b(f"{task_id} {recipient_id}".encode(), digest_size=8).digest()
     return int.from_bytes(digest, signed=True)

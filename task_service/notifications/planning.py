@@ -6,12 +6,12 @@ from uuid import UUID, uuid4
 from django.conf import settings
 
 from notifications.channels import channel
-from notifications.models import Delivery, Event, Notification, order_of
+from notifications.models import Delivery, Event, Notification, ordering_key
 
-Planned = tuple[Event, set[int]]  # a new event, and the accounts that are told of it
+PlannedEvent = tuple[Event, set[int]]  # a new event, and the accounts that are told of it
 
 
-def plan(planned: Sequence[Planned]) -> list[Event]:
+def plan_notifications(planned: Sequence[PlannedEvent]) -> list[Event]:
     """Save events that happened together, each with its inbox items and deliveries; in three statements at most.
 
     By a channel that is personal, each recipient gets one message about all of them. Reminders that were planned
@@ -35,8 +35,8 @@ def deliveries_of(event: Event, recipients: set[int], digest: UUID) -> Iterator[
     for name in settings.NOTIFICATION_CHANNELS:
         if not channel(name).is_personal:
             if event.kind != Event.Kind.UNASSIGNED:  # there it would repeat who was assigned instead
-                yield Delivery(event=event, channel=name, ordering_key=order_of(event.task_id, None))
+                yield Delivery(event=event, channel=name, ordering_key=ordering_key(event.task_id, None))
             continue
         for user_id in sorted(recipients):
-            key = order_of(event.task_id, user_id)
+            key = ordering_key(event.task_id, user_id)
             yield Delivery(event=event, channel=name, recipient_id=user_id, ordering_key=key, digest=digest)

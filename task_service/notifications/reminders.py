@@ -12,8 +12,8 @@ from django.utils import timezone
 
 from chassis.database import lock_table, long_statements
 from notifications import wording
-from notifications.models import COMPLETED, MOVED, Delivery, DeliveryQuerySet, Event, ReminderRun
-from notifications.planning import Planned, plan
+from notifications.models import DUE_DATE_MOVED, TASK_COMPLETED, Delivery, DeliveryQuerySet, Event, ReminderRun
+from notifications.planning import PlannedEvent, plan_notifications
 from tasks.models import Task, TaskQuerySet
 from tasks.signals import task_due_soon, task_overdue
 
@@ -26,7 +26,7 @@ class Reminder:
     tasks: Callable[[], TaskQuerySet]
     is_due: Callable[[Task], bool]
     text: Callable[[Task], str]
-    fact: Signal
+    signal: Signal
 
     def waiting(self) -> TaskQuerySet:
         """Return the tasks that nobody has been reminded of."""
@@ -36,11 +36,11 @@ class Reminder:
     def skipped(self) -> DeliveryQuerySet:
         """Return what was not sent because the task was completed or moved, and has become true again."""
         same = self.tasks().filter(pk=OuterRef("event__task_id"), due_date=OuterRef("event__due_date"))
-        skipped = Delivery.objects.filter(state=Delivery.State.SKIPPED, reason__in=[COMPLETED, MOVED])
+        skipped = Delivery.objects.filter(state=Delivery.State.SKIPPED, reason__in=[TASK_COMPLETED, DUE_DATE_MOVED])
         found: DeliveryQuerySet = skipped.filter(Exists(same), event__kind=self.kind)
         return found
 
-    def planned(self, task: Task) -> Planned:
+    def event_for(self, task: Task) -> PlannedEvent:
         title, due_date = task.title, task.due_date
         event = Event(kind=self.kind, task_id=task.pk, task_title=title, text=self.text(task), due_date=due_date)
         return event, task.viewers_involved
@@ -73,7 +73,7 @@ def remind_from_time_of_day() -> None:
     if timezone.localtime().time() >= settings.REMIND_AT:
         remind()
     else:
-        note_run()
+        record_run()
 
 
 def remind() -> dict[str, int]:
@@ -87,11 +87,11 @@ def remind() -> dict[str, int]:
     planned: Counter[str] = Counter({str(reminder.kind): 0 for reminder in REMINDERS})
     while batch := plan_batch():
         planned.update(batch)
-    note_run()
+    record_run()
     return dict(planned)
 
 
-def note_run() -> None:
+def record_run() -> None:
     ReminderRun.objects.update_or_create(pk=1, defaults={"finished_at": timezone.now()})
 
 
@@ -100,15 +100,15 @@ def plan_batch() -> Counter[str]:
     with long_statements():
         lock_table(ReminderRun)  # one run at a time looks and writes
         waiting = [task for reminder in REMINDERS for task in reminder.waiting().with_accounts()[:AT_ONCE]]
-        events = plan(due_for(waiting))
+        events = plan_notifications(due_events(waiting))
         announce(events, waiting)
     return Counter(event.kind for event in events)
 
 
-def due_for(tasks: Iterable[Task]) -> list[Planned]:
+def due_events(tasks: Iterable[Task]) -> list[PlannedEvent]:
     """Return the reminders of tasks that are due, with annotated accounts; those that were planned before, too."""
     by_pk = sorted(tasks, key=attrgetter("pk"))
-    return [reminder.planned(task) for reminder in REMINDERS for task in by_pk if reminder.is_due(task)]
+    return [reminder.event_for(task) for reminder in REMINDERS for task in by_pk if reminder.is_due(task)]
 
 
 def announce(events: Collection[Event], tasks: Iterable[Task]) -> None:
@@ -116,4 +116,4 @@ def announce(events: Collection[Event], tasks: Iterable[Task]) -> None:
     for reminder in REMINDERS:
         found = [by_pk[event.task_id] for event in events if event.kind == reminder.kind]
         if found:
-            reminder.fact.send(Reminder, tasks=found)
+            reminder.signal.send(Reminder, tasks=found)

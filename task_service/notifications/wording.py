@@ -2,14 +2,14 @@
 
 from chassis.printable import isolated, one_line
 from tasks.models import Task
-from tasks.signals import Change
+from tasks.signals import FieldChange
 
 
 def actor(task: Task) -> str:
     return one_line(task.actor_name) if task.actor_name else "The system"
 
 
-def status_text(change: Change) -> str:
+def status_text(change: FieldChange) -> str:
     task = change.task
     if change.new == Task.Status.COMPLETED:
         return f"{actor(task)} completed {isolated(task.title)}"
@@ -17,7 +17,7 @@ def status_text(change: Change) -> str:
     return f"{actor(task)} changed the status from {old} to {new}: {isolated(task.title)}"
 
 
-def assignment_text(change: Change) -> str:
+def assignment_text(change: FieldChange) -> str:
     task = change.task
     if change.new is None:
         return f"{actor(task)} unassigned {isolated(task.title)}"

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
+class FieldChange:
     """One field of one task, "status" or "assigned_to": `task` is as it is now."""
 
     task: "Task"
@@ -22,7 +22,7 @@ class Change:
     new: Any
 
 
-tasks_changed = Signal()  # changes: list[Change], of all tasks and both fields; by_id: int | None
+tasks_changed = Signal()  # changes: list[FieldChange], of all tasks and both fields; by_id: int | None
 tasks_deleted = Signal()  # tasks: list[Task] as they were; by_id: int | None
 # Once for each task and due date.
 task_due_soon = Signal()  # tasks: list[Task]

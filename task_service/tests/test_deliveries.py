@@ -267,7 +267,7 @@ def test_a_message_that_can_never_be_rendered_is_dead_lettered_and_blocks_nobody
     attempts = 1
     while outcome(pk=poison.pk)[0] == "planned":
         let_pass(hours=1)
-        attempts += delivering.deliver_due(Delivery.objects.all(), delivering.send, limit=1)
+        attempts += delivering.deliver_due(Delivery.objects.all(), delivering.send_message, limit=1)
     deliver_all()
 
     assert outcome(pk=poison.pk) == ("failed", "ZeroDivisionError: a bug")
@@ -332,11 +332,11 @@ def test_after_an_outage_all_changes_are_told_in_the_order_of_each_task(ada, ali
 def test_what_a_worker_died_over_goes_out_again_under_the_same_id(ada, task):
     change(task, by=ada, status="completed")
     (claimed,) = Delivery.objects.filter(channel="email").claim(1, lease_seconds=60)
-    delivering.send(claimed)  # and here the worker dies
+    delivering.send_message(claimed)  # and here the worker dies
 
-    assert delivering.deliver("email") == 0
+    assert delivering.deliver_channel("email") == 0
     let_pass(seconds=61)
-    assert delivering.deliver("email") == 1
+    assert delivering.deliver_channel("email") == 1
 
     first, second = [mail.message()["Message-ID"] for mail in post.outbox]
     assert first == second == message_id(claimed.pk, prefix="notification")

@@ -17,7 +17,7 @@ from django.utils import timezone
 from chassis.tests.permission_table import rows_of_all_tables
 from chassis.tests.threads import wait_until_one_waits_for_a_lock
 from notifications import jobs, reminders
-from notifications.delivering import deliver
+from notifications.delivering import deliver_channel
 from notifications.models import Delivery, Event, Notification, ReminderRun
 from notifications.reminders import remind
 from tasks.models import Task
@@ -362,13 +362,13 @@ def test_a_reminder_that_was_skipped_comes_back_when_it_is_true_again(ada, a_tas
     task = a_task(due_date="2001-01-01")
     remind()
     ada.patch(f"/task/tasks/{task.pk}/", away)
-    deliver("log")
+    deliver_channel("log")
     skipped = Delivery.objects.get(event__kind="task_overdue", channel="log")
     assert skipped.state == "skipped"
 
     ada.patch(f"/task/tasks/{task.pk}/", back)
     remind()
-    deliver("log")
+    deliver_channel("log")
 
     skipped.refresh_from_db()
     assert (skipped.state, skipped.reason) == ("sent", "")

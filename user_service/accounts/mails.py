@@ -28,10 +28,10 @@ def jobs() -> list[Job]:
 
 
 def deliver_mails() -> int:
-    return 0 if mails_are_held() else deliver_due(Mail.objects.all(), send)
+    return 0 if mails_are_held() else deliver_due(Mail.objects.all(), send_account_mail)
 
 
-def send(mail: Mail) -> None:
+def send_account_mail(mail: Mail) -> None:
     """Send one mail, or raise Skipped where there is nobody to send it to.
 
     The account is locked while its token is made: a later change of the address or a deactivation ends the token, and

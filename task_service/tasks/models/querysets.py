@@ -20,7 +20,7 @@ from directory import accounts
 from directory.models import User
 from tasks import search
 from tasks.models.activity import Activity
-from tasks.signals import Change, tasks_changed, tasks_deleted
+from tasks.signals import FieldChange, tasks_changed, tasks_deleted
 
 if TYPE_CHECKING:
     from tasks.models.task import Task
@@ -210,7 +210,9 @@ def midnight(day: date) -> datetime:
 def announce(facts: list[Activity], tasks: list["Task"], by_id: int | None) -> None:
     """Tell listeners what was done to which of the tasks."""
     by_pk = {task.pk: task for task in tasks}
-    changes = [Change(by_pk[each.task_id], each.field, each.old, each.new) for each in facts if each.field in ANNOUNCED]
+    changes = [
+        FieldChange(by_pk[each.task_id], each.field, each.old, each.new) for each in facts if each.field in ANNOUNCED
+    ]
     if changes:
         tasks_changed.send(TaskQuerySet, changes=changes, by_id=by_id)
 
