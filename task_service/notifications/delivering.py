@@ -1,4 +1,4 @@
-"""Sending what was planned, if it still makes sense; and the jobs that do it."""
+"""Sends pending deliveries that are still relevant; and the jobs that do so."""
 
 from functools import partial
 
@@ -15,15 +15,15 @@ from tasks.models import Task
 
 
 def jobs() -> list[Job]:
-    """Return a job for each channel, so that one which is stuck delays no other."""
+    """Return one job per channel, so that a stuck channel delays no other."""
     by_channel = [Job(f"deliver {name}", partial(deliver_channel, name), 2) for name in settings.NOTIFICATION_CHANNELS]
     return [*by_channel, Job("cancel", cancel_for_unset_channels, every_seconds=60)]
 
 
 def cancel_for_unset_channels() -> None:
-    """Skip what was planned for a channel that is not set any more: nobody would ever send it."""
+    """Skip pending deliveries of channels that are no longer configured: no job would send them."""
     unset = Delivery.objects.filter(state=Delivery.State.PENDING).exclude(channel__in=settings.NOTIFICATION_CHANNELS)
-    reason = "the channel is not set any more"
+    reason = "the channel is no longer configured"
     unset.update(state=Delivery.State.SKIPPED, reason=reason, lease_token=None, leased_until=None)
 
 
@@ -34,8 +34,8 @@ def deliver_channel(channel_name: str) -> int:
 
 
 def send_message(delivery: Delivery) -> None:
-    """Send a message with all that goes out in it and still makes sense, or raise Skipped where nothing does."""
-    feed.pull_if_stale()  # the recipient may have lost rights since
+    """Send a message with all parts that are still relevant; raise Skipped if there are none."""
+    feed.pull_if_stale()  # the recipient may have lost permissions since
     parts = delivery.claim_parts()
     recipient = User.objects.filter(pk=delivery.recipient_id or 0).first()
     tasks = Task.objects.in_bulk({part.event.task_id for part in parts})
@@ -69,7 +69,7 @@ def url_of(event: Event) -> str:
 
 
 def check_still_relevant(event: Event, task: Task | None) -> None:
-    """A reminder is for a task that is still open and due on that day. What happened has happened."""
+    """Raise Skipped for a reminder of a task that is no longer open or due on that date."""
     if not event.is_reminder:
         return
     if task is None:

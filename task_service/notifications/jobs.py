@@ -1,4 +1,4 @@
-"""All that the task service's worker does."""
+"""The jobs of the task service's worker."""
 
 from chassis.worker.jobs import Job
 from directory import feed
@@ -22,4 +22,4 @@ def jobs() -> list[Job]:
 
 
 def look_for_reminders() -> None:
-    remind_from_time_of_day()  # to the end: there is never more for a turn right after
+    remind_from_time_of_day()  # it leaves nothing for another turn

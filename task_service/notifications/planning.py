@@ -1,4 +1,4 @@
-"""Who is told of an event: written down in the transaction in which it happened."""
+"""Stores events with their recipients, in the transaction of the event."""
 
 from collections.abc import Iterator, Sequence
 from uuid import UUID, uuid4
@@ -8,14 +8,14 @@ from django.conf import settings
 from notifications.channels import channel
 from notifications.models import Delivery, Event, Notification, ordering_key
 
-PlannedEvent = tuple[Event, set[int]]  # a new event, and the accounts that are told of it
+PlannedEvent = tuple[Event, set[int]]  # a new event and the ids of its recipients
 
 
 def plan_notifications(planned: Sequence[PlannedEvent]) -> list[Event]:
-    """Save events that happened together, each with its inbox items and deliveries; in three statements at most.
+    """Save simultaneous events with their inbox entries and deliveries, in at most three statements.
 
-    By a channel that is personal, each recipient gets one message about all of them. Reminders that were planned
-    before are left out; what is new is returned.
+    Over a personal channel, each recipient gets one message about all of them. Return the new events: a reminder that
+    was planned before is skipped.
     """
     digest = uuid4()
     events = Event.objects.store([event for event, _ in planned])
@@ -34,7 +34,7 @@ def plan_notifications(planned: Sequence[PlannedEvent]) -> list[Event]:
 def deliveries_of(event: Event, recipients: set[int], digest: UUID) -> Iterator[Delivery]:
     for name in settings.NOTIFICATION_CHANNELS:
         if not channel(name).is_personal:
-            if event.kind != Event.Kind.UNASSIGNED:  # there it would repeat who was assigned instead
+            if event.kind != Event.Kind.UNASSIGNED:  # the event about the new assignee says it
                 yield Delivery(event=event, channel=name, ordering_key=ordering_key(event.task_id, None))
             continue
         for user_id in sorted(recipients):

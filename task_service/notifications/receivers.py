@@ -1,4 +1,4 @@
-"""Who is told: a line per fact."""
+"""Turns changes of tasks into notifications."""
 
 from typing import Any
 
@@ -13,7 +13,7 @@ from tasks.signals import FieldChange, tasks_changed, tasks_deleted
 
 @receiver(tasks_changed)
 def plan_for_changes(changes: list[FieldChange], by_id: int | None, **_: Any) -> None:
-    """Reminders that are due come along: otherwise the next scan would send a second mail a minute later."""
+    """Plan due reminders too: the next run would send a second mail a minute later."""
     tasks = {change.task.pk: change.task for change in changes}
     planned = [each for change in changes for each in events_for(change, by_id)]
     events = plan_notifications(planned + reminders.due_events(tasks.values()))

@@ -1,4 +1,4 @@
-"""What people are told: who did what, and at the end to which task."""
+"""The sentences of notifications: actor, change, and the task at the end."""
 
 from chassis.printable import isolated, one_line
 from tasks.models import Task
@@ -25,7 +25,7 @@ def assignment_text(change: FieldChange) -> str:
 
 
 def former_assignee_text(task: Task) -> str:
-    """Say what a former assignee may know: not who has the task now, nor a title that came with the same change."""
+    """Do not reveal the new assignee, nor a title that came with the same change."""
     return f"{actor(task)} unassigned you from {isolated(task.title_before)}"
 
 

@@ -109,8 +109,8 @@ def account_deleted(ada, task):
     [
         (lambda ada, task: change(task, by=ada, assigned_to_id=103), "the task was reassigned", ["bob", "alice"]),
         (lambda ada, task: ada.delete(f"/task/tasks/{task.pk}/"), "the task was deleted", ["alice"]),
-        (deactivated, "the account is not active any more", []),
-        (account_deleted, "the account is not active any more", ["ada"]),
+        (deactivated, "the account is no longer active", []),
+        (account_deleted, "the account is no longer active", ["ada"]),
     ],
     ids=["reassigned", "task deleted", "deactivated", "account deleted"],
 )

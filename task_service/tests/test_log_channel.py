@@ -29,7 +29,7 @@ from pathlib import Path
 import django
 django.setup()
 from notifications.channels import log
-log.MAX_FILE_BYTES, log.FILES_KEPT = {MAX_BYTES}, 1000
+log.MAX_FILE_BYTES, log.BACKUP_COUNT = {MAX_BYTES}, 1000
 for number in range({PROCESSES}):
     if os.fork() == 0:
         for line in range({LINES}):

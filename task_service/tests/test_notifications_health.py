@@ -87,7 +87,7 @@ def test_reminders_that_nobody_looked_for_in_25_hours_degrade(health, db):
     (sentence,) = body["because"]
     assert (status, body["status"]) == (200, "degraded")
     at = r"\d{4}-\d\d-\d\d \d\d:\d\d"
-    assert re.fullmatch(f"Reminders were last looked for at {at} UTC; is a worker or cron running\\?", sentence)
+    assert re.fullmatch(f"Reminders last ran at {at} UTC; is a worker or cron running\\?", sentence)
     assert f"{ReminderRun.objects.get().finished_at:%Y-%m-%d %H:%M}" in sentence
 
 

@@ -240,7 +240,7 @@ def test_a_task_that_is_overdue_when_it_is_made_is_reminded_of_once(ada):
 
 @COMMITTING
 def test_many_are_planned_in_batches_each_in_a_transaction_of_its_own(a_task, monkeypatch):
-    monkeypatch.setattr(reminders, "AT_ONCE", 2)
+    monkeypatch.setattr(reminders, "BATCH_SIZE", 2)
     for days in range(1, 6):
         a_task(due_date=in_days(-days))
 
