@@ -62,7 +62,7 @@ class TaskFilter(django_filters.FilterSet):
             ids.add(self.request.user.id)
         if names := words - {ME, NONE}:
             ids |= accounts.ids_of(names)
-        return tasks.of_users(name, ids, or_nobody=NONE in words)
+        return tasks.with_user(name, ids, or_nobody=NONE in words)
 
     def filter_queryset(self, tasks: TaskQuerySet) -> TaskQuerySet:
         """Search last: the ranks that a search brings along are parts of what all other filters keep."""

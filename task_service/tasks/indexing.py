@@ -8,7 +8,7 @@ from django.db import connection, transaction
 from chassis.ops.metrics import MOST_COUNTED, Figure
 from chassis.worker.jobs import Job
 from tasks.models import Task, TaskQuerySet
-from tasks.models.querysets import MAX_INDEXED_AT_ONCE
+from tasks.models.task import MAX_INDEXED_AT_ONCE
 from tasks.search import RULES, document
 
 LOOK_EVERY_SECONDS = 5

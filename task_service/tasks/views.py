@@ -8,6 +8,7 @@ from django.conf import settings
 from django.db.models import QuerySet
 from django.http import Http404, HttpResponseBase, StreamingHttpResponse
 from rest_framework import status
+from rest_framework.generics import get_object_or_404
 from rest_framework.mixins import ListModelMixin
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -22,7 +23,7 @@ from chassis.auth.permissions import AdminWritesOnceVisible, IsAdmin, IsAuthenti
 from tasks import export
 from tasks.bulk import BulkSerializer
 from tasks.filters import ExportFilter, TaskFilter
-from tasks.models import Activity, IdempotencyRecord, StaleVersion, Task, TaskQuerySet, check_version
+from tasks.models import Activity, IdempotencyRecord, StaleVersion, Task, TaskQuerySet
 from tasks.permissions import MovesOwnTask
 from tasks.serializers import ActivitySerializer, TaskSerializer
 from tasks.summary import summary
@@ -81,7 +82,7 @@ class TaskExport(TaskEndpoint):
     ordering_fields = ORDERINGS
     default_ordering = TaskList.default_ordering
     ranks_search = True
-    has_entity_tag = False  # it is streamed: what it holds is known when it has been sent
+    has_entity_tag = False  # it is streamed: its content is known only after it was sent
 
     def get(self, request: Request) -> HttpResponseBase:
         _, order = pagination.order_of(request, self, Task)
@@ -126,9 +127,10 @@ class TaskDetail(TaskEndpoint):
         return self.change(partial=True)
 
     def delete(self, request: Request, task_id: int) -> Response:
-        self.get_object()
+        task = get_object_or_404(self.get_queryset(), pk=task_id)
+        self.check_object_permissions(request, task)
         with as_http_errors():
-            removed = Task.objects.filter(pk=task_id).remove(by_id=self.caller.id, versions=etags.if_match(request))
+            removed = Task.objects.filter(pk=task.pk).remove(by_id=self.caller.id, versions=etags.if_match(request))
         if not removed:
             raise Http404
         return Response(status=status.HTTP_204_NO_CONTENT)
@@ -136,7 +138,7 @@ class TaskDetail(TaskEndpoint):
     def change(self, *, partial: bool) -> Response:
         task, versions = self.get_object(), etags.if_match(self.request)
         with as_http_errors():
-            check_version(task, versions)  # before the body, whose read-only values may be those of then
+            task.check_version(versions)  # before the body: its read-only values may be those of an older version
         serializer = self.get_serializer(task, data=self.body, partial=partial)
         serializer.is_valid(raise_exception=True)
         with as_http_errors():
@@ -145,7 +147,7 @@ class TaskDetail(TaskEndpoint):
 
 
 class TaskActivity(TaskEndpoint):
-    """The history of one task, for whoever sees the task; that of a deleted one, for admins."""
+    """The history of one task, for callers who can see the task; of a deleted one, for admins."""
 
     serializer_class = ActivitySerializer
     query_parameters = pagination.PARAMETERS
@@ -164,7 +166,7 @@ class TaskActivity(TaskEndpoint):
 
 @contextmanager
 def as_http_errors() -> Iterator[None]:
-    """Turn what may have become of a task since it was read into 404 or 412."""
+    """Turn a concurrent deletion into 404 and a concurrent change into 412."""
     try:
         yield
     except Task.DoesNotExist as error:

@@ -87,7 +87,7 @@ def test_a_change_that_gives_the_same_words_is_indexed_again(ada):
 
 def test_a_change_of_very_much_text_is_left_to_the_worker(ada, monkeypatch):
     ids = [ada.post(TASKS, {"title": f"Plant {n}", "description": "x" * 50}).json()["id"] for n in range(2)]
-    monkeypatch.setattr("tasks.models.querysets.MAX_INDEXED_AT_ONCE", 99)
+    monkeypatch.setattr("tasks.models.task.MAX_INDEXED_AT_ONCE", 99)
 
     ada.post(f"{TASKS}bulk/", {"ids": ids, "set": {"title": "Water"}})
     assert (found(ada, "water"), found(ada, "plant"), found(ada, "wat")) == (["Water"] * 2, [], [])

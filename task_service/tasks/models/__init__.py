@@ -1,7 +1,6 @@
 from tasks.models.activity import Activity
 from tasks.models.idempotency_record import IdempotencyRecord
-from tasks.models.querysets import StaleVersion, TaskQuerySet, UnexpectedCount, check_version
-from tasks.models.task import MAX_DESCRIPTION_LENGTH, Task
+from tasks.models.task import MAX_DESCRIPTION_LENGTH, StaleVersion, Task, TaskQuerySet, UnexpectedCount
 
 __all__ = [
     "MAX_DESCRIPTION_LENGTH",
@@ -11,5 +10,4 @@ __all__ = [
     "Task",
     "TaskQuerySet",
     "UnexpectedCount",
-    "check_version",
 ]

@@ -62,7 +62,7 @@ class TaskSerializer(StrictModelSerializer):
 
     def create(self, validated_data: dict[str, Any]) -> Task:
         with assignee_errors(validated_data["assigned_to_id"]):
-            return Task.objects.make(by_id=self.caller.id, **validated_data)
+            return Task.objects.create_task(by=self.caller, **validated_data)
 
     def update(self, instance: Task, validated_data: dict[str, Any]) -> Task:
         """Raises Task.DoesNotExist for a task that is gone or that the caller sees no longer, and StaleVersion."""
