@@ -77,7 +77,7 @@ def read_part(
 ) -> client.Page:
     page = client.changes(after, seconds=seconds)
     with within():
-        User.objects.learn(page.people)
+        User.objects.upsert(page.people)
         Feed.objects.reached(page.next_after, clock_difference_seconds=client.clock_difference_seconds.get())
     return page
 

@@ -14,7 +14,7 @@ from directory.person import Person
 from directory.signals import users_deleted
 
 # A deleted account keeps its name, for the history of tasks. The columns of the record are those of the table.
-LEARN = """
+UPSERT = """
     INSERT INTO directory_user AS known
     SELECT * FROM jsonb_populate_recordset(NULL::directory_user, %s) ORDER BY id
     ON CONFLICT (id) DO UPDATE SET
@@ -39,11 +39,11 @@ class UserQuerySet(models.QuerySet["User"]):
         folded = [name.lower() for name in names]
         return self.alias(key=Lower("username")).filter(key__in=folded, is_deleted=False).order_by("-position")
 
-    def learn(self, people: Iterable[Person]) -> None:
+    def upsert(self, people: Iterable[Person]) -> None:
         """Store what is newer than what is known. Neither a late answer nor a repeated one does harm."""
         rows = json.dumps([asdict(person) for person in people])
         with transaction.atomic(), connection.cursor() as cursor:
-            cursor.execute(LEARN, [rows])
+            cursor.execute(UPSERT, [rows])
             if deleted := [user_id for user_id, is_deleted in cursor.fetchall() if is_deleted]:
                 users_deleted.send(User, user_ids=deleted)
 

@@ -16,7 +16,7 @@ from tasks.filters import TaskFilter
 from tasks.models import Task, TaskQuerySet, UnexpectedCount
 from tasks.serializers import TaskSerializer
 from tasks.serializers.assignee import assignee_errors, assignee_id
-from tasks.summary import capped_count, shown
+from tasks.summary import capped_count, format_count
 
 MAX_IDS, MAX_MATCHING = 100, 1000  # tasks in one request: by ids, and by a filter
 
@@ -147,7 +147,7 @@ class BulkSerializer(StrictSerializer):
         try:
             return self.change(tasks, expected_count=expected_count)
         except UnexpectedCount as error:
-            raise CountDiffers(shown(capped_count(tasks))) from error
+            raise CountDiffers(format_count(capped_count(tasks))) from error
 
     def change(self, tasks: TaskQuerySet, **options: Any) -> list[Task]:
         values = self.validated_data["set"]
@@ -169,6 +169,6 @@ def contradictions(attrs: dict[str, Any]) -> Iterator[tuple[str, list[ErrorDetai
 def check_count(tasks: TaskQuerySet) -> None:
     count = capped_count(tasks)
     if count > MAX_MATCHING:
-        detail = f"{shown(count)} tasks match; at most {MAX_MATCHING} are changed at once. Narrow the filter."
+        detail = f"{format_count(count)} tasks match; at most {MAX_MATCHING} are changed at once. Narrow the filter."
         raise ValidationError({"filter": [ErrorDetail(detail, code="too_many")]})
     raise CountNeeded(count)

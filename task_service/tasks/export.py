@@ -42,7 +42,7 @@ def pieces(tasks: TaskQuerySet, *, separator: str = ",", mark: str = "") -> Gene
             piece = list(islice(rows, ROWS_A_PIECE))
 
 
-class Begun:
+class PrimedStream:
     """Pieces of which the first is there already: what goes wrong with it can still become an error answer.
 
     `close` ends what is left, and its transaction with it: whoever hangs up must not leave one open.

@@ -21,9 +21,9 @@ def summary(tasks: TaskQuerySet) -> dict[str, Any]:
     counts = capped_counts(subsets)
     by_status = {status.value: counts.pop(status.value) for status in Task.Status}
     return {
-        "total": shown(sum(by_status.values())),
-        "by_status": {status: shown(count) for status, count in by_status.items()},
-        **{name: shown(count) for name, count in counts.items()},
+        "total": format_count(sum(by_status.values())),
+        "by_status": {status: format_count(count) for status, count in by_status.items()},
+        **{name: format_count(count) for name, count in counts.items()},
     }
 
 
@@ -40,5 +40,5 @@ def capped_count(tasks: TaskQuerySet) -> int:
     return tasks.order_by()[: MAX_COUNT + 1].count()
 
 
-def shown(count: int) -> int | str:
+def format_count(count: int) -> int | str:
     return count if count <= MAX_COUNT else MORE

@@ -155,7 +155,7 @@ def test_a_deleted_account_leaves_its_tasks_to_nobody_and_its_name_in_their_hist
     settings.ASSIGNEES_CAN_UPDATE_STATUS = True
     alice.patch(path(task), {"status": "completed"})
 
-    User.objects.learn([Person.deleted(alice.id, 2000)])
+    User.objects.upsert([Person.deleted(alice.id, 2000)])
 
     unassigned, moved, *_ = history(ada, task)
     assert (unassigned["by"], unassigned["reason"]) == (None, "account deleted")

@@ -101,7 +101,7 @@ def deactivated(ada, task):
 
 
 def account_deleted(ada, task):
-    User.objects.learn([Account.deleted(102, 1001)])
+    User.objects.upsert([Account.deleted(102, 1001)])
 
 
 @pytest.mark.parametrize(

@@ -117,7 +117,7 @@ def test_the_first_answer_is_given_whatever_has_become_of_the_task(ada, alice, u
 
     ada.patch(url, {"title": "Changed"})
     after_a_change = make(ada, assigned_to=alice.id)
-    User.objects.learn([Person.deleted(alice.id, 2000)])
+    User.objects.upsert([Person.deleted(alice.id, 2000)])
     after_the_assignee = make(ada, assigned_to=alice.id)
     ada.delete(url)
     after_the_task = make(ada, assigned_to=alice.id)

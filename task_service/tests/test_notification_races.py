@@ -168,7 +168,7 @@ def test_a_demotion_while_mails_go_out_leaves_nothing_open_and_nothing_in_the_in
         at_once(
             (delivering.deliver_channel, "memory"),
             (delivering.deliver_channel, "memory"),
-            (User.objects.learn, [demoted]),
+            (User.objects.upsert, [demoted]),
         )
         sent = len(memory.sent)
         deliver_all()

@@ -51,7 +51,7 @@ def deactivate(person):
 
 
 def delete_account(person):
-    User.objects.learn([Account.deleted(person.id, 2000)])
+    User.objects.upsert([Account.deleted(person.id, 2000)])
 
 
 def messages(person, query=""):

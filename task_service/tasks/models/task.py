@@ -384,6 +384,6 @@ def column(name: str, tasks: list[Task]) -> Any:
         ids_by_value[getattr(task, name)].append(task.pk)
     if len(ids_by_value) == 1:
         return next(iter(ids_by_value))
-    field = Task._meta.get_field(name)
+    field: Any = Task._meta.get_field(name)
     values = [When(pk__in=ids, then=Value(value, field)) for value, ids in ids_by_value.items()]
     return Cast(Case(*values, output_field=field), field)

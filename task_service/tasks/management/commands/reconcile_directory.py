@@ -24,14 +24,14 @@ class Command(BaseCommand):
             found = Differences.found(relied_on=assignees)
         except DirectoryUnavailable as error:
             raise CommandError("The user service does not answer as agreed; nothing was changed.") from error
-        self.tell(found)
+        self.report(found)
         has, is_ = ("would have", "be") if options["dry_run"] else ("has", "is")
         if not options["dry_run"]:
             found.settle()
         count = f"{len(found.people)} accounts, deleted ones among them"
         self.stdout.write(f"The directory {has} {count}, and {is_} at position {found.position} of the feed.")
 
-    def tell(self, found: Differences) -> None:
+    def report(self, found: Differences) -> None:
         for user_id, name in found.gone:
             self.stdout.write(f"user {user_id} ({name}): gone; {self.assigned(user_id)}")
         for user_id, name in found.returned:
