@@ -47,7 +47,7 @@ def test_a_task_with_something_wrong_is_refused_by_name(stack, admin, body, fiel
 BAD_BODIES = {
     "cut off": (b'{"title": "x"', 400, "line 1, column 14"),
     "not UTF-8": (b'{"title": "\xff"}', 400, "not UTF-8"),
-    "one key twice": (b'{"title": "x", "title": "y"}', 400, '"title" stands twice'),
+    "one key twice": (b'{"title": "x", "title": "y"}', 400, '"title" appears twice'),
     "a list": (b'[{"title": "x"}]', 400, "Expected a dictionary"),
     "nested too deep": (b"[" * 100_000, 400, "nested too deep"),
     "too large": (b'{"title": "' + b"x" * 1_100_000 + b'"}', 413, "larger than 1 MB"),

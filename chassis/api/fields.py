@@ -133,7 +133,7 @@ class IdsField(serializers.Field):
     default_error_messages = {
         "invalid": "Must be a list of 1 to {max_ids} ids.",
         "invalid_id": "Must hold ids alone: whole numbers from 1 to 9223372036854775807.",
-        "repeated": "Must name each id once; {id} stands twice.",
+        "repeated": "Must name each id once; {id} appears twice.",
     }
 
     def __init__(self, *, max_ids: int, **kwargs: Any) -> None:

@@ -169,9 +169,9 @@ class KeysetPagination(BasePagination):
         try:
             ordering, backwards, value, *rest = signer().unsign_object(cursor)
         except (signing.BadSignature, ValueError) as error:
-            raise parameter_error("cursor", "Is not one that a page of this list gave.") from error
+            raise parameter_error("cursor", "Is not a cursor of this list.") from error
         if ordering != self.ordering:
-            raise parameter_error("cursor", f"Belongs to ordering={ordering}; leave ordering out or start anew.")
+            raise parameter_error("cursor", f"Belongs to ordering={ordering}; leave ordering out or start again.")
         field: Any = model._meta.get_field(self.order.column)
         return [None if value is None else field.to_python(value), *rest], backwards
 

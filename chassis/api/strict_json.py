@@ -100,7 +100,7 @@ def unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     parsed = dict(pairs)
     if len(parsed) != len(pairs):
         ((twice, _),) = Counter(name for name, _ in pairs).most_common(1)
-        raise ParseError(f"The key {json.dumps(excerpt(twice))} stands twice in one object.")
+        raise ParseError(f"The key {json.dumps(excerpt(twice))} appears twice in one object.")
     return parsed
 
 

@@ -43,7 +43,7 @@ REFUSALS = {
     ),
     403: ("Only an admin may do this.", exceptions.PermissionDenied()),
     404: ("There is none with this id, or none that you may see.", exceptions.NotFound()),
-    409: ("It contradicts what is stored.", Conflict()),
+    409: ("It conflicts with the current state.", Conflict()),
     412: (
         "It has changed since the version that `If-Match` names; `changed_fields` says what.",
         PreconditionFailed(changed_fields=["status"]),

@@ -226,7 +226,7 @@ def test_a_list_of_ids_holds_nothing_else(item):
 
 @pytest.mark.parametrize(("ids", "twice"), [([1, 1], 1), ([3, 1, 2, 3], 3), ([1, 2, 2, 1], 1), ([5, 4, 4, 4], 4)])
 def test_an_id_stands_in_a_list_once(ids, twice):
-    assert refusals(IdsField(max_ids=4), ids) == [f"Must name each id once; {twice} stands twice."]
+    assert refusals(IdsField(max_ids=4), ids) == [f"Must name each id once; {twice} appears twice."]
 
 
 @pytest.mark.parametrize(
