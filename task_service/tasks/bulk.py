@@ -1,4 +1,4 @@
-"""One change or deletion of many tasks, which are named by their ids or by the list's filters."""
+"""Change or delete many tasks at once, chosen by ids or by the filters of the list."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -18,7 +18,7 @@ from tasks.serializers import TaskSerializer
 from tasks.serializers.assignee import assignee_errors, assignee_id
 from tasks.summary import capped_count, format_count
 
-MAX_IDS, MAX_MATCHING = 100, 1000  # tasks in one request: by ids, and by a filter
+MAX_IDS, MAX_MATCHING = 100, 1000  # per request: by ids, and by a filter
 
 
 class CountDiffers(Conflict):
@@ -46,7 +46,7 @@ class CountField(serializers.Field):
 
 
 class TrueField(serializers.Field):
-    default_error_messages = {"invalid": "Must be true, or left out."}
+    default_error_messages = {"invalid": "Must be true or omitted."}
 
     def to_internal_value(self, data: Any) -> bool:
         if data is not True:
@@ -55,7 +55,7 @@ class TrueField(serializers.Field):
 
 
 class FilterField(serializers.DictField):
-    """The list's filters as JSON: booleans, lists where several values are possible, or else strings."""
+    """The filters of the list as JSON: booleans, lists if several values are possible, otherwise strings."""
 
     def to_internal_value(self, data: Any) -> QueryDict:
         values = super().to_internal_value(data)
@@ -68,7 +68,7 @@ class FilterField(serializers.DictField):
                 text = unknown("filter", name, TaskFilter.base_filters)
                 errors[name] = [ErrorDetail(text, code="unknown_filter")]
             elif (parameters := as_parameters(TaskFilter.base_filters[name], value)) is None:
-                errors[name] = [ErrorDetail("Is of another type than this filter takes.", code="invalid")]
+                errors[name] = [ErrorDetail("Has the wrong type for this filter.", code="invalid")]
             else:
                 query.setlist(name, parameters)
         if errors:
@@ -77,7 +77,7 @@ class FilterField(serializers.DictField):
 
 
 def as_parameters(filter_: Any, value: Any) -> list[str] | None:
-    """Return the query parameters that mean the same as a JSON value, or None if it is of a wrong type."""
+    """Return the query parameters equivalent to a JSON value, or None if it has the wrong type."""
     if isinstance(filter_, StrictBooleanFilter):
         return [str(value)] if isinstance(value, bool) else None
     if not isinstance(filter_, ChoicesFilter | UsersFilter):
@@ -90,7 +90,7 @@ def as_parameters(filter_: Any, value: Any) -> list[str] | None:
 
 
 class BulkSerializer(StrictSerializer):
-    """Which tasks are changed or deleted. `set` is checked like the body of a PATCH."""
+    """The body of a bulk request. `set` is validated like the body of a PATCH."""
 
     ids = IdsField(max_ids=MAX_IDS, required=False)
     filter = FilterField(allow_empty=False, required=False)
@@ -122,9 +122,9 @@ class BulkSerializer(StrictSerializer):
         return found
 
     def create(self, validated_data: dict[str, Any]) -> list[Task]:
-        """Change or delete all, or none; return them in the order of `ids`, or of their own ids.
+        """Change or delete all tasks or none; return them in the order of `ids`, or sorted by id for a filter.
 
-        The assignee is asked about last, when nothing else is wrong.
+        The assignee is looked up last, once everything else is valid.
         """
         if "filter" in validated_data and "expected_count" not in validated_data:
             check_count(validated_data["tasks"])
@@ -156,19 +156,19 @@ class BulkSerializer(StrictSerializer):
 
 
 def contradictions(attrs: dict[str, Any]) -> Iterator[tuple[str, list[ErrorDetail]]]:
-    """Yield what is missing, and what does not go together."""
+    """Yield errors for missing members and for members that exclude each other."""
     if "ids" not in attrs and "filter" not in attrs:
-        yield "ids", [ErrorDetail("Name the tasks by `ids` or by a `filter`.", code="required")]
+        yield "ids", [ErrorDetail("Choose the tasks by `ids` or by a `filter`.", code="required")]
     if "set" not in attrs and "delete" not in attrs:
-        yield "set", [ErrorDetail("Say what they get, or `delete` them.", code="required")]
+        yield "set", [ErrorDetail("Give the values to set, or `delete` the tasks.", code="required")]
     for name, other in (("filter", "ids"), ("delete", "set"), ("delete", "filter"), ("expected_count", "ids")):
         if name in attrs and other in attrs:
-            yield name, [ErrorDetail(f"Does not go together with `{other}`.", code="contradictory")]
+            yield name, [ErrorDetail(f"Cannot be combined with `{other}`.", code="contradictory")]
 
 
 def check_count(tasks: TaskQuerySet) -> None:
     count = capped_count(tasks)
     if count > MAX_MATCHING:
-        detail = f"{format_count(count)} tasks match; at most {MAX_MATCHING} are changed at once. Narrow the filter."
+        detail = f"{format_count(count)} tasks match; at most {MAX_MATCHING} can be changed at once. Narrow the filter."
         raise ValidationError({"filter": [ErrorDetail(detail, code="too_many")]})
     raise CountNeeded(count)

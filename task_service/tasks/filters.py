@@ -1,4 +1,4 @@
-"""The list's filters. They narrow what the caller may see and never widen it."""
+"""The filters of the list. They narrow the visible tasks and never widen them."""
 
 from datetime import date
 from typing import Any
@@ -65,14 +65,14 @@ class TaskFilter(django_filters.FilterSet):
         return tasks.with_user(name, ids, or_nobody=NONE in words)
 
     def filter_queryset(self, tasks: TaskQuerySet) -> TaskQuerySet:
-        """Search last: the ranks that a search brings along are parts of what all other filters keep."""
+        """Search last: the ranks of a search are parts of the otherwise filtered tasks."""
         text = self.form.cleaned_data.pop("search")
-        kept: TaskQuerySet = super().filter_queryset(tasks)
-        return kept.matching(text) if text else kept
+        filtered: TaskQuerySet = super().filter_queryset(tasks)
+        return filtered.matching(text) if text else filtered
 
 
 class ExportFilter(TaskFilter):
-    """The list's filters, and how the file is written."""
+    """The filters of the list, and the format of the file."""
 
     bom = StrictBooleanFilter(method="keep_all")
     separator = ChoiceFilter(method="keep_all", names=tuple(SEPARATORS))

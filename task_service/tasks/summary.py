@@ -1,4 +1,4 @@
-"""How many tasks there are, counted in one statement and no further than anyone reads."""
+"""Counts of tasks, in one statement, each up to a limit."""
 
 from typing import Any
 
@@ -12,8 +12,8 @@ COUNT = "(SELECT count(*) FROM ({}) AS counted)"
 
 
 def summary(tasks: TaskQuerySet) -> dict[str, Any]:
-    """Return the counts of `tasks` by status and by what needs attention. One over 10,000 is "10000+"."""
-    # Each in the order of an index, so that PostgreSQL counts along that, and stops when it has counted enough.
+    """Return the number of `tasks` by status, overdue, due soon and unassigned. More than 10,000 is "10000+"."""
+    # Each in the order of an index: PostgreSQL counts along it and stops at the limit.
     newest, by_due_date = tasks.order_by("-created_at", "-id"), tasks.order_by("due_date")
     subsets = {status.value: newest.filter(status=status) for status in Task.Status}
     subsets |= {"overdue": by_due_date.overdue(), "due_soon": by_due_date.due_soon()}

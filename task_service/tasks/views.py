@@ -90,7 +90,7 @@ class TaskExport(TaskEndpoint):
         separator = export.SEPARATORS[request.query_params.get("separator", "comma")]
         mark = export.BYTE_ORDER_MARK if is_true(request.query_params.get("bom", "")) else ""
         return StreamingHttpResponse(
-            export.PrimedStream(export.pieces(tasks, separator=separator, mark=mark)),
+            export.PrimedStream(export.chunks(tasks, separator=separator, mark=mark)),
             content_type="text/csv; charset=utf-8; header=present",
             headers={"Content-Disposition": 'attachment; filename="tasks.csv"'},
         )

@@ -1,4 +1,4 @@
-"""What a task looks like outside, and what may be set on it."""
+"""The JSON of a task, and the fields that can be set."""
 
 from typing import Any
 
@@ -13,7 +13,7 @@ from tasks.serializers.fields import AssigneeField, AssigneeIdField, PriorityFie
 
 
 class TaskSerializer(StrictModelSerializer):
-    """Of the context it needs the request. To be read are tasks that come with their assignee's name."""
+    """Needs the request in its context, and tasks with assignee_name."""
 
     title = SingleLineField(max_length=200)
     description = StringField(default="", allow_blank=True, max_length=MAX_DESCRIPTION_LENGTH)
@@ -53,7 +53,7 @@ class TaskSerializer(StrictModelSerializer):
         return caller
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
-        """Ask about the assignee last, when nothing else is wrong, and only about a new one."""
+        """Look the assignee up last, once everything else is valid, and only a new one."""
         assignee = attrs.get("assigned_to_id")
         if assignee is not None:
             current = self.instance and self.instance.assigned_to_id
@@ -65,7 +65,7 @@ class TaskSerializer(StrictModelSerializer):
             return Task.objects.create_task(by=self.caller, **validated_data)
 
     def update(self, instance: Task, validated_data: dict[str, Any]) -> Task:
-        """Raises Task.DoesNotExist for a task that is gone or that the caller sees no longer, and StaleVersion."""
+        """Raise Task.DoesNotExist if the task is deleted or no longer visible to the caller, or StaleVersion."""
         tasks = Task.objects.visible_to(self.caller).filter(pk=instance.pk)
         with assignee_errors(validated_data.get("assigned_to_id")):
             changed = tasks.change(by_id=self.caller.id, **validated_data)
