@@ -1,4 +1,4 @@
-"""A circuit breaker: after some failures in a row nobody waits for the other side any more, but for one who tries."""
+"""A circuit breaker: after repeated failures, calls fail at once, except for one trial call per pause."""
 
 import time
 from dataclasses import dataclass, field
@@ -7,7 +7,7 @@ from threading import Lock
 
 @dataclass(slots=True)
 class Breaker:
-    """Open after `max_failures` in a row. Every `pause_seconds` one call is let through; one success closes it."""
+    """Opens after `max_failures` in a row. Every `pause_seconds` one call passes; a success closes it."""
 
     max_failures: int
     pause_seconds: float

@@ -1,4 +1,4 @@
-"""An account as the user service tells of it."""
+"""An account as the user service sends it."""
 
 from dataclasses import dataclass
 from typing import Any, Self
@@ -11,7 +11,7 @@ NOBODY = {"username": "", "email": "", "role": "user", "is_active": False, "epoc
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """An account as it was at a position of the change feed. Of two the one with the higher position is newer."""
+    """An account at a position of the change feed. The higher position is the newer one."""
 
     id: int
     username: str
@@ -25,9 +25,9 @@ class Person:
 
     @classmethod
     def from_row(cls, row: dict[str, Any], **more: Any) -> Self:
-        """Take the fields that are agreed on; a newer user service may send more.
+        """Use the known fields; a newer user service may send more.
 
-        Raises KeyError, TypeError or ValueError for a row that is not as agreed.
+        Raises KeyError, TypeError or ValueError for an invalid row.
         """
         values = row | {"is_deleted": False} | more
         person = cls(**{name: values[name] for name in cls.__annotations__})
