@@ -152,7 +152,7 @@ def answer(path: str, params: dict[str, int], asked_by: int | None) -> bytes:
         clock_difference_seconds.set(seconds_apart(response.headers.get("Date", ""), since=asked_at))
         if response.status_code != HTTPStatus.OK:
             raise ValueError(f"answered {response.status_code}")
-        return body_of(response)
+        return read_body(response)
 
 
 def seconds_apart(date: str, *, since: float) -> int | None:
@@ -164,7 +164,7 @@ def seconds_apart(date: str, *, since: float) -> int | None:
     return int(max(since - (theirs + 1), theirs - time.time(), 0.0))
 
 
-def body_of(response: requests.Response) -> bytes:
+def read_body(response: requests.Response) -> bytes:
     """Read the body in chunks, up to the maximum size."""
     body = bytearray()
     for chunk in iter(lambda: response.raw.read1(MAX_RESPONSE_BYTES, decode_content=True), b""):

@@ -58,13 +58,13 @@ def entry_for(delivery: Delivery, recipient: User | None, task: Task | None) -> 
     event = delivery.event
     check_still_relevant(event, task)
     if delivery.recipient_id is None:
-        return Entry(event, url_of(event))
+        return Entry(event, task_url(event))
     event.check_recipient(recipient, task)
     is_gone = task is None or recipient is None or not task.is_visible_to(recipient)
-    return Entry(event, "" if is_gone else url_of(event))
+    return Entry(event, "" if is_gone else task_url(event))
 
 
-def url_of(event: Event) -> str:
+def task_url(event: Event) -> str:
     return link(f"/task/tasks/{event.task_id}/")
 
 

@@ -19,19 +19,19 @@ def plan_notifications(planned: Sequence[PlannedEvent]) -> list[Event]:
     """
     digest = uuid4()
     events = Event.objects.store([event for event, _ in planned])
-    recipients_of = {id(event): recipients for event, recipients in planned}
+    recipients_by_event = {id(event): recipients for event, recipients in planned}
     notifications: list[Notification] = []
     deliveries: list[Delivery] = []
     for event in events:
-        recipients = recipients_of[id(event)]
+        recipients = recipients_by_event[id(event)]
         notifications += [Notification(event=event, recipient_id=user_id) for user_id in sorted(recipients)]
-        deliveries += deliveries_of(event, recipients, digest)
+        deliveries += deliveries_for(event, recipients, digest)
     Notification.objects.bulk_create(notifications)
     Delivery.objects.bulk_create(deliveries)
     return events
 
 
-def deliveries_of(event: Event, recipients: set[int], digest: UUID) -> Iterator[Delivery]:
+def deliveries_for(event: Event, recipients: set[int], digest: UUID) -> Iterator[Delivery]:
     for name in settings.NOTIFICATION_CHANNELS:
         if not channel(name).is_personal:
             if event.kind != Event.Kind.UNASSIGNED:  # the event about the new assignee says it

@@ -85,8 +85,8 @@ def as_parameters(filter_: Any, value: Any) -> list[str] | None:
     if not isinstance(value, list) or not value:
         return None
     takes_ids = isinstance(filter_, UsersFilter)
-    is_taken = all((isinstance(each, str) and "," not in each) or (takes_ids and is_id(each)) for each in value)
-    return [str(each) for each in value] if is_taken else None
+    is_valid = all((isinstance(each, str) and "," not in each) or (takes_ids and is_id(each)) for each in value)
+    return [str(each) for each in value] if is_valid else None
 
 
 class BulkSerializer(StrictSerializer):
@@ -127,16 +127,19 @@ class BulkSerializer(StrictSerializer):
         The assignee is looked up last, once everything else is valid.
         """
         if "filter" in validated_data and "expected_count" not in validated_data:
-            check_count(validated_data["tasks"])
+            raise missing_count(validated_data["tasks"])
         values = validated_data.get("set", {})
         if (assignee := values.get("assigned_to_id")) is not None:
             values["assigned_to_id"] = assignee_id(assignee, asked_by=self.caller_id, field="set.assigned_to")
         if "filter" in validated_data:
             return self.change_matching(validated_data["tasks"], validated_data["expected_count"])
-        ids = validated_data["ids"]
-        named = Task.objects.filter(pk__in=ids)
+        return self.change_or_delete(validated_data["ids"])
+
+    def change_or_delete(self, ids: list[int]) -> list[Task]:
+        queryset = Task.objects.filter(pk__in=ids)
         with transaction.atomic():
-            done = named.remove(by_id=self.caller_id) if "delete" in validated_data else self.change(named)
+            is_deletion = "delete" in self.validated_data
+            done = queryset.remove(by_id=self.caller_id) if is_deletion else self.change(queryset)
             tasks = {task.pk: task for task in done}
             if missing := [id_ for id_ in ids if id_ not in tasks]:
                 detail = f"There are no tasks with these ids: {', '.join(map(str, missing))}."
@@ -166,9 +169,9 @@ def contradictions(attrs: dict[str, Any]) -> Iterator[tuple[str, list[ErrorDetai
             yield name, [ErrorDetail(f"Cannot be combined with `{other}`.", code="contradictory")]
 
 
-def check_count(tasks: TaskQuerySet) -> None:
+def missing_count(tasks: TaskQuerySet) -> ValidationError:
     count = capped_count(tasks)
     if count > MAX_MATCHING:
         detail = f"{format_count(count)} tasks match; at most {MAX_MATCHING} can be changed at once. Narrow the filter."
-        raise ValidationError({"filter": [ErrorDetail(detail, code="too_many")]})
-    raise CountNeeded(count)
+        return ValidationError({"filter": [ErrorDetail(detail, code="too_many")]})
+    return CountNeeded(count)

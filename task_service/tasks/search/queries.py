@@ -97,19 +97,19 @@ def parse(text: str) -> Query:
     for number, piece in enumerate(pieces):
         if piece[0].casefold() == OR and 0 < number < len(pieces) - 1:
             alternatives.append([])
-        elif term := term_of(piece, is_first=number == 0, is_alone=len(pieces) == 1):
+        elif term := parse_term(piece, is_first=number == 0, is_alone=len(pieces) == 1):
             alternatives[-1].append(term)
     return Query(tuple(tuple(terms) for terms in alternatives if terms))
 
 
-def term_of(piece: re.Match[str], *, is_first: bool, is_alone: bool) -> Term | None:
+def parse_term(piece: re.Match[str], *, is_first: bool, is_alone: bool) -> Term | None:
     """Return None if there is no word."""
     bare = piece["bare"]
     found = list(islice(words(bare or piece["phrase"]), MAX_WORDS))
     if not found:
         return None
     ending = found[-1]
-    if ending.ends_run_of > 1:  # the preceding pairs suffice, and match longer runs too
+    if ending.run_length > 1:  # the preceding pairs suffice, and match longer runs too
         found.pop()
     is_excluded = bool(piece["minus"]) or excludes(bare or "", is_first=is_first)
     # A single letter is a prefix in half of all texts, which is too expensive to combine with other words.
@@ -117,8 +117,8 @@ def term_of(piece: re.Match[str], *, is_first: bool, is_alone: bool) -> Term | N
     return Term(
         tuple(word.text for word in found),
         is_excluded=is_excluded,
-        by_beginning=bool(bare) and may_be_prefix and not is_excluded and not ending.ends_run_of,
-        is_character=ending.ends_run_of == 1,
+        by_beginning=bool(bare) and may_be_prefix and not is_excluded and not ending.run_length,
+        is_character=ending.run_length == 1,
     )
 
 

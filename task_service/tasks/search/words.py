@@ -59,7 +59,7 @@ UNSPACED = (
 
 class Word(NamedTuple):
     text: str
-    ends_run_of: int = 0  # length of the run that ends with this character, in a script without spaces
+    run_length: int = 0  # length of the run that ends with this character, in a script without spaces
 
 
 def words(text: str) -> Iterator[Word]:
@@ -69,7 +69,7 @@ def words(text: str) -> Iterator[Word]:
             yield Word(match[0][:MAX_WORD])
         else:
             yield from (Word(run[at : at + 2]) for at in range(len(run) - 1))
-            yield Word(run[-1], ends_run_of=len(run))
+            yield Word(run[-1], run_length=len(run))
 
 
 def fold(text: str) -> str:
