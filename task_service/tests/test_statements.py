@@ -320,3 +320,13 @@ def test_so_does_one_that_learns_of_a_deletion(ada, bob, user_service, task, a_l
 
     assert {each["assigned_to"] for each in answer.json()["results"]} == {None}
     assert cost <= MAX_WRITE_STATEMENTS
+
+
+def test_a_new_task_is_not_read_back(ada, bob):
+    with CaptureQueriesContext(connection) as captured:
+        answer = ada.post(TASKS, {"title": "Weed", "assigned_to": bob.id})
+
+    assert answer.status_code == 201
+    assert not [
+        query["sql"] for query in captured if query["sql"].startswith("SELECT") and "tasks_task" in query["sql"]
+    ]
