@@ -15,7 +15,7 @@ from chassis.worker.jobs import Job
 from chassis.worker.mailing import mails_are_held, message_id, send_mail
 from chassis.worker.outbox import Skipped, deliver_due
 
-KEPT = timedelta(days=7)
+MAIL_RETENTION = timedelta(days=7)
 
 
 def jobs() -> list[Job]:
@@ -88,7 +88,7 @@ def clean() -> None:
         PasswordToken.objects.filter(expires_at__lte=now),
         EmailToken.objects.filter(expires_at__lte=now),
         Attempt.objects.forgotten(),
-        Mail.objects.finished_before(now - KEPT),
+        Mail.objects.finished_before(now - MAIL_RETENTION),
     ):
         with long_statements():
             old.delete()
