@@ -37,7 +37,7 @@ class ChoicesField(forms.Field):
         unknown = [word for word in words if word.casefold() not in self.spellings]
         if unknown:
             known = ", ".join(dict.fromkeys(str(word) for word in self.spellings if " " not in word))
-            raise ValidationError(f"{excerpt(unknown[0])!r} is none of: {known}.", code="invalid")
+            raise ValidationError(f"{excerpt(unknown[0])!r} is not one of: {known}.", code="invalid")
         return sorted({self.spellings[word.casefold()] for word in words})
 
 
