@@ -351,7 +351,7 @@ def test_to_an_account_that_is_being_deleted_nothing_is_assigned(ada, alice, bob
 def test_what_is_assigned_to_an_account_while_it_is_being_deleted_becomes_unassigned(ada, alice, bob, a_task, start):
     task = a_task()
     doors = [
-        (alice, partial(Task.objects.make, by_id=ada.id, title="Feed the cat")),
+        (alice, partial(Task.objects.create_task, by=ada, title="Feed the cat")),
         (bob, partial(Task.objects.filter(pk=task.pk).change, by_id=ada.id)),
     ]
 
