@@ -11,7 +11,7 @@ from rest_framework.exceptions import ErrorDetail, ValidationError
 from rest_framework.request import Request
 
 DIGEST_LENGTH = 12
-OURS = re.compile(r'"([1-9][0-9]{0,9})\.[0-9a-f]{12}"')
+VERSION_ETAG = re.compile(r'"([1-9][0-9]{0,9})\.[0-9a-f]{12}"')
 TAG = r'(?:W/)?"[^"]*"'
 PATTERN = rf"^ *(?:\*|{TAG}(?: *, *{TAG})*) *$"  # of If-Match: "*" or entity tags
 
@@ -20,16 +20,16 @@ def digest(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()[:DIGEST_LENGTH]
 
 
-def of_version(version: int, representation: Any) -> str:
+def version_etag(version: int, representation: Any) -> str:
     """Return the tag of a single resource. The digest is there for fields that change without the version."""
     return f'"{version}.{digest(orjson.dumps(representation, default=str))}"'
 
 
-def weak(content: bytes) -> str:
+def weak_etag(content: bytes) -> str:
     return f'W/"{digest(content)}"'
 
 
-def of_representation(representation: Any) -> str:
+def content_etag(representation: Any) -> str:
     """Return the tag of a single resource that has no version."""
     return f'"{digest(orjson.dumps(representation, default=str))}"'
 
@@ -39,7 +39,7 @@ def if_match(request: Request) -> frozenset[int] | None:
     tags = if_match_tags(request)
     if tags is None:
         return None
-    return frozenset(int(ours[1]) for tag in tags if (ours := OURS.fullmatch(tag)))
+    return frozenset(int(ours[1]) for tag in tags if (ours := VERSION_ETAG.fullmatch(tag)))
 
 
 def if_match_tags(request: Request) -> frozenset[str] | None:
@@ -65,7 +65,7 @@ def is_any(header: str) -> bool:
 
 def not_modified(request: Request, response: HttpResponse) -> HttpResponse | None:
     """Return the 304 that is due instead of a rendered 200, if the caller has the same already."""
-    tag = response.get("ETag") or weak(response.content)
+    tag = response.get("ETag") or weak_etag(response.content)
     response["ETag"] = tag
     known = parse_etags(request.headers.get("If-None-Match", ""))
     if known != ["*"] and tag.removeprefix("W/") not in {each.removeprefix("W/") for each in known}:

@@ -19,7 +19,7 @@ from rest_framework.response import Response
 
 from chassis.api import etags, preconditions
 from chassis.api.filters import StrictFilterBackend
-from chassis.api.serializers import MOST_NAMED, unknown
+from chassis.api.serializers import MAX_REPORTED_ERRORS, unknown
 from chassis.auth.tokens import Caller
 from chassis.size_limits import ANONYMOUS_BODY_LIMIT_BYTES, BODY_LIMIT_BYTES
 
@@ -61,7 +61,7 @@ class Endpoint(GenericAPIView):
         known = self.known_parameters()
         errors: dict[str, list[ErrorDetail]] = {}
         for name, values in request.query_params.lists():
-            if len(errors) == MOST_NAMED:
+            if len(errors) == MAX_REPORTED_ERRORS:
                 break
             if name not in known:
                 errors[name] = [ErrorDetail(unknown("query parameter", name, known), code="unknown_parameter")]

@@ -28,8 +28,8 @@ HEADERS: dict[str, Schema] = {
     "WWW-Authenticate": {"type": "string", "description": "That a bearer token is asked for."},
     "Content-Disposition": {"type": "string", "description": "A name for the file."},
 }
-OF_LIMITS = ("RateLimit", "RateLimit-Policy")
-OF_STATUS = {401: ("WWW-Authenticate",), 429: ("Retry-After",), 503: ("Retry-After",)}
+RATE_LIMIT_HEADERS = ("RateLimit", "RateLimit-Policy")
+STATUS_HEADERS = {401: ("WWW-Authenticate",), 429: ("Retry-After",), 503: ("Retry-After",)}
 UNKNOWN_PARAMETER = {"field": "limit", "code": "unknown_parameter", "detail": "Unknown query parameter."}
 # For each status: what it means here, and an error of that kind as an example.
 REFUSALS = {
@@ -43,7 +43,7 @@ REFUSALS = {
     ),
     403: ("Only an admin may do this.", exceptions.PermissionDenied()),
     404: ("There is none with this id, or none that you may see.", exceptions.NotFound()),
-    409: ("It contradicts what is stored.", Conflict()),
+    409: ("It conflicts with the current state.", Conflict()),
     412: (
         "It has changed since the version that `If-Match` names; `changed_fields` says what.",
         PreconditionFailed(changed_fields=["status"]),
@@ -97,7 +97,7 @@ CHANGED_FIELDS: Schema = {
 
 
 def responses(view: Endpoint, method: str, path: str, operation: Operation, keyed: bool, make: Definitions) -> Any:
-    limits = OF_LIMITS if view.throttle_classes else ()
+    limits = RATE_LIMIT_HEADERS if view.throttle_classes else ()
     answer = operation.answer
     found = {answer.status: success(view, method, answer, limits, make)}
     if reads_json(method, answer):
@@ -108,7 +108,7 @@ def responses(view: Endpoint, method: str, path: str, operation: Operation, keye
         found[304] = openapi.Response(description, headers=headers("ETag", *limits))
     for status, text in sorted(refusals(view, method, path, operation, keyed).items()):
         waits = ("Retry-After",) if status == HTTPStatus.CONFLICT and keyed else ()
-        named = (*OF_STATUS.get(status, ()), *waits, *limits)
+        named = (*STATUS_HEADERS.get(status, ()), *waits, *limits)
         found[status] = refusal(status, text, path, named, make, operation.problems.get(status))
     otherwise = openapi.Response(OTHERWISE, schema=problem(make), headers=headers())
     return openapi.Responses({str(status): found[status] for status in found}, default=otherwise)

@@ -100,7 +100,7 @@ def looked_up(user_id: int, *, asked_by: int) -> User:
     person = client.look_up(user_id, asked_by=asked_by)
     if person is None:
         raise UnknownUser()
-    User.objects.learn([person])
+    User.objects.upsert([person])
     return User.objects.get(pk=user_id)
 
 

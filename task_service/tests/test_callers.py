@@ -193,7 +193,7 @@ def test_with_nobody_to_ask_a_newer_token_is_the_latest_that_is_known(alice, a_t
 
 
 def test_a_deleted_account_is_not_looked_up_whatever_its_token_says(alice, user_service):
-    User.objects.learn([Account.deleted(alice.id, 1001)])
+    User.objects.upsert([Account.deleted(alice.id, 1001)])
     person = signed_in_again(alice, epoch=7, role="admin")
 
     assert person.get(LIST).status_code == 401

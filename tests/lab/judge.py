@@ -118,7 +118,7 @@ def untrue_history(evidence: Evidence) -> Iterator[str]:
 
 
 def wrong_ledger(evidence: Evidence) -> Iterator[str]:
-    """Each stored change that people are notified of is in the ledger once, and nothing of it is given up."""
+    """Each stored change that people are notified of is in the ledger once, and nothing of it is dead-lettered."""
     channels, states = (("log", "email"), {"sent"}) if evidence.deliveries else (("log",), {"planned", "sent"})
     for task_id, history in evidence.activity.items():
         rows = [row for row in evidence.ledger.get(task_id, ()) if row["channel"] in channels]

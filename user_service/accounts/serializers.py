@@ -9,10 +9,10 @@ from rest_framework import serializers
 from rest_framework.exceptions import ErrorDetail
 
 from accounts.models import AuditEvent, PasswordToken, Session, User
-from accounts.models.session import LONGEST_USER_AGENT, clean_user_agent
-from accounts.names import fold, refuse_reserved, validate_email, validate_username
+from accounts.models.session import MAX_USER_AGENT_LENGTH, clean_user_agent
+from accounts.names import check_not_reserved, fold, validate_email, validate_username
 from chassis.addresses import MAX_LENGTH, normalize
-from chassis.api.fields import CappedField, ChoiceField, IdField, LineField, SecretField, YesNoField
+from chassis.api.fields import CappedField, ChoiceField, IdField, SecretField, SingleLineField, StrictBooleanField
 from chassis.api.serializers import StrictModelSerializer, StrictSerializer
 
 ACCOUNT_FIELDS = ["id", "username", "email", "role", "is_active", "date_joined"]
@@ -20,7 +20,7 @@ MAX_NAME_LENGTH = 64
 MAX_TOKEN_LENGTH = 4096  # several times that of any token of ours
 
 
-def refuse_weak(password: str, *, field: str, user: User) -> None:
+def check_password_strength(password: str, *, field: str, user: User) -> None:
     try:
         validate_password(password, user)
     except DjangoValidationError as error:
@@ -38,7 +38,7 @@ class InvitationField(ChoiceField):
         super().__init__(names={state.value: state.value for state in User.Invitation}, spellings={}, **kwargs)
 
 
-class EmailField(LineField):
+class EmailField(SingleLineField):
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(max_length=MAX_LENGTH, validators=[validate_email], **kwargs)
 
@@ -46,13 +46,13 @@ class EmailField(LineField):
         return normalize(super().to_internal_value(data))
 
 
-class UsernameField(LineField):
-    def __init__(self, *refusals: Callable[[str], None], **kwargs: Any) -> None:
-        super().__init__(max_length=MAX_NAME_LENGTH, validators=[validate_username, *refusals], **kwargs)
+class UsernameField(SingleLineField):
+    def __init__(self, *checks: Callable[[str], None], **kwargs: Any) -> None:
+        super().__init__(max_length=MAX_NAME_LENGTH, validators=[validate_username, *checks], **kwargs)
 
 
 class NewPasswordField(SecretField):
-    """One that is chosen: whoever takes it asks refuse_weak about it."""
+    """One that is chosen: whoever takes it asks check_password_strength about it."""
 
 
 class UserSerializer(StrictModelSerializer):
@@ -61,7 +61,7 @@ class UserSerializer(StrictModelSerializer):
     username = UsernameField()
     email = EmailField()
     role = RoleField()
-    is_active = YesNoField(default=True)
+    is_active = StrictBooleanField(default=True)
     invitation = InvitationField(read_only=True, allow_null=True)
 
     class Meta:
@@ -80,12 +80,12 @@ class FirstAdminSerializer(StrictSerializer):
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         about = User(username=attrs["username"], email=attrs["email"])
         if attrs["password"] is not None:
-            refuse_weak(attrs["password"], field="password", user=about)
+            check_password_strength(attrs["password"], field="password", user=about)
         return attrs
 
 
 class RegistrationSerializer(FirstAdminSerializer):
-    username = UsernameField(refuse_reserved)
+    username = UsernameField(check_not_reserved)
     role = RoleField(default=User.Role.USER)
 
 
@@ -106,7 +106,7 @@ class ConfirmSerializer(StrictSerializer):
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         attrs["user"] = PasswordToken.objects.user_of(attrs["token"])
-        refuse_weak(attrs["new_password"], field="new_password", user=attrs["user"])
+        check_password_strength(attrs["new_password"], field="new_password", user=attrs["user"])
         return attrs
 
 
@@ -131,8 +131,8 @@ class OwnAccountSerializer(UserSerializer):
     """An account as its owner sees and changes it."""
 
     role = RoleField(read_only=True)
-    is_active = YesNoField(read_only=True)
-    email_confirmed = YesNoField(read_only=True)
+    is_active = StrictBooleanField(read_only=True)
+    email_confirmed = StrictBooleanField(read_only=True)
     pending_email = EmailField(read_only=True, allow_null=True)
     current_password = SecretField(required=False)
 
@@ -142,7 +142,7 @@ class OwnAccountSerializer(UserSerializer):
     def validate_username(self, name: str) -> str:
         # Who has a reserved name, as the first admin does, may send it back.
         if self.instance is None or fold(name) != self.instance.username_key:
-            refuse_reserved(name)
+            check_not_reserved(name)
         return name
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
@@ -162,7 +162,7 @@ class PasswordChangeSerializer(StrictSerializer):
     new_password = NewPasswordField()
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
-        refuse_weak(attrs["new_password"], field="new_password", user=self.context["user"])
+        check_password_strength(attrs["new_password"], field="new_password", user=self.context["user"])
         return attrs
 
 
@@ -174,7 +174,7 @@ class UserAgentField(serializers.CharField):
 
 
 class SessionSerializer(serializers.ModelSerializer):
-    user_agent = UserAgentField(read_only=True, max_length=LONGEST_USER_AGENT)
+    user_agent = UserAgentField(read_only=True, max_length=MAX_USER_AGENT_LENGTH)
     last_used_at = serializers.DateTimeField(source="rotated_at")
     current = serializers.SerializerMethodField()
 

@@ -254,7 +254,7 @@ def test_what_was_not_sent_holds_no_other_up(alice, closed_port, settings):
 def test_a_mail_whose_worker_died_goes_out_again_under_the_same_id(alice):
     mail = plan("alice@example.com")
     (claimed,) = Mail.objects.claim(1, lease_seconds=60)
-    mails.send(claimed)  # and here the worker dies
+    mails.send_account_mail(claimed)  # and here the worker dies
 
     assert mails.deliver_mails() == 0
     let_pass(seconds=61)
@@ -266,7 +266,7 @@ def test_a_mail_whose_worker_died_goes_out_again_under_the_same_id(alice):
 
 def test_both_mails_of_a_crash_are_good(client, alice):
     plan("alice@example.com")
-    mails.send(*Mail.objects.claim(1, lease_seconds=60))
+    mails.send_account_mail(*Mail.objects.claim(1, lease_seconds=60))
     let_pass(seconds=61)
     mails.deliver_mails()
 
@@ -371,7 +371,7 @@ def test_what_is_refused_for_good_has_failed_and_holds_nobody_up(alice, bob, sin
     sink.answers = {command: answer}
     mails.deliver_mails()
     assert outcome(mail) == ("failed", answer)
-    assert f"mail {mail.pk} is given up: {answer}" in caplog.messages
+    assert f"mail {mail.pk} is dead-lettered: {answer}" in caplog.messages
 
     sink.answers, sink.received = {}, []
     let_pass(days=1)

@@ -208,7 +208,7 @@ class User(WithAddress, AbstractUser):
             for name in old:
                 setattr(self, name, values[name])
             if was_active_admin and not (self.is_admin and self.is_active):
-                self.refuse_if_last_admin()
+                self.check_not_last_admin()
             self.end_what_depends_on(old.keys())
             if "email" in old and self.is_pending and self.is_active:
                 self.invite()
@@ -344,7 +344,7 @@ class User(WithAddress, AbstractUser):
         with transaction.atomic():
             self.lock_with_admins()
             if self.is_admin and self.is_active:
-                self.refuse_if_last_admin()
+                self.check_not_last_admin()
             user_id = self.pk
             AuditEvent.objects.record(Event.USER_DELETED, by=by, subject=self, role=self.role)
             self.delete()
@@ -369,6 +369,6 @@ class User(WithAddress, AbstractUser):
         for field in self._meta.concrete_fields:
             setattr(self, field.attname, getattr(current, field.attname))
 
-    def refuse_if_last_admin(self) -> None:
+    def check_not_last_admin(self) -> None:
         if not User.objects.active_admins().exclude(pk=self.pk).exists():
             raise LastAdmin()

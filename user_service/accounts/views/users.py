@@ -12,7 +12,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from accounts.filters import UserFilter
-from accounts.models import KeptAnswer, User
+from accounts.models import IdempotencyRecord, User
 from accounts.serializers import NewUserSerializer, RowIdOnlySerializer, RowIdSerializer, UserSerializer
 from accounts.views.conflicts import conflicts_named
 from accounts.views.entity_tags import tagged, unless_changed
@@ -63,7 +63,7 @@ class UserList(ListModelMixin, ChangesAccounts):
     def get(self, request: Request) -> Response:
         return self.list(request)
 
-    @idempotent(KeptAnswer)
+    @idempotent(IdempotencyRecord)
     def post(self, request: Request) -> Response:
         serializer = NewUserSerializer(data=self.body)
         serializer.is_valid(raise_exception=True)
