@@ -22,23 +22,22 @@ class InactiveUser(Exception):
 
 def known_account() -> QuerySet[Any, Any]:
     epoch = parameter("epoch")
-    holds = ExpressionWrapper(Q(is_active=True, least_epoch__lte=epoch, epoch__gte=epoch), BooleanField())
+    is_current = ExpressionWrapper(Q(is_active=True, least_epoch__lte=epoch, epoch__gte=epoch), BooleanField())
     account: QuerySet[Any, Any] = User.objects.with_feed_state().filter(pk=parameter("user_id"))
-    return account.values("username", "role", "feed_is_stale", caller_id=F("id"), holds=holds)
+    return account.values("username", "role", "feed_is_stale", caller_id=F("id"), is_current=is_current)
 
 
 CALLER = CallerQuery(known_account)
 
 
-def as_of_now(caller: Caller, *, counting: bool = False) -> tuple[Caller, Counted | None]:
-    """Return the caller with the name and role of now, or raise UnknownUser, InactiveUser or DirectoryUnavailable.
+def resolve_caller(caller: Caller) -> tuple[Caller, Counted | None]:
+    """Return the caller with the current name and role, or raise UnknownUser, InactiveUser or DirectoryUnavailable.
 
-    With `counting` the request is counted in the same statement, where the directory alone can tell that the token
-    is good.
+    The same statement counts the request if the directory alone shows that the token is good.
     """
-    row, counted = CALLER.run(counting=counting, user_id=caller.id, epoch=caller.epoch)
+    row, counted = CALLER.run(user_id=caller.id, epoch=caller.epoch)
     news = row is not None and row["feed_is_stale"] and feed.pull_if_stale()
-    if row is not None and row["holds"] and not news:
+    if row is not None and row["is_current"] and not news:
         return replace(caller, username=row["username"], role=row["role"]), counted
     return judged(caller), counted
 

@@ -12,7 +12,7 @@ from accounts.serializers import ConfirmSerializer, EmailSerializer
 from accounts.views.conflicts import conflicts_named
 from chassis.api.views import Endpoint
 from chassis.auth.permissions import IsAdmin, IsAuthenticated
-from chassis.auth.throttling import signup_budget
+from chassis.auth.signup import signup_budget
 
 
 class RequestReset(Endpoint):

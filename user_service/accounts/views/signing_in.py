@@ -13,7 +13,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from accounts import tokens
-from accounts.authentication import AccountAuthentication
+from accounts.authentication import RefreshTokenAuthentication, SignOutAuthentication
 from accounts.models import AccountGone, Device, Session, TooManyFailures, User
 from accounts.models.session import clean_user_agent
 from accounts.serializers import (
@@ -23,12 +23,12 @@ from accounts.serializers import (
     TokenSerializer,
     UserSerializer,
 )
-from accounts.throttling import LogoutThrottle, RefreshThrottle
 from accounts.views.conflicts import conflicts_named, too_many_failures
 from chassis.api.views import Endpoint
 from chassis.auth.client_address import client_address
+from chassis.auth.gate import IPV6_PREFIX_BITS, REALM, network_of
 from chassis.auth.permissions import IsAuthenticated
-from chassis.auth.throttling import IPV6_PREFIX_BITS, network_of, signup_budget
+from chassis.auth.signup import signup_budget
 from chassis.auth.tokens import Caller, InvalidToken
 
 INVITE = "invite"
@@ -60,11 +60,11 @@ def is_admin(request: Request) -> bool:
 class TokenEndpoint(Endpoint):
     """Who comes for a token need not bring one: an Authorization header left over from before is not looked at."""
 
-    authentication_classes: list[Any] = []
+    authentication_classes: Any = []
     permission_classes = [AllowAny]
 
     def get_authenticate_header(self, request: Request) -> str:  # a wrong password is a 401 too
-        return 'Bearer realm="tmservice"'
+        return f'Bearer realm="{REALM}"'
 
     def validated(self) -> dict[str, Any]:
         serializer = self.get_serializer(data=self.body)
@@ -105,7 +105,7 @@ def device_of(request: Request) -> Device:
 
 
 class RefreshToken(TokenEndpoint):
-    throttle_classes = [RefreshThrottle]
+    authentication_classes = [RefreshTokenAuthentication]
     serializer_class = RefreshSerializer
 
     def post(self, request: Request) -> Response:
@@ -120,12 +120,8 @@ class VerifyToken(TokenEndpoint):
     serializer_class = TokenSerializer
 
     def post(self, request: Request) -> Response:
-        token = self.validated()["token"]
-        try:
-            AccountAuthentication().identify(token)
-        except InvalidToken:
-            with refusing_invalid_tokens():
-                tokens.check(token)
+        with refusing_invalid_tokens():
+            tokens.check(self.validated()["token"])
         return Response({})
 
 
@@ -142,7 +138,7 @@ class KeySet(TokenEndpoint):
 class Logout(TokenEndpoint):
     """End the session of a refresh token. To do so twice does no harm."""
 
-    throttle_classes = [LogoutThrottle]
+    authentication_classes = [SignOutAuthentication]
     serializer_class = RefreshSerializer
 
     def post(self, request: Request) -> Response:
