@@ -46,7 +46,7 @@ def naming_what_is_taken() -> Iterator[None]:
         raise NameTaken(field) from error
 
 
-def constraint_of(error: IntegrityError) -> str | None:
+def constraint_of(error: IntegrityError) -> str:
     """Return the violated constraint. The message would not do: it repeats the values, which users choose."""
-    name: str | None = error.__cause__.diag.constraint_name if isinstance(error.__cause__, psycopg2.Error) else None
-    return name
+    name = error.__cause__.diag.constraint_name if isinstance(error.__cause__, psycopg2.Error) else None
+    return name or ""
