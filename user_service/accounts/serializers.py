@@ -17,7 +17,6 @@ from chassis.api.serializers import StrictModelSerializer, StrictSerializer
 
 ACCOUNT_FIELDS = ["id", "username", "email", "role", "is_active", "date_joined"]
 MAX_NAME_LENGTH = 64
-MAX_TOKEN_LENGTH = 4096  # several times that of any token of ours
 
 
 def refuse_weak(password: str, *, field: str, user: User) -> None:
@@ -112,19 +111,6 @@ class ConfirmSerializer(StrictSerializer):
 
 class EmailTokenSerializer(StrictSerializer):
     token = CappedField(max_length=100)
-
-
-class CredentialsSerializer(StrictSerializer):
-    username = CappedField(max_length=MAX_LENGTH)
-    password = SecretField()
-
-
-class RefreshSerializer(StrictSerializer):
-    refresh = CappedField(max_length=MAX_TOKEN_LENGTH)
-
-
-class TokenSerializer(StrictSerializer):
-    token = CappedField(max_length=MAX_TOKEN_LENGTH)
 
 
 class OwnAccountSerializer(UserSerializer):
