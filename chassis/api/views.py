@@ -104,5 +104,5 @@ class Endpoint(GenericAPIView):
         """Give what was read an entity tag, and a caller who has it already a 304."""
         answer = super().finalize_response(request, response, *args, **kwargs)
         if request.method in SAFE_METHODS and answer.status_code == HTTPStatus.OK and isinstance(answer, Response):
-            answer.add_post_render_callback(lambda rendered: etags.not_modified(request, rendered))
+            answer.add_post_render_callback(lambda rendered: etags.conditional(request._request, rendered))
         return answer
