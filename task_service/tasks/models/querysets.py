@@ -137,7 +137,7 @@ class TaskQuerySet(models.QuerySet["Task"]):
     def make(self, *, by_id: int, **values: Any) -> "Task":
         """Create a task, or raise accounts.UnknownUser where its assignee was deleted a moment ago."""
         with transaction.atomic():
-            accounts.hold(values.get("assigned_to_id"))
+            accounts.lock_user(values.get("assigned_to_id"))
             task = self.create(created_by=by_id, **values)
             facts = Activity.objects.bulk_create(task.facts_of_creation())
             made = self.with_accounts(by_id).get(pk=task.pk)
@@ -160,7 +160,7 @@ class TaskQuerySet(models.QuerySet["Task"]):
         deleted a moment ago.
         """
         with transaction.atomic():
-            assignee = accounts.hold(values.get("assigned_to_id"))
+            assignee = accounts.lock_user(values.get("assigned_to_id"))
             locked = self.with_accounts(by_id).order_by("pk").select_for_update(of=("self",))
             tasks: list[Task] = list(locked if expected_count is None else locked[: expected_count + 1])
             if expected_count not in (None, len(tasks)):
