@@ -34,8 +34,8 @@ class LastAdmin(Exception):
 
 
 @contextmanager
-def naming_what_is_taken() -> Iterator[None]:
-    """Raise NameTaken where a unique constraint is violated: a check beforehand would lose the race."""
+def translate_unique_violations() -> Iterator[None]:
+    """Raise NameTaken for a violated unique constraint: a check beforehand would lose the race."""
     try:
         with transaction.atomic():
             yield

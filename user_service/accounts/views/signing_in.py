@@ -20,7 +20,7 @@ from rest_framework_simplejwt.views import (
 from accounts.authentication import RefreshTokenAuthentication, SignOutAuthentication
 from accounts.models import AccountGone, TooManyFailures, User
 from accounts.serializers import RegistrationSerializer, UserSerializer
-from accounts.views.conflicts import conflicts_named, too_many_failures
+from accounts.views.conflicts import as_http_errors, too_many_failures
 from chassis.api.views import Endpoint
 from chassis.auth.gate import REALM
 from chassis.auth.permissions import IsAuthenticated
@@ -43,7 +43,7 @@ class Register(Endpoint):
         if serializer.validated_data["role"] == User.Role.ADMIN and not is_admin(request):
             raise PermissionDenied("Only an admin can make an admin.")
         by = request.user if isinstance(request.user, Caller) else None
-        with conflicts_named(), signup_budget(request):
+        with as_http_errors(), signup_budget(request):
             confirmed = is_admin(request)
             user = User.objects.register(**serializer.validated_data, email_confirmed=confirmed, by=by)
         return Response(UserSerializer(user).data, status=status.HTTP_201_CREATED)
@@ -113,6 +113,6 @@ class LogoutAll(Endpoint):
     permission_classes = [IsAuthenticated]
 
     def post(self, request: Request) -> Response:
-        with conflicts_named():
+        with as_http_errors():
             get_object_or_404(User, pk=self.caller.id).sign_out_everywhere(by=self.caller)
         return Response(status=status.HTTP_204_NO_CONTENT)
