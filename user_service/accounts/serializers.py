@@ -69,8 +69,8 @@ class UserSerializer(StrictModelSerializer):
         read_only_fields = ["id", "date_joined", "invited_at"]
 
 
-class FirstAdminSerializer(StrictSerializer):
-    """What any new account needs. Reserved names such as "admin" are an admin's to give."""
+class NewAccountSerializer(StrictSerializer):
+    """The fields of every new account. It accepts reserved names, such as "admin", which only an admin may give."""
 
     username = UsernameField()
     email = EmailField()
@@ -83,12 +83,12 @@ class FirstAdminSerializer(StrictSerializer):
         return attrs
 
 
-class RegistrationSerializer(FirstAdminSerializer):
+class RegistrationSerializer(NewAccountSerializer):
     username = UsernameField(refuse_reserved)
     role = RoleField(default=User.Role.USER)
 
 
-class NewUserSerializer(FirstAdminSerializer):
+class NewUserSerializer(NewAccountSerializer):
     """An account that an admin makes; without a password its owner is invited by mail."""
 
     password = NewPasswordField(default=None)

@@ -31,7 +31,7 @@ CHAPTER = Chapter(
             "current_password": "Needed to change the username or email.",
         },
         serializers.EmailTokenSerializer: {"token": "What stands in the mail."},
-        serializers.FirstAdminSerializer: {
+        serializers.NewAccountSerializer: {
             "username": NAME,
             "password": "At least 8 characters, at most 1,024 bytes, and none that is easily guessed.",
         },
