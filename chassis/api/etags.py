@@ -5,8 +5,9 @@ import re
 from typing import Any
 
 import orjson
-from django.http import HttpResponse, HttpResponseNotModified
-from django.utils.http import parse_etags
+from django.http import HttpRequest, HttpResponse
+from django.http.response import HttpResponseBase
+from django.utils.cache import get_conditional_response
 from rest_framework.exceptions import ErrorDetail, ValidationError
 from rest_framework.request import Request
 
@@ -63,11 +64,8 @@ def is_any(header: str) -> bool:
     return header.strip() == "*"
 
 
-def not_modified(request: Request, response: HttpResponse) -> HttpResponse | None:
-    """Return the 304 that is due instead of a rendered 200, if the caller has the same already."""
-    tag = response.get("ETag") or weak_etag(response.content)
-    response["ETag"] = tag
-    known = parse_etags(request.headers.get("If-None-Match", ""))
-    if known != ["*"] and tag.removeprefix("W/") not in {each.removeprefix("W/") for each in known}:
-        return None
-    return HttpResponseNotModified(headers={"ETag": tag})
+def conditional(request: HttpRequest, response: HttpResponse) -> HttpResponseBase:
+    """Return a rendered 200 with an entity tag, or a 304 if the caller has the same already."""
+    if "ETag" not in response:
+        response["ETag"] = weak_etag(response.content)
+    return get_conditional_response(request, etag=response["ETag"], response=response)

@@ -13,6 +13,7 @@ from chassis.api import problems
 from chassis.api.idempotency import KeyInUse, KeyReused
 from chassis.api.problems import CONTENT_TYPE, Conflict, PayloadTooLarge, PreconditionFailed, ServiceUnavailable
 from chassis.api.views import Endpoint
+from chassis.auth.gate import BearerAuthentication
 from chassis.auth.tokens import Caller
 from chassis.openapi.operations import JSON, Answer, Operation, Schema, Shape
 from chassis.openapi.schemas import Definitions, whole
@@ -165,7 +166,7 @@ def refusals(view: Endpoint, method: str, path: str, operation: Operation, keyed
     """Return what may be refused: first what can be derived, then what the operation names besides."""
     applies = {
         400: True,
-        401: bool(view.authentication_classes),
+        401: bool(security(view)),
         403: refuses_users(view, method),
         404: "{" in path,
         409: keyed,
@@ -193,7 +194,7 @@ def refuses_users(view: Endpoint, method: str) -> bool:
 
 
 def security(view: Endpoint) -> list[dict[str, list[str]]]:
-    if not view.authentication_classes:
+    if not any(issubclass(each, BearerAuthentication) for each in view.authentication_classes):
         return []
     bearer: dict[str, list[str]] = {"Bearer": []}
     return [{}, bearer] if AllowAny in view.permission_classes else [bearer]

@@ -16,7 +16,7 @@ from chassis.api.idempotency import idempotent
 from chassis.api.problems import Conflict
 from chassis.api.serializers import StrictSerializer
 from chassis.api.views import Endpoint
-from chassis.auth.authentication import ServiceAuthentication
+from chassis.auth.gate import ServiceAuthentication
 from chassis.auth.permissions import AdminWritesOnceVisible, IsAdmin, IsAuthenticated, IsService, ReadOnly
 from chassis.openapi import parameters, schemas
 from chassis.openapi.generator import Generator

@@ -6,7 +6,7 @@ from rest_framework.response import Response
 from chassis.api import pagination, paths
 from chassis.api.idempotency import idempotent
 from chassis.api.views import Endpoint
-from chassis.auth.authentication import ServiceAuthentication
+from chassis.auth.gate import ServiceAuthentication
 from chassis.auth.permissions import IsService
 from chassis.tests.idempotency_app.models import IdempotencyRecord, Note
 

@@ -5,11 +5,12 @@ from typing import Any
 
 from django.db import transaction
 from django.http import QueryDict
+from django_filters.utils import translate_validation
 from rest_framework import serializers
 from rest_framework.exceptions import ErrorDetail, ValidationError
 
 from chassis.api.fields import IdsField, is_id
-from chassis.api.filters import ChoicesFilter, StrictBooleanFilter, UsersFilter, narrow
+from chassis.api.filters import ChoicesFilter, StrictBooleanFilter, UsersFilter
 from chassis.api.problems import Conflict
 from chassis.api.serializers import MAX_REPORTED_ERRORS, StrictSerializer, unknown
 from tasks.filters import TaskFilter
@@ -114,12 +115,11 @@ class BulkSerializer(StrictSerializer):
         return attrs
 
     def matching(self, query: QueryDict) -> TaskQuerySet:
-        try:
-            tasks: Any = narrow(TaskFilter, query, Task.objects.all(), self.context["request"])
-        except ValidationError as error:
-            raise ValidationError({"filter": error.detail}) from error
-        found: TaskQuerySet = tasks
-        return found
+        filterset = TaskFilter(query, queryset=Task.objects.all(), request=self.context["request"])
+        if not filterset.is_valid():
+            raise ValidationError({"filter": translate_validation(filterset.errors).detail})
+        tasks: TaskQuerySet = filterset.qs
+        return tasks
 
     def create(self, validated_data: dict[str, Any]) -> list[Task]:
         """Change or delete all tasks or none; return them in the order of `ids`, or sorted by id for a filter.

@@ -128,7 +128,7 @@ def test_callers_go_by_the_name_of_now(alice):
     known_as(alice, username="alicia", role="admin")
     caller = tokens.verify_access(alice.token)
 
-    now, _ = accounts.as_of_now(caller)
+    now, _ = accounts.resolve_caller(caller)
 
     assert (now.id, now.username, now.role, now.session_id) == (alice.id, "alicia", "admin", caller.session_id)
 

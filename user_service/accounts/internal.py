@@ -12,7 +12,7 @@ from rest_framework.response import Response
 from accounts.models import Change, User
 from accounts.serializers import PersonSerializer, PlacedPersonSerializer
 from chassis.api.views import Endpoint
-from chassis.auth.authentication import ServiceAuthentication
+from chassis.auth.gate import ServiceAuthentication
 from chassis.auth.permissions import IsService
 from chassis.ids import MAX_ID, parse_id
 

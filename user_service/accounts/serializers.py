@@ -17,7 +17,6 @@ from chassis.api.serializers import StrictModelSerializer, StrictSerializer
 
 ACCOUNT_FIELDS = ["id", "username", "email", "role", "is_active", "date_joined"]
 MAX_NAME_LENGTH = 64
-MAX_TOKEN_LENGTH = 4096  # several times that of any token of ours
 
 
 def check_password_strength(password: str, *, field: str, user: User) -> None:
@@ -70,8 +69,8 @@ class UserSerializer(StrictModelSerializer):
         read_only_fields = ["id", "date_joined", "invited_at"]
 
 
-class FirstAdminSerializer(StrictSerializer):
-    """What any new account needs. Reserved names such as "admin" are an admin's to give."""
+class NewAccountSerializer(StrictSerializer):
+    """The fields of every new account. It accepts reserved names, such as "admin", which only an admin may give."""
 
     username = UsernameField()
     email = EmailField()
@@ -84,12 +83,12 @@ class FirstAdminSerializer(StrictSerializer):
         return attrs
 
 
-class RegistrationSerializer(FirstAdminSerializer):
+class RegistrationSerializer(NewAccountSerializer):
     username = UsernameField(check_not_reserved)
     role = RoleField(default=User.Role.USER)
 
 
-class NewUserSerializer(FirstAdminSerializer):
+class NewUserSerializer(NewAccountSerializer):
     """An account that an admin makes; without a password its owner is invited by mail."""
 
     password = NewPasswordField(default=None)
@@ -112,19 +111,6 @@ class ConfirmSerializer(StrictSerializer):
 
 class EmailTokenSerializer(StrictSerializer):
     token = CappedField(max_length=100)
-
-
-class CredentialsSerializer(StrictSerializer):
-    username = CappedField(max_length=MAX_LENGTH)
-    password = SecretField()
-
-
-class RefreshSerializer(StrictSerializer):
-    refresh = CappedField(max_length=MAX_TOKEN_LENGTH)
-
-
-class TokenSerializer(StrictSerializer):
-    token = CappedField(max_length=MAX_TOKEN_LENGTH)
 
 
 class OwnAccountSerializer(UserSerializer):

@@ -132,7 +132,7 @@ class TaskQuerySet(models.QuerySet["Task"]):
     def create_task(self, *, by: Caller, **values: Any) -> "Task":
         """Create a task, or raise accounts.UnknownUser if its assignee was deleted a moment ago."""
         with transaction.atomic():
-            assignee = accounts.hold(values.get("assigned_to_id"))
+            assignee = accounts.lock_user(values.get("assigned_to_id"))
             task = self.create(created_by=by.id, **values)
             task.actor_name, task.accounts = by.username, [{"id": by.id, "role": by.role}]
             task.add_assignee(assignee)
@@ -156,7 +156,7 @@ class TaskQuerySet(models.QuerySet["Task"]):
         deleted a moment ago.
         """
         with transaction.atomic():
-            assignee = accounts.hold(values.get("assigned_to_id"))
+            assignee = accounts.lock_user(values.get("assigned_to_id"))
             tasks = self.lock(by_id, expected_count)
             now = timezone.now()
             changed: list[Task] = []

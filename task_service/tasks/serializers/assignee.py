@@ -17,7 +17,7 @@ def assignee_id(assignee: int | str, *, asked_by: int, current: int | None = Non
     with assignee_errors(assignee, field=field):
         user_id = accounts.find_named(assignee) if isinstance(assignee, str) else assignee
         if user_id != current:
-            accounts.vouch_for(user_id, asked_by=asked_by)
+            accounts.require_assignable(user_id, asked_by=asked_by)
     return user_id
 
 

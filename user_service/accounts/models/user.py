@@ -13,7 +13,7 @@ from accounts.models.address import WithAddress
 from accounts.models.attempt import Attempt, Device
 from accounts.models.audit_event import AuditEvent, Person
 from accounts.models.change import Change
-from accounts.models.errors import AccountGone, LastAdmin, NoOpenInvitation, WrongPassword, naming_what_is_taken
+from accounts.models.errors import AccountGone, LastAdmin, NoOpenInvitation, WrongPassword, translate_unique_violations
 from accounts.models.mail import Mail
 from accounts.names import fold, login_key, validate_username
 from chassis.addresses import normalize
@@ -41,7 +41,7 @@ class UserManager(BaseUserManager["User"]):
         """Make an account, or raise NameTaken. Without a password its owner is invited by mail to choose one."""
         user = self.model(username=username, email=email, role=role, email_confirmed=email_confirmed)
         user.set_password(password)
-        with naming_what_is_taken():
+        with translate_unique_violations():
             if user.is_pending:
                 user.invite()
             user.save(force_insert=True)
@@ -200,7 +200,7 @@ class User(WithAddress, AbstractUser):
 
         Raise NameTaken, AccountGone, or LastAdmin where no active admin would be left.
         """
-        with naming_what_is_taken():
+        with translate_unique_violations():
             self.lock_with_admins()
             old = {name: getattr(self, name) for name, value in values.items() if getattr(self, name) != value}
             was_active_admin = self.is_admin and self.is_active
@@ -254,7 +254,7 @@ class User(WithAddress, AbstractUser):
         `verified` is what verify_password returned. Raise WrongPassword if the password has been replaced since, and
         NameTaken or AccountGone.
         """
-        with naming_what_is_taken():
+        with translate_unique_violations():
             self.lock()
             old = {name: getattr(self, name) for name, value in values.items() if getattr(self, name) != value}
             if not old:
