@@ -68,4 +68,4 @@ def conditional(request: HttpRequest, response: HttpResponse) -> HttpResponseBas
     """Return a rendered 200 with an entity tag, or a 304 if the caller has the same already."""
     if "ETag" not in response:
         response["ETag"] = weak_etag(response.content)
-    return get_conditional_response(request, etag=response["ETag"], response=response)
+    return get_conditional_response(request, etag=response["ETag"], response=response) or response
