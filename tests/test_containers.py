@@ -11,7 +11,7 @@ import sys
 import pytest
 import yaml
 
-from stack import compose_lines
+from tests.lab import compose_lines
 from tests.local_stack import ROOT
 
 COMPOSE = yaml.safe_load((ROOT / "docker-compose.yml").read_text())

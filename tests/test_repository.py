@@ -100,7 +100,7 @@ def test_the_requirements_are_those_of_the_projects():
 
 def readers():
     """Return the functions of env.py that read a setting: those with its name as their first argument."""
-    (module,) = (path for path in sources("chassis") if path.name == "env.py")
+    (module,) = (path for path in files(".py") if path.name == "env.py")
     functions = (node for node in tree(module).body if isinstance(node, ast.FunctionDef) and node.args.args)
     return {node.name for node in functions if node.args.args[0].arg == "name"}
 

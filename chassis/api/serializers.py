@@ -12,7 +12,7 @@ from rest_framework.exceptions import ErrorDetail, ValidationError
 from chassis.api.fields import InstantField
 
 MAX_COMPARED_LENGTH = 64  # characters of a name: no longer one is nearly a known one
-MOST_NAMED = 20  # of what is unknown: a body may hold 50,000 such names, and an answer need not
+MAX_REPORTED_ERRORS = 20  # a body may hold 50,000 unknown names; the response lists the first
 
 
 class StrictSerializer(serializers.Serializer):
@@ -22,7 +22,9 @@ class StrictSerializer(serializers.Serializer):
     """
 
     def to_internal_value(self, data: Any) -> Any:
-        errors: dict[str, Any] = dict(islice(self.unexpected(data), MOST_NAMED)) if isinstance(data, Mapping) else {}
+        errors: dict[str, Any] = (
+            dict(islice(self.unexpected(data), MAX_REPORTED_ERRORS)) if isinstance(data, Mapping) else {}
+        )
         try:
             value = super().to_internal_value(data)
         except ValidationError as error:

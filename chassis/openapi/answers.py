@@ -13,6 +13,7 @@ from chassis.api import problems
 from chassis.api.idempotency import KeyInUse, KeyReused
 from chassis.api.problems import CONTENT_TYPE, Conflict, PayloadTooLarge, PreconditionFailed, ServiceUnavailable
 from chassis.api.views import Endpoint
+from chassis.auth.gate import BearerAuthentication
 from chassis.auth.tokens import Caller
 from chassis.openapi.operations import JSON, Answer, Operation, Schema, Shape
 from chassis.openapi.schemas import Definitions, whole
@@ -28,8 +29,8 @@ HEADERS: dict[str, Schema] = {
     "WWW-Authenticate": {"type": "string", "description": "That a bearer token is asked for."},
     "Content-Disposition": {"type": "string", "description": "A name for the file."},
 }
-OF_LIMITS = ("RateLimit", "RateLimit-Policy")
-OF_STATUS = {401: ("WWW-Authenticate",), 429: ("Retry-After",), 503: ("Retry-After",)}
+RATE_LIMIT_HEADERS = ("RateLimit", "RateLimit-Policy")
+STATUS_HEADERS = {401: ("WWW-Authenticate",), 429: ("Retry-After",), 503: ("Retry-After",)}
 UNKNOWN_PARAMETER = {"field": "limit", "code": "unknown_parameter", "detail": "Unknown query parameter."}
 # For each status: what it means here, and an error of that kind as an example.
 REFUSALS = {
@@ -43,7 +44,7 @@ REFUSALS = {
     ),
     403: ("Only an admin may do this.", exceptions.PermissionDenied()),
     404: ("There is none with this id, or none that you may see.", exceptions.NotFound()),
-    409: ("It contradicts what is stored.", Conflict()),
+    409: ("It conflicts with the current state.", Conflict()),
     412: (
         "It has changed since the version that `If-Match` names; `changed_fields` says what.",
         PreconditionFailed(changed_fields=["status"]),
@@ -97,7 +98,7 @@ CHANGED_FIELDS: Schema = {
 
 
 def responses(view: Endpoint, method: str, path: str, operation: Operation, keyed: bool, make: Definitions) -> Any:
-    limits = OF_LIMITS if view.throttle_classes else ()
+    limits = RATE_LIMIT_HEADERS if view.throttle_classes else ()
     answer = operation.answer
     found = {answer.status: success(view, method, answer, limits, make)}
     if reads_json(method, answer):
@@ -108,7 +109,7 @@ def responses(view: Endpoint, method: str, path: str, operation: Operation, keye
         found[304] = openapi.Response(description, headers=headers("ETag", *limits))
     for status, text in sorted(refusals(view, method, path, operation, keyed).items()):
         waits = ("Retry-After",) if status == HTTPStatus.CONFLICT and keyed else ()
-        named = (*OF_STATUS.get(status, ()), *waits, *limits)
+        named = (*STATUS_HEADERS.get(status, ()), *waits, *limits)
         found[status] = refusal(status, text, path, named, make, operation.problems.get(status))
     otherwise = openapi.Response(OTHERWISE, schema=problem(make), headers=headers())
     return openapi.Responses({str(status): found[status] for status in found}, default=otherwise)
@@ -165,7 +166,7 @@ def refusals(view: Endpoint, method: str, path: str, operation: Operation, keyed
     """Return what may be refused: first what can be derived, then what the operation names besides."""
     applies = {
         400: True,
-        401: bool(view.authentication_classes),
+        401: bool(security(view)),
         403: refuses_users(view, method),
         404: "{" in path,
         409: keyed,
@@ -193,7 +194,7 @@ def refuses_users(view: Endpoint, method: str) -> bool:
 
 
 def security(view: Endpoint) -> list[dict[str, list[str]]]:
-    if not view.authentication_classes:
+    if not any(issubclass(each, BearerAuthentication) for each in view.authentication_classes):
         return []
     bearer: dict[str, list[str]] = {"Bearer": []}
     return [{}, bearer] if AllowAny in view.permission_classes else [bearer]

@@ -8,7 +8,7 @@ from drf_yasg.generators import EndpointEnumerator, OpenAPISchemaGenerator
 from uritemplate import variables
 
 from chassis.api.problems import CONTENT_TYPE
-from chassis.auth.authentication import ServiceAuthentication
+from chassis.auth.gate import ServiceAuthentication
 from chassis.openapi import answers, parameters
 from chassis.openapi.operations import JSON, Chapter, Operation
 from chassis.openapi.schemas import Definitions

@@ -29,7 +29,10 @@ POLICIES = {
     "swagger.html": OURS_ALONE,
     "redoc.html": f"{OURS_ALONE}; style-src 'self' 'unsafe-inline'; worker-src blob:",
 }
-OF_BOTH = {"Cache-Control", "Content-Security-Policy"}  # what a 304 says of them replaces what a browser has kept
+SHARED_HEADERS = {
+    "Cache-Control",
+    "Content-Security-Policy",
+}  # what a 304 says of them replaces what a browser has kept
 DESCRIPTION = """\
 Sign in by `POST /token/`, and put the access token into *Authorize*. It is good for five minutes at both services.
 
@@ -86,7 +89,7 @@ def readable(view: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:
         answer["Cache-Control"] = "no-cache"
         tag = f'"{hashlib.sha256(answer.content).hexdigest()[:16]}"'
         checked = condition(etag_func=lambda _: tag)(lambda _: answer)(request)
-        for name in OF_BOTH.intersection(answer.headers):
+        for name in SHARED_HEADERS.intersection(answer.headers):
             checked[name] = answer[name]
         return checked
 

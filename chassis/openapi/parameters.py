@@ -20,20 +20,20 @@ def schema_of(filter_: Any) -> Schema:
     raise TypeError(f"there is no schema for {type(filter_).__name__}")
 
 
-@schema_of.register(filters.WordsFilter)
-def _(filter_: filters.WordsFilter) -> Schema:
+@schema_of.register(filters.ChoicesFilter)
+def _(filter_: filters.ChoicesFilter) -> Schema:
     words = {value: word for word, value in reversed(filter_.extra["spellings"].items())}
     listed = {"type": "string", "enum": list(reversed(words.values()))}
     return {"type": "array", "items": listed, "minItems": 1, "collectionFormat": "csv"}
 
 
-@schema_of.register(filters.DayFilter)
-def _(filter_: filters.DayFilter) -> Schema:
+@schema_of.register(filters.DateFilter)
+def _(filter_: filters.DateFilter) -> Schema:
     return dict(DAY)
 
 
-@schema_of.register(filters.YesNoFilter)
-def _(filter_: filters.YesNoFilter) -> Schema:
+@schema_of.register(filters.StrictBooleanFilter)
+def _(filter_: filters.StrictBooleanFilter) -> Schema:
     return {"type": "boolean", "description": "`true` or `false`, in any case (`True` is fine)."}
 
 
@@ -54,9 +54,9 @@ def _(filter_: filters.UsersFilter) -> Schema:
     }
 
 
-@schema_of.register(filters.DayOrWordFilter)
-def _(filter_: filters.DayOrWordFilter) -> Schema:
-    return {"type": "string", "pattern": f"^(?:{filter_.extra['word']}|{DAY['pattern'][1:-1]})$"}
+@schema_of.register(filters.DateOrKeywordFilter)
+def _(filter_: filters.DateOrKeywordFilter) -> Schema:
+    return {"type": "string", "pattern": f"^(?:{filter_.extra['keyword']}|{DAY['pattern'][1:-1]})$"}
 
 
 @schema_of.register(filters.ChoiceFilter)
@@ -101,7 +101,7 @@ def page_size(view: Any) -> openapi.Parameter:
         description="How many rows a page has.",
         type="integer",
         minimum=1,
-        maximum=pages.largest_size,
+        maximum=pages.max_size,
         default=pages.default_size,
     )
 

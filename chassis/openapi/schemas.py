@@ -10,11 +10,11 @@ from rest_framework.fields import empty
 
 from chassis.api import fields
 from chassis.hidden_characters import FORBIDDEN_IN_TEXT, NEVER_ALLOWED
-from chassis.ids import LARGEST_ID
+from chassis.ids import MAX_ID
 from chassis.openapi.operations import JSON, Answer, Body, Kind, Schema, Shape
 
-ID: Schema = {"type": "integer", "format": "int64", "minimum": 1, "maximum": LARGEST_ID}
-# From fields.EARLIEST to fields.LATEST.
+ID: Schema = {"type": "integer", "format": "int64", "minimum": 1, "maximum": MAX_ID}
+# From fields.MIN_DATE to fields.MAX_DATE.
 DAY: Schema = {
     "type": "string",
     "format": "date",
@@ -74,7 +74,7 @@ def _(field: fields.IdField) -> Schema:
 
 @schema_of.register(fields.IdsField)
 def _(field: fields.IdsField) -> Schema:
-    return {"type": "array", "items": dict(ID), "minItems": 1, "maxItems": field.most, "uniqueItems": True}
+    return {"type": "array", "items": dict(ID), "minItems": 1, "maxItems": field.max_ids, "uniqueItems": True}
 
 
 @schema_of.register(fields.ChoiceField)
@@ -82,14 +82,14 @@ def _(field: fields.ChoiceField) -> Schema:
     return {"type": "string", "enum": list(field.names.values())}
 
 
-@schema_of.register(fields.YesNoField)
+@schema_of.register(fields.StrictBooleanField)
 @schema_of.register(serializers.BooleanField)
 def _(field: serializers.Field) -> Schema:
     return {"type": "boolean"}
 
 
-@schema_of.register(fields.DayField)
-def _(field: fields.DayField) -> Schema:
+@schema_of.register(fields.DateField)
+def _(field: fields.DateField) -> Schema:
     return dict(DAY)
 
 

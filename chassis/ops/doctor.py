@@ -315,12 +315,16 @@ DATABASE_CHECKS: Mapping[str, Check] = {
 
 
 def outbox(messages: DeliveryQuerySet[Any], *, noun: str, remedy: str) -> Finding:
-    """Judge an outbox, whose messages are called `noun`, in the plural. `remedy` is for those that were given up."""
-    waiting = messages.oldest_planned_age_seconds()
+    """Judge an outbox, whose messages are called `noun`, in the plural. `remedy` is for dead-lettered ones."""
+    waiting = messages.oldest_pending_age_seconds()
     newest = messages.aggregate(newest=Max("pk"))["newest"] or 0
     failed = messages.filter(state="failed", pk__gt=newest - NEWEST).order_by("-pk")
-    given_up = failed.count()
-    lost = f"{given_up} {noun} were given up, the last because: {failed[0].reason}; {remedy}" if given_up else ""
+    dead_lettered = failed.count()
+    lost = (
+        f"{dead_lettered} {noun} were dead-lettered, the last because: {failed[0].reason}; {remedy}"
+        if dead_lettered
+        else ""
+    )
     if waiting > LATE_SECONDS:
         first = messages.filter(state="planned").order_by("planned_at")[0]
         why = first.reason or "nobody has tried to send it"

@@ -163,7 +163,7 @@ def of_outbox(messages: QuerySet[Any], noun: str) -> Iterator[Figure]:
     yield f"tmservice_{noun}_waiting", f"How many {noun} wait to be sent, counted up to {MOST_COUNTED}.", waiting
     newest = messages.aggregate(newest=Max("pk"))["newest"] or 0
     failed = messages.filter(state="failed", pk__gt=newest - NEWEST).count()
-    yield f"tmservice_{noun}_failed", f"How many of the newest {NEWEST} {noun} were given up.", failed
+    yield f"tmservice_{noun}_failed", f"How many of the newest {NEWEST} {noun} were dead-lettered.", failed
 
 
 def urls(*sources: Gauges) -> list[URLPattern]:

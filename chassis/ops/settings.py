@@ -42,7 +42,7 @@ def rest_framework(*, authentication: str) -> dict[str, Any]:
     return {
         "DEFAULT_AUTHENTICATION_CLASSES": [authentication],
         "DEFAULT_PERMISSION_CLASSES": ["chassis.auth.permissions.IsAuthenticated"],
-        "DEFAULT_THROTTLE_CLASSES": ["chassis.auth.throttling.CallerThrottle"],
+        "DEFAULT_THROTTLE_CLASSES": ["chassis.auth.gate.CallerThrottle"],
         "DEFAULT_THROTTLE_RATES": {
             "admin": env.rate("THROTTLE_ADMIN", "10/min"),
             "user": env.rate("THROTTLE_USER", "10/min"),

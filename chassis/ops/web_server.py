@@ -35,8 +35,8 @@ REFUSALS = {
     errors.UnsupportedTransferCoding: (501, "not_implemented", "This Transfer-Encoding is not supported."),
     errors.ExpectationFailed: (417, "expectation_failed", "What Expect asks for is not supported."),
 }
-NOT_UNDERSTOOD = (400, "bad_request", "The request cannot be understood.")
-FAULT = (500, "server_error", "This is a fault of ours. It has been logged under the request_id.")
+NOT_UNDERSTOOD = (400, "bad_request", "The request is malformed.")
+FAULT = (500, "server_error", "Internal error; it is logged under the request_id.")
 SHORT_OF_MEMORY = (503, "service_unavailable", "The service is short of memory at the moment; try again shortly.")
 # gunicorn's errors that are none of the client's.
 OURS = (errors.ConfigurationProblem, errors.InvalidResponseHeader, errors.InvalidResponseHeaderName)

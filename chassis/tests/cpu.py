@@ -9,6 +9,7 @@ from django.core.signals import request_finished, request_started
 from django.db import close_old_connections, connection
 from django.test import RequestFactory
 from django.urls import URLPattern, get_resolver
+from django.utils.module_loading import import_string
 from rest_framework.permissions import AllowAny
 
 from chassis.ops.wsgi import Application
@@ -90,11 +91,17 @@ def walk(patterns, prefix=""):
             yield from walk(each.url_patterns, path)
 
 
+def serializer_class_of(view_class):
+    """Return the one that the view or, for a view of simplejwt's, SIMPLE_JWT names, or None."""
+    path = getattr(view_class, "_serializer_class", "")
+    return getattr(view_class, "serializer_class", None) or (import_string(path) if path else None)
+
+
 def open_routes():
     """Return those that read a body from anyone, with the names of its fields."""
     views = [(path, getattr(view, "cls", None)) for path, view in routes()]
     return {
-        path: [name for name, field in cls.serializer_class().fields.items() if not field.read_only]
+        path: [name for name, field in serializer_class_of(cls)().fields.items() if not field.read_only]
         for path, cls in views
         if cls and AllowAny in cls.permission_classes and hasattr(cls, "post")
     }

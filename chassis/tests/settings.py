@@ -34,4 +34,4 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 MIDDLEWARE = common.MIDDLEWARE
 ROOT_URLCONF = "chassis.tests.urls"
 DATA_UPLOAD_MAX_MEMORY_SIZE = size_limits.BODY_LIMIT_BYTES
-REST_FRAMEWORK = common.rest_framework(authentication="chassis.auth.authentication.BearerAuthentication")
+REST_FRAMEWORK = common.rest_framework(authentication="chassis.auth.gate.BearerAuthentication")

@@ -265,14 +265,14 @@ def test_what_waits_too_long_is_told_with_the_reason_of_the_last_attempt():
 
 
 @NEEDS_DATABASE
-def test_what_was_given_up_is_told_with_the_last_reason_and_the_remedy():
+def test_what_was_dead_lettered_is_told_with_the_last_reason_and_the_remedy():
     Letter.objects.create(text="hello", state="failed", reason="550 no such user")
     Letter.objects.create(text="hello", state="failed", reason="552 full")
 
     found = judge()
 
     assert found.state == "unsure"
-    assert found.text == "2 letters were given up, the last because: 552 full; send them again"
+    assert found.text == "2 letters were dead-lettered, the last because: 552 full; send them again"
 
 
 # Mail

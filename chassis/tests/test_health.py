@@ -74,7 +74,7 @@ def test_a_write_that_was_refused_degrades_for_a_minute(client, settings, monkey
 
     assert (answer.status_code, answer.json()["detail"]) == (
         503,
-        "The database can store nothing at the moment; try again later.",
+        "The database cannot store anything at the moment; try again later.",
     )
     assert (status, body["status"]) == (200, "degraded")
     assert re.fullmatch(r"The database refused to store something [0-9]+ s ago; .*disk full.*", body["because"][0])

@@ -224,7 +224,7 @@ def of_outbox():
     return {name: value for name, _, value in metrics.of_outbox(Letter.objects.all(), "letters")}
 
 
-def test_an_outbox_tells_what_waits_and_what_was_given_up(letters):
+def test_an_outbox_tells_what_waits_and_what_was_dead_lettered(letters):
     letters(3, "planned")
     letters(2, "failed", "554 no")
     letters(4, "skipped", "nobody there")

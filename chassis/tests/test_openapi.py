@@ -16,7 +16,7 @@ from chassis.api.idempotency import idempotent
 from chassis.api.problems import Conflict
 from chassis.api.serializers import StrictSerializer
 from chassis.api.views import Endpoint
-from chassis.auth.authentication import ServiceAuthentication
+from chassis.auth.gate import ServiceAuthentication
 from chassis.auth.permissions import AdminWritesOnceVisible, IsAdmin, IsAuthenticated, IsService, ReadOnly
 from chassis.openapi import parameters, schemas
 from chassis.openapi.generator import Generator
@@ -24,7 +24,7 @@ from chassis.openapi.operations import Answer, Body, Chapter, Kind, Operation, S
 from chassis.openapi.pages import Documentation
 from chassis.openapi.schemas import Definitions
 from chassis.tests.forge import claims, signed
-from chassis.tests.idempotency_app.models import KeptAnswer
+from chassis.tests.idempotency_app.models import IdempotencyRecord
 from chassis.tests.openapi_document import Document
 from chassis.tests.seen_statuses import undocumented
 from chassis.tests.urls import Row
@@ -32,18 +32,18 @@ from chassis.tests.urls import Row
 
 class ThingSerializer(StrictSerializer):
     id = fields.IdField(read_only=True)
-    name = fields.LineField(max_length=9)
+    name = fields.SingleLineField(max_length=9)
     text = fields.StringField(allow_blank=True, default="")
-    due_date = fields.DayField(allow_null=True, default=None)
-    is_big = fields.YesNoField(default=True)
+    due_date = fields.DateField(allow_null=True, default=None)
+    is_big = fields.StrictBooleanField(default=True)
     secret = fields.SecretField(default=None)
 
 
 class ThingFilter(django_filters.FilterSet):
-    color = filters.WordsFilter(spellings={"red": 1, "light blue": 2, "blue": 2, "azure": 2})
-    made = filters.DayFilter()
-    owner = filters.UsersFilter(words=("me", "none"))
-    is_big = filters.YesNoFilter()
+    color = filters.ChoicesFilter(spellings={"red": 1, "light blue": 2, "blue": 2, "azure": 2})
+    made = filters.DateFilter()
+    owner = filters.UsersFilter(keywords=("me", "none"))
+    is_big = filters.StrictBooleanFilter()
     search = django_filters.CharFilter(max_length=50)
 
 
@@ -59,7 +59,7 @@ class Things(Endpoint):
     def get(self, request):
         return Response(self.says)
 
-    @idempotent(KeptAnswer)
+    @idempotent(IdempotencyRecord)
     def post(self, request):
         raise Conflict()
 
@@ -259,8 +259,8 @@ DAYS = ["2000-01-01", "2100-12-31", "2026-02-28", "1999-12-31", "2101-01-01", "2
 @pytest.mark.parametrize(
     ("field", "value"),
     [
-        *((field, text) for field in (fields.StringField(), fields.LineField()) for text in TEXTS),
-        *((fields.DayField(), day) for day in DAYS),
+        *((field, text) for field in (fields.StringField(), fields.SingleLineField()) for text in TEXTS),
+        *((fields.DateField(), day) for day in DAYS),
     ],
 )
 def test_a_field_takes_what_its_pattern_does(field, value):
@@ -275,7 +275,7 @@ def test_a_field_takes_what_its_pattern_does(field, value):
 def test_a_filter_of_days_has_the_pattern_of_a_day(document):
     assert (
         document.parameters("GET /things/", "query")["made"]["pattern"]
-        == schemas.schema_of(fields.DayField())["pattern"]
+        == schemas.schema_of(fields.DateField())["pattern"]
     )
 
 

@@ -3,14 +3,14 @@ from types import SimpleNamespace
 import pytest
 from rest_framework import serializers
 
-from chassis.api.fields import IdField, LineField, YesNoField
+from chassis.api.fields import IdField, SingleLineField, StrictBooleanField
 from chassis.api.serializers import StrictModelSerializer, StrictSerializer, unknown
 
 
 class TaskSerializer(StrictSerializer):
     id = IdField(read_only=True)
-    title = LineField(max_length=10)
-    is_urgent = YesNoField(default=False)
+    title = SingleLineField(max_length=10)
+    is_urgent = StrictBooleanField(default=False)
     is_overdue = serializers.BooleanField(read_only=True)
     note = serializers.CharField(write_only=True, required=False)
 

@@ -20,7 +20,7 @@ from chassis import database, request_id
 from chassis.models import Heartbeat, Window
 from chassis.ops import env, health
 
-LONGEST_PAUSE_SECONDS = 60
+MAX_PAUSE_SECONDS = 60
 DATABASE_LOOK_SECONDS = 0.5
 GRACE_SECONDS = 8  # Docker and supervisor kill what has not ended after 10
 
@@ -110,7 +110,7 @@ def run(job: Job) -> Outcome:
 def pause_seconds(every_seconds: float, failures: int) -> float:
     """Return the pause before the next turn: it doubles with each failure in a row, up to a minute."""
     grown = every_seconds * 2 ** min(failures, 20)
-    return max(every_seconds, min(grown, LONGEST_PAUSE_SECONDS))
+    return max(every_seconds, min(grown, MAX_PAUSE_SECONDS))
 
 
 def run_once(jobs: Sequence[Job]) -> list[str]:

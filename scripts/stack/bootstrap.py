@@ -12,7 +12,7 @@ from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import NoReturn
 
-from stack.console import Refused, step
+from stack.console import StackError, step
 
 ROOT = Path(__file__).resolve().parents[2]
 VENV = ROOT / ".venv"
@@ -31,7 +31,7 @@ def run_in_venv(requirements: str, module: str) -> NoReturn:
     try:
         with redirect_stdout(sys.stderr):  # standard output is the command's alone: a backup, settings for .env
             python = install(requirements)
-    except Refused as error:
+    except StackError as error:
         sys.exit(str(error))
     except KeyboardInterrupt:
         sys.exit("\nStopped.")
@@ -89,7 +89,7 @@ def make_venv(venv: Path, interpreter: str) -> None:
     shutil.rmtree(venv, ignore_errors=True)
     without_pip = ["--without-pip"] if shutil.which("uv") else []
     if not without_pip and importlib.util.find_spec("ensurepip") is None:
-        raise Refused("This Python cannot make virtual environments: install python3-venv, or put uv on PATH.")
+        raise StackError("This Python cannot make virtual environments: install python3-venv, or put uv on PATH.")
     command = [interpreter, "-m", "venv", *without_pip, str(venv)]
     quietly(command, otherwise="The virtual environment was not made")
 
@@ -104,12 +104,7 @@ def quietly(command: list[str], *, otherwise: str, environment: dict[str, str] |
     """Run a command in the environment given, or else in ours; where it fails, say what it printed."""
     program = shutil.which(command[0], path=(environment or os.environ).get("PATH")) or command[0]
     done = subprocess.run(
-        [program, *command[1:]],
-        check=False,
-        env=environment,
-        capture_output=True,
-        text=True,
-        stdin=subprocess.DEVNULL,
+        [program, *command[1:]], check=False, env=environment, capture_output=True, text=True, stdin=subprocess.DEVNULL
     )
     if done.returncode:
-        raise Refused(f"{otherwise}:\n{done.stderr.strip() or done.stdout.strip()}")
+        raise StackError(f"{otherwise}:\n{done.stderr.strip() or done.stdout.strip()}")

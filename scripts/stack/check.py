@@ -68,7 +68,7 @@ def checks(folder: Path) -> list[Check]:
     return [
         Check("format", ["ruff", "format", "--check", "--quiet", "."]),
         Check("lint", ["ruff", "check", "--quiet", "."]),
-        types("user_service, chassis, deploy and scripts", "user_service", "chassis", "deploy", "scripts/stack"),
+        types("user_service, chassis, scripts and the lab", "user_service", "chassis", "scripts/stack", "tests/lab"),
         types("task_service", "task_service"),
         Check("imports", ["lint-imports", "--no-cache", "pyproject.toml"], environment={"PYTHONPATH": IMPORT_PATH}),
         Check("shell", ["shellcheck", "--severity=warning", *found(*SHELL_SCRIPTS)]),

@@ -14,7 +14,7 @@ from chassis.ops import env
 from deploy.provision import in_a_sentence, provision
 from stack import nginx, postgres, programs, settings
 from stack.bootstrap import ROOT
-from stack.console import Refused, step
+from stack.console import StackError, step
 from stack.http import call
 from stack.ports import Ports
 from stack.state import SERVICE_UIDS, State
@@ -113,7 +113,7 @@ def provision_embedded(state: State, *, port: int) -> None:
     try:
         provision(owner_url, database=postgres.DATABASE, tenants=settings.tenants(secrets))
     except psycopg2.Error as error:
-        raise Refused(f"The database roles cannot be prepared: {in_a_sentence(error)}") from error
+        raise StackError(f"The database roles cannot be prepared: {in_a_sentence(error)}") from error
 
 
 def migrate(state: State, ports: Ports, environments: Mapping[str, Mapping[str, str]]) -> None:
@@ -155,7 +155,7 @@ def finish(processes: list[subprocess.Popen[str]]) -> list[str]:
     outputs = [process.communicate() for process in processes]
     for process, (_, errors) in zip(processes, outputs, strict=True):
         if process.returncode:
-            raise Refused(sentence(errors) or f"{process.args!r} failed.")
+            raise StackError(sentence(errors) or f"{process.args!r} failed.")
     return [output for output, _ in outputs]
 
 
@@ -182,7 +182,7 @@ def wait_until_ready(url: str, service: str) -> None:
     deadline = time.monotonic() + HEALTHY_SECONDS
     while reason := not_ready_because(f"{url}/{service}/health/ready/"):
         if time.monotonic() > deadline:
-            raise Refused(f"The {service} service is not ready: {reason} See log/{service}-service.log.")
+            raise StackError(f"The {service} service is not ready: {reason} See log/{service}-service.log.")
         time.sleep(0.1)
 
 

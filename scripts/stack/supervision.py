@@ -9,9 +9,9 @@ from pathlib import Path
 
 import psutil
 
-from stack import leftovers, settings
+from stack import orphans, settings
 from stack.bootstrap import ROOT
-from stack.console import Refused
+from stack.console import StackError
 from stack.state import State
 
 STOP_SECONDS = 60
@@ -28,7 +28,7 @@ def find(state: State) -> psutil.Process | None:
         is_ours = str(state.folder / "supervisord.conf") in process.cmdline()
     except (OSError, ValueError, psutil.Error):
         return None
-    return process if is_ours and leftovers.lives(process) else None
+    return process if is_ours and orphans.lives(process) else None
 
 
 def start(state: State) -> subprocess.Popen[bytes]:
@@ -52,7 +52,7 @@ def start(state: State) -> subprocess.Popen[bytes]:
         )
     while not pid_file(state).is_file():
         if process.poll() is not None:
-            raise Refused(f"The supervisor did not start: {output.read_text().strip()}")
+            raise StackError(f"The supervisor did not start: {output.read_text().strip()}")
         time.sleep(0.02)
     return process
 
@@ -62,12 +62,12 @@ def stop(state: State) -> bool:
     supervisor = find(state)
     if supervisor is not None:
         supervisor.send_signal(signal.SIGTERM)
-        if not leftovers.wait_until_gone([supervisor], seconds=STOP_SECONDS):
+        if not orphans.wait_until_gone([supervisor], seconds=STOP_SECONDS):
             supervisor.kill()
-    return bool(leftovers.reap_all(state)) or supervisor is not None
+    return bool(orphans.reap_all(state)) or supervisor is not None
 
 
 def wait_until_ended(process: subprocess.Popen[bytes]) -> None:
-    """Return when somebody else has ended it, as scripts/stop does; raise Refused when it was not asked to end."""
+    """Return when somebody else has ended it, as scripts/stop does; raise StackError when it was not asked to end."""
     if process.wait():
-        raise Refused("The supervisor ended unexpectedly; see log/supervisord.log.")
+        raise StackError("The supervisor ended unexpectedly; see log/supervisord.log.")

@@ -13,7 +13,7 @@ env.load_dotenv()
 DEBUG = env.flag("DEBUG", False)
 SECRET_KEY = env.secret("TASK_SECRET_KEY")
 JWT_SIGNING_KEY, JWT_PREVIOUS_SIGNING_KEYS = settings.signing_keys(secret_key=SECRET_KEY)
-JWT_PRIVATE_KEY, JWT_PUBLIC_KEYS = None, settings.public_keys()  # it signs nothing for people
+JWT_PRIVATE_KEY, JWT_PUBLIC_KEYS = None, settings.public_keys()  # it signs no tokens of users
 ALLOWED_HOSTS = env.allowed_hosts(debug=DEBUG)
 PUBLIC_URL = settings.public_url()
 LOCAL_URL = settings.local_url()
@@ -24,7 +24,7 @@ vars().update(settings.cors())
 USER_SERVICE_URL = env.http_url("USER_SERVICE_URL")
 
 INSTALLED_APPS = [
-    "chassis",  # first, since of two commands with one name the first app's counts
+    "chassis",  # first: of two commands with the same name, the first app wins
     "rest_framework",
     "corsheaders",
     "drf_yasg",
@@ -42,9 +42,9 @@ DATA_UPLOAD_MAX_MEMORY_SIZE = size_limits.BODY_LIMIT_BYTES
 DATABASES = {"default": settings.database("DATABASE_URL", "TASK_DATABASE_URL")}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 USE_TZ = True
-TIME_ZONE = env.time_zone("TIME_ZONE", "UTC")  # what "today" is, for is_overdue
+TIME_ZONE = env.time_zone("TIME_ZONE", "UTC")  # defines "today"
 DUE_SOON_DAYS = env.number("DUE_SOON_DAYS", 1, smallest=0, largest=365)
-REMIND_AT = env.time_of_day("REMIND_AT", "08:00")  # the worker plans no reminders earlier in the day
+REMIND_AT = env.time_of_day("REMIND_AT", "08:00")  # the worker plans reminders from this time of day on
 ASSIGNEES_CAN_UPDATE_STATUS = env.flag("ASSIGNEES_CAN_UPDATE_STATUS", False)
 
 NOTIFICATION_CHANNEL_CLASSES = {"log": "notifications.channels.log.Log", "email": "notifications.channels.email.Email"}

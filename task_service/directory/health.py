@@ -1,4 +1,4 @@
-"""How far behind the user service the directory is, and how far apart their clocks are."""
+"""The lag of the directory behind the user service, and the difference of their clocks."""
 
 import math
 from collections.abc import Iterator
@@ -14,8 +14,8 @@ from directory.models import Feed
 
 ProcessGauge(
     "tmservice_directory_breaker_open",
-    "Whether a process has stopped asking the user service, which failed several times in a row.",
-    lambda: float(client.BREAKER.failures >= client.BREAKER.most_failures),
+    "Whether a process has stopped calling the user service after repeated failures.",
+    lambda: float(client.BREAKER.failures >= client.BREAKER.max_failures),
 )
 
 
@@ -28,10 +28,10 @@ def concerns() -> Iterator[str]:
 
 
 def gauges() -> Iterator[Figure]:
-    """Yield what metrics tell of the directory. Where the feed was never read, its lag is not a number."""
+    """Yield the metrics of the directory. The lag of a feed that was never read is NaN."""
     lag = ExpressionWrapper(Now() - F("pulled_at"), DurationField())
     read = Feed.objects.annotate(lag=lag).values("lag", "position").first()
     seconds = read["lag"].total_seconds() if read and read["lag"] is not None else math.nan
-    yield "tmservice_directory_lag_seconds", "How long ago the feed of changed accounts was last read.", seconds
+    yield "tmservice_directory_lag_seconds", "Age of the last read of the feed of changed accounts.", seconds
     position = read["position"] if read else 0
-    yield "tmservice_directory_position", "How far the feed of changed accounts has been read.", position
+    yield "tmservice_directory_position", "Position in the feed of changed accounts.", position

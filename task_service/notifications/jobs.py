@@ -1,11 +1,11 @@
-"""All that the task service's worker does."""
+"""The jobs of the task service's worker."""
 
 from chassis.worker.jobs import Job
 from directory import feed
 from notifications import delivering
 from notifications.reminders import remind_from_time_of_day
 from tasks import indexing
-from tasks.models import KeptAnswer
+from tasks.models import IdempotencyRecord
 
 REMIND_EVERY_SECONDS = 60
 CLEAN_EVERY_SECONDS = 600
@@ -17,9 +17,9 @@ def jobs() -> list[Job]:
         Job("reminders", look_for_reminders, REMIND_EVERY_SECONDS),
         *delivering.jobs(),
         *indexing.jobs(),
-        Job("cleaning", KeptAnswer.objects.forget_old, CLEAN_EVERY_SECONDS),
+        Job("cleaning", IdempotencyRecord.objects.delete_expired, CLEAN_EVERY_SECONDS),
     ]
 
 
 def look_for_reminders() -> None:
-    remind_from_time_of_day()  # to the end: there is never more for a turn right after
+    remind_from_time_of_day()  # it leaves nothing for another turn

@@ -1,4 +1,4 @@
-"""What the inbox and the ledger look like outside."""
+"""The JSON of inbox entries and deliveries."""
 
 from typing import Any
 

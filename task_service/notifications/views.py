@@ -1,4 +1,4 @@
-"""The inbox of whoever asks, and the ledger of what became of a task's notifications."""
+"""The inbox of the caller, and the ledger of deliveries of a task."""
 
 from django.db.models import QuerySet
 from django.db.models.functions import Coalesce, Now
@@ -37,7 +37,7 @@ class Inbox(ListModelMixin, InboxEndpoint):
 
 
 class MarkRead(InboxEndpoint):
-    """Notes when it was read first; to do it again changes nothing."""
+    """Records when the entry was first read. Idempotent."""
 
     def post(self, request: Request, notification_id: int) -> Response:
         self.get_queryset().filter(pk=notification_id).update(read_at=Coalesce("read_at", Now()))

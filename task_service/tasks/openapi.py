@@ -4,7 +4,7 @@ from typing import Any
 
 from rest_framework.serializers import DictField
 
-from chassis.ids import LARGEST_ID
+from chassis.ids import MAX_ID
 from chassis.openapi import parameters
 from chassis.openapi.operations import Answer, Body, Call, Chapter, Kind, Operation, Shape
 from chassis.openapi.schemas import ID, INSTANT, Definitions, nullable, optional, person, schema_of, schema_of_input
@@ -14,7 +14,7 @@ from tasks.filters import ExportFilter, TaskFilter
 from tasks.models import Activity, Task
 from tasks.serializers import TaskSerializer
 from tasks.serializers.fields import MAX_USERNAME_LENGTH, AssigneeField, AssigneeIdField
-from tasks.summary import MORE, MOST_COUNTED
+from tasks.summary import MAX_COUNT, MORE
 
 TASKS, HISTORY = "Tasks", "History"
 TASK = {
@@ -60,7 +60,7 @@ ACTIVITY = Shape(
         "at": INSTANT,
     },
 )
-COUNT = {"description": f'A whole number, or the text "{MORE}" for more than {MOST_COUNTED}.'}
+COUNT = {"description": f'A whole number, or the text "{MORE}" for more than {MAX_COUNT}.'}
 SUMMARY = Shape(
     "Summary",
     {
@@ -85,7 +85,7 @@ BULK = Shape(
         "deleted_ids": optional({"type": "array", "items": ID, "description": "Deleted."}),
     },
 )
-ACTUAL_COUNT = {**COUNT, "description": f'How many tasks match the filter; "{MORE}" for more than {MOST_COUNTED}.'}
+ACTUAL_COUNT = {**COUNT, "description": f'How many tasks match the filter; "{MORE}" for more than {MAX_COUNT}.'}
 COUNT_PROBLEM = Shape("CountProblem", {"actual_count": optional(ACTUAL_COUNT)})
 
 
@@ -95,7 +95,7 @@ def _(field: AssigneeField) -> dict[str, Any]:
 
 
 # Swagger 2.0 has no word for either of two types: `type` may not be a list, and there is no oneOf.
-INTEGER_OR_STRING = {"minimum": 1, "maximum": LARGEST_ID, "x-types": ["integer", "string"]}
+INTEGER_OR_STRING = {"minimum": 1, "maximum": MAX_ID, "x-types": ["integer", "string"]}
 
 
 @schema_of_input.register(AssigneeIdField)

@@ -8,6 +8,7 @@ from django.conf import settings
 from django.db.models import QuerySet
 from django.http import Http404, HttpResponseBase, StreamingHttpResponse
 from rest_framework import status
+from rest_framework.generics import get_object_or_404
 from rest_framework.mixins import ListModelMixin
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -22,7 +23,7 @@ from chassis.auth.permissions import AdminWritesOnceVisible, IsAdmin, IsAuthenti
 from tasks import export
 from tasks.bulk import BulkSerializer
 from tasks.filters import ExportFilter, TaskFilter
-from tasks.models import Activity, KeptAnswer, StaleVersion, Task, TaskQuerySet, refuse_stale
+from tasks.models import Activity, IdempotencyRecord, StaleVersion, Task, TaskQuerySet
 from tasks.permissions import MovesOwnTask
 from tasks.serializers import ActivitySerializer, TaskSerializer
 from tasks.summary import summary
@@ -41,7 +42,7 @@ class TaskEndpoint(Endpoint):
     def answer(self, task: Task, **kwargs: Any) -> Response:
         data = self.get_serializer(task).data
         response = Response(data, **kwargs)
-        response["ETag"] = etags.of_version(task.version, data)
+        response["ETag"] = etags.version_etag(task.version, data)
         return response
 
 
@@ -56,7 +57,7 @@ class TaskList(ListModelMixin, TaskEndpoint):
     def get(self, request: Request) -> Response:
         return self.list(request)
 
-    @idempotent(KeptAnswer)
+    @idempotent(IdempotencyRecord)
     def post(self, request: Request) -> Response:
         serializer = self.get_serializer(data=self.body)
         serializer.is_valid(raise_exception=True)
@@ -81,7 +82,7 @@ class TaskExport(TaskEndpoint):
     ordering_fields = ORDERINGS
     default_ordering = TaskList.default_ordering
     ranks_search = True
-    has_entity_tag = False  # it is streamed: what it holds is known when it has been sent
+    has_entity_tag = False  # it is streamed: its content is known only after it was sent
 
     def get(self, request: Request) -> HttpResponseBase:
         _, order = pagination.order_of(request, self, Task)
@@ -89,7 +90,7 @@ class TaskExport(TaskEndpoint):
         separator = export.SEPARATORS[request.query_params.get("separator", "comma")]
         mark = export.BYTE_ORDER_MARK if is_true(request.query_params.get("bom", "")) else ""
         return StreamingHttpResponse(
-            export.Begun(export.pieces(tasks, separator=separator, mark=mark)),
+            export.PrimedStream(export.chunks(tasks, separator=separator, mark=mark)),
             content_type="text/csv; charset=utf-8; header=present",
             headers={"Content-Disposition": 'attachment; filename="tasks.csv"'},
         )
@@ -126,26 +127,27 @@ class TaskDetail(TaskEndpoint):
         return self.change(partial=True)
 
     def delete(self, request: Request, task_id: int) -> Response:
-        self.get_object()
-        with gone_or_stale():
-            removed = Task.objects.filter(pk=task_id).remove(by_id=self.caller.id, versions=etags.if_match(request))
+        task = get_object_or_404(self.get_queryset(), pk=task_id)
+        self.check_object_permissions(request, task)
+        with as_http_errors():
+            removed = Task.objects.filter(pk=task.pk).remove(by_id=self.caller.id, versions=etags.if_match(request))
         if not removed:
             raise Http404
         return Response(status=status.HTTP_204_NO_CONTENT)
 
     def change(self, *, partial: bool) -> Response:
         task, versions = self.get_object(), etags.if_match(self.request)
-        with gone_or_stale():
-            refuse_stale(task, versions)  # before the body, whose read-only values may be those of then
+        with as_http_errors():
+            task.check_version(versions)  # before the body: its read-only values may be those of an older version
         serializer = self.get_serializer(task, data=self.body, partial=partial)
         serializer.is_valid(raise_exception=True)
-        with gone_or_stale():
+        with as_http_errors():
             task = serializer.save(versions=versions)
         return self.answer(task)
 
 
 class TaskActivity(TaskEndpoint):
-    """The history of one task, for whoever sees the task; that of a deleted one, for admins."""
+    """The history of one task, for callers who can see the task; of a deleted one, for admins."""
 
     serializer_class = ActivitySerializer
     query_parameters = pagination.PARAMETERS
@@ -163,8 +165,8 @@ class TaskActivity(TaskEndpoint):
 
 
 @contextmanager
-def gone_or_stale() -> Iterator[None]:
-    """Turn what may have become of a task since it was read into 404 or 412."""
+def as_http_errors() -> Iterator[None]:
+    """Turn a concurrent deletion into 404 and a concurrent change into 412."""
     try:
         yield
     except Task.DoesNotExist as error:

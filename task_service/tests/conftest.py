@@ -116,7 +116,7 @@ def newcomer(user_service):
 @pytest.fixture(autouse=True)
 def closed_breaker(monkeypatch):
     kind = directory_client.BREAKER
-    monkeypatch.setattr(directory_client, "BREAKER", Breaker(kind.most_failures, kind.pause_seconds))
+    monkeypatch.setattr(directory_client, "BREAKER", Breaker(kind.max_failures, kind.pause_seconds))
 
 
 @pytest.fixture

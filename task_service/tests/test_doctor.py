@@ -96,14 +96,14 @@ def test_a_directory_that_was_never_read():
     assert doctor.directory().state == "WRONG"
 
 
-def test_notifications_that_were_given_up_can_be_replayed():
+def test_notifications_that_were_dead_lettered_can_be_replayed():
     event = Event.objects.create(kind="task_status_changed", task_id=1, task_title="x", text="x")
     Delivery.objects.create(event=event, channel="email", state="failed", reason="550 no such user")
 
     found = doctor.deliveries()
 
     assert found.state == "unsure"
-    assert "1 notifications were given up, the last because: 550 no such user" in found.text
+    assert "1 notifications were dead-lettered, the last because: 550 no such user" in found.text
     assert "replay_deliveries" in found.text
 
 

@@ -238,6 +238,13 @@ def test_somebody_of_whom_nobody_knows_counts_as_anonymous(user_service):
     assert {told(answer).scope for answer in answers} == {"anon"}
 
 
+def test_a_503_without_the_user_service_is_not_counted(newcomer, user_service):
+    user_service.reaction = lambda call: call.answer(b"", status=500)
+
+    assert statuses(6, newcomer.get, LIST) == [503] * 6
+    assert counts() == {}
+
+
 # What is given back
 
 

@@ -68,7 +68,7 @@ def test_the_one_that_waits_longest_counts(health, ada, a_task, planned):
     assert "for 60 minutes" in health()[1]["because"][0]
 
 
-def test_once_it_is_sent_or_given_up_all_is_well(health, ada, a_task, planned):
+def test_once_it_is_sent_or_dead_lettered_all_is_well(health, ada, a_task, planned):
     let_pass(hours=1)
     change(a_task(), by=ada, status="completed")
     deliver_all()
@@ -87,7 +87,7 @@ def test_reminders_that_nobody_looked_for_in_25_hours_degrade(health, db):
     (sentence,) = body["because"]
     assert (status, body["status"]) == (200, "degraded")
     at = r"\d{4}-\d\d-\d\d \d\d:\d\d"
-    assert re.fullmatch(f"Reminders were last looked for at {at} UTC; is a worker or cron running\\?", sentence)
+    assert re.fullmatch(f"Reminders last ran at {at} UTC; is a worker or cron running\\?", sentence)
     assert f"{ReminderRun.objects.get().finished_at:%Y-%m-%d %H:%M}" in sentence
 
 

@@ -17,7 +17,7 @@ from django.utils import timezone
 from chassis.tests.permission_table import rows_of_all_tables
 from chassis.tests.threads import wait_until_one_waits_for_a_lock
 from notifications import jobs, reminders
-from notifications.delivering import deliver
+from notifications.delivering import deliver_channel
 from notifications.models import Delivery, Event, Notification, ReminderRun
 from notifications.reminders import remind
 from tasks.models import Task
@@ -240,7 +240,7 @@ def test_a_task_that_is_overdue_when_it_is_made_is_reminded_of_once(ada):
 
 @COMMITTING
 def test_many_are_planned_in_batches_each_in_a_transaction_of_its_own(a_task, monkeypatch):
-    monkeypatch.setattr(reminders, "AT_ONCE", 2)
+    monkeypatch.setattr(reminders, "BATCH_SIZE", 2)
     for days in range(1, 6):
         a_task(due_date=in_days(-days))
 
@@ -362,13 +362,13 @@ def test_a_reminder_that_was_skipped_comes_back_when_it_is_true_again(ada, a_tas
     task = a_task(due_date="2001-01-01")
     remind()
     ada.patch(f"/task/tasks/{task.pk}/", away)
-    deliver("log")
+    deliver_channel("log")
     skipped = Delivery.objects.get(event__kind="task_overdue", channel="log")
     assert skipped.state == "skipped"
 
     ada.patch(f"/task/tasks/{task.pk}/", back)
     remind()
-    deliver("log")
+    deliver_channel("log")
 
     skipped.refresh_from_db()
     assert (skipped.state, skipped.reason) == ("sent", "")

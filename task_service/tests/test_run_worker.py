@@ -14,7 +14,7 @@ from django.utils import timezone
 
 from directory.models import Feed, User
 from notifications.management.commands.run_worker import Command
-from tasks.models import KeptAnswer
+from tasks.models import IdempotencyRecord
 from tests.conftest import feed_read
 
 # A turn of a job closes old connections, those inside a transaction too.
@@ -25,7 +25,7 @@ SERVICE = Path(__file__).resolve().parent.parent
 
 def kept(key, *, hours_ago):
     created_at = timezone.now() - timedelta(hours=hours_ago)
-    KeptAnswer.objects.create(caller_id=101, method="POST", path="/task/tasks/", key=key, created_at=created_at)
+    IdempotencyRecord.objects.create(caller_id=101, method="POST", path="/task/tasks/", key=key, created_at=created_at)
 
 
 def database_url():
@@ -55,7 +55,7 @@ def test_once_reads_the_feed_to_its_end_and_forgets_old_answers(alice, bob, user
     assert set(User.objects.values_list("username", "is_active")) == {
         *(("ada", True), ("alicia", True), ("bob", False)),
     }
-    assert KeptAnswer.objects.get().key == "new"
+    assert IdempotencyRecord.objects.get().key == "new"
 
 
 def test_a_user_service_that_is_down_fails_no_job(user_service):
@@ -67,7 +67,7 @@ def test_a_user_service_that_is_down_fails_no_job(user_service):
     call_command("run_worker", once=True)
 
     assert Feed.objects.get().position == 1000
-    assert not KeptAnswer.objects.exists()
+    assert not IdempotencyRecord.objects.exists()
 
 
 def test_it_reads_the_feed_before_any_request_has_to_and_cleans_every_ten_minutes():

@@ -11,13 +11,15 @@ from django.db.models import Q, QuerySet
 from accounts.models import AuditEvent, User
 from accounts.names import fold
 from chassis.addresses import normalize
-from chassis.api.filters import DayFilter, IdFilter, SearchFilter, WordsFilter, YesNoFilter
+from chassis.api.filters import ChoicesFilter, DateFilter, IdFilter, SearchFilter, StrictBooleanFilter
 
 
 class UserFilter(django_filters.FilterSet):
-    role = WordsFilter(lookup_expr="in", spellings={role.value: role.value for role in User.Role})
-    is_active = YesNoFilter()
-    invitation = WordsFilter(method="filter_invitation", spellings={each.value: each.value for each in User.Invitation})
+    role = ChoicesFilter(lookup_expr="in", spellings={role.value: role.value for role in User.Role})
+    is_active = StrictBooleanFilter()
+    invitation = ChoicesFilter(
+        method="filter_invitation", spellings={each.value: each.value for each in User.Invitation}
+    )
     search = SearchFilter(method="filter_search")
 
     class Meta:
@@ -35,11 +37,11 @@ class UserFilter(django_filters.FilterSet):
 
 
 class AuditEventFilter(django_filters.FilterSet):
-    event = WordsFilter(lookup_expr="in", spellings={event.value: event.value for event in AuditEvent.Event})
+    event = ChoicesFilter(lookup_expr="in", spellings={event.value: event.value for event in AuditEvent.Event})
     actor = IdFilter(field_name="actor_id")
     subject = IdFilter(field_name="subject_id")
-    after = DayFilter(method="filter_after")
-    before = DayFilter(method="filter_before")
+    after = DateFilter(method="filter_after")
+    before = DateFilter(method="filter_before")
 
     class Meta:
         model = AuditEvent

@@ -10,13 +10,13 @@ LATE_SECONDS = 600
 
 
 def gauges() -> Iterator[Figure]:
-    oldest = Mail.objects.oldest_planned_age_seconds()
+    oldest = Mail.objects.oldest_pending_age_seconds()
     yield "tmservice_oldest_mail_seconds", "For how long the oldest unsent mail has been waiting.", oldest
     yield from of_outbox(Mail.objects.all(), "mails")
 
 
 def concerns() -> Iterator[str]:
-    waiting = Mail.objects.oldest_planned_age_seconds()
+    waiting = Mail.objects.oldest_pending_age_seconds()
     if waiting and mails_are_held():
         yield "Mails wait in the database until EMAIL_URL is set."
     elif waiting > LATE_SECONDS:

@@ -9,18 +9,17 @@ from rest_framework import serializers
 from rest_framework.exceptions import ErrorDetail
 
 from accounts.models import AuditEvent, PasswordToken, Session, User
-from accounts.models.session import LONGEST_USER_AGENT, clean_user_agent
-from accounts.names import fold, refuse_reserved, validate_email, validate_username
+from accounts.models.session import MAX_USER_AGENT_LENGTH, clean_user_agent
+from accounts.names import check_not_reserved, fold, validate_email, validate_username
 from chassis.addresses import MAX_LENGTH, normalize
-from chassis.api.fields import CappedField, ChoiceField, IdField, LineField, SecretField, YesNoField
+from chassis.api.fields import CappedField, ChoiceField, IdField, SecretField, SingleLineField, StrictBooleanField
 from chassis.api.serializers import StrictModelSerializer, StrictSerializer
 
 ACCOUNT_FIELDS = ["id", "username", "email", "role", "is_active", "date_joined"]
 MAX_NAME_LENGTH = 64
-MAX_TOKEN_LENGTH = 4096  # several times that of any token of ours
 
 
-def refuse_weak(password: str, *, field: str, user: User) -> None:
+def check_password_strength(password: str, *, field: str, user: User) -> None:
     try:
         validate_password(password, user)
     except DjangoValidationError as error:
@@ -38,7 +37,7 @@ class InvitationField(ChoiceField):
         super().__init__(names={state.value: state.value for state in User.Invitation}, spellings={}, **kwargs)
 
 
-class EmailField(LineField):
+class EmailField(SingleLineField):
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(max_length=MAX_LENGTH, validators=[validate_email], **kwargs)
 
@@ -46,13 +45,13 @@ class EmailField(LineField):
         return normalize(super().to_internal_value(data))
 
 
-class UsernameField(LineField):
-    def __init__(self, *refusals: Callable[[str], None], **kwargs: Any) -> None:
-        super().__init__(max_length=MAX_NAME_LENGTH, validators=[validate_username, *refusals], **kwargs)
+class UsernameField(SingleLineField):
+    def __init__(self, *checks: Callable[[str], None], **kwargs: Any) -> None:
+        super().__init__(max_length=MAX_NAME_LENGTH, validators=[validate_username, *checks], **kwargs)
 
 
 class NewPasswordField(SecretField):
-    """One that is chosen: whoever takes it asks refuse_weak about it."""
+    """One that is chosen: whoever takes it asks check_password_strength about it."""
 
 
 class UserSerializer(StrictModelSerializer):
@@ -61,7 +60,7 @@ class UserSerializer(StrictModelSerializer):
     username = UsernameField()
     email = EmailField()
     role = RoleField()
-    is_active = YesNoField(default=True)
+    is_active = StrictBooleanField(default=True)
     invitation = InvitationField(read_only=True, allow_null=True)
 
     class Meta:
@@ -70,8 +69,8 @@ class UserSerializer(StrictModelSerializer):
         read_only_fields = ["id", "date_joined", "invited_at"]
 
 
-class FirstAdminSerializer(StrictSerializer):
-    """What any new account needs. Reserved names such as "admin" are an admin's to give."""
+class NewAccountSerializer(StrictSerializer):
+    """The fields of every new account. It accepts reserved names, such as "admin", which only an admin may give."""
 
     username = UsernameField()
     email = EmailField()
@@ -80,16 +79,16 @@ class FirstAdminSerializer(StrictSerializer):
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         about = User(username=attrs["username"], email=attrs["email"])
         if attrs["password"] is not None:
-            refuse_weak(attrs["password"], field="password", user=about)
+            check_password_strength(attrs["password"], field="password", user=about)
         return attrs
 
 
-class RegistrationSerializer(FirstAdminSerializer):
-    username = UsernameField(refuse_reserved)
+class RegistrationSerializer(NewAccountSerializer):
+    username = UsernameField(check_not_reserved)
     role = RoleField(default=User.Role.USER)
 
 
-class NewUserSerializer(FirstAdminSerializer):
+class NewUserSerializer(NewAccountSerializer):
     """An account that an admin makes; without a password its owner is invited by mail."""
 
     password = NewPasswordField(default=None)
@@ -106,7 +105,7 @@ class ConfirmSerializer(StrictSerializer):
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         attrs["user"] = PasswordToken.objects.user_of(attrs["token"])
-        refuse_weak(attrs["new_password"], field="new_password", user=attrs["user"])
+        check_password_strength(attrs["new_password"], field="new_password", user=attrs["user"])
         return attrs
 
 
@@ -114,25 +113,12 @@ class EmailTokenSerializer(StrictSerializer):
     token = CappedField(max_length=100)
 
 
-class CredentialsSerializer(StrictSerializer):
-    username = CappedField(max_length=MAX_LENGTH)
-    password = SecretField()
-
-
-class RefreshSerializer(StrictSerializer):
-    refresh = CappedField(max_length=MAX_TOKEN_LENGTH)
-
-
-class TokenSerializer(StrictSerializer):
-    token = CappedField(max_length=MAX_TOKEN_LENGTH)
-
-
 class OwnAccountSerializer(UserSerializer):
     """An account as its owner sees and changes it."""
 
     role = RoleField(read_only=True)
-    is_active = YesNoField(read_only=True)
-    email_confirmed = YesNoField(read_only=True)
+    is_active = StrictBooleanField(read_only=True)
+    email_confirmed = StrictBooleanField(read_only=True)
     pending_email = EmailField(read_only=True, allow_null=True)
     current_password = SecretField(required=False)
 
@@ -142,7 +128,7 @@ class OwnAccountSerializer(UserSerializer):
     def validate_username(self, name: str) -> str:
         # Who has a reserved name, as the first admin does, may send it back.
         if self.instance is None or fold(name) != self.instance.username_key:
-            refuse_reserved(name)
+            check_not_reserved(name)
         return name
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
@@ -162,7 +148,7 @@ class PasswordChangeSerializer(StrictSerializer):
     new_password = NewPasswordField()
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
-        refuse_weak(attrs["new_password"], field="new_password", user=self.context["user"])
+        check_password_strength(attrs["new_password"], field="new_password", user=self.context["user"])
         return attrs
 
 
@@ -174,7 +160,7 @@ class UserAgentField(serializers.CharField):
 
 
 class SessionSerializer(serializers.ModelSerializer):
-    user_agent = UserAgentField(read_only=True, max_length=LONGEST_USER_AGENT)
+    user_agent = UserAgentField(read_only=True, max_length=MAX_USER_AGENT_LENGTH)
     last_used_at = serializers.DateTimeField(source="rotated_at")
     current = serializers.SerializerMethodField()
 

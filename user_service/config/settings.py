@@ -73,6 +73,10 @@ SESSION_MAX_DAYS = env.number("SESSION_MAX_DAYS", 30, smallest=1, largest=365)
 SIMPLE_JWT = {
     "ACCESS_TOKEN_LIFETIME": timedelta(seconds=tokens.LIFETIME_SECONDS["access"]),
     "REFRESH_TOKEN_LIFETIME": timedelta(seconds=tokens.LIFETIME_SECONDS["refresh"]),
+    "TOKEN_OBTAIN_SERIALIZER": "accounts.token_serializers.CredentialsSerializer",
+    "TOKEN_REFRESH_SERIALIZER": "accounts.token_serializers.RefreshSerializer",
+    "TOKEN_VERIFY_SERIALIZER": "accounts.token_serializers.TokenSerializer",
+    "TOKEN_BLACKLIST_SERIALIZER": "accounts.token_serializers.SignOutSerializer",
 }
 vars().update(openapi.pages("user"))
 LOGGING = logs.logging_for(SERVICE, level=env.text("LOG_LEVEL", "INFO"))

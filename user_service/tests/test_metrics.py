@@ -38,7 +38,7 @@ def test_requests_are_counted_by_their_route(client, read):
     assert 'tmservice_requests_total{method="GET",route="user/users/<id:user_id>/",status="401"}' in read()
 
 
-def test_mails_that_wait_and_that_were_given_up_are_counted(read):
+def test_mails_that_wait_and_that_were_dead_lettered_are_counted(read):
     for name in ("alice", "bob", "charlie"):
         Mail.objects.plan(Mail.Kind.PASSWORD_RESET, f"{name}@example.com")
     Mail.objects.filter(email_key="bob@example.com").update(state="failed", reason="554 no")

@@ -2,7 +2,7 @@
 
 import pytest
 
-from accounts import serializers
+from accounts import serializers, token_serializers
 from accounts.models import EmailToken, Mail, PasswordToken, Session, User
 from accounts.tokens import pair
 from chassis.api.serializers import StrictSerializer
@@ -156,12 +156,14 @@ def test_every_definition_is_checked():
 def test_every_serializer_of_people_is_in_it():
     defined = [
         each
-        for each in vars(serializers).values()
-        if isinstance(each, type) and each.__module__ == serializers.__name__
+        for module in (serializers, token_serializers)
+        for each in vars(module).values()
+        if isinstance(each, type) and each.__module__ == module.__name__
     ]
     strict = {each.__name__.removesuffix("Serializer") for each in defined if issubclass(each, StrictSerializer)}
 
-    assert strict - {"FirstAdmin"} <= DOCUMENT.spec["definitions"].keys()
+    # The first is a base; the second has the one field of RefreshSerializer and is documented as that.
+    assert strict - {"NewAccount", "SignOut"} <= DOCUMENT.spec["definitions"].keys()
 
 
 @pytest.mark.parametrize("definition", REQUIRED)

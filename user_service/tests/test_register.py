@@ -141,6 +141,16 @@ def test_an_address_is_taken_however_it_is_spelt(client, bob, email):
     assert User.objects.get() == bob
 
 
+def test_a_duplicate_address_is_not_blamed_on_the_username(client, person):
+    email = "username_is_taken@example.com"
+    person("Eve", email=email)
+
+    answer = client.post(URL, {**BARBARA, "email": email})
+
+    assert answer.status_code == 409
+    assert [(error["field"], error["code"]) for error in answer.json()["errors"]] == [("email", "taken")]
+
+
 @pytest.mark.parametrize("username", ["admin", "Admin", "ROOT", "me", "none", "null", "system", "internal"])
 def test_a_reserved_name_is_refused(client, username):
     answer = client.post(URL, {**BARBARA, "username": username})

@@ -1,4 +1,4 @@
-"""What a task's history looks like outside."""
+"""The JSON of a history entry."""
 
 from typing import Any
 
@@ -9,15 +9,15 @@ from tasks.models import Activity
 
 
 class ActivitySerializer(serializers.BaseSerializer):
-    def to_representation(self, fact: Activity) -> dict[str, Any]:
+    def to_representation(self, entry: Activity) -> dict[str, Any]:
         return {
-            "id": fact.pk,
-            "version": fact.version,
-            "kind": fact.kind,
-            "field": fact.field or None,
-            "from": fact.old,
-            "to": fact.new,
-            "reason": fact.reason or None,
-            "by": None if fact.by is None else {"id": fact.by.pk, "username": fact.by.username},
-            "at": utc_text(fact.at),
+            "id": entry.pk,
+            "version": entry.version,
+            "kind": entry.kind,
+            "field": entry.field or None,
+            "from": entry.old,
+            "to": entry.new,
+            "reason": entry.reason or None,
+            "by": None if entry.by is None else {"id": entry.by.pk, "username": entry.by.username},
+            "at": utc_text(entry.at),
         }

@@ -1,4 +1,4 @@
-"""How a task's own kinds of values come in and go out."""
+"""Serializer fields of tasks."""
 
 from typing import Any
 
@@ -10,12 +10,12 @@ from tasks.models import Task
 STATUS_SPELLINGS = {
     spelling.casefold(): status.value for status in Task.Status for spelling in (status.value, str(status.label))
 }
-MAX_USERNAME_LENGTH = 64  # as the user service has it
+MAX_USERNAME_LENGTH = 64  # the limit of the user service
 PRIORITY_SPELLINGS = {str(priority.label): priority.value for priority in Task.Priority}
 
 
 class StatusField(ChoiceField):
-    """Comes in as value or label, in any case; goes out as the value."""
+    """Accepts the value or the label, in any case; renders the value."""
 
     def __init__(self, **kwargs: Any) -> None:
         names = {status.value: status.value for status in Task.Status}
@@ -29,7 +29,7 @@ class PriorityField(ChoiceField):
 
 
 class AssigneeIdField(IdField):
-    """Comes in as the id or the username of an account; goes out as the id. An id is a number, so "7" is a name."""
+    """Accepts the id or the username of an account; renders the id. An id is a number: "7" is a username."""
 
     default_error_messages = {
         "invalid": f"Must be the id of a user, a username of at most {MAX_USERNAME_LENGTH} characters, or null."
@@ -42,7 +42,7 @@ class AssigneeIdField(IdField):
 
 
 class AssigneeField(serializers.Field):
-    """{"id", "username"} of a task's assignee; null for nobody, and for one the directory does not know."""
+    """{"id", "username"} of the assignee; null without one, or if the directory does not know the account."""
 
     def __init__(self) -> None:
         super().__init__(source="*", read_only=True)

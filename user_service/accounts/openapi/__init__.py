@@ -1,6 +1,6 @@
 """What the document says of accounts and of signing in, beside what it derives."""
 
-from accounts import serializers
+from accounts import serializers, token_serializers
 from accounts.filters import AuditEventFilter, UserFilter
 from accounts.openapi.administration import ACCOUNT_OPERATIONS, AUDIT_OPERATIONS, SESSION_OPERATIONS
 from accounts.openapi.own import OWN_OPERATIONS
@@ -31,11 +31,11 @@ CHAPTER = Chapter(
             "current_password": "Needed to change the username or email.",
         },
         serializers.EmailTokenSerializer: {"token": "What stands in the mail."},
-        serializers.FirstAdminSerializer: {
+        serializers.NewAccountSerializer: {
             "username": NAME,
             "password": "At least 8 characters, at most 1,024 bytes, and none that is easily guessed.",
         },
-        serializers.CredentialsSerializer: {"username": "The username, or the email."},
+        token_serializers.CredentialsSerializer: {"username": "The username, or the email."},
         serializers.ConfirmSerializer: {"token": "What stands in the mail."},
         serializers.SessionSerializer: {
             "last_used_at": "When its tokens were last refreshed.",

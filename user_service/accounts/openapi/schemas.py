@@ -8,7 +8,7 @@ from rest_framework.serializers import JSONField, SerializerMethodField
 from accounts.names import USERNAME
 from accounts.serializers import EmailField, NewPasswordField, PersonField, UsernameField
 from chassis.addresses import ADDRESS
-from chassis.api.fields import LineField, SecretField
+from chassis.api.fields import SecretField, SingleLineField
 from chassis.openapi.operations import Shape
 from chassis.openapi.schemas import person, schema_of
 
@@ -45,7 +45,12 @@ def _(field: EmailField) -> dict[str, Any]:
     # Whitespace around it is cut off.
     pattern = f"^ *{ADDRESS.pattern} *$"
     description = "A domain in other letters than ASCII is taken too, and stored as xn--..."
-    return {**schema_of.dispatch(LineField)(field), "format": "email", "pattern": pattern, "description": description}
+    return {
+        **schema_of.dispatch(SingleLineField)(field),
+        "format": "email",
+        "pattern": pattern,
+        "description": description,
+    }
 
 
 @schema_of.register(UsernameField)

@@ -1,6 +1,6 @@
 """Signing up and in."""
 
-from accounts import serializers
+from accounts import serializers, token_serializers
 from accounts.openapi.samples import ALICE, MAIL_TOKEN, PASSWORD, TOKEN
 from accounts.openapi.schemas import KEY_SET, NOTHING, PAIR, PUBLIC_JWK
 from accounts.openapi.texts import LOCKED, SIGNING_IN, TAKEN
@@ -26,7 +26,7 @@ SIGNING_IN_OPERATIONS: dict[Call, Operation] = {
         tag=SIGNING_IN,
         summary="Sign in",
         description="Opens a session. Paste `access` into *Authorize*.",
-        body=Body(serializers.CredentialsSerializer, {"username": "alice", "password": PASSWORD}),
+        body=Body(token_serializers.CredentialsSerializer, {"username": "alice", "password": PASSWORD}),
         answer=Answer(PAIR, {"access": TOKEN, "refresh": TOKEN}, description="The tokens of the session."),
         refusals={401: "No active account has this name and password.", 429: LOCKED},
     ),
@@ -36,7 +36,7 @@ SIGNING_IN_OPERATIONS: dict[Call, Operation] = {
         summary="Get the next pair of tokens",
         description="A refresh token is good once: who uses it again, other than to repeat a lost answer within ten "
         "seconds, ends the session. With a good token it counts as a request of the account, else of the address.",
-        body=Body(serializers.RefreshSerializer, {"refresh": TOKEN}),
+        body=Body(token_serializers.RefreshSerializer, {"refresh": TOKEN}),
         answer=Answer(PAIR, {"access": TOKEN, "refresh": TOKEN}, description="The next tokens of the session."),
         refusals={401: "The refresh token is not good, or not any more."},
     ),
@@ -45,7 +45,7 @@ SIGNING_IN_OPERATIONS: dict[Call, Operation] = {
         tag=SIGNING_IN,
         summary="Ask whether a token is good",
         description="Takes access and refresh tokens.",
-        body=Body(serializers.TokenSerializer, {"token": TOKEN}),
+        body=Body(token_serializers.TokenSerializer, {"token": TOKEN}),
         answer=Answer(NOTHING, {}, description="It is good at this moment."),
         refusals={401: "The token is not good, or not any more."},
     ),
@@ -62,7 +62,7 @@ SIGNING_IN_OPERATIONS: dict[Call, Operation] = {
         summary="Sign out",
         description="Ends the session of a refresh token. To do so twice does no harm. With a token of a session that "
         "lives it counts as a request of the account, else of the address.",
-        body=Body(serializers.RefreshSerializer, {"refresh": TOKEN}),
+        body=Body(token_serializers.RefreshSerializer, {"refresh": TOKEN}),
         answer=Answer(status=204, description="The session has ended."),
         refusals={401: "It is no refresh token, or an expired one."},
     ),

@@ -8,7 +8,7 @@ from rest_framework.response import Response
 
 from accounts.models import AccountGone, EmailToken, EmailTokenInvalid
 from accounts.serializers import EmailTokenSerializer
-from accounts.views.conflicts import conflicts_named
+from accounts.views.conflicts import as_http_errors
 from chassis.api.views import Endpoint
 
 
@@ -20,7 +20,7 @@ class ConfirmEmail(Endpoint):
     def post(self, request: Request) -> Response:
         serializer = self.get_serializer(data=self.body)
         serializer.is_valid(raise_exception=True)
-        with conflicts_named():
+        with as_http_errors():
             try:
                 EmailToken.objects.use(serializer.validated_data["token"])
             except (EmailTokenInvalid, AccountGone) as error:

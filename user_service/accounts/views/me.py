@@ -11,7 +11,7 @@ from rest_framework.response import Response
 
 from accounts.models import Mail, Session, User
 from accounts.serializers import OwnAccountSerializer, PasswordChangeSerializer, SessionSerializer
-from accounts.views.conflicts import conflicts_named, password_checked
+from accounts.views.conflicts import as_http_errors, password_checked
 from accounts.views.entity_tags import check_if_match, tagged, unless_changed
 from chassis.api import pagination
 from chassis.api.problems import Conflict
@@ -39,7 +39,7 @@ class Me(OwnEndpoint):
         serializer = self.get_serializer(user, data=data, partial=True, context={"user": user})
         serializer.is_valid(raise_exception=True)
         values = serializer.validated_data
-        with conflicts_named(), password_checked():
+        with as_http_errors(), password_checked():
             # Not in the transaction: a failed attempt counts, whatever is rolled back.
             verified = user.verify_password(values["current_password"]) if user.login_changes(values) else None
             with unless_changed(self, user):
@@ -70,7 +70,7 @@ class ChangePassword(OwnEndpoint):
         serializer = self.get_serializer(data=self.body, context={"user": user})
         serializer.is_valid(raise_exception=True)
         current, new = serializer.validated_data["current_password"], serializer.validated_data["new_password"]
-        with conflicts_named(), password_checked():
+        with as_http_errors(), password_checked():
             user.change_password(current=current, new=new, keep_session=self.caller.session_id)
         return Response(status=status.HTTP_204_NO_CONTENT)
 

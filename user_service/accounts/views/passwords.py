@@ -9,10 +9,10 @@ from rest_framework.response import Response
 
 from accounts.models import AccountGone, Mail, PasswordToken, PasswordTokenInvalid, User
 from accounts.serializers import ConfirmSerializer, EmailSerializer
-from accounts.views.conflicts import conflicts_named
+from accounts.views.conflicts import as_http_errors
 from chassis.api.views import Endpoint
 from chassis.auth.permissions import IsAdmin, IsAuthenticated
-from chassis.auth.throttling import signup_budget
+from chassis.auth.signup import signup_budget
 
 
 class RequestReset(Endpoint):
@@ -56,7 +56,7 @@ class SendInvitation(Endpoint):
     permission_classes = [IsAuthenticated & IsAdmin]
 
     def post(self, request: Request, user_id: int) -> Response:
-        with conflicts_named():
+        with as_http_errors():
             get_object_or_404(User, pk=user_id).invite_again()
         return Response(status=status.HTTP_202_ACCEPTED)
 

@@ -11,7 +11,7 @@ from rest_framework.response import Response
 
 from accounts.models import Session, User
 from accounts.serializers import SessionSerializer
-from accounts.views.conflicts import conflicts_named
+from accounts.views.conflicts import as_http_errors
 from chassis.api import pagination
 from chassis.api.views import Endpoint
 from chassis.auth.permissions import IsAdmin, IsAuthenticated
@@ -40,7 +40,7 @@ class UserSessions(ListModelMixin, SessionsEndpoint):
         return self.list(request)
 
     def delete(self, request: Request, user_id: int) -> Response:
-        with conflicts_named():
+        with as_http_errors():
             self.account().sign_out_everywhere(by=self.caller)
         return Response(status=status.HTTP_204_NO_CONTENT)
 

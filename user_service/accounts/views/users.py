@@ -12,9 +12,9 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from accounts.filters import UserFilter
-from accounts.models import KeptAnswer, User
+from accounts.models import IdempotencyRecord, User
 from accounts.serializers import NewUserSerializer, RowIdOnlySerializer, RowIdSerializer, UserSerializer
-from accounts.views.conflicts import conflicts_named
+from accounts.views.conflicts import as_http_errors
 from accounts.views.entity_tags import tagged, unless_changed
 from chassis.api import pagination
 from chassis.api.idempotency import idempotent
@@ -29,7 +29,7 @@ class ChangesAccounts(Endpoint):
     queryset = User.objects.all()
 
     def change(self, user: User, data: Any, *, partial: bool) -> Response:
-        with conflicts_named(), unless_changed(self, user):
+        with as_http_errors(), unless_changed(self, user):
             serializer = self.get_serializer(user, data=data, partial=partial)
             serializer.is_valid(raise_exception=True)
             if user.pk == self.caller.id:
@@ -38,7 +38,7 @@ class ChangesAccounts(Endpoint):
         return tagged(serializer.data)
 
     def remove(self, user: User) -> Response:
-        with conflicts_named(), unless_changed(self, user):
+        with as_http_errors(), unless_changed(self, user):
             user.remove(by=self.caller)
         return Response(status=status.HTTP_204_NO_CONTENT)
 
@@ -63,11 +63,11 @@ class UserList(ListModelMixin, ChangesAccounts):
     def get(self, request: Request) -> Response:
         return self.list(request)
 
-    @idempotent(KeptAnswer)
+    @idempotent(IdempotencyRecord)
     def post(self, request: Request) -> Response:
         serializer = NewUserSerializer(data=self.body)
         serializer.is_valid(raise_exception=True)
-        with conflicts_named():
+        with as_http_errors():
             user = User.objects.register(**serializer.validated_data, by=self.caller)
         return Response(self.get_serializer(user).data, status=status.HTTP_201_CREATED)
 

@@ -7,5 +7,5 @@ from notifications.jobs import jobs
 
 class Command(WorkerCommand):
     def jobs(self) -> Sequence[Job]:
-        os.umask(0o077)  # notifications that become files tell of tasks: they are for this user's eyes only
+        os.umask(0o077)  # notifications in files describe tasks: only this user may read them
         return jobs()
