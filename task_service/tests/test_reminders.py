@@ -379,7 +379,7 @@ def test_a_skipped_reminder_of_the_other_kind_stays_skipped(ada, a_task, at):
     task = a_task(due_date=in_days(1))
     remind()
     change(task, by=ada, status="completed")
-    deliver("log")
+    deliver_channel("log")
 
     at(*in_days(3).timetuple()[:3])
     change(task, by=ada, status="todo")
