@@ -14,12 +14,13 @@ from pathlib import Path
 from typing import Any
 
 from deploy.provision import connected
-from stack import programs, settings, smtp_sink, verdict
+from stack import programs, smtp_sink, verdict
 from stack.console import Refused, say, step
 from stack.killer import WEB, WORKER, Killer
 from stack.load import Gateway, Load, make_tasks
 from stack.ports import free_ports
 from stack.run import END_SIGNALS
+from stack.settings import LIMITS
 from stack.state import State
 from stack.verdict import Evidence
 
@@ -108,10 +109,10 @@ def own_folder() -> Iterator[State]:
 
 def stack_environment(state: State, *, port: int, **chosen: str) -> dict[str, str]:
     """Return the environment of the scripts of a stack in which no setting of this machine has a say."""
-    kept = ("PATH", "PYTHONPATH", "HOME", "TMPDIR", "LANG")
+    kept = ("PATH", "HOME", "TMPDIR", "LANG")
     inherited = {name: value for name, value in os.environ.items() if name.startswith(kept)}
     own = {"TMSERVICE_ENV_FILE": os.devnull, "TMSERVICE_STATE_DIR": str(state.folder), "GATEWAY_PORT": str(port)}
-    return inherited | own | dict.fromkeys(settings.USUAL_LIMITS, "off") | chosen
+    return inherited | own | dict.fromkeys(LIMITS, "off") | chosen
 
 
 @contextmanager

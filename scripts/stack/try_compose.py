@@ -23,7 +23,7 @@ from stack.console import Refused, say, step
 from stack.deploy import deploy
 from stack.http import call
 from stack.ports import free_ports
-from stack.settings import USUAL_LIMITS
+from stack.settings import LIMITS
 
 ASKED = 60
 LEAST_REQUESTS = 1000
@@ -40,7 +40,7 @@ class Trial(Project):
 
     def __post_init__(self) -> None:
         self.options = ("--project-name", self.name, "--env-file", os.devnull)
-        self.environment = {**os.environ, **dict.fromkeys(USUAL_LIMITS, "off"), "GATEWAY_PORT": str(self.port)}
+        self.environment = {**os.environ, **dict.fromkeys(LIMITS, "off"), "GATEWAY_PORT": str(self.port)}
 
     @property
     def name(self) -> str:
