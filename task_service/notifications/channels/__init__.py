@@ -41,9 +41,9 @@ class Message:
 class Channel(ABC):
     """Sends one message at a time.
 
-    `send` returns when the message is out, or raises Skipped, PermanentFailure or TemporaryFailure of chassis.worker.outbox
-    (an OSError counts as one of the last two). A personal channel gets a message for each recipient, about all events
-    that were planned for them at once; another one gets a message for each event.
+    `send` returns when the message is out, or raises Skipped, PermanentFailure or TemporaryFailure of
+    chassis.worker.outbox (an OSError counts as one of the last two). A personal channel gets a message for each
+    recipient, about all events that were planned for them at once; another one gets a message for each event.
     """
 
     is_personal: ClassVar[bool] = True
