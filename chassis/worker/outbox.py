@@ -8,7 +8,6 @@ import logging
 import random
 import smtplib
 from collections.abc import Callable
-from contextlib import AbstractContextManager
 from datetime import datetime, timedelta
 from typing import Any, ClassVar, Self, TypeVar
 from uuid import uuid4
@@ -207,41 +206,27 @@ def deliver_due(
 
 
 def deliver(delivery: Row, send: Callable[[Row], None]) -> None:
-    with Attempt(delivery):
+    """Send a message and mark it by the result. A SystemExit leaves it to its lease."""
+    try:
         if delivery.attempts > MOST_ATTEMPTS:
             raise PermanentFailure(f"claimed {MOST_ATTEMPTS} times without ever being marked")
         send(delivery)
+    except Skipped as error:
+        marked = delivery.mark_skipped(str(error))
+    except (PermanentFailure, TemporaryFailure, OSError) as error:
+        marked = mark_failure(delivery, classify(error) if isinstance(error, OSError) else error)
+    except Exception as error:  # a bug that shows with one message must not stop the others
+        log.exception("%s: sending it failed unexpectedly", delivery)
+        marked = delivery.retry(f"{type(error).__name__}: {error}")
+    else:
+        marked = delivery.mark_sent()
+    if not marked:
+        log.warning("%s: another worker has claimed it meanwhile", delivery)
 
 
-class Attempt(AbstractContextManager[None]):
-    """A block that marks a message by how it ends and lets no Exception out. A SystemExit leaves it to its lease."""
-
-    def __init__(self, delivery: Delivery) -> None:
-        self.delivery = delivery
-
-    def __exit__(self, kind: Any, error: BaseException | None, traceback: Any) -> bool:
-        if error is not None and not isinstance(error, Exception):
-            return False
-        if not mark(self.delivery, error):
-            log.warning("%s: another worker has claimed it meanwhile", self.delivery)
-        return True
-
-
-def mark(delivery: Delivery, error: Exception | None) -> bool:
-    """Mark a message by what its sending raised; False if it was no longer ours to mark."""
-    match error:
-        case None:
-            return delivery.mark_sent()
-        case Skipped():
-            return delivery.mark_skipped(str(error))
-        case PermanentFailure():
-            return delivery.mark_failed(str(error))
-        case TemporaryFailure():
-            return delivery.retry(str(error))
-        case OSError():
-            return mark(delivery, classify(error))
-    log.error("%s: sending it failed unexpectedly", delivery, exc_info=error)
-    return delivery.retry(f"{type(error).__name__}: {error}")
+def mark_failure(delivery: Delivery, error: PermanentFailure | TemporaryFailure) -> bool:
+    mark = delivery.mark_failed if isinstance(error, PermanentFailure) else delivery.retry
+    return mark(str(error))
 
 
 def classify(error: OSError) -> PermanentFailure | TemporaryFailure:
