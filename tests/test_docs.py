@@ -40,7 +40,7 @@ print(json.dumps({
 
 
 def tables_of(service):
-    settings = {"DJANGO_SETTINGS_MODULE": "config.settings", "PYTHONPATH": str(ROOT)}
+    settings = {"DJANGO_SETTINGS_MODULE": "config.settings"}
     command = [sys.executable, "-c", TABLES]
     done = subprocess.run(
         command, cwd=ROOT / service, env=os.environ | check.SETTINGS | settings, check=True, capture_output=True

@@ -2,7 +2,6 @@
 
 import copy
 import json
-import os
 import re
 import shutil
 import signal
@@ -118,7 +117,6 @@ def temporary():
 @pytest.fixture
 def call_all(python, stand_in, temporary, monkeypatch, capfd):
     """Return a function that calls the stand-in and gives what came of it."""
-    monkeypatch.setenv("PYTHONPATH", f"{ROOT / 'scripts'}{os.pathsep}{ROOT}")
     setup = SETUP | {"url": f"http://127.0.0.1:{stand_in.server_port}"}
 
     def call():

@@ -71,7 +71,7 @@ def in_document(document: Schema) -> Iterator[Operation]:
 
 def document(service: str) -> Schema:
     """Return a service's document. Nobody's own settings have a say in it."""
-    environment = {"DJANGO_SETTINGS_MODULE": "config.settings", "PYTHONPATH": str(ROOT), "PATH": os.defpath}
+    environment = {"DJANGO_SETTINGS_MODULE": "config.settings", "PATH": os.defpath}
     done = subprocess.run(
         [sys.executable, "-c", SHOW],
         check=False,
