@@ -2,7 +2,6 @@
 
 import copy
 import json
-import os
 import re
 import signal
 from collections.abc import Iterator
@@ -106,9 +105,8 @@ def stand_in() -> Iterator[ThreadingHTTPServer]:
 
 
 @pytest.fixture
-def call_all(python, stand_in, temporary, monkeypatch, capfd):
+def call_all(python, stand_in, temporary, capfd):
     """Return a function that calls the stand-in and gives what came of it."""
-    monkeypatch.setenv("PYTHONPATH", f"{ROOT / 'scripts'}{os.pathsep}{ROOT}")
     setup = SETUP | {"port": stand_in.server_port}
 
     def call():
