@@ -13,7 +13,7 @@ import pytest
 
 from stack import bootstrap
 from tests.lab import fuzz
-from tests.local_stack import ROOT, begin, eventually, left_behind
+from tests.local_stack import begin, eventually, left_behind
 
 CASES = 2_000
 NO = {"code": "invalid", "errors": [{"field": "size", "code": "invalid"}]}

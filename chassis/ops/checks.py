@@ -297,7 +297,8 @@ def failed(messages: DeliveryQuerySet[Any], *, many: str, remedy: str) -> Findin
     dead_lettered = messages.filter(state="failed", pk__gt=newest - NEWEST).order_by("-pk")
     gauges = outbox_metrics(messages, many, failed=(number := dead_lettered.count()))
     if number:
-        return unsure(f"{number} {many} were dead-lettered, the last because: {dead_lettered[0].reason}; {remedy}", gauges)
+        last = dead_lettered[0].reason
+        return unsure(f"{number} {many} were dead-lettered, the last because: {last}; {remedy}", gauges)
     return ok(f"no {many} were dead-lettered", gauges)
 
 
