@@ -21,6 +21,7 @@ from psycopg2 import sql
 
 from chassis.ops import env
 from chassis.time_limits import OWNERS_TIME_LIMITS, TIME_LIMITS
+from chassis.versions import MIN_POSTGRESQL
 
 ROLES = {
     "USER_DATABASE_URL": "user_service",
@@ -33,7 +34,6 @@ PAIRS = (
     ("TASK_DATABASE_URL", "TASK_OWNER_DATABASE_URL"),
 )
 DATABASE = "tmservice"
-OLDEST_POSTGRESQL = 15
 CONNECT_SECONDS = 10
 RIGHTS = (
     "OWNER_URL must be that of a superuser, or of a role with CREATEROLE that owns the database and made the roles."
@@ -88,8 +88,8 @@ def connected(url: str, dbname: str | None = None) -> Iterator[Any]:
 def check_server_version(server_version: int) -> None:
     """`server_version` is as PostgreSQL counts them: 150004 is 15.4."""
     major, minor = divmod(server_version, 10_000)
-    if major < OLDEST_POSTGRESQL:
-        raise CannotProvision(f"PostgreSQL {OLDEST_POSTGRESQL} or newer is needed; this is {major}.{minor}.")
+    if major < MIN_POSTGRESQL:
+        raise CannotProvision(f"PostgreSQL {MIN_POSTGRESQL} or newer is needed; this is {major}.{minor}.")
 
 
 def for_tenant(tenant: Tenant, database: str) -> list[sql.Composable]:

@@ -15,7 +15,7 @@ from stack.check import SETTINGS
 from tests.local_stack import ROOT
 
 SERVICES = ("user_service", "task_service")
-READERS = ("rest_framework", "rest_framework_simplejwt", "corsheaders", "drf_yasg")
+READERS = ("rest_framework", "rest_framework_simplejwt", "corsheaders", "drf_yasg", "whitenoise")
 NAMES = "import json, config.settings as s; print(json.dumps([name for name in vars(s) if name.isupper()]))"
 JWT_NAMES = "import json, config.settings as s; print(json.dumps(list(s.SIMPLE_JWT)))"
 USED_OF_SIMPLE_JWT = ("tokens.py", "views.py")  # its authentication and shared backend are not in use
@@ -25,7 +25,7 @@ def python(service, *arguments):
     return subprocess.run(
         [sys.executable, *arguments],
         cwd=ROOT / service,
-        env=os.environ | SETTINGS | {"PYTHONPATH": str(ROOT)},
+        env=os.environ | SETTINGS,
         capture_output=True,
         text=True,
     )

@@ -2,7 +2,6 @@
 
 import copy
 import json
-import os
 import re
 import signal
 from collections.abc import Iterator
@@ -14,7 +13,7 @@ import pytest
 
 from stack import bootstrap
 from tests.lab import fuzz
-from tests.local_stack import ROOT, begin, eventually, left_behind
+from tests.local_stack import begin, eventually, left_behind
 
 CASES = 2_000
 NO = {"code": "invalid", "errors": [{"field": "size", "code": "invalid"}]}
@@ -106,9 +105,8 @@ def stand_in() -> Iterator[ThreadingHTTPServer]:
 
 
 @pytest.fixture
-def call_all(python, stand_in, temporary, monkeypatch, capfd):
+def call_all(python, stand_in, temporary, capfd):
     """Return a function that calls the stand-in and gives what came of it."""
-    monkeypatch.setenv("PYTHONPATH", f"{ROOT / 'scripts'}{os.pathsep}{ROOT}")
     setup = SETUP | {"port": stand_in.server_port}
 
     def call():

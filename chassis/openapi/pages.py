@@ -13,6 +13,7 @@ from django.urls import URLPattern, path
 from django.views.decorators.http import condition
 from drf_yasg import openapi
 
+from chassis import __version__
 from chassis.openapi.generator import Generator
 from chassis.openapi.operations import Chapter
 from chassis.ops import health
@@ -56,7 +57,7 @@ class Documentation:
 
     @cached_property
     def document(self) -> openapi.Swagger:
-        info = openapi.Info(title=self.title, description=DESCRIPTION, default_version="0.1.0")
+        info = openapi.Info(title=self.title, description=DESCRIPTION, default_version=__version__)
         return Generator(info, self.chapters).get_schema()
 
     @cached_property

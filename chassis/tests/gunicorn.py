@@ -9,14 +9,12 @@ import subprocess
 import sys
 import time
 from http.client import HTTPConnection
-from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
 TOKEN = "prometheus-may-read-this-0123456789"
 FILES = {
     "__init__.py": "",
     "settings.py": f"""
-from chassis.ops import env, logs
+from chassis.ops import logs
 from chassis.tests.settings import *
 
 SERVICE = "sample_service"
@@ -24,7 +22,9 @@ ROOT_URLCONF = "config.urls"
 ALLOWED_HOSTS = ["localhost"]
 METRICS_TOKEN = "{TOKEN}"
 INSTALLED_APPS = [*INSTALLED_APPS, "config"]
-LOGGING = logs.logging_for(SERVICE, level=env.text("LOG_LEVEL", "INFO"))
+WORKER_JOBS = "config.worker.service_jobs"
+RUN_WORKER = common.run_worker()
+LOGGING = logs.logging_for(SERVICE, level=logs.level())
 """,
     "urls.py": """
 import os
@@ -86,7 +86,7 @@ urlpatterns = [
     path("folder/", folder),
     path("greedy/", greedy),
     path("greedy-stream/", greedy_stream),
-    *metrics.urls(),
+    *metrics.urls(checks=[]),
 ]
 handler404 = "chassis.api.problems.not_found"
 handler500 = "chassis.api.problems.server_error"
@@ -129,10 +129,11 @@ class Gunicorn:
         bind = f"127.0.0.1:{self.port}" if own_socket else f"fd://{number}"
         if own_socket:
             self.listener.close()
-        argv = ["-m", "gunicorn", "-c", "python:chassis.ops.web_server", "--bind", bind, "config.wsgi"]
+        argv = ["-m", "gunicorn", "--name", "sample_service", "-c", "python:chassis.ops.web_server"]
+        argv += ["--bind", bind, "config.wsgi"]
         ours = ("DJANGO_", "LOG_", "PROMETHEUS_", "TZ")
         inherited = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
-        settings = {"PYTHONPATH": f"{self.home}:{ROOT}", "TMSERVICE_ENV_FILE": os.devnull, "WEB_CONCURRENCY": "2"}
+        settings = {"TMSERVICE_ENV_FILE": os.devnull, "WEB_CONCURRENCY": "2"}
         with self.log.open("w") as log:
             self.process = subprocess.Popen(
                 [sys.executable, *argv],

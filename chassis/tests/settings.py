@@ -20,7 +20,10 @@ APPEND_SLASH = False
 METRICS_TOKEN = ""
 GATEWAY_ADDRESSES: list[object] = []
 GATEWAY_SECRET = ""
-vars().update(common.cors())
+CORS_ALLOWED_ORIGINS: list[str] = []
+CORS_ALLOW_METHODS = common.CORS_ALLOW_METHODS
+CORS_ALLOW_HEADERS = common.CORS_ALLOW_HEADERS
+CORS_EXPOSE_HEADERS = common.CORS_EXPOSE_HEADERS
 INSTALLED_APPS = [
     "rest_framework",
     "corsheaders",
@@ -30,6 +33,10 @@ INSTALLED_APPS = [
 ]
 DATABASES = {"default": common.database("DATABASE_URL")}
 SERVICE = "chassis"
+EMAIL_FILE_PATH = ""
+MAILS_ARE_HELD = MIGRATE_ON_START = False
+HEARTBEAT_PATH = ""
+RUN_WORKER = "separate"
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 MIDDLEWARE = common.MIDDLEWARE
 ROOT_URLCONF = "chassis.tests.urls"

@@ -208,40 +208,27 @@ def deliver_due(
 
 
 def deliver_claimed(delivery: Row, send: Callable[[Row], None]) -> None:
-    if not mark(delivery, failure_of(delivery, send)):
+    """Send a message and save its outcome. A SystemExit leaves the message to its lease."""
+    try:
+        if delivery.attempts > MAX_ATTEMPTS:
+            raise PermanentFailure(f"claimed {MAX_ATTEMPTS} times without ever being marked")
+        send(delivery)
+    except Skipped as error:
+        marked = delivery.mark_skipped(str(error))
+    except (PermanentFailure, TemporaryFailure, OSError) as error:
+        marked = mark_failure(delivery, classify(error) if isinstance(error, OSError) else error)
+    except Exception as error:  # a bug that one message triggers must not stop the others
+        log.exception("%s: sending it failed unexpectedly", delivery)
+        marked = delivery.retry(f"{type(error).__name__}: {error}")
+    else:
+        marked = delivery.mark_sent()
+    if not marked:
         log.warning("%s: another worker has claimed it meanwhile", delivery)
 
 
-Failure = Skipped | PermanentFailure | TemporaryFailure
-
-
-def failure_of(delivery: Row, send: Callable[[Row], None]) -> Failure | None:
-    """Send a message and return None, or the reason why it is not out. A SystemExit leaves the message to its lease."""
-    if delivery.attempts > MAX_ATTEMPTS:
-        return PermanentFailure(f"claimed {MAX_ATTEMPTS} times without ever being marked")
-    try:
-        send(delivery)
-    except (Skipped, PermanentFailure, TemporaryFailure) as error:
-        return error
-    except OSError as error:
-        return classify(error)
-    except Exception as error:  # whatever one message breaks, the worker goes on with the others
-        log.exception("%s: sending it failed unexpectedly", delivery)
-        return TemporaryFailure(f"{type(error).__name__}: {error}")
-    return None
-
-
-def mark(delivery: Delivery, failure: Failure | None) -> bool:
-    """Save the outcome of a message; return False if its lease is no longer in force."""
-    match failure:
-        case None:
-            return delivery.mark_sent()
-        case Skipped():
-            return delivery.mark_skipped(str(failure))
-        case PermanentFailure():
-            return delivery.mark_failed(str(failure))
-        case TemporaryFailure():
-            return delivery.retry(str(failure))
+def mark_failure(delivery: Delivery, error: PermanentFailure | TemporaryFailure) -> bool:
+    mark = delivery.mark_failed if isinstance(error, PermanentFailure) else delivery.retry
+    return mark(str(error))
 
 
 def classify(error: OSError) -> PermanentFailure | TemporaryFailure:

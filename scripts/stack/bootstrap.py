@@ -35,8 +35,7 @@ def run_in_venv(requirements: str, module: str) -> NoReturn:
         sys.exit(str(error))
     except KeyboardInterrupt:
         sys.exit("\nStopped.")
-    environment = os.environ | {"PYTHONPATH": f"{ROOT / 'scripts'}{os.pathsep}{ROOT}"}
-    os.execve(python, [str(python), "-m", module, *sys.argv[1:]], environment)
+    os.execv(python, [str(python), "-m", module, *sys.argv[1:]])
 
 
 def install(requirements: str, *, venv: Path = VENV, interpreter: str = sys.executable) -> Path:
@@ -44,6 +43,7 @@ def install(requirements: str, *, venv: Path = VENV, interpreter: str = sys.exec
     python = venv / "bin" / "python"
     with only_one_at_a_time():
         if is_installed(requirements, venv):
+            add_checkout(venv)
             return python
         if not works(python):
             with step(f"Making the virtual environment {venv.relative_to(ROOT)}"):
@@ -54,7 +54,16 @@ def install(requirements: str, *, venv: Path = VENV, interpreter: str = sys.exec
             quietly(command, otherwise="The packages were not installed")
         for name in INCLUDED.get(requirements, [requirements]):
             stamp(name, venv).write_text(digest(name))
+        add_checkout(venv)
     return python
+
+
+def add_checkout(venv: Path) -> None:
+    """Let the environment find chassis, deploy and stack in this checkout, as an editable installation would."""
+    (packages,) = venv.glob("lib/python3.*/site-packages")
+    file, text = packages / "tmservice.pth", f"{ROOT / 'scripts'}\n{ROOT}\n"
+    if not file.is_file() or file.read_text() != text:
+        file.write_text(text)
 
 
 @contextmanager

@@ -103,7 +103,7 @@ def types(name: str, service: str, *others: str) -> Check:
         f"types of {name}",
         [*argv, *(str(ROOT / other) for other in others)],
         folder=ROOT / service,
-        environment={"MYPYPATH": path, "PYTHONPATH": path},
+        environment={"MYPYPATH": path},
     )
 
 

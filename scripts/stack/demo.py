@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from chassis.ops import env
+from chassis.ops.settings import admin_username
 from deploy import secret_files
 from stack.console import StackError
 from stack.http import call
@@ -47,7 +48,7 @@ def main() -> None:
 
 def load(url: str, *, admin_password: str, password: str) -> None:
     """Make the people, with this password, and their tasks, unless they are there already."""
-    admin = {"username": env.text("ADMIN_USERNAME", "admin"), "password": admin_password}
+    admin = {"username": admin_username(), "password": admin_password}
     token = answer(f"{url}/token/", admin)["access"]
     accounts = answer(f"{url}/user/users/?ordering=id&page_size=100", token=token)["results"]
     if any(account["username"] == PEOPLE[0] for account in accounts):

@@ -3,7 +3,7 @@
 import random
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from email.utils import mktime_tz, parsedate_tz
 from http import HTTPStatus
@@ -62,7 +62,7 @@ class GatewayChecks:
         }.items():
             yield name, self.safely(check)
 
-    def safely(self, check: findings.Check) -> Finding:
+    def safely(self, check: Callable[[], Finding]) -> Finding:
         try:
             return check()
         except requests.Timeout:

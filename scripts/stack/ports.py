@@ -66,7 +66,7 @@ def url_host(bind: str) -> str:
 
 def chosen_place() -> tuple[str, int]:
     """Return the address and port that the gateway shall listen on."""
-    return chosen_bind(), env.port("GATEWAY_PORT", 8080)
+    return chosen_bind(), env.gateway_port()
 
 
 def choose_ports() -> Ports:
@@ -77,7 +77,7 @@ def choose_ports() -> Ports:
 
 
 def chosen_bind() -> str:
-    return str(env.bind_address("GATEWAY_BIND", "127.0.0.1"))
+    return str(env.gateway_bind())
 
 
 def write_ports(state: State, ports: Ports) -> None:

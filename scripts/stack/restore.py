@@ -162,7 +162,7 @@ def replace(state: State, file: Path, schemas: list[str], *, port: int) -> None:
 def reconcile(state: State, environments: Mapping[str, dict[str, str]], *, port: int) -> None:
     """Tell the task service which accounts there are now. The user service serves it alone, without the gateway."""
     url = f"http://127.0.0.1:{port}"
-    alone = {"RUN_WORKER": "apart", "MIGRATE_ON_START": "false", "WEB_CONCURRENCY": "1"}
+    alone = {"RUN_WORKER": "separate", "MIGRATE_ON_START": "false", "WEB_CONCURRENCY": "1"}
     server = programs.web(
         "user_service", port=port, environment=settings.whole("user_service", environments["user_service"] | alone)
     )

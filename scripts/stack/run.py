@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from chassis.ops import env
-from chassis.ops.settings import mail_domain, sample_sender, sender
+from chassis.ops.settings import admin_username, mail_domain, sample_sender, sender, throttle_rates
 from stack import demo, orphans, postgres, settings, startup, supervision
 from stack.console import StackError, say, step
 from stack.doctor import RUNS_AS_ROOT, runs_as_root
@@ -114,7 +114,7 @@ def prepare(state: State, *, with_demo: bool) -> Ports:
 
 
 def banner(state: State, ports: Ports, *, detached: bool, with_demo: bool) -> None:
-    admin = env.text("ADMIN_USERNAME", "admin")
+    admin = admin_username()
     say(f"""
 TMService is up at {ports.public_url}
 
@@ -144,7 +144,9 @@ def admin_line(state: State, ports: Ports, admin: str) -> str:
 
 
 def limits_in_force(state: State) -> str:
-    admin, user, anon, *_ = settings.limits(state).values()
+    lifted = {name.removeprefix("THROTTLE_").lower(): rate for name, rate in settings.limits(state).items()}
+    rates = throttle_rates() | lifted
+    admin, user, anon = (rates[scope] or "off" for scope in ("admin", "user", "anon"))
     why = ", lifted by --demo" if state.lifted_limits.exists() else ""
     return (
         f"admins {admin}, users {user}, without a token {anon} for each address{why};\n"

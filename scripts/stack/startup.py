@@ -20,8 +20,13 @@ from stack.ports import Ports
 from stack.state import SERVICE_UIDS, State
 
 HEALTHY_SECONDS = 60
-# What gunicorn does first, without starting it. Django's own checks wait for `migrate`: they need the whole service.
-READ_SETTINGS = "from chassis.ops import web_server; web_server.check_settings()"
+# Django's own checks wait for `migrate`: they need the whole service.
+READ_SETTINGS = """
+import sys
+from chassis.ops.startup import exit_on_setting_error
+with exit_on_setting_error(sys.argv[1]):
+    import config.settings
+"""
 
 
 def check_settings(environments: Mapping[str, Mapping[str, str]]) -> None:
@@ -32,7 +37,7 @@ def check_settings(environments: Mapping[str, Mapping[str, str]]) -> None:
 
 def refuse_unusable(environments: Mapping[str, Mapping[str, str]]) -> None:
     env.workers()  # gunicorn would refuse it in a traceback
-    finish([python(service, "-c", READ_SETTINGS, environment=environments[service]) for service in environments])
+    finish([read_settings(service, environments[service]) for service in environments])
     nginx.settings(gateway_settings(user_service="http://localhost", task_service="http://localhost"))
 
 
@@ -76,10 +81,7 @@ def service_uids(environments: Mapping[str, Mapping[str, str]]) -> dict[str, int
     if os.geteuid() != 0:
         return dict.fromkeys(environments, 0)
     try:
-        probes = [
-            python(service, "-c", READ_SETTINGS, environment=environments[service], uid=SERVICE_UIDS[service])
-            for service in environments
-        ]
+        probes = [read_settings(service, environments[service], uid=SERVICE_UIDS[service]) for service in environments]
     except PermissionError:
         return dict.fromkeys(environments, 0)
     failed = [probe for probe in probes if probe.communicate() and probe.returncode]
@@ -126,6 +128,10 @@ def migrate(state: State, ports: Ports, environments: Mapping[str, Mapping[str, 
                 for service in environments
             ]
         )
+
+
+def read_settings(service: str, environment: Mapping[str, str], *, uid: int = 0) -> subprocess.Popen[str]:
+    return python(service, "-c", READ_SETTINGS, service, environment=environment, uid=uid)
 
 
 def manage(service: str, *arguments: str, environment: Mapping[str, str], uid: int = 0) -> subprocess.Popen[str]:

@@ -10,7 +10,6 @@ from pathlib import Path
 import psutil
 
 from stack import orphans, settings
-from stack.bootstrap import ROOT
 from stack.console import StackError
 from stack.state import State
 
@@ -34,17 +33,14 @@ def find(state: State) -> psutil.Process | None:
 def start(state: State) -> subprocess.Popen[bytes]:
     """Start it in a session of its own, so that Ctrl-C reaches only the one who asked for the stack."""
     configuration = state.folder / "supervisord.conf"
-    environment = settings.without_secrets() | {
-        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
-        "PYTHONPATH": f"{ROOT / 'scripts'}{os.pathsep}{ROOT}",
-    }
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     output = state.log / "supervisord.out"
     pid_file(state).unlink(missing_ok=True)
     with output.open("w") as stream:
         process = subprocess.Popen(
             [sys.executable, "-m", "stack.supervise", "--configuration", str(configuration)],
             cwd=state.folder,
-            env=environment,
+            env=settings.without_secrets() | {"PATH": path},
             start_new_session=True,
             stdin=subprocess.DEVNULL,
             stdout=stream,

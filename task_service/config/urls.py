@@ -2,17 +2,15 @@ from django.urls import include, path
 
 from chassis.openapi import pages
 from chassis.ops import health, metrics
-from directory.health import gauges as directory_gauges
 from notifications import openapi as notifications
-from notifications.health import concerns, gauges
+from notifications.health import CHECKS
 from tasks import openapi as tasks
-from tasks.indexing import gauges as search_gauges
 
 DOCUMENTATION = pages.Documentation("TMService: tasks", [tasks.CHAPTER, notifications.CHAPTER])
 
 urlpatterns = [
-    *health.urls("task", concerns=concerns),
-    *metrics.urls(gauges, directory_gauges, search_gauges),
+    *health.urls("task", checks=CHECKS),
+    *metrics.urls(checks=CHECKS),
     *pages.urls("task", DOCUMENTATION),
     path("", include("tasks.urls")),
     path("", include("notifications.urls")),

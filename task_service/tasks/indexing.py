@@ -5,7 +5,6 @@ from collections.abc import Iterator
 
 from django.db import connection, transaction
 
-from chassis.ops.metrics import MOST_COUNTED, Figure
 from chassis.worker.jobs import Job
 from tasks.models import Task, TaskQuerySet
 from tasks.models.task import MAX_INDEXED_AT_ONCE
@@ -64,12 +63,3 @@ def index(tasks: TaskQuerySet, *, skip_locked: bool) -> list[int]:
         if ids:
             cursor.execute(STORE, [RULES, ids, documents])
     return ids
-
-
-def gauges() -> Iterator[Figure]:
-    waiting = Task.objects.not_indexed()[:MOST_COUNTED].count()
-    yield (
-        "tmservice_search_waiting",
-        f"Number of tasks that are not indexed yet, counted up to {MOST_COUNTED}.",
-        waiting,
-    )

@@ -15,13 +15,13 @@ from tests.deliveries import change, database_url, states
 pytestmark = pytest.mark.django_db(transaction=True)
 
 SERVICE = Path(__file__).resolve().parent.parent
-GUNICORN = [sys.executable, "-m", "gunicorn", "-c", "python:chassis.ops.web_server", "--bind", "127.0.0.1:0"]
+GUNICORN = [sys.executable, "-m", "gunicorn", "--name", "task_service", "-c", "python:chassis.ops.web_server"]
 
 
 def starting(**values):
-    path = f"{SERVICE}:{SERVICE.parent}"
-    environment = os.environ | {"DATABASE_URL": database_url(), "PYTHONPATH": path, "LOG_LEVEL": "ERROR"} | values
-    return subprocess.Popen([*GUNICORN, "config.wsgi"], cwd=SERVICE, env=environment, stderr=subprocess.PIPE, text=True)
+    environment = os.environ | {"DATABASE_URL": database_url(), "LOG_LEVEL": "ERROR"} | values
+    argv = [*GUNICORN, "--bind", "127.0.0.1:0", "config.wsgi"]
+    return subprocess.Popen(argv, cwd=SERVICE, env=environment, stderr=subprocess.PIPE, text=True)
 
 
 def test_what_is_planned_is_sent_and_gunicorn_ends_at_once_when_told(ada, a_task, tmp_path):
@@ -54,5 +54,5 @@ def test_another_value_is_refused_in_one_sentence():
     with starting(RUN_WORKER="sometimes") as web:
         _, said = web.communicate(timeout=20)
 
-    assert said == "task_service: RUN_WORKER must be one of apart, inline, not 'sometimes'.\n"
+    assert said == "task_service: RUN_WORKER must be one of separate, inline, not 'sometimes'.\n"
     assert web.returncode == 78

@@ -75,7 +75,7 @@ def entries(*paths):
 
 
 def run(script, *arguments):
-    values = os.environ | {"DJANGO_SETTINGS_MODULE": "config.settings", "PYTHONPATH": f"{SERVICE}:{SERVICE.parent}"}
+    values = os.environ | {"DJANGO_SETTINGS_MODULE": "config.settings"}
     argv = [sys.executable, "-c", script, *map(str, arguments)]
     return subprocess.run(argv, cwd=SERVICE, env=values, capture_output=True, text=True, check=True)
 

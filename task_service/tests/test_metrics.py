@@ -50,7 +50,8 @@ def test_every_metric_is_in_the_table_of_the_documentation(client, read):
 def test_requests_are_counted_by_their_route(client, read):
     client.get("/task/tasks/7/")
 
-    assert 'tmservice_requests_total{method="GET",route="task/tasks/<id:task_id>/",status="401"}' in read()
+    labels = 'http_request_method="GET",http_response_status_code="401",http_route="task/tasks/<id:task_id>/"'
+    assert f"http_server_request_duration_seconds_count{{{labels}}}" in read()
 
 
 def test_deliveries_that_wait_and_that_were_dead_lettered_are_counted(told, ada, a_task, settings, tmp_path):

@@ -12,8 +12,8 @@ from django.core.management import call_command
 from django.db import connection
 from django.utils import timezone
 
+from config import worker
 from directory.models import Feed, User
-from notifications.management.commands.run_worker import Command
 from tasks.models import IdempotencyRecord
 from tests.conftest import feed_read
 
@@ -71,7 +71,7 @@ def test_a_user_service_that_is_down_fails_no_job(user_service):
 
 
 def test_it_reads_the_feed_before_any_request_has_to_and_cleans_every_ten_minutes():
-    assert {(job.name, job.every_seconds) for job in Command().jobs()} >= {("directory", 1.5), ("cleaning", 600)}
+    assert {(job.name, job.every_seconds) for job in worker.jobs()} >= {("directory", 1.5), ("cleaning", 600)}
 
 
 def test_the_worker_catches_up_when_the_user_service_is_back_and_ends_at_once_when_told(alice, user_service):

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from stack.bootstrap import ROOT
 from stack.console import StackError
-from stack.settings import USUAL_LIMITS
+from stack.settings import LIMITS
 
 TABLE = ROOT / "tests" / "data" / "dotenv.json"
 BLOCK = re.compile(r"^```sh compose (\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -33,7 +33,7 @@ def workplace(project: str, *, port: int) -> Iterator["Workplace"]:
             (Path(folder) / name).symlink_to(ROOT / name)
         chosen = {"COMPOSE_FILE": str(ROOT / "docker-compose.yml"), "COMPOSE_ENV_FILES": os.devnull}
         named = {"COMPOSE_PROJECT_NAME": project, "GATEWAY_PORT": str(port)}
-        yield Workplace(Path(folder), {**os.environ, **dict.fromkeys(USUAL_LIMITS, "off"), **chosen, **named})
+        yield Workplace(Path(folder), {**os.environ, **dict.fromkeys(LIMITS, "off"), **chosen, **named})
 
 
 class Workplace:

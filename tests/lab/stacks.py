@@ -9,10 +9,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from stack import settings
 from stack.console import StackError, command, say, step
 from stack.ports import free_ports
 from stack.run import END_SIGNALS
+from stack.settings import LIMITS
 from stack.state import State
 
 LOG_SHOWN = 4000  # characters
@@ -59,14 +59,14 @@ def running_stack(**chosen: str) -> Iterator[tuple[State, int]]:
 
 def script(state: State, port: int, name: str, *arguments: str, **chosen: str) -> None:
     """Run scripts/NAME. If this process is interrupted meanwhile, the script gets the time to clean up."""
-    kept = ("PATH", "PYTHONPATH", "HOME", "TMPDIR", "LANG")
+    kept = ("PATH", "HOME", "TMPDIR", "LANG")
     inherited = {name: value for name, value in os.environ.items() if name.startswith(kept)}
     own = {"TMSERVICE_ENV_FILE": os.devnull, "TMSERVICE_STATE_DIR": str(state.folder), "GATEWAY_PORT": str(port)}
     output = state.folder / f"{name}.out"
     with output.open("w") as stream:
         process = subprocess.Popen(
             [sys.executable, "-m", f"stack.{name}", *arguments],
-            env=inherited | own | dict.fromkeys(settings.USUAL_LIMITS, "off") | chosen,
+            env=inherited | own | dict.fromkeys(LIMITS, "off") | chosen,
             stdin=subprocess.DEVNULL,
             stdout=stream,
             stderr=stream,

@@ -17,7 +17,7 @@ from stack.compose import Project, run
 from stack.console import StackError, say, step, wait_until
 from stack.deploy import deploy
 from stack.ports import free_ports
-from stack.settings import USUAL_LIMITS
+from stack.settings import LIMITS
 from tests.lab import compose_lines
 from tests.lab.client import Client
 from tests.lab.load import USERS, Load, VirtualUser
@@ -37,7 +37,7 @@ class ThrowawayProject(Project):
 
     def __post_init__(self) -> None:
         self.options = ("--project-name", self.name, "--env-file", os.devnull)
-        self.environment = {**os.environ, **dict.fromkeys(USUAL_LIMITS, "off"), "GATEWAY_PORT": str(self.port)}
+        self.environment = {**os.environ, **dict.fromkeys(LIMITS, "off"), "GATEWAY_PORT": str(self.port)}
 
     @property
     def name(self) -> str:

@@ -12,14 +12,14 @@ from accounts import letters
 from accounts.models import Attempt, EmailToken, IdempotencyRecord, Mail, PasswordToken, Session, User
 from chassis.database import long_statements
 from chassis.worker.jobs import Job
-from chassis.worker.mailing import mails_are_held, message_id, send_mail
+from chassis.worker.mailing import message_id, send_mail
 from chassis.worker.outbox import Skipped, deliver_due
 
 MAIL_RETENTION = timedelta(days=7)
 
 
 def jobs() -> list[Job]:
-    if folder := getattr(settings, "EMAIL_FILE_PATH", None):  # it will hold tokens
+    if folder := settings.EMAIL_FILE_PATH:  # it will hold tokens
         Path(folder).mkdir(mode=0o700, parents=True, exist_ok=True)
     return [
         Job("mails", deliver_mails, every_seconds=2),
@@ -28,7 +28,7 @@ def jobs() -> list[Job]:
 
 
 def deliver_mails() -> int:
-    return 0 if mails_are_held() else deliver_due(Mail.objects.all(), send_account_mail)
+    return 0 if settings.MAILS_ARE_HELD else deliver_due(Mail.objects.all(), send_account_mail)
 
 
 def send_account_mail(mail: Mail) -> None:

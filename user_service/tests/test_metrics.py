@@ -35,7 +35,8 @@ def test_every_metric_is_in_the_table_of_the_documentation(client, read):
 def test_requests_are_counted_by_their_route(client, read):
     client.get("/user/users/7/")
 
-    assert 'tmservice_requests_total{method="GET",route="user/users/<id:user_id>/",status="401"}' in read()
+    labels = 'http_request_method="GET",http_response_status_code="401",http_route="user/users/<id:user_id>/"'
+    assert f"http_server_request_duration_seconds_count{{{labels}}}" in read()
 
 
 def test_mails_that_wait_and_that_were_dead_lettered_are_counted(read):

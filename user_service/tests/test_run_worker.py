@@ -142,7 +142,7 @@ def test_it_takes_the_mails_every_two_seconds_and_cleans_every_hour():
 
 
 def test_where_mails_go_out_by_smtp_no_folder_is_made(settings, folder):
-    del settings.EMAIL_FILE_PATH
+    settings.EMAIL_FILE_PATH = ""
 
     mails.jobs()
 

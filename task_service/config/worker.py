@@ -1,4 +1,4 @@
-"""The jobs of the task service's worker."""
+"""The background jobs of the task service, for run_worker and for RUN_WORKER=inline."""
 
 from chassis.worker.jobs import Job
 from directory import feed
