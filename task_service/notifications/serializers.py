@@ -1,47 +1,73 @@
 """What the inbox and the ledger look like outside."""
 
-from typing import Any
-
 from rest_framework import serializers
 
-from chassis.api.fields import utc_text
-from directory.models import User
-from notifications.models import Delivery, Notification
+from chassis.api.fields import IdField, InstantField, NullableTextField, PersonField
+from chassis.api.serializers import OutputSerializer
+from notifications.models import Delivery, Event
+
+KINDS = Event.Kind.choices
 
 
-def instant(value: Any) -> Any:
-    return None if value is None else utc_text(value)
+class EventTaskSerializer(OutputSerializer):
+    id = IdField(source="event.task_id")
+    title = serializers.CharField(source="event.task_title")
+    is_gone = serializers.BooleanField(
+        help_text="Whether the caller finds the task no longer (404): it was deleted, or is not theirs any more."
+    )
 
 
-def person(user: User | None) -> dict[str, Any] | None:
-    return None if user is None else {"id": user.pk, "username": user.username}
+class NotificationSerializer(OutputSerializer):
+    id = IdField()
+    kind = serializers.ChoiceField(source="event.kind", choices=KINDS)
+    task = EventTaskSerializer(source="*", help_text="The task, with its title as it was then.")
+    by = PersonField(
+        source="event.by", help_text="Who did it; null where the service itself did, as it does with reminders."
+    )
+    message = serializers.CharField(
+        source="event.text",
+        help_text="What there is to say, in a sentence. The title in it stands between U+2068 and U+2069, so that one "
+        "from right to left leaves the rest in order.",
+    )
+    created_at = InstantField(source="event.created_at")
+    read_at = InstantField(allow_null=True, help_text="When it was first marked as read.")
 
-
-class NotificationSerializer(serializers.BaseSerializer):
-    def to_representation(self, item: Notification) -> dict[str, Any]:
-        event = item.event
-        return {
-            "id": item.pk,
-            "kind": event.kind,
-            "task": {"id": event.task_id, "title": event.task_title, "is_gone": item.is_gone},
-            "by": person(event.by),
-            "message": event.text,
-            "created_at": instant(event.created_at),
-            "read_at": instant(item.read_at),
+    class Meta:
+        example = {
+            "id": 5,
+            "kind": "task_assigned",
+            "task": {"id": 1, "title": "Call the landlord", "is_gone": False},
+            "by": {"id": 1, "username": "admin"},
+            "message": "admin assigned alice to \u2068Call the landlord\u2069",
+            "created_at": "2026-11-23T09:00:00.000000Z",
+            "read_at": None,
         }
+        swagger_schema_fields = {"example": example}
 
 
-class DeliverySerializer(serializers.BaseSerializer):
-    def to_representation(self, delivery: Delivery) -> dict[str, Any]:
-        return {
-            "id": delivery.pk,
-            "kind": delivery.event.kind,
-            "recipient": person(delivery.recipient),
-            "channel": delivery.channel,
-            "message_id": delivery.message_id,
-            "state": delivery.state,
-            "reason": delivery.reason or None,
-            "attempts": delivery.attempts,
-            "planned_at": instant(delivery.planned_at),
-            "sent_at": instant(delivery.sent_at),
+class DeliverySerializer(OutputSerializer):
+    id = IdField()
+    kind = serializers.ChoiceField(source="event.kind", choices=KINDS)
+    recipient = PersonField(help_text="Who is told; null where the channel tells nobody in particular.")
+    channel = serializers.CharField(read_only=True, help_text="Such as `log` or `email`.")
+    message_id = IdField(help_text="The id of the first delivery that goes out in the same message.")
+    state = serializers.ChoiceField(Delivery.State.choices)
+    reason = NullableTextField(help_text="Why it was skipped or has failed.")
+    attempts = serializers.IntegerField(min_value=0)
+    planned_at = InstantField()
+    sent_at = InstantField(allow_null=True)
+
+    class Meta:
+        example = {
+            "id": 8,
+            "kind": "task_assigned",
+            "recipient": {"id": 2, "username": "alice"},
+            "channel": "email",
+            "message_id": 8,
+            "state": "sent",
+            "reason": None,
+            "attempts": 1,
+            "planned_at": "2026-11-23T09:00:00.000000Z",
+            "sent_at": "2026-11-23T09:00:01.000000Z",
         }
+        swagger_schema_fields = {"example": example}
