@@ -4,7 +4,7 @@ import hashlib
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property, wraps
+from functools import cached_property, partial
 from typing import Any
 
 from django.http import HttpRequest, HttpResponse
@@ -65,24 +65,25 @@ class Documentation:
         return bytes(OpenAPICodecYaml([]).encode(self.document))
 
 
+VIEWS: dict[str, Callable[[Documentation], HttpResponse]] = {
+    "docs/": lambda documentation: page("swagger.html", SwaggerUIRenderer(), documentation),
+    "redoc/": lambda documentation: page("redoc.html", ReDocRenderer(), documentation),
+    "swagger.json": lambda documentation: HttpResponse(documentation.json, content_type="application/json"),
+    "swagger.yaml": lambda documentation: HttpResponse(documentation.yaml, content_type="application/yaml"),
+}
+
+
 def urls(prefix: str, documentation: Documentation) -> list[URLPattern]:
-    of_it = {"documentation": documentation}
-    return [
-        path(f"{prefix}/docs/", swagger_page, of_it),
-        path(f"{prefix}/redoc/", redoc_page, of_it),
-        path(f"{prefix}/swagger.json", as_json, of_it),
-        path(f"{prefix}/swagger.yaml", as_yaml, of_it),
-    ]
+    return [path(f"{prefix}/{name}", readable(partial(view, documentation))) for name, view in VIEWS.items()]
 
 
-def readable(view: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:
-    """Refuse what is no GET, and let clients ask with the entity tag whether they have it still."""
+def readable(make: Callable[[], HttpResponse]) -> Callable[[HttpRequest], HttpResponse]:
+    """Return a view that refuses what is no GET, and lets clients ask with the entity tag if they have it still."""
 
-    @wraps(view)
-    def read(request: HttpRequest, documentation: Documentation) -> HttpResponse:
+    def read(request: HttpRequest) -> HttpResponse:
         if refusal := health.not_a_read(request):
             return refusal
-        answer = view(request, documentation)
+        answer = make()
         answer["Cache-Control"] = "no-cache"
         tag = f'"{hashlib.sha256(answer.content).hexdigest()[:16]}"'
         checked = condition(etag_func=lambda _: tag)(lambda _: answer)(request)
@@ -91,26 +92,6 @@ def readable(view: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:
         return checked
 
     return read
-
-
-@readable
-def as_json(request: HttpRequest, documentation: Documentation) -> HttpResponse:
-    return HttpResponse(documentation.json, content_type="application/json")
-
-
-@readable
-def as_yaml(request: HttpRequest, documentation: Documentation) -> HttpResponse:
-    return HttpResponse(documentation.yaml, content_type="application/yaml")
-
-
-@readable
-def swagger_page(request: HttpRequest, documentation: Documentation) -> HttpResponse:
-    return page("swagger.html", SwaggerUIRenderer(), documentation)
-
-
-@readable
-def redoc_page(request: HttpRequest, documentation: Documentation) -> HttpResponse:
-    return page("redoc.html", ReDocRenderer(), documentation)
 
 
 def page(name: str, renderer: Any, documentation: Documentation) -> HttpResponse:
