@@ -2,7 +2,7 @@
 
 import hashlib
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import Any
@@ -14,7 +14,6 @@ from django.views.decorators.http import condition
 from drf_yasg import openapi
 
 from chassis.openapi.generator import Generator
-from chassis.openapi.operations import Chapter
 from chassis.ops import health
 
 with warnings.catch_warnings():  # they import a validator, and that what jsonschema would rather not have used
@@ -49,12 +48,12 @@ class Documentation:
     """A service's document, made when it is first asked for and then kept as long as the process lives."""
 
     title: str
-    chapters: Sequence[Chapter]
+    tags: Mapping[str, str]  # each with its description, in the order in which they are shown
 
     @cached_property
     def document(self) -> openapi.Swagger:
         info = openapi.Info(title=self.title, description=DESCRIPTION, default_version="0.1.0")
-        return Generator(info, self.chapters).get_schema()
+        return Generator(info, self.tags).get_schema()
 
     @cached_property
     def json(self) -> bytes:

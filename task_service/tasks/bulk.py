@@ -8,10 +8,11 @@ from django.http import QueryDict
 from rest_framework import serializers
 from rest_framework.exceptions import ErrorDetail, ValidationError
 
-from chassis.api.fields import IdsField, is_id
+from chassis.api.fields import IdField, IdsField, is_id
 from chassis.api.filters import UsersFilter, WordsFilter, YesNoFilter, narrow
 from chassis.api.problems import Conflict
 from chassis.api.serializers import MOST_NAMED, StrictSerializer, unknown
+from tasks.examples import COMPLETED_TASK
 from tasks.filters import TaskFilter
 from tasks.models import Task, TaskQuerySet, UnexpectedCount
 from tasks.serializers import TaskSerializer
@@ -37,6 +38,9 @@ class CountNeeded(ValidationError):
 
 
 class CountField(serializers.Field):
+    class Meta:
+        swagger_body_schema = {"type": "integer", "minimum": 0, "maximum": MAX_MATCHING}
+
     default_error_messages = {"invalid": f"Must be a whole number from 0 to {MAX_MATCHING}."}
 
     def to_internal_value(self, data: Any) -> int:
@@ -46,6 +50,9 @@ class CountField(serializers.Field):
 
 
 class TrueField(serializers.Field):
+    class Meta:
+        swagger_body_schema = {"type": "boolean", "enum": [True]}
+
     default_error_messages = {"invalid": "Must be true, or left out."}
 
     def to_internal_value(self, data: Any) -> bool:
@@ -92,11 +99,18 @@ def as_parameters(filter_: Any, value: Any) -> list[str] | None:
 class BulkSerializer(StrictSerializer):
     """Which tasks are changed or deleted. `set` is checked like the body of a PATCH."""
 
-    ids = IdsField(most=MAX_IDS, required=False)
-    filter = FilterField(allow_empty=False, required=False)
-    expected_count = CountField(required=False)
-    set = serializers.DictField(allow_empty=False, required=False)
-    delete = TrueField(required=False)
+    ids = IdsField(most=MAX_IDS, required=False, help_text="Which tasks.")
+    filter = FilterField(
+        allow_empty=False,
+        required=False,
+        help_text="Which tasks, instead of `ids`: the filters of the list. `search` and days are strings, `overdue` "
+        "and `due_soon` booleans, all others lists.",
+    )
+    expected_count = CountField(required=False, help_text="How many tasks the filter matches.")
+    set = serializers.DictField(
+        allow_empty=False, required=False, help_text="What they all get, as in the body of a PATCH."
+    )
+    delete = TrueField(required=False, help_text="That the tasks of `ids` are deleted.")
 
     @property
     def caller_id(self) -> int:
@@ -153,6 +167,17 @@ class BulkSerializer(StrictSerializer):
         values = self.validated_data["set"]
         with assignee_refused(values.get("assigned_to_id"), field="set.assigned_to"):
             return tasks.change(by_id=self.caller_id, **options, **values)
+
+
+class ChangedSerializer(serializers.Serializer):
+    """What a bulk change answers: one of these. Of the context it needs the request."""
+
+    updated = TaskSerializer(many=True, required=False, help_text="Changed by `ids`.")
+    updated_ids = serializers.ListField(child=IdField(), required=False, help_text="Changed by a `filter`.")
+    deleted_ids = serializers.ListField(child=IdField(), required=False, help_text="Deleted.")
+
+    class Meta:
+        swagger_schema_fields = {"example": {"updated": [COMPLETED_TASK]}}
 
 
 def contradictions(attrs: dict[str, Any]) -> Iterator[tuple[str, list[ErrorDetail]]]:

@@ -23,18 +23,46 @@ ME, NONE = "me", "none"
 
 
 class TaskFilter(django_filters.FilterSet):
-    status = WordsFilter(lookup_expr="in", spellings=STATUS_SPELLINGS)
-    priority = WordsFilter(lookup_expr="in", spellings=PRIORITY_SPELLINGS)
-    due_date = DayOrWordFilter(method="filter_due_date", word=NONE)
-    due_date_after = DayFilter(field_name="due_date", lookup_expr="gte")
-    due_date_before = DayFilter(field_name="due_date", lookup_expr="lte")
-    completed_after = DayFilter(method="filter_completed_after")
-    completed_before = DayFilter(method="filter_completed_before")
-    overdue = YesNoFilter(method="filter_overdue")
-    due_soon = YesNoFilter(method="filter_due_soon")
-    assigned_to = UsersFilter(method="filter_users", words=(ME, NONE))
-    created_by = UsersFilter(method="filter_users", words=(ME,))
-    search = SearchFilter()
+    status = WordsFilter(lookup_expr="in", spellings=STATUS_SPELLINGS, help_text="Tasks in one of these states.")
+    priority = WordsFilter(
+        lookup_expr="in", spellings=PRIORITY_SPELLINGS, help_text="Tasks of one of these priorities."
+    )
+    due_date = DayOrWordFilter(
+        method="filter_due_date",
+        word=NONE,
+        help_text="Tasks that are due on this day, or `none` for those without a due date.",
+    )
+    due_date_after = DayFilter(
+        field_name="due_date", lookup_expr="gte", help_text="Tasks that are due on this day or later."
+    )
+    due_date_before = DayFilter(
+        field_name="due_date", lookup_expr="lte", help_text="Tasks that are due on this day or earlier."
+    )
+    completed_after = DayFilter(
+        method="filter_completed_after", help_text="Tasks that were completed on this day of TIME_ZONE or later."
+    )
+    completed_before = DayFilter(
+        method="filter_completed_before", help_text="Tasks that were completed on this day of TIME_ZONE or earlier."
+    )
+    overdue = YesNoFilter(method="filter_overdue", help_text="Those that are overdue, or those that are not.")
+    due_soon = YesNoFilter(
+        method="filter_due_soon",
+        help_text="Those that are due soon (within DUE_SOON_DAYS) and not completed, or all others.",
+    )
+    assigned_to = UsersFilter(
+        method="filter_users",
+        words=(ME, NONE),
+        help_text="Tasks of one of these: ids or usernames of accounts, `me`, or `none` for tasks of nobody.",
+    )
+    created_by = UsersFilter(
+        method="filter_users",
+        words=(ME,),
+        help_text="Tasks that one of these made: ids or usernames of accounts, or `me`.",
+    )
+    search = SearchFilter(
+        help_text="Words of title and description, by their beginning, without regard to case and accents; "
+        '`"a phrase"`, `or`, `-not`. Without `ordering` the best come first.'
+    )
 
     class Meta:
         model = Task
@@ -74,8 +102,13 @@ class TaskFilter(django_filters.FilterSet):
 class ExportFilter(TaskFilter):
     """The list's filters, and how the file is written."""
 
-    bom = YesNoFilter(method="keep_all")
-    separator = ChoiceFilter(method="keep_all", names=tuple(SEPARATORS))
+    bom = YesNoFilter(
+        method="keep_all",
+        help_text="Whether the file begins with a byte order mark, by which spreadsheets know that it is UTF-8.",
+    )
+    separator = ChoiceFilter(
+        method="keep_all", names=tuple(SEPARATORS), help_text="What stands between cells; `comma` by default."
+    )
 
     def keep_all(self, tasks: TaskQuerySet, name: str, value: Any) -> TaskQuerySet:
         return tasks

@@ -15,10 +15,18 @@ from chassis.api.filters import DayFilter, IdFilter, SearchFilter, WordsFilter, 
 
 
 class UserFilter(django_filters.FilterSet):
-    role = WordsFilter(lookup_expr="in", spellings={role.value: role.value for role in User.Role})
-    is_active = YesNoFilter()
-    invitation = WordsFilter(method="filter_invitation", spellings={each.value: each.value for each in User.Invitation})
-    search = SearchFilter(method="filter_search")
+    role = WordsFilter(
+        lookup_expr="in", spellings={role.value: role.value for role in User.Role}, help_text="Accounts of these roles."
+    )
+    is_active = YesNoFilter(help_text="Those that are active, or those that are not.")
+    invitation = WordsFilter(
+        method="filter_invitation",
+        spellings={each.value: each.value for each in User.Invitation},
+        help_text="Accounts whose invitation is pending or accepted.",
+    )
+    search = SearchFilter(
+        method="filter_search", help_text="Accounts whose username or email holds this text, in any case."
+    )
 
     class Meta:
         model = User
@@ -35,11 +43,15 @@ class UserFilter(django_filters.FilterSet):
 
 
 class AuditEventFilter(django_filters.FilterSet):
-    event = WordsFilter(lookup_expr="in", spellings={event.value: event.value for event in AuditEvent.Event})
-    actor = IdFilter(field_name="actor_id")
-    subject = IdFilter(field_name="subject_id")
-    after = DayFilter(method="filter_after")
-    before = DayFilter(method="filter_before")
+    event = WordsFilter(
+        lookup_expr="in",
+        spellings={event.value: event.value for event in AuditEvent.Event},
+        help_text="Events of these kinds.",
+    )
+    actor = IdFilter(field_name="actor_id", help_text="Events done by this account.")
+    subject = IdFilter(field_name="subject_id", help_text="Events done to this account.")
+    after = DayFilter(method="filter_after", help_text="On this day (UTC) or later.")
+    before = DayFilter(method="filter_before", help_text="On this day (UTC) or earlier.")
 
     class Meta:
         model = AuditEvent

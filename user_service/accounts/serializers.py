@@ -3,19 +3,23 @@
 from collections.abc import Callable
 from typing import Any
 
-from django.contrib.auth.password_validation import validate_password
+from django.contrib.auth.password_validation import MinimumLengthValidator, validate_password
 from django.core.exceptions import ValidationError as DjangoValidationError
 from rest_framework import serializers
 from rest_framework.exceptions import ErrorDetail
 
+from accounts import examples
 from accounts.models import AuditEvent, PasswordToken, Session, User
 from accounts.models.session import LONGEST_USER_AGENT, clean_user_agent
-from accounts.names import fold, refuse_reserved, validate_email, validate_username
-from chassis.addresses import MAX_LENGTH, normalize
-from chassis.api.fields import CappedField, ChoiceField, IdField, LineField, SecretField, YesNoField
+from accounts.names import USERNAME, fold, refuse_reserved, validate_email, validate_username
+from chassis.addresses import ADDRESS, MAX_LENGTH, normalize
+from chassis.api.fields import CappedField, ChoiceField, IdField, LineField, PersonField, SecretField, YesNoField
 from chassis.api.serializers import StrictModelSerializer, StrictSerializer
 
+NAME = "1 to 64 characters: letters a to z, digits, dot, hyphen, underscore. Upper and lower case are the same name."
 ACCOUNT_FIELDS = ["id", "username", "email", "role", "is_active", "date_joined"]
+IS_ACTIVE = "Who is not active cannot sign in, and has no good token."
+PASSWORD_RULES = "At least 8 characters, at most 1,024 bytes, and none that is easily guessed."
 MAX_NAME_LENGTH = 64
 MAX_TOKEN_LENGTH = 4096  # several times that of any token of ours
 
@@ -30,6 +34,7 @@ def refuse_weak(password: str, *, field: str, user: User) -> None:
 class RoleField(ChoiceField):
     def __init__(self, **kwargs: Any) -> None:
         roles = {role.value: role.value for role in User.Role}
+        kwargs.setdefault("help_text", "An admin does everything with accounts and tasks.")
         super().__init__(names=roles, spellings=roles, **kwargs)
 
 
@@ -39,7 +44,11 @@ class InvitationField(ChoiceField):
 
 
 class EmailField(LineField):
+    class Meta:
+        swagger_schema_fields = {"format": "email", "pattern": f"^ *{ADDRESS.pattern} *$"}  # whitespace is cut off
+
     def __init__(self, **kwargs: Any) -> None:
+        kwargs.setdefault("help_text", "A domain in other letters than ASCII is taken too, and stored as xn--...")
         super().__init__(max_length=MAX_LENGTH, validators=[validate_email], **kwargs)
 
     def to_internal_value(self, data: Any) -> str:
@@ -47,12 +56,19 @@ class EmailField(LineField):
 
 
 class UsernameField(LineField):
+    class Meta:
+        swagger_schema = {"type": "string", "pattern": f"^ *{USERNAME.pattern} *$"}  # whitespace is cut off
+
     def __init__(self, *refusals: Callable[[str], None], **kwargs: Any) -> None:
-        super().__init__(max_length=MAX_NAME_LENGTH, validators=[validate_username, *refusals], **kwargs)
+        validators = [validate_username, *refusals]
+        super().__init__(max_length=MAX_NAME_LENGTH, validators=validators, help_text=NAME, **kwargs)
 
 
 class NewPasswordField(SecretField):
     """One that is chosen: whoever takes it asks refuse_weak about it."""
+
+    class Meta:
+        swagger_schema_fields = {"min_length": MinimumLengthValidator().min_length}
 
 
 class UserSerializer(StrictModelSerializer):
@@ -61,13 +77,19 @@ class UserSerializer(StrictModelSerializer):
     username = UsernameField()
     email = EmailField()
     role = RoleField()
-    is_active = YesNoField(default=True)
-    invitation = InvitationField(read_only=True, allow_null=True)
+    is_active = YesNoField(default=True, help_text=IS_ACTIVE)
+    invitation = InvitationField(
+        read_only=True,
+        allow_null=True,
+        help_text="Whether the owner has chosen a password; null for those who were never invited.",
+    )
 
     class Meta:
         model = User
         fields = [*ACCOUNT_FIELDS, "invitation", "invited_at"]
         read_only_fields = ["id", "date_joined", "invited_at"]
+        extra_kwargs = {"invited_at": {"help_text": "When the last invitation was mailed."}}
+        swagger_schema_fields = {"example": examples.USER}
 
 
 class FirstAdminSerializer(StrictSerializer):
@@ -75,7 +97,7 @@ class FirstAdminSerializer(StrictSerializer):
 
     username = UsernameField()
     email = EmailField()
-    password = NewPasswordField()
+    password = NewPasswordField(help_text=PASSWORD_RULES)
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         about = User(username=attrs["username"], email=attrs["email"])
@@ -92,7 +114,7 @@ class RegistrationSerializer(FirstAdminSerializer):
 class NewUserSerializer(FirstAdminSerializer):
     """An account that an admin makes; without a password its owner is invited by mail."""
 
-    password = NewPasswordField(default=None)
+    password = NewPasswordField(default=None, help_text=PASSWORD_RULES)
     role = RoleField(default=User.Role.USER)
 
 
@@ -101,7 +123,7 @@ class EmailSerializer(StrictSerializer):
 
 
 class ConfirmSerializer(StrictSerializer):
-    token = CappedField(max_length=100)
+    token = CappedField(max_length=100, help_text="What stands in the mail.")
     new_password = NewPasswordField()
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
@@ -111,11 +133,11 @@ class ConfirmSerializer(StrictSerializer):
 
 
 class EmailTokenSerializer(StrictSerializer):
-    token = CappedField(max_length=100)
+    token = CappedField(max_length=100, help_text="What stands in the mail.")
 
 
 class CredentialsSerializer(StrictSerializer):
-    username = CappedField(max_length=MAX_LENGTH)
+    username = CappedField(max_length=MAX_LENGTH, help_text="The username, or the email.")
     password = SecretField()
 
 
@@ -131,13 +153,16 @@ class OwnAccountSerializer(UserSerializer):
     """An account as its owner sees and changes it."""
 
     role = RoleField(read_only=True)
-    is_active = YesNoField(read_only=True)
-    email_confirmed = YesNoField(read_only=True)
-    pending_email = EmailField(read_only=True, allow_null=True)
-    current_password = SecretField(required=False)
+    is_active = YesNoField(read_only=True, help_text=IS_ACTIVE)
+    email_confirmed = YesNoField(read_only=True, help_text="Whether mails are sent to this address.")
+    pending_email = EmailField(
+        read_only=True, allow_null=True, help_text="What becomes the address when it is confirmed."
+    )
+    current_password = SecretField(required=False, help_text="Needed to change the username or email.")
 
     class Meta(UserSerializer.Meta):
         fields = [*ACCOUNT_FIELDS, "email_confirmed", "pending_email", "current_password"]
+        swagger_schema_fields = {"example": examples.OWN_ACCOUNT}
 
     def validate_username(self, name: str) -> str:
         # Who has a reserved name, as the first admin does, may send it back.
@@ -174,24 +199,27 @@ class UserAgentField(serializers.CharField):
 
 
 class SessionSerializer(serializers.ModelSerializer):
-    user_agent = UserAgentField(read_only=True, max_length=LONGEST_USER_AGENT)
-    last_used_at = serializers.DateTimeField(source="rotated_at")
-    current = serializers.SerializerMethodField()
+    user_agent = UserAgentField(
+        read_only=True, max_length=LONGEST_USER_AGENT, help_text="What signed in, as it called itself."
+    )
+    last_used_at = serializers.DateTimeField(source="rotated_at", help_text="When its tokens were last refreshed.")
+    current = serializers.SerializerMethodField(help_text="Whether this request belongs to it.")
 
     class Meta:
         model = Session
         fields = ["id", "created_at", "last_used_at", "user_agent", "address", "current"]
+        swagger_schema_fields = {"example": examples.SESSION}
 
     def get_current(self, session: Session) -> bool:
         return bool(session.pk == self.context["session_id"])
 
 
-class PersonField(serializers.Field):
+class NamedPersonField(PersonField):
     """{"id", "username"} from the columns NAME_id and NAME_name, or null."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, **kwargs: Any) -> None:
         self.name = name
-        super().__init__(source="*", read_only=True)
+        super().__init__(source="*", **kwargs)
 
     def to_representation(self, event: AuditEvent) -> dict[str, Any] | None:
         id_ = getattr(event, f"{self.name}_id")
@@ -199,13 +227,30 @@ class PersonField(serializers.Field):
 
 
 class AuditEventSerializer(serializers.ModelSerializer):
-    event = ChoiceField(names={each.value: each.value for each in AuditEvent.Event}, spellings={}, read_only=True)
-    actor = PersonField("actor")
-    subject = PersonField("subject")
+    event = ChoiceField(
+        names={each.value: each.value for each in AuditEvent.Event},
+        spellings={},
+        read_only=True,
+        help_text="Named after OWASP's logging vocabulary.",
+    )
+    actor = NamedPersonField(
+        "actor",
+        help_text="Who did it; null for somebody who has not signed in, and for commands of the operator.",
+    )
+    subject = NamedPersonField(
+        "subject",
+        help_text="The account that it was done to; null where no account has the name that was tried.",
+    )
 
     class Meta:
         model = AuditEvent
         fields = ["id", "at", "event", "actor", "subject", "address", "details", "request_id"]
+        extra_kwargs = {
+            "address": {"help_text": "The address of the client."},
+            "details": {"help_text": "What else there is to say; depends on the event."},
+            "request_id": {"help_text": "The id of the request, as in the logs."},
+        }
+        swagger_schema_fields = {"example": examples.AUDIT_EVENT}
 
 
 class RowIdSerializer(serializers.Serializer):

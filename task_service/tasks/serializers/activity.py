@@ -12,7 +12,7 @@ class ActivitySerializer(OutputSerializer):
     version = serializers.IntegerField(help_text="The version of the task in which it became true.")
     kind = serializers.ChoiceField(Activity.Kind.choices)
     field = NullableTextField(help_text="What was changed; null for creation and deletion.")
-    vars()["from"] = AnyField(  # a keyword
+    vars()["from"] = AnyField(  # `from = ...` is no Python
         source="old",
         allow_null=True,
         help_text="The value before, of whatever type the field is. For a deletion, an object with the last values of "

@@ -2,15 +2,16 @@
 
 from typing import Any
 
-from rest_framework import serializers
-
-from chassis.api.fields import ChoiceField, IdField
+from chassis.api.fields import ChoiceField, IdField, PersonField
+from chassis.ids import LARGEST_ID
 from tasks.models import Task
 
 STATUS_SPELLINGS = {
     spelling.casefold(): status.value for status in Task.Status for spelling in (status.value, str(status.label))
 }
 MAX_USERNAME_LENGTH = 64  # as the user service has it
+# Swagger 2.0 has no word for either of two types: `type` may not be a list, and there is no oneOf.
+INTEGER_OR_STRING = {"minimum": 1, "maximum": LARGEST_ID, "x-types": ["integer", "string"]}
 PRIORITY_SPELLINGS = {str(priority.label): priority.value for priority in Task.Priority}
 
 
@@ -35,17 +36,21 @@ class AssigneeIdField(IdField):
         "invalid": f"Must be the id of a user, a username of at most {MAX_USERNAME_LENGTH} characters, or null."
     }
 
+    class Meta:
+        swagger_body_schema = {**INTEGER_OR_STRING, "maxLength": MAX_USERNAME_LENGTH}
+
     def to_internal_value(self, data: Any) -> Any:
         if isinstance(data, str) and len(data) <= MAX_USERNAME_LENGTH and data.strip():
             return data.strip()
         return super().to_internal_value(data)
 
 
-class AssigneeField(serializers.Field):
+class AssigneeField(PersonField):
     """{"id", "username"} of a task's assignee; null for nobody, and for one the directory does not know."""
 
     def __init__(self) -> None:
-        super().__init__(source="*", read_only=True)
+        description = "Who that is; null for nobody, and for one whom the directory does not know."
+        super().__init__(source="*", help_text=description)
 
     def to_representation(self, task: Any) -> dict[str, Any] | None:
         return None if task.assignee_name is None else {"id": task.assigned_to_id, "username": task.assignee_name}

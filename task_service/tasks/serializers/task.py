@@ -7,6 +7,7 @@ from rest_framework import serializers
 from chassis.api.fields import DayField, IdField, LineField, StringField
 from chassis.api.serializers import StrictModelSerializer
 from chassis.auth.tokens import Caller
+from tasks.examples import TASK
 from tasks.models import LONGEST_DESCRIPTION, Task
 from tasks.serializers.fields import AssigneeField, AssigneeIdField, PriorityField, StatusField
 from tasks.serializers.refusals import assignee_id, assignee_refused
@@ -17,12 +18,23 @@ class TaskSerializer(StrictModelSerializer):
 
     title = LineField(max_length=200)
     description = StringField(default="", allow_blank=True, max_length=LONGEST_DESCRIPTION)
-    status = StatusField(default=Task.Status.TODO)
+    status = StatusField(
+        default=Task.Status.TODO,
+        help_text='Sent, it may also be the label, in any case: "To Do", "In Progress", "Completed".',
+    )
     status_label = serializers.CharField(source="get_status_display", read_only=True)
     priority = PriorityField(default=Task.Priority.NORMAL)
-    due_date = DayField(default=None, allow_null=True)
-    is_overdue = serializers.BooleanField(read_only=True)
-    assigned_to = AssigneeIdField(source="assigned_to_id", default=None, allow_null=True)
+    due_date = DayField(default=None, allow_null=True, help_text="YYYY-MM-DD, from 2000 to 2100.")
+    is_overdue = serializers.BooleanField(
+        read_only=True, help_text="Whether the due date has passed and the task is not completed."
+    )
+    assigned_to = AssigneeIdField(
+        source="assigned_to_id",
+        default=None,
+        allow_null=True,
+        help_text="The id of an active account (integer), or null for nobody. Sent, it may also be the username "
+        "(string, in any case).",
+    )
     assignee = AssigneeField()
     created_by = IdField(read_only=True)
 
@@ -46,6 +58,11 @@ class TaskSerializer(StrictModelSerializer):
             "version",
         ]
         read_only_fields = ["id", "created_at", "updated_at", "completed_at", "version"]
+        extra_kwargs = {
+            "completed_at": {"help_text": "Since when it is completed."},
+            "version": {"help_text": "Counts the changes."},
+        }
+        swagger_schema_fields = {"example": TASK}
 
     @property
     def caller(self) -> Caller:

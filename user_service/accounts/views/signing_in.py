@@ -5,6 +5,8 @@ from contextlib import contextmanager
 from typing import Any
 
 from django.conf import settings
+from drf_yasg.openapi import Response as Described
+from drf_yasg.utils import swagger_auto_schema
 from rest_framework import status
 from rest_framework.exceptions import AuthenticationFailed, PermissionDenied
 from rest_framework.generics import get_object_or_404
@@ -14,8 +16,10 @@ from rest_framework.response import Response
 
 from accounts import tokens
 from accounts.authentication import AccountAuthentication
+from accounts.examples import PASSWORD, TOKEN
 from accounts.models import AccountGone, Device, Session, TooManyFailures, User
 from accounts.models.session import clean_user_agent
+from accounts.openapi import GONE, LOCKED, SIGNING_IN, TAKEN, KeySetSerializer, NothingSerializer, TokensSerializer
 from accounts.serializers import (
     CredentialsSerializer,
     RefreshSerializer,
@@ -36,9 +40,22 @@ KEY_SET_CACHING = "public, max-age=300"
 
 
 class Register(Endpoint):
+    tag = SIGNING_IN
     permission_classes = [AllowAny]
     serializer_class = RegistrationSerializer
 
+    @swagger_auto_schema(
+        operation_id="register",
+        operation_summary="Sign up",
+        operation_description="Makes an account of role `user`. Only admins may ask for another role, and only they "
+        "make accounts where `REGISTRATION=invite` is set.",
+        responses={
+            201: Described("The new account.", UserSerializer),
+            403: "Only an admin can make an admin, or any account (`registration_closed`).",
+            409: TAKEN,
+        },
+        example={"username": "alice", "email": "alice@example.com", "password": PASSWORD},
+    )
     def post(self, request: Request) -> Response:
         if settings.REGISTRATION == INVITE and not is_admin(request):
             raise PermissionDenied("Accounts are made by admins alone; ask one of them.", code="registration_closed")
@@ -60,6 +77,7 @@ def is_admin(request: Request) -> bool:
 class TokenEndpoint(Endpoint):
     """Who comes for a token need not bring one: an Authorization header left over from before is not looked at."""
 
+    tag = SIGNING_IN
     authentication_classes: list[Any] = []
     permission_classes = [AllowAny]
 
@@ -83,6 +101,17 @@ def refusing_invalid_tokens() -> Iterator[None]:
 class ObtainToken(TokenEndpoint):
     serializer_class = CredentialsSerializer
 
+    @swagger_auto_schema(
+        operation_id="signIn",
+        operation_summary="Sign in",
+        operation_description="Opens a session. Paste `access` into *Authorize*.",
+        responses={
+            200: Described("The tokens of the session.", TokensSerializer),
+            401: "No active account has this name and password.",
+            429: LOCKED,
+        },
+        example={"username": "alice", "password": PASSWORD},
+    )
     def post(self, request: Request) -> Response:
         credentials = self.validated()
         address, device = client_address(request), device_of(request)
@@ -108,6 +137,18 @@ class RefreshToken(TokenEndpoint):
     throttle_classes = [RefreshThrottle]
     serializer_class = RefreshSerializer
 
+    @swagger_auto_schema(
+        operation_id="refreshTokens",
+        operation_summary="Get the next pair of tokens",
+        operation_description="A refresh token is good once: who uses it again, other than to repeat a lost answer "
+        "within ten seconds, ends the session. With a good token it counts as a request of the account, else of the "
+        "address.",
+        responses={
+            200: Described("The next tokens of the session.", TokensSerializer),
+            401: "The refresh token is not good, or not any more.",
+        },
+        example={"refresh": TOKEN},
+    )
     def post(self, request: Request) -> Response:
         with refusing_invalid_tokens():
             pair = tokens.refresh(self.validated()["refresh"])
@@ -119,6 +160,16 @@ class VerifyToken(TokenEndpoint):
 
     serializer_class = TokenSerializer
 
+    @swagger_auto_schema(
+        operation_id="verifyToken",
+        operation_summary="Ask whether a token is good",
+        operation_description="Takes access and refresh tokens.",
+        responses={
+            200: Described("It is good at this moment.", NothingSerializer),
+            401: "The token is not good, or not any more.",
+        },
+        example={"token": TOKEN},
+    )
     def post(self, request: Request) -> Response:
         token = self.validated()["token"]
         try:
@@ -134,6 +185,13 @@ class KeySet(TokenEndpoint):
 
     throttle_classes: list[Any] = []  # it costs no statement, and whoever verifies by it must not be refused
 
+    @swagger_auto_schema(
+        operation_id="readKeySet",
+        operation_summary="Read the public keys that verify tokens",
+        operation_description="A JSON Web Key Set (RFC 7517), good for five minutes; empty while a shared key signs.",
+        responses={200: Described("The keys.", KeySetSerializer)},
+        headers=["Cache-Control"],
+    )
     def get(self, request: Request) -> Response:
         keys = [key.to_jwk() for key in settings.JWT_PUBLIC_KEYS]
         return Response({"keys": keys}, headers={"Cache-Control": KEY_SET_CACHING})
@@ -145,6 +203,14 @@ class Logout(TokenEndpoint):
     throttle_classes = [LogoutThrottle]
     serializer_class = RefreshSerializer
 
+    @swagger_auto_schema(
+        operation_id="signOut",
+        operation_summary="Sign out",
+        operation_description="Ends the session of a refresh token. To do so twice does no harm. With a token of a "
+        "session that lives it counts as a request of the account, else of the address.",
+        responses={204: "The session has ended.", 401: "It is no refresh token, or an expired one."},
+        example={"refresh": TOKEN},
+    )
     def post(self, request: Request) -> Response:
         with refusing_invalid_tokens():
             tokens.end(self.validated()["refresh"])
@@ -154,8 +220,15 @@ class Logout(TokenEndpoint):
 class LogoutAll(Endpoint):
     """End all sessions of the caller."""
 
+    tag = SIGNING_IN
     permission_classes = [IsAuthenticated]
 
+    @swagger_auto_schema(
+        operation_id="signOutEverywhere",
+        operation_summary="Sign out everywhere",
+        operation_description="Ends all sessions of the caller, and every token made before.",
+        responses={204: "All sessions have ended."} | GONE,
+    )
     def post(self, request: Request) -> Response:
         with conflicts_named():
             get_object_or_404(User, pk=self.caller.id).sign_out_everywhere(by=self.caller)
