@@ -270,7 +270,7 @@ def test_a_database_and_a_gateway_that_are_away_are_told(limited):
 
 
 GATEWAY_FAULTS = {
-    "proxy trust": ("proxy_set_header X-Forwarded-For $told_client;", "", "a client can choose its address"),
+    "proxy trust": ("proxy_set_header X-Forwarded-For $forwarded_client;", "", "a client can choose its address"),
     "request id": ("proxy_set_header X-Request-ID $kept_request_id;", "proxy_set_header X-Request-ID x;", "became x"),
     "hosts": ("return 421;", "return 204;", "204"),
     "hidden": (

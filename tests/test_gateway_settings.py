@@ -17,17 +17,17 @@ SERVICES = {"USER_SERVICE_URL": "http://users:8000", "TASK_SERVICE_URL": "http:/
 SENTENCES = {
     "USER_SERVICE_URL": "USER_SERVICE_URL must be http://HOST:PORT or https://HOST, without a path.",
     "TASK_SERVICE_URL": "TASK_SERVICE_URL must be http://HOST:PORT or https://HOST, without a path.",
-    "ALLOWED_HOSTS": "ALLOWED_HOSTS must be host names separated by commas.",
-    "TRUSTED_PROXIES": "TRUSTED_PROXIES must be IP addresses or networks such as 10.0.0.0/8 separated by commas.",
+    "ALLOWED_HOSTS": "ALLOWED_HOSTS must be a comma-separated list of host names.",
+    "TRUSTED_PROXIES": "TRUSTED_PROXIES must be a comma-separated list of IP addresses or networks such as 10.0.0.0/8.",
     "CORS_ALLOWED_ORIGINS": (
-        "CORS_ALLOWED_ORIGINS must be origins such as https://app.example.com separated by commas."
+        "CORS_ALLOWED_ORIGINS must be a comma-separated list of origins such as https://app.example.com."
     ),
-    "RESOLVER": "RESOLVER must be IP addresses of name servers separated by commas, each with or without a port.",
+    "RESOLVER": "RESOLVER must be a comma-separated list of IP addresses of name servers, each with an optional port.",
     "GATEWAY_LISTEN": "GATEWAY_LISTEN must be ADDRESS:PORT, such as 0.0.0.0:8080.",
-    "GATEWAY_SECRET": "GATEWAY_SECRET must be 32 or more letters, digits and . _ ~ + / = - alone.",
+    "GATEWAY_SECRET": "GATEWAY_SECRET must have at least 32 characters, only letters, digits and . _ ~ + / = -.",
     "MAX_REQUESTS_PER_CLIENT": "MAX_REQUESTS_PER_CLIENT must be a whole number from 1 to 64.",
     "PORT": "PORT must be a whole number from 1 to 65535.",
-    "ACCESS_LOG": "ACCESS_LOG must be the path of a file, of letters, digits and . _ / + - alone, or off.",
+    "ACCESS_LOG": "ACCESS_LOG must be off or the path of a file, with only letters, digits and . _ / + - in it.",
 }
 REFUSED = {
     "USER_SERVICE_URL": [

@@ -140,6 +140,15 @@ def test_what_is_given_back_is_taken_out_of_its_window():
     assert limits.count("a", A_MINUTE).number == 2
 
 
+def test_giving_back_leaves_a_window_that_ends_at_the_same_time():
+    counted = limits.count("a", A_MINUTE)
+    Window.objects.create(key="b", ends_at=counted.ends_at, requests=1)
+
+    counted.given_back(max_requests=5)
+
+    assert counts() == {"a": 0, "b": 1}
+
+
 def test_what_is_given_back_too_late_is_not_taken_out_of_the_next_window():
     counted = limits.count("a", A_MINUTE)
     let_pass(seconds=60)

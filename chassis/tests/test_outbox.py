@@ -167,6 +167,15 @@ def test_a_claim_leases_the_messages_under_a_fresh_token():
     assert Letter.objects.get(pk=second.pk).lease_token == second.lease_token
 
 
+def test_marking_one_of_several_claimed_messages_leaves_the_others():
+    plan_all("one", "two")
+    first, _ = Letter.objects.claim(2, lease_seconds=60)
+
+    first.mark_sent()
+
+    assert states() == {"one": "sent", "two": "planned"}
+
+
 def test_what_is_due_longest_is_claimed_first_and_comes_in_the_order_of_ids():
     now = timezone.now()
     for minutes, text in enumerate(["latest", "middle", "earliest"]):

@@ -375,6 +375,20 @@ def test_a_reminder_that_was_skipped_comes_back_when_it_is_true_again(ada, a_tas
     assert Event.objects.filter(kind="task_overdue").count() == 1
 
 
+def test_a_skipped_reminder_of_the_other_kind_stays_skipped(ada, a_task, at):
+    task = a_task(due_date=in_days(1))
+    remind()
+    change(task, by=ada, status="completed")
+    deliver_channel("log")
+
+    at(*in_days(3).timetuple()[:3])
+    change(task, by=ada, status="todo")
+    remind()
+
+    assert states(event__kind=SOON, channel="log") == ["skipped"]
+    assert states(event__kind=OVERDUE, channel="log") == ["planned"]
+
+
 def test_each_is_a_fact_that_others_may_listen_to(a_task):
     soon, overdue = a_task(due_date=timezone.localdate()), a_task(due_date="2001-01-01")
     heard = []

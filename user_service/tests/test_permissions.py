@@ -21,7 +21,7 @@ CALLERS = {
     "deactivated": "igor",
     "demoted admin": "dora",
     "another user": "bobs_client",
-    "oneself": "alices_client",
+    "self": "alices_client",
     "admin": "adas_client",
 }
 MISSING = 900_001  # far from what the sequences give
