@@ -223,3 +223,30 @@ class ChoiceField(serializers.Field):
 
     def to_representation(self, value: Any) -> str:
         return self.names[value]
+
+
+class AnyField(serializers.Field):
+    """Any JSON value, shown as it is."""
+
+    def to_representation(self, value: Any) -> Any:
+        return value
+
+
+class PersonField(serializers.Field):
+    """Shows an account as {"id", "username"}."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(read_only=True, allow_null=True, **kwargs)
+
+    def to_representation(self, value: Any) -> dict[str, Any] | None:
+        return {"id": value.pk, "username": value.username}
+
+
+class NullableTextField(serializers.CharField):
+    """Shows an empty text as null."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(read_only=True, allow_null=True, **kwargs)
+
+    def to_representation(self, value: str) -> Any:
+        return value or None

@@ -1,8 +1,10 @@
 """Serializers that take the fields they list and nothing besides."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from difflib import get_close_matches
+from functools import cache
 from itertools import islice
+from operator import attrgetter
 from typing import Any
 
 from django.db import models
@@ -73,3 +75,25 @@ def unknown(kind: str, name: str, known: Iterable[str]) -> str:
     """Say that a name is not known, and which one was probably meant."""
     near = get_close_matches(name, known, n=1) if len(name) <= MAX_COMPARED_LENGTH else []
     return f"Unknown {kind}; did you mean {near[0]}?" if near else f"Unknown {kind}."
+
+
+class OutputSerializer(serializers.Serializer):
+    """For answers alone. The fields are bound once, so they cannot use the context; far faster than DRF's own way."""
+
+    def to_representation(self, instance: Any) -> dict[str, Any]:
+        values = [(name, read(instance), show) for name, read, show in readers(type(self))]
+        return {name: None if value is None else show(value) for name, value, show in values}
+
+
+@cache
+def readers(kind: type[OutputSerializer]) -> list[tuple[str, Callable[[Any], Any], Callable[[Any], Any]]]:
+    """Return for each field its name, what gets its value from an instance, and what makes JSON of it."""
+    fields = kind().fields.items()
+    return [
+        (name, itself if field.source == "*" else attrgetter(str(field.source)), field.to_representation)
+        for name, field in fields
+    ]
+
+
+def itself(instance: Any) -> Any:
+    return instance

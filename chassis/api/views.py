@@ -23,6 +23,7 @@ MAX_PARAMETER_LENGTH = 2048  # characters; 100 ids of 19 digits, the longest tha
 class Endpoint(GenericAPIView):
     """Refuse query parameters that are not known here, and repeated ones where one value is meant."""
 
+    tag = ""  # of its operations in the API documentation
     http_method_names = ["get", "post", "put", "patch", "delete", "head"]
     filter_backends = [StrictFilterBackend]
     # What may stand in the query of a GET, besides the filters. A list of pages says pagination.PARAMETERS.

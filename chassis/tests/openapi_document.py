@@ -16,7 +16,6 @@ METHODS = ("get", "post", "put", "patch", "delete")
 
 class Document:
     def __init__(self, documentation):
-        self.chapters = documentation.chapters
         self.spec = json.loads(documentation.json)
         self.validators = {}
 

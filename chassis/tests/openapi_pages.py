@@ -6,7 +6,6 @@ from urllib.parse import urlsplit
 
 import yaml
 from django.urls import get_resolver
-from django_filters import FilterSet
 
 from chassis.tests import permission_table
 
@@ -21,7 +20,6 @@ def assert_complete(document):
     calls = {call for call in permission_table.routed_calls() if not NOT_FOR_PEOPLE.match(call.split()[1])}
 
     assert set(document.operations) == calls
-    assert sum(len(chapter.operations) for chapter in document.chapters) == len(calls)
 
 
 def assert_everything_is_described(document):
@@ -34,13 +32,6 @@ def assert_everything_is_described(document):
         assert operation["summary"], call
         described = [*operation["parameters"], *operation["responses"].values()]
         assert all(each.get("description") or each.get("in") == "body" for each in described), call
-
-
-def assert_notes_are_of_what_there_is(document):
-    for chapter in document.chapters:
-        for kind, notes in chapter.notes.items():
-            names = kind.base_filters if issubclass(kind, FilterSet) else kind().fields
-            assert notes.keys() <= names.keys(), kind
 
 
 def wrong_examples(document):

@@ -2,11 +2,11 @@ from django.urls import include, path
 
 from chassis.openapi import pages
 from chassis.ops import health, metrics
-from notifications import openapi as notifications
 from notifications.health import CHECKS
-from tasks import openapi as tasks
+from notifications.views import TAGS as NOTIFICATION_TAGS
+from tasks.views import TAGS as TASK_TAGS
 
-DOCUMENTATION = pages.Documentation("TMService: tasks", [tasks.CHAPTER, notifications.CHAPTER])
+DOCUMENTATION = pages.Documentation("TMService: tasks", TASK_TAGS | NOTIFICATION_TAGS)
 
 urlpatterns = [
     *health.urls("task", checks=CHECKS),

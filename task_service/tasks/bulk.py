@@ -9,10 +9,11 @@ from django_filters.utils import translate_validation
 from rest_framework import serializers
 from rest_framework.exceptions import ErrorDetail, ValidationError
 
-from chassis.api.fields import IdsField, is_id
+from chassis.api.fields import IdField, IdsField, is_id
 from chassis.api.filters import ChoicesFilter, StrictBooleanFilter, UsersFilter
 from chassis.api.problems import Conflict
 from chassis.api.serializers import MAX_REPORTED_ERRORS, StrictSerializer, unknown
+from tasks.examples import COMPLETED_TASK
 from tasks.filters import TaskFilter
 from tasks.models import Task, TaskQuerySet, UnexpectedCount
 from tasks.serializers import TaskSerializer
@@ -38,6 +39,9 @@ class CountNeeded(ValidationError):
 
 
 class CountField(serializers.Field):
+    class Meta:
+        swagger_body_schema = {"type": "integer", "minimum": 0, "maximum": MAX_MATCHING}
+
     default_error_messages = {"invalid": f"Must be a whole number from 0 to {MAX_MATCHING}."}
 
     def to_internal_value(self, data: Any) -> int:
@@ -47,6 +51,9 @@ class CountField(serializers.Field):
 
 
 class TrueField(serializers.Field):
+    class Meta:
+        swagger_body_schema = {"type": "boolean", "enum": [True]}
+
     default_error_messages = {"invalid": "Must be true or omitted."}
 
     def to_internal_value(self, data: Any) -> bool:
@@ -93,11 +100,18 @@ def as_parameters(filter_: Any, value: Any) -> list[str] | None:
 class BulkSerializer(StrictSerializer):
     """The body of a bulk request. `set` is validated like the body of a PATCH."""
 
-    ids = IdsField(max_ids=MAX_IDS, required=False)
-    filter = FilterField(allow_empty=False, required=False)
-    expected_count = CountField(required=False)
-    set = serializers.DictField(allow_empty=False, required=False)
-    delete = TrueField(required=False)
+    ids = IdsField(max_ids=MAX_IDS, required=False, help_text="The ids of the tasks.")
+    filter = FilterField(
+        allow_empty=False,
+        required=False,
+        help_text="Chooses the tasks by the filters of the list, instead of by `ids`. `search` and dates are strings, "
+        "`overdue` and `due_soon` are booleans, all others are lists.",
+    )
+    expected_count = CountField(required=False, help_text="How many tasks you expect the filter to match.")
+    set = serializers.DictField(
+        allow_empty=False, required=False, help_text="The values to set in each task, as in the body of a PATCH."
+    )
+    delete = TrueField(required=False, help_text="Deletes the tasks of `ids`.")
 
     @property
     def caller_id(self) -> int:
@@ -156,6 +170,19 @@ class BulkSerializer(StrictSerializer):
         values = self.validated_data["set"]
         with assignee_errors(values.get("assigned_to_id"), field="set.assigned_to"):
             return tasks.change(by_id=self.caller_id, **options, **values)
+
+
+class ChangedSerializer(serializers.Serializer):
+    """The response to a bulk change: one of these fields. Needs the request in its context."""
+
+    updated = TaskSerializer(many=True, required=False, help_text="The changed tasks, if `ids` chose them.")
+    updated_ids = serializers.ListField(
+        child=IdField(), required=False, help_text="The ids of the changed tasks, if a `filter` chose them."
+    )
+    deleted_ids = serializers.ListField(child=IdField(), required=False, help_text="The ids of the deleted tasks.")
+
+    class Meta:
+        swagger_schema_fields = {"example": {"updated": [COMPLETED_TASK]}}
 
 
 def contradictions(attrs: dict[str, Any]) -> Iterator[tuple[str, list[ErrorDetail]]]:

@@ -23,18 +23,46 @@ ME, NONE = "me", "none"
 
 
 class TaskFilter(django_filters.FilterSet):
-    status = ChoicesFilter(lookup_expr="in", spellings=STATUS_SPELLINGS)
-    priority = ChoicesFilter(lookup_expr="in", spellings=PRIORITY_SPELLINGS)
-    due_date = DateOrKeywordFilter(method="filter_due_date", keyword=NONE)
-    due_date_after = DateFilter(field_name="due_date", lookup_expr="gte")
-    due_date_before = DateFilter(field_name="due_date", lookup_expr="lte")
-    completed_after = DateFilter(method="filter_completed_after")
-    completed_before = DateFilter(method="filter_completed_before")
-    overdue = StrictBooleanFilter(method="filter_overdue")
-    due_soon = StrictBooleanFilter(method="filter_due_soon")
-    assigned_to = UsersFilter(method="filter_users", keywords=(ME, NONE))
-    created_by = UsersFilter(method="filter_users", keywords=(ME,))
-    search = SearchFilter()
+    status = ChoicesFilter(lookup_expr="in", spellings=STATUS_SPELLINGS, help_text="Tasks with one of these statuses.")
+    priority = ChoicesFilter(
+        lookup_expr="in", spellings=PRIORITY_SPELLINGS, help_text="Tasks with one of these priorities."
+    )
+    due_date = DateOrKeywordFilter(
+        method="filter_due_date",
+        keyword=NONE,
+        help_text="Tasks that are due on this date; `none` selects tasks without a due date.",
+    )
+    due_date_after = DateFilter(
+        field_name="due_date", lookup_expr="gte", help_text="Tasks that are due on this date or later."
+    )
+    due_date_before = DateFilter(
+        field_name="due_date", lookup_expr="lte", help_text="Tasks that are due on this date or earlier."
+    )
+    completed_after = DateFilter(
+        method="filter_completed_after", help_text="Tasks that were completed on this date (in TIME_ZONE) or later."
+    )
+    completed_before = DateFilter(
+        method="filter_completed_before", help_text="Tasks that were completed on this date (in TIME_ZONE) or earlier."
+    )
+    overdue = StrictBooleanFilter(method="filter_overdue", help_text="Whether the task is overdue.")
+    due_soon = StrictBooleanFilter(
+        method="filter_due_soon",
+        help_text="Whether the task is due within DUE_SOON_DAYS and not completed.",
+    )
+    assigned_to = UsersFilter(
+        method="filter_users",
+        keywords=(ME, NONE),
+        help_text="Tasks with one of these assignees: ids or usernames of accounts, `me`, or `none` for no assignee.",
+    )
+    created_by = UsersFilter(
+        method="filter_users",
+        keywords=(ME,),
+        help_text="Tasks that one of these created: ids or usernames of accounts, or `me`.",
+    )
+    search = SearchFilter(
+        help_text="Searches title and description for words that begin like these, ignoring case and accents; supports "
+        '`"a phrase"`, `or` and `-not`. Without `ordering`, the best matches come first.'
+    )
 
     class Meta:
         model = Task
@@ -74,8 +102,13 @@ class TaskFilter(django_filters.FilterSet):
 class ExportFilter(TaskFilter):
     """The filters of the list, and the format of the file."""
 
-    bom = StrictBooleanFilter(method="keep_all")
-    separator = ChoiceFilter(method="keep_all", names=tuple(SEPARATORS))
+    bom = StrictBooleanFilter(
+        method="keep_all",
+        help_text="Whether the file begins with a byte order mark, by which spreadsheets recognize UTF-8.",
+    )
+    separator = ChoiceFilter(
+        method="keep_all", names=tuple(SEPARATORS), help_text="The separator between cells; `comma` by default."
+    )
 
     def keep_all(self, tasks: TaskQuerySet, name: str, value: Any) -> TaskQuerySet:
         return tasks

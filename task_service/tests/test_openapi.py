@@ -65,10 +65,6 @@ def test_everything_is_described():
     openapi_pages.assert_everything_is_described(DOCUMENT)
 
 
-def test_notes_are_of_fields_and_filters_that_there_are():
-    openapi_pages.assert_notes_are_of_what_there_is(DOCUMENT)
-
-
 def test_every_example_is_as_its_schema_says():
     assert list(openapi_pages.wrong_examples(DOCUMENT)) == []
 

@@ -30,7 +30,8 @@ class CredentialsSerializer(StrictSerializer, TokenObtainPairSerializer):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         # In the place of simplejwt's, which have no limit of length and trim the password.
-        self.fields["username"], self.fields["password"] = CappedField(max_length=MAX_LENGTH), SecretField()
+        self.fields["username"] = CappedField(max_length=MAX_LENGTH, help_text="The username or the email.")
+        self.fields["password"] = SecretField()
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, str]:
         request = self.context["request"]

@@ -7,6 +7,7 @@ from rest_framework import serializers
 from chassis.api.fields import DateField, IdField, SingleLineField, StringField
 from chassis.api.serializers import StrictModelSerializer
 from chassis.auth.tokens import Caller
+from tasks.examples import TASK
 from tasks.models import MAX_DESCRIPTION_LENGTH, Task
 from tasks.serializers.assignee import assignee_errors, assignee_id
 from tasks.serializers.fields import AssigneeField, AssigneeIdField, PriorityField, StatusField
@@ -17,12 +18,23 @@ class TaskSerializer(StrictModelSerializer):
 
     title = SingleLineField(max_length=200)
     description = StringField(default="", allow_blank=True, max_length=MAX_DESCRIPTION_LENGTH)
-    status = StatusField(default=Task.Status.TODO)
+    status = StatusField(
+        default=Task.Status.TODO,
+        help_text='A request may also send the label, in any case: "To Do", "In Progress", "Completed".',
+    )
     status_label = serializers.CharField(source="get_status_display", read_only=True)
     priority = PriorityField(default=Task.Priority.NORMAL)
-    due_date = DateField(default=None, allow_null=True)
-    is_overdue = serializers.BooleanField(read_only=True)
-    assigned_to = AssigneeIdField(source="assigned_to_id", default=None, allow_null=True)
+    due_date = DateField(default=None, allow_null=True, help_text="YYYY-MM-DD, from 2000 to 2100.")
+    is_overdue = serializers.BooleanField(
+        read_only=True, help_text="Whether the due date has passed and the task is not completed."
+    )
+    assigned_to = AssigneeIdField(
+        source="assigned_to_id",
+        default=None,
+        allow_null=True,
+        help_text="The id of an active account (integer), or null for no assignee. A request may also send the "
+        "username (string, in any case).",
+    )
     assignee = AssigneeField()
     created_by = IdField(read_only=True)
 
@@ -46,6 +58,11 @@ class TaskSerializer(StrictModelSerializer):
             "version",
         ]
         read_only_fields = ["id", "created_at", "updated_at", "completed_at", "version"]
+        extra_kwargs = {
+            "completed_at": {"help_text": "When the task was completed; null if it is not."},
+            "version": {"help_text": "The number of the last change; 1 for a new task."},
+        }
+        swagger_schema_fields = {"example": TASK}
 
     @property
     def caller(self) -> Caller:

@@ -3,6 +3,8 @@
 from typing import Any
 
 from django.conf import settings
+from drf_yasg.openapi import Response as Described
+from drf_yasg.utils import swagger_auto_schema
 from rest_framework import status
 from rest_framework.exceptions import AuthenticationFailed, PermissionDenied
 from rest_framework.generics import get_object_or_404
@@ -18,8 +20,11 @@ from rest_framework_simplejwt.views import (
 )
 
 from accounts.authentication import RefreshTokenAuthentication, SignOutAuthentication
+from accounts.examples import PASSWORD, TOKEN
 from accounts.models import AccountGone, TooManyFailures, User
+from accounts.openapi import GONE, LOCKED, SIGNING_IN, TAKEN, KeySetSerializer, NothingSerializer, TokensSerializer
 from accounts.serializers import RegistrationSerializer, UserSerializer
+from accounts.token_serializers import CredentialsSerializer, RefreshSerializer, TokenSerializer
 from accounts.views.conflicts import as_http_errors, too_many_failures
 from chassis.api.views import Endpoint
 from chassis.auth.gate import REALM
@@ -32,9 +37,22 @@ KEY_SET_CACHING = "public, max-age=300"
 
 
 class Register(Endpoint):
+    tag = SIGNING_IN
     permission_classes = [AllowAny]
     serializer_class = RegistrationSerializer
 
+    @swagger_auto_schema(
+        operation_id="register",
+        operation_summary="Sign up",
+        operation_description="Creates an account with the role `user`. Only an admin can request another role. With "
+        "`REGISTRATION=invite`, only an admin can create accounts.",
+        responses={
+            201: Described("The new account.", UserSerializer),
+            403: "Only an admin can create an admin, or any account if `REGISTRATION=invite` (`registration_closed`).",
+            409: TAKEN,
+        },
+        example={"username": "alice", "email": "alice@example.com", "password": PASSWORD},
+    )
     def post(self, request: Request) -> Response:
         if settings.REGISTRATION == INVITE and not is_admin(request):
             raise PermissionDenied("Accounts are made by admins alone; ask one of them.", code="registration_closed")
@@ -56,6 +74,7 @@ def is_admin(request: Request) -> bool:
 class TokenEndpoint(Endpoint, TokenViewBase):
     """Who comes for a token need not bring one: an Authorization header left over from before is not looked at."""
 
+    tag = SIGNING_IN
     authentication_classes: Any = []
     permission_classes: Any = [AllowAny]
     www_authenticate_realm = REALM  # a wrong password is a 401 too
@@ -76,13 +95,58 @@ class TokenEndpoint(Endpoint, TokenViewBase):
 class ObtainToken(TokenEndpoint, TokenObtainPairView):
     """Open a session."""
 
+    @swagger_auto_schema(
+        operation_id="signIn",
+        operation_summary="Sign in",
+        operation_description="Opens a session. Paste `access` into *Authorize*.",
+        request_body=CredentialsSerializer,
+        responses={
+            200: Described("The tokens of the session.", TokensSerializer),
+            401: "No active account has this username or email and this password.",
+            429: LOCKED,
+        },
+        example={"username": "alice", "password": PASSWORD},
+    )
+    def post(self, request: Request) -> Response:
+        return super().post(request)
+
 
 class RefreshToken(TokenEndpoint, TokenRefreshView):
     authentication_classes: Any = [RefreshTokenAuthentication]
 
+    @swagger_auto_schema(
+        operation_id="refreshTokens",
+        operation_summary="Refresh the tokens",
+        operation_description="A refresh token can be used once. Using it again ends the session, except within ten "
+        "seconds, when it repeats a lost response. With a valid token, the request counts against the limit of the "
+        "account, otherwise against the limit of the address.",
+        request_body=RefreshSerializer,
+        responses={
+            200: Described("The next tokens of the session.", TokensSerializer),
+            401: "The refresh token is invalid, expired or already used.",
+        },
+        example={"refresh": TOKEN},
+    )
+    def post(self, request: Request) -> Response:
+        return super().post(request)
+
 
 class VerifyToken(TokenEndpoint, TokenVerifyView):
     """Say whether an access or refresh token is good at this moment, and for what."""
+
+    @swagger_auto_schema(
+        operation_id="verifyToken",
+        operation_summary="Verify a token",
+        operation_description="Accepts access and refresh tokens.",
+        request_body=TokenSerializer,
+        responses={
+            200: Described("The token is valid.", NothingSerializer),
+            401: "The token is invalid, expired or revoked.",
+        },
+        example={"token": TOKEN},
+    )
+    def post(self, request: Request) -> Response:
+        return super().post(request)
 
 
 class Logout(TokenEndpoint, TokenBlacklistView):
@@ -90,6 +154,16 @@ class Logout(TokenEndpoint, TokenBlacklistView):
 
     authentication_classes: Any = [SignOutAuthentication]
 
+    @swagger_auto_schema(
+        operation_id="signOut",
+        operation_summary="Sign out",
+        operation_description="Ends the session of a refresh token. Repeating the request does no harm. With a token "
+        "of an open session, the request counts against the limit of the account, otherwise against the limit of the "
+        "address.",
+        request_body=RefreshSerializer,
+        responses={204: "The session has ended.", 401: "The token is not a refresh token, or it has expired."},
+        example={"refresh": TOKEN},
+    )
     def post(self, request: Request) -> Response:
         super().post(request)
         return Response(status=status.HTTP_204_NO_CONTENT)
@@ -98,10 +172,19 @@ class Logout(TokenEndpoint, TokenBlacklistView):
 class KeySet(Endpoint):
     """The public keys by which anybody can verify people's tokens (RFC 7517): none without a key pair."""
 
+    tag = SIGNING_IN
     authentication_classes: list[Any] = []
     permission_classes = [AllowAny]
     throttle_classes: list[Any] = []  # it costs no statement, and whoever verifies by it must not be refused
 
+    @swagger_auto_schema(
+        operation_id="readKeySet",
+        operation_summary="Read the public keys that verify tokens",
+        operation_description="A JSON Web Key Set (RFC 7517). Clients may cache it for five minutes. It is empty while "
+        "a shared key signs the tokens.",
+        responses={200: Described("The keys.", KeySetSerializer)},
+        headers=["Cache-Control"],
+    )
     def get(self, request: Request) -> Response:
         keys = [key.to_jwk() for key in settings.JWT_PUBLIC_KEYS]
         return Response({"keys": keys}, headers={"Cache-Control": KEY_SET_CACHING})
@@ -110,8 +193,15 @@ class KeySet(Endpoint):
 class LogoutAll(Endpoint):
     """End all sessions of the caller."""
 
+    tag = SIGNING_IN
     permission_classes = [IsAuthenticated]
 
+    @swagger_auto_schema(
+        operation_id="signOutEverywhere",
+        operation_summary="Sign out everywhere",
+        operation_description="Ends all sessions of the caller and revokes all their tokens.",
+        responses={204: "All sessions have ended."} | GONE,
+    )
     def post(self, request: Request) -> Response:
         with as_http_errors():
             get_object_or_404(User, pk=self.caller.id).sign_out_everywhere(by=self.caller)

@@ -1,7 +1,9 @@
-"""What the examples show."""
+"""Examples in the API documentation."""
 
-from typing import Any
-
+PASSWORD = "correct horse battery"
+NEW_PASSWORD = "nine purple umbrellas"
+TOKEN = "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.eyJzdWIiOiIyIn0.c2lnbmF0dXJl"
+MAIL_TOKEN = "kX2vJ8dQ0mZr4Tq7Yb1nHs6Wc3Lf9Pga5Ue-oIiKjEw"
 ALICE = {
     "id": 2,
     "username": "alice",
@@ -9,12 +11,9 @@ ALICE = {
     "role": "user",
     "is_active": True,
     "date_joined": "2026-11-23T09:00:00.000000Z",
-    "invitation": None,
-    "invited_at": None,
 }
-PASSWORD = "correct horse battery"
-TOKEN = "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.eyJzdWIiOiIyIn0.c2lnbmF0dXJl"
-MAIL_TOKEN = "kX2vJ8dQ0mZr4Tq7Yb1nHs6Wc3Lf9Pga5Ue-oIiKjEw"
+USER = {**ALICE, "invitation": None, "invited_at": None}
+OWN_ACCOUNT = {**ALICE, "email_confirmed": True, "pending_email": None}
 SESSION = {
     "id": 12,
     "created_at": "2026-11-23T09:00:00.000000Z",
@@ -33,7 +32,11 @@ AUDIT_EVENT = {
     "details": {"from": "user", "to": "admin"},
     "request_id": "de2ee837b8824003b6e2a008330b68bf",
 }
-
-
-def page_of(row: dict[str, Any]) -> dict[str, Any]:
-    return {"next": None, "previous": None, "results": [row]}
+PUBLIC_JWK = {
+    "kty": "OKP",
+    "crv": "Ed25519",
+    "x": "Wz2vTq0m1cZ8yK5hL9dR3uN7eXbJ4sGfQaPiOoYt6Ek",
+    "alg": "EdDSA",
+    "kid": "b9Qm0VtXl3cSg7ZkYw2nRj5uHf8eTa1iPd6oCr4xLvM",
+    "use": "sig",
+}
