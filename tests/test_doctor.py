@@ -12,7 +12,7 @@ from threading import Thread
 
 import pytest
 
-from chassis.tests.smtp_sink import serving
+from chassis.testing.smtp_sink import serving
 from deploy.provision import connected
 from stack import orphans, postgres
 from stack.doctor import runs_as_root

@@ -11,7 +11,7 @@ from threading import Thread
 
 import pytest
 
-from chassis.tests.smtp_sink import HANG_UP, serving
+from chassis.testing.smtp_sink import HANG_UP, serving
 from stack.ports import free_ports
 from tests.lab.mails import FlakySink, Mail
 from tests.lab.proxy import Mode, listening

@@ -12,7 +12,7 @@ from itertools import count
 
 import pytest
 
-from chassis.tests.limiting import all_told, told, wait_told
+from chassis.testing.limiting import all_told, told, wait_told
 from stack import programs
 from stack import settings as stack_settings
 from stack.ports import free_ports

@@ -109,7 +109,7 @@ def settings_in_the_code():
     """Return every setting that Python reads by env.py or os.environ, or that a shell expands."""
     known = {*readers(), "database", "chosen"}
     for path in files(".py"):
-        if "tests" in path.parts:
+        if {"testing", "tests"} & set(path.parts):
             continue
         for node in ast.walk(tree(path)):
             if isinstance(node, ast.Call) and called(node) in known:
@@ -143,7 +143,7 @@ def defaults_in_the_code():
     calls = (
         node
         for path in files(".py")
-        if "tests" not in path.parts
+        if not {"testing", "tests"} & set(path.parts)
         for node in ast.walk(tree(path))
         if isinstance(node, ast.Call) and called(node) in known and len(node.args) > 1 and is_setting(node.args[0])
     )

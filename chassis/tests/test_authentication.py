@@ -7,7 +7,7 @@ from rest_framework.views import APIView
 from chassis.auth import tokens
 from chassis.auth.gate import BearerAuthentication
 from chassis.auth.tokens import InvalidToken
-from chassis.tests.forge import claims, signed
+from chassis.testing.forge import claims, signed
 
 
 def get(client, path, authorization):

@@ -5,7 +5,7 @@ from django.test import Client
 
 from chassis.models import Window
 from chassis.ops import env
-from chassis.tests.limiting import limit, told
+from chassis.testing.limiting import limit, told
 
 APP, LOCAL = "https://app.example.com", "http://localhost:3000"
 # As a person reads them, the same as one that is allowed, or close to it.

@@ -12,8 +12,8 @@ from django.db import OperationalError, connection, transaction
 from psycopg2.extensions import set_wait_callback
 
 from chassis import database
+from chassis.testing.limiting import limit
 from chassis.tests.idempotency_app.models import Note
-from chassis.tests.limiting import limit
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -7,8 +7,8 @@ from django.utils import timezone
 from chassis.auth.keys import key_id
 from chassis.models import Heartbeat, Window
 from chassis.ops import checks, doctor, findings, mail_check
+from chassis.testing.smtp_sink import HANG_UP, serving
 from chassis.tests.outbox_app.models import Letter
-from chassis.tests.smtp_sink import HANG_UP, serving
 
 NEEDS_DATABASE = pytest.mark.django_db
 ADDRESS = "ada@example.com"

@@ -5,7 +5,7 @@ from rest_framework.request import Request
 from rest_framework.test import APIRequestFactory
 
 from chassis.api import etags
-from chassis.tests.forge import claims, signed
+from chassis.testing.forge import claims, signed
 
 DIGEST = "0123456789ab"
 TAG = f'"3.{DIGEST}"'

@@ -12,7 +12,7 @@ from django.test.utils import CaptureQueriesContext
 from chassis import refused_writes
 from chassis.ops import checks, findings, health
 from chassis.ops.checks import Check
-from chassis.tests.limiting import limit
+from chassis.testing.limiting import limit
 
 pytestmark = pytest.mark.django_db
 

@@ -15,9 +15,9 @@ from rest_framework.exceptions import ValidationError
 
 from chassis.api import idempotency
 from chassis.api.problems import Conflict
-from chassis.tests.forge import claims, signed
+from chassis.testing.forge import claims, signed
+from chassis.testing.threads import in_own_connection, together, wait_until_one_waits_for_a_lock
 from chassis.tests.idempotency_app.models import IdempotencyRecord, Note
-from chassis.tests.threads import in_own_connection, together, wait_until_one_waits_for_a_lock
 from chassis.tests.urls import Notes
 
 pytestmark = pytest.mark.django_db

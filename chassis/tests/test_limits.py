@@ -16,8 +16,8 @@ from chassis.auth import limits
 from chassis.auth.limits import Allowance, Counted, Rate
 from chassis.models import Window
 from chassis.ops import metrics
-from chassis.tests.limiting import Told, all_told, limit, told, wait_told
-from chassis.tests.threads import together
+from chassis.testing.limiting import Told, all_told, limit, told, wait_told
+from chassis.testing.threads import together
 from chassis.worker import jobs
 
 pytestmark = pytest.mark.django_db

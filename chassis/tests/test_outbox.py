@@ -9,8 +9,8 @@ from django.db import IntegrityError, transaction
 from django.db.models import F
 from django.utils import timezone
 
+from chassis.testing.threads import in_own_connection, together, wait_until_one_waits_for_a_lock
 from chassis.tests.outbox_app.models import Letter
-from chassis.tests.threads import in_own_connection, together, wait_until_one_waits_for_a_lock
 from chassis.worker.outbox import (
     MAX_ATTEMPTS,
     PermanentFailure,

@@ -7,7 +7,7 @@ import pytest
 
 from chassis.auth import tokens
 from chassis.auth.tokens import InvalidToken
-from chassis.tests.forge import MISSING, claims, signed, signed_text
+from chassis.testing.forge import MISSING, claims, signed, signed_text
 
 KINDS = {
     "access": {"token_type": "access", "aud": "tmservice"},

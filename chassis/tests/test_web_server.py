@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from chassis.tests.gunicorn import Gunicorn, until
+from chassis.testing.gunicorn import Gunicorn, until
 
 COUNT = (
     "http_server_request_duration_seconds_count"

@@ -18,7 +18,7 @@ from django.utils import timezone
 from rest_framework.test import APIClient
 
 from chassis.auth import tokens
-from chassis.tests import seen_statuses
+from chassis.testing import seen_statuses
 from config.urls import DOCUMENTATION
 from directory import client as directory_client
 from directory.breaker import Breaker

@@ -9,7 +9,7 @@ from django.db import connection, transaction
 from django.test.utils import CaptureQueriesContext
 from rest_framework.test import APIClient
 
-from chassis.tests.threads import wait_until_one_waits_for_a_lock
+from chassis.testing.threads import wait_until_one_waits_for_a_lock
 from directory.models import User
 from directory.person import Person
 from tasks.models import Activity, Task

@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from django.db import connection, transaction
 
-from chassis.tests.threads import wait_until_one_waits_for_a_lock
+from chassis.testing.threads import wait_until_one_waits_for_a_lock
 from notifications.models import Notification
 from tasks.bulk import MAX_MATCHING
 from tasks.models import Activity, Task

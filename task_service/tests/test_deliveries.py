@@ -11,7 +11,7 @@ from django.core import mail as post
 from django.db import IntegrityError
 from django.utils import timezone
 
-from chassis.tests.smtp_sink import HANG, serving
+from chassis.testing.smtp_sink import HANG, serving
 from chassis.worker import outbox
 from chassis.worker.jobs import run_jobs
 from chassis.worker.mailing import message_id

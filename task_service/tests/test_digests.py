@@ -11,7 +11,7 @@ import pytest
 from django.core import mail as post
 from django.utils import timezone
 
-from chassis.tests.smtp_sink import END_OF_DATA, HANG, serving
+from chassis.testing.smtp_sink import END_OF_DATA, HANG, serving
 from chassis.worker.mailing import message_id
 from directory.models import User
 from notifications import delivering, reminders

@@ -10,7 +10,7 @@ import pytest
 from django.db import connection, transaction
 
 from chassis.auth import tokens
-from chassis.tests.threads import in_own_connection
+from chassis.testing.threads import in_own_connection
 from directory import client, feed
 from directory.models import Feed, User
 from directory.person import Person

@@ -5,7 +5,7 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from rest_framework.test import APIClient
 
-from chassis.tests.permission_table import told
+from chassis.testing.permission_table import told
 from chassis.worker.outbox import MAX_ATTEMPTS
 from directory.models import User
 from notifications.models import Delivery, Event

@@ -13,7 +13,7 @@ from django.test.utils import CaptureQueriesContext
 from rest_framework.test import APIClient
 
 from chassis.models import Window
-from chassis.tests.limiting import Told, all_told, limit, told, wait_told
+from chassis.testing.limiting import Told, all_told, limit, told, wait_told
 from directory.models import User
 from tasks.models import Task
 from tests.conftest import Person, feed_read, known

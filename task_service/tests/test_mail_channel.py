@@ -11,8 +11,8 @@ from email.utils import parsedate_to_datetime
 import pytest
 from django.utils import timezone
 
-from chassis.tests.mail_addresses import REFUSED
-from chassis.tests.smtp_sink import END_OF_DATA, HANG, HANG_UP, serving
+from chassis.testing.mail_addresses import REFUSED
+from chassis.testing.smtp_sink import END_OF_DATA, HANG, HANG_UP, serving
 from chassis.worker.mailing import message_id
 from directory.models import User
 from notifications.models import Delivery, Event

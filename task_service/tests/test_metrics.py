@@ -8,7 +8,7 @@ from django.utils import timezone
 from prometheus_client.parser import text_string_to_metric_families
 
 from chassis.ops import metrics
-from chassis.tests import metrics_table
+from chassis.testing import metrics_table
 from directory import client as directory_client
 from directory.models import Feed
 from notifications.models import Delivery

@@ -1,6 +1,6 @@
 import pytest
 
-from chassis.tests import squawk
+from chassis.testing import squawk
 
 NEWEST_UNCHECKED = {"chassis": 2, "directory": 3, "notifications": 3, "tasks": 7}  # written before there was a release
 

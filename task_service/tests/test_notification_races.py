@@ -13,7 +13,7 @@ from threading import Lock
 import pytest
 from django.utils import timezone
 
-from chassis.tests.smtp_sink import END_OF_DATA, HANG, serving
+from chassis.testing.smtp_sink import END_OF_DATA, HANG, serving
 from chassis.worker.mailing import message_id
 from directory.models import User
 from directory.person import Person as Account

@@ -6,7 +6,7 @@ import pytest
 from django.core import mail
 from django.utils import timezone
 
-from chassis.tests.permission_table import told
+from chassis.testing.permission_table import told
 from chassis.worker.outbox import Skipped
 from directory.models import User
 from directory.person import Person as Account

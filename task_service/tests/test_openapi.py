@@ -3,10 +3,10 @@
 import pytest
 from rest_framework.test import APIClient
 
-from chassis.tests import openapi_pages
-from chassis.tests.openapi_document import Document
-from chassis.tests.openapi_pages import beyond, known_parameters, samples, views_by_route
-from chassis.tests.permission_table import read
+from chassis.testing import openapi_pages
+from chassis.testing.openapi_document import Document
+from chassis.testing.openapi_pages import beyond, known_parameters, samples, views_by_route
+from chassis.testing.permission_table import read
 from config.urls import DOCUMENTATION
 from notifications.models import Delivery, Event, Notification
 from tasks.models import Task

@@ -5,7 +5,7 @@ from io import StringIO
 import pytest
 from django.core.management import CommandError, call_command
 
-from chassis.tests.permission_table import rows_of_all_tables
+from chassis.testing.permission_table import rows_of_all_tables
 from directory import feed
 from directory.models import Feed, User
 from tests.conftest import Person, feed_read, known

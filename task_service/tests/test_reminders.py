@@ -14,8 +14,8 @@ from django.core.management import call_command
 from django.db import connection, transaction
 from django.utils import timezone
 
-from chassis.tests.permission_table import rows_of_all_tables
-from chassis.tests.threads import wait_until_one_waits_for_a_lock
+from chassis.testing.permission_table import rows_of_all_tables
+from chassis.testing.threads import wait_until_one_waits_for_a_lock
 from config import worker
 from notifications import reminders
 from notifications.delivering import deliver_channel

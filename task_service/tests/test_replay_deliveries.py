@@ -7,7 +7,7 @@ from django.core import mail as post
 from django.core.management import CommandError, call_command
 from django.utils import timezone
 
-from chassis.tests.permission_table import rows_of_all_tables
+from chassis.testing.permission_table import rows_of_all_tables
 from notifications.models import Delivery
 from tests.deliveries import change, deliver_all, let_pass, states
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from email.message import EmailMessage
 from threading import Lock
 
-from chassis.tests.smtp_sink import HANG_UP, Sink
+from chassis.testing.smtp_sink import HANG_UP, Sink
 
 REFUSED_SHARE = HUNG_UP_SHARE = 0.02  # of the answers to RCPT, DATA and the end of the data
 MAX_ANSWER_SECONDS = 0.02  # to an accepted message: a kill in between makes a copy

@@ -9,7 +9,7 @@ from typing import Any
 
 import psutil
 
-from chassis.tests.smtp_sink import serving
+from chassis.testing.smtp_sink import serving
 from deploy import provision
 from stack import orphans, postgres, programs
 from stack.console import StackError, wait_until

@@ -14,7 +14,7 @@ from django.test.utils import CaptureQueriesContext
 from accounts.models import User
 from chassis.auth.tokens import issue_service_token
 from chassis.models import Window
-from chassis.tests.limiting import Told, all_told, limit, told, wait_told
+from chassis.testing.limiting import Told, all_told, limit, told, wait_told
 from tests.conftest import Client
 
 pytestmark = pytest.mark.django_db

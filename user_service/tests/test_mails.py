@@ -14,8 +14,8 @@ from django.utils import timezone
 
 from accounts import health, mails
 from accounts.models import Mail, PasswordToken, User
-from chassis.tests.mail_addresses import ACCEPTED, REFUSED_UNTRIMMED
-from chassis.tests.smtp_sink import END_OF_DATA, HANG, HANG_UP, serving
+from chassis.testing.mail_addresses import ACCEPTED, REFUSED_UNTRIMMED
+from chassis.testing.smtp_sink import END_OF_DATA, HANG, HANG_UP, serving
 from chassis.worker.mailing import message_id
 
 pytestmark = pytest.mark.django_db

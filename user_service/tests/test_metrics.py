@@ -5,7 +5,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from accounts.models import Mail
 from chassis.ops import metrics
-from chassis.tests import metrics_table
+from chassis.testing import metrics_table
 
 pytestmark = pytest.mark.django_db
 

@@ -1,6 +1,6 @@
 import pytest
 
-from chassis.tests import squawk
+from chassis.testing import squawk
 
 NEWEST_UNCHECKED = {"accounts": 11, "chassis": 2}  # written before there was a release
 

@@ -6,9 +6,9 @@ from accounts import serializers, token_serializers
 from accounts.models import EmailToken, Mail, PasswordToken, Session, User
 from accounts.tokens import pair
 from chassis.api.serializers import StrictSerializer
-from chassis.tests import openapi_pages
-from chassis.tests.openapi_document import Document
-from chassis.tests.openapi_pages import beyond, samples, views_by_route
+from chassis.testing import openapi_pages
+from chassis.testing.openapi_document import Document
+from chassis.testing.openapi_pages import beyond, samples, views_by_route
 from config.urls import DOCUMENTATION
 
 pytestmark = pytest.mark.django_db

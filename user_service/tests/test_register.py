@@ -1,7 +1,7 @@
 import pytest
 
 from accounts.models import User
-from chassis.tests.mail_addresses import REFUSED
+from chassis.testing.mail_addresses import REFUSED
 
 pytestmark = pytest.mark.django_db
 

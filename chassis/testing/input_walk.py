@@ -7,7 +7,7 @@ from rest_framework import serializers
 
 from chassis.api.fields import CappedField
 from chassis.api.serializers import StrictSerializer
-from chassis.tests.cpu import routes, serializer_class_of
+from chassis.testing.cpu import routes, serializer_class_of
 
 JUNK = "".join(chr(0x61 + number % 26) for number in range(997))
 MAX_REPEATED = 110

@@ -4,8 +4,8 @@ from functools import cache
 
 from django.test.client import Client
 
-from chassis.tests.openapi_document import Document
-from chassis.tests.permission_table import route_of
+from chassis.testing.openapi_document import Document
+from chassis.testing.permission_table import route_of
 
 OF_OTHER_METHODS = {400, 401, 403, 404, 405, 429, 503}  # what a method that the route does not have is answered with
 NAMED_HEADERS = (

@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 import yaml
 from django.urls import get_resolver
 
-from chassis.tests import permission_table
+from chassis.testing import permission_table
 
 PAGES = ("docs", "redoc")
 FILES = ("swagger.json", "swagger.yaml")
