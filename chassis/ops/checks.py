@@ -281,7 +281,7 @@ DATABASE_CHECKS = [
 def outbox(messages: DeliveryQuerySet[Any], *, one: str, many: str, sendable: DeliveryQuerySet[Any]) -> Finding:
     """Judge how long messages wait, which are called `one` and `many`. Only `sendable` ones can be late."""
     oldest = messages.oldest_pending_age_seconds()
-    gauge = Gauge(f"tmservice_oldest_{one}_seconds", f"For how long the oldest unsent {one} has been waiting.", oldest)
+    gauge = Gauge(f"tmservice_oldest_{one}_seconds", f"How long the oldest unsent {one} has been waiting.", oldest)
     waiting = sendable.oldest_pending_age_seconds()
     if waiting > MAX_WAIT_SECONDS:
         first = sendable.filter(state="planned").order_by("planned_at")[0]
