@@ -140,7 +140,7 @@ def test_a_value_that_cannot_be_is_refused(ada, tasks, name, value):
 @pytest.mark.parametrize(
     ("name", "value", "detail"),
     [
-        ("status", "100%s", "'100%s' is none of: "),
+        ("status", "100%s", "'100%s' is not one of: "),
         ("due_date", "%(x)d", "Must be a date as YYYY-MM-DD."),
         ("search", "%d" * 101, "Ensure this value has at most 200 characters (it has 202)."),
     ],
