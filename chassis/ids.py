@@ -2,10 +2,10 @@
 
 import re
 
-LARGEST_ID = 2**63 - 1
+MAX_ID = 2**63 - 1
 PATTERN = "[1-9][0-9]{0,18}"
 
 
 def parse_id(text: str) -> int | None:
     """Return the id that the text spells, or None."""
-    return int(text) if re.fullmatch(PATTERN, text) and int(text) <= LARGEST_ID else None
+    return int(text) if re.fullmatch(PATTERN, text) and int(text) <= MAX_ID else None

@@ -21,6 +21,7 @@ from psycopg2 import sql
 
 from chassis.ops import env
 from chassis.time_limits import OWNERS_TIME_LIMITS, TIME_LIMITS
+from chassis.versions import MIN_POSTGRESQL
 
 ROLES = {
     "USER_DATABASE_URL": "user_service",
@@ -33,7 +34,6 @@ PAIRS = (
     ("TASK_DATABASE_URL", "TASK_OWNER_DATABASE_URL"),
 )
 DATABASE = "tmservice"
-OLDEST_POSTGRESQL = 15
 CONNECT_SECONDS = 10
 RIGHTS = (
     "OWNER_URL must be that of a superuser, or of a role with CREATEROLE that owns the database and made the roles."
@@ -61,7 +61,7 @@ def provision(owner_url: str, *, database: str, tenants: list[Tenant]) -> None:
     database.
     """
     with connected(owner_url) as cursor:
-        refuse_old(cursor.connection.server_version)
+        check_server_version(cursor.connection.server_version)
         cursor.execute("SELECT FROM pg_database WHERE datname = %s", [database])
         if cursor.fetchone() is None:
             cursor.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(database)))
@@ -85,11 +85,11 @@ def connected(url: str, dbname: str | None = None) -> Iterator[Any]:
         connection.close()
 
 
-def refuse_old(server_version: int) -> None:
+def check_server_version(server_version: int) -> None:
     """`server_version` is as PostgreSQL counts them: 150004 is 15.4."""
     major, minor = divmod(server_version, 10_000)
-    if major < OLDEST_POSTGRESQL:
-        raise CannotProvision(f"PostgreSQL {OLDEST_POSTGRESQL} or newer is needed; this is {major}.{minor}.")
+    if major < MIN_POSTGRESQL:
+        raise CannotProvision(f"PostgreSQL {MIN_POSTGRESQL} or newer is needed; this is {major}.{minor}.")
 
 
 def for_tenant(tenant: Tenant, database: str) -> list[sql.Composable]:
@@ -173,7 +173,7 @@ def urls_of(owner_url: str, given: Mapping[str, str], *, host: str = "") -> dict
     urls = {name: given.get(name) or made_up(role) for name, role in ROLES.items()}
     for serving, owning in PAIRS:
         if given.get(serving) and not given.get(owning):
-            refuse_unusable(serving, given[serving])
+            check_url(serving, given[serving])
             urls[owning] = beside(given[serving])
     return urls
 
@@ -183,7 +183,7 @@ def provision_urls(owner_url: str, urls: Mapping[str, str]) -> None:
 
     Raises CannotProvision before anything is done where that cannot be meant.
     """
-    refuse_unusable("OWNER_URL", owner_url)
+    check_url("OWNER_URL", owner_url)
     taken = [unquote(urlsplit(owner_url).username or "")]
     places = {}
     for name, url in urls.items():
@@ -202,7 +202,7 @@ def provision_urls(owner_url: str, urls: Mapping[str, str]) -> None:
 
 def place_in(name: str, url: str) -> tuple[str, str, str]:
     """Return the database that a URL names, and the role with its password."""
-    refuse_unusable(name, url)
+    check_url(name, url)
     parts = urlsplit(url)
     values = {"database": parts.path.removeprefix("/"), "role": parts.username, "password": parts.password}
     if missing := [what for what, value in values.items() if not value]:
@@ -211,7 +211,7 @@ def place_in(name: str, url: str) -> tuple[str, str, str]:
     return database, role, password
 
 
-def refuse_unusable(name: str, url: str) -> None:
+def check_url(name: str, url: str) -> None:
     if not url.startswith(("postgres://", "postgresql://")):
         raise CannotProvision(f"{name} must be a postgresql:// URL.")
     try:
@@ -273,7 +273,7 @@ def provision_and_tell(owner_url: str, *, host: str) -> None:
     """Print what .env needs, and nothing else, to standard output."""
     env.load_dotenv()
     given = {name: env.given(name) for name in ROLES}
-    refuse_unusable("OWNER_URL", owner_url)
+    check_url("OWNER_URL", owner_url)
     urls = urls_of(owner_url, given, host=host)
     provision_urls(owner_url, urls)
     made_up = {name: url for name, url in urls.items() if not given[name]}

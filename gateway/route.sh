@@ -1,7 +1,7 @@
 #!/bin/sh
-# Has the gateway of a container send requests for a host to these addresses alone, or with no address again to all that
-# the name stands for: route.sh HOST [ADDRESS ...]. The backup of each upstream keeps the name, so that there are servers
-# while Nginx looks the name up after a reload.
+# Routes requests for a host to the given addresses only, or without any to all addresses of the name:
+#   route.sh HOST [ADDRESS ...]
+# The backup of each upstream keeps the name, so that there are servers while Nginx resolves it after a reload.
 set -e
 host=$1
 shift

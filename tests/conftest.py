@@ -1,9 +1,11 @@
 import os
+import shutil
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
-from tests.local_stack import LocalStack
+from tests.local_stack import LocalStack, new_folder
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -27,6 +29,14 @@ def stack() -> Iterator[LocalStack]:
         yield running
     finally:
         running.remove()
+
+
+@pytest.fixture
+def temporary() -> Iterator[Path]:
+    """The folder for temporary files of a script that makes a stack of its own."""
+    folder = new_folder()
+    yield folder
+    shutil.rmtree(folder)
 
 
 @pytest.fixture

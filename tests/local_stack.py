@@ -132,6 +132,21 @@ class LocalStack:
             return False
 
 
+def begin(script: str, folder: Path, *arguments: str) -> subprocess.Popen[str]:
+    """Start a script of the lab, which makes a stack of its own in this folder for temporary files."""
+    return subprocess.Popen(
+        [sys.executable, ROOT / "scripts" / script, *arguments],
+        env=environment(TMPDIR=str(folder)),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def left_behind(folder: Path) -> tuple[list[psutil.Process], list[Path]]:
+    return LocalStack(folder=folder, port=0).processes(), list(folder.iterdir())
+
+
 def eventually(condition, *, seconds: float) -> float:
     """Wait until the condition holds and return how long it took, or fail."""
     began = time.monotonic()

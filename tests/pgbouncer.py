@@ -13,7 +13,7 @@ import psycopg2
 
 from stack import bootstrap, postgres
 from stack.bootstrap import VENV
-from stack.console import Refused
+from stack.console import StackError
 from stack.ports import free_ports
 from tests.local_stack import new_folder
 
@@ -48,7 +48,7 @@ def find() -> tuple[str, dict[str, str]]:
 
 def unpack(root: Path) -> None:
     if not shutil.which("apt-get"):
-        raise Refused("There is no PgBouncer, and no apt-get to fetch one: install the package pgbouncer.")
+        raise StackError("There is no PgBouncer, and no apt-get to fetch one: install the package pgbouncer.")
     folder = new_folder()
     if os.geteuid() == 0:
         bootstrap.quietly(["apt-get", "update", "-qq"], otherwise="apt-get update failed")

@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from stack.backup import written_whole
-from stack.console import Refused
+from stack.console import StackError
 from tests.local_stack import PASSWORD, START_SECONDS, LocalStack, eventually, interrupt
 
 pytestmark = pytest.mark.thorough
@@ -164,9 +164,9 @@ def test_a_backup_that_fails_leaves_the_file_as_it_was(tmp_path):
     def fail():
         with written_whole(file) as draft:
             draft.write_text("half of a")
-            raise Refused("The server closed the connection.")
+            raise StackError("The server closed the connection.")
 
-    with pytest.raises(Refused):
+    with pytest.raises(StackError):
         fail()
     assert file.read_text() == "an older backup"
     assert list(tmp_path.iterdir()) == [file]

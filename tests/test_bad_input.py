@@ -24,7 +24,7 @@ BAD_TASKS = {
     "an unknown assignee": ({"title": "x", "assigned_to": 999_999}, "assigned_to", "There is no user 999999."),
     "an id as text": ({"title": "x", "assigned_to": "1"}, "assigned_to", "There is no user named '1'."),
     "an unknown status": ({"title": "x", "status": "done"}, "status", "Must be one of: todo, in_progress, completed."),
-    "no such day": ({"title": "x", "due_date": "2026-02-30"}, "due_date", "There is no such day: 2026-02-30."),
+    "no such day": ({"title": "x", "due_date": "2026-02-30"}, "due_date", "There is no such date: 2026-02-30."),
     "a control character in a title": ({"title": "a\x1bb"}, "title", "Must not hold control"),
     "a field set by the server": ({"title": "x", "version": 7}, "version", "Is set by the server"),
 }
@@ -47,7 +47,7 @@ def test_a_task_with_something_wrong_is_refused_by_name(stack, admin, body, fiel
 BAD_BODIES = {
     "cut off": (b'{"title": "x"', 400, "line 1, column 14"),
     "not UTF-8": (b'{"title": "\xff"}', 400, "not UTF-8"),
-    "one key twice": (b'{"title": "x", "title": "y"}', 400, '"title" stands twice'),
+    "one key twice": (b'{"title": "x", "title": "y"}', 400, '"title" appears twice'),
     "a list": (b'[{"title": "x"}]', 400, "Expected a dictionary"),
     "nested too deep": (b"[" * 100_000, 400, "nested too deep"),
     "too large": (b'{"title": "' + b"x" * 1_100_000 + b'"}', 413, "larger than 1 MB"),

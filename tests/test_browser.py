@@ -7,8 +7,9 @@ import sysconfig
 
 import pytest
 
-from stack import bootstrap, chromium
-from stack.console import Refused
+from stack import bootstrap
+from stack.console import StackError
+from tests.lab import chromium
 
 pytestmark = pytest.mark.thorough
 
@@ -258,5 +259,5 @@ def test_where_no_chromium_can_be_had_it_is_said(tmp_path, monkeypatch):
     programs(tmp_path, monkeypatch, chromium=1)
     monkeypatch.setattr("platform.machine", lambda: "aarch64")
 
-    with pytest.raises(Refused, match="install the package chromium"):
+    with pytest.raises(StackError, match="install the package chromium"):
         chromium.find()

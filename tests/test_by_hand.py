@@ -1,4 +1,4 @@
-"""What docs/operations.md says under "By hand", and of a backup by hand, as pasted, on a PostgreSQL of one's own."""
+"""The blocks of docs/by-hand.md, and the backup by hand of docs/backup.md, run on a separate PostgreSQL."""
 
 import os
 import re
@@ -23,21 +23,17 @@ from tests.test_fresh_checkout import tracked_files
 
 pytestmark = pytest.mark.thorough
 FENCE = re.compile(r"^```sh ?(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-PAGE = (ROOT / "docs" / "operations.md").read_text()
-
-
-def section(title):
-    return re.search(rf"^## {title}\n(.*?)(?=^## |\Z)", PAGE, re.MULTILINE | re.DOTALL).group(1)
+PAGE = (ROOT / "docs" / "by-hand.md").read_text()
 
 
 def labelled(label):
-    return [lines for found, lines in FENCE.findall(section("By hand")) if found == label]
+    return [lines for found, lines in FENCE.findall(PAGE) if found == label]
 
 
 SETUP, *PROGRAMS, VISIT = labelled("")
 GUNICORN, (GATEWAY,), (DEBIAN,), (CLOSING,) = map(labelled, ("gunicorn", "gateway", "debian", "closing"))
-SAVING = dict(FENCE.findall(section("Backup and restore")))
-CRON = re.search(r"^    0 8 \* \* \* (.*)$", section("By hand"), re.MULTILINE).group(1)
+SAVING = dict(FENCE.findall((ROOT / "docs" / "backup.md").read_text()))
+CRON = re.search(r"^    0 8 \* \* \* (.*)$", PAGE, re.MULTILINE).group(1)
 
 
 # What of envsubst gateway/start.sh needs.
@@ -156,7 +152,7 @@ USERS, TASKS = 0, 1
 
 @pytest.fixture(scope="module")
 def hands():
-    """Type what stands under "By hand" up to the programs that go on, and leave those of them running that serve."""
+    """Run the blocks of docs/by-hand.md up to the long-running programs, and keep the two servers running."""
     with own_postgres() as owner_url:
         mine = Hands(owner_url)
         for name in tracked_files():

@@ -1,7 +1,6 @@
 """What can be told of the containers without an engine. With one, scripts/try-compose proves the rest."""
 
 import ipaddress
-import os
 import re
 import shlex
 import shutil
@@ -11,7 +10,7 @@ import sys
 import pytest
 import yaml
 
-from stack import compose_lines
+from tests.lab import compose_lines
 from tests.local_stack import ROOT
 
 COMPOSE = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
@@ -40,6 +39,7 @@ NOT_FOR_CONTAINERS = {
 
 
 OLD_NAMES = {"THROTTLE_NEWCOMERS"}
+PACKAGES = "/venv/lib/python3.13/site-packages"
 
 
 def documented():
@@ -135,7 +135,7 @@ def test_while_developing_the_services_run_from_the_checkout_and_reload():
 
     assert set(services) <= set(COMPOSE["services"])
     for name in ("user", "task"):
-        source = [f"./{folder}:/app/{folder}:ro" for folder in ("chassis", f"{name}_service")]
+        source = [f"./chassis:{PACKAGES}/chassis:ro", f"./{name}_service:/app/{name}_service:ro"]
         assert services[f"{name}_service"]["volumes"] == services[f"{name}_migrations"]["volumes"] == source
         assert services[f"{name}_service"]["environment"]["GUNICORN_CMD_ARGS"] == "--reload"
     assert (services["task_service"]["environment"]["RUN_WORKER"], services["worker"]) == ("inline", {"scale": 0})
@@ -227,9 +227,9 @@ def test_each_image_is_built_once_and_never_pulled():
 def test_what_runs_once_before_the_database_does_not_change_with_a_service(tmp_path):
     """Compose recreates whatever depends on a container that it recreates."""
     setup, _, service = dockerfile("user_service").partition(" AS setup")[2].partition("FROM setup")
-    copied = re.search(r"COPY (chassis/.+) /app/chassis/", setup)[1].split()
-    (tmp_path / "chassis").mkdir()
+    copied = [path for line in re.findall(r"^COPY (?!--)(.*) /venv/", setup, re.MULTILINE) for path in line.split()]
     for path in copied:
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / path, tmp_path / path)
 
     assert "user_service" not in setup
@@ -238,7 +238,9 @@ def test_what_runs_once_before_the_database_does_not_change_with_a_service(tmp_p
         assert COMPOSE["services"][name]["image"].endswith("-setup")
         module = {**COMPOSE["services"][name], **DATABASE["services"].get(name, {})}["command"][2]
         subprocess.run(
-            [sys.executable, "-c", f"import {module}"], check=True, cwd=tmp_path, env={**os.environ, "PYTHONPATH": ""}
+            [sys.executable, "-c", f"import {module} as m; assert m.__file__.startswith({str(tmp_path)!r})"],
+            check=True,
+            cwd=tmp_path,
         )
 
 
@@ -282,7 +284,7 @@ def make_secrets(folder):
     for name in ("user", "user-owner", "task", "task-owner", "database"):
         (folder / name).mkdir(exist_ok=True)
     command = [sys.executable, "-m", "deploy.secret_files", folder]
-    subprocess.run(command, check=True, env={**os.environ, "PYTHONPATH": str(ROOT)})
+    subprocess.run(command, check=True)
     return {file.relative_to(folder).as_posix(): file.read_text() for file in folder.glob("*/*")}
 
 
@@ -345,7 +347,8 @@ def test_a_service_deploys_on_its_own(service):
         assert (ROOT / pattern.removesuffix("/**")).exists(), pattern
     folder = service["dockerfilePath"].split("/")[1]
     filtered = {pattern.split("/")[0] for pattern in service["buildFilter"]["paths"]}
-    assert {folder} | ({"chassis", "requirements"} if folder != "gateway" else set()) == filtered
+    copied = {path.split("/")[0] for line in instructions(folder, "COPY(?! --)") for path in shlex.split(line)[:-1]}
+    assert filtered == copied
     assert set(settings_on_render(service)) <= documented()
 
 

@@ -71,8 +71,8 @@ def test_passwords_are_checked_by_scram_and_a_wrong_one_is_refused(stack, connec
 
 
 def test_the_lines_for_ones_own_postgresql_make_what_the_stack_runs_on(stack, own_stack):
-    """The databases are made by the lines of docs/operations.md, on the server of another stack."""
-    page = (ROOT / "docs" / "operations.md").read_text()
+    """The databases are made by the lines of docs/by-hand.md, on the server of another stack."""
+    page = (ROOT / "docs" / "by-hand.md").read_text()
     lines = re.search(r"(    CREATE DATABASE .*?;\n)\n", page, re.DOTALL).group(1)
     for name, other in [("user_service", "own_users"), ("task_service", "own_tasks"), ("tmservice", "own")]:
         lines = lines.replace(name, other)

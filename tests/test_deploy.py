@@ -6,7 +6,7 @@ from itertools import count
 import pytest
 
 from stack import compose, deploy
-from stack.console import Refused
+from stack.console import StackError
 
 ONCE = ("secrets", "roles", "user_migrations", "task_migrations")
 IMAGES = {
@@ -191,7 +191,7 @@ def test_a_new_container_that_does_not_become_healthy_is_removed_and_the_old_one
     engine.versions[IMAGES[service]] = 2
     engine.failing = {service}
 
-    with pytest.raises(Refused, match=f"A new container of {service} does not become healthy"):
+    with pytest.raises(StackError, match=f"A new container of {service} does not become healthy"):
         deploy.deploy(engine.project)
 
     assert engine.images_of(service) == [f"{IMAGES[service]}:1"]
@@ -202,7 +202,7 @@ def test_where_a_migration_fails_nothing_is_replaced(engine):
     engine.versions["task"] = 2
     engine.failing = {"task_migrations"}
 
-    with pytest.raises(Refused, match="task_migrations ended with 1, and nothing was replaced"):
+    with pytest.raises(StackError, match="task_migrations ended with 1, and nothing was replaced"):
         deploy.deploy(engine.project)
 
     assert engine.images_of("task_service") == ["task:1"]
@@ -221,7 +221,7 @@ def test_a_changed_database_is_left_alone_and_named(engine, capsys):
 def test_where_nothing_runs_it_says_how_to_start(engine):
     engine.containers.clear()
 
-    with pytest.raises(Refused, match="docker compose up --wait"):
+    with pytest.raises(StackError, match="docker compose up --wait"):
         deploy.deploy(engine.project)
 
 

@@ -12,12 +12,12 @@ from threading import Thread
 
 import pytest
 
-from chassis.tests.smtp_sink import serving
+from chassis.testing.smtp_sink import serving
 from deploy.provision import connected
-from stack import leftovers, postgres
+from stack import orphans, postgres
 from stack.doctor import runs_as_root
-from stack.gateway_visit import Limit, Visitor
-from stack.killer import running
+from stack.gateway_checks import GatewayChecks, Limit
+from stack.orphans import running
 from stack.ports import free_ports
 from stack.state import State
 from tests.local_stack import PASSWORD, LocalStack, eventually
@@ -48,7 +48,7 @@ def restart_workers(stack):
     before = [running(State(stack.folder), name) for name in ("user-worker", "task-worker")]
     for process in before:
         process.terminate()
-    assert leftovers.wait_until_gone(before, seconds=20)
+    assert orphans.wait_until_gone(before, seconds=20)
     began = datetime.now(UTC)
     eventually(lambda: execute(stack, WORKED, [began]) == [(True,)], seconds=60)
 
@@ -252,7 +252,7 @@ def test_a_database_and_a_gateway_that_are_away_are_told(limited):
         gone = [running(state, name) for name in ("postgres", "gateway")]
         for process in gone:
             process.send_signal(signal.SIGINT)
-        assert leftovers.wait_until_gone(gone, seconds=20)
+        assert orphans.wait_until_gone(gone, seconds=20)
         report = doctor(limited)
     eventually(limited.is_healthy, seconds=60)
 
@@ -270,7 +270,7 @@ def test_a_database_and_a_gateway_that_are_away_are_told(limited):
 
 
 GATEWAY_FAULTS = {
-    "proxy trust": ("proxy_set_header X-Forwarded-For $told_client;", "", "a client can choose its address"),
+    "proxy trust": ("proxy_set_header X-Forwarded-For $forwarded_client;", "", "a client can choose its address"),
     "request id": ("proxy_set_header X-Request-ID $kept_request_id;", "proxy_set_header X-Request-ID x;", "became x"),
     "hosts": ("return 421;", "return 204;", "204"),
     "hidden": (
@@ -307,11 +307,11 @@ def reload(stack, file, configuration):
     master = running(State(stack.folder), "gateway")
     before = master.children()
     master.send_signal(signal.SIGHUP)
-    eventually(lambda: not any(map(leftovers.lives, before)) and master.children(), seconds=30)
+    eventually(lambda: not any(map(orphans.lives, before)) and master.children(), seconds=30)
 
 
 def test_without_limits_trust_cannot_be_told(stack):
-    found = dict(Visitor(stack.url).examine())
+    found = dict(GatewayChecks(stack.url).examine())
 
     assert {name for name, finding in found.items() if finding.state == "ok"} == found.keys() - {"proxy trust"}
     assert found["proxy trust"].state == "unsure"
@@ -321,7 +321,7 @@ def test_without_limits_trust_cannot_be_told(stack):
 def test_where_our_own_address_is_a_trusted_proxys_trust_cannot_be_told(monkeypatch):
     monkeypatch.setenv("TRUSTED_PROXIES", "10.0.0.0/8,127.0.0.0/8")
 
-    found = Visitor("http://nobody.invalid").proxy_trust()
+    found = GatewayChecks("http://nobody.invalid").proxy_trust()
 
     assert (found.state, "TRUSTED_PROXIES" in found.text) == ("unsure", True)
 
@@ -339,7 +339,7 @@ class Unavailable(BaseHTTPRequestHandler):
 def test_an_address_where_something_else_answers():
     with HTTPServer(("127.0.0.1", 0), Unavailable) as server:
         Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
-        visitor = Visitor(f"http://127.0.0.1:{server.server_port}")
+        visitor = GatewayChecks(f"http://127.0.0.1:{server.server_port}")
         found, trust = dict(visitor.examine()), visitor.proxy_trust()
         server.shutdown()
 

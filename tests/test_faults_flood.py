@@ -5,13 +5,13 @@ import re
 from contextlib import nullcontext
 from types import SimpleNamespace
 
-from stack.faults import flood
-from stack.faults.client import Answer, Attempt
-from stack.faults.trial import Trial
+from tests.lab import flood
+from tests.lab.client import Answer, SentRequest
+from tests.lab.trial import Trial
 from tests.raw_http import Service, answer
 
 SERVED, REFUSED = (
-    Attempt("x-1", "read tasks", "GET", "/task/tasks/", begun_at=math.inf, seconds=0.1, answer=Answer(status, {}))
+    SentRequest("x-1", "read tasks", "GET", "/task/tasks/", begun_at=math.inf, seconds=0.1, answer=Answer(status, {}))
     for status in (200, 503)
 )
 
@@ -21,7 +21,7 @@ def found(manner, *, served, refused):
     service = Service()
     service.manner = manner
     load = SimpleNamespace(
-        attempts=[SERVED] * served + [REFUSED] * refused, fault=nullcontext, wait_until_served=lambda: None
+        sent=[SERVED] * served + [REFUSED] * refused, fault=nullcontext, wait_until_served=lambda: None
     )
     trial = Trial(SimpleNamespace(port=service.port), load, None, None, seconds=0, is_long=False)
     try:

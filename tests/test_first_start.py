@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from stack import ports
-from stack.console import Refused
+from stack.console import StackError
 from stack.startup import sentence
 from tests.local_stack import START_SECONDS, LocalStack
 
@@ -93,7 +93,7 @@ def test_no_ipv4_loopback(own_stack, monkeypatch):
 
     monkeypatch.setattr(socket, "create_server", refused)
     for choose in (ports.choose_ports, lambda: ports.free_ports(1)):
-        with pytest.raises(Refused, match="Cannot assign requested address"):
+        with pytest.raises(StackError, match="Cannot assign requested address"):
             choose()
 
 

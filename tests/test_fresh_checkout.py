@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from tests import readme
+from tests import examples
 from tests.local_stack import ROOT, LocalStack, environment, new_folder
 
-ANSWERED = [(number, block) for number, block in enumerate(readme.blocks()) if block.answer]
+ANSWERED = [(number, block) for number, block in enumerate(examples.blocks()) if block.answer]
 SECONDS_OF_DAY = 24 * 60 * 60
 PASTED_WITHIN_SECONDS = 400  # a minute, where packages come quickly
 NEAR_MIDNIGHT_SECONDS = 200
@@ -22,7 +22,7 @@ NEAR_MIDNIGHT_SECONDS = 200
 
 @pytest.fixture(scope="module")
 def checkout():
-    """Copy what git knows, own it, close it, paste all lines of the README there, and stop the stack at the end."""
+    """Copy the tracked files, close the folder to others, paste the README and the API tour there, stop the stack."""
     stack = LocalStack(root=new_folder() / "TM Service 100%")  # a path with what needs quoting
     for name in tracked_files():
         target = stack.root / name
@@ -32,7 +32,7 @@ def checkout():
         shutil.chown(path, *plain_user()[:2])
     stack.root.chmod(0o700)
     wait_out_midnight()
-    pasted = as_plain_user(stack, ["timeout", str(PASTED_WITHIN_SECONDS), "bash", "-c", readme.script(stack.port)])
+    pasted = as_plain_user(stack, ["timeout", str(PASTED_WITHIN_SECONDS), "bash", "-c", examples.script(stack.port)])
     yield stack, pasted.stdout
     as_plain_user(stack, ["scripts/stop"])
     shutil.rmtree(stack.root.parent)
@@ -102,27 +102,27 @@ def test_from_a_checkout_to_the_first_task_takes_less_than_three_minutes(checkou
     _, pasted = checkout
     first_answer, _ = ANSWERED[0]
 
-    made = readme.read(pasted)[first_answer]
+    made = examples.read(pasted)[first_answer]
 
     assert json.loads(made.text)["id"] == 1
     assert made.seconds < 180
 
 
-@pytest.mark.parametrize(("number", "block"), ANSWERED, ids=[f"line {block.line}" for _, block in ANSWERED])
-def test_an_answer_in_the_readme_is_what_its_lines_print(checkout, number, block):
+@pytest.mark.parametrize(("number", "block"), ANSWERED, ids=[block.place for _, block in ANSWERED])
+def test_a_documented_response_is_what_the_commands_print(checkout, number, block):
     _, pasted = checkout
 
-    printed = readme.read(pasted)[number].text
+    printed = examples.read(pasted)[number].text
 
-    assert readme.normal(block.kind, printed) == readme.normal(block.kind, block.answer)
+    assert examples.normal(block.kind, printed) == examples.normal(block.kind, block.answer)
 
 
 @pytest.mark.parametrize("service", ["user", "task"])
-def test_the_readme_has_a_sample_of_every_call(checkout, service):
+def test_the_documentation_has_an_example_of_every_call(checkout, service):
     stack, _ = checkout
     document = stack.call("GET", f"/{service}/swagger.json").json()
 
     calls = [(name.upper(), path) for path, item in document["paths"].items() for name in item if name != "parameters"]
 
     assert calls
-    assert [f"{method} {path}" for method, path in calls if not readme.has_sample(method, path)] == []
+    assert [f"{method} {path}" for method, path in calls if not examples.has_sample(method, path)] == []

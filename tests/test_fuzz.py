@@ -2,12 +2,8 @@
 
 import copy
 import json
-import os
 import re
-import shutil
 import signal
-import subprocess
-import sys
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -15,8 +11,9 @@ from threading import Thread
 
 import pytest
 
-from stack import bootstrap, fuzz
-from tests.local_stack import ROOT, LocalStack, environment, eventually, new_folder
+from stack import bootstrap
+from tests.lab import fuzz
+from tests.local_stack import begin, eventually, left_behind
 
 CASES = 2_000
 NO = {"code": "invalid", "errors": [{"field": "size", "code": "invalid"}]}
@@ -57,7 +54,7 @@ SETUP = {
 
 
 class StandIn(BaseHTTPRequestHandler):
-    """A service of one operation, which answers as the server that it belongs to is told."""
+    """A service of one operation, whose answers the test chooses."""
 
     protocol_version = "HTTP/1.1"
 
@@ -108,18 +105,9 @@ def stand_in() -> Iterator[ThreadingHTTPServer]:
 
 
 @pytest.fixture
-def temporary():
-    """The folder for temporary files: the command makes one of its own in it for its stack."""
-    folder = new_folder()
-    yield folder
-    shutil.rmtree(folder)
-
-
-@pytest.fixture
-def call_all(python, stand_in, temporary, monkeypatch, capfd):
+def call_all(python, stand_in, temporary, capfd):
     """Return a function that calls the stand-in and gives what came of it."""
-    monkeypatch.setenv("PYTHONPATH", f"{ROOT / 'scripts'}{os.pathsep}{ROOT}")
-    setup = SETUP | {"url": f"http://127.0.0.1:{stand_in.server_port}"}
+    setup = SETUP | {"port": stand_in.server_port}
 
     def call():
         document = fuzz.strict(copy.deepcopy(DOCUMENT))
@@ -129,22 +117,13 @@ def call_all(python, stand_in, temporary, monkeypatch, capfd):
     return call
 
 
-def begin(temporary, *arguments):
-    return subprocess.Popen(
-        [sys.executable, ROOT / "scripts" / "fuzz", *arguments],
-        env=environment(TMPDIR=str(temporary)),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
-
-
-def left_behind(temporary):
-    return LocalStack(folder=temporary, port=0).processes(), list(temporary.iterdir())
+def no_such_day(day):
+    errors = [{"field": "size", "code": "invalid", "detail": f"There is no such date: {day}."}]
+    return 400, {"code": "invalid", "errors": errors}
 
 
 def test_no_answer_is_a_server_error_or_undocumented(temporary):
-    fuzzing = begin(temporary, f"--cases={CASES}", "--seed=1")
+    fuzzing = begin("fuzz", temporary, f"--cases={CASES}", "--seed=1")
 
     output, _ = fuzzing.communicate()
 
@@ -165,24 +144,31 @@ def test_a_service_that_is_as_documented_passes(call_all):
 
 
 @pytest.mark.parametrize(
-    ("says", "told"),
+    ("says", "finding"),
     [
         ((418, NO), "Undocumented status code"),
         pytest.param((500, NO), "Server error", marks=pytest.mark.thorough),
         pytest.param((200, {"id": 1, "secret": "x"}), "Response violates schema", marks=pytest.mark.thorough),
         pytest.param((200, {}), "Response violates schema", marks=pytest.mark.thorough),
         pytest.param((200, {"id": "1"}), "Response violates schema", marks=pytest.mark.thorough),
+        (no_such_day("2071-04-30"), "Schema-valid request rejected"),
         pytest.param((400, NO), "Schema-valid request rejected", marks=pytest.mark.thorough),
     ],
 )
-def test_a_fault_is_told_with_the_line_that_repeats_it(stand_in, call_all, says, told):
+def test_a_fault_is_reported_with_the_line_that_repeats_it(stand_in, call_all, says, finding):
     stand_in.says = says
 
     passed, _, output = call_all()
 
     assert not passed
-    assert told in output
+    assert finding in output
     assert re.search(r"curl -X GET .*/thing/", output)
+
+
+def test_a_day_that_does_not_exist_may_be_refused(stand_in, call_all):
+    stand_in.says = no_such_day("2071-04-31")
+
+    assert call_all()[0]
 
 
 def test_what_the_document_forbids_must_not_be_taken(stand_in, call_all):
@@ -211,26 +197,26 @@ def test_one_failed_run_fails_all(capsys):
 
 
 @pytest.mark.parametrize(
-    ("option", "told"),
+    ("option", "error"),
     [
         ("--cases=0", "--cases is 0; it must be 1 or more"),
         ("--cases=many", "invalid int value: 'many'"),
         ("--x", "--x"),
     ],
 )
-def test_an_option_that_cannot_be_meant_is_refused(temporary, option, told):
-    fuzzing = begin(temporary, option)
+def test_an_invalid_option_is_refused(temporary, option, error):
+    fuzzing = begin("fuzz", temporary, option)
 
     output, _ = fuzzing.communicate()
 
     assert fuzzing.returncode == 2
-    assert told in output.splitlines()[-1]
+    assert error in output.splitlines()[-1]
     assert left_behind(temporary) == ([], [])
 
 
 @pytest.mark.thorough
 def test_its_end_in_the_middle_leaves_nothing_behind(temporary):
-    fuzzing = begin(temporary)
+    fuzzing = begin("fuzz", temporary)
     eventually(lambda: list(temporary.glob("*/user-user/setup.json")), seconds=120)
 
     fuzzing.send_signal(signal.SIGINT)

@@ -7,7 +7,7 @@ import jwt
 import pytest
 
 from chassis.auth.keys import shared_key
-from chassis.tests.key_pairs import MAKERS, pair, private_pem
+from chassis.testing.key_pairs import MAKERS, pair, private_pem
 from tests.local_stack import ROOT, LocalStack
 
 

@@ -10,18 +10,12 @@ import pytest
 import requests
 
 from stack.ports import Ports, free_ports
-from tests.local_stack import ROOT
 
 DRAW = "from stack.ports import free_ports; print(*(port for _ in range(50) for port in free_ports(3)))"
 
 
 def test_no_port_is_given_to_two_that_ask_at_once():
-    asking = [
-        subprocess.Popen(
-            [sys.executable, "-c", DRAW], env={"PYTHONPATH": f"{ROOT}:{ROOT}/scripts"}, stdout=subprocess.PIPE
-        )
-        for _ in range(4)
-    ]
+    asking = [subprocess.Popen([sys.executable, "-c", DRAW], stdout=subprocess.PIPE) for _ in range(4)]
 
     ports = [port for each in asking for port in each.communicate()[0].split()]
 

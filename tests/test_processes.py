@@ -9,7 +9,7 @@ import time
 import psutil
 import pytest
 
-from stack.leftovers import lives
+from stack.orphans import lives
 from tests.local_stack import ROOT, eventually, interrupt
 
 BACK_WITHIN_SECONDS = 3

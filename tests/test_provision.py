@@ -234,9 +234,9 @@ def test_a_server_that_is_away_or_does_not_let_in_is_told_in_a_sentence(server):
 
 def test_an_old_server_is_refused():
     with pytest.raises(provision.CannotProvision, match=r"^PostgreSQL 15 or newer is needed; this is 14\.9\.$"):
-        provision.refuse_old(140_009)
+        provision.check_server_version(140_009)
 
-    provision.refuse_old(150_000)
+    provision.check_server_version(150_000)
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""What the README says beside its samples, which test_fresh_checkout pastes: claims, settings, containers."""
+"""The README and the API tour beyond their examples, which test_fresh_checkout runs: promises, settings, Docker."""
 
 import os
 import re
@@ -9,27 +9,20 @@ from collections import defaultdict
 import pytest
 import yaml
 
-from stack import check, demo
+from stack import check
+from tests.examples import PAGES
 from tests.local_stack import ROOT
-from tests.readme import README
 from tests.test_repository import files
 
+TEXT = "".join((ROOT / page).read_text() for page in PAGES)
 TEST = re.compile(r"`((?:\w+/)+test_\w+\.py(?:::\w+)*)`")
-ROW = re.compile(r"^\| (?!-|claim|rule|name)(.+?) \|$", re.MULTILINE)
-SAMPLE_SETTINGS = (ROOT / ".env.example").read_text()
+PROOF = re.compile("`(tests|scripts|user_service|task_service)/")
+ROW = re.compile(r"^\| (?!-|promise|rule)(.+?) \|$", re.MULTILINE)
 COMPOSE = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
 
 
-def section(title):
-    return re.search(rf"^## {title}\n(.*?)(?=^## )", README, re.MULTILINE | re.DOTALL)[1]
-
-
-def rows(text):
-    return [[cell.strip() for cell in row.split(" | ")] for row in ROW.findall(text)]
-
-
 def named_tests():
-    """Return the tests that the documentation names, by the folder in which pytest has to look for them."""
+    """Return the tests that the documentation names, by the folder in which pytest finds them."""
     found = defaultdict(set)
     for page in files(".md"):
         for name in TEST.findall(page.read_text()):
@@ -39,7 +32,7 @@ def named_tests():
 
 
 @pytest.mark.parametrize("folder", sorted(named_tests()))
-def test_every_test_that_the_documentation_names_is_one(folder):
+def test_every_test_that_the_documentation_names_exists(folder):
     named = named_tests()[folder]
     modules = sorted({name.partition("::")[0] for name in named})
     command = [sys.executable, "-m", "pytest", "-n0", "--collect-only", "-q", *modules]
@@ -52,44 +45,29 @@ def test_every_test_that_the_documentation_names_is_one(folder):
     assert [name for name in sorted(named) if "::" in name and name.removeprefix("tests/") not in tests] == []
 
 
-def test_every_claim_and_rule_names_what_shows_it():
-    claims = rows(section("Claims"))
+@pytest.mark.parametrize(("page", "title"), [("README.md", "Promises"), ("docs/api-tour.md", "Rules")])
+def test_every_promise_and_rule_names_its_test(page, title):
+    text = (ROOT / page).read_text()
+    section = re.search(rf"^## {title}\n(.*?)(?=^## |\Z)", text, re.MULTILINE | re.DOTALL)[1]
+    rows = [row.split(" | ") for row in ROW.findall(section)]
 
-    assert len(claims) > 10
-    assert [
-        claim for claim, shown_by in claims if not re.search("`(tests|scripts|user_service|task_service)/", shown_by)
-    ] == []
-    assert [rule for rule, shown_by in rows(section("Rules")) if not TEST.search(shown_by)] == []
-
-
-def test_the_table_of_settings_is_that_of_the_sample_file():
-    parts = re.split(r"^\*\*(.+)\*\*$", section("Configuration"), flags=re.MULTILINE)[1:]
-    sample_parts = re.split(r"^# --- (.+?)(?:, which .*)?$", SAMPLE_SETTINGS, flags=re.MULTILINE)[1:]
-
-    told = {title: settings_in_table(text) for title, text in zip(parts[::2], parts[1::2], strict=True)}
-    sampled = {
-        title: re.findall(r"^#([A-Z_]+)=(.*)$", text, re.MULTILINE)
-        for title, text in zip(sample_parts[::2], sample_parts[1::2], strict=True)
-    }
-    assert told == sampled
+    assert len(rows) > 10
+    assert [promise for promise, shown_by in rows if not PROOF.search(shown_by)] == []
 
 
-def settings_in_table(text):
-    return [(name.strip("`"), default.strip("`")) for name, default, _ in settings_rows(text)]
+def test_the_configuration_page_is_what_scripts_docs_writes():
+    done = subprocess.run([ROOT / "scripts" / "docs", "--check"], capture_output=True, text=True)
+
+    assert (done.returncode, done.stderr) == (0, "")
 
 
-def settings_rows(text):
-    return re.findall(r"^\| (`[A-Z_]+`) \| ?(`[^`]+`)? ?\| (.+\.) \|$", text, re.MULTILINE)
-
-
-DOCKER = re.findall(r"^```sh docker\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
-# Docker has no such file, and the text says what it has.
+DOCKER = re.findall(r"^```sh docker\n(.*?)^```$", TEXT, re.MULTILINE | re.DOTALL)
+# With Docker there is no such file; the text says where these lines are.
 LOG_LINE = "until grep -s overdue var/log/notifications.log | head -n 1 | grep .; do sleep 1; done\n"
 
 
-def test_what_only_scripts_run_has_is_followed_by_lines_for_docker():
-    """Whoever uses Docker pastes these in its place, and every other block as it is."""
-    fences = re.findall(r"^```(sh|sh docker)\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
+def test_every_block_that_needs_scripts_run_has_a_docker_block():
+    fences = re.findall(r"^```(sh|sh docker)\n(.*?)^```$", TEXT, re.MULTILINE | re.DOTALL)
     local = [at for at, (kind, lines) in enumerate(fences) if kind == "sh" and re.search("var/|scripts/", lines)]
 
     followed = [at for at in local if fences[at + 1][0] == "sh docker"]
@@ -97,18 +75,9 @@ def test_what_only_scripts_run_has_is_followed_by_lines_for_docker():
     assert [fences[at][1] for at in local if at not in followed] == [LOG_LINE]
 
 
-def test_the_lines_for_docker_name_what_there_is():
+def test_the_docker_blocks_name_existing_services_and_secrets():
     for service in re.findall(r"docker compose (?:run --rm --no-deps -T|exec -T|restart|logs) (\w+)", "".join(DOCKER)):
         assert service in COMPOSE["services"]
-    lines = DOCKER[0]
-    service, path = re.search(r"docker compose run --rm --no-deps -T (\w+) cat (\S+)\)", lines).groups()
+    service, path = re.search(r"docker compose run --rm --no-deps -T (\w+) cat (\S+)\)", DOCKER[0]).groups()
 
     assert COMPOSE["services"][service]["environment"][f"{path.rpartition('/')[2]}_FILE"] == path
-
-
-def test_numbers_in_the_text_are_those_of_today():
-    servers = [name for name, service in COMPOSE["services"].items() if service["restart"] != "no"]
-
-    assert f"{len(servers)} containers" in README
-    assert (len(demo.PEOPLE), len(demo.TASKS)) == (4, 12)
-    assert "`--demo` adds four people and twelve tasks" in README

@@ -25,19 +25,6 @@ PINNED_EVERYWHERE = {
     "pyjwt",
     "requests",
 }
-# Who may import whom, of our own packages.
-MAY_IMPORT = {
-    "chassis": set(),
-    "user_service/accounts": {"chassis"},
-    "user_service/config": {"accounts", "chassis"},
-    "task_service/directory": {"chassis"},
-    "task_service/tasks": {"directory", "chassis"},
-    "task_service/notifications": {"tasks", "directory", "chassis"},
-    "task_service/config": {"notifications", "tasks", "directory", "chassis"},
-    "deploy": {"chassis"},
-    "scripts/stack": {"chassis", "deploy"},
-}
-OURS = {package.rpartition("/")[2] for package in MAY_IMPORT}
 
 
 @cache
@@ -49,36 +36,6 @@ def files(*endings):
 
 def tree(path):
     return ast.parse(path.read_text())
-
-
-def sources(package):
-    return [path for path in files(".py") if path.is_relative_to(ROOT / package) and "tests" not in path.parts]
-
-
-def imported_packages(path):
-    for node in ast.walk(tree(path)):
-        if isinstance(node, ast.Import):
-            yield from (name.name.split(".")[0] for name in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"{path} imports relatively"
-            yield node.module.split(".")[0]
-
-
-@pytest.mark.parametrize("package", MAY_IMPORT)
-def test_imports_point_one_way(package):
-    assert sources(package)
-    allowed = MAY_IMPORT[package] | {package.rpartition("/")[2]}
-
-    wrong = {path.name: set(imported_packages(path)) & OURS - allowed for path in sources(package)}
-
-    assert {name: packages for name, packages in wrong.items() if packages} == {}
-
-
-def test_every_package_of_ours_is_under_the_import_rule():
-    packages = {path.parent.relative_to(ROOT).as_posix() for path in files("__init__.py") if "tests" not in path.parts}
-
-    tops = {name for name in packages if name.rpartition("/")[0] not in packages}
-    assert tops == set(MAY_IMPORT)
 
 
 def test_no_function_is_longer_than_a_screen():
@@ -106,18 +63,6 @@ def test_nothing_is_put_off_and_no_test_switched_off():
     ]
 
     assert found == []
-
-
-def test_no_except_catches_everything():
-    broad = [
-        f"{path.relative_to(ROOT)}:{node.lineno}"
-        for path in files(".py")
-        for node in ast.walk(tree(path))
-        if isinstance(node, ast.ExceptHandler)
-        and (node.type is None or (isinstance(node.type, ast.Name) and node.type.id == "Exception"))
-    ]
-
-    assert broad == []
 
 
 @pytest.mark.parametrize("name", ["local", "test", "user_service", "task_service"])
@@ -153,37 +98,21 @@ def test_the_requirements_are_those_of_the_projects():
         assert wanted <= pinned, name
 
 
-READERS = {
-    "text",
-    "flag",
-    "bind_address",
-    "number",
-    "optional_secret",
-    "port",
-    "email",
-    "networks",
-    "origins",
-    "rate",
-    "words",
-    "choice",
-    "choices",
-    "secret",
-    "secrets",
-    "http_url",
-    "time_of_day",
-    "time_zone",
-    "token_url",
-}
+def readers():
+    """Return the functions of env.py that read a setting: those with its name as their first argument."""
+    (module,) = (path for path in files(".py") if path.name == "env.py")
+    functions = (node for node in tree(module).body if isinstance(node, ast.FunctionDef) and node.args.args)
+    return {node.name for node in functions if node.args.args[0].arg == "name"}
 
 
 def settings_in_the_code():
-    """Return every name that a reader of chassis.ops.env or os.environ gets as a literal, or that a shell expands."""
-    readers = {*READERS, "database", "chosen"}
+    """Return every setting that Python reads by env.py or os.environ, or that a shell expands."""
+    known = {*readers(), "database", "chosen"}
     for path in files(".py"):
-        if "tests" in path.parts:
+        if {"testing", "tests"} & set(path.parts):
             continue
         for node in ast.walk(tree(path)):
-            if isinstance(node, ast.Call) and called(node) in readers:
+            if isinstance(node, ast.Call) and called(node) in known:
                 names = node.args if called(node) == "database" else node.args[:1]
                 yield from (arg.value for arg in names if is_setting(arg))
             if isinstance(node, ast.Call) and ast.unparse(node.func) == "os.environ.get":
@@ -196,7 +125,7 @@ def settings_in_the_code():
 
 
 def settings_of_containers():
-    """Return name and default of each setting that only docker-compose.yml reads."""
+    """Return the name and default of each setting that only docker-compose.yml reads."""
     return re.findall(r"\$\{(CONTAINER_[A-Z]+):-([^}]+)\}", (ROOT / "docker-compose.yml").read_text())
 
 
@@ -209,13 +138,14 @@ def is_setting(node):
 
 
 def defaults_in_the_code():
-    """Return the name and the default of each setting, as often as one stands where it is read."""
+    """Return the name and default of each setting, once for each place that reads it."""
+    known = readers()
     calls = (
         node
         for path in files(".py")
-        if "tests" not in path.parts
+        if not {"testing", "tests"} & set(path.parts)
         for node in ast.walk(tree(path))
-        if isinstance(node, ast.Call) and called(node) in READERS and len(node.args) > 1 and is_setting(node.args[0])
+        if isinstance(node, ast.Call) and called(node) in known and len(node.args) > 1 and is_setting(node.args[0])
     )
     for name, default in (call.args[:2] for call in calls):
         if isinstance(default, ast.Constant):
@@ -244,10 +174,6 @@ def test_the_sample_settings_have_the_defaults_of_the_code():
     wrong = {name: value for name, value in sample_settings().items() if value not in (defaults[name] or {""})}
 
     assert wrong == {}
-
-
-def test_the_changelog_has_what_is_not_released():
-    assert "## [Unreleased]" in (ROOT / "CHANGELOG.md").read_text()
 
 
 def test_the_request_id_rule_is_the_same_in_the_gateway_and_the_services():

@@ -111,7 +111,7 @@ REFUSALS = {
         {"CORS_ALLOWED_ORIGINS": "app.example.com"},
         "user_service: CORS_ALLOWED_ORIGINS must be origins such as https://app.example.com, not 'app.example.com'.",
     ),
-    "a proxy that is none": ({"TRUSTED_PROXIES": "cloudflare"}, "TRUSTED_PROXIES must be IP addresses or networks"),
+    "a proxy that is none": ({"TRUSTED_PROXIES": "cloudflare"}, "TRUSTED_PROXIES must be a comma-separated list"),
     "a wildcard host": ({"ALLOWED_HOSTS": "*"}, "user_service: ALLOWED_HOSTS=* is for DEBUG only"),
     "debug in public": (
         {"DEBUG": "true", "ALLOWED_HOSTS": "tasks.example.com"},

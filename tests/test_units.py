@@ -1,4 +1,4 @@
-"""The units for systemd, and the lines of docs/operations.md that install them."""
+"""The units for systemd, and the blocks of docs/by-hand.md that install them."""
 
 import re
 import shutil

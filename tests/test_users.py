@@ -78,11 +78,11 @@ def web_server():
             "ADMIN_PASSWORD": PASSWORD,
             "MIGRATE_ON_START": "true",
         }
-        command = [sys.executable, "-m", "gunicorn", "-c", "python:chassis.ops.web_server", "config.wsgi"]
+        command = [sys.executable, "-m", "gunicorn", "--name", "user_service", "-c", "python:chassis.ops.web_server"]
         process = subprocess.Popen(
-            [*command, "--bind", f"127.0.0.1:{port}"],
+            [*command, "--bind", f"127.0.0.1:{port}", "config.wsgi"],
             cwd=ROOT / "user_service",
-            env={**os.environ, **check.SETTINGS, **given, "PYTHONPATH": str(ROOT)},
+            env={**os.environ, **check.SETTINGS, **given},
         )
         try:
             yield psutil.Process(process.pid), f"http://127.0.0.1:{port}"

@@ -5,13 +5,14 @@ import re
 from typing import Any
 
 import orjson
-from django.http import HttpResponse, HttpResponseNotModified
-from django.utils.http import parse_etags
+from django.http import HttpRequest, HttpResponse
+from django.http.response import HttpResponseBase
+from django.utils.cache import get_conditional_response
 from rest_framework.exceptions import ErrorDetail, ValidationError
 from rest_framework.request import Request
 
 DIGEST_LENGTH = 12
-OURS = re.compile(r'"([1-9][0-9]{0,9})\.[0-9a-f]{12}"')
+VERSION_ETAG = re.compile(r'"([1-9][0-9]{0,9})\.[0-9a-f]{12}"')
 TAG = r'(?:W/)?"[^"]*"'
 PATTERN = rf"^ *(?:\*|{TAG}(?: *, *{TAG})*) *$"  # of If-Match: "*" or entity tags
 
@@ -20,16 +21,16 @@ def digest(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()[:DIGEST_LENGTH]
 
 
-def of_version(version: int, representation: Any) -> str:
+def version_etag(version: int, representation: Any) -> str:
     """Return the tag of a single resource. The digest is there for fields that change without the version."""
     return f'"{version}.{digest(orjson.dumps(representation, default=str))}"'
 
 
-def weak(content: bytes) -> str:
+def weak_etag(content: bytes) -> str:
     return f'W/"{digest(content)}"'
 
 
-def of_representation(representation: Any) -> str:
+def content_etag(representation: Any) -> str:
     """Return the tag of a single resource that has no version."""
     return f'"{digest(orjson.dumps(representation, default=str))}"'
 
@@ -39,7 +40,7 @@ def if_match(request: Request) -> frozenset[int] | None:
     tags = if_match_tags(request)
     if tags is None:
         return None
-    return frozenset(int(ours[1]) for tag in tags if (ours := OURS.fullmatch(tag)))
+    return frozenset(int(ours[1]) for tag in tags if (ours := VERSION_ETAG.fullmatch(tag)))
 
 
 def if_match_tags(request: Request) -> frozenset[str] | None:
@@ -63,11 +64,8 @@ def is_any(header: str) -> bool:
     return header.strip() == "*"
 
 
-def not_modified(request: Request, response: HttpResponse) -> HttpResponse | None:
-    """Return the 304 that is due instead of a rendered 200, if the caller has the same already."""
-    tag = response.get("ETag") or weak(response.content)
-    response["ETag"] = tag
-    known = parse_etags(request.headers.get("If-None-Match", ""))
-    if known != ["*"] and tag.removeprefix("W/") not in {each.removeprefix("W/") for each in known}:
-        return None
-    return HttpResponseNotModified(headers={"ETag": tag})
+def conditional(request: HttpRequest, response: HttpResponse) -> HttpResponseBase:
+    """Return a rendered 200 with an entity tag, or a 304 if the caller has the same already."""
+    if "ETag" not in response:
+        response["ETag"] = weak_etag(response.content)
+    return get_conditional_response(request, etag=response["ETag"], response=response) or response

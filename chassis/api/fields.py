@@ -10,11 +10,11 @@ from rest_framework import serializers
 from rest_framework.fields import empty
 
 from chassis.hidden_characters import CONTROL_WHITESPACE, FORBIDDEN_IN_TEXT, first_hidden
-from chassis.ids import LARGEST_ID
+from chassis.ids import MAX_ID
 
 MAX_CHOICE_LENGTH = 100  # more than any choice has
 MAX_SECRET_BYTES = 1024  # hashing costs by length
-EARLIEST, LATEST = datetime.date(2000, 1, 1), datetime.date(2100, 12, 31)
+MIN_DATE, MAX_DATE = datetime.date(2000, 1, 1), datetime.date(2100, 12, 31)
 UNUSUAL_LINE_END = re.compile("[\x0b\x0c\x85]")
 WHITESPACE = re.compile(r"[^\S\x1c-\x1f]+")  # \x1c to \x1f are whitespace to Python only
 # Separators, controls, formats and marks. Not "Cn": a character newer than this Python's tables may well show.
@@ -59,16 +59,16 @@ class StringField(CappedField):
 
     def to_internal_value(self, data: Any) -> str:
         value = UNUSUAL_LINE_END.sub("\n", super().to_internal_value(data))
-        self.refuse(FORBIDDEN_IN_TEXT.search(value), "control")
-        self.refuse(first_hidden(value), "hidden")
+        self.fail_if_found(FORBIDDEN_IN_TEXT.search(value), "control")
+        self.fail_if_found(first_hidden(value), "hidden")
         return value
 
-    def refuse(self, found: re.Match[str] | None, key: str) -> None:
+    def fail_if_found(self, found: re.Match[str] | None, key: str) -> None:
         if found:
             self.fail(key, code=ord(found.group()), position=found.start() + 1)
 
 
-class LineField(StringField):
+class SingleLineField(StringField):
     """One line of text with something to see in it. Whitespace around it is cut off; see single_line."""
 
     default_error_messages = {"blank": "Must hold at least one visible character."}
@@ -84,7 +84,7 @@ class LineField(StringField):
 
     def to_internal_value(self, data: Any) -> str:
         # Before the ends are cut off: str.strip() takes some control characters for whitespace.
-        self.refuse(FORBIDDEN_IN_TEXT.search(data), "control")
+        self.fail_if_found(FORBIDDEN_IN_TEXT.search(data), "control")
         value = super().to_internal_value(data)
         if not any(is_visible(character) for character in value):
             self.fail("blank")
@@ -110,7 +110,7 @@ class SecretField(CappedField):
 
 
 def is_id(data: Any) -> bool:
-    return type(data) is int and 1 <= data <= LARGEST_ID  # a bool is an int too
+    return type(data) is int and 1 <= data <= MAX_ID  # a bool is an int too
 
 
 class IdField(serializers.Field):
@@ -131,18 +131,18 @@ class IdsField(serializers.Field):
     """Ids of rows, each once."""
 
     default_error_messages = {
-        "invalid": "Must be a list of 1 to {most} ids.",
+        "invalid": "Must be a list of 1 to {max_ids} ids.",
         "invalid_id": "Must hold ids alone: whole numbers from 1 to 9223372036854775807.",
-        "repeated": "Must name each id once; {id} stands twice.",
+        "repeated": "Must name each id once; {id} appears twice.",
     }
 
-    def __init__(self, *, most: int, **kwargs: Any) -> None:
-        self.most = most
+    def __init__(self, *, max_ids: int, **kwargs: Any) -> None:
+        self.max_ids = max_ids
         super().__init__(**kwargs)
 
     def to_internal_value(self, data: Any) -> list[int]:
-        if not isinstance(data, list) or not 1 <= len(data) <= self.most:
-            self.fail("invalid", most=self.most)
+        if not isinstance(data, list) or not 1 <= len(data) <= self.max_ids:
+            self.fail("invalid", max_ids=self.max_ids)
         if not all(is_id(item) for item in data):
             self.fail("invalid_id")
         if twice := [id_ for id_, count in Counter(data).items() if count > 1]:
@@ -153,7 +153,7 @@ class IdsField(serializers.Field):
         return value
 
 
-class YesNoField(serializers.Field):
+class StrictBooleanField(serializers.Field):
     default_error_messages = {"invalid": "Must be true or false."}
 
     def to_internal_value(self, data: Any) -> bool:
@@ -165,14 +165,14 @@ class YesNoField(serializers.Field):
         return value
 
 
-class DayField(serializers.Field):
-    """A calendar day as YYYY-MM-DD (RFC 3339 full-date), in this century."""
+class DateField(serializers.Field):
+    """A calendar date as YYYY-MM-DD (RFC 3339 full-date), in this century."""
 
     default_error_messages = {"invalid": "{reason}"}
 
     def to_internal_value(self, data: Any) -> datetime.date:
         try:
-            return day(data)
+            return parse_date(data)
         except ValueError as error:
             self.fail("invalid", reason=str(error))
 
@@ -180,16 +180,16 @@ class DayField(serializers.Field):
         return value.isoformat()
 
 
-def day(text: Any) -> datetime.date:
+def parse_date(text: Any) -> datetime.date:
     """Parse YYYY-MM-DD in ASCII digits, between 2000 and 2100, or raise ValueError with a text for the caller."""
     if not isinstance(text, str) or not re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", text):
         raise ValueError("Must be a date as YYYY-MM-DD.")
     try:
         value = datetime.date.fromisoformat(text)
     except ValueError as error:
-        raise ValueError(f"There is no such day: {text}.") from error
-    if not EARLIEST <= value <= LATEST:
-        raise ValueError(f"Must lie between {EARLIEST} and {LATEST}.")
+        raise ValueError(f"There is no such date: {text}.") from error
+    if not MIN_DATE <= value <= MAX_DATE:
+        raise ValueError(f"Must lie between {MIN_DATE} and {MAX_DATE}.")
     return value
 
 
@@ -223,3 +223,30 @@ class ChoiceField(serializers.Field):
 
     def to_representation(self, value: Any) -> str:
         return self.names[value]
+
+
+class AnyField(serializers.Field):
+    """Any JSON value, shown as it is."""
+
+    def to_representation(self, value: Any) -> Any:
+        return value
+
+
+class PersonField(serializers.Field):
+    """Shows an account as {"id", "username"}."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(read_only=True, allow_null=True, **kwargs)
+
+    def to_representation(self, value: Any) -> dict[str, Any] | None:
+        return {"id": value.pk, "username": value.username}
+
+
+class NullableTextField(serializers.CharField):
+    """Shows an empty text as null."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(read_only=True, allow_null=True, **kwargs)
+
+    def to_representation(self, value: str) -> Any:
+        return value or None

@@ -7,13 +7,10 @@ import django_filters
 from django import forms
 from django.core.exceptions import ValidationError
 from django.db.models import QuerySet
-from django.http import QueryDict
-from rest_framework.exceptions import ErrorDetail
-from rest_framework.exceptions import ValidationError as APIValidationError
-from rest_framework.filters import BaseFilterBackend
+from django_filters.rest_framework import DjangoFilterBackend
 from rest_framework.request import Request
 
-from chassis.api.fields import day, single_line
+from chassis.api.fields import parse_date, single_line
 from chassis.api.problems import excerpt
 from chassis.ids import parse_id
 
@@ -23,7 +20,7 @@ NAME_PATTERN = "(?![0-9]+$)[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
 MAX_SEARCH_LENGTH = 200  # characters: each word costs a look at every candidate
 
 
-class WordsField(forms.Field):
+class ChoicesField(forms.Field):
     """Several choices, by repetition or commas: ?status=todo,completed or ?status=todo&status=completed."""
 
     widget = forms.MultipleHiddenInput
@@ -37,12 +34,13 @@ class WordsField(forms.Field):
         unknown = [word for word in words if word.casefold() not in self.spellings]
         if unknown:
             known = ", ".join(dict.fromkeys(str(word) for word in self.spellings if " " not in word))
-            raise ValidationError(f"{excerpt(unknown[0])!r} is none of: {known}.", code="invalid")
+            params = {"word": excerpt(unknown[0]), "known": known}
+            raise ValidationError("%(word)r is not one of: %(known)s.", code="invalid", params=params)
         return sorted({self.spellings[word.casefold()] for word in words})
 
 
 class ChoiceField(forms.Field):
-    """One of a few words."""
+    """One of a fixed set of names."""
 
     def __init__(self, *, names: tuple[str, ...], **kwargs: Any) -> None:
         self.names = names
@@ -54,26 +52,26 @@ class ChoiceField(forms.Field):
         return value
 
 
-class DayField(forms.Field):
+class DateField(forms.Field):
     def to_python(self, value: Any) -> Any:
         try:
-            return day(value) if value is not None else None
+            return parse_date(value) if value is not None else None
         except ValueError as error:
-            raise ValidationError(str(error), code="invalid") from error
+            raise ValidationError("%(reason)s", code="invalid", params={"reason": error}) from error
 
 
-class DayOrWordField(DayField):
-    """A day, or a word that stands for something else."""
+class DateOrKeywordField(DateField):
+    """A date, or a keyword such as "none"."""
 
-    def __init__(self, *, word: str, **kwargs: Any) -> None:
-        self.word = word
+    def __init__(self, *, keyword: str, **kwargs: Any) -> None:
+        self.keyword = keyword
         super().__init__(**kwargs)
 
     def to_python(self, value: Any) -> Any:
-        return value if value == self.word else super().to_python(value)
+        return value if value == self.keyword else super().to_python(value)
 
 
-class YesNoField(forms.Field):
+class StrictBooleanField(forms.Field):
     """true or false, in any case: clients in Python send True and False."""
 
     def to_python(self, value: Any) -> bool | None:
@@ -106,15 +104,15 @@ class IdField(forms.Field):
 
 
 class UsersField(forms.Field):
-    """Users, by repetition or commas: ids, usernames, and a few words that stand for somebody.
+    """Users, by repetition or commas: ids, usernames, and a few keywords.
 
-    Usernames and words come out in lower case. Digits alone are an id.
+    Usernames and keywords come out in lower case. Digits alone are an id.
     """
 
     widget = forms.MultipleHiddenInput
 
-    def __init__(self, *, words: tuple[str, ...], **kwargs: Any) -> None:
-        self.words = words
+    def __init__(self, *, keywords: tuple[str, ...], **kwargs: Any) -> None:
+        self.keywords = keywords
         super().__init__(**kwargs)
 
     def to_python(self, value: Any) -> list[int | str]:
@@ -122,29 +120,29 @@ class UsersField(forms.Field):
         if len(named) > MAX_USERS:
             raise ValidationError(f"Must name at most {MAX_USERS} users.", code="invalid")
         if not all(parse_id(each) or re.fullmatch(NAME_PATTERN, each) for each in named):
-            known = ", ".join(repr(word) for word in self.words)
+            known = ", ".join(repr(keyword) for keyword in self.keywords)
             raise ValidationError(f"Must be ids or usernames of users, or {known}.", code="invalid")
         return [parse_id(each) or each.lower() for each in named]
 
 
-class WordsFilter(django_filters.Filter):
-    field_class = WordsField
+class ChoicesFilter(django_filters.Filter):
+    field_class = ChoicesField
 
 
 class ChoiceFilter(django_filters.Filter):
     field_class = ChoiceField
 
 
-class DayFilter(django_filters.Filter):
-    field_class = DayField
+class DateFilter(django_filters.Filter):
+    field_class = DateField
 
 
-class DayOrWordFilter(django_filters.Filter):
-    field_class = DayOrWordField
+class DateOrKeywordFilter(django_filters.Filter):
+    field_class = DateOrKeywordField
 
 
-class YesNoFilter(django_filters.Filter):
-    field_class = YesNoField
+class StrictBooleanFilter(django_filters.Filter):
+    field_class = StrictBooleanField
 
 
 class SearchFilter(django_filters.CharFilter):
@@ -162,24 +160,14 @@ class UsersFilter(django_filters.Filter):
     field_class = UsersField
 
 
-class StrictFilterBackend(BaseFilterBackend):
-    """Apply the view's `filterset_class`; a value that cannot be is 400 and names the parameter."""
+class StrictFilterBackend(DjangoFilterBackend):
+    """django-filter's, which answers 400 and names the parameter; it builds no form where nothing is filtered.
 
-    def filter_queryset(self, request: Request, queryset: QuerySet[Any], view: Any) -> QuerySet[Any]:
-        filterset = view.filterset_class
-        if filterset is None or not filterset.base_filters.keys() & request.query_params.keys():
-            return queryset
-        return narrow(filterset, request.query_params, queryset, request)
+    It formats messages with `%`, so a message that repeats what was sent takes it from `params`.
+    """
 
-
-def narrow(filterset: Any, values: QueryDict, queryset: QuerySet[Any], request: Request) -> QuerySet[Any]:
-    """Return the rows that the filters let through, or raise a ValidationError that names each wrong one."""
-    chosen = filterset(values, queryset=queryset, request=request)
-    if not chosen.is_valid():
-        raise APIValidationError({name: list(details(errors)) for name, errors in chosen.errors.items()})
-    rows: QuerySet[Any] = chosen.qs
-    return rows
-
-
-def details(errors: Any) -> list[ErrorDetail]:
-    return [ErrorDetail(str(error.messages[0]), code=error.code or "invalid") for error in errors.as_data()]
+    def get_filterset(self, request: Request, queryset: QuerySet[Any], view: Any) -> Any:
+        filterset_class = view.filterset_class
+        if filterset_class is None or not filterset_class.base_filters.keys() & request.query_params.keys():
+            return None
+        return super().get_filterset(request, queryset, view)

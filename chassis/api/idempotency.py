@@ -1,6 +1,6 @@
-"""Idempotency-Key (draft-ietf-httpapi-idempotency-key-header): a POST that is sent once more is not done once more.
+"""Idempotency-Key (draft-ietf-httpapi-idempotency-key-header): a repeated POST is not executed again.
 
-The answer is kept in the transaction of what it tells of, so that both are there or neither.
+The response is stored in the transaction of the change, so either both exist or neither.
 """
 
 import json
@@ -30,26 +30,26 @@ if TYPE_CHECKING:  # models import this module, and the views of DRF import mode
 
 HEADER = "Idempotency-Key"
 KEY = re.compile("[!-~]{1,255}")
-KEPT_HEADERS = ("Location", "ETag")
-KEPT_FOR = timedelta(hours=24)
-LONGEST_WAIT_SECONDS = 1  # a twin occupies a web worker while it waits
-FORGOTTEN_AT_ONCE = 1000
-# It waits for a twin that is still running. No row comes back where an answer of the last 24 hours stands, but that
-# row is locked, so that it can be read.
+STORED_HEADERS = ("Location", "ETag")
+RETENTION = timedelta(hours=24)
+MAX_WAIT_SECONDS = 1  # a concurrent duplicate occupies a web worker while it waits
+DELETE_BATCH_SIZE = 1000
+# Waits for a concurrent duplicate. Returns no row if a response of the last 24 hours exists, but locks that row, so
+# that it can be read.
 CLAIM = """
-    INSERT INTO "{table}" AS kept (caller_id, method, path, key, fingerprint, created_at)
+    INSERT INTO "{table}" AS record (caller_id, method, path, key, fingerprint, created_at)
     VALUES (%(caller_id)s, %(method)s, %(path)s, %(key)s, %(fingerprint)s, %(now)s)
     ON CONFLICT (caller_id, method, path, key) DO UPDATE
     SET fingerprint = excluded.fingerprint, created_at = excluded.created_at
-    WHERE kept.created_at <= %(long_ago)s
-    RETURNING kept.*
+    WHERE record.created_at <= %(expired_at)s
+    RETURNING record.*
 """
 
 
 class KeyInUse(Conflict):
     default_detail = "The first request with this Idempotency-Key is still running; try again shortly."
     default_code = "idempotency_key_in_use"
-    wait = LONGEST_WAIT_SECONDS
+    wait = MAX_WAIT_SECONDS
 
 
 class KeyReused(APIException):
@@ -58,29 +58,29 @@ class KeyReused(APIException):
     default_code = "idempotency_key_reused"
 
 
-Row = TypeVar("Row", bound="KeptAnswer")
+Row = TypeVar("Row", bound="IdempotencyRecord")
 
 
-class KeptAnswerQuerySet(models.QuerySet[Row]):
-    def claim(self, *, fingerprint: str, **place: Any) -> tuple[Row, bool]:
-        """Return the row of a key and whether it is the caller's to fill, or raise KeyInUse.
+class IdempotencyRecordQuerySet(models.QuerySet[Row]):
+    def claim(self, *, fingerprint: str, **identity: Any) -> tuple[Row, bool]:
+        """Return the record of a key and whether this request claimed it, or raise KeyInUse.
 
-        For use in a transaction: the claim lasts as long as that, or for good with the answer.
+        Call it in a transaction: a rollback releases the claim.
         """
         now = timezone.now()
-        values = {**place, "fingerprint": fingerprint, "now": now, "long_ago": now - KEPT_FOR}
+        values = {**identity, "fingerprint": fingerprint, "now": now, "expired_at": now - RETENTION}
         with short_wait():
             claimed = list(self.raw(CLAIM.format(table=self.model._meta.db_table), values))
-        return (claimed[0], True) if claimed else (self.get(**place), False)
+        return (claimed[0], True) if claimed else (self.get(**identity), False)
 
-    def forget_old(self) -> None:
-        old = self.filter(created_at__lte=timezone.now() - KEPT_FOR)
-        while ids := list(old.values_list("pk", flat=True)[:FORGOTTEN_AT_ONCE]):
-            old.filter(pk__in=ids).delete()  # `old` once more: a key may have been claimed anew meanwhile
+    def delete_expired(self) -> None:
+        expired = self.filter(created_at__lte=timezone.now() - RETENTION)
+        while ids := list(expired.values_list("pk", flat=True)[:DELETE_BATCH_SIZE]):
+            expired.filter(pk__in=ids).delete()  # not by id alone: a key may have been claimed again since
 
 
-class KeptAnswer(models.Model):
-    """The answer to a keyed request, or the claim of a key by a request that is running, which no other ever sees."""
+class IdempotencyRecord(models.Model):
+    """The stored response to a keyed request; without one, the uncommitted claim of a running request."""
 
     id = models.BigAutoField(primary_key=True)
     caller_id = models.BigIntegerField()
@@ -93,46 +93,47 @@ class KeptAnswer(models.Model):
     headers = models.JSONField(null=True)
     body = models.BinaryField(null=True)
 
-    objects: ClassVar[Any] = KeptAnswerQuerySet.as_manager()
+    objects: ClassVar[Any] = IdempotencyRecordQuerySet.as_manager()
 
     class Meta:
         abstract = True
+        # The names in the database come from an earlier name of this model.
         constraints = [
-            models.UniqueConstraint(fields=["caller_id", "method", "path", "key"], name="%(class)s_key_is_taken"),
-            models.CheckConstraint(condition=Q(status__range=(200, 299)), name="%(class)s_is_of_a_success"),
+            models.UniqueConstraint(fields=["caller_id", "method", "path", "key"], name="keptanswer_key_is_taken"),
+            models.CheckConstraint(condition=Q(status__range=(200, 299)), name="keptanswer_is_of_a_success"),
         ]
-        indexes = [models.Index(fields=["created_at"], name="%(class)s_created_at")]
+        indexes = [models.Index(fields=["created_at"], name="keptanswer_created_at")]
 
     def __str__(self) -> str:
         return f"{self.status} to {self.method} {self.path} of user {self.caller_id}"
 
-    def keep(self, response: Response) -> HttpResponse:
-        """Save an answer and return it as every replay will be; one that is no success is only returned."""
+    def store(self, response: Response) -> HttpResponse:
+        """Save a successful response and return it as every replay will; return any other unsaved."""
         if not is_success(response.status_code):
             self.delete()
             return response
         self.status = response.status_code
-        self.headers = {name: response.headers[name] for name in KEPT_HEADERS if name in response.headers}
+        self.headers = {name: response.headers[name] for name in STORED_HEADERS if name in response.headers}
         self.body = StrictJSONRenderer().render(response.data)
         self.save(update_fields=["status", "headers", "body"])
-        return self.answer()
+        return self.response()
 
     def replay(self, fingerprint: str) -> HttpResponse:
         if self.fingerprint != fingerprint:
             raise KeyReused()
-        return self.answer()
+        return self.response()
 
-    def answer(self) -> HttpResponse:
+    def response(self) -> HttpResponse:
         return HttpResponse(
             self.body, status=self.status, headers=self.headers, content_type=StrictJSONRenderer.media_type
         )
 
 
-def idempotent(answers: type[KeptAnswer]) -> Callable[[Callable[..., Response]], Callable[..., HttpResponse]]:
-    """Answer a request with the Idempotency-Key and body of an earlier one as that was answered.
+def idempotent(records: type[IdempotencyRecord]) -> Callable[[Callable[..., Response]], Callable[..., HttpResponse]]:
+    """Replay the stored response to a request that repeats an Idempotency-Key with the same body.
 
-    Of an answer the headers in KEPT_HEADERS are kept, and those have to be set by the view. With a key all that the
-    view saves is one transaction, which an error that it raises rolls back. Not for routes that let anyone in.
+    Only STORED_HEADERS are stored with the body; the view has to set them itself. With a key, the view runs in a
+    transaction that its errors roll back. Do not use it on routes that allow anonymous callers.
     """
 
     def decorate(view_method: Callable[..., Response]) -> Callable[..., HttpResponse]:
@@ -140,18 +141,20 @@ def idempotent(answers: type[KeptAnswer]) -> Callable[[Callable[..., Response]],
         def keyed(view: "Endpoint", request: Request, *args: Any, **kwargs: Any) -> HttpResponse:
             if HEADER not in request.headers:
                 return view_method(view, request, *args, **kwargs)
-            place, seen = place_of(view), fingerprint(view.body)
+            identity, sent = identity_of(view), fingerprint(view.body)
             with transaction.atomic():
-                kept, is_ours = answers.objects.claim(fingerprint=seen, **place)
-                return kept.keep(view_method(view, request, *args, **kwargs)) if is_ours else kept.replay(seen)
+                record, is_claimed = records.objects.claim(fingerprint=sent, **identity)
+                if not is_claimed:
+                    return record.replay(sent)
+                return record.store(view_method(view, request, *args, **kwargs))
 
         return keyed
 
     return decorate
 
 
-def place_of(view: "Endpoint") -> dict[str, Any]:
-    """Return what a key belongs to, and the key itself. The path has its slash: see OptionalSlashMiddleware."""
+def identity_of(view: "Endpoint") -> dict[str, Any]:
+    """Return the columns that identify a record. The path ends in a slash: see OptionalSlashMiddleware."""
     request = view.request
     key = request.headers[HEADER]
     if not KEY.fullmatch(key):
@@ -160,16 +163,16 @@ def place_of(view: "Endpoint") -> dict[str, Any]:
 
 
 def fingerprint(body: Any) -> str:
-    """Hash what a body means, with a secret: it may hold a password, which is not to be guessed from the hash."""
+    """Hash the parsed body with a secret: it may hold a password, and nobody must guess that from the hash."""
     canonical = json.dumps(body, sort_keys=True)
     return salted_hmac("chassis.api.idempotency", canonical, algorithm="sha256").hexdigest()
 
 
 @contextmanager
 def short_wait() -> Iterator[None]:
-    """Raise KeyInUse where a statement of this block, in a transaction, would have to wait long for another."""
+    """Raise KeyInUse if a statement of this block waits longer than MAX_WAIT_SECONDS. Needs a transaction."""
     with connection.cursor() as cursor:
-        limit = f"{LONGEST_WAIT_SECONDS}s"
+        limit = f"{MAX_WAIT_SECONDS}s"
         cursor.execute("SELECT current_setting('lock_timeout'), set_config('lock_timeout', %s, true)", [limit])
         usual_limit, _ = cursor.fetchone()
         try:

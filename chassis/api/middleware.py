@@ -17,7 +17,7 @@ from chassis.auth.limits import Allowance
 
 GetResponse = Callable[[HttpRequest], HttpResponse]
 
-LONGEST_WAIT_SECONDS = 5
+MAX_WAIT_SECONDS = 5
 HEALTH = re.compile("/[a-z]+/health/(live|ready)/?")
 CONTENT_SECURITY_POLICY = "default-src 'none'; frame-ancestors 'none'"
 
@@ -62,7 +62,7 @@ class OverdueMiddleware:
         self.ready_at = time.time()
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
-        if time.time() - max(came_at(request), self.ready_at) > LONGEST_WAIT_SECONDS:
+        if time.time() - max(came_at(request), self.ready_at) > MAX_WAIT_SECONDS:
             detail = "The service is overloaded; try again shortly."
             return problems.answer(request, 503, "overloaded", detail, **{"Retry-After": "2"})
         return self.get_response(request)

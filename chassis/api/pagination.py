@@ -115,7 +115,7 @@ class KeysetPagination(BasePagination):
     """
 
     default_size = 20
-    largest_size = 100
+    max_size = 100
 
     def paginate_queryset(self, queryset: Any, request: Request, view: Any = None) -> list[Any]:
         self.request = request
@@ -153,8 +153,8 @@ class KeysetPagination(BasePagination):
     def size_of(self, text: str | None) -> int:
         if text is None:
             return self.default_size
-        if not (text.isascii() and text.isdigit() and len(text) < 4 and 1 <= int(text) <= self.largest_size):
-            raise refused("page_size", f"Must be a whole number from 1 to {self.largest_size}.")
+        if not (text.isascii() and text.isdigit() and len(text) < 4 and 1 <= int(text) <= self.max_size):
+            raise parameter_error("page_size", f"Must be a whole number from 1 to {self.max_size}.")
         return int(text)
 
     def link(self, row: Any, *, backwards: bool) -> str:
@@ -169,9 +169,9 @@ class KeysetPagination(BasePagination):
         try:
             ordering, backwards, value, *rest = signer().unsign_object(cursor)
         except (signing.BadSignature, ValueError) as error:
-            raise refused("cursor", "Is not one that a page of this list gave.") from error
+            raise parameter_error("cursor", "Is not a cursor of this list.") from error
         if ordering != self.ordering:
-            raise refused("cursor", f"Belongs to ordering={ordering}; leave ordering out or start anew.")
+            raise parameter_error("cursor", f"Belongs to ordering={ordering}; leave ordering out or start again.")
         field: Any = model._meta.get_field(self.order.column)
         return [None if value is None else field.to_python(value), *rest], backwards
 
@@ -200,10 +200,10 @@ def order_of(request: Request, view: Any, model: type[Model]) -> tuple[str, Orde
         kind, sorting = Order, ordering
     column, allowed = sorting.removeprefix("-"), view.ordering_fields
     if column not in allowed:
-        raise refused("ordering", unknown("ordering", column, allowed) + f" Known: {', '.join(allowed)}.")
+        raise parameter_error("ordering", unknown("ordering", column, allowed) + f" Known: {', '.join(allowed)}.")
     field: Any = model._meta.get_field(column)
     return ordering, kind(column, descending=sorting.startswith("-"), nullable=field.null)
 
 
-def refused(parameter: str, detail: str) -> ValidationError:
+def parameter_error(parameter: str, detail: str) -> ValidationError:
     return ValidationError({parameter: [ErrorDetail(detail, code="invalid")]})

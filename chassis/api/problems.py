@@ -1,4 +1,4 @@
-"""How errors look: application/problem+json (RFC 9457), made in one place. Views raise; they never build one."""
+"""The one place that renders errors, as application/problem+json (RFC 9457). Views raise; they never build one."""
 
 import logging
 import sys
@@ -21,17 +21,17 @@ from chassis.auth import audit
 CONTENT_TYPE = "application/problem+json"
 RETRY_AFTER_SECONDS = 2
 RETRY_AFTER = {"Retry-After": str(RETRY_AFTER_SECONDS)}
-# So much of what was sent an error repeats at most, and so long it is at most.
+# Characters of the request that an error repeats, and characters of its detail.
 MAX_EXCERPT, MAX_DETAIL = 100, 300
 SHORT_OF_MEMORY = "The service is short of memory at the moment; try again shortly."
-NON_FIELD_ERRORS = "non_field_errors"  # DRF's name for what is wrong with the whole
+NON_FIELD_ERRORS = "non_field_errors"  # DRF's name for errors of the whole body
 
 log = logging.getLogger(__name__)
 
 
 class Conflict(exceptions.APIException):
     status_code = 409
-    default_detail = "This contradicts what is stored."
+    default_detail = "Conflicts with the current state."
     default_code = "conflict"
 
 
@@ -48,7 +48,7 @@ class PreconditionFailed(exceptions.APIException):
     """If-Match names a version that is not the current one; `members` become members of the answer's body."""
 
     status_code = 412
-    default_detail = "It has changed since the version that If-Match names; read it again."
+    default_detail = "It has changed since the version in If-Match; read it again."
     default_code = "precondition_failed"
 
     def __init__(self, **members: Any) -> None:
@@ -64,7 +64,7 @@ class ServiceUnavailable(exceptions.APIException):
 
 
 class PreconditionUnsupported(exceptions.ValidationError):
-    """A conditional header (RFC 9110 section 13) that is not evaluated here: to ignore it might lose a change."""
+    """A conditional header (RFC 9110 section 13) that the view does not evaluate: ignoring it might lose a change."""
 
     default_code = "precondition_unsupported"
 
@@ -73,7 +73,7 @@ class PreconditionUnsupported(exceptions.ValidationError):
 
 
 def exception_handler(error: Exception, context: dict[str, Any]) -> Response | None:
-    """Answer an exception with its problem. One that means a bug is left alone: it becomes a logged 500."""
+    """Turn an exception into a problem. Return None for a bug: it becomes a logged 500."""
     problem = as_api_exception(error)
     if problem is None:
         return None
@@ -96,7 +96,7 @@ def exception_handler(error: Exception, context: dict[str, Any]) -> Response | N
 def as_api_exception(error: Exception) -> exceptions.APIException | None:
     if isinstance(error, exceptions.APIException):
         return error
-    if isinstance(error, Http404):  # its own text would tell what kind of row is missing
+    if isinstance(error, Http404):  # its text would reveal the kind of the missing row
         return exceptions.NotFound()
     if isinstance(error, PermissionDenied):
         return exceptions.PermissionDenied()
@@ -106,18 +106,18 @@ def as_api_exception(error: Exception) -> exceptions.APIException | None:
         return ServiceUnavailable(SHORT_OF_MEMORY)
     if isinstance(error.__cause__, refused_writes.CAUSES):
         refused_writes.note()
-        return ServiceUnavailable("The database can store nothing at the moment; try again later.")
+        return ServiceUnavailable("The database cannot store anything at the moment; try again later.")
     if isinstance(error, (OperationalError, InterfaceError)):
         return ServiceUnavailable(why_not(error))
     return None
 
 
 def why_not(error: Exception) -> str:
-    """Say what of the database stands against it at the moment. Each of these rolled back all that was begun."""
+    """Return why the database rejects the request at the moment. Each cause rolled back the transaction."""
     if isinstance(error.__cause__, (LockNotAvailable, TransactionRollbackError)):
-        return "Others are changing the same at the moment; try again shortly."
+        return "Another request is changing the same data; try again shortly."
     if isinstance(error.__cause__, QueryCanceled):
-        return "The database took too long for this; try again later, or ask for less."
+        return "The database took too long; try again later, or request less data."
     return "The database cannot be reached at the moment; try again shortly."
 
 
@@ -139,11 +139,11 @@ def summary(problem: exceptions.APIException, errors: list[dict[str, Any]]) -> s
     if not errors:
         return str(problem.detail)
     first = errors[0]["detail"] if errors[0]["field"] is None else f"{errors[0]['field']}: {errors[0]['detail']}"
-    return first if len(errors) == 1 else f"{len(errors)} things are wrong, the first: {first}"
+    return first if len(errors) == 1 else f"{len(errors)} validation errors; first: {first}"
 
 
 def field_errors(details: Any, path: str | None = None) -> Iterator[dict[str, Any]]:
-    """Flatten DRF's nested details into one {"field", "code", "detail"} each; the whole body has field null."""
+    """Flatten DRF's nested details into {"field", "code", "detail"} objects; field is null for the whole body."""
     if isinstance(details, list):
         for index, item in enumerate(details):
             of_the_list = NON_FIELD_ERRORS if path is None else path
@@ -179,22 +179,22 @@ def body(
     }
 
 
-def excerpt(text: str, most: int = MAX_EXCERPT) -> str:
-    """Return the text, cut off where it is longer than an error may repeat."""
-    return text if len(text) <= most else f"{text[: most - 1]}\u2026"
+def excerpt(text: str, max_length: int = MAX_EXCERPT) -> str:
+    """Return the text, shortened to the length that an error may repeat."""
+    return text if len(text) <= max_length else f"{text[: max_length - 1]}\u2026"
 
 
 def answer(request: HttpRequest, status: int, code: str, detail: str, **headers: str) -> HttpResponse:
-    """Return a problem from outside DRF's views."""
+    """Return a problem outside of DRF's views."""
     content = orjson.dumps(body(status, code, detail, request.path))
     return HttpResponse(content, status=status, content_type=CONTENT_TYPE, headers=headers)
 
 
-# Django's four handlers, for what never reaches a view of DRF: urls.py of each service names them.
+# Django's four error handlers, for requests that never reach a DRF view: urls.py of each service names them.
 
 
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
-    return answer(request, 400, "bad_request", "The request cannot be understood.")
+    return answer(request, 400, "bad_request", "The request is malformed.")
 
 
 def permission_denied(request: HttpRequest, exception: Exception) -> HttpResponse:
@@ -208,4 +208,4 @@ def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
 def server_error(request: HttpRequest) -> HttpResponse:
     if isinstance(sys.exception(), MemoryError):
         return answer(request, 503, "service_unavailable", SHORT_OF_MEMORY, **RETRY_AFTER)
-    return answer(request, 500, "server_error", "This is a fault of ours. It has been logged under the request_id.")
+    return answer(request, 500, "server_error", "Internal error; it is logged under the request_id.")

@@ -32,14 +32,14 @@ class StrictJSONParser(BaseParser):
 
     def parse(self, stream: IO[Any], media_type: str | None = None, parser_context: Any = None) -> Any:
         request: Request = parser_context["request"]  # not the stream: request.body caps its size
-        refuse_encodings(request, media_type or "")
+        check_encoding(request, media_type or "")
         try:
             body = request.body
         except RequestDataTooBig as error:
             raise PayloadTooLarge() from error
-        most = parser_context["view"].max_body_bytes
-        if len(body) > most:
-            raise PayloadTooLarge(max_bytes=most)
+        max_bytes = parser_context["view"].max_body_bytes
+        if len(body) > max_bytes:
+            raise PayloadTooLarge(max_bytes=max_bytes)
         return loads(body)
 
 
@@ -68,7 +68,7 @@ class OnlyJSON(DefaultContentNegotiation):
         return renderers[0], renderers[0].media_type
 
 
-def refuse_encodings(request: Request, media_type: str) -> None:
+def check_encoding(request: Request, media_type: str) -> None:
     charset = _MediaType(media_type).params.get("charset", "utf-8")
     if charset.strip('"').lower() not in ("utf-8", "utf8"):
         raise UnsupportedMediaType(media_type, detail="Send JSON in UTF-8.")
@@ -81,10 +81,10 @@ def loads(body: bytes) -> Any:
     try:
         text = body.decode()
         data = json.loads(
-            text, object_pairs_hook=unique_keys, parse_constant=refuse_constant, parse_float=finite_number
+            text, object_pairs_hook=unique_keys, parse_constant=reject_constant, parse_float=finite_number
         )
         if "\\u" in text:  # the only way to write what UTF-8 cannot hold, or a NUL
-            refuse_unstorable(data)
+            check_storable(data)
     except UnicodeDecodeError as error:
         raise ParseError(f"The body is not UTF-8: byte {error.start} is wrong.") from error
     except json.JSONDecodeError as error:
@@ -100,7 +100,7 @@ def unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     parsed = dict(pairs)
     if len(parsed) != len(pairs):
         ((twice, _),) = Counter(name for name, _ in pairs).most_common(1)
-        raise ParseError(f"The key {json.dumps(excerpt(twice))} stands twice in one object.")
+        raise ParseError(f"The key {json.dumps(excerpt(twice))} appears twice in one object.")
     return parsed
 
 
@@ -111,11 +111,11 @@ def finite_number(text: str) -> float:
     return number
 
 
-def refuse_constant(name: str) -> None:
+def reject_constant(name: str) -> None:
     raise ParseError(f"{name} is not JSON.")
 
 
-def refuse_unstorable(data: Any) -> None:
+def check_storable(data: Any) -> None:
     flat = json.dumps(data, ensure_ascii=False)
     if SURROGATES.search(flat):
         raise ParseError("The body holds half of a surrogate pair, which is no character.")

@@ -4,14 +4,7 @@ from http import HTTPStatus
 from typing import Any, NoReturn
 
 from django_filters import FilterSet
-from rest_framework.exceptions import (
-    AuthenticationFailed,
-    ErrorDetail,
-    NotAuthenticated,
-    ParseError,
-    Throttled,
-    ValidationError,
-)
+from rest_framework.exceptions import ErrorDetail, NotAuthenticated, ParseError, Throttled, ValidationError
 from rest_framework.generics import GenericAPIView
 from rest_framework.permissions import SAFE_METHODS, AllowAny
 from rest_framework.request import Request
@@ -19,7 +12,8 @@ from rest_framework.response import Response
 
 from chassis.api import etags, preconditions
 from chassis.api.filters import StrictFilterBackend
-from chassis.api.serializers import MOST_NAMED, unknown
+from chassis.api.serializers import MAX_REPORTED_ERRORS, unknown
+from chassis.auth import gate
 from chassis.auth.tokens import Caller
 from chassis.size_limits import ANONYMOUS_BODY_LIMIT_BYTES, BODY_LIMIT_BYTES
 
@@ -29,6 +23,7 @@ MAX_PARAMETER_LENGTH = 2048  # characters; 100 ids of 19 digits, the longest tha
 class Endpoint(GenericAPIView):
     """Refuse query parameters that are not known here, and repeated ones where one value is meant."""
 
+    tag = ""  # of its operations in the API documentation
     http_method_names = ["get", "post", "put", "patch", "delete", "head"]
     filter_backends = [StrictFilterBackend]
     # What may stand in the query of a GET, besides the filters. A list of pages says pagination.PARAMETERS.
@@ -41,7 +36,11 @@ class Endpoint(GenericAPIView):
     has_entity_tag = True
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
-        super().initial(request, *args, **kwargs)
+        """Prepare a request as DRF does, but pass the gate before permissions are checked."""
+        self.format_kwarg = None
+        request.accepted_renderer, request.accepted_media_type = self.perform_content_negotiation(request)
+        gate.enter(self, request)
+        self.check_permissions(request)
         if request.method not in self.allowed_methods:
             self.http_method_not_allowed(request, *args, **kwargs)
         preconditions.check(request, evaluated=self.evaluated_preconditions())
@@ -61,7 +60,7 @@ class Endpoint(GenericAPIView):
         known = self.known_parameters()
         errors: dict[str, list[ErrorDetail]] = {}
         for name, values in request.query_params.lists():
-            if len(errors) == MOST_NAMED:
+            if len(errors) == MAX_REPORTED_ERRORS:
                 break
             if name not in known:
                 errors[name] = [ErrorDetail(unknown("query parameter", name, known), code="unknown_parameter")]
@@ -75,27 +74,19 @@ class Endpoint(GenericAPIView):
         if errors:
             raise ValidationError(errors)
 
-    def perform_authentication(self, request: Request) -> None:
-        """Find who asks and count it, whether or not it will be refused."""
-        try:
-            super().perform_authentication(request)
-        except AuthenticationFailed:
-            super().check_throttles(request)
-            raise
-        super().check_throttles(request)
-
-    def check_throttles(self, request: Request) -> None:
-        """Done before permissions, where DRF would do it after them."""
-
     def throttled(self, request: Request, wait: float | None) -> NoReturn:
         raise Throttled(wait, "Too many requests.")
 
     @property
     def body(self) -> Any:
-        """The request's JSON. DRF's own `data` would be {} for an empty body."""
+        """The request's JSON."""
+        self.require_body()
+        return self.request.data
+
+    def require_body(self) -> None:
+        """Refuse an empty body, which DRF's own `data` would read as {}."""
         if self.request.stream is None:
             raise ParseError("The body is empty; send a JSON object.")
-        return self.request.data
 
     @property
     def caller(self) -> Caller:
@@ -114,5 +105,5 @@ class Endpoint(GenericAPIView):
         """Give what was read an entity tag, and a caller who has it already a 304."""
         answer = super().finalize_response(request, response, *args, **kwargs)
         if request.method in SAFE_METHODS and answer.status_code == HTTPStatus.OK and isinstance(answer, Response):
-            answer.add_post_render_callback(lambda rendered: etags.not_modified(request, rendered))
+            answer.add_post_render_callback(lambda rendered: etags.conditional(request._request, rendered))
         return answer

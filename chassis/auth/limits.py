@@ -39,7 +39,7 @@ COUNT_CALLER = """
     WITH caller AS ({caller}),
     asked AS (
         SELECT 'user ' || caller_id AS key, (%s::jsonb ->> role)::float AS seconds FROM caller
-        WHERE holds AND %s::jsonb ->> role IS NOT NULL
+        WHERE is_current AND %s::jsonb ->> role IS NOT NULL
     ),
     counted AS ({count})
     SELECT counted.*, caller.* FROM caller LEFT JOIN counted ON true
@@ -136,6 +136,10 @@ def count(key: str, rate: Rate) -> Counted:
         return Counted.from_row(cursor.fetchone())
 
 
+def spend(scope: str, rate: Rate, key: str) -> Allowance:
+    return Allowance(scope, rate, count(key, rate))
+
+
 @dataclass(frozen=True, slots=True)
 class Parameter:
     name: str
@@ -149,8 +153,8 @@ def parameter(name: str) -> RawSQL:
 class CallerQuery:
     """Finds a caller and counts the request, in one statement.
 
-    The queryset gives a dictionary with at least `caller_id`, `role` and `holds`: whether the rights are those of the
-    token. It is built once: to compile it anew for each request took longer than to run it.
+    The queryset gives a dictionary with at least `caller_id`, `role` and `is_current`: whether the
+    rights are those of the token. It is built once: to compile it anew for each request took longer than to run it.
     """
 
     def __init__(self, queryset: Callable[[], QuerySet[Any, Any]]) -> None:
@@ -161,10 +165,10 @@ class CallerQuery:
         sql, params = self.queryset().query.sql_with_params()
         return COUNT_CALLER.format(caller=sql, count=COUNT), list(params)
 
-    def run(self, *, counting: bool, **values: Any) -> tuple[dict[str, Any] | None, Counted | None]:
-        """Return the caller's row, if there is one, and the count, if the caller holds and has a rate."""
+    def run(self, **values: Any) -> tuple[dict[str, Any] | None, Counted | None]:
+        """Return the caller's row, if there is one, and the count, if the caller is current and has a rate."""
         sql, params = self.compiled
-        seconds = json.dumps({scope: rate.seconds for scope, rate in rates().items()} if counting else {})
+        seconds = json.dumps({scope: rate.seconds for scope, rate in rates().items()})
         given = [values[each.name] if isinstance(each, Parameter) else each for each in params]
         with connection.cursor() as cursor:
             cursor.execute(sql, [*given, seconds, seconds])

@@ -1,5 +1,5 @@
 """The OpenAPI document of a service (Swagger 2.0, by drf-yasg) and its pages.
 
-What can be told from views, serializers, filters and permissions is derived from them. The rest stands in the `openapi`
-module of each app, once for each operation.
+Most of it is derived from views, serializers, filters and permissions. The rest is in `swagger_auto_schema` at each
+view, and in the `help_text` of each field and filter.
 """

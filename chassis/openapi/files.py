@@ -6,7 +6,7 @@ from typing import Any
 import drf_yasg
 from whitenoise.middleware import WhiteNoiseMiddleware
 
-OF_YASG = Path(drf_yasg.__file__).parent / "static" / "drf-yasg"
+YASG_STATIC = Path(drf_yasg.__file__).parent / "static" / "drf-yasg"
 OURS = Path(__file__).parent / "static"
 NAMES = (
     "style.css",
@@ -28,6 +28,6 @@ class PageFilesMiddleware(WhiteNoiseMiddleware):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         for name in NAMES:
-            self.add_file_to_dictionary(f"{self.static_prefix}drf-yasg/{name}", str(OF_YASG / name))
+            self.add_file_to_dictionary(f"{self.static_prefix}drf-yasg/{name}", str(YASG_STATIC / name))
         for path in OURS.iterdir():
             self.add_file_to_dictionary(f"{self.static_prefix}tmservice/{path.name}", str(path))

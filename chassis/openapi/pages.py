@@ -2,9 +2,9 @@
 
 import hashlib
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cached_property, wraps
+from functools import cached_property, partial
 from typing import Any
 
 from django.http import HttpRequest, HttpResponse
@@ -13,8 +13,8 @@ from django.urls import URLPattern, path
 from django.views.decorators.http import condition
 from drf_yasg import openapi
 
+from chassis import __version__
 from chassis.openapi.generator import Generator
-from chassis.openapi.operations import Chapter
 from chassis.ops import health
 
 with warnings.catch_warnings():  # they import a validator, and that what jsonschema would rather not have used
@@ -29,32 +29,34 @@ POLICIES = {
     "swagger.html": OURS_ALONE,
     "redoc.html": f"{OURS_ALONE}; style-src 'self' 'unsafe-inline'; worker-src blob:",
 }
-OF_BOTH = {"Cache-Control", "Content-Security-Policy"}  # what a 304 says of them replaces what a browser has kept
+# A 304 replaces the values that a browser has cached.
+SHARED_HEADERS = {"Cache-Control", "Content-Security-Policy"}
 DESCRIPTION = """\
-Sign in by `POST /token/`, and put the access token into *Authorize*. It is good for five minutes at both services.
+Sign in by `POST /token/`, and paste the access token into *Authorize*. Both services accept it for five minutes.
 
-- Every path works with and without its last slash, and a `GET` also as `HEAD`.
-- Unknown fields and query parameters are refused by name (400), and so is a parameter that is given twice.
-- `If-Match` and `If-None-Match` are evaluated where they are listed. Elsewhere they are refused (400), and so is
-  `If-Unmodified-Since` everywhere. What is answered on a `GET` has no date, so `If-Modified-Since` has no effect there.
-- A method that a path does not have is 405 with `Allow`.
+- Every path works with and without its trailing slash. Every `GET` also works as `HEAD`.
+- Unknown fields and query parameters and repeated parameters are an error that names them (400).
+- `If-Match` and `If-None-Match` work where they are listed. Elsewhere they are an error (400), and so is
+  `If-Unmodified-Since` everywhere. Responses have no `Last-Modified`, so `If-Modified-Since` has no effect on a `GET`.
+- A method that a path does not support is an error (405) with `Allow`.
 - Errors are `application/problem+json` (RFC 9457).
-- How many requests are left is told in `RateLimit`; past the limit it is 429, and `Retry-After` says when to come back.
+- `RateLimit` says how many requests are left. Beyond the limit, the status is 429 and `Retry-After` says when to try
+  again.
 - Lists are pages of `next`, `previous` and `results`; follow `next` to the end.
 """
 
 
 @dataclass(frozen=True, eq=False)
 class Documentation:
-    """A service's document, made when it is first asked for and then kept as long as the process lives."""
+    """The document of a service, built on first use and cached for the life of the process."""
 
     title: str
-    chapters: Sequence[Chapter]
+    tags: Mapping[str, str]  # each with its description, in display order
 
     @cached_property
     def document(self) -> openapi.Swagger:
-        info = openapi.Info(title=self.title, description=DESCRIPTION, default_version="0.1.0")
-        return Generator(info, self.chapters).get_schema()
+        info = openapi.Info(title=self.title, description=DESCRIPTION, default_version=__version__)
+        return Generator(info, self.tags).get_schema()
 
     @cached_property
     def json(self) -> bytes:
@@ -65,52 +67,33 @@ class Documentation:
         return bytes(OpenAPICodecYaml([]).encode(self.document))
 
 
+VIEWS: dict[str, Callable[[Documentation], HttpResponse]] = {
+    "docs/": lambda documentation: page("swagger.html", SwaggerUIRenderer(), documentation),
+    "redoc/": lambda documentation: page("redoc.html", ReDocRenderer(), documentation),
+    "swagger.json": lambda documentation: HttpResponse(documentation.json, content_type="application/json"),
+    "swagger.yaml": lambda documentation: HttpResponse(documentation.yaml, content_type="application/yaml"),
+}
+
+
 def urls(prefix: str, documentation: Documentation) -> list[URLPattern]:
-    of_it = {"documentation": documentation}
-    return [
-        path(f"{prefix}/docs/", swagger_page, of_it),
-        path(f"{prefix}/redoc/", redoc_page, of_it),
-        path(f"{prefix}/swagger.json", as_json, of_it),
-        path(f"{prefix}/swagger.yaml", as_yaml, of_it),
-    ]
+    return [path(f"{prefix}/{name}", readable(partial(view, documentation))) for name, view in VIEWS.items()]
 
 
-def readable(view: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:
-    """Refuse what is no GET, and let clients ask with the entity tag whether they have it still."""
+def readable(make: Callable[[], HttpResponse]) -> Callable[[HttpRequest], HttpResponse]:
+    """Return a view that refuses other methods than GET and HEAD, and supports conditional requests."""
 
-    @wraps(view)
-    def read(request: HttpRequest, documentation: Documentation) -> HttpResponse:
+    def read(request: HttpRequest) -> HttpResponse:
         if refusal := health.not_a_read(request):
             return refusal
-        answer = view(request, documentation)
+        answer = make()
         answer["Cache-Control"] = "no-cache"
         tag = f'"{hashlib.sha256(answer.content).hexdigest()[:16]}"'
         checked = condition(etag_func=lambda _: tag)(lambda _: answer)(request)
-        for name in OF_BOTH.intersection(answer.headers):
+        for name in SHARED_HEADERS.intersection(answer.headers):
             checked[name] = answer[name]
         return checked
 
     return read
-
-
-@readable
-def as_json(request: HttpRequest, documentation: Documentation) -> HttpResponse:
-    return HttpResponse(documentation.json, content_type="application/json")
-
-
-@readable
-def as_yaml(request: HttpRequest, documentation: Documentation) -> HttpResponse:
-    return HttpResponse(documentation.yaml, content_type="application/yaml")
-
-
-@readable
-def swagger_page(request: HttpRequest, documentation: Documentation) -> HttpResponse:
-    return page("swagger.html", SwaggerUIRenderer(), documentation)
-
-
-@readable
-def redoc_page(request: HttpRequest, documentation: Documentation) -> HttpResponse:
-    return page("redoc.html", ReDocRenderer(), documentation)
 
 
 def page(name: str, renderer: Any, documentation: Documentation) -> HttpResponse:

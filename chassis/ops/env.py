@@ -12,6 +12,7 @@ import re
 import sys
 import zoneinfo
 from collections.abc import Collection
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -42,11 +43,29 @@ OPEN_FILES = "/dev/fd/"
 FEWEST_DIFFERENT_CHARACTERS = 10
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
-# Sends nothing: what would be sent by it waits in the outbox (chassis/worker/mailing.py).
-HELD_MAIL = "django.core.mail.backends.dummy.EmailBackend"
+LOCAL_HOSTS = ("localhost", "127.0.0.1", "[::1]")
 SMTP_PORTS = {"smtp": 25, "smtp+tls": 587, "smtp+ssl": 465}
 
 log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Mail:
+    """How mails leave. By default they are held: nothing sends them, and they wait in the outbox."""
+
+    backend: str = "django.core.mail.backends.dummy.EmailBackend"
+    folder: str = ""
+    host: str = ""
+    port: int = 0
+    user: str = ""
+    password: str = ""
+    use_tls: bool = False
+    use_ssl: bool = False
+    timeout_seconds: int = 10
+
+    @property
+    def is_held(self) -> bool:
+        return not (self.host or self.folder)
 
 
 class SettingError(ImproperlyConfigured):
@@ -191,6 +210,14 @@ def bind_address(name: str, default: str) -> Address:
         raise SettingError(reason) from error
 
 
+def gateway_bind() -> Address:
+    return bind_address("GATEWAY_BIND", "127.0.0.1")
+
+
+def gateway_port() -> int:
+    return port("GATEWAY_PORT", 8080)
+
+
 def rate(name: str, default: str, *, old_name: str = "") -> str | None:
     """Read a rate as DRF writes it, such as 10/min; None for "off". `old_name` still serves where `name` is not set."""
     if old_name and given(old_name) and not given(name):
@@ -265,10 +292,10 @@ def allowed_hosts(*, debug: bool) -> list[str]:
     hosts = words("ALLOWED_HOSTS", "localhost,127.0.0.1,[::1]") + words("RENDER_EXTERNAL_HOSTNAME")
     if "*" in hosts and not debug:
         raise SettingError("ALLOWED_HOSTS=* is for DEBUG only; name the hosts this service answers to.")
-    public = [host for host in hosts if host not in {"localhost", "127.0.0.1", "[::1]", "*"}]
+    public = [host for host in hosts if host not in {*LOCAL_HOSTS, "*"}]
     if debug and public:
         raise SettingError(f"DEBUG must be off where ALLOWED_HOSTS names a public host ({public[0]}).")
-    if debug and not bind_address("GATEWAY_BIND", "127.0.0.1").is_loopback:
+    if debug and not gateway_bind().is_loopback:
         raise SettingError("DEBUG must be off where GATEWAY_BIND opens the port to other machines.")
     return hosts
 
@@ -306,16 +333,13 @@ def database(*names: str) -> dict[str, Any]:
     return entry
 
 
-def email(name: str, *, folder: str) -> dict[str, Any]:
-    """Read an SMTP URL as Django's EMAIL_ settings.
-
-    Without one, mails become files in `folder`; if that is "off", they wait (chassis/worker/mailing.py).
-    """
+def email(name: str, *, folder: str) -> Mail:
+    """Read an SMTP URL. Without one, mails become files in `folder`; if that is "off", they are held."""
     url = text(name, "")
     if not url and folder == "off":
-        return {"EMAIL_BACKEND": HELD_MAIL}
+        return Mail()
     if not url:
-        return {"EMAIL_BACKEND": "django.core.mail.backends.filebased.EmailBackend", "EMAIL_FILE_PATH": folder}
+        return Mail("django.core.mail.backends.filebased.EmailBackend", folder)
     if url.partition("://")[0] not in SMTP_PORTS:
         raise SettingError(f"{name} must be a URL such as smtp+tls://USER:PASSWORD@HOST:587.")
     try:
@@ -325,8 +349,15 @@ def email(name: str, *, folder: str) -> dict[str, Any]:
         parts = urlsplit("")
     if not parts.hostname or parts.path.strip("/") or parts.fragment:
         raise SettingError(f"{name} is not a valid URL; percent-encode what is special in its password.") from None
-    entry.pop("EMAIL_FILE_PATH")
-    return entry | {"EMAIL_PORT": entry["EMAIL_PORT"] or SMTP_PORTS[parts.scheme], "EMAIL_TIMEOUT": 10}
+    return Mail(
+        backend=entry["EMAIL_BACKEND"],
+        host=entry["EMAIL_HOST"],
+        port=entry["EMAIL_PORT"] or SMTP_PORTS[parts.scheme],
+        user=entry["EMAIL_HOST_USER"] or "",
+        password=entry["EMAIL_HOST_PASSWORD"] or "",
+        use_tls=entry.get("EMAIL_USE_TLS", False),
+        use_ssl=entry.get("EMAIL_USE_SSL", False),
+    )
 
 
 def time_of_day(name: str, default: str) -> datetime.time:

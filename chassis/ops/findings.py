@@ -1,15 +1,15 @@
-"""What a doctor finds: a line for each thing looked at. For scripts too, where there are no settings of Django."""
+"""What a check finds, and the doctor's line for it. For scripts too, which have no Django settings."""
 
 import os
-from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import partial
+from typing import NamedTuple
 
 from chassis.printable import printable
 
 # At 5 s and more requests are refused as overdue: see chassis.api.middleware.
-ODD_CLOCK_SECONDS, WRONG_CLOCK_SECONDS = 2, 5
+UNSURE_CLOCK_SECONDS, WRONG_CLOCK_SECONDS = 2, 5
 UNITS = (("days", 24 * 3600), ("hours", 3600), ("minutes", 60))
 
 
@@ -19,18 +19,24 @@ class State(StrEnum):
     UNSURE = "unsure"  # it cannot be told, or only a person can tell whether it is meant so
 
 
+class Gauge(NamedTuple):
+    name: str  # with its unit
+    description: str
+    value: float
+
+
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What was found, in a sentence; if all is not well, with what to do."""
+    """What was found, in a sentence that says what to do unless the state is OK; and as numbers for metrics."""
 
     state: State
     text: str
+    gauges: tuple[Gauge, ...] = ()
 
     def line(self, name: str) -> str:
         return f"{self.state:<7} {name:<11} {printable(' '.join(self.text.split()))}"
 
 
-Check = Callable[[], Finding]
 ok, wrong, unsure = (partial(Finding, state) for state in State)
 
 
@@ -39,12 +45,12 @@ def manage(command: str) -> str:
     return f"{os.environ.get('MANAGE_COMMAND', 'manage.py')} {command}"
 
 
-def clock(seconds_apart: float, *, whose: str) -> Finding:
-    text = f"this machine's and {whose} are {seconds_apart:.1f} s apart"
-    if seconds_apart <= ODD_CLOCK_SECONDS:
-        return ok(text)
+def clock(seconds_apart: float, *, whose: str, gauges: tuple[Gauge, ...] = ()) -> Finding:
+    text = f"this machine's clock and {whose} are {seconds_apart:.1f} s apart"
+    if seconds_apart <= UNSURE_CLOCK_SECONDS:
+        return ok(text, gauges)
     state = State.WRONG if seconds_apart > WRONG_CLOCK_SECONDS else State.UNSURE
-    return Finding(state, f"{text}; let each follow a time server")
+    return Finding(state, f"{text}; let each follow a time server", gauges)
 
 
 def duration(seconds: float) -> str:

@@ -10,7 +10,7 @@ from pythonjsonlogger.core import RESERVED_ATTRS
 from pythonjsonlogger.json import JsonFormatter
 
 from chassis import request_id
-from chassis.ops.env import SettingError
+from chassis.ops import env
 
 LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 
@@ -42,10 +42,14 @@ class StandardError(logging.StreamHandler[TextIO]):
             line_lost.send(type(self))
 
 
+def level() -> str:
+    return env.text("LOG_LEVEL", "INFO")
+
+
 def logging_for(service: str, level: str) -> dict[str, Any]:
     """Return Django's LOGGING setting for a service."""
     if level not in LEVELS:
-        raise SettingError(f"LOG_LEVEL must be one of {', '.join(LEVELS)}, not {level!r}.")
+        raise env.SettingError(f"LOG_LEVEL must be one of {', '.join(LEVELS)}, not {level!r}.")
     return {
         "version": 1,
         "disable_existing_loggers": False,

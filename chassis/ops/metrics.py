@@ -1,59 +1,48 @@
-"""Figures for Prometheus. The gateway routes no /metrics/, and a token opens it.
+"""Metrics for Prometheus. The gateway routes no /metrics/, and a token opens it.
 
-What the database knows is read when it is asked for. What happens in a process is counted there; under gunicorn, where
-any worker may be asked, each tells the sums over all of them (see chassis.ops.web_server).
+What the database knows is read for each scrape. What happens in a process is counted there; under gunicorn, where any
+worker may be asked, each answers the sums over all of them (see chassis.ops.web_server).
 """
 
 import logging
 import os
-from collections.abc import Callable, Iterable, Iterator
+import platform
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cache
 from itertools import chain
 from time import perf_counter
 from typing import Any
 
+import prometheus_client
 from django.db import Error
-from django.db.models import Max, QuerySet
 from django.dispatch import receiver
 from django.http import Http404, HttpRequest, HttpResponse
 from django.urls import URLPattern, path
-from prometheus_client import (
-    CONTENT_TYPE_LATEST,
-    CollectorRegistry,
-    Counter,
-    Gauge,
-    Histogram,
-    disable_created_metrics,
-    generate_latest,
-)
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Histogram, generate_latest
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
+import chassis
 from chassis.auth.signals import request_limited
 from chassis.ops import health, logs
-
-Figure = tuple[str, str, float]  # a name with its unit, what it tells, and its value
-Gauges = Callable[[], Iterable[Figure]]
+from chassis.ops.checks import Check, common_checks, examine_database
+from chassis.ops.findings import Gauge
 
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
-BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
-# So that an outbox of whatever size costs a scrape some milliseconds.
-MOST_COUNTED, NEWEST = 10_000, 100_000
+# Names, labels and buckets of the HTTP histogram are those of OpenTelemetry's semantic conventions.
+BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0)
 # prometheus_client looks at the same variable when it is imported.
 SEVERAL_PROCESSES = "PROMETHEUS_MULTIPROC_DIR" in os.environ
 
 log = logging.getLogger(__name__)
 
-disable_created_metrics()
+prometheus_client.disable_created_metrics()
 COUNTED = CollectorRegistry()
-REQUESTS = Counter(
-    "tmservice_requests_total", "Requests that were answered.", ["method", "route", "status"], registry=COUNTED
-)
 SECONDS = Histogram(
-    "tmservice_request_seconds",
+    "http_server_request_duration_seconds",
     "How long requests took until their answer began.",
-    ["method", "route"],
+    ["http_request_method", "http_route", "http_response_status_code"],
     buckets=BUCKETS,
     registry=COUNTED,
 )
@@ -72,19 +61,19 @@ def count_lost_line(**_: Any) -> None:
 
 
 class ProcessGauge:
-    """A figure that each process has one of its own of. What is told is the largest among those that live."""
+    """A number that each process has its own value of. Metrics show the largest of the processes that live."""
 
-    every: list["ProcessGauge"] = []
+    all: list["ProcessGauge"] = []
 
-    def __init__(self, name: str, tells: str, read: Callable[[], float]) -> None:
-        self.gauge = Gauge(name, tells, multiprocess_mode="livemax", registry=COUNTED)
-        self.read, self.told = read, 0.0
-        self.every.append(self)
+    def __init__(self, name: str, description: str, read: Callable[[], float]) -> None:
+        self.gauge = prometheus_client.Gauge(name, description, multiprocess_mode="livemax", registry=COUNTED)
+        self.read, self.last = read, 0.0
+        self.all.append(self)
 
     def refresh(self) -> None:
-        if (value := self.read()) != self.told:
+        if (value := self.read()) != self.last:
             self.gauge.set(value)
-            self.told = value
+            self.last = value
 
 
 class MetricsMiddleware:
@@ -105,37 +94,40 @@ class MetricsMiddleware:
 
 
 def measure(request: HttpRequest, status: int, seconds: float) -> None:
-    method = request.method if request.method in METHODS else "other"
+    method = request.method if request.method in METHODS else "_OTHER"
     route = request.resolver_match.route if request.resolver_match else "none"
-    counter, histogram = series(method, route, status)
-    counter.inc()
-    histogram.observe(seconds)
-    for gauge in ProcessGauge.every:
+    histogram(method, route, status).observe(seconds)
+    for gauge in ProcessGauge.all:
         gauge.refresh()
 
 
 @cache
-def series(method: str, route: str, status: int) -> tuple[Counter, Histogram]:
-    return REQUESTS.labels(method, route, status), SECONDS.labels(method, route)
+def histogram(method: str, route: str, status: int) -> Histogram:
+    return SECONDS.labels(method, route, status)
 
 
-class Figures(Collector):
-    def __init__(self, figures: Iterable[Figure]) -> None:
-        self.figures = figures
+class GaugeCollector(Collector):
+    """The version that runs, and what the database knows."""
+
+    def __init__(self, gauges: Iterable[Gauge]) -> None:
+        self.gauges = gauges
 
     def collect(self) -> Iterator[Metric]:
-        for name, tells, value in self.figures:
-            yield GaugeMetricFamily(name, tells, value=value)
+        build = GaugeMetricFamily("tmservice_build_info", "What runs; always 1.", labels=["version", "python_version"])
+        build.add_metric([chassis.__version__, platform.python_version()], 1)
+        yield build
+        for name, description, value in self.gauges:
+            yield GaugeMetricFamily(name, description, value=value)
 
 
-def metrics(request: HttpRequest, sources: Iterable[Gauges]) -> HttpResponse:
+def metrics(request: HttpRequest, checks: Sequence[Check]) -> HttpResponse:
     """Answer whoever sends METRICS_TOKEN as a bearer token; for everybody else there is nothing here."""
     if refusal := health.not_a_read(request):
         return refusal
     if not health.has_metrics_token(request):
         raise Http404
     registry = CollectorRegistry()
-    registry.register(Figures(of_the_database(sources)))
+    registry.register(GaugeCollector(database_gauges(checks)))
     if SEVERAL_PROCESSES:
         MultiProcessCollector(registry)
     else:
@@ -143,28 +135,18 @@ def metrics(request: HttpRequest, sources: Iterable[Gauges]) -> HttpResponse:
     return HttpResponse(generate_latest(registry), content_type=CONTENT_TYPE_LATEST)
 
 
-def of_the_database(sources: Iterable[Gauges]) -> list[Figure]:
-    """Return what the database tells. Where it cannot be used, that is all there is: no figure of it is made up."""
-    up = ("tmservice_database_up", "Whether the database answers, migrated and under a fitting role.")
+def database_gauges(checks: Sequence[Check]) -> list[Gauge]:
+    """Return what the database knows. Where it cannot be used, that is the only gauge: no value is invented."""
+    up = Gauge("tmservice_database_up", "Whether the database answers, migrated and under a fitting role.", 1)
+    problem, server = examine_database()
     try:
-        state = health.ask_database()
-        if state.refusal is None:
-            apart = state.clock_difference.total_seconds()
-            clock = ("tmservice_clock_difference_seconds", "How far our clock and the database's are apart.", apart)
-            return [(*up, 1.0), clock, *chain.from_iterable(source() for source in sources)]
+        if server and not problem:
+            measured = [check for check in (*common_checks(server), *checks) if check.measured]
+            return [up, *chain.from_iterable(check.find().gauges for check in measured)]
     except Error as error:
         log.warning("metrics: %s: %s", type(error).__name__, error)
-    return [(*up, 0.0)]
+    return [up._replace(value=0)]
 
 
-def of_outbox(messages: QuerySet[Any], noun: str) -> Iterator[Figure]:
-    """Yield the figures of an outbox, whose messages are called `noun`, in the plural."""
-    waiting = messages.filter(state="planned")[:MOST_COUNTED].count()
-    yield f"tmservice_{noun}_waiting", f"How many {noun} wait to be sent, counted up to {MOST_COUNTED}.", waiting
-    newest = messages.aggregate(newest=Max("pk"))["newest"] or 0
-    failed = messages.filter(state="failed", pk__gt=newest - NEWEST).count()
-    yield f"tmservice_{noun}_failed", f"How many of the newest {NEWEST} {noun} were given up.", failed
-
-
-def urls(*sources: Gauges) -> list[URLPattern]:
-    return [path("metrics/", metrics, {"sources": sources})]
+def urls(*, checks: Sequence[Check]) -> list[URLPattern]:
+    return [path("metrics/", metrics, {"checks": checks})]

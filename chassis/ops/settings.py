@@ -1,8 +1,9 @@
-"""The settings that are the same in both services, taken by name from each one's settings file."""
+"""The settings that are the same in both services, which each settings file assigns by name."""
 
 import logging
 import re
 from email.utils import parseaddr
+from pathlib import Path
 from typing import Any
 
 from chassis.addresses import is_address
@@ -13,6 +14,11 @@ log = logging.getLogger(__name__)
 
 # Documentation and static files could not follow a path.
 PUBLIC_URL = re.compile(r"https?://(?:[A-Za-z0-9][A-Za-z0-9._-]*|\[[0-9A-Fa-f:.]+\])(?::[1-9][0-9]{0,4})?")
+
+# There are no cookies, so django-cors-headers is told of no credentials.
+CORS_ALLOW_METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"]
+CORS_ALLOW_HEADERS = ["authorization", "content-type", "idempotency-key", "if-match", "if-none-match", "x-request-id"]
+CORS_EXPOSE_HEADERS = ["ETag", "Location", "RateLimit", "RateLimit-Policy", "Retry-After", "X-Request-ID"]
 
 MIDDLEWARE = [
     "chassis.ops.metrics.MetricsMiddleware",
@@ -42,13 +48,8 @@ def rest_framework(*, authentication: str) -> dict[str, Any]:
     return {
         "DEFAULT_AUTHENTICATION_CLASSES": [authentication],
         "DEFAULT_PERMISSION_CLASSES": ["chassis.auth.permissions.IsAuthenticated"],
-        "DEFAULT_THROTTLE_CLASSES": ["chassis.auth.throttling.CallerThrottle"],
-        "DEFAULT_THROTTLE_RATES": {
-            "admin": env.rate("THROTTLE_ADMIN", "10/min"),
-            "user": env.rate("THROTTLE_USER", "10/min"),
-            "anon": env.rate("THROTTLE_ANON", "5/min"),
-            "signup": env.rate("THROTTLE_SIGNUP", "60/min", old_name="THROTTLE_NEWCOMERS"),
-        },
+        "DEFAULT_THROTTLE_CLASSES": ["chassis.auth.gate.CallerThrottle"],
+        "DEFAULT_THROTTLE_RATES": throttle_rates(),
         "DEFAULT_PARSER_CLASSES": ["chassis.api.strict_json.StrictJSONParser"],
         "DEFAULT_RENDERER_CLASSES": ["chassis.api.strict_json.StrictJSONRenderer"],
         "DEFAULT_CONTENT_NEGOTIATION_CLASS": "chassis.api.strict_json.OnlyJSON",
@@ -62,6 +63,16 @@ def rest_framework(*, authentication: str) -> dict[str, Any]:
     }
 
 
+def throttle_rates() -> dict[str, str | None]:
+    """Return the limit of each kind of caller, None for "off"."""
+    return {
+        "admin": env.rate("THROTTLE_ADMIN", "10/min"),
+        "user": env.rate("THROTTLE_USER", "10/min"),
+        "anon": env.rate("THROTTLE_ANON", "5/min"),
+        "signup": env.rate("THROTTLE_SIGNUP", "60/min", old_name="THROTTLE_NEWCOMERS"),
+    }
+
+
 def database(*names: str) -> dict[str, Any]:
     """Return DATABASES["default"], from the first variable of `names` that is set."""
     entry = env.database(*names)
@@ -69,23 +80,6 @@ def database(*names: str) -> dict[str, Any]:
         "CONN_MAX_AGE": 60,  # without it a service does a sixth of the work
         "CONN_HEALTH_CHECKS": True,
         "OPTIONS": {"connect_timeout": 3, **entry.get("OPTIONS", {})},
-    }
-
-
-def cors() -> dict[str, Any]:
-    """Return what django-cors-headers reads. There are no cookies, so no credentials are ever allowed."""
-    return {
-        "CORS_ALLOWED_ORIGINS": env.origins("CORS_ALLOWED_ORIGINS"),
-        "CORS_ALLOW_METHODS": ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"],
-        "CORS_ALLOW_HEADERS": [
-            "authorization",
-            "content-type",
-            "idempotency-key",
-            "if-match",
-            "if-none-match",
-            "x-request-id",
-        ],
-        "CORS_EXPOSE_HEADERS": ["ETag", "Location", "RateLimit", "RateLimit-Policy", "Retry-After", "X-Request-ID"],
     }
 
 
@@ -101,7 +95,24 @@ def public_url() -> str:
 
 def local_url() -> str:
     """Return what links in mails begin with, as these cannot be relative, where there is no PUBLIC_URL."""
-    return f"http://localhost:{env.port('GATEWAY_PORT', 8080)}"
+    return f"http://localhost:{env.gateway_port()}"
+
+
+def run_worker() -> str:
+    """Return where the background jobs run: "inline", in the web processes, or in "separate" ones."""
+    if env.given("RUN_WORKER") == "apart":
+        log.warning("RUN_WORKER=apart is now called separate; the old value will not be read by the next version.")
+        return "separate"
+    return env.choice("RUN_WORKER", "separate", known=("separate", "inline"))
+
+
+def mail(root: Path) -> env.Mail:
+    """Read EMAIL_URL and MAIL_FOLDER, by default a folder in the checkout."""
+    return env.email("EMAIL_URL", folder=env.text("MAIL_FOLDER", str(root / "var" / "mail")))
+
+
+def admin_username() -> str:
+    return env.text("ADMIN_USERNAME", "admin")
 
 
 def sender() -> str:

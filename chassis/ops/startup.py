@@ -10,10 +10,10 @@ EXIT_CONFIG = 78  # EX_CONFIG of sysexits.h
 
 
 @contextmanager
-def refusing_in_one_sentence(service: str) -> Iterator[None]:
+def exit_on_setting_error(program: str) -> Iterator[None]:
     """Turn a SettingError inside the block into one line on standard error and exit status 78."""
     try:
         yield
     except SettingError as error:
-        print(f"{service}: {error}", file=sys.stderr)
+        print(f"{program}: {error}", file=sys.stderr)
         sys.exit(EXIT_CONFIG)

@@ -1,6 +1,7 @@
-"""Configuration of gunicorn for both services: gunicorn -c python:chassis.ops.web_server config.wsgi.
+"""Configuration of gunicorn: gunicorn --name SERVICE -c python:chassis.ops.web_server config.wsgi.
 
-Anything here can be changed from the environment by GUNICORN_CMD_ARGS; the address comes from --bind or PORT.
+Anything here can be changed from the environment by GUNICORN_CMD_ARGS; the address comes from --bind or PORT. What runs
+is named by the command line (config.wsgi) and by Django's settings.
 """
 
 import fcntl
@@ -10,13 +11,14 @@ import subprocess
 import sys
 import tempfile
 import time
-from importlib import import_module
 from logging.config import dictConfig
 from pathlib import Path
 from threading import Event, Thread
 from typing import Any
 from uuid import uuid4
 
+from django.conf import settings
+from django.urls import get_resolver
 from gunicorn import util
 from gunicorn.glogging import Logger
 from gunicorn.http import errors
@@ -24,10 +26,9 @@ from gunicorn.workers.sync import SyncWorker
 
 from chassis import refused_writes, request_id
 from chassis.ops import env, logs
-from chassis.ops.startup import refusing_in_one_sentence
+from chassis.ops.startup import exit_on_setting_error
 from chassis.time_limits import STATEMENT_SECONDS
 
-SERVICE = Path.cwd().name
 DRAIN_SECONDS = 5
 REFUSALS = {
     errors.LimitRequestLine: (414, "uri_too_long", "The address is longer than 8 kB."),
@@ -35,8 +36,8 @@ REFUSALS = {
     errors.UnsupportedTransferCoding: (501, "not_implemented", "This Transfer-Encoding is not supported."),
     errors.ExpectationFailed: (417, "expectation_failed", "What Expect asks for is not supported."),
 }
-NOT_UNDERSTOOD = (400, "bad_request", "The request cannot be understood.")
-FAULT = (500, "server_error", "This is a fault of ours. It has been logged under the request_id.")
+NOT_UNDERSTOOD = (400, "bad_request", "The request is malformed.")
+FAULT = (500, "server_error", "Internal error; it is logged under the request_id.")
 SHORT_OF_MEMORY = (503, "service_unavailable", "The service is short of memory at the moment; try again shortly.")
 # gunicorn's errors that are none of the client's.
 OURS = (errors.ConfigurationProblem, errors.InvalidResponseHeader, errors.InvalidResponseHeaderName)
@@ -47,7 +48,9 @@ class JSONLogger(Logger):
 
     def setup(self, cfg: Any) -> None:
         super().setup(cfg)
-        dictConfig(logs.logging_for(SERVICE, cfg.loglevel.upper()))
+        level = cfg.loglevel.upper()
+        with exit_on_setting_error(cfg.proc_name):
+            dictConfig(logs.logging_for(cfg.proc_name, level if level in logs.LEVELS else cfg.loglevel))
 
 
 class Worker(SyncWorker):
@@ -110,13 +113,11 @@ def problem(status: int, code: str, detail: str, *, instance: str) -> bytes:
     return "\r\n".join([*head, "\r\n"]).encode() + content
 
 
-with refusing_in_one_sentence(SERVICE):
+with exit_on_setting_error("gunicorn"):
     env.load_dotenv()
     bind = f"0.0.0.0:{env.port('PORT', 0)}" if env.text("PORT", "") else "127.0.0.1:8000"
     workers = env.workers()
-    runs_jobs = env.choice("RUN_WORKER", "apart", known=("apart", "inline")) == "inline"
-    migrates = env.flag("MIGRATE_ON_START", False)
-    loglevel = env.choice("LOG_LEVEL", "INFO", known=logs.LEVELS)
+    loglevel = logs.level()
 # Two synchronous workers on two cores served twice the requests that four threads in each did.
 worker_class = Worker
 timeout = 30
@@ -141,7 +142,7 @@ def post_worker_init(worker: Any) -> None:
     from chassis import database  # needs Django's settings, which are there only now
 
     database.give_up_after(seconds=STATEMENT_SECONDS)
-    if runs_jobs:
+    if settings.RUN_WORKER == "inline":
         job_threads.append(Thread(target=run_jobs_until, args=[stop], name="jobs"))
         job_threads[0].start()
 
@@ -149,7 +150,7 @@ def post_worker_init(worker: Any) -> None:
 def run_jobs_until(stop: Event) -> None:
     from chassis.worker import jobs  # needs Django's settings, which are there only now
 
-    jobs.run_jobs(jobs.jobs_of_this_service(), stop)
+    jobs.run_jobs(jobs.all_jobs(), stop)
 
 
 def worker_exit(server: Any, worker: Any) -> None:
@@ -164,16 +165,15 @@ def on_starting(server: Any) -> None:
 
     Unusable settings are refused here, or each worker would fail in its own traceback.
     """
-    check_settings()
-    make_metrics_folder(server)
-    server.app.wsgi()  # the workers are forked from this process and have it too
-    import_module(import_module("config.settings").ROOT_URLCONF)  # Django would load it with the first request
-
-
-def check_settings() -> None:
     env.hide_privileged()
-    with refusing_in_one_sentence(SERVICE):
-        import_module("config.settings")
+    make_metrics_folder(server)
+    try:
+        with exit_on_setting_error(server.cfg.proc_name):
+            server.app.wsgi()  # the workers are forked from this process and have it too
+    except SystemExit:
+        on_exit(server)
+        raise
+    get_resolver().url_patterns  # noqa: B018 - Django would load them with the first request
 
 
 # Where the workers' metrics come together: a folder for each master, which lives no longer than that and its workers.
@@ -195,14 +195,14 @@ def make_metrics_folder(server: Any) -> None:
 
 
 def when_ready(server: Any) -> None:
-    if migrates:
+    if settings.MIGRATE_ON_START:
         prepare()
     env.forget_privileged()  # before the workers are forked
 
 
 def prepare() -> None:
     """Migrate before anything is served; who asks meanwhile waits."""
-    command = [sys.executable, "manage.py", "prepare"]
+    command = [sys.executable, "-m", "django", "prepare"]
     if subprocess.run(command, pass_fds=env.hidden_files(), check=False).returncode:
         sys.exit(1)
 

@@ -20,7 +20,10 @@ APPEND_SLASH = False
 METRICS_TOKEN = ""
 GATEWAY_ADDRESSES: list[object] = []
 GATEWAY_SECRET = ""
-vars().update(common.cors())
+CORS_ALLOWED_ORIGINS: list[str] = []
+CORS_ALLOW_METHODS = common.CORS_ALLOW_METHODS
+CORS_ALLOW_HEADERS = common.CORS_ALLOW_HEADERS
+CORS_EXPOSE_HEADERS = common.CORS_EXPOSE_HEADERS
 INSTALLED_APPS = [
     "rest_framework",
     "corsheaders",
@@ -30,8 +33,12 @@ INSTALLED_APPS = [
 ]
 DATABASES = {"default": common.database("DATABASE_URL")}
 SERVICE = "chassis"
+EMAIL_FILE_PATH = ""
+MAILS_ARE_HELD = MIGRATE_ON_START = False
+HEARTBEAT_PATH = ""
+RUN_WORKER = "separate"
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 MIDDLEWARE = common.MIDDLEWARE
 ROOT_URLCONF = "chassis.tests.urls"
 DATA_UPLOAD_MAX_MEMORY_SIZE = size_limits.BODY_LIMIT_BYTES
-REST_FRAMEWORK = common.rest_framework(authentication="chassis.auth.authentication.BearerAuthentication")
+REST_FRAMEWORK = common.rest_framework(authentication="chassis.auth.gate.BearerAuthentication")

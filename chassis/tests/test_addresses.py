@@ -4,7 +4,7 @@ from django.core.mail import EmailMessage
 from chassis.addresses import is_address, normalize
 from chassis.ops import settings
 from chassis.ops.env import SettingError
-from chassis.tests.mail_addresses import ACCEPTED, INTERNATIONAL, REFUSED_UNTRIMMED
+from chassis.testing.mail_addresses import ACCEPTED, INTERNATIONAL, REFUSED_UNTRIMMED
 from chassis.worker.mailing import send_mail
 from chassis.worker.outbox import PermanentFailure
 

@@ -5,9 +5,9 @@ from rest_framework.test import APIRequestFactory
 from rest_framework.views import APIView
 
 from chassis.auth import tokens
-from chassis.auth.authentication import BearerAuthentication
+from chassis.auth.gate import BearerAuthentication
 from chassis.auth.tokens import InvalidToken
-from chassis.tests.forge import claims, signed
+from chassis.testing.forge import claims, signed
 
 
 def get(client, path, authorization):
@@ -71,11 +71,11 @@ def test_a_token_in_the_query_string_counts_for_nothing(client):
 def test_the_caller_does_not_learn_why_a_token_is_refused_but_the_log_does(client, caplog):
     expired, forged = signed(claims(exp=1)), signed(claims(), kid="x")
 
-    with caplog.at_level(logging.INFO, logger="chassis.auth.authentication"):
+    with caplog.at_level(logging.INFO, logger="chassis.auth.gate"):
         details = [get(client, "/who-am-i/", f"Bearer {token}").json()["detail"] for token in (expired, forged)]
 
     assert details == ["The token is invalid or has expired."] * 2
-    reasons = [record.getMessage() for record in caplog.records if record.name == "chassis.auth.authentication"]
+    reasons = [record.getMessage() for record in caplog.records if record.name == "chassis.auth.gate"]
     assert reasons == [
         "token refused: Signature has expired",
         "token refused: signed with a key that is not in use",
@@ -86,7 +86,7 @@ def test_the_caller_does_not_learn_why_a_token_is_refused_but_the_log_does(clien
 
 def test_a_service_may_refuse_a_caller_of_whom_it_knows_more():
     class EndedSessions(BearerAuthentication):
-        def confirm(self, caller, *, counting):
+        def resolve(self, token):
             raise InvalidToken("the session has ended")
 
     view = APIView.as_view(authentication_classes=[EndedSessions], permission_classes=[])

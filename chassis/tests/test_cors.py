@@ -5,8 +5,7 @@ from django.test import Client
 
 from chassis.models import Window
 from chassis.ops import env
-from chassis.ops.settings import cors
-from chassis.tests.limiting import limit, told
+from chassis.testing.limiting import limit, told
 
 APP, LOCAL = "https://app.example.com", "http://localhost:3000"
 # As a person reads them, the same as one that is allowed, or close to it.
@@ -135,7 +134,7 @@ def test_credentials_are_never_allowed_nor_is_everybody(origin):
 def test_unless_set_no_page_is_allowed(monkeypatch):
     monkeypatch.delenv("CORS_ALLOWED_ORIGINS", raising=False)
 
-    assert cors()["CORS_ALLOWED_ORIGINS"] == []
+    assert env.origins("CORS_ALLOWED_ORIGINS") == []
 
 
 @pytest.mark.parametrize(
@@ -150,7 +149,7 @@ def test_what_is_no_origin_is_refused(monkeypatch, value):
     monkeypatch.setenv("CORS_ALLOWED_ORIGINS", value)
 
     with pytest.raises(env.SettingError, match=r"^CORS_ALLOWED_ORIGINS must be origins such as https:"):
-        cors()
+        env.origins("CORS_ALLOWED_ORIGINS")
 
 
 def test_a_preflight_is_not_counted_and_needs_no_token(settings):

@@ -6,9 +6,9 @@ from django.utils import timezone
 
 from chassis.auth.keys import key_id
 from chassis.models import Heartbeat, Window
-from chassis.ops import doctor, findings
+from chassis.ops import checks, doctor, findings, mail_check
+from chassis.testing.smtp_sink import HANG_UP, serving
 from chassis.tests.outbox_app.models import Letter
-from chassis.tests.smtp_sink import HANG_UP, serving
 
 NEEDS_DATABASE = pytest.mark.django_db
 ADDRESS = "ada@example.com"
@@ -21,6 +21,10 @@ def reading(old, new):
         return run(sql.replace(old, new), params, many, context)
 
     return connection.execute_wrapper(execute)
+
+
+def looked_up(find):
+    return doctor.looked_up(checks.Check("any", find))
 
 
 def execute(*statements):
@@ -97,7 +101,7 @@ def test_behind_a_gateway_that_is_not_named_all_strangers_share_one_limit(settin
 def test_each_check_of_a_database_that_is_well():
     Heartbeat.objects.beat()
 
-    found = {name: doctor.looked_up(check) for name, check in doctor.DATABASE_CHECKS.items()}
+    found = {check.name: doctor.looked_up(check) for check in checks.DATABASE_CHECKS}
 
     assert {name: each.text for name, each in found.items() if each.state != "ok"} == {}
     assert doctor.database().state == "ok"
@@ -105,7 +109,7 @@ def test_each_check_of_a_database_that_is_well():
 
 @NEEDS_DATABASE
 def test_looking_cannot_change_anything():
-    found = doctor.looked_up(Heartbeat.objects.beat)
+    found = looked_up(Heartbeat.objects.beat)
 
     assert "read-only transaction" in found.text
     assert not Heartbeat.objects.exists()
@@ -115,8 +119,8 @@ def test_looking_cannot_change_anything():
 def test_a_check_whose_table_is_missing_leaves_it_open_and_the_next_goes_on():
     execute("DROP TABLE chassis_window")
 
-    assert "does not exist; apply all migrations" in doctor.looked_up(doctor.counting).text
-    assert doctor.looked_up(doctor.clock).state == "ok"
+    assert "does not exist; apply all migrations" in looked_up(checks.counting).text
+    assert looked_up(lambda: checks.clock(checks.ask_server())).state == "ok"
 
 
 @pytest.mark.django_db(transaction=True)
@@ -142,7 +146,7 @@ def test_an_old_postgresql():
 def test_a_role_that_reaches_the_tables_of_another():
     execute("CREATE SCHEMA another", "CREATE TABLE another.secret (id int)", "CREATE VIEW another.shown AS SELECT 1")
 
-    found = doctor.role()
+    found = checks.role()
 
     assert found.state == "WRONG"
     assert "reaches 2 tables outside of its schema, such as another.secret" in found.text
@@ -153,20 +157,20 @@ def test_a_role_that_may_not_pass_into_a_schema_does_not_reach_its_tables():
     execute("CREATE SCHEMA another", "CREATE TABLE another.secret (id int)")
     execute("REVOKE ALL ON SCHEMA another FROM CURRENT_USER")
 
-    assert doctor.role().state == "ok"
+    assert checks.role().state == "ok"
 
 
 @NEEDS_DATABASE
 def test_a_superuser():
     with reading("rolsuper", "true"):
-        assert "is a superuser" in doctor.role().text
+        assert "is a superuser" in checks.role().text
 
 
 @NEEDS_DATABASE
 def test_a_schema_that_two_services_share():
     execute("INSERT INTO django_migrations (app, name, applied) VALUES ('accounts', '0001_initial', now())")
 
-    found = doctor.schema()
+    found = checks.schema()
 
     assert (found.state, "also holds the tables of accounts" in found.text) == ("WRONG", True)
 
@@ -175,14 +179,14 @@ def test_a_schema_that_two_services_share():
 def test_a_search_path_that_leads_nowhere():
     execute("SET LOCAL search_path = nowhere")
 
-    assert "there is none of search_path nowhere" in doctor.schema().text
+    assert "there is none of search_path nowhere" in checks.schema().text
 
 
 @NEEDS_DATABASE
 def test_a_role_that_owns_the_tables_can_change_history(monkeypatch):
     monkeypatch.setattr(Letter, "revoked_rights", "UPDATE, DELETE", raising=False)
 
-    found = doctor.history()
+    found = checks.history()
 
     assert found.state == "unsure"
     assert f"may change or delete {Letter._meta.db_table}; give migrations an owner" in found.text
@@ -190,14 +194,15 @@ def test_a_role_that_owns_the_tables_can_change_history(monkeypatch):
 
 @NEEDS_DATABASE
 def test_without_append_only_tables_there_is_no_history_to_change():
-    assert doctor.history().state == "ok"
+    assert checks.history().state == "ok"
 
 
 @NEEDS_DATABASE
-def test_a_migration_that_is_not_applied():
+def test_a_migration_that_is_not_applied(monkeypatch):
+    monkeypatch.setattr(checks, "SCHEMA", checks.Schema())
     execute("DELETE FROM django_migrations WHERE app = 'chassis'")
 
-    found = doctor.migrations()
+    found = checks.migrations()
 
     assert found.state == "WRONG"
     assert "2 are not applied, such as chassis.0001_limits_and_heartbeat" in found.text
@@ -207,14 +212,14 @@ def test_a_migration_that_is_not_applied():
 def test_counting_in_a_logged_table():
     execute("ALTER TABLE chassis_window SET LOGGED")
 
-    assert doctor.counting().state == "WRONG"
+    assert checks.counting().state == "WRONG"
 
 
 @NEEDS_DATABASE
 @pytest.mark.parametrize(("interval", "state"), [("3.5 s", "unsure"), ("-3.5 s", "unsure"), ("-45 s", "WRONG")])
 def test_the_databases_clock(interval, state):
     with reading("clock_timestamp()", f"clock_timestamp() + interval '{interval}'"):
-        assert doctor.clock().state == state
+        assert checks.clock(checks.ask_server()).state == state
 
 
 @NEEDS_DATABASE
@@ -222,7 +227,7 @@ def test_the_databases_clock(interval, state):
 def test_a_worker_is_known_by_its_heartbeat(seconds_ago, state):
     Heartbeat.objects.create(beat_at=timezone.now() - timedelta(seconds=seconds_ago))
 
-    found = doctor.worker()
+    found = checks.worker()
 
     assert found.state == state
     assert ("RUN_WORKER=inline" in found.text) is (state == "WRONG")
@@ -231,9 +236,9 @@ def test_a_worker_is_known_by_its_heartbeat(seconds_ago, state):
 @NEEDS_DATABASE
 def test_before_its_tables_were_there_a_worker_could_not_be_seen():
     execute("UPDATE django_migrations SET applied = now() - interval '10 s'")
-    fresh = doctor.worker()
+    fresh = checks.worker()
     execute("UPDATE django_migrations SET applied = now() - interval '2 minutes'")
-    older = doctor.worker()
+    older = checks.worker()
 
     assert (fresh.state, older.state) == ("unsure", "WRONG")
 
@@ -242,7 +247,8 @@ def test_before_its_tables_were_there_a_worker_could_not_be_seen():
 
 
 def judge():
-    return doctor.outbox(Letter.objects.all(), noun="letters", remedy="send them again")
+    letters = Letter.objects.all()
+    return checks.outbox(letters, one="letter", many="letters", sendable=letters)
 
 
 @NEEDS_DATABASE
@@ -265,14 +271,14 @@ def test_what_waits_too_long_is_told_with_the_reason_of_the_last_attempt():
 
 
 @NEEDS_DATABASE
-def test_what_was_given_up_is_told_with_the_last_reason_and_the_remedy():
+def test_what_was_dead_lettered_is_told_with_the_last_reason_and_the_remedy():
     Letter.objects.create(text="hello", state="failed", reason="550 no such user")
     Letter.objects.create(text="hello", state="failed", reason="552 full")
 
-    found = judge()
+    found = checks.failed(Letter.objects.all(), many="letters", remedy="send them again")
 
     assert found.state == "unsure"
-    assert found.text == "2 letters were given up, the last because: 552 full; send them again"
+    assert found.text == "2 letters were dead-lettered, the last because: 552 full; send them again"
 
 
 # Mail
@@ -298,7 +304,7 @@ def mail_folder(settings, tmp_path):
 
 
 def test_a_mail_server_that_answers_is_asked_and_no_mail_is_sent(smtp):
-    found = doctor.mail(None)
+    found = mail_check.mail(None)
 
     assert found.state == "ok"
     assert f"127.0.0.1:{smtp.port} answers, without a login" in found.text
@@ -316,7 +322,7 @@ def test_links_in_mails_that_leave_this_machine(settings):
 
 
 def test_the_mail_that_was_asked_for_is_sent(smtp):
-    found = doctor.mail(ADDRESS)
+    found = mail_check.mail(ADDRESS)
 
     ((_, recipients, message),) = smtp.received
     assert (found.state, recipients) == ("ok", [ADDRESS])
@@ -334,7 +340,7 @@ def test_the_mail_that_was_asked_for_is_sent(smtp):
 def test_a_mail_server_that_refuses(smtp, answers, told):
     smtp.answers.update(answers)
 
-    found = doctor.mail(None)
+    found = mail_check.mail(None)
 
     assert found.state == "WRONG"
     assert f"127.0.0.1:{smtp.port}: " in found.text
@@ -345,7 +351,7 @@ def test_a_mail_server_that_refuses(smtp, answers, told):
 def test_a_login_that_the_mail_server_does_not_take(smtp, settings):
     settings.EMAIL_HOST_USER, settings.EMAIL_HOST_PASSWORD = "ada", "seven green bicycles"
 
-    found = doctor.mail(None)
+    found = mail_check.mail(None)
 
     assert (found.state, "AUTH" in found.text) == ("WRONG", True)
     assert "bicycles" not in found.text
@@ -354,13 +360,13 @@ def test_a_login_that_the_mail_server_does_not_take(smtp, settings):
 def test_a_recipient_who_is_refused(smtp):
     smtp.answers[ADDRESS] = "550 no such user"
 
-    assert "550 no such user" in doctor.mail(ADDRESS).text
+    assert "550 no such user" in mail_check.mail(ADDRESS).text
 
 
 def test_without_a_mail_server_mails_become_files(mail_folder):
-    looked = doctor.mail(None)
+    looked = mail_check.mail(None)
     before = mail_folder.exists()
-    sent = doctor.mail(ADDRESS)
+    sent = mail_check.mail(ADDRESS)
 
     assert (looked.state, sent.state, before) == ("ok", "ok", False)
     assert str(mail_folder) in looked.text
@@ -371,7 +377,7 @@ def test_without_a_mail_server_mails_become_files(mail_folder):
 def test_a_mail_folder_that_is_none(mail_folder):
     mail_folder.write_text("a file")
 
-    for found in (doctor.mail(None), doctor.mail(ADDRESS)):
+    for found in (mail_check.mail(None), mail_check.mail(ADDRESS)):
         assert found.state == "WRONG"
         assert "set MAIL_FOLDER, or EMAIL_URL" in found.text
 
@@ -381,7 +387,7 @@ def test_time_limits_that_hold_are_told():
     limits = {"statement_timeout": "3s", "lock_timeout": "2s", "idle_in_transaction_session_timeout": "30s"}
     execute(*(f"SET LOCAL {name} = '{value}'" for name, value in limits.items()))
 
-    found = doctor.timeouts()
+    found = checks.timeouts()
 
     assert found.state == "ok"
     assert found.text == "statement_timeout 3 s, lock_timeout 2 s, idle_in_transaction_session_timeout 30 s"
@@ -391,7 +397,7 @@ def test_time_limits_that_hold_are_told():
 def test_a_time_limit_that_does_not_hold_is_wrong():
     execute("SET LOCAL statement_timeout = 0", "SET LOCAL lock_timeout = '2s'")
 
-    found = doctor.timeouts()
+    found = checks.timeouts()
 
     assert found.state == "WRONG"
     assert found.text.startswith(
@@ -402,7 +408,7 @@ def test_a_time_limit_that_does_not_hold_is_wrong():
 @NEEDS_DATABASE
 def test_a_database_that_stores_nothing_is_wrong():
     with reading("INSERT INTO chassis_window", "INSERT INTO chassis_window_of_a_full_disk"):
-        found = doctor.writing()
+        found = checks.writing()
 
     assert found.state == "WRONG"
     assert found.text.startswith("the database stores nothing: ")
@@ -410,7 +416,7 @@ def test_a_database_that_stores_nothing_is_wrong():
 
 @NEEDS_DATABASE
 def test_what_is_written_to_find_that_out_is_taken_back():
-    assert doctor.writing().state == "ok"
+    assert checks.writing().state == "ok"
     assert not Window.objects.exists()
 
 
@@ -418,6 +424,6 @@ def test_a_sample_sender_is_wrong_once_mails_leave_the_machine(settings, monkeyp
     settings.MAIL_DOMAIN = "tmservice.invalid"
     monkeypatch.setenv("EMAIL_URL", "smtp://127.0.0.1:1")
 
-    assert doctor.mail_to_server(None) == findings.wrong(
+    assert mail_check.mail_to_server(None) == findings.wrong(
         "MAIL_FROM is an address at tmservice.invalid, which mail servers refuse; set it to one of your own."
     )

@@ -234,31 +234,26 @@ def test_without_a_mail_server_mails_become_files(monkeypatch, setting, url):
     if url is not None:
         setting(url)
 
-    assert env.email("SETTING", folder="/state/mail") == {"EMAIL_BACKEND": FILES, "EMAIL_FILE_PATH": "/state/mail"}
+    assert env.email("SETTING", folder="/state/mail") == env.Mail(FILES, "/state/mail")
 
 
 def test_without_a_mail_server_and_a_folder_that_lasts_mails_wait(setting):
     setting("")
 
-    assert env.email("SETTING", folder="off") == {"EMAIL_BACKEND": env.HELD_MAIL}
+    mail = env.email("SETTING", folder="off")
+
+    assert mail.is_held
+    assert mail.backend == "django.core.mail.backends.dummy.EmailBackend"
 
 
 @pytest.mark.parametrize(
     ("scheme", "port", "encryption"),
-    [("smtp", 25, {}), ("smtp+tls", 587, {"EMAIL_USE_TLS": True}), ("smtp+ssl", 465, {"EMAIL_USE_SSL": True})],
+    [("smtp", 25, {}), ("smtp+tls", 587, {"use_tls": True}), ("smtp+ssl", 465, {"use_ssl": True})],
 )
 def test_a_mail_server_is_reached_at_the_port_of_its_scheme(setting, scheme, port, encryption):
     setting(f"{scheme}://mail.test")
 
-    assert env.email("SETTING", folder="/state/mail") == {
-        "EMAIL_BACKEND": SMTP,
-        "EMAIL_HOST": "mail.test",
-        "EMAIL_PORT": port,
-        "EMAIL_HOST_USER": None,
-        "EMAIL_HOST_PASSWORD": None,
-        "EMAIL_TIMEOUT": 10,
-        **encryption,
-    }
+    assert env.email("SETTING", folder="/state/mail") == env.Mail(SMTP, host="mail.test", port=port, **encryption)
 
 
 @pytest.mark.parametrize(
@@ -270,7 +265,7 @@ def test_a_port_of_its_own_is_kept(setting, address, host, port):
 
     entry = env.email("SETTING", folder="/state/mail")
 
-    assert (entry["EMAIL_HOST"], entry["EMAIL_PORT"]) == (host, port)
+    assert (entry.host, entry.port) == (host, port)
 
 
 @pytest.mark.parametrize(
@@ -281,8 +276,8 @@ def test_user_and_password_of_a_mail_server_are_decoded(setting, written, meant)
 
     entry = env.email("SETTING", folder="/state/mail")
 
-    assert (entry["EMAIL_HOST_USER"], entry["EMAIL_HOST_PASSWORD"]) == ("tm@mail.test", meant)
-    assert entry["EMAIL_HOST"] == "mail.test"
+    assert (entry.user, entry.password) == ("tm@mail.test", meant)
+    assert entry.host == "mail.test"
 
 
 @pytest.mark.parametrize(

@@ -10,8 +10,9 @@ from django.test import RequestFactory
 from django.test.utils import CaptureQueriesContext
 
 from chassis import refused_writes
-from chassis.ops import health
-from chassis.tests.limiting import limit
+from chassis.ops import checks, findings, health
+from chassis.ops.checks import Check
+from chassis.testing.limiting import limit
 
 pytestmark = pytest.mark.django_db
 
@@ -19,13 +20,18 @@ pytestmark = pytest.mark.django_db
 @pytest.fixture(autouse=True)
 def schema(monkeypatch):
     """A process that has not asked for migrations yet."""
-    monkeypatch.setattr(health, "SCHEMA", health.Schema())
-    return health.SCHEMA
+    monkeypatch.setattr(checks, "SCHEMA", checks.Schema())
+    return checks.SCHEMA
 
 
-def ask(*concerns, **meta):
-    answer = health.ready(RequestFactory().get("/ready/", **meta), lambda: concerns)
+def ask(*found, **meta):
+    """Ask for readiness, with a check for each finding that shall be found."""
+    degrading = [Check("mail", lambda each=each: each, degrades=("WRONG",)) for each in found]
+    answer = health.ready(RequestFactory().get("/ready/", **meta), degrading)
     return answer.status_code, json.loads(answer.content)
+
+
+LATE = findings.wrong("one waits")
 
 
 def reading(old, new):
@@ -46,7 +52,18 @@ def test_it_works():
 
 
 def test_what_is_late_is_told():
-    assert ask("A mail waits.") == (200, {"status": "degraded", "because": ["A mail waits."]})
+    assert ask(LATE) == (200, {"status": "degraded", "reasons": ["mail: one waits"]})
+
+
+@pytest.mark.parametrize("found", [findings.ok("none waits"), findings.unsure("one was dead-lettered")])
+def test_a_finding_in_another_state_does_not_degrade(found):
+    assert ask(found) == (200, {"status": "ok"})
+
+
+def test_a_check_that_never_degrades_is_not_asked():
+    answer = health.ready(RequestFactory().get("/ready/"), [Check("role", lambda: pytest.fail("it was asked"))])
+
+    assert json.loads(answer.content) == {"status": "ok"}
 
 
 @pytest.fixture
@@ -74,21 +91,23 @@ def test_a_write_that_was_refused_degrades_for_a_minute(client, settings, monkey
 
     assert (answer.status_code, answer.json()["detail"]) == (
         503,
-        "The database can store nothing at the moment; try again later.",
+        "The database cannot store anything at the moment; try again later.",
     )
     assert (status, body["status"]) == (200, "degraded")
-    assert re.fullmatch(r"The database refused to store something [0-9]+ s ago; .*disk full.*", body["because"][0])
+    assert re.fullmatch(
+        r"writes: the database refused to store something [0-9]+ s ago; .*disk full.*", body["reasons"][0]
+    )
     assert ask() == (200, {"status": "ok"})
 
 
 @pytest.mark.parametrize("interval", ["45 s", "-45 s"])
 def test_clocks_that_are_apart_degrade(interval):
     with clock_off_by(interval):
-        status, body = ask("A mail waits.")
+        status, body = ask(LATE)
 
     assert (status, body["status"]) == (200, "degraded")
-    apart = "The clocks of this machine and of the database are 45 seconds apart; does each follow a time server?"
-    assert body["because"] == [apart, "A mail waits."]
+    apart = "clock: this machine's clock and the database's are 45.0 s apart; let each follow a time server"
+    assert body["reasons"] == [apart, "mail: one waits"]
 
 
 @pytest.mark.parametrize("interval", ["1 s", "-1 s"])
@@ -98,9 +117,9 @@ def test_clocks_that_are_nearly_the_same_are_well(interval):
 
 
 def test_a_slow_database_is_no_wrong_clock(monkeypatch):
-    monkeypatch.setattr(health, "MOST_CLOCK_DIFFERENCE", health.timedelta(0))
+    monkeypatch.setattr(findings, "UNSURE_CLOCK_SECONDS", 0)
 
-    with reading(", clock_timestamp()", ", (SELECT clock_timestamp() FROM pg_sleep(0.3))"):
+    with reading("clock_timestamp()", "(SELECT clock_timestamp() FROM pg_sleep(0.3))"):
         assert ask() == (200, {"status": "ok"})
 
 
@@ -127,7 +146,7 @@ def test_one_statement_asks_for_role_and_clock():
 
 def test_migrations_are_looked_for_until_all_were_there_once(monkeypatch):
     statements()
-    monkeypatch.setattr(health, "MigrationLoader", lambda _: pytest.fail("migrations were loaded"))
+    monkeypatch.setattr(checks, "MigrationLoader", lambda _: pytest.fail("migrations were loaded"))
 
     assert len(statements()) == 1
 
@@ -146,12 +165,12 @@ def test_a_schema_that_is_behind_is_looked_at_each_time(schema):
 def test_a_database_that_goes_away_is_noticed_after_all_was_well(monkeypatch):
     assert ask()[0] == 200
 
-    monkeypatch.setattr(health, "connection", Away())
+    monkeypatch.setattr(checks, "connection", Away())
     assert ask() == (503, ANY)
 
 
 class Away:
-    def cursor(self):
+    def ensure_connection(self):
         raise OperationalError("gone")
 
 
@@ -178,11 +197,11 @@ STRANGER = {"REMOTE_ADDR": "203.0.113.7"}
 def test_reasons_are_for_those_who_run_the_service(settings, meta, explains):
     settings.METRICS_TOKEN = TOKEN
 
-    degraded = ask("A mail waits.", **meta)
+    degraded = ask(LATE, **meta)
     with reading("rolsuper,", "true,"):
         _, refused = ask(**meta)
 
-    assert degraded == (200, {"status": "degraded"} | ({"because": ["A mail waits."]} if explains else {}))
+    assert degraded == (200, {"status": "degraded"} | ({"reasons": ["mail: one waits"]} if explains else {}))
     assert ("superuser" in refused["detail"]) is explains
     assert (refused["code"], refused["status"]) == ("not_ready", 503)
 
@@ -190,4 +209,4 @@ def test_reasons_are_for_those_who_run_the_service(settings, meta, explains):
 def test_no_token_opens_the_reasons_where_none_is_set(settings):
     settings.METRICS_TOKEN = ""
 
-    assert ask("A mail waits.", **STRANGER, HTTP_AUTHORIZATION="Bearer ")[1] == {"status": "degraded"}
+    assert ask(LATE, **STRANGER, HTTP_AUTHORIZATION="Bearer ")[1] == {"status": "degraded"}

@@ -10,7 +10,9 @@ from django.core.management import CommandError, call_command
 from django.db import OperationalError, connection
 
 from chassis import request_id
-from chassis.worker.jobs import Job, WorkerCommand, pause_seconds, run_jobs, stop_on_signals
+from chassis.management.commands import run_worker
+from chassis.management.commands.run_worker import stop_on_signals
+from chassis.worker.jobs import Job, pause_seconds, run_jobs
 
 SOON = 0.01
 NEVER_AGAIN = 3600
@@ -313,70 +315,64 @@ def test_a_signal_sets_the_event(number):
 # The command
 
 
-class Worker(WorkerCommand):
-    def __init__(self, *jobs):
-        super().__init__()
-        self.given = jobs
+@pytest.fixture
+def work(monkeypatch):
+    """Runs the command with these jobs. Those of every worker need a database."""
+    monkeypatch.setattr("chassis.database.give_up_after", lambda *, seconds: None)
+    monkeypatch.setattr(run_worker, "wait_for_database", lambda stop: None)
 
-    def jobs(self):
-        return self.given
+    def work(*jobs, **options):
+        monkeypatch.setattr(run_worker, "all_jobs", lambda: jobs)
+        call_command("run_worker", **options)
 
-
-@pytest.fixture(autouse=True)
-def waits(monkeypatch):
-    """What the command limits its process to; and without the jobs of every worker, which need a database."""
-    limits = []
-    monkeypatch.setattr("chassis.database.give_up_after", lambda *, seconds: limits.append(seconds))
-    monkeypatch.setattr("chassis.worker.jobs.common_jobs", list)
-    monkeypatch.setattr("chassis.worker.jobs.wait_for_database", lambda stop: None)
-    return limits
+    return work
 
 
 @pytest.mark.usefixtures("_signals_restored")
-def test_the_command_runs_its_jobs_until_it_is_told_to_stop():
+def test_the_command_runs_its_jobs_until_it_is_told_to_stop(work):
     run = Recorder()
 
-    def work():
+    def stop_at_the_third_turn():
         run()
         if run.calls == 3:
             os.kill(os.getpid(), signal.SIGTERM)
 
-    call_command(Worker(Job("work", work, every_seconds=SOON)))
+    work(Job("work", stop_at_the_third_turn, every_seconds=SOON))
 
     assert run.calls >= 3
 
 
-def test_once_gives_each_job_one_turn_in_their_order():
+def test_once_gives_each_job_one_turn_in_their_order(work):
     order = []
 
-    call_command(Worker(*(Job(name, partial(order.append, name), every_seconds=SOON) for name in "abc")), "--once")
+    work(*(Job(name, partial(order.append, name), every_seconds=SOON) for name in "abc"), once=True)
 
     assert order == ["a", "b", "c"]
 
 
-def test_once_is_not_over_while_there_is_more():
+def test_once_is_not_over_while_there_is_more(work):
     run = Recorder(10, 10, 3, 0)
 
-    call_command(Worker(Job("deliver", run, every_seconds=NEVER_AGAIN)), "--once")
+    work(Job("deliver", run, every_seconds=NEVER_AGAIN), once=True)
 
     assert run.calls == 4
 
 
-def test_once_tells_which_jobs_failed_after_all_had_their_turn(caplog):
+def test_once_tells_which_jobs_failed_after_all_had_their_turn(work, caplog):
     last = Recorder()
     broken, also = Job("pull", Recorder(ValueError("x")), every_seconds=1), Job("scan", Recorder(1, OSError()), 1)
 
     with pytest.raises(CommandError, match=r"These jobs failed; the log says why: pull, scan\."):
-        call_command(Worker(broken, also, Job("deliver", last, every_seconds=1)), "--once")
+        work(broken, also, Job("deliver", last, every_seconds=1), once=True)
 
     assert last.calls == 1
     assert caplog.messages == ["job pull failed", "job scan failed"]
 
 
-def test_ctrl_c_ends_once():
+def test_ctrl_c_ends_once(work):
     last = Recorder()
 
     with pytest.raises(KeyboardInterrupt):
-        call_command(Worker(Job("pull", Recorder(KeyboardInterrupt()), 1), Job("deliver", last, 1)), "--once")
+        work(Job("pull", Recorder(KeyboardInterrupt()), 1), Job("deliver", last, 1), once=True)
 
     assert last.calls == 0

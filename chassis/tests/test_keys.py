@@ -12,8 +12,8 @@ from chassis.auth.tokens import InvalidToken
 from chassis.ops import env
 from chassis.ops import settings as common
 from chassis.ops.env import SettingError
-from chassis.tests.forge import claims, signed
-from chassis.tests.key_pairs import MAKERS, pair, private_pem, public_pem
+from chassis.testing.forge import claims, signed
+from chassis.testing.key_pairs import MAKERS, pair, private_pem, public_pem
 
 SHARED = "shared-key-of-these-tests-0123456789-abcdef"
 SAMPLE = ed25519.Ed25519PrivateKey.from_private_bytes(

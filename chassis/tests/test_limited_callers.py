@@ -8,9 +8,9 @@ from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
-from chassis.tests.forge import claims, signed
-from chassis.tests.limiting import all_told, limit, told, wait_told
-from chassis.tests.threads import together
+from chassis.testing.forge import claims, signed
+from chassis.testing.limiting import all_told, limit, told, wait_told
+from chassis.testing.threads import together
 
 pytestmark = pytest.mark.django_db
 COMMITTING = pytest.mark.django_db(transaction=True)

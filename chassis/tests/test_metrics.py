@@ -1,24 +1,33 @@
+import platform
+
 import pytest
 from django.db import ProgrammingError, connection
 from django.http import Http404, HttpResponse
 from django.test import RequestFactory
 from prometheus_client.parser import text_string_to_metric_families
 
-from chassis.ops import metrics
+import chassis
+from chassis.ops import checks, metrics
+from chassis.ops.checks import Check
+from chassis.ops.findings import Gauge, ok
 from chassis.tests.outbox_app.models import Letter
 
 pytestmark = pytest.mark.django_db
 
 TOKEN = "prometheus-may-read-this-0123456789"
-OTHER, NONE = "other", "none"
+OTHER, NONE = "_OTHER", "none"
+DURATION = "http_server_request_duration_seconds"
 
 
-def gauges():
-    yield "tmservice_age_seconds", "How old it is.", 12.5
+def measuring(*gauges):
+    return Check("age", lambda: ok("it is young", gauges), measured=True)
 
 
-def ask(method="get", sources=(gauges,), **headers):
-    return metrics.metrics(getattr(RequestFactory(), method)("/metrics/", headers=headers), sources)
+AGE = measuring(Gauge("tmservice_age_seconds", "How old it is.", 12.5))
+
+
+def ask(method="get", asked=(AGE,), **headers):
+    return metrics.metrics(getattr(RequestFactory(), method)("/metrics/", headers=headers), asked)
 
 
 @pytest.fixture
@@ -26,8 +35,8 @@ def samples(settings):
     """Returns the values by name and labels, e.g. {("tmservice_age_seconds",): 12.5}."""
     settings.METRICS_TOKEN = TOKEN
 
-    def read(*sources):
-        answer = ask(sources=sources or (gauges,), Authorization=f"Bearer {TOKEN}")
+    def read(*asked):
+        answer = ask(asked=asked or (AGE,), Authorization=f"Bearer {TOKEN}")
         assert answer.status_code == 200
         families = text_string_to_metric_families(answer.content.decode())
         return {
@@ -92,20 +101,20 @@ def test_a_request_is_counted_by_method_route_and_status(client, grown):
     client.post("/echo/", "{", content_type="application/json")
     client.get("/who-am-i/")
 
-    assert grown("tmservice_requests_total") == {
-        ("GET", "rows/<id:row_id>/", "400"): 1,
-        ("GET", "rows/<id:row_id>/", "200"): 2,
-        ("POST", "echo/", "400"): 1,
-        ("GET", "who-am-i/", "401"): 1,
+    assert grown(f"{DURATION}_count") == {
+        ("GET", "400", "rows/<id:row_id>/"): 1,
+        ("GET", "200", "rows/<id:row_id>/"): 2,
+        ("POST", "400", "echo/"): 1,
+        ("GET", "401", "who-am-i/"): 1,
     }
 
 
 def test_how_long_it_took_is_in_every_bucket_from_there_on(client, grown):
     client.get("/rows/7/")
 
-    assert grown("tmservice_request_seconds_count") == {("GET", "rows/<id:row_id>/"): 1}
-    (seconds,) = grown("tmservice_request_seconds_sum").values()
-    bounds = [float(key[0]) for key in grown("tmservice_request_seconds_bucket")]
+    assert grown(f"{DURATION}_count") == {("GET", "200", "rows/<id:row_id>/"): 1}
+    (seconds,) = grown(f"{DURATION}_sum").values()
+    bounds = [float(key[3]) for key in grown(f"{DURATION}_bucket")]
     assert 0 < seconds < 10
     assert bounds == [bound for bound in [*metrics.BUCKETS, float("inf")] if bound >= seconds]
 
@@ -114,20 +123,20 @@ def test_how_long_it_took_is_in_every_bucket_from_there_on(client, grown):
 def test_what_has_no_route_is_counted_as_none(client, grown, path):
     client.get(path)
 
-    assert grown("tmservice_requests_total") == {("GET", NONE, "404"): 1}
+    assert grown(f"{DURATION}_count") == {("GET", "404", NONE): 1}
 
 
 def test_what_is_refused_before_it_has_a_route_is_counted(client, grown):
     client.get("/rows/7/", headers={"Host": "elsewhere.test"})
 
-    assert grown("tmservice_requests_total") == {("GET", NONE, "400"): 1}
+    assert grown(f"{DURATION}_count") == {("GET", "400", NONE): 1}
 
 
 def test_methods_that_nobody_knows_are_counted_as_one(client, grown):
     client.generic("BREW", "/rows/7/")
     client.generic("X" * 50, "/rows/7/")
 
-    assert grown("tmservice_requests_total") == {(OTHER, "rows/<id:row_id>/", "405"): 2}
+    assert grown(f"{DURATION}_count") == {(OTHER, "405", "rows/<id:row_id>/"): 2}
 
 
 def test_a_bug_is_counted_as_500(client, grown):
@@ -135,7 +144,7 @@ def test_a_bug_is_counted_as_500(client, grown):
 
     client.get("/broken/")
 
-    assert grown("tmservice_requests_total") == {("GET", "broken/", "500"): 1}
+    assert grown(f"{DURATION}_count") == {("GET", "500", "broken/"): 1}
 
 
 def test_a_request_whose_worker_is_stopped_is_counted_as_500(grown):
@@ -145,7 +154,7 @@ def test_a_request_whose_worker_is_stopped_is_counted_as_500(grown):
     with pytest.raises(SystemExit):
         metrics.MetricsMiddleware(stopped)(RequestFactory().get("/"))
 
-    assert grown("tmservice_requests_total") == {("GET", NONE, "500"): 1}
+    assert grown(f"{DURATION}_count") == {("GET", "500", NONE): 1}
 
 
 def test_what_a_limit_refused_is_counted_by_its_scope(grown):
@@ -160,8 +169,10 @@ def test_nothing_tells_when_a_count_began(samples):
     assert not [key for key in samples() if key[0].endswith("_created")]
 
 
-def test_every_source_is_read(samples):
-    now = samples(gauges, lambda: [("tmservice_other", "Another.", 3)])
+def test_every_check_that_is_measured_is_asked(samples):
+    now = samples(
+        AGE, measuring(Gauge("tmservice_other", "Another.", 3)), Check("role", lambda: pytest.fail("it was asked"))
+    )
 
     assert (now["tmservice_age_seconds",], now["tmservice_other",]) == (12.5, 3)
 
@@ -182,18 +193,23 @@ def test_without_the_database_counts_are_told_and_no_figure_is_made_up(client, s
 
     assert now["tmservice_database_up",] == 0
     assert ("tmservice_age_seconds",) not in now
-    assert now["tmservice_requests_total", "GET", "rows/<id:row_id>/", "200"] >= 1
+    assert now[f"{DURATION}_count", "GET", "200", "rows/<id:row_id>/"] >= 1
 
 
 def test_a_figure_that_the_database_fails_to_give_takes_no_other_along(samples):
     def failing():
-        yield from gauges()
         raise ProgrammingError("there is no such table")
 
-    now = samples(failing)
+    now = samples(AGE, Check("broken", failing, measured=True))
 
     assert now["tmservice_database_up",] == 0
     assert ("tmservice_log_errors_total",) in now
+
+
+def test_what_runs_is_told_by_its_version(samples):
+    build = [key for key in samples() if key[0] == "tmservice_build_info"]
+
+    assert build == [("tmservice_build_info", platform.python_version(), chassis.__version__)]
 
 
 def test_a_gauge_of_the_process_follows_from_request_to_request(samples):
@@ -206,7 +222,7 @@ def test_a_gauge_of_the_process_follows_from_request_to_request(samples):
             measured(RequestFactory().get("/"))
             assert samples()["tmservice_mood",] == value
     finally:
-        metrics.ProcessGauge.every.remove(gauge)
+        metrics.ProcessGauge.all.remove(gauge)
         metrics.COUNTED.unregister(gauge.gauge)
 
 
@@ -220,28 +236,29 @@ def letters():
     return make
 
 
-def of_outbox():
-    return {name: value for name, _, value in metrics.of_outbox(Letter.objects.all(), "letters")}
+def outbox_metrics():
+    found = checks.failed(Letter.objects.all(), many="letters", remedy="send them again")
+    return {name: value for name, _, value in found.gauges}
 
 
-def test_an_outbox_tells_what_waits_and_what_was_given_up(letters):
+def test_an_outbox_tells_what_waits_and_what_was_dead_lettered(letters):
     letters(3, "planned")
     letters(2, "failed", "554 no")
     letters(4, "skipped", "nobody there")
 
-    assert of_outbox() == {"tmservice_letters_waiting": 3, "tmservice_letters_failed": 2}
+    assert outbox_metrics() == {"tmservice_letters_waiting": 3, "tmservice_letters_failed": 2}
 
 
 def test_an_empty_outbox_tells_of_nothing():
-    assert of_outbox() == {"tmservice_letters_waiting": 0, "tmservice_letters_failed": 0}
+    assert outbox_metrics() == {"tmservice_letters_waiting": 0, "tmservice_letters_failed": 0}
 
 
 def test_counting_ends_somewhere(letters, monkeypatch):
-    monkeypatch.setattr(metrics, "MOST_COUNTED", 5)
-    monkeypatch.setattr(metrics, "NEWEST", 4)
+    monkeypatch.setattr(checks, "MAX_COUNTED", 5)
+    monkeypatch.setattr(checks, "NEWEST", 4)
     letters(2, "failed", "554 no")
     letters(3, "failed", "554 no")
     letters(6, "planned")
     letters(1, "failed", "554 no")
 
-    assert of_outbox() == {"tmservice_letters_waiting": 5, "tmservice_letters_failed": 1}
+    assert outbox_metrics() == {"tmservice_letters_waiting": 5, "tmservice_letters_failed": 1}

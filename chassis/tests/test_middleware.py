@@ -41,7 +41,7 @@ def test_a_host_that_is_not_allowed_gets_no_answer(client, host):
 def test_health_is_told_under_any_name(client, settings):
     """Whoever looks after containers asks by their address."""
     settings.ROOT_URLCONF = ModuleType("urls_with_health")
-    settings.ROOT_URLCONF.urlpatterns = health.urls("task", concerns=list)
+    settings.ROOT_URLCONF.urlpatterns = health.urls("task", checks=[])
 
     assert client.get("/task/health/live/", headers={"Host": "10.1.2.3:8000"}).status_code == 200
     assert client.get("/task/health/live", headers={"Host": "10.1.2.3:8000"}).status_code == 200

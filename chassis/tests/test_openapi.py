@@ -6,6 +6,8 @@ from types import SimpleNamespace
 import django_filters
 import pytest
 from django.urls import path
+from drf_yasg.openapi import Response as Described
+from drf_yasg.utils import swagger_auto_schema
 from rest_framework import serializers
 from rest_framework.exceptions import ValidationError
 from rest_framework.permissions import AllowAny
@@ -14,40 +16,44 @@ from rest_framework.response import Response
 from chassis.api import etags, fields, filters, pagination
 from chassis.api.idempotency import idempotent
 from chassis.api.problems import Conflict
-from chassis.api.serializers import StrictSerializer
+from chassis.api.serializers import OutputSerializer, StrictSerializer
 from chassis.api.views import Endpoint
-from chassis.auth.authentication import ServiceAuthentication
+from chassis.auth.gate import ServiceAuthentication
 from chassis.auth.permissions import AdminWritesOnceVisible, IsAdmin, IsAuthenticated, IsService, ReadOnly
-from chassis.openapi import parameters, schemas
+from chassis.openapi import inspectors, schemas
+from chassis.openapi.auto_schema import AutoSchema
 from chassis.openapi.generator import Generator
-from chassis.openapi.operations import Answer, Body, Chapter, Kind, Operation, Shape
 from chassis.openapi.pages import Documentation
-from chassis.openapi.schemas import Definitions
-from chassis.tests.forge import claims, signed
-from chassis.tests.idempotency_app.models import KeptAnswer
-from chassis.tests.openapi_document import Document
-from chassis.tests.seen_statuses import undocumented
+from chassis.testing.forge import claims, signed
+from chassis.testing.openapi_document import Document
+from chassis.testing.seen_statuses import undocumented
+from chassis.tests.idempotency_app.models import IdempotencyRecord
 from chassis.tests.urls import Row
 
 
 class ThingSerializer(StrictSerializer):
     id = fields.IdField(read_only=True)
-    name = fields.LineField(max_length=9)
+    name = fields.SingleLineField(max_length=9, help_text="What it is called.")
     text = fields.StringField(allow_blank=True, default="")
-    due_date = fields.DayField(allow_null=True, default=None)
-    is_big = fields.YesNoField(default=True)
+    due_date = fields.DateField(allow_null=True, default=None)
+    is_big = fields.StrictBooleanField(default=True)
     secret = fields.SecretField(default=None)
 
 
+class ThingIdSerializer(OutputSerializer):
+    id = fields.IdField()
+
+
 class ThingFilter(django_filters.FilterSet):
-    color = filters.WordsFilter(spellings={"red": 1, "light blue": 2, "blue": 2, "azure": 2})
-    made = filters.DayFilter()
-    owner = filters.UsersFilter(words=("me", "none"))
-    is_big = filters.YesNoFilter()
+    color = filters.ChoicesFilter(spellings={"red": 1, "light blue": 2, "blue": 2, "azure": 2})
+    made = filters.DateFilter(help_text="Made on this date.")
+    owner = filters.UsersFilter(keywords=("me", "none"))
+    is_big = filters.StrictBooleanFilter()
     search = django_filters.CharFilter(max_length=50)
 
 
 class Things(Endpoint):
+    tag = "Things"
     permission_classes = [IsAuthenticated & (ReadOnly | IsAdmin)]
     serializer_class = ThingSerializer
     filterset_class = ThingFilter
@@ -56,28 +62,53 @@ class Things(Endpoint):
     default_ordering = "-id"
     says = {"next": None, "previous": None, "results": []}
 
+    @swagger_auto_schema(operation_id="list", operation_summary="List", responses={200: "Things."})
     def get(self, request):
         return Response(self.says)
 
-    @idempotent(KeptAnswer)
+    @swagger_auto_schema(
+        operation_id="make",
+        operation_summary="Make",
+        responses={201: "The new thing."},
+        headers=["Location"],
+        example={"name": "ball"},
+    )
+    @idempotent(IdempotencyRecord)
     def post(self, request):
         raise Conflict()
 
 
 class OneThing(Row):
     permission_classes = [IsAuthenticated & AdminWritesOnceVisible]
+    tag = "Things"
     if_match_methods = frozenset({"PATCH"})
 
+    @swagger_auto_schema(
+        operation_id="read", operation_summary="Read", responses={200: Described("The thing.", ThingIdSerializer)}
+    )
+    def get(self, request, row_id):
+        return super().get(request, row_id)
+
+    @swagger_auto_schema(
+        operation_id="change",
+        operation_summary="Change",
+        request_body=ThingSerializer,
+        responses={200: Described("The thing.", ThingIdSerializer)},
+    )
     def patch(self, request, row_id):
         return Response({"id": row_id})
 
 
 class Open(Endpoint):
+    tag = "Things"
     authentication_classes = []
     permission_classes = [AllowAny]
     throttle_classes = []
     status = 204
 
+    @swagger_auto_schema(
+        operation_id="open", operation_summary="Open", responses={204: "It is open now.", 409: "It is open."}
+    )
     def post(self, request):
         return Response(status=self.status, headers={"Location": "/things/1/"} if self.status == 204 else {})
 
@@ -96,38 +127,13 @@ urlpatterns = [
     path("things/<id:row_id>/", OneThing.as_view()),
     path("internal/", OfServices.as_view()),
 ]
-THING = Shape("Id", {"id": schemas.ID})
-CHAPTER = Chapter(
-    tags={"Things": "What there is."},
-    operations={
-        (Things, "get"): Operation(id="list", tag="Things", summary="List", answer=Answer(ThingSerializer)),
-        (Things, "post"): Operation(
-            id="make",
-            tag="Things",
-            summary="Make",
-            body=Body(ThingSerializer, {"name": "ball"}),
-            answer=Answer(ThingSerializer, status=201, headers=("Location",)),
-        ),
-        (OneThing, "get"): Operation(id="read", tag="Things", summary="Read", answer=Answer(THING)),
-        (OneThing, "patch"): Operation(
-            id="change",
-            tag="Things",
-            summary="Change",
-            body=Body(ThingSerializer, {}, Kind.PATCH),
-            answer=Answer(THING),
-        ),
-        (Open, "post"): Operation(
-            id="open", tag="Things", summary="Open", answer=Answer(status=204), refusals={409: "It is open."}
-        ),
-    },
-    notes={ThingSerializer: {"name": "What it is called."}, ThingFilter: {"made": "Those of that day."}},
-)
+TAGS = {"Things": "What there is."}
 
 
 @pytest.fixture(autouse=True)
 def document(settings):
     settings.ROOT_URLCONF = __name__
-    return Document(Documentation("Things", [CHAPTER]))
+    return Document(Documentation("Things", TAGS))
 
 
 @pytest.fixture
@@ -143,9 +149,9 @@ def test_the_document_is_valid_swagger(document):
     document.assert_valid()
 
 
-def test_calls_come_in_the_order_of_the_chapters_and_those_of_services_not_at_all(document):
+def test_operations_are_in_the_order_of_their_paths_without_those_for_services(document):
     assert list(document.operations) == [
-        *("GET /things/", "POST /things/", "GET /things/{id}/", "PATCH /things/{id}/", "POST /open/")
+        *("POST /open/", "GET /things/", "POST /things/", "GET /things/{id}/", "PATCH /things/{id}/")
     ]
 
 
@@ -192,7 +198,7 @@ def test_the_document_is_made_once(monkeypatch, document):
         return get_schema(generator)
 
     monkeypatch.setattr(Generator, "get_schema", count)
-    documentation = Documentation("Things", [CHAPTER])
+    documentation = Documentation("Things", TAGS)
 
     assert documentation.json == documentation.json
     assert documentation.yaml == documentation.yaml
@@ -210,7 +216,7 @@ def test_filters_are_typed(document):
     assert found["color"]["items"] == {"type": "string", "enum": ["red", "light blue"]}
     assert (found["color"]["collectionFormat"], found["color"]["minItems"]) == ("csv", 1)
     assert (found["made"]["type"], found["made"]["format"]) == ("string", "date")
-    assert found["made"]["description"] == "Those of that day."
+    assert found["made"]["description"] == "Made on this date."
     owner = found["owner"]["items"]["pattern"]
     assert [bool(re.search(owner, text)) for text in ("me", "7", "alice", "0", "-1", "a b")] == [True] * 3 + [False] * 3
     assert "in any case" in found["is_big"]["description"]
@@ -259,8 +265,8 @@ DAYS = ["2000-01-01", "2100-12-31", "2026-02-28", "1999-12-31", "2101-01-01", "2
 @pytest.mark.parametrize(
     ("field", "value"),
     [
-        *((field, text) for field in (fields.StringField(), fields.LineField()) for text in TEXTS),
-        *((fields.DayField(), day) for day in DAYS),
+        *((field, text) for field in (fields.StringField(), fields.SingleLineField()) for text in TEXTS),
+        *((fields.DateField(), day) for day in DAYS),
     ],
 )
 def test_a_field_takes_what_its_pattern_does(field, value):
@@ -275,7 +281,7 @@ def test_a_field_takes_what_its_pattern_does(field, value):
 def test_a_filter_of_days_has_the_pattern_of_a_day(document):
     assert (
         document.parameters("GET /things/", "query")["made"]["pattern"]
-        == schemas.schema_of(fields.DayField())["pattern"]
+        == schemas.schema_of(fields.DateField())["pattern"]
     )
 
 
@@ -312,12 +318,13 @@ def test_a_problem_need_not_have_what_the_gateways_own_do_not(document):
 
 def test_a_field_or_filter_of_a_kind_that_nobody_described_is_refused():
     class Odd(serializers.Serializer):
-        field = serializers.JSONField()
+        field = serializers.FileField()
 
-    with pytest.raises(TypeError, match="JSONField field"):
-        Definitions({}, {}).object_of(Odd(), Kind.ANSWER)
-    with pytest.raises(TypeError, match="NumberFilter"):
-        parameters.schema_of(django_filters.NumberFilter())
+    inspector = inspectors.SerializerInspector(None, "", "GET", None, None, AutoSchema.field_inspectors)
+    with pytest.raises(TypeError, match="FileField field"):
+        inspector.object_of(Odd())
+    with pytest.raises(TypeError, match="NumberFilter count"):
+        inspectors.parameter("count", django_filters.NumberFilter())
 
 
 def wrong(document, answer):

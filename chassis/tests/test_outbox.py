@@ -9,10 +9,10 @@ from django.db import IntegrityError, transaction
 from django.db.models import F
 from django.utils import timezone
 
+from chassis.testing.threads import in_own_connection, together, wait_until_one_waits_for_a_lock
 from chassis.tests.outbox_app.models import Letter
-from chassis.tests.threads import in_own_connection, together, wait_until_one_waits_for_a_lock
 from chassis.worker.outbox import (
-    MOST_ATTEMPTS,
+    MAX_ATTEMPTS,
     PermanentFailure,
     Skipped,
     TemporaryFailure,
@@ -167,6 +167,15 @@ def test_a_claim_leases_the_messages_under_a_fresh_token():
     assert Letter.objects.get(pk=second.pk).lease_token == second.lease_token
 
 
+def test_marking_one_of_several_claimed_messages_leaves_the_others():
+    plan_all("one", "two")
+    first, _ = Letter.objects.claim(2, lease_seconds=60)
+
+    first.mark_sent()
+
+    assert states() == {"one": "sent", "two": "planned"}
+
+
 def test_what_is_due_longest_is_claimed_first_and_comes_in_the_order_of_ids():
     now = timezone.now()
     for minutes, text in enumerate(["latest", "middle", "earliest"]):
@@ -296,9 +305,9 @@ def test_a_worker_that_comes_too_late_says_so_in_the_log(caplog):
     assert f"letter {letter.pk}: another worker has claimed it meanwhile" in caplog.messages
 
 
-def test_a_message_that_kills_every_worker_is_given_up():
+def test_a_message_that_kills_every_worker_is_dead_lettered():
     plan()
-    Letter.objects.update(attempts=MOST_ATTEMPTS)
+    Letter.objects.update(attempts=MAX_ATTEMPTS)
     postbox = Postbox()
 
     deliver_due(Letter.objects, postbox)
@@ -378,7 +387,7 @@ def test_a_permanent_failure_is_not_tried_again_and_is_in_the_log(caplog):
 
     assert deliver_due(Letter.objects, Postbox()) == 0
     assert Letter.objects.values_list("state", "reason").get() == ("failed", "no address")
-    assert f"letter {letter.pk} is given up: no address" in caplog.messages
+    assert f"letter {letter.pk} is dead-lettered: no address" in caplog.messages
 
 
 REFUSED = (550, b"no such user")
@@ -466,7 +475,7 @@ def test_any_reason_can_be_stored_and_is_one_line(outcome, told, kept):
 
 
 @pytest.mark.parametrize("error", [TemporaryFailure("down"), ConnectionRefusedError("down"), ValueError("down")])
-def test_a_message_is_tried_for_a_day_and_then_given_up(error):
+def test_a_message_is_tried_for_a_day_and_then_dead_lettered(error):
     plan("hello")
     let_pass(hours=23, minutes=59)
     deliver_due(Letter.objects, Postbox(hello=error))
@@ -543,7 +552,7 @@ def test_only_what_has_failed_is_replayed():
         (9, 1280, 2560),
         (10, 1800, 3600),
         (11, 1800, 3600),
-        (MOST_ATTEMPTS, 1800, 3600),
+        (MAX_ATTEMPTS, 1800, 3600),
     ],
 )
 def test_a_pause_doubles_from_5_seconds_up_to_an_hour_and_is_left_to_chance(attempts, shortest, longest):
@@ -652,7 +661,7 @@ def test_the_model_passes_djangos_checks():
 
 
 def test_the_figures_of_an_empty_outbox():
-    assert Letter.objects.oldest_planned_age_seconds() == 0.0
+    assert Letter.objects.oldest_pending_age_seconds() == 0.0
     assert Letter.objects.counts_by_state() == {"planned": 0, "sent": 0, "skipped": 0, "failed": 0}
 
 
@@ -665,4 +674,4 @@ def test_the_figures_tell_how_much_waits_and_for_how_long():
     plan("three")
 
     assert Letter.objects.counts_by_state() == {"planned": 3, "sent": 2, "skipped": 1, "failed": 1}
-    assert 90 <= Letter.objects.oldest_planned_age_seconds() < 120
+    assert 90 <= Letter.objects.oldest_pending_age_seconds() < 120

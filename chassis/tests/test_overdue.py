@@ -8,9 +8,9 @@ from django.test import Client
 
 from chassis.api import middleware
 from chassis.models import Window
-from chassis.tests.forge import claims, signed
+from chassis.testing.forge import claims, signed
+from chassis.testing.limiting import all_told, limit
 from chassis.tests.idempotency_app.models import Note
-from chassis.tests.limiting import all_told, limit
 
 GATEWAY, STRANGER = "192.0.2.1", "203.0.113.7"
 

@@ -101,9 +101,9 @@ def test_a_database_that_takes_no_writes_is_one_that_is_away():
 @pytest.mark.parametrize(
     ("cause", "told"),
     [
-        (errors.LockNotAvailable, "Others are changing the same"),
-        (errors.DeadlockDetected, "Others are changing the same"),
-        (errors.SerializationFailure, "Others are changing the same"),
+        (errors.LockNotAvailable, "Another request is changing the same data"),
+        (errors.DeadlockDetected, "Another request is changing the same data"),
+        (errors.SerializationFailure, "Another request is changing the same data"),
         (errors.QueryCanceled, "The database took too long"),
         (errors.AdminShutdown, "The database cannot be reached"),
         (errors.TooManyConnections, "The database cannot be reached"),
@@ -175,7 +175,7 @@ def test_one_wrong_field_is_told_in_the_detail():
 def test_several_wrong_fields_are_listed_and_counted():
     problem = problem_of(exceptions.ValidationError({"title": ["Too long.", "Too loud."], "status": "Odd."}))
 
-    assert problem["detail"] == "3 things are wrong, the first: title: Too long."
+    assert problem["detail"] == "3 validation errors; first: title: Too long."
     assert [(error["field"], error["detail"]) for error in problem["errors"]] == [
         ("title", "Too long."),
         ("title", "Too loud."),

@@ -5,8 +5,8 @@ import pytest
 from chassis.models import Window
 from chassis.ops.env import SettingError
 from chassis.ops.settings import rest_framework
-from chassis.tests.forge import claims, signed
-from chassis.tests.limiting import all_told, limit
+from chassis.testing.forge import claims, signed
+from chassis.testing.limiting import all_told, limit
 
 SCOPES = {"admin": "10/min", "user": "10/min", "anon": "5/min", "signup": "60/min"}
 

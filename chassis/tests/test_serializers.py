@@ -3,14 +3,22 @@ from types import SimpleNamespace
 import pytest
 from rest_framework import serializers
 
-from chassis.api.fields import IdField, LineField, YesNoField
-from chassis.api.serializers import StrictModelSerializer, StrictSerializer, unknown
+from chassis.api.fields import (
+    AnyField,
+    IdField,
+    InstantField,
+    NullableTextField,
+    PersonField,
+    SingleLineField,
+    StrictBooleanField,
+)
+from chassis.api.serializers import OutputSerializer, StrictModelSerializer, StrictSerializer, unknown
 
 
 class TaskSerializer(StrictSerializer):
     id = IdField(read_only=True)
-    title = LineField(max_length=10)
-    is_urgent = YesNoField(default=False)
+    title = SingleLineField(max_length=10)
+    is_urgent = StrictBooleanField(default=False)
     is_overdue = serializers.BooleanField(read_only=True)
     note = serializers.CharField(write_only=True, required=False)
 
@@ -109,3 +117,28 @@ def test_the_nearest_name_is_only_suggested_when_it_is_near():
     assert unknown("filter", "statsu", ["status", "search"]) == "Unknown filter; did you mean status?"
     assert unknown("filter", "zzz", ["status", "search"]) == "Unknown filter."
     assert unknown("filter", "status", []) == "Unknown filter."
+
+
+class PairSerializer(OutputSerializer):
+    left = AnyField()
+
+
+class RowSerializer(OutputSerializer):
+    name = NullableTextField(source="owner.name")
+    owner = PersonField()
+    pair = PairSerializer(source="*")
+    read_at = InstantField(allow_null=True)
+
+
+def test_an_output_serializer_shows_attributes_of_attributes_and_null():
+    owner = SimpleNamespace(pk=7, username="ada", name="")
+    shown = {"name": None, "owner": {"id": 7, "username": "ada"}, "pair": {"left": [1]}, "read_at": None}
+    row = SimpleNamespace(owner=owner, left=[1], read_at=None)
+
+    assert RowSerializer(row).data == shown
+    assert RowSerializer([row, row], many=True).data == [shown, shown]
+
+
+def test_an_output_serializer_needs_every_attribute():
+    with pytest.raises(AttributeError, match="read_at"):
+        _ = RowSerializer(SimpleNamespace(owner=SimpleNamespace(pk=7, username="ada", name="Ada"), left=1)).data

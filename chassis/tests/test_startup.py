@@ -1,11 +1,11 @@
 import pytest
 
 from chassis.ops.env import SettingError
-from chassis.ops.startup import refusing_in_one_sentence
+from chassis.ops.startup import exit_on_setting_error
 
 
 def test_a_setting_error_ends_the_program_in_one_sentence(capsys):
-    with pytest.raises(SystemExit) as ending, refusing_in_one_sentence("task_service"):
+    with pytest.raises(SystemExit) as ending, exit_on_setting_error("task_service"):
         raise SettingError("JWT_SIGNING_KEY is not set; see .env.example.")
 
     assert ending.value.code == 78
@@ -13,12 +13,12 @@ def test_a_setting_error_ends_the_program_in_one_sentence(capsys):
 
 
 def test_any_other_error_keeps_its_traceback():
-    with pytest.raises(ZeroDivisionError), refusing_in_one_sentence("task_service"):
+    with pytest.raises(ZeroDivisionError), exit_on_setting_error("task_service"):
         raise ZeroDivisionError
 
 
 def test_without_an_error_nothing_is_said(capsys):
-    with refusing_in_one_sentence("task_service"):
+    with exit_on_setting_error("task_service"):
         done = True
 
     assert done

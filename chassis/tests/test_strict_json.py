@@ -86,7 +86,7 @@ def test_anything_else_is_refused_with_its_reason(body, reason):
     ],
 )
 def test_a_key_that_stands_twice_is_named(body, name):
-    with pytest.raises(ParseError, match=f'^The key "{name}" stands twice in one object.$'):
+    with pytest.raises(ParseError, match=f'^The key "{name}" appears twice in one object.$'):
         loads(body)
 
 

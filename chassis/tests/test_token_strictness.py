@@ -7,7 +7,7 @@ import pytest
 
 from chassis.auth import tokens
 from chassis.auth.tokens import InvalidToken
-from chassis.tests.forge import MISSING, claims, signed, signed_text
+from chassis.testing.forge import MISSING, claims, signed, signed_text
 
 KINDS = {
     "access": {"token_type": "access", "aud": "tmservice"},
@@ -57,13 +57,14 @@ def test_it_works(verify, good):
 
 
 def test_a_token_of_4096_characters_is_read_and_a_longer_one_is_not(verify, good, refused):
-    short = good(padding="")
-    room = 4096 - len(signed(short))
-    padded = signed(good(padding="x" * (room * 3 // 4)))
-    assert 4090 < len(padded) <= 4096
+    def of_length(length):
+        room = (length - len(signed(good(padding="")))) * 3 // 4
+        paddings = ("x" * number for number in range(room - 20, room))
+        made = (signed(good(padding=padding), note=note) for padding in paddings for note in ("", "x", "xx"))
+        return next(token for token in made if len(token) == length)
 
-    assert verify(padded)
-    refused(signed(good(padding="x" * (room * 3 // 4 + 6))), match="compact form")
+    assert verify(of_length(4096))
+    refused(of_length(4097), match="compact form")
 
 
 @pytest.mark.parametrize(

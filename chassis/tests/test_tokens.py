@@ -8,7 +8,7 @@ import pytest
 from chassis.auth import tokens
 from chassis.auth.keys import key_id
 from chassis.auth.tokens import Caller, InvalidToken, ServiceCaller
-from chassis.tests.forge import MISSING, SESSION_KEY, base64, claims, signed
+from chassis.testing.forge import MISSING, SESSION_KEY, base64, claims, signed
 
 PREVIOUS_KEY = "previous-key-of-the-tests-0123456789-abcdef"
 STRANGERS_KEY = "a-key-nobody-here-knows-0123456789-abcdef"

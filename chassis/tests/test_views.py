@@ -1,6 +1,6 @@
 import pytest
 
-from chassis.tests.forge import claims, signed
+from chassis.testing.forge import claims, signed
 
 
 @pytest.mark.parametrize(

@@ -8,9 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from chassis.tests.gunicorn import Gunicorn, until
+from chassis.testing.gunicorn import Gunicorn, until
 
-THINGS = 'tmservice_requests_total{method="GET",route="things/<int:number>/",status="200"}'
+COUNT = (
+    "http_server_request_duration_seconds_count"
+    '{{http_request_method="GET",http_response_status_code="{status}",http_route="{route}"}}'
+)
+THINGS = COUNT.format(route="things/<int:number>/", status=200)
 LOST = "tmservice_log_errors_total"
 HOST = b"Host: localhost\r\n"
 PROBLEM_KEYS = {"type", "title", "status", "detail", "code", "instance", "request_id", "errors"}
@@ -177,7 +181,7 @@ def test_a_request_that_takes_too_long_is_told_of_counted_and_answered(start):
     assert (failed["request_id"], "SystemExit" in failed["exc_info"]) == ("abc-1", True)
     assert any(line["message"].startswith("WORKER TIMEOUT") for line in web.lines())
     assert "eyJhbGciOi" not in web.log.read_text()
-    assert web.metric('tmservice_requests_total{method="GET",route="sleep/",status="500"}') == 1
+    assert web.metric(COUNT.format(route="sleep/", status=500)) == 1
 
 
 def test_log_level_is_honoured_by_gunicorn_too(start):
@@ -321,7 +325,9 @@ import time
 from pathlib import Path
 from threading import Thread
 
-from chassis.worker.jobs import Job, WorkerCommand
+from chassis.worker import jobs
+
+jobs.common_jobs = list  # they need a database
 
 def work():
     Path(f"began-{os.getpid()}").touch()
@@ -330,23 +336,14 @@ def work():
     thread.start()
     thread.join()
 
-class Command(WorkerCommand):
-    def jobs(self):
-        return [Job("slow", work, every_seconds=60)]
-
-    def all_jobs(self):
-        return self.jobs()
+def service_jobs():
+    return [jobs.Job("slow", work, every_seconds=60)]
 """
-INLINE_JOB = {
-    "management/__init__.py": "",
-    "management/commands/__init__.py": "",
-    "management/commands/run_worker.py": A_SLOW_JOB,
-}
 
 
 def test_a_job_in_a_web_process_ends_its_turn_when_that_is_stopped(start):
     """From Python 3.12 on, a job that outlives its main thread can start no thread, and a look-up needs one."""
-    web = start(files=INLINE_JOB, RUN_WORKER="inline", LOG_LEVEL="ERROR")
+    web = start(files={"worker.py": A_SLOW_JOB}, RUN_WORKER="inline", LOG_LEVEL="ERROR")
     until(lambda: len(list(web.home.glob("began-*"))) == 2)
 
     status = web.end()

@@ -6,9 +6,9 @@ from rest_framework.response import Response
 from chassis.api import pagination, paths
 from chassis.api.idempotency import idempotent
 from chassis.api.views import Endpoint
-from chassis.auth.authentication import ServiceAuthentication
+from chassis.auth.gate import ServiceAuthentication
 from chassis.auth.permissions import IsService
-from chassis.tests.idempotency_app.models import KeptAnswer, Note
+from chassis.tests.idempotency_app.models import IdempotencyRecord, Note
 
 paths.register()
 
@@ -58,7 +58,7 @@ class Notes(Endpoint):
     before_answering = staticmethod(lambda: None)
     status, size = 201, 0.1
 
-    @idempotent(KeptAnswer)
+    @idempotent(IdempotencyRecord)
     def post(self, request):
         note = Note.objects.create(text=self.body["text"])
         self.before_answering()

@@ -1,27 +1,23 @@
 """What runs beside the requests: jobs, each again and again in a thread of its own, so that none delays another."""
 
 import logging
-import signal
+import os
 import time
-from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
 from pathlib import Path
 from threading import Event, Thread
-from typing import Any, Self
 from uuid import uuid4
 
-from django.core.management import get_commands, load_command_class
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.conf import settings
 from django.db import close_old_connections, connections
+from django.utils.module_loading import import_string
 
 from chassis import database, request_id
 from chassis.models import Heartbeat, Window
-from chassis.ops import env, health
 
-LONGEST_PAUSE_SECONDS = 60
-DATABASE_LOOK_SECONDS = 0.5
+MAX_PAUSE_SECONDS = 60
 GRACE_SECONDS = 8  # Docker and supervisor kill what has not ended after 10
 
 log = logging.getLogger(__name__)
@@ -40,26 +36,6 @@ class Outcome(Enum):
     DONE = auto()
     MORE = auto()
     FAILED = auto()
-
-
-class Contained:
-    """A block whose exception is logged with its traceback, kept in `error`, and goes no further.
-
-    SystemExit included: in a thread it would end a job for good, without a word. A Ctrl-C passes.
-    """
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-        self.error: BaseException | None = None
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, kind: Any, error: BaseException | None, traceback: Any) -> bool:
-        if isinstance(error, (Exception, SystemExit)):
-            self.error = error
-            log.error("job %s failed", self.name, exc_info=error)
-        return self.error is not None
 
 
 def run_jobs(jobs: Sequence[Job], stop: Event, *, grace_seconds: float = GRACE_SECONDS) -> None:
@@ -99,18 +75,17 @@ def run(job: Job) -> Outcome:
     """Run a job once, under a request id of its own and with no database connection that is broken or too old."""
     request_id.current.set(uuid4().hex)
     close_old_connections()
-    more = False
-    with Contained(job.name) as contained:
-        more = bool(job.run())
-    if contained.error:
+    try:
+        return Outcome.MORE if job.run() else Outcome.DONE
+    except (Exception, SystemExit):  # a failed turn must not end the job's thread, which SystemExit would do silently
+        log.exception("job %s failed", job.name)
         return Outcome.FAILED
-    return Outcome.MORE if more else Outcome.DONE
 
 
 def pause_seconds(every_seconds: float, failures: int) -> float:
     """Return the pause before the next turn: it doubles with each failure in a row, up to a minute."""
     grown = every_seconds * 2 ** min(failures, 20)
-    return max(every_seconds, min(grown, LONGEST_PAUSE_SECONDS))
+    return max(every_seconds, min(grown, MAX_PAUSE_SECONDS))
 
 
 def run_once(jobs: Sequence[Job]) -> list[str]:
@@ -125,24 +100,13 @@ def last_outcome(job: Job) -> Outcome:
     return outcome
 
 
-def jobs_of_this_service() -> Sequence[Job]:
-    """Return what `manage.py run_worker` runs."""
-    command: Any = load_command_class(get_commands()["run_worker"], "run_worker")
-    jobs: Sequence[Job] = command.all_jobs()
-    return jobs
+def all_jobs() -> list[Job]:
+    """Return the jobs of this service, which settings.WORKER_JOBS names, and those of every worker."""
+    os.umask(0o077)  # mails and notifications that become files are for this user's eyes only
+    return [*import_string(settings.WORKER_JOBS)(), *common_jobs()]
 
 
-def wait_for_database(stop: Event) -> None:
-    """Wait until the schema is as the jobs need it: started before that, each would fail and pause for longer."""
-    told = None
-    while not stop.is_set() and (refusal := health.ask_database().refusal):
-        if refusal != told:
-            log.warning("waiting for the database: %s", refusal)
-        told = refusal
-        stop.wait(DATABASE_LOOK_SECONDS)
-
-
-def common_jobs() -> Sequence[Job]:
+def common_jobs() -> list[Job]:
     return [
         Job("heartbeat", beat, every_seconds=10),
         Job("limits", forget_ended_windows, every_seconds=60),
@@ -152,40 +116,10 @@ def common_jobs() -> Sequence[Job]:
 def beat() -> None:
     """Say that the worker can work: in the database, and by the age of a file where one is set."""
     Heartbeat.objects.beat()
-    if file := env.text("HEARTBEAT_PATH", ""):
-        Path(file).touch()
+    if settings.HEARTBEAT_PATH:
+        Path(settings.HEARTBEAT_PATH).touch()
 
 
 def forget_ended_windows() -> None:
     with database.long_statements():
         Window.objects.ended().delete()
-
-
-def stop_on_signals(stop: Event) -> None:
-    """Let SIGTERM and Ctrl-C set the event. Only the main thread may ask for this."""
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
-
-
-class WorkerCommand(BaseCommand, ABC):
-    help = "Run this service's background jobs until SIGTERM or Ctrl-C."
-
-    @abstractmethod
-    def jobs(self) -> Sequence[Job]: ...
-
-    def all_jobs(self) -> Sequence[Job]:
-        return [*self.jobs(), *common_jobs()]
-
-    def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("--once", action="store_true", help="give each job one turn, then exit; 1 if one failed")
-
-    def handle(self, *args: Any, **options: Any) -> None:
-        if options["once"]:
-            if failed := run_once(self.all_jobs()):
-                raise CommandError(f"These jobs failed; the log says why: {', '.join(failed)}.")
-            return
-        database.give_up_after(seconds=database.STATEMENT_SECONDS)
-        stop = Event()
-        stop_on_signals(stop)
-        wait_for_database(stop)
-        run_jobs(self.all_jobs(), stop)

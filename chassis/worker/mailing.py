@@ -7,19 +7,12 @@ from django.core.mail import EmailMessage
 from django.utils.crypto import salted_hmac
 
 from chassis.addresses import is_address
-from chassis.ops.env import HELD_MAIL
 from chassis.worker.outbox import PermanentFailure
 
 
 def link(path: str) -> str:
     """Return an address for a mail, where there is nothing that it could be relative to."""
     return f"{settings.PUBLIC_URL or settings.LOCAL_URL}{path}"
-
-
-def mails_are_held() -> bool:
-    """Tell whether mails wait in the database, since there is neither a server nor a lasting folder for them."""
-    held: bool = settings.EMAIL_BACKEND == HELD_MAIL
-    return held
 
 
 def message_id(number: int, *, prefix: str) -> str:

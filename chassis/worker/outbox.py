@@ -1,14 +1,13 @@
-"""The transactional outbox: a message is written together with what it tells of and sent afterwards, at least once.
+"""The transactional outbox: a message is written in the transaction of its event and sent afterwards, at least once.
 
-A worker claims a message under a lease, sends it and marks it. If the worker dies in between, the lease runs out and
-the message goes out again under the same id.
+A worker claims a message under a lease, sends it and marks it. If the worker dies before it marks the message, the
+lease expires and the message is sent again under the same id.
 """
 
 import logging
 import random
 import smtplib
 from collections.abc import Callable
-from contextlib import AbstractContextManager
 from datetime import datetime, timedelta
 from typing import Any, ClassVar, Self, TypeVar
 from uuid import uuid4
@@ -20,11 +19,11 @@ from django.utils.encoding import force_str
 
 from chassis.printable import one_line, shortened
 
-SHORTEST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 5, 60 * 60
-GIVE_UP_AFTER = timedelta(hours=24)
-MOST_ATTEMPTS = 100  # twice what fits into a day of pauses: more means that it kills its workers
-LONGEST_REASON = 500
-# The rows are chosen in a WITH: PostgreSQL may evaluate an IN twice, and then takes more than the limit.
+MIN_PAUSE_SECONDS, MAX_PAUSE_SECONDS = 5, 60 * 60
+DEAD_LETTER_AFTER = timedelta(hours=24)
+MAX_ATTEMPTS = 100  # twice as many as fit into a day of pauses: more means that the message kills its workers
+MAX_REASON_LENGTH = 500
+# The WITH chooses the rows: PostgreSQL may evaluate an IN twice, and would then exceed the limit.
 CLAIM = """
     WITH chosen AS ({chosen}), claimed AS (
         UPDATE "{table}" AS delivery SET lease_token = %s, leased_until = %s, attempts = attempts + 1
@@ -32,22 +31,22 @@ CLAIM = """
     )
     SELECT * FROM claimed ORDER BY id
 """
-# The mail server refuses us, not the message: its operator or ours can mend that within the day.
+# The mail server rejects the client, not the message: an operator can fix that within the day.
 REFUSALS_OF_US = (smtplib.SMTPConnectError, smtplib.SMTPHeloError, smtplib.SMTPAuthenticationError)
 
 log = logging.getLogger(__name__)
 
 
 class Skipped(Exception):
-    """The message makes no sense any more; the text says why."""
+    """The message is no longer relevant; the text says why."""
 
 
 class PermanentFailure(Exception):
-    """The message was refused for good; the text says why."""
+    """The message can never be sent; the text says why."""
 
 
 class TemporaryFailure(Exception):
-    """The message could not be sent now; the text says why."""
+    """The message could not be sent this time; the text says why."""
 
 
 Row = TypeVar("Row", bound="Delivery")
@@ -55,19 +54,19 @@ Row = TypeVar("Row", bound="Delivery")
 
 class DeliveryQuerySet(models.QuerySet[Row]):
     def due(self, now: datetime) -> Self:
-        """Choose what may be claimed. Of one ordering key that is the earliest planned message in this queryset."""
-        planned = self.filter(state=Delivery.State.PLANNED)
-        earlier = planned.filter(ordering_key=OuterRef("ordering_key"), pk__lt=OuterRef("pk"))
+        """Choose messages that may be claimed: of each ordering key, the first pending one in this queryset."""
+        pending = self.filter(state=Delivery.State.PENDING)
+        earlier = pending.filter(ordering_key=OuterRef("ordering_key"), pk__lt=OuterRef("pk"))
         free = Q(leased_until=None) | Q(leased_until__lte=now)
-        return planned.filter(free, ~Exists(earlier), due_at__lte=now)
+        return pending.filter(free, ~Exists(earlier), due_at__lte=now)
 
     def claim(self, limit: int, lease_seconds: float) -> list[Row]:
-        """Lease up to `limit` due messages, those due longest, and return them in the order of their ids.
+        """Lease up to `limit` due messages, the longest overdue first, and return them in the order of their ids.
 
-        Of several workers at once each gets others. Not for use inside a transaction: nobody else would see the lease.
+        Concurrent workers get different messages. Not inside a transaction: other workers would not see the lease.
         """
         now = timezone.now()
-        if not self.due(now).exists():  # most of the time: without the transaction this costs a third
+        if not self.due(now).exists():  # the usual case; it costs a third of the transaction below
             return []
         due = self.due(now).order_by("due_at", "pk").only("pk").select_for_update(skip_locked=True, of=("self",))
         with transaction.atomic(durable=True):
@@ -76,25 +75,25 @@ class DeliveryQuerySet(models.QuerySet[Row]):
             return list(self.raw(statement, [*values, uuid4(), now + timedelta(seconds=lease_seconds)]))
 
     def replay(self) -> int:
-        """Plan what has failed once more, with another day to succeed, and return how many messages that are."""
+        """Requeue dead-lettered messages, each with another day to succeed, and return their number."""
         now = timezone.now()
         return self.filter(state=Delivery.State.FAILED).update(
-            state=Delivery.State.PLANNED, attempts=0, due_at=now, give_up_at=now + GIVE_UP_AFTER
+            state=Delivery.State.PENDING, attempts=0, due_at=now, give_up_at=now + DEAD_LETTER_AFTER
         )
 
-    def oldest_planned_age_seconds(self) -> float:
-        """Return for how long the oldest message has been waiting, 0 where none is."""
-        oldest = self.filter(state=Delivery.State.PLANNED).aggregate(oldest=models.Min("planned_at"))["oldest"]
+    def oldest_pending_age_seconds(self) -> float:
+        """Return the age of the oldest pending message; 0 if there is none."""
+        oldest = self.filter(state=Delivery.State.PENDING).aggregate(oldest=models.Min("planned_at"))["oldest"]
         return (timezone.now() - oldest).total_seconds() if oldest else 0.0
 
     def counts_by_state(self) -> dict[str, int]:
-        """Return how many messages are in each state, e.g. {"planned": 2, "sent": 7, "skipped": 0, "failed": 0}."""
+        """Return the number of messages in each state, e.g. {"planned": 2, "sent": 7, "skipped": 0, "failed": 0}."""
         counts = dict(self.order_by().values_list("state").annotate(number=models.Count("pk")))
         return {state: counts.get(state, 0) for state in Delivery.State.values}
 
 
 def in_a_day() -> datetime:
-    return timezone.now() + GIVE_UP_AFTER
+    return timezone.now() + DEAD_LETTER_AFTER
 
 
 def check(name: str, condition: Q) -> models.CheckConstraint:
@@ -102,28 +101,28 @@ def check(name: str, condition: Q) -> models.CheckConstraint:
 
 
 class Delivery(models.Model):
-    """One message to one recipient over one channel, written in the transaction of what it tells of.
+    """One message to one recipient over one channel, written in the transaction of its event.
 
-    A concrete model adds what is said and to whom. If it has a Meta of its own, that extends Delivery.Meta.
+    A concrete model adds content and recipient. If it defines a Meta, that extends Delivery.Meta.
     """
 
     class State(models.TextChoices):
-        PLANNED = "planned"
+        PENDING = "planned", "Planned"
         SENT = "sent"
         SKIPPED = "skipped"
         FAILED = "failed"
 
     id = models.BigAutoField(primary_key=True)
-    state = models.CharField(max_length=7, choices=State, default=State.PLANNED)
-    # Why it was skipped or has failed; of a planned one, why the last attempt did.
+    state = models.CharField(max_length=7, choices=State, default=State.PENDING)
+    # Why it was skipped or failed; for a pending one, why the last attempt failed.
     reason = models.TextField(blank=True)
     attempts = models.PositiveIntegerField(default=0)
-    # Messages with the same one, such as those about one task, go out one after the other.
+    # Messages with the same key, such as those about one task, are sent one after the other.
     ordering_key = models.BigIntegerField(null=True, blank=True)
     planned_at = models.DateTimeField(default=timezone.now)
     due_at = models.DateTimeField(default=timezone.now)
     give_up_at = models.DateTimeField(default=in_a_day)
-    # A new one with every claim (a fencing token): whoever still holds an older one can no longer mark the message.
+    # A fencing token, new with every claim: a worker with an older one can no longer mark the message.
     lease_token = models.UUIDField(null=True, blank=True, editable=False)
     leased_until = models.DateTimeField(null=True, blank=True, editable=False)
     sent_at = models.DateTimeField(null=True, blank=True)
@@ -156,103 +155,93 @@ class Delivery(models.Model):
     def mark_failed(self, reason: str) -> bool:
         ended = self._end_lease(state=self.State.FAILED, reason=stored_reason(reason))
         if ended:
-            log.error("%s is given up: %s", self, reason)
+            log.error("%s is dead-lettered: %s", self, reason)
         return ended
 
     def retry(self, reason: str) -> bool:
-        """Put the next attempt off, or give the message up when it has had its day."""
+        """Schedule the next attempt, or dead-letter the message once its day is over."""
         if timezone.now() >= self.give_up_at:
             return self.mark_failed(reason)
         due_at = timezone.now() + timedelta(seconds=backoff_seconds(self.attempts))
         return self._end_lease(due_at=due_at, reason=stored_reason(reason))
 
     def _end_lease(self, **values: Any) -> bool:
-        """Save what became of a claimed message; False if another worker has claimed it since, or nobody ever did."""
+        """Save the outcome of a claimed message; return False if this lease is no longer in force."""
         if self.lease_token is None:
             return False
         return bool(self._message().update(lease_token=None, leased_until=None, **values))
 
     def _message(self) -> "DeliveryQuerySet[Any]":
-        """Choose what goes out as one message with this one, as far as it is still under this lease."""
-        # Columns of this table alone: PostgreSQL does not look at a subquery again when it has waited for the row.
+        """Choose the rows that are sent as one message with this one and are still under this lease."""
+        # Use columns of this table only: PostgreSQL does not re-evaluate a subquery after it waited for the row.
         parts: DeliveryQuerySet[Any] = type(self).objects.filter(pk=self.pk, lease_token=self.lease_token)
         return parts
 
 
 def stored_reason(reason: str) -> str:
-    """Return a reason as one line that can be stored, never empty."""
-    return shortened(one_line(reason), LONGEST_REASON) or "no reason given"
+    """Return a reason as one storable line, never empty."""
+    return shortened(one_line(reason), MAX_REASON_LENGTH) or "no reason given"
 
 
 def backoff_seconds(attempts: int) -> float:
-    """Return the pause after so many attempts: 5 to 10 s after the first, then twice that, up to an hour."""
-    longest = min(LONGEST_PAUSE_SECONDS, SHORTEST_PAUSE_SECONDS * 2**attempts)
-    return random.uniform(longest / 2, longest)  # so that what failed together does not come back together
+    """Return the pause after this many attempts: 5 to 10 s after the first, then doubled each time, up to an hour."""
+    max_seconds = min(MAX_PAUSE_SECONDS, MIN_PAUSE_SECONDS * 2**attempts)
+    return random.uniform(
+        max_seconds / 2, max_seconds
+    )  # jitter: messages that failed together are not retried together
 
 
 def deliver_due(
     queryset: DeliveryQuerySet[Row], send: Callable[[Row], None], *, limit: int = 10, lease_seconds: float = 60
 ) -> int:
-    """Handle up to `limit` due messages and return how many; if there was one, there may be more.
+    """Handle up to `limit` due messages and return their number; if it is not 0, there may be more.
 
-    `send` returns when the message is out, or raises Skipped, PermanentFailure, TemporaryFailure or what smtplib does,
-    all well within `lease_seconds`. Messages are claimed one by one, so that a lease has to last for a single sending,
-    and one that kills its worker takes no other along.
+    `send` returns when the message is out, or raises Skipped, PermanentFailure, TemporaryFailure or an error of
+    smtplib, all well within `lease_seconds`. Messages are claimed one by one, so that a lease covers a single message,
+    and a message that kills its worker delays no other.
     """
     for handled in range(limit):
         if not (claimed := queryset.claim(1, lease_seconds)):
             return handled
-        deliver(claimed[0], send)
+        deliver_claimed(claimed[0], send)
     return limit
 
 
-def deliver(delivery: Row, send: Callable[[Row], None]) -> None:
-    with Attempt(delivery):
-        if delivery.attempts > MOST_ATTEMPTS:
-            raise PermanentFailure(f"claimed {MOST_ATTEMPTS} times without ever being marked")
+def deliver_claimed(delivery: Row, send: Callable[[Row], None]) -> None:
+    """Send a message and save its outcome. A SystemExit leaves the message to its lease."""
+    try:
+        if delivery.attempts > MAX_ATTEMPTS:
+            raise PermanentFailure(f"claimed {MAX_ATTEMPTS} times without ever being marked")
         send(delivery)
+    except Skipped as error:
+        marked = delivery.mark_skipped(str(error))
+    except (PermanentFailure, TemporaryFailure, OSError) as error:
+        marked = mark_failure(delivery, classify(error) if isinstance(error, OSError) else error)
+    except Exception as error:  # a bug that one message triggers must not stop the others
+        log.exception("%s: sending it failed unexpectedly", delivery)
+        marked = delivery.retry(f"{type(error).__name__}: {error}")
+    else:
+        marked = delivery.mark_sent()
+    if not marked:
+        log.warning("%s: another worker has claimed it meanwhile", delivery)
 
 
-class Attempt(AbstractContextManager[None]):
-    """A block that marks a message by how it ends and lets no Exception out. A SystemExit leaves it to its lease."""
-
-    def __init__(self, delivery: Delivery) -> None:
-        self.delivery = delivery
-
-    def __exit__(self, kind: Any, error: BaseException | None, traceback: Any) -> bool:
-        if error is not None and not isinstance(error, Exception):
-            return False
-        if not mark(self.delivery, error):
-            log.warning("%s: another worker has claimed it meanwhile", self.delivery)
-        return True
-
-
-def mark(delivery: Delivery, error: Exception | None) -> bool:
-    """Mark a message by what its sending raised; False if it was no longer ours to mark."""
-    match error:
-        case None:
-            return delivery.mark_sent()
-        case Skipped():
-            return delivery.mark_skipped(str(error))
-        case PermanentFailure():
-            return delivery.mark_failed(str(error))
-        case TemporaryFailure():
-            return delivery.retry(str(error))
-        case OSError():
-            return mark(delivery, classify(error))
-    log.error("%s: sending it failed unexpectedly", delivery, exc_info=error)
-    return delivery.retry(f"{type(error).__name__}: {error}")
+def mark_failure(delivery: Delivery, error: PermanentFailure | TemporaryFailure) -> bool:
+    mark = delivery.mark_failed if isinstance(error, PermanentFailure) else delivery.retry
+    return mark(str(error))
 
 
 def classify(error: OSError) -> PermanentFailure | TemporaryFailure:
-    """Say whether an error of smtplib, or of the network below, is final: only if every reply refuses the message."""
+    """Tell a permanent error of smtplib or the network from a temporary one: every reply must reject the message."""
     replies: list[tuple[int, bytes | str]] = []
     if isinstance(error, smtplib.SMTPRecipientsRefused):
         replies = list(error.recipients.values())
     elif isinstance(error, smtplib.SMTPResponseException):
         replies = [(error.smtp_code, error.smtp_error)]
     reason = "; ".join(f"{code} {force_str(text, errors='replace')}" for code, text in replies)
-    final = replies and all(500 <= code <= 599 and code != 530 for code, _ in replies)  # 530: we have to sign in
+    final = replies and all(
+        500 <= code <= 599 and code != 530 for code, _ in replies
+    )  # 530: the client has to authenticate
     if final and not isinstance(error, REFUSALS_OF_US):
         return PermanentFailure(reason)
     return TemporaryFailure(reason or f"{type(error).__name__}: {error}")

@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
-from stack import leftovers, postgres, programs
-from stack.console import Refused
+from stack import orphans, postgres, programs
+from stack.console import StackError, output_of
 from stack.ports import free_ports
 from stack.programs import Program
 from stack.state import State, write_private
@@ -37,7 +37,7 @@ def running_alone(state: State, program: Program) -> Iterator[None]:
             stderr=log,
         )
     note = {"group": process.pid, "mark": program.mark}
-    write_private(leftovers.note(state, program.name), json.dumps(note))
+    write_private(orphans.note(state, program.name), json.dumps(note))
     try:
         yield
     finally:
@@ -57,21 +57,15 @@ def postgres_alone(state: State) -> Iterator[int]:
 def refuse_foreign_postgres() -> None:
     for name in ("USER_DATABASE_URL", "TASK_DATABASE_URL"):
         if os.environ.get(name):
-            raise Refused(f"{name} names a PostgreSQL of your own; docs/operations.md has the lines for it.")
+            raise StackError(f"{name} names a PostgreSQL of your own; docs/backup.md has the lines for it.")
 
 
 def tool(state: State, name: str, *arguments: str, port: int = 0) -> str:
     """Run one of PostgreSQL's programs, as the superuser where it connects, and return what it prints."""
     connection = [f"--dbname=postgresql://{postgres.SUPERUSER}@127.0.0.1:{port}/{postgres.DATABASE}"] if port else []
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PG")}
-    done = subprocess.run(
+    return output_of(
         [str(postgres.binaries() / name), *connection, *arguments],
-        check=False,
+        refusal=lambda errors: (errors.strip() or f"{name} failed.").splitlines()[0],
         env=environment | {"PGPASSWORD": state.secrets()["POSTGRES_PASSWORD"]},
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
     )
-    if done.returncode:
-        raise Refused((done.stderr.strip() or f"{name} failed.").splitlines()[0])
-    return done.stdout

@@ -12,7 +12,7 @@ from pathlib import Path
 from chassis.ops import env
 from stack import run, supervision
 from stack.alone import postgres_alone, refuse_foreign_postgres, tool
-from stack.console import Refused, say, step
+from stack.console import StackError, command, say, step
 from stack.ports import read_ports
 from stack.state import State, find_state
 
@@ -23,14 +23,10 @@ STANDARD = "-"  # standard output, and for scripts/restore standard input
 
 def main() -> None:
     arguments = parse()
-    try:
+    with command("backup", env.SettingError, stopped="Stopped; nothing was written."):
         env.load_dotenv()
         write = print_backup if arguments.file == STANDARD else backup
         write(find_state(), Path(arguments.file), sides=[arguments.only] if arguments.only else list(SCHEMAS))
-    except (Refused, env.SettingError) as error:
-        sys.exit(f"scripts/backup: {error}")
-    except KeyboardInterrupt:
-        sys.exit("\nStopped; nothing was written.")
 
 
 def parse() -> argparse.Namespace:
@@ -45,7 +41,7 @@ def parse() -> argparse.Namespace:
 def print_backup(state: State, _: Path, *, sides: list[str]) -> None:
     """Write the backup to standard output once it is there as a whole."""
     if sys.stdout.isatty():
-        raise Refused("A backup is not for a terminal; send it on, as in: scripts/backup - > FILE")
+        raise StackError("A backup is not for a terminal; send it on, as in: scripts/backup - > FILE")
     check_database(state)
     with tempfile.TemporaryDirectory(prefix="backup-", dir=state.folder) as folder:
         file = Path(folder) / "standard-output"
@@ -55,13 +51,13 @@ def print_backup(state: State, _: Path, *, sides: list[str]) -> None:
             with file.open("rb") as source, os.fdopen(os.dup(sys.stdout.fileno()), "wb", buffering=0) as target:
                 shutil.copyfileobj(source, target)
         except OSError as error:
-            raise Refused(f"Standard output has not taken all of it: {error.strerror}.") from error
+            raise StackError(f"Standard output has not taken all of it: {error.strerror}.") from error
 
 
 def check_database(state: State) -> None:
     refuse_foreign_postgres()
     if not (state.postgres / "PG_VERSION").is_file():
-        raise Refused(f"There is no database in {state.folder}; scripts/run makes it.")
+        raise StackError(f"There is no database in {state.folder}; scripts/run makes it.")
 
 
 def backup(state: State, file: Path, *, sides: list[str]) -> None:
@@ -77,11 +73,11 @@ def backup(state: State, file: Path, *, sides: list[str]) -> None:
 def written_whole(file: Path) -> Iterator[Path]:
     """Give a file that only its owner may read, which takes the place of `file` at the end of the block."""
     if file.is_dir():
-        raise Refused(f"{file} is a folder.")
+        raise StackError(f"{file} is a folder.")
     try:
         descriptor, name = tempfile.mkstemp(prefix=f".{file.name}.", dir=file.parent)
     except OSError as error:
-        raise Refused(f"{file} cannot be written: {error.strerror}.") from error
+        raise StackError(f"{file} cannot be written: {error.strerror}.") from error
     draft = Path(name)
     try:
         yield draft

@@ -12,7 +12,7 @@ from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import NoReturn
 
-from stack.console import Refused, step
+from stack.console import StackError, step
 
 ROOT = Path(__file__).resolve().parents[2]
 VENV = ROOT / ".venv"
@@ -31,12 +31,11 @@ def run_in_venv(requirements: str, module: str) -> NoReturn:
     try:
         with redirect_stdout(sys.stderr):  # standard output is the command's alone: a backup, settings for .env
             python = install(requirements)
-    except Refused as error:
+    except StackError as error:
         sys.exit(str(error))
     except KeyboardInterrupt:
         sys.exit("\nStopped.")
-    environment = os.environ | {"PYTHONPATH": f"{ROOT / 'scripts'}{os.pathsep}{ROOT}"}
-    os.execve(python, [str(python), "-m", module, *sys.argv[1:]], environment)
+    os.execv(python, [str(python), "-m", module, *sys.argv[1:]])
 
 
 def install(requirements: str, *, venv: Path = VENV, interpreter: str = sys.executable) -> Path:
@@ -44,6 +43,7 @@ def install(requirements: str, *, venv: Path = VENV, interpreter: str = sys.exec
     python = venv / "bin" / "python"
     with only_one_at_a_time():
         if is_installed(requirements, venv):
+            add_checkout(venv)
             return python
         if not works(python):
             with step(f"Making the virtual environment {venv.relative_to(ROOT)}"):
@@ -54,7 +54,16 @@ def install(requirements: str, *, venv: Path = VENV, interpreter: str = sys.exec
             quietly(command, otherwise="The packages were not installed")
         for name in INCLUDED.get(requirements, [requirements]):
             stamp(name, venv).write_text(digest(name))
+        add_checkout(venv)
     return python
+
+
+def add_checkout(venv: Path) -> None:
+    """Let the environment find chassis, deploy and stack in this checkout, as an editable installation would."""
+    (packages,) = venv.glob("lib/python3.*/site-packages")
+    file, text = packages / "tmservice.pth", f"{ROOT / 'scripts'}\n{ROOT}\n"
+    if not file.is_file() or file.read_text() != text:
+        file.write_text(text)
 
 
 @contextmanager
@@ -89,7 +98,7 @@ def make_venv(venv: Path, interpreter: str) -> None:
     shutil.rmtree(venv, ignore_errors=True)
     without_pip = ["--without-pip"] if shutil.which("uv") else []
     if not without_pip and importlib.util.find_spec("ensurepip") is None:
-        raise Refused("This Python cannot make virtual environments: install python3-venv, or put uv on PATH.")
+        raise StackError("This Python cannot make virtual environments: install python3-venv, or put uv on PATH.")
     command = [interpreter, "-m", "venv", *without_pip, str(venv)]
     quietly(command, otherwise="The virtual environment was not made")
 
@@ -104,12 +113,7 @@ def quietly(command: list[str], *, otherwise: str, environment: dict[str, str] |
     """Run a command in the environment given, or else in ours; where it fails, say what it printed."""
     program = shutil.which(command[0], path=(environment or os.environ).get("PATH")) or command[0]
     done = subprocess.run(
-        [program, *command[1:]],
-        check=False,
-        env=environment,
-        capture_output=True,
-        text=True,
-        stdin=subprocess.DEVNULL,
+        [program, *command[1:]], check=False, env=environment, capture_output=True, text=True, stdin=subprocess.DEVNULL
     )
     if done.returncode:
-        raise Refused(f"{otherwise}:\n{done.stderr.strip() or done.stdout.strip()}")
+        raise StackError(f"{otherwise}:\n{done.stderr.strip() or done.stdout.strip()}")

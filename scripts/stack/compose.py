@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from stack.bootstrap import ROOT
-from stack.console import Refused
+from stack.console import StackError, output_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,16 +116,10 @@ def run(program: str, *arguments: str, folder: Path = ROOT, environment: Mapping
     """Return what it prints, or refuse with what it has to say."""
     path = shutil.which(program)
     if path is None:
-        raise Refused(f"There is no {program} on this machine.")
-    done = subprocess.run(
+        raise StackError(f"There is no {program} on this machine.")
+    return output_of(
         [path, *arguments],
+        refusal=lambda errors: f"{program} {' '.join(arguments)} failed: {errors.strip()[-2000:]}",
         cwd=folder,
         env=environment,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        check=False,
     )
-    if done.returncode:
-        raise Refused(f"{program} {' '.join(arguments)} failed: {done.stderr.strip()[-2000:]}")
-    return done.stdout

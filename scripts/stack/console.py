@@ -1,11 +1,17 @@
 """What a person sees while the stack starts."""
 
+import subprocess
+import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any, TypeVar
+
+LOOK_SECONDS = 0.02
+T = TypeVar("T")
 
 
-class Refused(Exception):
+class StackError(Exception):
     """It cannot go on. The text is one sentence for the person who typed the command."""
 
 
@@ -24,3 +30,34 @@ def step(what: str) -> Iterator[None]:
         print(" failed", flush=True)
         raise
     print(f" {time.monotonic() - began:.1f} s", flush=True)
+
+
+@contextmanager
+def command(name: str, *errors: type[Exception], stopped: str = "Stopped.") -> Iterator[None]:
+    """End scripts/NAME with a sentence where the block cannot go on or is interrupted."""
+    known: tuple[type[Exception], ...] = (StackError, *errors)
+    try:
+        yield
+    except known as error:
+        sys.exit(f"scripts/{name}: {error}")
+    except KeyboardInterrupt:
+        sys.exit(f"\n{stopped}")
+
+
+def wait_until(find: Callable[[], T | None], *, seconds: float, otherwise: str) -> T:
+    """Return the first result that is true; refuse when time is up."""
+    deadline = time.monotonic() + seconds
+    while not (found := find()):
+        if time.monotonic() > deadline:
+            raise StackError(otherwise)
+        time.sleep(LOOK_SECONDS)
+    return found
+
+
+def output_of(argv: list[str], *, refusal: Callable[[str], str] = str.strip, **options: Any) -> str:
+    """Return what a program prints. If it fails, refuse with what `refusal` makes of its standard error."""
+    options = {"stdin": subprocess.DEVNULL} | options
+    done = subprocess.run(argv, check=False, capture_output=True, text=True, **options)
+    if done.returncode:
+        raise StackError(refusal(done.stderr))
+    return done.stdout

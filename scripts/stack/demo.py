@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from chassis.ops import env
+from chassis.ops.settings import admin_username
 from deploy import secret_files
-from stack.console import Refused
+from stack.console import StackError
 from stack.http import call
 
 PEOPLE = ("alice", "bob", "carla", "deniz")
@@ -40,14 +41,14 @@ def main() -> None:
     password = secret_files.kept(PASSWORD_FILE, secrets.token_urlsafe(12))
     try:
         load(sys.argv[1], admin_password=env.text("ADMIN_PASSWORD"), password=password)
-    except (Refused, env.SettingError, OSError) as error:
+    except (StackError, env.SettingError, OSError) as error:
         sys.exit(f"demo: {error}")
     print(password)
 
 
 def load(url: str, *, admin_password: str, password: str) -> None:
     """Make the people, with this password, and their tasks, unless they are there already."""
-    admin = {"username": env.text("ADMIN_USERNAME", "admin"), "password": admin_password}
+    admin = {"username": admin_username(), "password": admin_password}
     token = answer(f"{url}/token/", admin)["access"]
     accounts = answer(f"{url}/user/users/?ordering=id&page_size=100", token=token)["results"]
     if any(account["username"] == PEOPLE[0] for account in accounts):
@@ -73,9 +74,9 @@ def answer(url: str, body: Any = None, *, token: str = "") -> Any:
         time.sleep(5)
         status, content = call(url, body, token=token)
     if status == HTTPStatus.UNAUTHORIZED:
-        raise Refused("The sample data needs the admin's password: set ADMIN_PASSWORD.")
+        raise StackError("The sample data needs the admin's password: set ADMIN_PASSWORD.")
     if status >= HTTPStatus.BAD_REQUEST:
-        raise Refused(f"The sample data was refused at {url}: {content['detail']}")
+        raise StackError(f"The sample data was refused at {url}: {content['detail']}")
     return content
 
 

@@ -7,14 +7,13 @@ Runs on a bare Python: the standard library only.
 import argparse
 import fcntl
 import os
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 from stack.compose import Container, Project, inspect, logs, run
-from stack.console import Refused, say, step
+from stack.console import StackError, command, say, step
 
 SETUP = ("secrets", "roles", "user_migrations", "task_migrations")
 # The user service first: what is new in it the task service may need.
@@ -51,12 +50,9 @@ def main() -> None:
     )
     parser.add_argument("--all", action="store_true", help="replace the services also where nothing has changed")
     options = parser.parse_args()
-    try:
+    stopped = "Stopped. What was replaced stays so; run it again for the rest."
+    with command("deploy", OSError, stopped=stopped):
         deploy(Project(), scale=dict(options.scale), replace_all=options.all)
-    except (Refused, OSError) as error:
-        sys.exit(f"scripts/deploy: {error}")
-    except KeyboardInterrupt:
-        sys.exit("\nStopped. What was replaced stays so; run it again for the rest.")
 
 
 def replicas(text: str) -> tuple[str, int]:
@@ -69,7 +65,7 @@ def replicas(text: str) -> tuple[str, int]:
 def deploy(project: Project, *, scale: Mapping[str, int] | None = None, replace_all: bool = False) -> None:
     with only_one_deploys(project):
         if not any(container.is_healthy for container in project.containers("gateway")):
-            raise Refused("No healthy gateway runs here; docker compose up --wait starts the stack.")
+            raise StackError("No healthy gateway runs here; docker compose up --wait starts the stack.")
         with step("Building the images"):
             project.compose("build")
         deployment = Deployment(project, project.wanted(), replace_all)
@@ -90,7 +86,7 @@ def only_one_deploys(project: Project) -> Iterator[None]:
         fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
         yield
     except BlockingIOError as error:
-        raise Refused("This checkout is being deployed already.") from error
+        raise StackError("This checkout is being deployed already.") from error
     finally:
         os.close(folder)
 
@@ -103,7 +99,7 @@ def set_up(deployment: Deployment, service: str) -> None:
     with step(f"Running {service}"), removed_on_failure(deployment.project.add(service)) as new:
         run("docker", "start", new.id)
         if (exit_status := run("docker", "wait", new.id).strip()) != "0":
-            raise Refused(f"{service} ended with {exit_status}, and nothing was replaced: {last_lines(new)}")
+            raise StackError(f"{service} ended with {exit_status}, and nothing was replaced: {last_lines(new)}")
         for container in before:
             run("docker", "rm", "--force", container.id)
 
@@ -180,7 +176,7 @@ def wait_until_healthy(new: Container) -> None:
     deadline = time.monotonic() + HEALTHY_SECONDS
     while not (found := inspect(new.id)[0]).is_healthy:
         if found.has_failed or time.monotonic() > deadline:
-            raise Refused(f"A new container of {found.service} does not become healthy: {last_lines(found)}")
+            raise StackError(f"A new container of {found.service} does not become healthy: {last_lines(found)}")
         time.sleep(LOOK_SECONDS)
 
 

@@ -15,9 +15,9 @@ from chassis.ops.findings import Finding, ok, unsure, wrong
 from chassis.ops.findings import State as Verdict
 from chassis.ops.startup import EXIT_CONFIG
 from stack import in_force, programs, startup, supervision
-from stack.console import Refused, say
-from stack.gateway_visit import Visitor
-from stack.killer import running
+from stack.console import StackError, command, say
+from stack.gateway_checks import GatewayChecks
+from stack.orphans import running
 from stack.ports import Ports, read_ports
 from stack.state import SERVICE_UIDS, State, find_state
 
@@ -34,13 +34,9 @@ def main() -> None:
     if address is not None and not is_address(address):
         print(f"scripts/doctor: --mail: {address!r} is no mail address.", file=sys.stderr)
         sys.exit(2)
-    try:
+    with command("doctor", env.SettingError):
         env.load_dotenv()
         sys.exit(examine(find_state(), address))
-    except (Refused, env.SettingError) as error:
-        sys.exit(f"scripts/doctor: {error}")
-    except KeyboardInterrupt:
-        sys.exit("\nStopped.")
 
 
 def parse() -> argparse.Namespace:
@@ -70,7 +66,7 @@ def examine(state: State, address: str | None) -> int:
     verdicts: Counter[str] = Counter()
     sections = {"stack": lines(of_the_stack(state, ports))}
     sections |= {service.replace("_", " "): lines_of(process) for service, process in asked.items()}
-    sections["gateway"] = lines(Visitor(ports.gateway_url).examine())
+    sections["gateway"] = lines(GatewayChecks(ports.gateway_url).examine())
     for title, found in sections.items():
         say(f"The {title}")
         for line in found:
@@ -141,7 +137,7 @@ def password(state: State) -> Finding:
         return unsure("this stack knows no admin's password")
     try:
         opens = startup.password_opens(state, in_force.environment(state, "user-service"))
-    except Refused:  # the user service's own lines say why
+    except StackError:  # the user service's own lines say why
         return unsure("nothing tells whether an admin has the password that this stack knows")
     if opens:
         return ok(f"the password of {place} opens an admin's account")

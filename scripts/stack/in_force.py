@@ -10,8 +10,8 @@ from chassis.ops import env
 from chassis.ops.findings import Finding, ok, unsure, wrong
 from stack import programs, settings, startup
 from stack.bootstrap import ROOT
-from stack.console import Refused
-from stack.killer import running
+from stack.console import StackError
+from stack.orphans import running
 from stack.ports import Ports, chosen_place
 from stack.state import State
 
@@ -35,7 +35,7 @@ def compare(state: State, ports: Ports) -> Finding:
         startup.refuse_unusable(now)
         differing = changed(state, ports, now)
         place = chosen_place()
-    except (Refused, env.SettingError) as error:
+    except (StackError, env.SettingError) as error:
         return wrong(f"what runs goes on with its settings, but scripts/restart would refuse those of now: {error}")
     remedies = []
     if differing:

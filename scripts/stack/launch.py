@@ -7,15 +7,15 @@ import os
 import sys
 from pathlib import Path
 
-from stack import leftovers, programs
+from stack import orphans, programs
 from stack.state import State, nobody
 
 
 def main() -> None:
     state = State(Path.cwd())
     program = programs.read(state, sys.argv[1])
-    leftovers.reap(state, program.name)
-    leftovers.record(state, program.name, mark=program.mark)
+    orphans.reap(state, program.name)
+    orphans.record(state, program.name, mark=program.mark)
     os.chdir(program.folder)
     if program.as_nobody:
         become(nobody().pw_uid, nobody().pw_gid)

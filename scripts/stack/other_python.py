@@ -7,7 +7,7 @@ from pathlib import Path
 
 from stack import bootstrap
 from stack.bootstrap import VENV
-from stack.console import Refused
+from stack.console import StackError
 
 OF_IMAGES = "3.13"  # what the images of the services run
 VERSION = "import sys; print('.'.join(map(str, sys.version_info[:2])))"
@@ -17,7 +17,9 @@ def environment(wanted: str) -> Path:
     """Return the Python of an environment with all packages for tests. `wanted` is a version, or a path."""
     interpreter = find(wanted)
     if interpreter is None:
-        raise Refused(f"There is no Python {wanted} on PATH or of pyenv; install it, or give --python the path of one.")
+        raise StackError(
+            f"There is no Python {wanted} on PATH or of pyenv; install it, or give --python the path of one."
+        )
     return bootstrap.install("test", venv=VENV / f"python-{version(interpreter)}", interpreter=interpreter)
 
 

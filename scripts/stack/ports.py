@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TextIO
 
 from chassis.ops import env
-from stack.console import Refused
+from stack.console import StackError
 from stack.state import State, write_private
 
 IPV4, IPV6 = "127.0.0.1", "::1"
@@ -66,7 +66,7 @@ def url_host(bind: str) -> str:
 
 def chosen_place() -> tuple[str, int]:
     """Return the address and port that the gateway shall listen on."""
-    return chosen_bind(), env.port("GATEWAY_PORT", 8080)
+    return chosen_bind(), env.gateway_port()
 
 
 def choose_ports() -> Ports:
@@ -77,7 +77,7 @@ def choose_ports() -> Ports:
 
 
 def chosen_bind() -> str:
-    return str(env.bind_address("GATEWAY_BIND", "127.0.0.1"))
+    return str(env.gateway_bind())
 
 
 def write_ports(state: State, ports: Ports) -> None:
@@ -139,11 +139,11 @@ def refuse_taken(port: int, bind: str) -> None:
         for address in addresses(bind):
             listen(port, address)
     except PermissionError as error:
-        raise Refused(f"Port {port} may not be used by this user; set GATEWAY_PORT to one above 1023.") from error
+        raise StackError(f"Port {port} may not be used by this user; set GATEWAY_PORT to one above 1023.") from error
     except OSError as error:
         if error.errno in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT):
             raise (no_loopback(error) if bind == IPV4 else not_here(bind)) from error
-        raise Refused(f"Port {port} is taken by another program; set GATEWAY_PORT to a free one.") from error
+        raise StackError(f"Port {port} is taken by another program; set GATEWAY_PORT to a free one.") from error
 
 
 def has_ipv6() -> bool:
@@ -166,9 +166,9 @@ def listen(port: int, address: str = IPV4) -> None:
     socket.create_server((address, port), family=socket.AF_INET6 if ":" in address else socket.AF_INET).close()
 
 
-def no_loopback(error: OSError) -> Refused:
-    return Refused(f"The programs cannot listen on {IPV4} and call each other there: {error.strerror or error}.")
+def no_loopback(error: OSError) -> StackError:
+    return StackError(f"The programs cannot listen on {IPV4} and call each other there: {error.strerror or error}.")
 
 
-def not_here(bind: str) -> Refused:
-    return Refused(f"GATEWAY_BIND is {bind}, which is no address of this machine.")
+def not_here(bind: str) -> StackError:
+    return StackError(f"GATEWAY_BIND is {bind}, which is no address of this machine.")

@@ -15,7 +15,7 @@ from urllib.parse import quote
 import psycopg2
 
 from deploy.provision import in_a_sentence
-from stack.console import Refused, step
+from stack.console import StackError, output_of, step
 from stack.programs import Program
 from stack.state import SHARED_BY_ROOT, State, nobody
 
@@ -30,7 +30,7 @@ def binaries() -> Path:
     """Return the folder of PostgreSQL's programs; for root, a copy that the user nobody can run."""
     found = find_spec(PACKAGE.replace("-", "_"))  # found, not imported: importing it warns and starts things
     if found is None or not found.submodule_search_locations:
-        raise Refused(f"The package {PACKAGE} is not installed; remove .venv and try again.")
+        raise StackError(f"The package {PACKAGE} is not installed; remove .venv and try again.")
     (location,) = found.submodule_search_locations
     package = Path(location)
     inside = Path(package.name) / "pginstall18" / "bin"
@@ -61,7 +61,7 @@ def ensure_cluster(state: State, password: str) -> None:
         own(draft, password_file)
         try:
             initdb(draft, password_file)
-        except Refused:
+        except StackError:
             shutil.rmtree(draft)
             raise
         finally:
@@ -79,9 +79,7 @@ def initdb(folder: Path, password_file: Path) -> None:
     argv = [str(binaries() / "initdb"), f"--pgdata={folder}", f"--username={SUPERUSER}", f"--pwfile={password_file}"]
     argv += ["--auth=scram-sha-256", "--encoding=UTF8", "--locale=C", "--locale-provider=builtin"]
     argv += ["--builtin-locale=C.UTF-8"]
-    done = subprocess.run(argv, check=False, capture_output=True, text=True, **as_nobody())
-    if done.returncode:
-        raise Refused(f"PostgreSQL's initdb failed: {first_reason(done.stderr)}")
+    output_of(argv, refusal=lambda errors: f"PostgreSQL's initdb failed: {first_reason(errors)}", **as_nobody())
 
 
 def first_reason(said: str) -> str:
@@ -127,7 +125,7 @@ def wait_until_up(owner_url: str, *, seconds: float = 30) -> None:
         except psycopg2.OperationalError as error:
             if time.monotonic() > deadline or "authentication failed" in str(error):
                 reason = in_a_sentence(error).removesuffix(".")
-                raise Refused(f"PostgreSQL does not let us in: {reason}; see log/postgres.log.") from error
+                raise StackError(f"PostgreSQL does not let us in: {reason}; see log/postgres.log.") from error
             time.sleep(0.05)
         else:
             return

@@ -31,10 +31,10 @@ class Program:
 
 
 def web(service: str, *, port: int, environment: dict[str, str], uid: int = 0) -> Program:
-    argv = [sys.executable, "-m", "gunicorn", "-c", "python:chassis.ops.web_server", "--bind", "fd://0"]
+    argv = [sys.executable, "-m", "gunicorn", "--name", service, "-c", "python:chassis.ops.web_server"]
     return Program(
         name=service.replace("_", "-"),
-        argv=[*argv, "config.wsgi"],
+        argv=[*argv, "--bind", "fd://0", "config.wsgi"],
         mark="chassis.ops.web_server",
         folder=str(ROOT / service),
         environment=environment,

@@ -5,17 +5,15 @@ The supervisor holds the sockets of the services: while one of them restarts, re
 
 import fcntl
 import signal
-import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import psutil
 
 from chassis.ops import env
-from stack import leftovers, settings, startup, supervision
-from stack.console import Refused, say, step
-from stack.killer import running
+from stack import orphans, settings, startup, supervision
+from stack.console import StackError, command, say, step, wait_until
+from stack.orphans import running
 from stack.ports import Ports, read_ports
 from stack.state import State, find_state
 
@@ -26,19 +24,16 @@ BACK_SECONDS = 60
 
 
 def main() -> None:
-    try:
+    stopped = "Stopped. What was restarted stays so; run it again for the rest."
+    with command("restart", env.SettingError, stopped=stopped):
         env.load_dotenv()
         restart(find_state())
-    except (Refused, env.SettingError) as error:
-        sys.exit(f"scripts/restart: {error}")
-    except KeyboardInterrupt:
-        sys.exit("\nStopped. What was restarted stays so; run it again for the rest.")
 
 
 def restart(state: State) -> None:
     """Refuse what cannot work before anything is stopped."""
     if supervision.find(state) is None:
-        raise Refused("Nothing is running here; scripts/run starts it.")
+        raise StackError("Nothing is running here; scripts/run starts it.")
     with only_one_restarts(state):
         ports = read_ports(state)
         environments = settings.for_services(state, ports)
@@ -63,7 +58,7 @@ def only_one_restarts(state: State) -> Iterator[None]:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            raise Refused("This stack is being restarted already.") from error
+            raise StackError("This stack is being restarted already.") from error
         yield
 
 
@@ -71,17 +66,13 @@ def replace(state: State, name: str) -> None:
     """Let a program end what it has begun; the supervisor starts it anew."""
     process = process_of(state, name)
     process.terminate()
-    if not leftovers.wait_until_gone([process], seconds=GONE_SECONDS):
+    if not orphans.wait_until_gone([process], seconds=GONE_SECONDS):
         process.kill()
 
 
 def process_of(state: State, name: str) -> psutil.Process:
-    deadline = time.monotonic() + BACK_SECONDS
-    while (process := running(state, name)) is None:
-        if time.monotonic() > deadline:
-            raise Refused(f"{name} does not run; see log/{name}.log.")
-        time.sleep(0.05)
-    return process
+    otherwise = f"{name} does not run; see log/{name}.log."
+    return wait_until(lambda: running(state, name), seconds=BACK_SECONDS, otherwise=otherwise)
 
 
 def wait_until_back(state: State, ports: Ports, name: str) -> None:

@@ -16,11 +16,11 @@ from pathlib import Path
 import psutil
 
 from chassis.ops import env
-from stack import leftovers, postgres, programs, run, settings, startup, supervision
+from stack import orphans, postgres, programs, run, settings, startup, supervision
 from stack.alone import postgres_alone, refuse_foreign_postgres, running_alone, tool
 from stack.backup import SCHEMAS, STANDARD
 from stack.bootstrap import ROOT
-from stack.console import Refused, say, step
+from stack.console import StackError, command, say, step
 from stack.ports import Ports, free_ports, read_ports
 from stack.state import State, find_state
 
@@ -29,15 +29,11 @@ KEEP_NUMBERS = ROOT / "chassis" / "keep_numbers.sql"
 
 def main() -> None:
     arguments = parse()
-    try:
+    with command("restore", env.SettingError):
         env.load_dotenv()
         state = find_state()
         with opened(state, arguments.file) as file:
             restore(state, file, only=arguments.only, may_overwrite=arguments.yes)
-    except (Refused, env.SettingError) as error:
-        sys.exit(f"scripts/restore: {error}")
-    except KeyboardInterrupt:
-        sys.exit("\nStopped.")
 
 
 def parse() -> argparse.Namespace:
@@ -57,7 +53,7 @@ def opened(state: State, name: str) -> Iterator[Path]:
         yield Path(name).absolute()  # of one that begins with a hyphen PostgreSQL's programs would make an option
         return
     if sys.stdin.isatty():
-        raise Refused("A backup is expected at standard input, as in: scripts/restore - < FILE")
+        raise StackError("A backup is expected at standard input, as in: scripts/restore - < FILE")
     state.make()
     with tempfile.TemporaryDirectory(prefix="restore-", dir=state.folder) as folder:
         file = Path(folder) / "standard-input"
@@ -73,7 +69,7 @@ def restore(state: State, file: Path, *, only: str | None, may_overwrite: bool) 
     sides = chosen_sides(state, file, only)
     names = " and ".join(f"the {side} service" for side in sides)
     if (state.postgres / "PG_VERSION").is_file() and not may_overwrite:
-        raise Refused(f"This replaces all that {names} has stored in {state.folder}; add --yes if you mean it.")
+        raise StackError(f"This replaces all that {names} has stored in {state.folder}; add --yes if you mean it.")
     ports = Ports(0, *free_ports(3))
     startup.check_settings(settings.for_services(state, ports))
     was_running = stop(state)
@@ -91,11 +87,11 @@ def chosen_sides(state: State, file: Path, only: str | None) -> list[str]:
     try:
         file.open("rb").close()
     except OSError as error:
-        raise Refused(f"{file} cannot be read: {error.strerror}.") from error
+        raise StackError(f"{file} cannot be read: {error.strerror}.") from error
     schemas = re.findall(r"^\d+;.* SCHEMA - (\S+) ", tool(state, "pg_restore", "--list", str(file)), re.MULTILINE)
     held = [side for side, schema in SCHEMAS.items() if schema in schemas]
     if not held or (only and only not in held):
-        raise Refused(f"{file} holds nothing of {f'the {only} service' if only else 'either service'}.")
+        raise StackError(f"{file} holds nothing of {f'the {only} service' if only else 'either service'}.")
     return [only] if only else held
 
 
@@ -109,7 +105,7 @@ def stop(state: State) -> bool:
     with step("Stopping the stack"):
         in_terminal = [each for each in supervisor.parents()[:1] if is_run(each)]
         supervision.stop(state)
-        leftovers.wait_until_gone(in_terminal, seconds=supervision.STOP_SECONDS)  # it ends what it finds running
+        orphans.wait_until_gone(in_terminal, seconds=supervision.STOP_SECONDS)  # it ends what it finds running
     return True
 
 
@@ -166,7 +162,7 @@ def replace(state: State, file: Path, schemas: list[str], *, port: int) -> None:
 def reconcile(state: State, environments: Mapping[str, dict[str, str]], *, port: int) -> None:
     """Tell the task service which accounts there are now. The user service serves it alone, without the gateway."""
     url = f"http://127.0.0.1:{port}"
-    alone = {"RUN_WORKER": "apart", "MIGRATE_ON_START": "false", "WEB_CONCURRENCY": "1"}
+    alone = {"RUN_WORKER": "separate", "MIGRATE_ON_START": "false", "WEB_CONCURRENCY": "1"}
     server = programs.web(
         "user_service", port=port, environment=settings.whole("user_service", environments["user_service"] | alone)
     )
@@ -176,7 +172,7 @@ def reconcile(state: State, environments: Mapping[str, dict[str, str]], *, port:
         process = startup.manage("task_service", "reconcile_directory", environment=environment)
         told, errors = process.communicate()
         if process.returncode:
-            raise Refused(f"The task service does not know of it yet, so run it again: {errors.strip()}")
+            raise StackError(f"The task service does not know of it yet, so run it again: {errors.strip()}")
     say(told.strip())
 
 

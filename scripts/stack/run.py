@@ -9,9 +9,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from chassis.ops import env
-from chassis.ops.settings import mail_domain, sample_sender, sender
-from stack import demo, leftovers, postgres, settings, startup, supervision
-from stack.console import Refused, say, step
+from chassis.ops.settings import admin_username, mail_domain, sample_sender, sender, throttle_rates
+from stack import demo, orphans, postgres, settings, startup, supervision
+from stack.console import StackError, say, step
 from stack.doctor import RUNS_AS_ROOT, runs_as_root
 from stack.ports import Ports, choose_ports, write_ports
 from stack.state import State, find_state
@@ -27,7 +27,7 @@ def main() -> None:
         signal.signal(number, signal.default_int_handler)
     try:
         run(detach=arguments.detach, with_demo=arguments.demo)
-    except (Refused, env.SettingError) as error:
+    except (StackError, env.SettingError) as error:
         sys.exit(f"scripts/run: {error}")
     except OSError as error:
         if error.errno not in DISK_IS_FULL:
@@ -80,8 +80,8 @@ def end(state: State) -> None:
     for number in END_SIGNALS:
         signal.signal(number, signal.SIG_IGN)
     supervision.stop(state)
-    leftovers.end_children(seconds=supervision.STOP_SECONDS)
-    leftovers.reap_all(state)
+    orphans.end_children(seconds=supervision.STOP_SECONDS)
+    orphans.reap_all(state)
 
 
 @contextmanager
@@ -91,11 +91,11 @@ def only_one_starts(state: State) -> Iterator[None]:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            raise Refused("This stack is being started already.") from error
+            raise StackError("This stack is being started already.") from error
         if supervision.find(state):
             address = state.address.read_text() if state.address.is_file() else "its address"
-            raise Refused(f"This stack runs already at {address}; scripts/stop ends it.")
-        leftovers.reap_all(state)
+            raise StackError(f"This stack runs already at {address}; scripts/stop ends it.")
+        orphans.reap_all(state)
         yield
 
 
@@ -114,7 +114,7 @@ def prepare(state: State, *, with_demo: bool) -> Ports:
 
 
 def banner(state: State, ports: Ports, *, detached: bool, with_demo: bool) -> None:
-    admin = env.text("ADMIN_USERNAME", "admin")
+    admin = admin_username()
     say(f"""
 TMService is up at {ports.public_url}
 
@@ -144,7 +144,9 @@ def admin_line(state: State, ports: Ports, admin: str) -> str:
 
 
 def limits_in_force(state: State) -> str:
-    admin, user, anon, *_ = settings.limits(state).values()
+    lifted = {name.removeprefix("THROTTLE_").lower(): rate for name, rate in settings.limits(state).items()}
+    rates = throttle_rates() | lifted
+    admin, user, anon = (rates[scope] or "off" for scope in ("admin", "user", "anon"))
     why = ", lifted by --demo" if state.lifted_limits.exists() else ""
     return (
         f"admins {admin}, users {user}, without a token {anon} for each address{why};\n"

@@ -9,21 +9,15 @@ from pathlib import Path
 from chassis.ops import env
 from deploy.provision import Tenant
 from stack import postgres
-from stack.bootstrap import ROOT
 from stack.ports import Ports, chosen_bind, url_host
 from stack.state import State, write_private
 
-USUAL_LIMITS = {
-    "THROTTLE_ADMIN": "10/min",
-    "THROTTLE_USER": "10/min",
-    "THROTTLE_ANON": "5/min",
-    "THROTTLE_SIGNUP": "60/min",
-}
+LIMITS = ("THROTTLE_ADMIN", "THROTTLE_USER", "THROTTLE_ANON", "THROTTLE_SIGNUP")
+OLD_NAMES = {"THROTTLE_SIGNUP": "THROTTLE_NEWCOMERS"}  # the services still read these, and warn
 SECRET = re.compile("KEY|PASSWORD|TOKEN|DATABASE_URL|EMAIL_URL")
 # What the environment or .env holds for one service only is kept from the other.
 FOREIGN = {"user_service": re.compile("TASK_"), "task_service": re.compile("USER_|JWT_PRIVATE_KEY")}
 LIFTED_LIMIT = "600/min"
-OLD_NAMES = {"THROTTLE_SIGNUP": "THROTTLE_NEWCOMERS"}  # the services still read these, and warn
 
 
 def tenants(secrets: dict[str, str]) -> list[Tenant]:
@@ -58,26 +52,22 @@ def needs_postgres() -> bool:
 
 
 def limits(state: State) -> dict[str, str]:
-    """Return the limits in force; a person's own settings win over those of --demo too."""
-    lifted = state.lifted_limits.exists()
-    limits = {name: chosen(name, LIFTED_LIMIT if lifted else usual) for name, usual in USUAL_LIMITS.items()}
-    for name, old_name in OLD_NAMES.items():
-        if not os.environ.get(name) and (value := os.environ.get(old_name)):
-            limits |= {name: "", old_name: value}
-    return limits
+    """Return the limits that --demo lifts; a person's own settings win over those."""
+    if not state.lifted_limits.exists():
+        return {}
+    return {name: LIFTED_LIMIT for name in LIMITS if not any(map(os.environ.get, (name, OLD_NAMES.get(name, name))))}
 
 
 def hosts() -> str:
     """Return ALLOWED_HOSTS, with the names under which the stack itself calls."""
     own = url_host(chosen_bind())
-    return ",".join(dict.fromkeys([*env.words("ALLOWED_HOSTS"), "localhost", "127.0.0.1", "[::1]", own]))
+    return ",".join(dict.fromkeys([*env.words("ALLOWED_HOSTS"), *env.LOCAL_HOSTS, own]))
 
 
 def for_services(state: State, ports: Ports) -> dict[str, dict[str, str]]:
     """Return the environment of each service. What a person has set wins over what was made up."""
     secrets = state.secrets()
     common = {
-        "PYTHONPATH": str(ROOT),
         "PYTHONUNBUFFERED": "1",
         "TMSERVICE_ENV_FILE": os.devnull,  # all of .env that is theirs is in here already
         "GATEWAY_ADDRESSES": "127.0.0.1",
@@ -85,7 +75,7 @@ def for_services(state: State, ports: Ports) -> dict[str, dict[str, str]]:
         **limits(state),
         "JWT_SIGNING_KEY": chosen("JWT_SIGNING_KEY", secrets["JWT_SIGNING_KEY"]),
         "PUBLIC_URL": chosen("PUBLIC_URL", ""),
-        "GATEWAY_PORT": str(ports.gateway or env.port("GATEWAY_PORT", 8080)),
+        "GATEWAY_PORT": str(ports.gateway or env.gateway_port()),
     }
     users, tasks = (postgres.url(role=it.role, password=it.password, port=ports.postgres) for it in tenants(secrets))
     return {

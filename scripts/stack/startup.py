@@ -14,14 +14,19 @@ from chassis.ops import env
 from deploy.provision import in_a_sentence, provision
 from stack import nginx, postgres, programs, settings
 from stack.bootstrap import ROOT
-from stack.console import Refused, step
+from stack.console import StackError, step
 from stack.http import call
 from stack.ports import Ports
 from stack.state import SERVICE_UIDS, State
 
 HEALTHY_SECONDS = 60
-# What gunicorn does first, without starting it. Django's own checks wait for `migrate`: they need the whole service.
-READ_SETTINGS = "from chassis.ops import web_server; web_server.check_settings()"
+# Django's own checks wait for `migrate`: they need the whole service.
+READ_SETTINGS = """
+import sys
+from chassis.ops.startup import exit_on_setting_error
+with exit_on_setting_error(sys.argv[1]):
+    import config.settings
+"""
 
 
 def check_settings(environments: Mapping[str, Mapping[str, str]]) -> None:
@@ -32,7 +37,7 @@ def check_settings(environments: Mapping[str, Mapping[str, str]]) -> None:
 
 def refuse_unusable(environments: Mapping[str, Mapping[str, str]]) -> None:
     env.workers()  # gunicorn would refuse it in a traceback
-    finish([python(service, "-c", READ_SETTINGS, environment=environments[service]) for service in environments])
+    finish([read_settings(service, environments[service]) for service in environments])
     nginx.settings(gateway_settings(user_service="http://localhost", task_service="http://localhost"))
 
 
@@ -76,10 +81,7 @@ def service_uids(environments: Mapping[str, Mapping[str, str]]) -> dict[str, int
     if os.geteuid() != 0:
         return dict.fromkeys(environments, 0)
     try:
-        probes = [
-            python(service, "-c", READ_SETTINGS, environment=environments[service], uid=SERVICE_UIDS[service])
-            for service in environments
-        ]
+        probes = [read_settings(service, environments[service], uid=SERVICE_UIDS[service]) for service in environments]
     except PermissionError:
         return dict.fromkeys(environments, 0)
     failed = [probe for probe in probes if probe.communicate() and probe.returncode]
@@ -113,7 +115,7 @@ def provision_embedded(state: State, *, port: int) -> None:
     try:
         provision(owner_url, database=postgres.DATABASE, tenants=settings.tenants(secrets))
     except psycopg2.Error as error:
-        raise Refused(f"The database roles cannot be prepared: {in_a_sentence(error)}") from error
+        raise StackError(f"The database roles cannot be prepared: {in_a_sentence(error)}") from error
 
 
 def migrate(state: State, ports: Ports, environments: Mapping[str, Mapping[str, str]]) -> None:
@@ -126,6 +128,10 @@ def migrate(state: State, ports: Ports, environments: Mapping[str, Mapping[str, 
                 for service in environments
             ]
         )
+
+
+def read_settings(service: str, environment: Mapping[str, str], *, uid: int = 0) -> subprocess.Popen[str]:
+    return python(service, "-c", READ_SETTINGS, service, environment=environment, uid=uid)
 
 
 def manage(service: str, *arguments: str, environment: Mapping[str, str], uid: int = 0) -> subprocess.Popen[str]:
@@ -155,7 +161,7 @@ def finish(processes: list[subprocess.Popen[str]]) -> list[str]:
     outputs = [process.communicate() for process in processes]
     for process, (_, errors) in zip(processes, outputs, strict=True):
         if process.returncode:
-            raise Refused(sentence(errors) or f"{process.args!r} failed.")
+            raise StackError(sentence(errors) or f"{process.args!r} failed.")
     return [output for output, _ in outputs]
 
 
@@ -182,7 +188,7 @@ def wait_until_ready(url: str, service: str) -> None:
     deadline = time.monotonic() + HEALTHY_SECONDS
     while reason := not_ready_because(f"{url}/{service}/health/ready/"):
         if time.monotonic() > deadline:
-            raise Refused(f"The {service} service is not ready: {reason} See log/{service}-service.log.")
+            raise StackError(f"The {service} service is not ready: {reason} See log/{service}-service.log.")
         time.sleep(0.1)
 
 

@@ -7,11 +7,10 @@ import pwd
 import secrets
 import tempfile
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 
 from stack.bootstrap import ROOT
-from stack.console import Refused
+from stack.console import StackError
 
 SHARED_BY_ROOT = Path("/var/lib/tmservice")
 # Numbers that neither distributions nor systemd give to anybody.
@@ -28,52 +27,16 @@ GENERATED = (
 )
 
 
-@dataclass(frozen=True, slots=True)
 class State:
-    """The paths inside a state folder."""
+    """The paths inside a state folder. `lifted_limits` is there while the stack runs with the limits of --demo."""
 
-    folder: Path
-
-    @property
-    def postgres(self) -> Path:
-        return self.folder / "postgres"
-
-    @property
-    def nginx(self) -> Path:
-        return self.folder / "nginx"
-
-    @property
-    def run(self) -> Path:
-        return self.folder / "run"
-
-    @property
-    def log(self) -> Path:
-        return self.folder / "log"
-
-    @property
-    def mail(self) -> Path:
-        return self.folder / "mail"
-
-    @property
-    def admin_password(self) -> Path:
-        return self.folder / "admin-password"
-
-    @property
-    def demo_password(self) -> Path:
-        return self.folder / "demo-password"
-
-    @property
-    def address(self) -> Path:
-        return self.folder / "address"
-
-    @property
-    def lifted_limits(self) -> Path:
-        """Is there while the stack runs with the limits of --demo."""
-        return self.folder / "lifted-limits"
-
-    @property
-    def ports(self) -> Path:
-        return self.folder / "ports.json"
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.postgres, self.nginx = folder / "postgres", folder / "nginx"
+        self.run, self.log, self.mail = folder / "run", folder / "log", folder / "mail"
+        self.admin_password, self.demo_password = folder / "admin-password", folder / "demo-password"
+        self.address, self.ports = folder / "address", folder / "ports.json"
+        self.lifted_limits = folder / "lifted-limits"
 
     def make(self) -> None:
         """Make the folders, or refuse where they cannot be written."""
@@ -83,7 +46,7 @@ class State:
                 file.write(b"is there space?")
         except OSError as error:
             remedy = "TMSERVICE_STATE_DIR chooses another folder"
-            raise Refused(f"{self.folder} cannot be written: {error.strerror}; {remedy}.") from error
+            raise StackError(f"{self.folder} cannot be written: {error.strerror}; {remedy}.") from error
 
     def make_folders(self) -> None:
         """Others may pass through, not look in: for root, PostgreSQL and Nginx run as nobody."""
@@ -138,7 +101,7 @@ def find_state() -> State:
     if chosen := os.environ.get("TMSERVICE_STATE_DIR"):
         state = State((ROOT / Path(chosen).expanduser()).resolve())
         if os.geteuid() == 0 and not nobody_reaches(state.folder):
-            raise Refused(
+            raise StackError(
                 f"TMSERVICE_STATE_DIR={chosen} lies where the user nobody, which PostgreSQL runs as for root, has no "
                 "access; choose another folder, such as one below /var/lib/tmservice."
             )

@@ -1,19 +1,15 @@
 """scripts/stop: end the stack of this state folder."""
 
-import sys
-
 from chassis.ops import env
 from stack import supervision
-from stack.console import Refused, say
+from stack.console import command, say
 from stack.state import find_state
 
 
 def main() -> None:
-    try:
+    with command("stop", env.SettingError):
         env.load_dotenv()
         state = find_state()
-    except (Refused, env.SettingError) as error:
-        sys.exit(str(error))
     say("Stopped." if state.run.is_dir() and supervision.stop(state) else "Nothing was running.")
 
 

@@ -9,9 +9,8 @@ from pathlib import Path
 
 import psutil
 
-from stack import leftovers, settings
-from stack.bootstrap import ROOT
-from stack.console import Refused
+from stack import orphans, settings
+from stack.console import StackError
 from stack.state import State
 
 STOP_SECONDS = 60
@@ -28,23 +27,20 @@ def find(state: State) -> psutil.Process | None:
         is_ours = str(state.folder / "supervisord.conf") in process.cmdline()
     except (OSError, ValueError, psutil.Error):
         return None
-    return process if is_ours and leftovers.lives(process) else None
+    return process if is_ours and orphans.lives(process) else None
 
 
 def start(state: State) -> subprocess.Popen[bytes]:
     """Start it in a session of its own, so that Ctrl-C reaches only the one who asked for the stack."""
     configuration = state.folder / "supervisord.conf"
-    environment = settings.without_secrets() | {
-        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
-        "PYTHONPATH": f"{ROOT / 'scripts'}{os.pathsep}{ROOT}",
-    }
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     output = state.log / "supervisord.out"
     pid_file(state).unlink(missing_ok=True)
     with output.open("w") as stream:
         process = subprocess.Popen(
             [sys.executable, "-m", "stack.supervise", "--configuration", str(configuration)],
             cwd=state.folder,
-            env=environment,
+            env=settings.without_secrets() | {"PATH": path},
             start_new_session=True,
             stdin=subprocess.DEVNULL,
             stdout=stream,
@@ -52,7 +48,7 @@ def start(state: State) -> subprocess.Popen[bytes]:
         )
     while not pid_file(state).is_file():
         if process.poll() is not None:
-            raise Refused(f"The supervisor did not start: {output.read_text().strip()}")
+            raise StackError(f"The supervisor did not start: {output.read_text().strip()}")
         time.sleep(0.02)
     return process
 
@@ -62,12 +58,12 @@ def stop(state: State) -> bool:
     supervisor = find(state)
     if supervisor is not None:
         supervisor.send_signal(signal.SIGTERM)
-        if not leftovers.wait_until_gone([supervisor], seconds=STOP_SECONDS):
+        if not orphans.wait_until_gone([supervisor], seconds=STOP_SECONDS):
             supervisor.kill()
-    return bool(leftovers.reap_all(state)) or supervisor is not None
+    return bool(orphans.reap_all(state)) or supervisor is not None
 
 
 def wait_until_ended(process: subprocess.Popen[bytes]) -> None:
-    """Return when somebody else has ended it, as scripts/stop does; raise Refused when it was not asked to end."""
+    """Return when somebody else has ended it, as scripts/stop does; raise StackError when it was not asked to end."""
     if process.wait():
-        raise Refused("The supervisor ended unexpectedly; see log/supervisord.log.")
+        raise StackError("The supervisor ended unexpectedly; see log/supervisord.log.")

@@ -17,7 +17,7 @@ from chassis.time_limits import TIME_LIMITS
 from deploy.provision import connected
 from stack import check, other_python, postgres
 from stack.bootstrap import ROOT
-from stack.console import Refused, say, step
+from stack.console import StackError, say, step
 from stack.ports import free_ports
 from stack.state import State
 
@@ -63,7 +63,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="tmservice-test-") as folder:
         try:
             total = lint_and_types(arguments) + tests(Path(folder), arguments)
-        except Refused as error:
+        except StackError as error:
             sys.exit(f"scripts/test: {error}")
     say(f"\nIn {time.monotonic() - began:.0f} s, {extent(arguments)}, nothing skipped:")
     say(f"total: {total.passed} passed, {total.failed} failed")

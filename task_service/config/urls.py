@@ -2,17 +2,15 @@ from django.urls import include, path
 
 from chassis.openapi import pages
 from chassis.ops import health, metrics
-from directory.health import gauges as directory_gauges
-from notifications import openapi as notifications
-from notifications.health import concerns, gauges
-from tasks import openapi as tasks
-from tasks.indexing import gauges as search_gauges
+from notifications.health import CHECKS
+from notifications.views import TAGS as NOTIFICATION_TAGS
+from tasks.views import TAGS as TASK_TAGS
 
-DOCUMENTATION = pages.Documentation("TMService: tasks", [tasks.CHAPTER, notifications.CHAPTER])
+DOCUMENTATION = pages.Documentation("TMService: tasks", TASK_TAGS | NOTIFICATION_TAGS)
 
 urlpatterns = [
-    *health.urls("task", concerns=concerns),
-    *metrics.urls(gauges, directory_gauges, search_gauges),
+    *health.urls("task", checks=CHECKS),
+    *metrics.urls(checks=CHECKS),
     *pages.urls("task", DOCUMENTATION),
     path("", include("tasks.urls")),
     path("", include("notifications.urls")),

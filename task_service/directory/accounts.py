@@ -22,39 +22,38 @@ class InactiveUser(Exception):
 
 def known_account() -> QuerySet[Any, Any]:
     epoch = parameter("epoch")
-    holds = ExpressionWrapper(Q(is_active=True, least_epoch__lte=epoch, epoch__gte=epoch), BooleanField())
+    is_current = ExpressionWrapper(Q(is_active=True, least_epoch__lte=epoch, epoch__gte=epoch), BooleanField())
     account: QuerySet[Any, Any] = User.objects.with_feed_state().filter(pk=parameter("user_id"))
-    return account.values("username", "role", "feed_is_stale", caller_id=F("id"), holds=holds)
+    return account.values("username", "role", "feed_is_stale", caller_id=F("id"), is_current=is_current)
 
 
 CALLER = CallerQuery(known_account)
 
 
-def as_of_now(caller: Caller, *, counting: bool = False) -> tuple[Caller, Counted | None]:
-    """Return the caller with the name and role of now, or raise UnknownUser, InactiveUser or DirectoryUnavailable.
+def resolve_caller(caller: Caller) -> tuple[Caller, Counted | None]:
+    """Return the caller with the current name and role, or raise UnknownUser, InactiveUser or DirectoryUnavailable.
 
-    With `counting` the request is counted in the same statement, where the directory alone can tell that the token
-    is good.
+    The same statement counts the request if the directory alone shows that the token is good.
     """
-    row, counted = CALLER.run(counting=counting, user_id=caller.id, epoch=caller.epoch)
+    row, counted = CALLER.run(user_id=caller.id, epoch=caller.epoch)
     news = row is not None and row["feed_is_stale"] and feed.pull_if_stale()
-    if row is not None and row["holds"] and not news:
+    if row is not None and row["is_current"] and not news:
         return replace(caller, username=row["username"], role=row["role"]), counted
-    return judged(caller), counted
+    return recheck_caller(caller), counted
 
 
-def judged(caller: Caller) -> Caller:
-    """Return the caller as of now, where the directory has something against the token, or does not know the account.
+def recheck_caller(caller: Caller) -> Caller:
+    """Return the current caller where the directory does not accept the token or does not know the account.
 
-    A token that is newer than the directory makes it look the account up. Where nobody answers then, the token is the
-    latest that is known.
+    A token that is newer than the directory makes it fetch the account. If the user service does not answer, the token
+    is the latest that is known.
     """
     user = User.objects.filter(pk=caller.id).first()
     if user is None:
-        user = looked_up(caller.id, asked_by=caller.id)
+        user = fetch_user(caller.id, asked_by=caller.id)
     elif user.epoch < caller.epoch and not user.is_deleted:
         try:
-            user = looked_up(caller.id, asked_by=caller.id)
+            user = fetch_user(caller.id, asked_by=caller.id)
         except client.DirectoryUnavailable:
             return caller
     if not user.is_active or caller.epoch < user.least_epoch:
@@ -62,14 +61,14 @@ def judged(caller: Caller) -> Caller:
     return replace(caller, username=user.username, role=user.role)
 
 
-def vouch_for(user_id: int, *, asked_by: int) -> None:
-    """Find that tasks can be assigned to the account, or raise UnknownUser, InactiveUser or DirectoryUnavailable.
+def require_assignable(user_id: int, *, asked_by: int) -> None:
+    """Check that tasks can be assigned to the account, or raise UnknownUser, InactiveUser or DirectoryUnavailable.
 
-    A good word of the directory is enough. What stands against somebody in it is looked up, but for a deletion.
+    An account that is active in the directory is accepted. Any other is fetched, unless it was deleted.
     """
     user = User.objects.filter(pk=user_id).first()
     if user is None or not (user.is_active or user.is_deleted):
-        user = looked_up(user_id, asked_by=asked_by)
+        user = fetch_user(user_id, asked_by=asked_by)
     if user.is_deleted:
         raise UnknownUser()
     if not user.is_active:
@@ -96,19 +95,19 @@ def find_named(name: str) -> int:
     return int(user.pk)
 
 
-def looked_up(user_id: int, *, asked_by: int) -> User:
+def fetch_user(user_id: int, *, asked_by: int) -> User:
     person = client.look_up(user_id, asked_by=asked_by)
     if person is None:
         raise UnknownUser()
-    User.objects.learn([person])
+    User.objects.upsert([person])
     return User.objects.get(pk=user_id)
 
 
-def hold(user_id: int | None) -> User | None:
-    """Return the account and keep it from being marked as deleted until this transaction ends.
+def lock_user(user_id: int | None) -> User | None:
+    """Return the account, locked so that it is not marked as deleted before this transaction ends.
 
-    Raises UnknownUser if it is already. One that is not in the directory is let pass: a task that came before the
-    directory may keep its assignee.
+    Raise UnknownUser if it is deleted already. Return None for one that is not in the directory: a task from before
+    the directory may keep its assignee.
     """
     user: User | None = User.objects.select_for_update(no_key=True).filter(pk=user_id).first() if user_id else None
     if user is not None and user.is_deleted:

@@ -1,16 +1,17 @@
 """Every caller is checked against the directory, so that rights end here soon after they end in the user service."""
 
 from chassis.api.problems import ServiceUnavailable
-from chassis.auth.authentication import BearerAuthentication
+from chassis.auth import tokens
+from chassis.auth.gate import BearerAuthentication
 from chassis.auth.limits import Counted
 from chassis.auth.tokens import Caller, InvalidToken
 from directory import accounts, client
 
 
 class DirectoryAuthentication(BearerAuthentication):
-    def confirm(self, caller: Caller, *, counting: bool) -> tuple[Caller, Counted | None]:
+    def resolve(self, token: str) -> tuple[Caller, Counted | None]:
         try:
-            return accounts.as_of_now(caller, counting=counting)
+            return accounts.resolve_caller(tokens.verify_access(token))
         except (accounts.UnknownUser, accounts.InactiveUser) as error:
             raise InvalidToken("the account or its rights have ended") from error
         except client.DirectoryUnavailable as error:

@@ -1,4 +1,4 @@
-"""A circuit breaker: after some failures in a row nobody waits for the other side any more, but for one who tries."""
+"""A circuit breaker: after repeated failures, calls fail at once, except for one trial call per pause."""
 
 import time
 from dataclasses import dataclass, field
@@ -7,9 +7,9 @@ from threading import Lock
 
 @dataclass(slots=True)
 class Breaker:
-    """Open after `most_failures` in a row. Every `pause_seconds` one call is let through; one success closes it."""
+    """Opens after `max_failures` in a row. Every `pause_seconds` one call passes; a success closes it."""
 
-    most_failures: int
+    max_failures: int
     pause_seconds: float
     failures: int = 0
     next_try_at: float = 0.0
@@ -18,7 +18,7 @@ class Breaker:
     def lets_through(self) -> bool:
         with self.lock:
             now = time.monotonic()
-            if self.failures >= self.most_failures and now < self.next_try_at:
+            if self.failures >= self.max_failures and now < self.next_try_at:
                 return False
             self.next_try_at = now + self.pause_seconds
             return True
@@ -30,5 +30,5 @@ class Breaker:
     def failed(self) -> None:
         with self.lock:
             self.failures += 1
-            if self.failures == self.most_failures:
+            if self.failures == self.max_failures:
                 self.next_try_at = time.monotonic() + self.pause_seconds

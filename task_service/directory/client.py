@@ -1,7 +1,7 @@
-"""Looks users up in the user service over HTTP, and believes nothing that is not as agreed.
+"""The HTTP client of the user service. It validates every response.
 
-A whole look-up takes 2 seconds at most. No redirect is followed, no answer over 64 kB is read, and one that has
-another shape than agreed counts as no answer.
+A lookup takes at most 2 seconds. It follows no redirects, reads at most 64 kB, and treats an invalid response as
+no response.
 """
 
 import logging
@@ -28,24 +28,24 @@ from directory.deadline import Deadline, DeadlineAdapter
 from directory.person import Person
 
 CONNECT_SECONDS = 0.5
-READ_SECONDS = 0.7  # at most, for one attempt to begin its answer
+READ_SECONDS = 0.7  # until the response of one attempt begins
 WHOLE_SECONDS = 2.0
-LARGEST_ANSWER_BYTES = 64 * 1024
-# What a connection can break with: requests' errors up to the headers, urllib3's while the body is read.
+MAX_RESPONSE_BYTES = 64 * 1024
+# Errors of broken connections: of requests up to the headers, of urllib3 while it reads the body.
 BROKEN = (requests.RequestException, urllib3.exceptions.HTTPError)
 
-# Of the latest answer in this thread.
+# From the latest response in this thread.
 clock_difference_seconds: ContextVar[int | None] = ContextVar("clock_difference_seconds", default=None)
 
 log = logging.getLogger(__name__)
 
 
 class DirectoryUnavailable(Exception):
-    """The user service gave no answer that can be relied on."""
+    """The user service gave no valid response."""
 
 
 def session() -> requests.Session:
-    """Return the connection pool of this process. Proxies of the environment have no say."""
+    """Return the connection pool of this process. It ignores proxies from the environment."""
     pool = requests.Session()
     pool.trust_env = False
     pool.mount("http://", DeadlineAdapter())
@@ -54,33 +54,33 @@ def session() -> requests.Session:
 
 
 POOL = session()
-BREAKER = Breaker(most_failures=2, pause_seconds=2.0)
+BREAKER = Breaker(max_failures=2, pause_seconds=2.0)
 
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """A part of the change feed: who changed, and where to go on."""
+    """A page of the change feed: changed accounts, and the position to continue after."""
 
     people: list[Person]
     next_after: int
     more: bool
 
-    def refuse_impossible(self, after: int) -> None:
+    def validate(self, after: int) -> None:
         positions = [after, *(person.position for person in self.people)]
         if (type(self.next_after), type(self.more)) != (int, bool):
-            raise TypeError("next_after or more is of another type")
+            raise TypeError("next_after or more has the wrong type")
         if positions != sorted(set(positions)) or positions[-1] != self.next_after:
             raise ValueError("the positions of the feed are not in order")
         if len({person.id for person in self.people}) < len(self.people):
-            raise ValueError("an account stands in the feed twice")
+            raise ValueError("an account appears in the feed twice")
         if self.more and not self.people:
-            raise ValueError("the feed says that there is more and gives nothing")
+            raise ValueError("the feed announces more and returns nothing")
 
 
 def look_up(user_id: int, *, asked_by: int) -> Person | None:
-    """Return the account as it is now, None where there is none, or raise DirectoryUnavailable.
+    """Return the current account, None if there is none, or raise DirectoryUnavailable.
 
-    `asked_by` is the user in whose request this happens. While the breaker is open nobody is asked.
+    `asked_by` is the user who made the request. An open breaker prevents the call.
     """
     if not BREAKER.lets_through():
         raise DirectoryUnavailable("not asked: it has failed several times in a row")
@@ -88,16 +88,16 @@ def look_up(user_id: int, *, asked_by: int) -> Person | None:
         body = get("/internal/users/", {"ids": user_id}, seconds=WHOLE_SECONDS, asked_by=asked_by)
         people = [Person.from_row(row) for row in body["results"]]
         if [person.id for person in people] not in ([], [user_id]):
-            raise ValueError("answered for another id than was asked")
+            raise ValueError("answered for a different id")
     return people[0] if people else None
 
 
 def changes(after: int, *, seconds: float) -> Page:
-    """Return the part of the change feed after a position, or raise DirectoryUnavailable within `seconds`."""
+    """Return the page of the change feed after a position, or raise DirectoryUnavailable within `seconds`."""
     with counting_failures():
         body = get("/internal/users/changes/", {"after": after}, seconds=seconds)
         page = Page([change_from(row) for row in body["results"]], body["next_after"], body["more"])
-        page.refuse_impossible(after)
+        page.validate(after)
     return page
 
 
@@ -105,7 +105,7 @@ def change_from(row: dict[str, Any]) -> Person:
     if row["user"] is None:
         return Person.deleted(row["id"], row["position"])
     if row["user"]["id"] != row["id"]:
-        raise ValueError("a change of one account holds another")
+        raise ValueError("a change of one account contains another account")
     return Person.from_row(row["user"], position=row["position"])
 
 
@@ -121,15 +121,15 @@ def counting_failures() -> Iterator[None]:
 
 
 def get(path: str, params: dict[str, int], *, seconds: float, asked_by: int | None = None) -> Any:
-    """Return the JSON of an answer. A connection that breaks is tried once more while there is time."""
+    """Return the JSON of the response. Retry a broken connection once, if there is time."""
     with Deadline(seconds) as deadline:
         try:
             return loads(answer(path, params, asked_by))
         except BROKEN as error:
-            pause = random.uniform(0.05, 0.15)  # not all at the same instant
+            pause = random.uniform(0.05, 0.15)  # jitter
             if deadline.remaining_seconds() <= pause:
                 raise
-            log.info("user service: %s: %s; trying once more", type(error).__name__, error)
+            log.info("user service: %s: %s; retrying once", type(error).__name__, error)
             time.sleep(pause)
             return loads(answer(path, params, asked_by))
 
@@ -152,11 +152,11 @@ def answer(path: str, params: dict[str, int], asked_by: int | None) -> bytes:
         clock_difference_seconds.set(seconds_apart(response.headers.get("Date", ""), since=asked_at))
         if response.status_code != HTTPStatus.OK:
             raise ValueError(f"answered {response.status_code}")
-        return body_of(response)
+        return read_body(response)
 
 
 def seconds_apart(date: str, *, since: float) -> int | None:
-    """Return how far another clock is from ours at least: its Date has whole seconds, and was read since `since`."""
+    """Return the minimum difference of the clocks: a Date has whole seconds and was written after `since`."""
     try:
         theirs = parsedate_to_datetime(date).timestamp()
     except ValueError:
@@ -164,11 +164,11 @@ def seconds_apart(date: str, *, since: float) -> int | None:
     return int(max(since - (theirs + 1), theirs - time.time(), 0.0))
 
 
-def body_of(response: requests.Response) -> bytes:
-    """Read the body in whatever pieces it comes, up to the size that is allowed."""
+def read_body(response: requests.Response) -> bytes:
+    """Read the body in chunks, up to the maximum size."""
     body = bytearray()
-    for piece in iter(lambda: response.raw.read1(LARGEST_ANSWER_BYTES, decode_content=True), b""):
-        body += piece
-        if len(body) > LARGEST_ANSWER_BYTES:
-            raise ValueError(f"answered more than {LARGEST_ANSWER_BYTES} bytes")
+    for chunk in iter(lambda: response.raw.read1(MAX_RESPONSE_BYTES, decode_content=True), b""):
+        body += chunk
+        if len(body) > MAX_RESPONSE_BYTES:
+            raise ValueError(f"answered more than {MAX_RESPONSE_BYTES} bytes")
     return bytes(body)

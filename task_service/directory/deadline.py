@@ -1,4 +1,4 @@
-"""A time limit for a whole HTTP call. A read timeout is none: it starts anew with every byte that drips in."""
+"""A time limit for a whole HTTP call. A read timeout is not enough: it restarts with every received byte."""
 
 import socket
 import threading
@@ -14,7 +14,7 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 
 
 class Deadline:
-    """In its block, the sockets that DeadlineAdapter reads from are shut down when `seconds` have passed."""
+    """Shuts down the sockets of DeadlineAdapter once `seconds` have passed in its block."""
 
     current: ContextVar["Deadline"] = ContextVar("deadline")
 
@@ -42,8 +42,8 @@ class Deadline:
 
 
 def shut_down(connection: socket.socket) -> None:
-    with suppress(OSError):  # it was closed already
-        socket.socket.shutdown(connection, socket.SHUT_RDWR)  # the plain one, for a TLS socket too: no goodbye is said
+    with suppress(OSError):  # already closed
+        socket.socket.shutdown(connection, socket.SHUT_RDWR)  # the plain method for TLS too: it sends no close_notify
 
 
 class WatchedConnection(HTTPConnection):
@@ -67,7 +67,7 @@ class WatchedTLSPool(HTTPSConnectionPool):
 
 
 class DeadlineAdapter(HTTPAdapter):
-    """A transport of requests that keeps to the Deadline in whose block it is used."""
+    """A transport adapter for requests that obeys the surrounding Deadline."""
 
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
         super().init_poolmanager(*args, **kwargs)

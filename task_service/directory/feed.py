@@ -1,4 +1,4 @@
-"""Reading the change feed of the user service into the directory: by the worker, and by requests where it is late."""
+"""Reads the change feed of the user service into the directory: in the worker, or in requests if it is stale."""
 
 import time
 from collections.abc import Callable
@@ -13,29 +13,32 @@ from chassis.worker.jobs import Job
 from directory import client
 from directory.models import Feed, User
 
-PULL_EVERY_SECONDS = 1.5  # a little sooner than a request would have to
-BUSY_SECONDS, IDLE_SECONDS = 60, 15  # for how long a request keeps the worker busy; how often it reads when idle
-WORKER_SECONDS, REQUEST_SECONDS = 2.0, 0.5  # how long one part of the feed may take
+PULL_EVERY_SECONDS = 1.5  # shortly before a request would have to do it
+BUSY_SECONDS, IDLE_SECONDS = (
+    60,
+    15,
+)  # the worker stays busy this long after a request; otherwise it reads at this interval
+WORKER_SECONDS, REQUEST_SECONDS = 2.0, 0.5  # time limit for one page of the feed
 
-MOST_PARTS_A_REQUEST = 4  # so that all of them together take two seconds
+MAX_PAGES_PER_REQUEST = 4  # together at most two seconds
 
 
 def pull_if_stale() -> bool:
-    """Read one part on where nobody has for two seconds; return whether this did. For requests: 500 ms at most."""
+    """Read one page if the feed is stale and return whether this call did. For requests: at most 500 ms."""
     return pull(Feed.stale(), seconds=REQUEST_SECONDS)
 
 
 def pull_by_worker() -> None:
-    """Read to the end of the feed, unless somebody else was at it within a second."""
+    """Read to the end of the feed, unless another process tried within the last second."""
     lately = timedelta(seconds=1)
     pull(Feed.stale(lately, lately), seconds=WORKER_SECONDS, to_the_end=True)
 
 
 class PullWhileBusy:
-    """Lets the worker read the feed in every turn while requests come in, and seldom while none do.
+    """Lets the worker read the feed in every turn while there are requests, and rarely otherwise.
 
-    The first request after a pause finds the feed stale and reads it itself. The worker sees that in its next turn, and
-    reads in every turn for a minute.
+    The first request after a pause finds the feed stale and reads it itself. The worker notices in its next turn and
+    then reads in every turn for a minute.
     """
 
     def __init__(self) -> None:
@@ -64,7 +67,7 @@ def pull(stale: Q, *, seconds: float, to_the_end: bool = False) -> bool:
     more = True
     while more:
         try:
-            page = read_part(after, seconds=seconds, within=long_statements if to_the_end else transaction.atomic)
+            page = read_page(after, seconds=seconds, within=long_statements if to_the_end else transaction.atomic)
         except client.DirectoryUnavailable:
             Feed.objects.failed(clock_difference_seconds=client.clock_difference_seconds.get())
             return False
@@ -72,12 +75,12 @@ def pull(stale: Q, *, seconds: float, to_the_end: bool = False) -> bool:
     return True
 
 
-def read_part(
+def read_page(
     after: int, *, seconds: float, within: Callable[[], AbstractContextManager[None]] = transaction.atomic
 ) -> client.Page:
     page = client.changes(after, seconds=seconds)
     with within():
-        User.objects.learn(page.people)
+        User.objects.upsert(page.people)
         Feed.objects.reached(page.next_after, clock_difference_seconds=client.clock_difference_seconds.get())
     return page
 
@@ -87,8 +90,8 @@ def catch_up() -> None:
     if not client.BREAKER.lets_through():
         raise client.DirectoryUnavailable("not asked: it has failed several times in a row")
     after = Feed.objects.claim(Q()) or 0
-    for _ in range(MOST_PARTS_A_REQUEST):
-        page = read_part(after, seconds=REQUEST_SECONDS)
+    for _ in range(MAX_PAGES_PER_REQUEST):
+        page = read_page(after, seconds=REQUEST_SECONDS)
         if not page.more:
             return
         after = page.next_after

@@ -1,37 +1,51 @@
-"""How far behind the user service the directory is, and how far apart their clocks are."""
+"""What can be wrong with the directory: its lag behind the user service, and the difference of their clocks."""
 
 import math
-from collections.abc import Iterator
-from datetime import timedelta
 
 from django.db.models import DurationField, ExpressionWrapper, F
 from django.db.models.functions import Now
 
-from chassis.ops.health import MOST_CLOCK_DIFFERENCE
-from chassis.ops.metrics import Figure, ProcessGauge
+from chassis.ops import findings
+from chassis.ops.checks import Check
+from chassis.ops.findings import Finding, Gauge, State, duration, manage, ok, wrong
+from chassis.ops.metrics import ProcessGauge
 from directory import client
 from directory.models import Feed
 
+MAX_LAG_SECONDS = 60
+
 ProcessGauge(
     "tmservice_directory_breaker_open",
-    "Whether a process has stopped asking the user service, which failed several times in a row.",
-    lambda: float(client.BREAKER.failures >= client.BREAKER.most_failures),
+    "Whether a process has stopped calling the user service after repeated failures.",
+    lambda: float(client.BREAKER.failures >= client.BREAKER.max_failures),
 )
 
 
-def concerns() -> Iterator[str]:
-    feed = Feed.objects.first()
-    apart = timedelta(seconds=(feed and feed.clock_difference_seconds) or 0)
-    if apart > MOST_CLOCK_DIFFERENCE:
-        seconds = f"{apart.total_seconds():.0f} seconds"
-        yield f"The clocks of this machine and of the user service are {seconds} apart; does each follow a time server?"
-
-
-def gauges() -> Iterator[Figure]:
-    """Yield what metrics tell of the directory. Where the feed was never read, its lag is not a number."""
-    lag = ExpressionWrapper(Now() - F("pulled_at"), DurationField())
-    read = Feed.objects.annotate(lag=lag).values("lag", "position").first()
-    seconds = read["lag"].total_seconds() if read and read["lag"] is not None else math.nan
-    yield "tmservice_directory_lag_seconds", "How long ago the feed of changed accounts was last read.", seconds
+def directory() -> Finding:
+    since = ExpressionWrapper(Now() - F("pulled_at"), DurationField())
+    read = Feed.objects.annotate(since=since).values("since", "position").first()
+    lag = read["since"].total_seconds() if read and read["since"] is not None else math.nan
     position = read["position"] if read else 0
-    yield "tmservice_directory_position", "How far the feed of changed accounts has been read.", position
+    gauges = (
+        Gauge("tmservice_directory_lag_seconds", "Age of the last read of the feed of changed accounts.", lag),
+        Gauge("tmservice_directory_position", "Position in the feed of changed accounts.", position),
+    )
+    if math.isnan(lag):
+        remedy = f"start a worker: {manage('run_worker')}"
+        return wrong(f"the accounts were never read from the user service; {remedy}", gauges)
+    text = f"the accounts were last read {duration(lag)} ago, up to change {position}"
+    if lag > MAX_LAG_SECONDS:
+        remedy = "a worker does so all the time: is one running, and does the user service answer it?"
+        return wrong(f"{text}; {remedy}", gauges)
+    return ok(text, gauges)
+
+
+def clock() -> Finding:
+    feed = Feed.objects.first()
+    return findings.clock((feed and feed.clock_difference_seconds) or 0.0, whose="that of the user service")
+
+
+CHECKS = [
+    Check("directory", directory, measured=True),
+    Check("user clock", clock, degrades=(State.UNSURE, State.WRONG)),
+]

@@ -1,4 +1,4 @@
-"""The task service's own copy of the accounts, and how far it has read the feed of their changes."""
+"""The task service's copy of the accounts, and its position in the feed of their changes."""
 
 import json
 from collections.abc import Collection, Iterable
@@ -13,8 +13,8 @@ from django.db.models.functions import Greatest, Lower, Now
 from directory.person import Person
 from directory.signals import users_deleted
 
-# A deleted account keeps its name, for the history of tasks. The columns of the record are those of the table.
-LEARN = """
+# A deleted account keeps its name, for the history of tasks. The record has the columns of the table.
+UPSERT = """
     INSERT INTO directory_user AS known
     SELECT * FROM jsonb_populate_recordset(NULL::directory_user, %s) ORDER BY id
     ON CONFLICT (id) DO UPDATE SET
@@ -26,30 +26,30 @@ LEARN = """
     RETURNING id, is_deleted
 """
 STALE_AFTER = timedelta(seconds=2)
-STALE_AFTER_A_FAILURE = timedelta(seconds=4)  # a worker tries sooner, so that no request has to wait for a dead service
+STALE_AFTER_A_FAILURE = timedelta(seconds=4)  # the worker retries earlier, so that no request waits for a dead service
 
 
 class UserQuerySet(models.QuerySet["User"]):
     def with_feed_state(self) -> Self:
-        """Annotate `feed_is_stale`: whether nobody has read the feed lately."""
+        """Annotate `feed_is_stale`: no process has read the feed recently."""
         return self.annotate(feed_is_stale=~Exists(Feed.objects.exclude(Feed.stale())))
 
     def named(self, names: Collection[str]) -> Self:
-        """Keep living accounts with these usernames, in any case; of one name the newest first."""
+        """Keep undeleted accounts with these usernames, in any case; the newest of each name first."""
         folded = [name.lower() for name in names]
         return self.alias(key=Lower("username")).filter(key__in=folded, is_deleted=False).order_by("-position")
 
-    def learn(self, people: Iterable[Person]) -> None:
-        """Store what is newer than what is known. Neither a late answer nor a repeated one does harm."""
+    def upsert(self, people: Iterable[Person]) -> None:
+        """Store the accounts that are newer than the stored ones. Late and repeated responses are harmless."""
         rows = json.dumps([asdict(person) for person in people])
         with transaction.atomic(), connection.cursor() as cursor:
-            cursor.execute(LEARN, [rows])
+            cursor.execute(UPSERT, [rows])
             if deleted := [user_id for user_id, is_deleted in cursor.fetchall() if is_deleted]:
                 users_deleted.send(User, user_ids=deleted)
 
 
 class User(models.Model):
-    """An account of the user service. One that was deleted there stays here, marked: its id never comes back."""
+    """An account of the user service. A deleted account stays, marked as deleted: its id is never reused."""
 
     id = models.BigIntegerField(primary_key=True)
     username = models.TextField()
@@ -81,7 +81,7 @@ class User(models.Model):
 
 class FeedManager(models.Manager["Feed"]):
     def claim(self, stale: Q) -> int | None:
-        """Return the position to read on from, or None where another has been at it too lately for `stale`."""
+        """Return the position to continue after, or None if another process tried too recently for `stale`."""
         feed, _ = self.get_or_create(pk=1)
         return feed.position if self.filter(stale, pk=1).update(tried_at=Now()) else None
 
@@ -95,13 +95,13 @@ class FeedManager(models.Manager["Feed"]):
 
 
 class Feed(models.Model):
-    """How far the change feed has been read. There is one row."""
+    """The position in the change feed. There is one row."""
 
     id = models.PositiveSmallIntegerField(primary_key=True, default=1)
     position = models.BigIntegerField(default=0)
     tried_at = models.DateTimeField(null=True)
     pulled_at = models.DateTimeField(null=True)
-    clock_difference_seconds = models.IntegerField(null=True)  # to the user service; null where it is not known
+    clock_difference_seconds = models.IntegerField(null=True)  # to the user service; null if unknown
 
     objects: ClassVar[FeedManager] = FeedManager()
 
@@ -113,6 +113,6 @@ class Feed(models.Model):
 
     @staticmethod
     def stale(after: timedelta = STALE_AFTER, after_a_failure: timedelta = STALE_AFTER_A_FAILURE) -> Q:
-        """Return the condition for having been read too long ago. An attempt counts, so that one is made at a time."""
+        """Return the condition for a stale feed. Attempts count, so that only one process tries at a time."""
         succeeded = Q(pulled_at__gte=F("tried_at"))
         return Q(tried_at=None) | Q(succeeded, tried_at__lt=Now() - after) | Q(tried_at__lt=Now() - after_a_failure)

@@ -1,17 +1,17 @@
-"""An account as the user service tells of it."""
+"""An account as the user service sends it."""
 
 from dataclasses import dataclass
 from typing import Any, Self
 
 from chassis.auth.tokens import ROLES
-from chassis.ids import LARGEST_ID
+from chassis.ids import MAX_ID
 
 NOBODY = {"username": "", "email": "", "role": "user", "is_active": False, "epoch": 0, "least_epoch": 0}
 
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """An account as it was at a position of the change feed. Of two the one with the higher position is newer."""
+    """An account at a position of the change feed. The higher position is the newer one."""
 
     id: int
     username: str
@@ -25,25 +25,25 @@ class Person:
 
     @classmethod
     def from_row(cls, row: dict[str, Any], **more: Any) -> Self:
-        """Take the fields that are agreed on; a newer user service may send more.
+        """Use the known fields; a newer user service may send more.
 
-        Raises KeyError, TypeError or ValueError for a row that is not as agreed.
+        Raises KeyError, TypeError or ValueError for an invalid row.
         """
         values = row | {"is_deleted": False} | more
         person = cls(**{name: values[name] for name in cls.__annotations__})
         for name, kind in cls.__annotations__.items():
             if type(getattr(person, name)) is not kind:
                 raise TypeError(f"{name} is not a {kind.__name__}")
-        person.refuse_impossible()
+        person.validate()
         return person
 
     @classmethod
     def deleted(cls, id_: int, position: int) -> Self:
         return cls.from_row(NOBODY, id=id_, position=position, is_deleted=True)
 
-    def refuse_impossible(self) -> None:
+    def validate(self) -> None:
         numbers = (self.id - 1, self.position - 1, self.epoch, self.least_epoch)
-        if not all(0 <= number < LARGEST_ID for number in numbers):
+        if not all(0 <= number < MAX_ID for number in numbers):
             raise ValueError("a number is out of range")
         if self.role not in ROLES:
             raise ValueError("there is no such role")

@@ -1,6 +1,6 @@
-"""Making the directory what the user service says, where positions alone do not tell what is newer.
+"""Rebuilds the directory when positions alone do not show which state is newer.
 
-After a restore of the user service's database its feed tells of earlier times, and of some accounts not at all.
+After a restore of the user service's database, its feed has older states and lacks some accounts.
 """
 
 from collections.abc import Collection, Iterable
@@ -22,20 +22,20 @@ FACTS = ("email", "role", "is_active", "is_deleted", "epoch", "least_epoch", "po
 
 @dataclass(frozen=True, slots=True)
 class Differences:
-    """What the directory has to become, and what is striking about it. Accounts are told by (id, name)."""
+    """The new content of the directory, and notable differences. Accounts are (id, name)."""
 
-    people: list[Person]  # all that the user service tells of, and marks of those that it does not know any more
+    people: list[Person]  # all accounts of the user service, and deletion marks for those that it no longer has
     position: int  # the end of the feed
     gone: list[tuple[int, str]]
     returned: list[tuple[int, str]]
     renamed: list[tuple[int, str, str]]  # the name here, the name there
-    orphans: list[int]  # others who are relied on here and are nobody's ids there
+    orphans: list[int]  # other ids in use here that belong to no account there
 
     @classmethod
     def found(cls, *, relied_on: Collection[int]) -> Self:
-        """Compare, or raise client.DirectoryUnavailable. `relied_on` are ids that must be those of living accounts.
+        """Compare, or raise client.DirectoryUnavailable. `relied_on` are ids that must belong to existing accounts.
 
-        What is known here is read first: an account that is made meanwhile is in the feed, but would not be missed.
+        The directory is read before the feed: an account created in between is then in the feed and not missing.
         """
         known: dict[int, User] = User.objects.in_bulk()
         people, position = whole_feed()
@@ -56,7 +56,7 @@ class Differences:
 
     @long_statements()
     def settle(self) -> None:
-        """Believe the user service in everything. Who is gone, or was nobody, loses what was assigned to them."""
+        """Store the state of the user service. Deleted and unknown accounts lose their tasks."""
         store((it for it in self.people if not it.is_deleted), ("username", *FACTS))
         store((it for it in self.people if it.is_deleted), FACTS)  # a deleted account keeps its name
         read = {"position": self.position, "tried_at": Now(), "pulled_at": Now()}
@@ -66,7 +66,7 @@ class Differences:
 
 
 def whole_feed() -> tuple[dict[int, Person], int]:
-    """Return the accounts by id, and the position at which the feed ends."""
+    """Return the accounts by id, and the position at the end of the feed."""
     people: dict[int, Person] = {}
     after, more = WHOLE_FEED_FROM, True
     while more:

@@ -1,4 +1,4 @@
 from django.dispatch import Signal
 
-# Sent inside the transaction in which the directory learns of it.
+# Sent inside the transaction that updates the directory.
 users_deleted = Signal()  # user_ids: list[int]

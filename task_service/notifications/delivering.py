@@ -1,42 +1,42 @@
-"""Sending what was planned, if it still makes sense; and the jobs that do it."""
+"""Sends pending deliveries that are still relevant; and the jobs that do so."""
 
 from functools import partial
 
 from django.conf import settings
 
 from chassis.worker.jobs import Job
-from chassis.worker.mailing import link, mails_are_held
+from chassis.worker.mailing import link
 from chassis.worker.outbox import Skipped, deliver_due
 from directory import feed
 from directory.models import User
 from notifications.channels import Entry, Message, channel
-from notifications.models import COMPLETED, MOVED, Delivery, Event
+from notifications.models import DUE_DATE_MOVED, TASK_COMPLETED, Delivery, Event
 from tasks.models import Task
 
 
 def jobs() -> list[Job]:
-    """Return a job for each channel, so that one which is stuck delays no other."""
-    by_channel = [Job(f"deliver {name}", partial(deliver, name), 2) for name in settings.NOTIFICATION_CHANNELS]
-    return [*by_channel, Job("withdraw", withdraw_from_unset_channels, every_seconds=60)]
+    """Return one job per channel, so that a stuck channel delays no other."""
+    by_channel = [Job(f"deliver {name}", partial(deliver_channel, name), 2) for name in settings.NOTIFICATION_CHANNELS]
+    return [*by_channel, Job("cancel", cancel_for_unset_channels, every_seconds=60)]
 
 
-def withdraw_from_unset_channels() -> None:
-    """Skip what was planned for a channel that is not set any more: nobody would ever send it."""
-    unset = Delivery.objects.filter(state=Delivery.State.PLANNED).exclude(channel__in=settings.NOTIFICATION_CHANNELS)
-    reason = "the channel is not set any more"
+def cancel_for_unset_channels() -> None:
+    """Skip pending deliveries of channels that are no longer configured: no job would send them."""
+    unset = Delivery.objects.filter(state=Delivery.State.PENDING).exclude(channel__in=settings.NOTIFICATION_CHANNELS)
+    reason = "the channel is no longer configured"
     unset.update(state=Delivery.State.SKIPPED, reason=reason, lease_token=None, leased_until=None)
 
 
-def deliver(channel_name: str) -> int:
-    if channel_name == "email" and mails_are_held():
+def deliver_channel(channel_name: str) -> int:
+    if channel_name == "email" and settings.MAILS_ARE_HELD:
         return 0
-    return deliver_due(Delivery.objects.filter(channel=channel_name), send)
+    return deliver_due(Delivery.objects.filter(channel=channel_name), send_message)
 
 
-def send(delivery: Delivery) -> None:
-    """Send a message with all that goes out in it and still makes sense, or raise Skipped where nothing does."""
-    feed.pull_if_stale()  # the recipient may have lost rights since
-    parts = delivery.claim_others()
+def send_message(delivery: Delivery) -> None:
+    """Send a message with all parts that are still relevant; raise Skipped if there are none."""
+    feed.pull_if_stale()  # the recipient may have lost permissions since
+    parts = delivery.claim_parts()
     recipient = User.objects.filter(pk=delivery.recipient_id or 0).first()
     tasks = Task.objects.in_bulk({part.event.task_id for part in parts})
     entries: list[Entry] = []
@@ -58,23 +58,23 @@ def entry_for(delivery: Delivery, recipient: User | None, task: Task | None) -> 
     event = delivery.event
     check_still_relevant(event, task)
     if delivery.recipient_id is None:
-        return Entry(event, url_of(event))
+        return Entry(event, task_url(event))
     event.check_recipient(recipient, task)
     is_gone = task is None or recipient is None or not task.is_visible_to(recipient)
-    return Entry(event, "" if is_gone else url_of(event))
+    return Entry(event, "" if is_gone else task_url(event))
 
 
-def url_of(event: Event) -> str:
+def task_url(event: Event) -> str:
     return link(f"/task/tasks/{event.task_id}/")
 
 
 def check_still_relevant(event: Event, task: Task | None) -> None:
-    """A reminder is for a task that is still open and due on that day. What happened has happened."""
+    """Raise Skipped for a reminder of a task that is no longer open or due on that date."""
     if not event.is_reminder:
         return
     if task is None:
         raise Skipped("the task was deleted")
     if task.status == Task.Status.COMPLETED:
-        raise Skipped(COMPLETED)
+        raise Skipped(TASK_COMPLETED)
     if task.due_date != event.due_date:
-        raise Skipped(MOVED)
+        raise Skipped(DUE_DATE_MOVED)

@@ -1,41 +1,58 @@
-"""What is late with notifications, in sentences and in figures."""
+"""What can be wrong with notifications, and with all else in this service."""
 
 import math
-from collections.abc import Iterator
 from datetime import timedelta
 
+from django.conf import settings
 from django.utils import timezone
 
-from chassis.ops.metrics import Figure, of_outbox
-from chassis.worker.mailing import mails_are_held
-from directory import health as directory
+from chassis.ops import checks
+from chassis.ops.checks import Check
+from chassis.ops.findings import Finding, Gauge, State, duration, manage, ok, unsure, wrong
+from directory.health import CHECKS as DIRECTORY_CHECKS
 from notifications.models import Delivery, ReminderRun
+from tasks.health import CHECKS as TASK_CHECKS
 
-LATE_SECONDS = 600
-# Where no worker runs, cron looks once a day.
-LATE_REMINDERS = timedelta(hours=25)
+MAX_REMINDER_AGE = timedelta(hours=25)  # without a worker, cron runs reminders once a day
+MAX_REMINDER_AGE_OF_WORKER = timedelta(minutes=10)
 
 
-def gauges() -> Iterator[Figure]:
-    """Yield what metrics tell of notifications. Where reminders never ran, their age is not a number."""
+def deliveries() -> Finding:
+    waiting = Delivery.objects.all()
+    sendable = waiting.exclude(channel="email") if settings.MAILS_ARE_HELD else waiting
+    return checks.outbox(waiting, one="delivery", many="deliveries", sendable=sendable)
+
+
+def held() -> Finding:
+    return checks.held(Delivery.objects.filter(channel="email"))
+
+
+def failed() -> Finding:
+    remedy = f"when that is fixed: {manage('replay_deliveries')}"
+    return checks.failed(Delivery.objects.all(), many="deliveries", remedy=remedy)
+
+
+def reminders() -> Finding:
     last = ReminderRun.objects.first()
-    age = (timezone.now() - last.finished_at).total_seconds() if last else math.nan
-    yield "tmservice_reminders_age_seconds", "How long ago reminders were last looked for.", age
-    oldest = Delivery.objects.oldest_planned_age_seconds()
-    yield "tmservice_oldest_delivery_seconds", "For how long the oldest unsent notification has been waiting.", oldest
-    yield from of_outbox(Delivery.objects.all(), "deliveries")
+    age = timezone.now() - last.finished_at if last else None
+    seconds = age.total_seconds() if age else math.nan
+    gauges = (Gauge("tmservice_reminders_age_seconds", "Age of the last reminder run.", seconds),)
+    if age is None:
+        remedy = f"a worker runs them every minute, cron by {manage('check_due_tasks')}"
+        return unsure(f"they never ran; {remedy}", gauges)
+    text = f"they last ran {duration(seconds)} ago"
+    if age > MAX_REMINDER_AGE:
+        return wrong(f"{text}; start a worker, or let cron run {manage('check_due_tasks')} once a day", gauges)
+    if age > MAX_REMINDER_AGE_OF_WORKER and checks.is_worker_alive():
+        return wrong(f"{text}, though a worker runs; its log says why", gauges)
+    return ok(text, gauges)
 
 
-def concerns() -> Iterator[str]:
-    yield from directory.concerns()
-    deliveries = Delivery.objects.all()
-    if mails_are_held():
-        if deliveries.filter(channel="email").oldest_planned_age_seconds():
-            yield "Mails wait in the database until EMAIL_URL is set."
-        deliveries = deliveries.exclude(channel="email")
-    waiting = deliveries.oldest_planned_age_seconds()
-    if waiting > LATE_SECONDS:
-        yield f"A notification has been waiting to be sent for {waiting / 60:.0f} minutes."
-    last = ReminderRun.objects.first()
-    if last is not None and timezone.now() - last.finished_at > LATE_REMINDERS:
-        yield f"Reminders were last looked for at {last.finished_at:%Y-%m-%d %H:%M} UTC; is a worker or cron running?"
+CHECKS = [
+    *DIRECTORY_CHECKS,
+    Check("deliveries", deliveries, degrades=(State.WRONG,), measured=True),
+    Check("held", held, degrades=(State.UNSURE,)),
+    Check("failed", failed, measured=True),
+    Check("reminders", reminders, degrades=(State.WRONG,), measured=True),
+    *TASK_CHECKS,
+]

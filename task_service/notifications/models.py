@@ -1,4 +1,4 @@
-"""What happened, who finds it in the inbox, and by which channel it goes out to whom."""
+"""Events, inbox entries, and deliveries by channel and recipient."""
 
 import json
 from collections.abc import Callable, Iterable, Sequence
@@ -19,11 +19,10 @@ from chassis.worker import outbox
 from directory.models import User
 from tasks.models import Task
 
-# Why a reminder is skipped; if it comes true once more, so does the reminder.
-COMPLETED, MOVED = "the task is completed", "the due date was moved"
+# Reasons to skip a reminder. It is requeued if it becomes due again.
+TASK_COMPLETED, DUE_DATE_MOVED = "the task is completed", "the due date was moved"
 
-
-# A reminder that is there already is left out.
+# Skips a reminder that exists already.
 STORE = """
     INSERT INTO notifications_event (kind, task_id, task_title, text, due_date, old, new, by_id, created_at)
     SELECT kind, task_id, task_title, text, due_date, old, new, by_id, created_at
@@ -34,9 +33,9 @@ STORE = """
 
 class EventManager(models.Manager["Event"]):
     def store(self, events: Sequence["Event"]) -> list["Event"]:
-        """Save events, of each kind one for a task, and return those that are new.
+        """Save events, at most one per kind and task, and return the new ones.
 
-        Reminders have to come in the order of kinds and then tasks: of two transactions with the same ones, one waits.
+        Pass reminders sorted by kind, then task: concurrent transactions with the same ones then wait, not deadlock.
         """
         if not events:
             return []
@@ -52,24 +51,24 @@ class EventManager(models.Manager["Event"]):
 
 
 class Event(models.Model):
-    """A fact about a task, as it was when it became true. It outlives the task."""
+    """A fact about a task at the time of the event. It outlives the task."""
 
     class Kind(models.TextChoices):
         STATUS_CHANGED = "task_status_changed"
         ASSIGNED = "task_assigned"
-        UNASSIGNED = "task_unassigned"  # for the former assignee alone
+        UNASSIGNED = "task_unassigned"  # for the former assignee only
         DELETED = "task_deleted"  # `old` is the assignee
         DUE_SOON = "task_due_soon"
         OVERDUE = "task_overdue"
 
     REMINDERS = (Kind.DUE_SOON, Kind.OVERDUE)
-    LOSSES = (Kind.UNASSIGNED, Kind.DELETED)  # of the task, for the account in `old`
+    LOSSES = (Kind.UNASSIGNED, Kind.DELETED)  # the account in `old` loses the task
 
     kind = models.CharField(max_length=19, choices=Kind)
     task_id = models.BigIntegerField()
     task_title = models.CharField(max_length=200)
-    text = models.TextField()  # what people are told
-    due_date = models.DateField(null=True)  # of a reminder: what it reminds of
+    text = models.TextField()  # the sentence that recipients read
+    due_date = models.DateField(null=True)  # of reminders only
     old = models.JSONField(null=True)
     new = models.JSONField(null=True)
     by = models.ForeignKey(
@@ -112,12 +111,12 @@ class Event(models.Model):
         return self.kind in self.REMINDERS
 
     def check_recipient(self, person: User | None, task: Task | None) -> None:
-        """Raise Skipped where this person may not be told: the twin of NotificationQuerySet.visible_to.
+        """Raise Skipped if this person may not be notified; keep in step with NotificationQuerySet.visible_to.
 
-        `task` is None where it was deleted. Who loses a task is told so although they do not see it any more.
+        `task` is None if it was deleted. A person who loses a task is notified although they can no longer see it.
         """
         if person is None or not person.is_active:
-            raise outbox.Skipped("the account is not active any more")
+            raise outbox.Skipped("the account is no longer active")
         if self.kind in self.LOSSES and self.old == person.pk:
             return
         if task is None:
@@ -127,30 +126,31 @@ class Event(models.Model):
         if person.pk not in (task.assigned_to_id, task.created_by):
             raise outbox.Skipped("the task was reassigned")
         if not task.is_visible_to(person):
-            raise outbox.Skipped("the account may not see the task any more")
+            raise outbox.Skipped("the account can no longer see the task")
 
 
-def is_there(rows: models.QuerySet[Any]) -> Coalesce:
-    """Return whether there is such a row: for each page entry by an index.
+def row_exists(rows: models.QuerySet[Any]) -> Coalesce:
+    """Return whether there is such a row, with one index lookup per entry of a page.
 
-    With EXISTS, PostgreSQL joins and sorts the whole inbox, or hashes the other table, rather than stop at a full page.
+    With EXISTS, PostgreSQL joins and sorts the whole inbox, or hashes the other table, instead of stopping at a full
+    page.
     """
     return Coalesce(Subquery(rows.values(found=Value(True))[:1]), False)
 
 
 class NotificationQuerySet(models.QuerySet["Notification"]):
     def visible_to(self, caller: Caller) -> Self:
-        """Keep the caller's own, and annotate `is_gone`: whether the caller sees the task of an entry no longer.
+        """Keep the caller's entries and annotate `is_gone`: the caller can no longer see the task of the entry.
 
-        An admin keeps them all. Of a task that is gone others keep that they lost it, and everything if it was theirs
-        until it was deleted.
+        An admin keeps all of them. Other callers keep, for a task that is gone, the entry that says so; and all entries
+        of a task that was theirs until it was deleted.
         """
         task = Task.objects.visible_to(caller).filter(pk=OuterRef("event__task_id"))
-        own = self.filter(recipient=caller.id).annotate(is_gone=~is_there(task))
+        own = self.filter(recipient=caller.id).annotate(is_gone=~row_exists(task))
         if caller.is_admin:
             return own
         same_task = Event.objects.filter(task_id=OuterRef("event__task_id"))
-        was_theirs = is_there(same_task.filter(kind=Event.Kind.DELETED, old=caller.id))
+        was_theirs = row_exists(same_task.filter(kind=Event.Kind.DELETED, old=caller.id))
         lost = Q(event__kind=Event.Kind.UNASSIGNED, event__old=caller.id)
         return own.filter(Q(is_gone=False) | lost | Q(was_theirs))
 
@@ -176,20 +176,20 @@ class Notification(models.Model):
 
 
 class DeliveryQuerySet(outbox.DeliveryQuerySet["Delivery"]):
-    def plan_again(self) -> None:
-        """Plan what was skipped once more, with another day to succeed; as a message that was never sent."""
+    def requeue(self) -> None:
+        """Make skipped deliveries pending again, each with another day to succeed, as parts of a new message."""
         now = timezone.now()
-        planned = {"state": Delivery.State.PLANNED, "due_at": now, "give_up_at": now + outbox.GIVE_UP_AFTER}
+        pending = {"state": Delivery.State.PENDING, "due_at": now, "give_up_at": now + outbox.DEAD_LETTER_AFTER}
         personal = Case(When(recipient=None, then=None), default=Value(uuid4()), output_field=models.UUIDField())
-        self.update(reason="", attempts=0, digest=personal, **planned)
+        self.update(reason="", attempts=0, digest=personal, **pending)
 
     def due(self, now: datetime) -> Self:
-        """Of what goes out as one message the earliest stands for all."""
-        planned = self.filter(state=Delivery.State.PLANNED)
-        return super().due(now).filter(~Exists(planned.same_message(OuterRef).filter(pk__lt=OuterRef("pk"))))
+        """Choose due deliveries; the first part of a message represents the whole message."""
+        pending = self.filter(state=Delivery.State.PENDING)
+        return super().due(now).filter(~Exists(pending.same_message(OuterRef).filter(pk__lt=OuterRef("pk"))))
 
     def with_message_id(self) -> Self:
-        """Annotate `message_id`, which parts of one message share: the id of the earliest."""
+        """Annotate `message_id`, the id of the first part, which all parts of a message share."""
         first = Delivery.objects.same_message(OuterRef).order_by("pk").values("pk")[:1]
         return self.annotate(message_id=Coalesce(Subquery(first), F("pk")))
 
@@ -198,7 +198,7 @@ class DeliveryQuerySet(outbox.DeliveryQuerySet["Delivery"]):
 
 
 class Delivery(outbox.Delivery):
-    """One event by one channel: to one recipient, or to nobody in particular where the channel is not personal."""
+    """One event over one channel to one recipient; without a recipient if the channel is not personal."""
 
     event = models.ForeignKey(Event, on_delete=models.CASCADE, related_name="+", db_index=False)
     channel = models.CharField(max_length=20)
@@ -206,7 +206,7 @@ class Delivery(outbox.Delivery):
         User, null=True, on_delete=models.DO_NOTHING, db_constraint=False, db_index=False, related_name="+"
     )
 
-    # What was planned at once: each recipient gets one message about it. Null: a message of its own.
+    # Deliveries planned together share a digest: each recipient gets one message. Null: a separate message.
     digest = models.UUIDField(null=True)
     message_id: int  # of DeliveryQuerySet.with_message_id()
 
@@ -225,41 +225,41 @@ class Delivery(outbox.Delivery):
         ]
 
     @property
-    def others(self) -> DeliveryQuerySet:
-        """What goes out in the same message."""
+    def other_parts(self) -> DeliveryQuerySet:
+        """The other deliveries of the same message."""
         same: DeliveryQuerySet = Delivery.objects.same_message(partial(getattr, self)).exclude(pk=self.pk)
         return same if self.digest else same.none()
 
-    def claim_others(self) -> list["Delivery"]:
-        """Lease what goes out in the same message, and return all of it, this one first.
+    def claim_parts(self) -> list["Delivery"]:
+        """Lease the other parts of the message and return all parts, this one first.
 
-        What has to wait for an earlier message about its task becomes a message of its own: if this one is sent again
-        after a crash, it says the same.
+        A part that has to wait for an earlier message about its task becomes a separate message, so that this one has
+        the same content if it is sent again after a crash.
         """
         if self.digest is None:
             return [self]
-        planned = self.others.filter(state=self.State.PLANNED)
+        pending = self.other_parts.filter(state=self.State.PENDING)
         earlier = Delivery.objects.filter(
             channel=self.channel,
-            state=self.State.PLANNED,
+            state=self.State.PENDING,
             ordering_key=OuterRef("ordering_key"),
             pk__lt=OuterRef("pk"),
         ).exclude(digest=self.digest)
-        planned.filter(Exists(earlier)).update(digest=uuid4())
+        pending.filter(Exists(earlier)).update(digest=uuid4())
         free = Q(leased_until=None) | Q(leased_until__lte=timezone.now())
         lease = {"lease_token": self.lease_token, "leased_until": self.leased_until}
-        planned.filter(free).update(attempts=F("attempts") + 1, **lease)
-        return [self, *self.others.filter(lease_token=self.lease_token).select_related("event").order_by("pk")]
+        pending.filter(free).update(attempts=F("attempts") + 1, **lease)
+        return [self, *self.other_parts.filter(lease_token=self.lease_token).select_related("event").order_by("pk")]
 
     def skip_parts(self, parts: Iterable[tuple["Delivery", str]]) -> None:
-        """Take parts, each for a reason, out of the message that is about to be sent."""
+        """Mark parts, each with a reason, as skipped, before the message is sent without them."""
         for part, reason in parts:
             held = self._message().filter(pk=part.pk)
             held.update(state=self.State.SKIPPED, reason=reason, lease_token=None, leased_until=None)
 
     def find_message_id(self) -> int:
-        """Return the id of the message: that of its earliest part, whatever became of it."""
-        first: int | None = self.others.aggregate(first=Min("pk"))["first"]
+        """Return the id of the message: that of its first part, in any state."""
+        first: int | None = self.other_parts.aggregate(first=Min("pk"))["first"]
         return min(self.pk, first or self.pk)
 
     def _message(self) -> outbox.DeliveryQuerySet[Any]:
@@ -268,7 +268,7 @@ class Delivery(outbox.Delivery):
 
 
 class ReminderRun(models.Model):
-    """When the tasks that are due were last looked for. There is one row."""
+    """The time of the last reminder run. There is one row."""
 
     id = models.PositiveSmallIntegerField(primary_key=True, default=1)
     finished_at = models.DateTimeField()
@@ -277,10 +277,10 @@ class ReminderRun(models.Model):
         constraints = [models.CheckConstraint(condition=Q(id=1), name="there_is_one_reminder_run")]
 
     def __str__(self) -> str:
-        return f"reminders looked for at {self.finished_at}"
+        return f"reminder run at {self.finished_at}"
 
 
-def order_of(task_id: int, recipient_id: int | None) -> int:
-    """Return the ordering key of what one recipient hears of one task; another's broken mailbox delays none of it."""
+def ordering_key(task_id: int, recipient_id: int | None) -> int:
+    """Return the ordering key of one task's messages to one recipient; nobody else's broken mailbox delays them."""
     digest = blake2b(f"{task_id} {recipient_id}".encode(), digest_size=8).digest()
     return int.from_bytes(digest, signed=True)

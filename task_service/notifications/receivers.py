@@ -1,4 +1,4 @@
-"""Who is told: a line per fact."""
+"""Turns changes of tasks into notifications."""
 
 from typing import Any
 
@@ -6,26 +6,26 @@ from django.dispatch import receiver
 
 from notifications import reminders, wording
 from notifications.models import Event
-from notifications.planning import Planned, plan
+from notifications.planning import PlannedEvent, plan_notifications
 from tasks.models import Task
-from tasks.signals import Change, tasks_changed, tasks_deleted
+from tasks.signals import FieldChange, tasks_changed, tasks_deleted
 
 
 @receiver(tasks_changed)
-def plan_for_changes(changes: list[Change], by_id: int | None, **_: Any) -> None:
-    """Reminders that are due come along: otherwise the next scan would send a second mail a minute later."""
+def plan_for_changes(changes: list[FieldChange], by_id: int | None, **_: Any) -> None:
+    """Plan due reminders too: the next run would send a second mail a minute later."""
     tasks = {change.task.pk: change.task for change in changes}
-    planned = [each for change in changes for each in planned_for(change, by_id)]
-    events = plan(planned + reminders.due_for(tasks.values()))
+    planned = [each for change in changes for each in events_for(change, by_id)]
+    events = plan_notifications(planned + reminders.due_events(tasks.values()))
     reminders.announce(events, tasks.values())
 
 
 @receiver(tasks_deleted)
 def plan_for_deletions(tasks: list[Task], by_id: int | None, **_: Any) -> None:
-    plan([planned_for_deletion(task, by_id) for task in tasks])
+    plan_notifications([deletion_event_for(task, by_id) for task in tasks])
 
 
-def planned_for(change: Change, by_id: int | None) -> list[Planned]:
+def events_for(change: FieldChange, by_id: int | None) -> list[PlannedEvent]:
     task, old, new = change.task, change.old, change.new
     about = {"task_id": task.pk, "old": old, "new": new, "by_id": by_id}
     recipients = task.viewers_involved - {by_id}
@@ -40,7 +40,7 @@ def planned_for(change: Change, by_id: int | None) -> list[Planned]:
     return planned
 
 
-def planned_for_deletion(task: Task, by_id: int | None) -> Planned:
+def deletion_event_for(task: Task, by_id: int | None) -> PlannedEvent:
     event = Event(
         kind=Event.Kind.DELETED,
         task_id=task.pk,

@@ -1,4 +1,4 @@
-"""Looking for tasks that are due soon or overdue. Each is told of once for each due date."""
+"""Reminders of tasks that are due soon or overdue, each sent once per due date."""
 
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable
@@ -12,12 +12,12 @@ from django.utils import timezone
 
 from chassis.database import lock_table, long_statements
 from notifications import wording
-from notifications.models import COMPLETED, MOVED, Delivery, DeliveryQuerySet, Event, ReminderRun
-from notifications.planning import Planned, plan
+from notifications.models import DUE_DATE_MOVED, TASK_COMPLETED, Delivery, DeliveryQuerySet, Event, ReminderRun
+from notifications.planning import PlannedEvent, plan_notifications
 from tasks.models import Task, TaskQuerySet
 from tasks.signals import task_due_soon, task_overdue
 
-AT_ONCE = 500
+BATCH_SIZE = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,21 +26,21 @@ class Reminder:
     tasks: Callable[[], TaskQuerySet]
     is_due: Callable[[Task], bool]
     text: Callable[[Task], str]
-    fact: Signal
+    signal: Signal
 
     def waiting(self) -> TaskQuerySet:
-        """Return the tasks that nobody has been reminded of."""
+        """Return the tasks without a reminder for their due date."""
         same = Event.objects.filter(kind=self.kind, task_id=OuterRef("pk"), due_date=OuterRef("due_date"))
         return self.tasks().filter(~Exists(same)).order_by("due_date", "pk")
 
     def skipped(self) -> DeliveryQuerySet:
-        """Return what was not sent because the task was completed or moved, and has become true again."""
+        """Return reminders that were skipped, since the task was completed or moved, and are due again."""
         same = self.tasks().filter(pk=OuterRef("event__task_id"), due_date=OuterRef("event__due_date"))
-        skipped = Delivery.objects.filter(state=Delivery.State.SKIPPED, reason__in=[COMPLETED, MOVED])
+        skipped = Delivery.objects.filter(state=Delivery.State.SKIPPED, reason__in=[TASK_COMPLETED, DUE_DATE_MOVED])
         found: DeliveryQuerySet = skipped.filter(Exists(same), event__kind=self.kind)
         return found
 
-    def planned(self, task: Task) -> Planned:
+    def event_for(self, task: Task) -> PlannedEvent:
         title, due_date = task.title, task.due_date
         event = Event(kind=self.kind, task_id=task.pk, task_title=title, text=self.text(task), due_date=due_date)
         return event, task.viewers_involved
@@ -65,50 +65,49 @@ REMINDERS = (
 
 
 def remind_from_time_of_day() -> None:
-    """Plan every reminder that is due, unless it is still too early in the day.
+    """Plan every due reminder, unless it is earlier than REMIND_AT in TIME_ZONE.
 
-    By the clock on the wall: an hour that a day skips is over, and one that comes twice is early again, which only
-    delays what came up meanwhile.
+    Daylight saving is harmless: a skipped hour counts as over, and a repeated hour only delays new reminders.
     """
     if timezone.localtime().time() >= settings.REMIND_AT:
         remind()
     else:
-        note_run()
+        record_run()
 
 
 def remind() -> dict[str, int]:
-    """Plan every reminder that is due and return how many of each kind, e.g. {"task_due_soon": 3, "task_overdue": 1}.
+    """Plan every due reminder and return the number by kind, e.g. {"task_due_soon": 3, "task_overdue": 1}.
 
-    However often and many times at once this runs, and wherever it is killed: each reminder is planned once.
+    Each reminder is planned once, even if this runs concurrently or is killed at any point.
     """
     for reminder in REMINDERS:
         with long_statements():
-            reminder.skipped().plan_again()
+            reminder.skipped().requeue()
     planned: Counter[str] = Counter({str(reminder.kind): 0 for reminder in REMINDERS})
     while batch := plan_batch():
         planned.update(batch)
-    note_run()
+    record_run()
     return dict(planned)
 
 
-def note_run() -> None:
+def record_run() -> None:
     ReminderRun.objects.update_or_create(pk=1, defaults={"finished_at": timezone.now()})
 
 
 def plan_batch() -> Counter[str]:
-    """Plan up to AT_ONCE reminders of each kind, which each recipient gets in one mail, and count them by kind."""
+    """Plan up to BATCH_SIZE reminders of each kind, one mail per recipient, and count them by kind."""
     with long_statements():
-        lock_table(ReminderRun)  # one run at a time looks and writes
-        waiting = [task for reminder in REMINDERS for task in reminder.waiting().with_accounts()[:AT_ONCE]]
-        events = plan(due_for(waiting))
+        lock_table(ReminderRun)  # one run at a time
+        waiting = [task for reminder in REMINDERS for task in reminder.waiting().with_accounts()[:BATCH_SIZE]]
+        events = plan_notifications(due_events(waiting))
         announce(events, waiting)
     return Counter(event.kind for event in events)
 
 
-def due_for(tasks: Iterable[Task]) -> list[Planned]:
-    """Return the reminders of tasks that are due, with annotated accounts; those that were planned before, too."""
+def due_events(tasks: Iterable[Task]) -> list[PlannedEvent]:
+    """Return the reminders of those tasks that are due, including already planned ones. Needs with_accounts()."""
     by_pk = sorted(tasks, key=attrgetter("pk"))
-    return [reminder.planned(task) for reminder in REMINDERS for task in by_pk if reminder.is_due(task)]
+    return [reminder.event_for(task) for reminder in REMINDERS for task in by_pk if reminder.is_due(task)]
 
 
 def announce(events: Collection[Event], tasks: Iterable[Task]) -> None:
@@ -116,4 +115,4 @@ def announce(events: Collection[Event], tasks: Iterable[Task]) -> None:
     for reminder in REMINDERS:
         found = [by_pk[event.task_id] for event in events if event.kind == reminder.kind]
         if found:
-            reminder.fact.send(Reminder, tasks=found)
+            reminder.signal.send(Reminder, tasks=found)

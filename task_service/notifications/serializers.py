@@ -1,47 +1,71 @@
-"""What the inbox and the ledger look like outside."""
-
-from typing import Any
+"""The JSON of inbox entries and deliveries."""
 
 from rest_framework import serializers
 
-from chassis.api.fields import utc_text
-from directory.models import User
-from notifications.models import Delivery, Notification
+from chassis.api.fields import IdField, InstantField, NullableTextField, PersonField
+from chassis.api.serializers import OutputSerializer
+from notifications.models import Delivery, Event
+
+KINDS = Event.Kind.choices
 
 
-def instant(value: Any) -> Any:
-    return None if value is None else utc_text(value)
+class EventTaskSerializer(OutputSerializer):
+    id = IdField(source="event.task_id")
+    title = serializers.CharField(source="event.task_title")
+    is_gone = serializers.BooleanField(
+        help_text="Whether the caller can no longer see the task (404): it was deleted, or assigned to someone else."
+    )
 
 
-def person(user: User | None) -> dict[str, Any] | None:
-    return None if user is None else {"id": user.pk, "username": user.username}
+class NotificationSerializer(OutputSerializer):
+    id = IdField()
+    kind = serializers.ChoiceField(source="event.kind", choices=KINDS)
+    task = EventTaskSerializer(source="*", help_text="The task, with the title that it had at the time.")
+    by = PersonField(source="event.by", help_text="Who caused the event; null if the service did, as for reminders.")
+    message = serializers.CharField(
+        source="event.text",
+        help_text="The message, in one sentence. U+2068 and U+2069 enclose the title, so that a right-to-left title "
+        "does not reorder the rest.",
+    )
+    created_at = InstantField(source="event.created_at")
+    read_at = InstantField(allow_null=True, help_text="When it was first marked as read; null if it is unread.")
 
-
-class NotificationSerializer(serializers.BaseSerializer):
-    def to_representation(self, item: Notification) -> dict[str, Any]:
-        event = item.event
-        return {
-            "id": item.pk,
-            "kind": event.kind,
-            "task": {"id": event.task_id, "title": event.task_title, "is_gone": item.is_gone},
-            "by": person(event.by),
-            "message": event.text,
-            "created_at": instant(event.created_at),
-            "read_at": instant(item.read_at),
+    class Meta:
+        example = {
+            "id": 5,
+            "kind": "task_assigned",
+            "task": {"id": 1, "title": "Call the landlord", "is_gone": False},
+            "by": {"id": 1, "username": "admin"},
+            "message": "admin assigned alice to \u2068Call the landlord\u2069",
+            "created_at": "2026-11-23T09:00:00.000000Z",
+            "read_at": None,
         }
+        swagger_schema_fields = {"example": example}
 
 
-class DeliverySerializer(serializers.BaseSerializer):
-    def to_representation(self, delivery: Delivery) -> dict[str, Any]:
-        return {
-            "id": delivery.pk,
-            "kind": delivery.event.kind,
-            "recipient": person(delivery.recipient),
-            "channel": delivery.channel,
-            "message_id": delivery.message_id,
-            "state": delivery.state,
-            "reason": delivery.reason or None,
-            "attempts": delivery.attempts,
-            "planned_at": instant(delivery.planned_at),
-            "sent_at": instant(delivery.sent_at),
+class DeliverySerializer(OutputSerializer):
+    id = IdField()
+    kind = serializers.ChoiceField(source="event.kind", choices=KINDS)
+    recipient = PersonField(help_text="The recipient; null if the channel has no single recipient.")
+    channel = serializers.CharField(read_only=True, help_text="The channel, such as `log` or `email`.")
+    message_id = IdField(help_text="The id of the first delivery in the same message.")
+    state = serializers.ChoiceField(Delivery.State.choices)
+    reason = NullableTextField(help_text="Why the delivery was skipped or failed.")
+    attempts = serializers.IntegerField(min_value=0)
+    planned_at = InstantField()
+    sent_at = InstantField(allow_null=True)
+
+    class Meta:
+        example = {
+            "id": 8,
+            "kind": "task_assigned",
+            "recipient": {"id": 2, "username": "alice"},
+            "channel": "email",
+            "message_id": 8,
+            "state": "sent",
+            "reason": None,
+            "attempts": 1,
+            "planned_at": "2026-11-23T09:00:00.000000Z",
+            "sent_at": "2026-11-23T09:00:01.000000Z",
         }
+        swagger_schema_fields = {"example": example}

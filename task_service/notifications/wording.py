@@ -1,15 +1,15 @@
-"""What people are told: who did what, and at the end to which task."""
+"""The sentences of notifications: actor, change, and the task at the end."""
 
 from chassis.printable import isolated, one_line
 from tasks.models import Task
-from tasks.signals import Change
+from tasks.signals import FieldChange
 
 
 def actor(task: Task) -> str:
     return one_line(task.actor_name) if task.actor_name else "The system"
 
 
-def status_text(change: Change) -> str:
+def status_text(change: FieldChange) -> str:
     task = change.task
     if change.new == Task.Status.COMPLETED:
         return f"{actor(task)} completed {isolated(task.title)}"
@@ -17,7 +17,7 @@ def status_text(change: Change) -> str:
     return f"{actor(task)} changed the status from {old} to {new}: {isolated(task.title)}"
 
 
-def assignment_text(change: Change) -> str:
+def assignment_text(change: FieldChange) -> str:
     task = change.task
     if change.new is None:
         return f"{actor(task)} unassigned {isolated(task.title)}"
@@ -25,7 +25,7 @@ def assignment_text(change: Change) -> str:
 
 
 def former_assignee_text(task: Task) -> str:
-    """Say what a former assignee may know: not who has the task now, nor a title that came with the same change."""
+    """Do not reveal the new assignee, nor a title that came with the same change."""
     return f"{actor(task)} unassigned you from {isolated(task.title_before)}"
 
 

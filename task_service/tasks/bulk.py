@@ -1,24 +1,26 @@
-"""One change or deletion of many tasks, which are named by their ids or by the list's filters."""
+"""Change or delete many tasks at once, chosen by ids or by the filters of the list."""
 
 from collections.abc import Iterator
 from typing import Any
 
 from django.db import transaction
 from django.http import QueryDict
+from django_filters.utils import translate_validation
 from rest_framework import serializers
 from rest_framework.exceptions import ErrorDetail, ValidationError
 
-from chassis.api.fields import IdsField, is_id
-from chassis.api.filters import UsersFilter, WordsFilter, YesNoFilter, narrow
+from chassis.api.fields import IdField, IdsField, is_id
+from chassis.api.filters import ChoicesFilter, StrictBooleanFilter, UsersFilter
 from chassis.api.problems import Conflict
-from chassis.api.serializers import MOST_NAMED, StrictSerializer, unknown
+from chassis.api.serializers import MAX_REPORTED_ERRORS, StrictSerializer, unknown
+from tasks.examples import COMPLETED_TASK
 from tasks.filters import TaskFilter
 from tasks.models import Task, TaskQuerySet, UnexpectedCount
 from tasks.serializers import TaskSerializer
-from tasks.serializers.refusals import assignee_id, assignee_refused
-from tasks.summary import capped_count, shown
+from tasks.serializers.assignee import assignee_errors, assignee_id
+from tasks.summary import capped_count, format_count
 
-MAX_IDS, MAX_MATCHING = 100, 1000  # tasks in one request: by ids, and by a filter
+MAX_IDS, MAX_MATCHING = 100, 1000  # per request: by ids, and by a filter
 
 
 class CountDiffers(Conflict):
@@ -37,6 +39,9 @@ class CountNeeded(ValidationError):
 
 
 class CountField(serializers.Field):
+    class Meta:
+        swagger_body_schema = {"type": "integer", "minimum": 0, "maximum": MAX_MATCHING}
+
     default_error_messages = {"invalid": f"Must be a whole number from 0 to {MAX_MATCHING}."}
 
     def to_internal_value(self, data: Any) -> int:
@@ -46,7 +51,10 @@ class CountField(serializers.Field):
 
 
 class TrueField(serializers.Field):
-    default_error_messages = {"invalid": "Must be true, or left out."}
+    class Meta:
+        swagger_body_schema = {"type": "boolean", "enum": [True]}
+
+    default_error_messages = {"invalid": "Must be true or omitted."}
 
     def to_internal_value(self, data: Any) -> bool:
         if data is not True:
@@ -55,20 +63,20 @@ class TrueField(serializers.Field):
 
 
 class FilterField(serializers.DictField):
-    """The list's filters as JSON: booleans, lists where several values are possible, or else strings."""
+    """The filters of the list as JSON: booleans, lists if several values are possible, otherwise strings."""
 
     def to_internal_value(self, data: Any) -> QueryDict:
         values = super().to_internal_value(data)
         query = QueryDict(mutable=True)
         errors: dict[str, list[ErrorDetail]] = {}
         for name, value in values.items():
-            if len(errors) == MOST_NAMED:
+            if len(errors) == MAX_REPORTED_ERRORS:
                 break
             if name not in TaskFilter.base_filters:
                 text = unknown("filter", name, TaskFilter.base_filters)
                 errors[name] = [ErrorDetail(text, code="unknown_filter")]
             elif (parameters := as_parameters(TaskFilter.base_filters[name], value)) is None:
-                errors[name] = [ErrorDetail("Is of another type than this filter takes.", code="invalid")]
+                errors[name] = [ErrorDetail("Has the wrong type for this filter.", code="invalid")]
             else:
                 query.setlist(name, parameters)
         if errors:
@@ -77,26 +85,33 @@ class FilterField(serializers.DictField):
 
 
 def as_parameters(filter_: Any, value: Any) -> list[str] | None:
-    """Return the query parameters that mean the same as a JSON value, or None if it is of a wrong type."""
-    if isinstance(filter_, YesNoFilter):
+    """Return the query parameters equivalent to a JSON value, or None if it has the wrong type."""
+    if isinstance(filter_, StrictBooleanFilter):
         return [str(value)] if isinstance(value, bool) else None
-    if not isinstance(filter_, WordsFilter | UsersFilter):
+    if not isinstance(filter_, ChoicesFilter | UsersFilter):
         return [value] if isinstance(value, str) and value else None
     if not isinstance(value, list) or not value:
         return None
     takes_ids = isinstance(filter_, UsersFilter)
-    is_taken = all((isinstance(each, str) and "," not in each) or (takes_ids and is_id(each)) for each in value)
-    return [str(each) for each in value] if is_taken else None
+    is_valid = all((isinstance(each, str) and "," not in each) or (takes_ids and is_id(each)) for each in value)
+    return [str(each) for each in value] if is_valid else None
 
 
 class BulkSerializer(StrictSerializer):
-    """Which tasks are changed or deleted. `set` is checked like the body of a PATCH."""
+    """The body of a bulk request. `set` is validated like the body of a PATCH."""
 
-    ids = IdsField(most=MAX_IDS, required=False)
-    filter = FilterField(allow_empty=False, required=False)
-    expected_count = CountField(required=False)
-    set = serializers.DictField(allow_empty=False, required=False)
-    delete = TrueField(required=False)
+    ids = IdsField(max_ids=MAX_IDS, required=False, help_text="The ids of the tasks.")
+    filter = FilterField(
+        allow_empty=False,
+        required=False,
+        help_text="Chooses the tasks by the filters of the list, instead of by `ids`. `search` and dates are strings, "
+        "`overdue` and `due_soon` are booleans, all others are lists.",
+    )
+    expected_count = CountField(required=False, help_text="How many tasks you expect the filter to match.")
+    set = serializers.DictField(
+        allow_empty=False, required=False, help_text="The values to set in each task, as in the body of a PATCH."
+    )
+    delete = TrueField(required=False, help_text="Deletes the tasks of `ids`.")
 
     @property
     def caller_id(self) -> int:
@@ -114,29 +129,31 @@ class BulkSerializer(StrictSerializer):
         return attrs
 
     def matching(self, query: QueryDict) -> TaskQuerySet:
-        try:
-            tasks: Any = narrow(TaskFilter, query, Task.objects.all(), self.context["request"])
-        except ValidationError as error:
-            raise ValidationError({"filter": error.detail}) from error
-        found: TaskQuerySet = tasks
-        return found
+        filterset = TaskFilter(query, queryset=Task.objects.all(), request=self.context["request"])
+        if not filterset.is_valid():
+            raise ValidationError({"filter": translate_validation(filterset.errors).detail})
+        tasks: TaskQuerySet = filterset.qs
+        return tasks
 
     def create(self, validated_data: dict[str, Any]) -> list[Task]:
-        """Change or delete all, or none; return them in the order of `ids`, or of their own ids.
+        """Change or delete all tasks or none; return them in the order of `ids`, or sorted by id for a filter.
 
-        The assignee is asked about last, when nothing else is wrong.
+        The assignee is looked up last, once everything else is valid.
         """
         if "filter" in validated_data and "expected_count" not in validated_data:
-            refuse_uncounted(validated_data["tasks"])
+            raise missing_count(validated_data["tasks"])
         values = validated_data.get("set", {})
         if (assignee := values.get("assigned_to_id")) is not None:
             values["assigned_to_id"] = assignee_id(assignee, asked_by=self.caller_id, field="set.assigned_to")
         if "filter" in validated_data:
             return self.change_matching(validated_data["tasks"], validated_data["expected_count"])
-        ids = validated_data["ids"]
-        named = Task.objects.filter(pk__in=ids)
+        return self.change_or_delete(validated_data["ids"])
+
+    def change_or_delete(self, ids: list[int]) -> list[Task]:
+        queryset = Task.objects.filter(pk__in=ids)
         with transaction.atomic():
-            done = named.remove(by_id=self.caller_id) if "delete" in validated_data else self.change(named)
+            is_deletion = "delete" in self.validated_data
+            done = queryset.remove(by_id=self.caller_id) if is_deletion else self.change(queryset)
             tasks = {task.pk: task for task in done}
             if missing := [id_ for id_ in ids if id_ not in tasks]:
                 detail = f"There are no tasks with these ids: {', '.join(map(str, missing))}."
@@ -147,28 +164,41 @@ class BulkSerializer(StrictSerializer):
         try:
             return self.change(tasks, expected_count=expected_count)
         except UnexpectedCount as error:
-            raise CountDiffers(shown(capped_count(tasks))) from error
+            raise CountDiffers(format_count(capped_count(tasks))) from error
 
     def change(self, tasks: TaskQuerySet, **options: Any) -> list[Task]:
         values = self.validated_data["set"]
-        with assignee_refused(values.get("assigned_to_id"), field="set.assigned_to"):
+        with assignee_errors(values.get("assigned_to_id"), field="set.assigned_to"):
             return tasks.change(by_id=self.caller_id, **options, **values)
 
 
+class ChangedSerializer(serializers.Serializer):
+    """The response to a bulk change: one of these fields. Needs the request in its context."""
+
+    updated = TaskSerializer(many=True, required=False, help_text="The changed tasks, if `ids` chose them.")
+    updated_ids = serializers.ListField(
+        child=IdField(), required=False, help_text="The ids of the changed tasks, if a `filter` chose them."
+    )
+    deleted_ids = serializers.ListField(child=IdField(), required=False, help_text="The ids of the deleted tasks.")
+
+    class Meta:
+        swagger_schema_fields = {"example": {"updated": [COMPLETED_TASK]}}
+
+
 def contradictions(attrs: dict[str, Any]) -> Iterator[tuple[str, list[ErrorDetail]]]:
-    """Yield what is missing, and what does not go together."""
+    """Yield errors for missing members and for members that exclude each other."""
     if "ids" not in attrs and "filter" not in attrs:
-        yield "ids", [ErrorDetail("Name the tasks by `ids` or by a `filter`.", code="required")]
+        yield "ids", [ErrorDetail("Choose the tasks by `ids` or by a `filter`.", code="required")]
     if "set" not in attrs and "delete" not in attrs:
-        yield "set", [ErrorDetail("Say what they get, or `delete` them.", code="required")]
+        yield "set", [ErrorDetail("Give the values to set, or `delete` the tasks.", code="required")]
     for name, other in (("filter", "ids"), ("delete", "set"), ("delete", "filter"), ("expected_count", "ids")):
         if name in attrs and other in attrs:
-            yield name, [ErrorDetail(f"Does not go together with `{other}`.", code="contradictory")]
+            yield name, [ErrorDetail(f"Cannot be combined with `{other}`.", code="contradictory")]
 
 
-def refuse_uncounted(tasks: TaskQuerySet) -> None:
+def missing_count(tasks: TaskQuerySet) -> ValidationError:
     count = capped_count(tasks)
     if count > MAX_MATCHING:
-        detail = f"{shown(count)} tasks match; at most {MAX_MATCHING} are changed at once. Narrow the filter."
-        raise ValidationError({"filter": [ErrorDetail(detail, code="too_many")]})
-    raise CountNeeded(count)
+        detail = f"{format_count(count)} tasks match; at most {MAX_MATCHING} can be changed at once. Narrow the filter."
+        return ValidationError({"filter": [ErrorDetail(detail, code="too_many")]})
+    return CountNeeded(count)

@@ -1,4 +1,4 @@
-"""Tasks as CSV (RFC 4180), a piece at a time, safe to open in a spreadsheet."""
+"""Tasks as CSV (RFC 4180), streamed in chunks, safe to open in a spreadsheet."""
 
 import csv
 import re
@@ -13,50 +13,50 @@ from django.db import transaction
 from chassis.api.fields import utc_text
 from tasks.models import Task, TaskQuerySet
 
-ROWS_A_PIECE = 500
+ROWS_PER_CHUNK = 500
 COLUMNS = (
     *("id", "title", "description", "status", "priority", "due_date", "is_overdue", "assigned_to", "assignee"),
     *("created_by", "created_at", "updated_at", "completed_at", "version"),
 )
 SEPARATORS = {"comma": ",", "semicolon": ";", "tab": "\t"}
 BYTE_ORDER_MARK = "\ufeff"
-# Where a spreadsheet that splits at other separators, or at line ends inside quotes, sees a cell begin with a sign that
-# makes it a formula (OWASP, CSV Injection). Apostrophes are matched too, so that one can be added and taken away again.
-# docs/export.md says how.
+# Positions where a spreadsheet may see a cell that begins with a formula sign (OWASP, CSV Injection), even if it splits
+# at other separators or at line ends inside quotes. Leading apostrophes match too, so that escaping can be undone: see
+# docs/export.md.
 BEFORE_SIGN = r"(?='*(?:[^\S\t\r\n]|[\"\u200b-\u200f\u2060\ufeff])*[=+\-@\uff1d\uff0b\uff0d\uff20{more}])"
 FORMULA = re.compile(
     rf"\A{BEFORE_SIGN.format(more=chr(9) + chr(10) + chr(13))}|(?<=[,;|\t\r\n]){BEFORE_SIGN.format(more='')}"
 )
 
 
-def pieces(tasks: TaskQuerySet, *, separator: str = ",", mark: str = "") -> Generator[str, None, None]:
-    """Yield the mark and the header with the first rows, then the others. The tasks come with their assignee's name."""
-    found: Any = tasks.iterator(chunk_size=ROWS_A_PIECE)
-    # In a transaction PostgreSQL need not copy all rows before the first is out.
+def chunks(tasks: TaskQuerySet, *, separator: str = ",", mark: str = "") -> Generator[str, None, None]:
+    """Yield the byte order mark, the header and the first rows, then further rows. Needs with_assignee()."""
+    found: Any = tasks.iterator(chunk_size=ROWS_PER_CHUNK)
+    # In a transaction, PostgreSQL does not have to copy all rows before it sends the first.
     with transaction.atomic(), closing(found):
         rows = map(row, found)
-        piece = [COLUMNS, *islice(rows, ROWS_A_PIECE)]
-        while piece:
-            yield mark + as_csv(piece, separator)
+        chunk = [COLUMNS, *islice(rows, ROWS_PER_CHUNK)]
+        while chunk:
+            yield mark + as_csv(chunk, separator)
             mark = ""
-            piece = list(islice(rows, ROWS_A_PIECE))
+            chunk = list(islice(rows, ROWS_PER_CHUNK))
 
 
-class Begun:
-    """Pieces of which the first is there already: what goes wrong with it can still become an error answer.
+class PrimedStream:
+    """A stream whose first chunk is computed already, so that its errors still become an error response.
 
-    `close` ends what is left, and its transaction with it: whoever hangs up must not leave one open.
+    `close` ends the generator and its transaction: a client that disconnects must not leave one open.
     """
 
-    def __init__(self, pieces: Generator[str, None, None]) -> None:
-        self.first, self.others = next(pieces), pieces
+    def __init__(self, chunks: Generator[str, None, None]) -> None:
+        self.first, self.rest = next(chunks), chunks
 
     def __iter__(self) -> Iterator[str]:
         yield self.first
-        yield from self.others
+        yield from self.rest
 
     def close(self) -> None:
-        self.others.close()
+        self.rest.close()
 
 
 def as_csv(rows: list[Any], separator: str) -> str:
@@ -68,14 +68,14 @@ def as_csv(rows: list[Any], separator: str) -> str:
 def row(task: Task) -> list[Any]:
     return [
         task.pk,
-        escape_formulas(task.title),
-        escape_formulas(task.description),
+        escape_formula(task.title),
+        escape_formula(task.description),
         task.status,
         task.get_priority_display(),
         task.due_date,
         str(task.is_overdue).lower(),
         task.assigned_to_id,
-        escape_formulas(task.assignee_name),
+        escape_formula(task.assignee_name),
         task.created_by,
         instant(task.created_at),
         instant(task.updated_at),
@@ -88,6 +88,6 @@ def instant(value: Any) -> str | None:
     return utc_text(value) if value else None
 
 
-def escape_formulas(text: str | None) -> str | None:
-    """Return a text that no spreadsheet takes for a formula: an apostrophe goes in front of each."""
+def escape_formula(text: str | None) -> str | None:
+    """Return the text with an apostrophe before everything that a spreadsheet would evaluate as a formula."""
     return FORMULA.sub("'", text) if text else text

@@ -1,4 +1,4 @@
-"""The list's filters. They narrow what the caller may see and never widen it."""
+"""The filters of the list. They narrow the visible tasks and never widen them."""
 
 from datetime import date
 from typing import Any
@@ -7,12 +7,12 @@ import django_filters
 
 from chassis.api.filters import (
     ChoiceFilter,
-    DayFilter,
-    DayOrWordFilter,
+    ChoicesFilter,
+    DateFilter,
+    DateOrKeywordFilter,
     SearchFilter,
+    StrictBooleanFilter,
     UsersFilter,
-    WordsFilter,
-    YesNoFilter,
 )
 from directory import accounts
 from tasks.export import SEPARATORS
@@ -23,18 +23,46 @@ ME, NONE = "me", "none"
 
 
 class TaskFilter(django_filters.FilterSet):
-    status = WordsFilter(lookup_expr="in", spellings=STATUS_SPELLINGS)
-    priority = WordsFilter(lookup_expr="in", spellings=PRIORITY_SPELLINGS)
-    due_date = DayOrWordFilter(method="filter_due_date", word=NONE)
-    due_date_after = DayFilter(field_name="due_date", lookup_expr="gte")
-    due_date_before = DayFilter(field_name="due_date", lookup_expr="lte")
-    completed_after = DayFilter(method="filter_completed_after")
-    completed_before = DayFilter(method="filter_completed_before")
-    overdue = YesNoFilter(method="filter_overdue")
-    due_soon = YesNoFilter(method="filter_due_soon")
-    assigned_to = UsersFilter(method="filter_users", words=(ME, NONE))
-    created_by = UsersFilter(method="filter_users", words=(ME,))
-    search = SearchFilter()
+    status = ChoicesFilter(lookup_expr="in", spellings=STATUS_SPELLINGS, help_text="Tasks with one of these statuses.")
+    priority = ChoicesFilter(
+        lookup_expr="in", spellings=PRIORITY_SPELLINGS, help_text="Tasks with one of these priorities."
+    )
+    due_date = DateOrKeywordFilter(
+        method="filter_due_date",
+        keyword=NONE,
+        help_text="Tasks that are due on this date; `none` selects tasks without a due date.",
+    )
+    due_date_after = DateFilter(
+        field_name="due_date", lookup_expr="gte", help_text="Tasks that are due on this date or later."
+    )
+    due_date_before = DateFilter(
+        field_name="due_date", lookup_expr="lte", help_text="Tasks that are due on this date or earlier."
+    )
+    completed_after = DateFilter(
+        method="filter_completed_after", help_text="Tasks that were completed on this date (in TIME_ZONE) or later."
+    )
+    completed_before = DateFilter(
+        method="filter_completed_before", help_text="Tasks that were completed on this date (in TIME_ZONE) or earlier."
+    )
+    overdue = StrictBooleanFilter(method="filter_overdue", help_text="Whether the task is overdue.")
+    due_soon = StrictBooleanFilter(
+        method="filter_due_soon",
+        help_text="Whether the task is due within DUE_SOON_DAYS and not completed.",
+    )
+    assigned_to = UsersFilter(
+        method="filter_users",
+        keywords=(ME, NONE),
+        help_text="Tasks with one of these assignees: ids or usernames of accounts, `me`, or `none` for no assignee.",
+    )
+    created_by = UsersFilter(
+        method="filter_users",
+        keywords=(ME,),
+        help_text="Tasks that one of these created: ids or usernames of accounts, or `me`.",
+    )
+    search = SearchFilter(
+        help_text="Searches title and description for words that begin like these, ignoring case and accents; supports "
+        '`"a phrase"`, `or` and `-not`. Without `ordering`, the best matches come first.'
+    )
 
     class Meta:
         model = Task
@@ -62,20 +90,25 @@ class TaskFilter(django_filters.FilterSet):
             ids.add(self.request.user.id)
         if names := words - {ME, NONE}:
             ids |= accounts.ids_of(names)
-        return tasks.of_users(name, ids, or_nobody=NONE in words)
+        return tasks.with_user(name, ids, or_nobody=NONE in words)
 
     def filter_queryset(self, tasks: TaskQuerySet) -> TaskQuerySet:
-        """Search last: the ranks that a search brings along are parts of what all other filters keep."""
+        """Search last: the ranks of a search are parts of the otherwise filtered tasks."""
         text = self.form.cleaned_data.pop("search")
-        kept: TaskQuerySet = super().filter_queryset(tasks)
-        return kept.matching(text) if text else kept
+        filtered: TaskQuerySet = super().filter_queryset(tasks)
+        return filtered.matching(text) if text else filtered
 
 
 class ExportFilter(TaskFilter):
-    """The list's filters, and how the file is written."""
+    """The filters of the list, and the format of the file."""
 
-    bom = YesNoFilter(method="keep_all")
-    separator = ChoiceFilter(method="keep_all", names=tuple(SEPARATORS))
+    bom = StrictBooleanFilter(
+        method="keep_all",
+        help_text="Whether the file begins with a byte order mark, by which spreadsheets recognize UTF-8.",
+    )
+    separator = ChoiceFilter(
+        method="keep_all", names=tuple(SEPARATORS), help_text="The separator between cells; `comma` by default."
+    )
 
     def keep_all(self, tasks: TaskQuerySet, name: str, value: Any) -> TaskQuerySet:
         return tasks

@@ -1,35 +1,34 @@
-"""Making the search documents that are missing: of tasks from a version before, or by rules from before."""
+"""Creates missing search documents: of tasks from an earlier version, or with earlier rules."""
 
 import logging
 from collections.abc import Iterator
 
 from django.db import connection, transaction
 
-from chassis.ops.metrics import MOST_COUNTED, Figure
 from chassis.worker.jobs import Job
 from tasks.models import Task, TaskQuerySet
-from tasks.models.querysets import MAX_INDEXED_AT_ONCE
+from tasks.models.task import MAX_INDEXED_AT_ONCE
 from tasks.search import RULES, document
 
-LOOK_EVERY_SECONDS = 5
-ROWS_AT_ONCE = 500
-BATCHES_A_TURN = 10
+INDEX_EVERY_SECONDS = 5
+BATCH_SIZE = 500
+BATCHES_PER_TURN = 10
 STORE = """
-    UPDATE tasks_task SET search_document = made.document::tsvector, search_rules = %s
-    FROM unnest(%s, %s) AS made (id, document) WHERE tasks_task.id = made.id
+    UPDATE tasks_task SET search_document = indexed.document::tsvector, search_rules = %s
+    FROM unnest(%s, %s) AS indexed (id, document) WHERE tasks_task.id = indexed.id
 """
 
 log = logging.getLogger(__name__)
 
 
 def jobs() -> list[Job]:
-    return [Job("search", index_missing, LOOK_EVERY_SECONDS)]
+    return [Job("search", index_missing, INDEX_EVERY_SECONDS)]
 
 
 def index_missing() -> bool:
-    """Index some thousand tasks, and return whether there may be more. Workers side by side take different ones."""
+    """Index some thousand tasks and return whether there may be more. Concurrent workers take different tasks."""
     done = 0
-    for _ in range(BATCHES_A_TURN):
+    for _ in range(BATCHES_PER_TURN):
         made = index(Task.objects.not_indexed().order_by("pk"), skip_locked=True)
         done += len(made)
         if not made:
@@ -40,7 +39,7 @@ def index_missing() -> bool:
 
 
 def index_all() -> Iterator[int]:
-    """Index every task again, in the order of their ids; yield how many are done."""
+    """Index all tasks again in the order of their ids; yield the number done so far."""
     done = last = 0
     while made := index(Task.objects.filter(pk__gt=last).order_by("pk"), skip_locked=False):
         done, last = done + len(made), made[-1]
@@ -48,14 +47,14 @@ def index_all() -> Iterator[int]:
 
 
 def index(tasks: TaskQuerySet, *, skip_locked: bool) -> list[int]:
-    """Index the first of these, as many as are done in a moment, and return their ids.
+    """Index a first batch of these tasks and return their ids.
 
-    The rows are locked meanwhile: a text that changed in between would be lost to search.
+    The rows are locked, so that no text changes between reading and indexing it.
     """
     ids, documents, size = [], [], 0
     with transaction.atomic(), connection.cursor() as cursor:
         locked = tasks.select_for_update(skip_locked=skip_locked, no_key=True)
-        for id_, title, description in locked.values_list("pk", "title", "description")[:ROWS_AT_ONCE]:
+        for id_, title, description in locked.values_list("pk", "title", "description")[:BATCH_SIZE]:
             ids.append(id_)
             documents.append(document(title, description))
             size += len(title) + len(description)
@@ -64,8 +63,3 @@ def index(tasks: TaskQuerySet, *, skip_locked: bool) -> list[int]:
         if ids:
             cursor.execute(STORE, [RULES, ids, documents])
     return ids
-
-
-def gauges() -> Iterator[Figure]:
-    waiting = Task.objects.not_indexed()[:MOST_COUNTED].count()
-    yield "tmservice_search_waiting", f"How many tasks wait to be indexed, counted up to {MOST_COUNTED}.", waiting

@@ -1,4 +1,4 @@
-"""Who may, where the roles alone do not say it."""
+"""Permissions that depend on more than the role."""
 
 from typing import Any
 
@@ -10,11 +10,11 @@ from rest_framework.views import APIView
 
 
 class MovesOwnTask(BasePermission):
-    """With ASSIGNEES_CAN_UPDATE_STATUS, a PATCH of the status alone, by whoever sees the task."""
+    """With ASSIGNEES_CAN_UPDATE_STATUS, callers who can see a task may PATCH its status and nothing else."""
 
     def has_object_permission(self, request: Request, view: APIView, obj: Any) -> bool:
         if not (settings.ASSIGNEES_CAN_UPDATE_STATUS and request.method == "PATCH" and isinstance(request.data, dict)):
             return False
         if "status" in request.data and len(request.data) > 1:
-            raise PermissionDenied("You may change the status of this task, and nothing else: send `status` alone.")
+            raise PermissionDenied("You may change only the status of this task; send `status` alone.")
         return "status" in request.data

@@ -1,4 +1,4 @@
-"""What follows here from facts elsewhere."""
+"""Reactions to changes of accounts."""
 
 from typing import Any
 

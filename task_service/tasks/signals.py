@@ -1,6 +1,6 @@
-"""What is announced about tasks: facts, in the past tense, inside the transaction in which they become true.
+"""Signals about tasks, sent inside the transaction of the change.
 
-Each tells of all that one change did, so that a change of a hundred tasks costs its listeners no more than one.
+One signal covers all tasks of a change, so that receivers handle a hundred tasks in as many statements as one.
 """
 
 from dataclasses import dataclass
@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
-    """One field of one task, "status" or "assigned_to": `task` is as it is now."""
+class FieldChange:
+    """A change of one field of one task, "status" or "assigned_to"; `task` has the new values."""
 
     task: "Task"
     field: str
@@ -22,8 +22,8 @@ class Change:
     new: Any
 
 
-tasks_changed = Signal()  # changes: list[Change], of all tasks and both fields; by_id: int | None
-tasks_deleted = Signal()  # tasks: list[Task] as they were; by_id: int | None
+tasks_changed = Signal()  # changes: list[FieldChange], of all tasks and both fields; by_id: int | None
+tasks_deleted = Signal()  # tasks: list[Task] before the deletion; by_id: int | None
 # Once for each task and due date.
 task_due_soon = Signal()  # tasks: list[Task]
 task_overdue = Signal()  # tasks: list[Task]

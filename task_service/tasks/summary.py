@@ -1,4 +1,4 @@
-"""How many tasks there are, counted in one statement and no further than anyone reads."""
+"""Counts of tasks, in one statement, each up to a limit."""
 
 from typing import Any
 
@@ -6,14 +6,14 @@ from django.db import connection
 
 from tasks.models import Task, TaskQuerySet
 
-MOST_COUNTED = 10_000
-MORE = f"{MOST_COUNTED}+"
+MAX_COUNT = 10_000
+MORE = f"{MAX_COUNT}+"
 COUNT = "(SELECT count(*) FROM ({}) AS counted)"
 
 
 def summary(tasks: TaskQuerySet) -> dict[str, Any]:
-    """Return the counts of `tasks` by status and by what needs attention. One over 10,000 is "10000+"."""
-    # Each in the order of an index, so that PostgreSQL counts along that, and stops when it has counted enough.
+    """Return the number of `tasks` by status, overdue, due soon and unassigned. More than 10,000 is "10000+"."""
+    # Each in the order of an index: PostgreSQL counts along it and stops at the limit.
     newest, by_due_date = tasks.order_by("-created_at", "-id"), tasks.order_by("due_date")
     subsets = {status.value: newest.filter(status=status) for status in Task.Status}
     subsets |= {"overdue": by_due_date.overdue(), "due_soon": by_due_date.due_soon()}
@@ -21,14 +21,14 @@ def summary(tasks: TaskQuerySet) -> dict[str, Any]:
     counts = capped_counts(subsets)
     by_status = {status.value: counts.pop(status.value) for status in Task.Status}
     return {
-        "total": shown(sum(by_status.values())),
-        "by_status": {status: shown(count) for status, count in by_status.items()},
-        **{name: shown(count) for name, count in counts.items()},
+        "total": format_count(sum(by_status.values())),
+        "by_status": {status: format_count(count) for status, count in by_status.items()},
+        **{name: format_count(count) for name, count in counts.items()},
     }
 
 
 def capped_counts(subsets: dict[str, TaskQuerySet]) -> dict[str, int]:
-    capped = (tasks.values("pk")[: MOST_COUNTED + 1] for tasks in subsets.values())
+    capped = (tasks.values("pk")[: MAX_COUNT + 1] for tasks in subsets.values())
     statements = [tasks.query.sql_with_params() for tasks in capped]
     columns = ", ".join(COUNT.format(sql) for sql, _ in statements)
     with connection.cursor() as cursor:
@@ -37,8 +37,8 @@ def capped_counts(subsets: dict[str, TaskQuerySet]) -> dict[str, int]:
 
 
 def capped_count(tasks: TaskQuerySet) -> int:
-    return tasks.order_by()[: MOST_COUNTED + 1].count()
+    return tasks.order_by()[: MAX_COUNT + 1].count()
 
 
-def shown(count: int) -> int | str:
-    return count if count <= MOST_COUNTED else MORE
+def format_count(count: int) -> int | str:
+    return count if count <= MAX_COUNT else MORE

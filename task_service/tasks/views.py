@@ -7,7 +7,11 @@ from typing import Any
 from django.conf import settings
 from django.db.models import QuerySet
 from django.http import Http404, HttpResponseBase, StreamingHttpResponse
+from drf_yasg.openapi import TYPE_FILE, Schema
+from drf_yasg.openapi import Response as Described
+from drf_yasg.utils import swagger_auto_schema
 from rest_framework import status
+from rest_framework.generics import get_object_or_404
 from rest_framework.mixins import ListModelMixin
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -20,17 +24,27 @@ from chassis.api.problems import PreconditionFailed
 from chassis.api.views import Endpoint
 from chassis.auth.permissions import AdminWritesOnceVisible, IsAdmin, IsAuthenticated, ReadOnly
 from tasks import export
-from tasks.bulk import BulkSerializer
+from tasks.bulk import MAX_MATCHING, BulkSerializer, ChangedSerializer
+from tasks.examples import COMPLETED_TASK
 from tasks.filters import ExportFilter, TaskFilter
-from tasks.models import Activity, KeptAnswer, StaleVersion, Task, TaskQuerySet, refuse_stale
+from tasks.models import Activity, IdempotencyRecord, StaleVersion, Task, TaskQuerySet
+from tasks.openapi import BulkInspector, CountProblemSerializer, SummarySerializer
 from tasks.permissions import MovesOwnTask
 from tasks.serializers import ActivitySerializer, TaskSerializer
 from tasks.summary import summary
 
+TAGS = {
+    "Tasks": "Tasks, their assignees and due dates.",
+    "History": "The changes of each task: who changed what, and when.",
+}
+SEES = "An admin sees all tasks. Others see the tasks that are assigned to them."
+ASSIGNEE_UNKNOWN = {503: "The database or the user service, which knows the assignee, cannot be reached at the moment."}
+COMPLETED = Described("The task as it is now.", TaskSerializer, examples={"application/json": COMPLETED_TASK})
 ORDERINGS = ["due_date", "created_at", "updated_at", "completed_at", "priority", "id"]
 
 
 class TaskEndpoint(Endpoint):
+    tag = "Tasks"
     permission_classes = [IsAuthenticated & (ReadOnly | IsAdmin)]
     serializer_class: type[BaseSerializer[Any]] = TaskSerializer
 
@@ -41,7 +55,7 @@ class TaskEndpoint(Endpoint):
     def answer(self, task: Task, **kwargs: Any) -> Response:
         data = self.get_serializer(task).data
         response = Response(data, **kwargs)
-        response["ETag"] = etags.of_version(task.version, data)
+        response["ETag"] = etags.version_etag(task.version, data)
         return response
 
 
@@ -53,10 +67,18 @@ class TaskList(ListModelMixin, TaskEndpoint):
     default_ordering = "-created_at"
     ranks_search = True
 
+    @swagger_auto_schema(operation_id="listTasks", operation_summary="List tasks", operation_description=SEES)
     def get(self, request: Request) -> Response:
         return self.list(request)
 
-    @idempotent(KeptAnswer)
+    @swagger_auto_schema(
+        operation_id="createTask",
+        operation_summary="Create a task",
+        responses={201: "The new task."} | ASSIGNEE_UNKNOWN,
+        headers=["Location", "ETag"],
+        example={"title": "Call the landlord", "due_date": "2030-12-01", "assigned_to": 2},
+    )
+    @idempotent(IdempotencyRecord)
     def post(self, request: Request) -> Response:
         serializer = self.get_serializer(data=self.body)
         serializer.is_valid(raise_exception=True)
@@ -69,6 +91,12 @@ class TaskSummary(TaskEndpoint):
     filterset_class = TaskFilter
     repeatable_parameters = TaskList.repeatable_parameters
 
+    @swagger_auto_schema(
+        operation_id="summarizeTasks",
+        operation_summary="Count tasks",
+        operation_description=f"{SEES} The filters narrow them down.",
+        responses={200: Described("The counts.", SummarySerializer)},
+    )
     def get(self, request: Request) -> Response:
         tasks: Any = self.filter_queryset(Task.objects.visible_to(self.caller))
         return Response(summary(tasks))
@@ -81,15 +109,30 @@ class TaskExport(TaskEndpoint):
     ordering_fields = ORDERINGS
     default_ordering = TaskList.default_ordering
     ranks_search = True
-    has_entity_tag = False  # it is streamed: what it holds is known when it has been sent
+    has_entity_tag = False  # it is streamed: its content is known only after it was sent
 
+    @swagger_auto_schema(
+        operation_id="exportTasks",
+        operation_summary="Export tasks as CSV",
+        operation_description=f"{SEES} The file has all tasks that match the filters, and is safe to open in a "
+        "spreadsheet: docs/export.md says which cells get an apostrophe, and how to remove it.",
+        produces=["text/csv"],
+        responses={
+            200: Described(
+                "The file, with a header line (RFC 4180).",
+                Schema(type=TYPE_FILE),
+                {"text/csv": ",".join(export.COLUMNS) + "\r\n"},
+            )
+        },
+        headers=["Content-Disposition"],
+    )
     def get(self, request: Request) -> HttpResponseBase:
         _, order = pagination.order_of(request, self, Task)
         tasks = order.everything(self.filter_queryset(self.get_queryset()))
         separator = export.SEPARATORS[request.query_params.get("separator", "comma")]
         mark = export.BYTE_ORDER_MARK if is_true(request.query_params.get("bom", "")) else ""
         return StreamingHttpResponse(
-            export.Begun(export.pieces(tasks, separator=separator, mark=mark)),
+            export.PrimedStream(export.chunks(tasks, separator=separator, mark=mark)),
             content_type="text/csv; charset=utf-8; header=present",
             headers={"Content-Disposition": 'attachment; filename="tasks.csv"'},
         )
@@ -98,17 +141,39 @@ class TaskExport(TaskEndpoint):
 class BulkChange(TaskEndpoint):
     serializer_class = BulkSerializer
 
+    @swagger_auto_schema(
+        operation_id="changeTasks",
+        operation_summary="Change or delete many tasks at once",
+        operation_description="Sets the values of `set` in all tasks of `ids`, or deletes them (`delete`). If one "
+        f"fails, none is changed. Instead of `ids`, a `filter` can choose up to {MAX_MATCHING} tasks to change, if it "
+        "matches exactly `expected_count` tasks. Without `expected_count`, nothing is changed and the error has the "
+        "`actual_count`.",
+        field_inspectors=[BulkInspector],
+        responses={
+            200: Described(
+                "With `ids`, the changed tasks in that order; with `filter` or `delete`, their ids.",
+                ChangedSerializer,
+            ),
+            400: Described("", CountProblemSerializer),
+            409: Described(
+                "The filter does not match `expected_count` tasks; `actual_count` says how many it matches.",
+                CountProblemSerializer,
+            ),
+            **ASSIGNEE_UNKNOWN,
+        },
+        example={"ids": [1], "set": {"status": "completed"}},
+    )
     def post(self, request: Request) -> Response:
         serializer = self.get_serializer(data=self.body)
         serializer.is_valid(raise_exception=True)
         tasks = serializer.save()
-        ids = [task.pk for task in tasks]
         if "delete" in serializer.validated_data:
-            return Response({"deleted_ids": ids})
-        if "filter" in serializer.validated_data:
-            return Response({"updated_ids": ids})
-        context = self.get_serializer_context()
-        return Response({"updated": TaskSerializer(tasks, many=True, context=context).data})
+            changed = {"deleted_ids": [task.pk for task in tasks]}
+        elif "filter" in serializer.validated_data:
+            changed = {"updated_ids": [task.pk for task in tasks]}
+        else:
+            changed = {"updated": tasks}
+        return Response(ChangedSerializer(changed, context=self.get_serializer_context()).data)
 
 
 class TaskDetail(TaskEndpoint):
@@ -116,43 +181,72 @@ class TaskDetail(TaskEndpoint):
     lookup_url_kwarg = "task_id"
     if_match_methods = frozenset({"PUT", "PATCH", "DELETE"})
 
+    @swagger_auto_schema(operation_id="readTask", operation_summary="Read a task", operation_description=SEES)
     def get(self, request: Request, task_id: int) -> Response:
         return self.answer(self.get_object())
 
+    @swagger_auto_schema(
+        operation_id="replaceTask",
+        operation_summary="Replace a task",
+        operation_description="Fields that are not sent get their defaults.",
+        responses={200: COMPLETED} | ASSIGNEE_UNKNOWN,
+        example={"title": "Call the landlord", "status": "completed"},
+    )
     def put(self, request: Request, task_id: int) -> Response:
         return self.change(partial=False)
 
+    @swagger_auto_schema(
+        operation_id="changeTask",
+        operation_summary="Change a task",
+        operation_description="Fields that are not sent stay unchanged. With ASSIGNEES_CAN_UPDATE_STATUS, an assignee "
+        "may change the `status`, but no other field.",
+        responses={200: COMPLETED} | ASSIGNEE_UNKNOWN,
+        example={"status": "completed"},
+    )
     def patch(self, request: Request, task_id: int) -> Response:
         return self.change(partial=True)
 
+    @swagger_auto_schema(
+        operation_id="deleteTask",
+        operation_summary="Delete a task",
+        responses={204: "The task is deleted. Admins can still read its history."},
+    )
     def delete(self, request: Request, task_id: int) -> Response:
-        self.get_object()
-        with gone_or_stale():
-            removed = Task.objects.filter(pk=task_id).remove(by_id=self.caller.id, versions=etags.if_match(request))
+        task = get_object_or_404(self.get_queryset(), pk=task_id)
+        self.check_object_permissions(request, task)
+        with as_http_errors():
+            removed = Task.objects.filter(pk=task.pk).remove(by_id=self.caller.id, versions=etags.if_match(request))
         if not removed:
             raise Http404
         return Response(status=status.HTTP_204_NO_CONTENT)
 
     def change(self, *, partial: bool) -> Response:
         task, versions = self.get_object(), etags.if_match(self.request)
-        with gone_or_stale():
-            refuse_stale(task, versions)  # before the body, whose read-only values may be those of then
+        with as_http_errors():
+            task.check_version(versions)  # before the body: its read-only values may be those of an older version
         serializer = self.get_serializer(task, data=self.body, partial=partial)
         serializer.is_valid(raise_exception=True)
-        with gone_or_stale():
+        with as_http_errors():
             task = serializer.save(versions=versions)
         return self.answer(task)
 
 
 class TaskActivity(TaskEndpoint):
-    """The history of one task, for whoever sees the task; that of a deleted one, for admins."""
+    """The history of one task, for callers who can see the task; of a deleted one, for admins."""
 
+    tag = "History"
     serializer_class = ActivitySerializer
     query_parameters = pagination.PARAMETERS
     lookup_url_kwarg = "task_id"
     ordering_fields = ["id"]
     default_ordering = "-id"
 
+    @swagger_auto_schema(
+        operation_id="listActivity",
+        operation_summary="Read the history of a task",
+        operation_description="For whoever sees the task; the history of a deleted task is for admins.",
+        responses={200: "A page of what was changed, newest first."},
+    )
     def get(self, request: Request, task_id: int) -> Response:
         if not self.caller.is_admin:
             self.get_object()
@@ -163,8 +257,8 @@ class TaskActivity(TaskEndpoint):
 
 
 @contextmanager
-def gone_or_stale() -> Iterator[None]:
-    """Turn what may have become of a task since it was read into 404 or 412."""
+def as_http_errors() -> Iterator[None]:
+    """Turn a concurrent deletion into 404 and a concurrent change into 412."""
     try:
         yield
     except Task.DoesNotExist as error:

@@ -18,7 +18,7 @@ from django.utils import timezone
 from rest_framework.test import APIClient
 
 from chassis.auth import tokens
-from chassis.tests import seen_statuses
+from chassis.testing import seen_statuses
 from config.urls import DOCUMENTATION
 from directory import client as directory_client
 from directory.breaker import Breaker
@@ -116,7 +116,7 @@ def newcomer(user_service):
 @pytest.fixture(autouse=True)
 def closed_breaker(monkeypatch):
     kind = directory_client.BREAKER
-    monkeypatch.setattr(directory_client, "BREAKER", Breaker(kind.most_failures, kind.pause_seconds))
+    monkeypatch.setattr(directory_client, "BREAKER", Breaker(kind.max_failures, kind.pause_seconds))
 
 
 @pytest.fixture

@@ -23,7 +23,7 @@ def change(task, *, by, **values):
 def deliver_all(*channels):
     """Deliver by these channels, or by all, until nothing is due."""
     for name in channels or settings.NOTIFICATION_CHANNELS:
-        while delivering.deliver(name):
+        while delivering.deliver_channel(name):
             pass
 
 

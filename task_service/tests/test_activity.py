@@ -5,7 +5,7 @@ from rest_framework.test import APIClient
 
 from directory.models import User
 from directory.person import Person
-from tasks.models import Activity, KeptAnswer, Task
+from tasks.models import Activity, IdempotencyRecord, Task
 
 pytestmark = pytest.mark.django_db
 
@@ -155,7 +155,7 @@ def test_a_deleted_account_leaves_its_tasks_to_nobody_and_its_name_in_their_hist
     settings.ASSIGNEES_CAN_UPDATE_STATUS = True
     alice.patch(path(task), {"status": "completed"})
 
-    User.objects.learn([Person.deleted(alice.id, 2000)])
+    User.objects.upsert([Person.deleted(alice.id, 2000)])
 
     unassigned, moved, *_ = history(ada, task)
     assert (unassigned["by"], unassigned["reason"]) == (None, "account deleted")
@@ -265,7 +265,7 @@ def test_a_change_that_cannot_be_told_is_not_made(ada, task, monkeypatch):
 def test_a_change_that_fails_is_not_told(ada, task, monkeypatch):
     before = history(ada, task)
 
-    monkeypatch.setattr(KeptAnswer, "save", fail)
+    monkeypatch.setattr(IdempotencyRecord, "save", fail)
     answers = [
         ada.post(f"{TASKS}bulk/", {"ids": [task.pk, 2**40], "set": {"title": "Changed"}}),
         ada.post(TASKS, {"title": "Made"}, headers={"Idempotency-Key": "k-1"}),

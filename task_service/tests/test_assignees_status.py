@@ -6,7 +6,7 @@ import pytest
 from django.db import connection, transaction
 
 from chassis.auth.tokens import Caller
-from chassis.tests.threads import wait_until_one_waits_for_a_lock
+from chassis.testing.threads import wait_until_one_waits_for_a_lock
 from directory.models import User
 from tasks.models import Activity, Task
 

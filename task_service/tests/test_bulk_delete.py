@@ -8,7 +8,7 @@ from rest_framework.test import APIClient
 
 from notifications.models import Event
 from tasks.models import Activity, Task
-from tests.test_statements import MOST_TO_WRITE, statements
+from tests.test_statements import MAX_WRITE_STATEMENTS, statements
 
 pytestmark = pytest.mark.django_db
 
@@ -88,7 +88,7 @@ def test_a_hundred_cost_as_many_statements_as_one(ada, a_task):
     answer, for_many = statements(delete, ada, ids[1:])
 
     assert answer.json()["deleted_ids"] == ids[1:]
-    assert for_one == for_many <= MOST_TO_WRITE
+    assert for_one == for_many <= MAX_WRITE_STATEMENTS
     assert not Task.objects.exists()
 
 

@@ -5,11 +5,11 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from django.db import connection, transaction
 
-from chassis.tests.threads import wait_until_one_waits_for_a_lock
+from chassis.testing.threads import wait_until_one_waits_for_a_lock
 from notifications.models import Notification
 from tasks.bulk import MAX_MATCHING
 from tasks.models import Activity, Task
-from tests.test_statements import MOST_TO_WRITE, statements
+from tests.test_statements import MAX_WRITE_STATEMENTS, statements
 
 pytestmark = pytest.mark.django_db
 
@@ -118,7 +118,7 @@ def test_a_thousand_cost_as_many_statements_as_one(ada, alice, bob, a_task):
     many, for_many = statements(change, ada, filters, MAX_MATCHING, **values)
 
     assert (len(one.json()["updated_ids"]), len(many.json()["updated_ids"])) == (1, MAX_MATCHING)
-    assert for_one == for_many <= MOST_TO_WRITE + 1  # one more finds the accounts that the filter names
+    assert for_one == for_many <= MAX_WRITE_STATEMENTS + 1  # one more finds the accounts that the filter names
 
 
 @pytest.mark.parametrize(

@@ -128,7 +128,7 @@ def test_callers_go_by_the_name_of_now(alice):
     known_as(alice, username="alicia", role="admin")
     caller = tokens.verify_access(alice.token)
 
-    now, _ = accounts.as_of_now(caller)
+    now, _ = accounts.resolve_caller(caller)
 
     assert (now.id, now.username, now.role, now.session_id) == (alice.id, "alicia", "admin", caller.session_id)
 
@@ -193,7 +193,7 @@ def test_with_nobody_to_ask_a_newer_token_is_the_latest_that_is_known(alice, a_t
 
 
 def test_a_deleted_account_is_not_looked_up_whatever_its_token_says(alice, user_service):
-    User.objects.learn([Account.deleted(alice.id, 1001)])
+    User.objects.upsert([Account.deleted(alice.id, 1001)])
     person = signed_in_again(alice, epoch=7, role="admin")
 
     assert person.get(LIST).status_code == 401

@@ -3,7 +3,7 @@
 import pytest
 
 from chassis.size_limits import BODY_LIMIT_BYTES
-from chassis.tests import cpu
+from chassis.testing import cpu
 from tasks.serializers import TaskSerializer
 
 pytestmark = pytest.mark.django_db

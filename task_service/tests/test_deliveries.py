@@ -11,7 +11,7 @@ from django.core import mail as post
 from django.db import IntegrityError
 from django.utils import timezone
 
-from chassis.tests.smtp_sink import HANG, serving
+from chassis.testing.smtp_sink import HANG, serving
 from chassis.worker import outbox
 from chassis.worker.jobs import run_jobs
 from chassis.worker.mailing import message_id
@@ -101,7 +101,7 @@ def deactivated(ada, task):
 
 
 def account_deleted(ada, task):
-    User.objects.learn([Account.deleted(102, 1001)])
+    User.objects.upsert([Account.deleted(102, 1001)])
 
 
 @pytest.mark.parametrize(
@@ -109,8 +109,8 @@ def account_deleted(ada, task):
     [
         (lambda ada, task: change(task, by=ada, assigned_to_id=103), "the task was reassigned", ["bob", "alice"]),
         (lambda ada, task: ada.delete(f"/task/tasks/{task.pk}/"), "the task was deleted", ["alice"]),
-        (deactivated, "the account is not active any more", []),
-        (account_deleted, "the account is not active any more", ["ada"]),
+        (deactivated, "the account is no longer active", []),
+        (account_deleted, "the account is no longer active", ["ada"]),
     ],
     ids=["reassigned", "task deleted", "deactivated", "account deleted"],
 )
@@ -256,7 +256,7 @@ def picky(settings, monkeypatch):
     channel.cache_clear()
 
 
-def test_a_message_that_can_never_be_rendered_is_given_up_and_blocks_nobody(ada, a_task, picky, caplog):
+def test_a_message_that_can_never_be_rendered_is_dead_lettered_and_blocks_nobody(ada, a_task, picky, caplog):
     task, other = a_task(), a_task()
     for each, status in [(task, "completed"), (task, "todo"), (other, "in_progress")]:
         change(each, by=ada, status=status)
@@ -267,18 +267,18 @@ def test_a_message_that_can_never_be_rendered_is_given_up_and_blocks_nobody(ada,
     attempts = 1
     while outcome(pk=poison.pk)[0] == "planned":
         let_pass(hours=1)
-        attempts += delivering.deliver_due(Delivery.objects.all(), delivering.send, limit=1)
+        attempts += delivering.deliver_due(Delivery.objects.all(), delivering.send_message, limit=1)
     deliver_all()
 
     assert outcome(pk=poison.pk) == ("failed", "ZeroDivisionError: a bug")
     assert 20 < attempts < 40
     assert (states(), picky.taken) == (["failed", "sent", "sent"], [other.pk, task.pk])
-    assert f"delivery {poison.pk} is given up: ZeroDivisionError: a bug" in caplog.messages
+    assert f"delivery {poison.pk} is dead-lettered: ZeroDivisionError: a bug" in caplog.messages
 
 
-def test_what_kills_every_worker_is_given_up(ada, task):
+def test_what_kills_every_worker_is_dead_lettered(ada, task):
     change(task, by=ada, status="completed")
-    Delivery.objects.update(attempts=outbox.MOST_ATTEMPTS)
+    Delivery.objects.update(attempts=outbox.MAX_ATTEMPTS)
 
     deliver_all()
 
@@ -332,11 +332,11 @@ def test_after_an_outage_all_changes_are_told_in_the_order_of_each_task(ada, ali
 def test_what_a_worker_died_over_goes_out_again_under_the_same_id(ada, task):
     change(task, by=ada, status="completed")
     (claimed,) = Delivery.objects.filter(channel="email").claim(1, lease_seconds=60)
-    delivering.send(claimed)  # and here the worker dies
+    delivering.send_message(claimed)  # and here the worker dies
 
-    assert delivering.deliver("email") == 0
+    assert delivering.deliver_channel("email") == 0
     let_pass(seconds=61)
-    assert delivering.deliver("email") == 1
+    assert delivering.deliver_channel("email") == 1
 
     first, second = [mail.message()["Message-ID"] for mail in post.outbox]
     assert first == second == message_id(claimed.pk, prefix="notification")

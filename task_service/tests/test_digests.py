@@ -11,7 +11,7 @@ import pytest
 from django.core import mail as post
 from django.utils import timezone
 
-from chassis.tests.smtp_sink import END_OF_DATA, HANG, serving
+from chassis.testing.smtp_sink import END_OF_DATA, HANG, serving
 from chassis.worker.mailing import message_id
 from directory.models import User
 from notifications import delivering, reminders
@@ -144,11 +144,11 @@ def test_what_waits_for_an_earlier_mail_about_its_task_comes_later(ada, alice, t
 def test_a_crash_sends_the_same_mail_again_though_less_makes_sense(ada, bob, three):
     complete(three, ada)
     (claimed,) = Delivery.objects.filter(channel="email").claim(1, lease_seconds=60)
-    delivering.send(claimed)  # and here the worker dies
+    delivering.send_message(claimed)  # and here the worker dies
     change(three[0], by=ada, assigned_to_id=bob.id)
     Delivery.objects.filter(event__kind__in=["task_assigned", "task_unassigned"]).delete()
 
-    assert delivering.deliver("email") == 0
+    assert delivering.deliver_channel("email") == 0
     let_pass(seconds=61)
     deliver_all("email")
 
@@ -159,10 +159,10 @@ def test_a_crash_sends_the_same_mail_again_though_less_makes_sense(ada, bob, thr
 def test_a_worker_that_was_too_slow_marks_nothing(ada, three):
     complete(three, ada)
     (slow,) = Delivery.objects.filter(channel="email").claim(1, lease_seconds=60)
-    slow.claim_others()
+    slow.claim_parts()
     let_pass(seconds=61)
     (fast,) = Delivery.objects.filter(channel="email").claim(1, lease_seconds=60)
-    fast.claim_others()
+    fast.claim_parts()
 
     assert not slow.mark_sent()
     assert states(channel="email") == ["planned"] * 3

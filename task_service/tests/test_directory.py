@@ -10,7 +10,7 @@ import pytest
 from django.db import connection, transaction
 
 from chassis.auth import tokens
-from chassis.tests.threads import in_own_connection
+from chassis.testing.threads import in_own_connection
 from directory import client, feed
 from directory.models import Feed, User
 from directory.person import Person
@@ -79,10 +79,10 @@ def test_parts_in_the_wrong_order_come_to_the_same(alice, bob, user_service):
     user_service.deletes(bob)
     late = client.changes(1000, seconds=1).people
 
-    User.objects.learn(late)
+    User.objects.upsert(late)
     known = directory()
-    User.objects.learn(early)
-    User.objects.learn([Person.from_row(user_service.people[alice.id] | {"username": "of the same position"})])
+    User.objects.upsert(early)
+    User.objects.upsert([Person.from_row(user_service.people[alice.id] | {"username": "of the same position"})])
 
     assert directory() == known
     assert User.objects.get(pk=bob.id).is_deleted
@@ -173,7 +173,7 @@ def test_a_look_up_that_was_overtaken_changes_nothing(ada, alice, bob, user_serv
     def overtaken_by(person):
         def answer_late(call):
             rows = call.rows
-            in_own_connection(lambda: User.objects.learn([person]))
+            in_own_connection(lambda: User.objects.upsert([person]))
             call.answer({"results": rows})
 
         return answer_late
@@ -193,8 +193,8 @@ def test_a_look_up_that_was_overtaken_changes_nothing(ada, alice, bob, user_serv
 
 
 def test_a_deleted_account_never_comes_back(alice, user_service):
-    User.objects.learn(deleted(alice))
-    User.objects.learn([Person.from_row(user_service.people[alice.id], position=1002)])
+    User.objects.upsert(deleted(alice))
+    User.objects.upsert([Person.from_row(user_service.people[alice.id], position=1002)])
 
     assert User.objects.get(pk=alice.id).is_deleted
     assert alice.get(LIST).status_code == 401
@@ -232,7 +232,7 @@ def test_what_stands_against_an_account_is_looked_up(ada, alice, user_service):
 
 
 def test_against_a_deletion_nothing_helps(ada, alice, user_service):
-    User.objects.learn(deleted(alice))
+    User.objects.upsert(deleted(alice))
 
     assert refusal(assign(ada, alice)) == (400, [("assigned_to", "unknown_user")])
     assert user_service.calls == []
@@ -278,7 +278,7 @@ def test_the_tasks_of_a_deleted_account_stay_and_become_unassigned(ada, alice, b
 def test_a_deletion_is_no_matter_of_having_known_the_account(a_task, newcomer):
     a_task(assigned_to=newcomer.id)
 
-    User.objects.learn(deleted(newcomer))
+    User.objects.upsert(deleted(newcomer))
 
     assert Task.objects.get().assigned_to_id is None
 
@@ -287,7 +287,7 @@ def test_a_deleted_account_keeps_its_name_in_the_history_and_nothing_else(ada):
     grace = known(Caller(106, "grace", role="admin"))
     task = grace.post(LIST, {"title": "Water the plants"}).json()
 
-    User.objects.learn(deleted(grace))
+    User.objects.upsert(deleted(grace))
 
     (fact,) = ada.get(f"{LIST}{task['id']}/activity/").json()["results"]
     assert fact["by"] == {"id": 106, "username": "grace"}
@@ -337,7 +337,7 @@ def test_to_an_account_that_is_being_deleted_nothing_is_assigned(ada, alice, bob
 
     for position, (person, call) in enumerate(calls, start=1001):
         with transaction.atomic():
-            User.objects.learn(deleted(person, position=position))
+            User.objects.upsert(deleted(person, position=position))
             assigning = start(call)
             until(lambda: waiting_for_locks() == 1)  # it has found the account to be active
 
@@ -351,14 +351,14 @@ def test_to_an_account_that_is_being_deleted_nothing_is_assigned(ada, alice, bob
 def test_what_is_assigned_to_an_account_while_it_is_being_deleted_becomes_unassigned(ada, alice, bob, a_task, start):
     task = a_task()
     doors = [
-        (alice, partial(Task.objects.make, by_id=ada.id, title="Feed the cat")),
+        (alice, partial(Task.objects.create_task, by=ada, title="Feed the cat")),
         (bob, partial(Task.objects.filter(pk=task.pk).change, by_id=ada.id)),
     ]
 
     for person, door in doors:
         with transaction.atomic():
             door(assigned_to_id=person.id)
-            deleting = start(User.objects.learn, deleted(person))
+            deleting = start(User.objects.upsert, deleted(person))
             until(lambda: waiting_for_locks() == 1)
         deleting.result()
 
@@ -372,7 +372,7 @@ def test_two_deletions_and_a_bulk_change_do_not_wait_for_each_other(ada, alice, 
 
     with transaction.atomic():
         Task.objects.select_for_update().get(pk=held.pk)
-        deleting = start(User.objects.learn, deleted(alice, bob))
+        deleting = start(User.objects.upsert, deleted(alice, bob))
         until(lambda: waiting_for_locks() == 1)
         changing = start(ada.post, BULK, {"ids": ids, "set": {"title": "Feed the cat"}})
         until(lambda: changing.done() or waiting_for_locks() == 2)
@@ -394,7 +394,7 @@ def test_in_a_crowd_of_changes_and_deletions_nothing_fails_or_is_left_to_the_del
             (ada.post, BULK, {"ids": ids[::-1], "set": {"assigned_to": one.id}}),
             (ada.patch, path(tasks[2]), {"assigned_to": one.id}),
             (assign, ada, other),
-            (User.objects.learn, deleted(one, other, position=10**6)),
+            (User.objects.upsert, deleted(one, other, position=10**6)),
         )
 
         assert {answer.status_code for answer in answers} <= {200, 201, 400}

@@ -9,7 +9,9 @@ from django.db import connection
 from django.utils import timezone
 
 from chassis.models import Heartbeat
+from directory import health as directory_health
 from directory.feed import pull_by_worker
+from notifications import health
 from notifications.management.commands import doctor
 from notifications.models import Delivery, Event, ReminderRun
 from tests.conftest import Call, feed_read
@@ -77,11 +79,11 @@ def test_reminders_that_were_not_looked_for(age, worker_seen, state):
     if worker_seen:
         Heartbeat.objects.beat()
 
-    assert doctor.reminders().state == state
+    assert health.reminders().state == state
 
 
 def test_reminders_that_were_never_looked_for():
-    assert doctor.reminders().state == "unsure"
+    assert health.reminders().state == "unsure"
 
 
 @pytest.mark.usefixtures("directory")
@@ -89,21 +91,21 @@ def test_reminders_that_were_never_looked_for():
 def test_a_directory_that_lags_behind(seconds, state):
     feed_read(seconds_ago=seconds)
 
-    assert doctor.directory().state == state
+    assert directory_health.directory().state == state
 
 
 def test_a_directory_that_was_never_read():
-    assert doctor.directory().state == "WRONG"
+    assert directory_health.directory().state == "WRONG"
 
 
-def test_notifications_that_were_given_up_can_be_replayed():
+def test_notifications_that_were_dead_lettered_can_be_replayed():
     event = Event.objects.create(kind="task_status_changed", task_id=1, task_title="x", text="x")
     Delivery.objects.create(event=event, channel="email", state="failed", reason="550 no such user")
 
-    found = doctor.deliveries()
+    found = health.failed()
 
     assert found.state == "unsure"
-    assert "1 notifications were given up, the last because: 550 no such user" in found.text
+    assert "1 deliveries were dead-lettered, the last because: 550 no such user" in found.text
     assert "replay_deliveries" in found.text
 
 
@@ -163,7 +165,7 @@ def test_readiness_is_degraded_while_the_clocks_differ(client, user_service, sec
     body = client.get("/task/health/ready/").json()
 
     assert body["status"] == ("degraded" if degraded else "ok")
-    assert degraded is any("of the user service are" in reason for reason in body.get("because", []))
+    assert degraded is any("of the user service are" in reason for reason in body.get("reasons", []))
 
 
 def test_a_user_service_that_refuses_our_token_may_have_another_clock(client, user_service):
@@ -172,6 +174,6 @@ def test_a_user_service_that_refuses_our_token_may_have_another_clock(client, us
     user_service.reaction = dated(-600, status=401)
     pull_by_worker()
 
-    (reason,) = client.get("/task/health/ready/").json()["because"]
+    (reason,) = client.get("/task/health/ready/").json()["reasons"]
 
-    assert re.search("of the user service are (599|600) seconds apart", reason)
+    assert re.search(r"of the user service are (599|600)\.\d s apart", reason)

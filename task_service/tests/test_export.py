@@ -16,7 +16,7 @@ from hypothesis import strategies as some
 from rest_framework.test import APIClient
 
 from directory.models import User
-from tasks.export import escape_formulas
+from tasks.export import escape_formula
 from tasks.models import Task
 
 pytestmark = pytest.mark.django_db
@@ -55,7 +55,7 @@ def rows(person, query=""):
 
 
 def restored(cell):
-    """Undo escape_formulas, by the line of docs/export.md."""
+    """Undo escape_formula, by the line of docs/export.md."""
     (pattern,) = re.findall(r'^ *r?"""(.+)"""', RULE, re.MULTILINE)
     return re.sub(pattern, "", cell)
 
@@ -179,7 +179,7 @@ def test_nor_does_what_another_separator_makes_a_cell(ada, a_task, text, cell):
 @given(text=TEXT)
 @example("Angebot;=cmd|'/C calc'!A0\n=1,\t@x")
 def test_no_separator_and_no_line_end_lets_a_formula_begin(separator, text):
-    escaped = escape_formulas(text)
+    escaped = escape_formula(text)
 
     for line in re.split("[\r\n]", escaped):
         for row in (line.split(separator), *csv.reader([line], delimiter=separator)):
@@ -191,7 +191,7 @@ def test_no_separator_and_no_line_end_lets_a_formula_begin(separator, text):
 @example("'=1;''+2\r\n\t'")
 @example("\ufeff\u200b=1")
 def test_an_escaped_text_can_be_restored(text):
-    assert restored(escape_formulas(text)) == text
+    assert restored(escape_formula(text)) == text
 
 
 @pytest.mark.parametrize(("name", "separator"), [("comma", ","), ("semicolon", ";"), ("tab", "\t")])
@@ -226,7 +226,7 @@ def test_a_mark_and_a_separator_come_on_request(ada, a_task):
 
 def test_a_long_text_is_escaped_in_linear_time():
     for text in ("'" * 50_000, " " * 50_000, ";'" * 25_000, '\n "' * 15_000):
-        assert escape_formulas(text) == text or text[0] == "\n"
+        assert escape_formula(text) == text or text[0] == "\n"
 
 
 @pytest.mark.parametrize(

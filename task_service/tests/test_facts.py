@@ -123,7 +123,7 @@ def test_a_bulk_change_announces_each_fact_once_with_all_tasks_that_it_changed(a
 def test_a_deleted_account_announces_once_that_its_tasks_are_nobodys(ada, alice, a_task, heard):
     ids = [a_task(title=f"Task {number}", assigned_to=alice.id).pk for number in range(3)]
 
-    User.objects.learn([Account.deleted(alice.id, 1001)])
+    User.objects.upsert([Account.deleted(alice.id, 1001)])
 
     assert heard == [(ASSIGNED, [(id_, alice.id, None) for id_ in ids], None)]
     assert inboxes() == [("task_assigned", ada.id)] * 3

@@ -137,6 +137,22 @@ def test_a_value_that_cannot_be_is_refused(ada, tasks, name, value):
     assert [error["field"] for error in answer.json()["errors"]] == [name]
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "detail"),
+    [
+        ("status", "100%s", "'100%s' is not one of: "),
+        ("due_date", "%(x)d", "Must be a date as YYYY-MM-DD."),
+        ("search", "%d" * 101, "Ensure this value has at most 200 characters (it has 202)."),
+    ],
+)
+def test_a_percent_sign_in_a_refused_value_is_repeated_as_sent(ada, name, value, detail):
+    answer = ada.get(TASKS, {name: value})
+
+    (error,) = answer.json()["errors"]
+    assert (answer.status_code, error["code"]) == (400, "max_length" if name == "search" else "invalid")
+    assert error["detail"].startswith(detail)
+
+
 @pytest.mark.parametrize("name", ["due_date", "due_date_after", "due_date_before"])
 def test_what_is_no_day_is_refused(ada, name, no_day):
     answer = ada.get(TASKS, {name: no_day})

@@ -5,7 +5,7 @@ import logging
 import pytest
 from django.db import OperationalError, connection, transaction
 
-from chassis.tests.permission_table import told
+from chassis.testing.permission_table import told
 from directory.models import User
 from tasks.models import Activity, Task, TaskQuerySet
 from tests.deliveries import change

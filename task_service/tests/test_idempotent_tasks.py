@@ -5,7 +5,7 @@ from django.db import OperationalError
 
 from directory.models import User
 from directory.person import Person
-from tasks.models import Activity, KeptAnswer, Task
+from tasks.models import Activity, IdempotencyRecord, Task
 
 pytestmark = pytest.mark.django_db
 
@@ -104,7 +104,7 @@ def test_users_have_no_keys(ada, alice):
     first = make(ada)
 
     assert make(alice).status_code == make(alice, key="k-2").status_code == 403
-    assert KeptAnswer.objects.get().caller_id == ada.id
+    assert IdempotencyRecord.objects.get().caller_id == ada.id
     assert seen(make(ada)) == seen(first)
 
 
@@ -117,7 +117,7 @@ def test_the_first_answer_is_given_whatever_has_become_of_the_task(ada, alice, u
 
     ada.patch(url, {"title": "Changed"})
     after_a_change = make(ada, assigned_to=alice.id)
-    User.objects.learn([Person.deleted(alice.id, 2000)])
+    User.objects.upsert([Person.deleted(alice.id, 2000)])
     after_the_assignee = make(ada, assigned_to=alice.id)
     ada.delete(url)
     after_the_task = make(ada, assigned_to=alice.id)
@@ -138,7 +138,7 @@ def test_it_is_replayed_while_the_user_service_is_down(ada, newcomer, user_servi
 
 def test_after_a_bad_body_the_same_key_works(ada):
     refused = make(ada, title="")
-    kept = KeptAnswer.objects.count()
+    kept = IdempotencyRecord.objects.count()
 
     answer = make(ada)
 
@@ -149,7 +149,7 @@ def test_after_a_bad_body_the_same_key_works(ada):
 def test_after_an_outage_of_the_user_service_the_same_key_works(ada, newcomer, user_service):
     user_service.reactions = [lambda call: call.answer({}, status=500)]
     refused = make(ada, assigned_to=newcomer.id)
-    kept = KeptAnswer.objects.count()
+    kept = IdempotencyRecord.objects.count()
 
     answer = make(ada, assigned_to=newcomer.id)
 
@@ -162,10 +162,10 @@ def test_when_the_answer_cannot_be_kept_no_task_is_made(ada, monkeypatch):
     def fail(*args, **kwargs):
         raise OperationalError("the connection is gone")
 
-    monkeypatch.setattr(KeptAnswer, "save", fail)
+    monkeypatch.setattr(IdempotencyRecord, "save", fail)
 
     assert make(ada).status_code == 503
-    assert (made(), Activity.objects.count(), KeptAnswer.objects.count()) == ([], 0, 0)
+    assert (made(), Activity.objects.count(), IdempotencyRecord.objects.count()) == ([], 0, 0)
 
 
 @pytest.mark.parametrize("method", ["put", "patch", "delete"])
@@ -174,7 +174,7 @@ def test_other_methods_ignore_a_key(ada, a_task, method):
         answer = getattr(ada, method)(f"{TASKS}{task.pk}/", {"title": "x"}, headers={"Idempotency-Key": "k-1"})
         assert answer.status_code in (200, 204)
 
-    assert not KeptAnswer.objects.exists()
+    assert not IdempotencyRecord.objects.exists()
 
 
 # Several at once

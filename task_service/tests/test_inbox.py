@@ -6,7 +6,7 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 from rest_framework.test import APIClient
 
-from chassis.tests.permission_table import told
+from chassis.testing.permission_table import told
 from notifications.models import Event, Notification
 from tests.deliveries import change
 

@@ -87,7 +87,7 @@ def test_a_change_that_gives_the_same_words_is_indexed_again(ada):
 
 def test_a_change_of_very_much_text_is_left_to_the_worker(ada, monkeypatch):
     ids = [ada.post(TASKS, {"title": f"Plant {n}", "description": "x" * 50}).json()["id"] for n in range(2)]
-    monkeypatch.setattr("tasks.models.querysets.MAX_INDEXED_AT_ONCE", 99)
+    monkeypatch.setattr("tasks.models.task.MAX_INDEXED_AT_ONCE", 99)
 
     ada.post(f"{TASKS}bulk/", {"ids": ids, "set": {"title": "Water"}})
     assert (found(ada, "water"), found(ada, "plant"), found(ada, "wat")) == (["Water"] * 2, [], [])
@@ -107,8 +107,8 @@ def test_tasks_indexed_by_other_rules_are_indexed_again(ada):
 
 
 def test_it_goes_on_after_a_kill_and_says_how_far_it_is(ada, monkeypatch, caplog):
-    monkeypatch.setattr(indexing, "ROWS_AT_ONCE", 2)
-    monkeypatch.setattr(indexing, "BATCHES_A_TURN", 2)
+    monkeypatch.setattr(indexing, "BATCH_SIZE", 2)
+    monkeypatch.setattr(indexing, "BATCHES_PER_TURN", 2)
     for n in range(7):
         write_as_the_version_before(title=f"Plant/{n}")
 
@@ -167,7 +167,7 @@ def test_a_list_does_not_read_the_documents(ada, a_task):
 
 @pytest.mark.django_db(transaction=True)
 def test_workers_side_by_side_take_different_tasks(at_once, monkeypatch):
-    monkeypatch.setattr(indexing, "ROWS_AT_ONCE", 3)
+    monkeypatch.setattr(indexing, "BATCH_SIZE", 3)
     for n in range(6):
         write_as_the_version_before(title=f"Plant {n}")
     both_hold_rows, made = [Event(), Event()], []

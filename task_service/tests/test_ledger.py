@@ -5,8 +5,8 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from rest_framework.test import APIClient
 
-from chassis.tests.permission_table import told
-from chassis.worker.outbox import MOST_ATTEMPTS
+from chassis.testing.permission_table import told
+from chassis.worker.outbox import MAX_ATTEMPTS
 from directory.models import User
 from notifications.models import Delivery, Event
 from tests.conftest import Person, known
@@ -70,7 +70,7 @@ def test_what_was_sent_says_when(ada, task):
     assert (line["state"], line["sent_at"] > line["planned_at"]) == ("sent", True)
 
 
-def test_what_was_skipped_what_waits_and_what_was_given_up_say_why(ada, alice, bob, task, settings):
+def test_what_was_skipped_what_waits_and_what_was_dead_lettered_say_why(ada, alice, bob, task, settings):
     change(task, by=ada, status="in_progress")
     change(task, by=ada, assigned_to_id=bob.id)
     settings.NOTIFICATION_LOG = "/nowhere/notifications.log"
@@ -89,12 +89,12 @@ def test_what_was_skipped_what_waits_and_what_was_given_up_say_why(ada, alice, b
 
 def test_a_dead_letter_stays_visible_until_it_is_replayed(ada, task):
     change(task, by=ada, status="completed")
-    Delivery.objects.update(attempts=MOST_ATTEMPTS)
+    Delivery.objects.update(attempts=MAX_ATTEMPTS)
     deliver_all()
     let_pass(days=30)
 
     assert [(entry["state"], entry["reason"]) for entry in ledger(ada, task)] == [
-        ("failed", f"claimed {MOST_ATTEMPTS} times without ever being marked")
+        ("failed", f"claimed {MAX_ATTEMPTS} times without ever being marked")
     ] * 2
 
 

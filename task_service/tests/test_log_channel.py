@@ -21,7 +21,7 @@ from tests.deliveries import change, deliver_all, let_pass, states
 pytestmark = pytest.mark.django_db
 
 SERVICE = Path(__file__).resolve().parent.parent
-PROCESSES, LINES, LARGEST_BYTES = 4, 150, 1000
+PROCESSES, LINES, MAX_BYTES = 4, 150, 1000
 # A process that has loaded Django once becomes many.
 WRITERS = f"""
 import os, sys
@@ -29,7 +29,7 @@ from pathlib import Path
 import django
 django.setup()
 from notifications.channels import log
-log.LARGEST_FILE_BYTES, log.FILES_KEPT = {LARGEST_BYTES}, 1000
+log.MAX_FILE_BYTES, log.BACKUP_COUNT = {MAX_BYTES}, 1000
 for number in range({PROCESSES}):
     if os.fork() == 0:
         for line in range({LINES}):
@@ -75,7 +75,7 @@ def entries(*paths):
 
 
 def run(script, *arguments):
-    values = os.environ | {"DJANGO_SETTINGS_MODULE": "config.settings", "PYTHONPATH": f"{SERVICE}:{SERVICE.parent}"}
+    values = os.environ | {"DJANGO_SETTINGS_MODULE": "config.settings"}
     argv = [sys.executable, "-c", script, *map(str, arguments)]
     return subprocess.run(argv, cwd=SERVICE, env=values, capture_output=True, text=True, check=True)
 
@@ -173,7 +173,7 @@ def test_an_event_of_a_task_that_is_gone_or_nobodys_has_its_line_too(ada, a_task
 
 
 def test_a_full_file_is_put_aside_and_no_more_than_five_are_kept(path, monkeypatch):
-    monkeypatch.setattr(log, "LARGEST_FILE_BYTES", 20)
+    monkeypatch.setattr(log, "MAX_FILE_BYTES", 20)
     for number in range(20):
         log.append(path, b'{"id": %d}\n' % number)  # one or two to a file
 
@@ -185,7 +185,7 @@ def test_a_full_file_is_put_aside_and_no_more_than_five_are_kept(path, monkeypat
 
 
 def test_a_file_holds_what_just_fits(path, monkeypatch):
-    monkeypatch.setattr(log, "LARGEST_FILE_BYTES", 20)
+    monkeypatch.setattr(log, "MAX_FILE_BYTES", 20)
     for _ in range(2):
         log.append(path, b'{"id": 1}\n')
 
@@ -199,8 +199,8 @@ def test_of_several_processes_that_rotate_at_once_none_loses_a_line(path):
     files = [file for file in path.parent.iterdir() if file.suffix != ".lock"]
     seen = [line["id"] for line in entries(*files)]
     assert sorted(seen) == list(range(PROCESSES * LINES))
-    assert all(file.stat().st_size <= LARGEST_BYTES for file in files)
-    assert all(file.stat().st_size > LARGEST_BYTES - 20 for file in files if file != path)
+    assert all(file.stat().st_size <= MAX_BYTES for file in files)
+    assert all(file.stat().st_size > MAX_BYTES - 20 for file in files if file != path)
 
 
 # A disk that fails

@@ -11,8 +11,8 @@ from email.utils import parsedate_to_datetime
 import pytest
 from django.utils import timezone
 
-from chassis.tests.mail_addresses import REFUSED
-from chassis.tests.smtp_sink import END_OF_DATA, HANG, HANG_UP, serving
+from chassis.testing.mail_addresses import REFUSED
+from chassis.testing.smtp_sink import END_OF_DATA, HANG, HANG_UP, serving
 from chassis.worker.mailing import message_id
 from directory.models import User
 from notifications.models import Delivery, Event
@@ -272,7 +272,9 @@ def test_a_hostile_username_forges_nothing(ada, bob, task, sink):
 
 
 @pytest.mark.parametrize("address", REFUSED, ids=ascii)
-def test_a_hostile_address_reaches_nobody_and_is_given_up_at_once(ada, alice, grace, a_task, sink, address, caplog):
+def test_a_hostile_address_reaches_nobody_and_is_dead_lettered_at_once(
+    ada, alice, grace, a_task, sink, address, caplog
+):
     User.objects.filter(pk=alice.id).update(email=address)
     change(a_task(assigned_to=alice.id, created_by=grace.id), by=ada, status="completed")
 
@@ -283,7 +285,7 @@ def test_a_hostile_address_reaches_nobody_and_is_given_up_at_once(ada, alice, gr
     assert not [record for record in caplog.records if record.exc_info]
 
 
-def test_a_mail_that_cannot_be_built_is_given_up_at_once(titled, sink, monkeypatch, caplog):
+def test_a_mail_that_cannot_be_built_is_dead_lettered_at_once(titled, sink, monkeypatch, caplog):
     monkeypatch.setattr("notifications.channels.email.subject", lambda text: "Bcc: eve\n\neve@evil.test")
     titled("Pay")
 
@@ -342,7 +344,7 @@ def test_what_is_refused_for_good_is_not_tried_again(ada, task, sink, command, a
     sink.answers = {command: answer}
     deliver_all()
     assert outcome() == ("failed", answer)
-    assert f"is given up: {answer}" in caplog.text
+    assert f"is dead-lettered: {answer}" in caplog.text
 
     sink.answers, sink.received = {}, []
     let_pass(days=2)

@@ -8,7 +8,7 @@ from django.utils import timezone
 from prometheus_client.parser import text_string_to_metric_families
 
 from chassis.ops import metrics
-from chassis.tests import metrics_table
+from chassis.testing import metrics_table
 from directory import client as directory_client
 from directory.models import Feed
 from notifications.models import Delivery
@@ -50,10 +50,11 @@ def test_every_metric_is_in_the_table_of_the_documentation(client, read):
 def test_requests_are_counted_by_their_route(client, read):
     client.get("/task/tasks/7/")
 
-    assert 'tmservice_requests_total{method="GET",route="task/tasks/<id:task_id>/",status="401"}' in read()
+    labels = 'http_request_method="GET",http_response_status_code="401",http_route="task/tasks/<id:task_id>/"'
+    assert f"http_server_request_duration_seconds_count{{{labels}}}" in read()
 
 
-def test_deliveries_that_wait_and_that_were_given_up_are_counted(told, ada, a_task, settings, tmp_path):
+def test_deliveries_that_wait_and_that_were_dead_lettered_are_counted(told, ada, a_task, settings, tmp_path):
     settings.NOTIFICATION_LOG = str(tmp_path / "notifications.log")
     for _ in range(3):
         change(a_task(), by=ada, status="completed")
@@ -89,7 +90,7 @@ def test_a_feed_that_was_never_read_has_no_lag(told, feed):
 
 def test_an_open_breaker_shows_once_the_request_that_opened_it_is_over(client, told, monkeypatch):
     breaker = directory_client.BREAKER
-    monkeypatch.setattr(breaker, "failures", breaker.most_failures)
+    monkeypatch.setattr(breaker, "failures", breaker.max_failures)
     client.get("/task/health/live/")
     assert told()["tmservice_directory_breaker_open"] == 1
 

@@ -69,3 +69,16 @@ def test_completing_and_reopening_through_the_model_keeps_the_constraint(a_task)
 
     Task.objects.all().change(by_id=101, status=Task.Status.TODO)
     assert Task.objects.get().completed_at is None
+
+
+def test_a_change_returns_what_it_stores(a_task):
+    for status in ("todo", "todo", "completed", "completed"):
+        task = a_task(status=status)
+        for version in range(task.pk % 3):
+            Task.objects.filter(pk=task.pk).change(by_id=101, title=f"Weed {version}")
+
+    changed = Task.objects.all().change(by_id=101, status="completed", title="Water", priority=4, assigned_to_id=102)
+
+    stored = {row.pop("id"): row for row in Task.objects.values()}
+    assert len({task.version for task in changed}) > 1 < len({task.completed_at for task in changed})
+    assert {task.pk: {name: getattr(task, name) for name in stored[task.pk]} for task in changed} == stored

@@ -70,7 +70,7 @@ def test_the_example_gets_one_message_for_each_event(ada, bob, task, room):
     assert states() == ["sent", "sent"]
 
 
-def test_what_the_room_refuses_is_given_up_and_what_may_pass_is_tried_again(ada, task, room):
+def test_what_the_room_refuses_is_dead_lettered_and_what_may_pass_is_tried_again(ada, task, room):
     room.statuses = [503, 302, 200, 410]
     change(task, by=ada, status="in_progress")
     for reason in ("the chat room answered 503", "the chat room answered 302"):

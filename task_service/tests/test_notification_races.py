@@ -13,7 +13,7 @@ from threading import Lock
 import pytest
 from django.utils import timezone
 
-from chassis.tests.smtp_sink import END_OF_DATA, HANG, serving
+from chassis.testing.smtp_sink import END_OF_DATA, HANG, serving
 from chassis.worker.mailing import message_id
 from directory.models import User
 from directory.person import Person as Account
@@ -97,7 +97,7 @@ def test_a_task_that_changes_while_it_is_looked_for_is_reminded_of_in_the_end_or
 
         at_once(
             (remind,),
-            (delivering.deliver, "log"),
+            (delivering.deliver_channel, "log"),
             (ada.patch, f"/task/tasks/{done.pk}/", {"status": "completed"}),
             (ada.patch, f"/task/tasks/{moved.pk}/", {"due_date": "2096-01-01"}),
             (ada.delete, f"/task/tasks/{gone.pk}/"),
@@ -114,7 +114,7 @@ def test_a_task_that_changes_while_it_is_looked_for_is_reminded_of_in_the_end_or
 def test_of_eight_workers_each_sends_what_no_other_does_and_the_order_is_kept(ada, alice, grace, memory, at_once):
     def work():
         while Delivery.objects.filter(state="planned").exists():
-            delivering.deliver("memory")
+            delivering.deliver_channel("memory")
 
     for number in range(rounds()):
         tasks = [task.pk for task in tasks_of(alice, 4)]
@@ -143,8 +143,8 @@ def test_a_task_that_is_reassigned_or_deleted_while_its_mails_go_out_leaves_noth
             change(task, by=ada, status="completed")
 
         *_, deleted = at_once(
-            (delivering.deliver, "memory"),
-            (delivering.deliver, "memory"),
+            (delivering.deliver_channel, "memory"),
+            (delivering.deliver_channel, "memory"),
             (ada.patch, f"/task/tasks/{kept.pk}/", {"assigned_to": bob.id}),
             (ada.delete, f"/task/tasks/{gone.pk}/"),
         )
@@ -165,7 +165,11 @@ def test_a_demotion_while_mails_go_out_leaves_nothing_open_and_nothing_in_the_in
             change(task, by=None, status=status)
         demoted = replace(account_of(grace), role="user", epoch=2 * number + 1, position=2000 + number)
 
-        at_once((delivering.deliver, "memory"), (delivering.deliver, "memory"), (User.objects.learn, [demoted]))
+        at_once(
+            (delivering.deliver_channel, "memory"),
+            (delivering.deliver_channel, "memory"),
+            (User.objects.upsert, [demoted]),
+        )
         sent = len(memory.sent)
         deliver_all()
 

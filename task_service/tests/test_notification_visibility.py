@@ -6,7 +6,7 @@ import pytest
 from django.core import mail
 from django.utils import timezone
 
-from chassis.tests.permission_table import told
+from chassis.testing.permission_table import told
 from chassis.worker.outbox import Skipped
 from directory.models import User
 from directory.person import Person as Account
@@ -19,7 +19,7 @@ from tests.deliveries import change, deliver_all, outcome
 pytestmark = pytest.mark.django_db
 
 INBOX = "/task/notifications/"
-NOT_VISIBLE = ("skipped", "the account may not see the task any more")
+NOT_VISIBLE = ("skipped", "the account can no longer see the task")
 
 
 @pytest.fixture(autouse=True)
@@ -51,7 +51,7 @@ def deactivate(person):
 
 
 def delete_account(person):
-    User.objects.learn([Account.deleted(person.id, 2000)])
+    User.objects.upsert([Account.deleted(person.id, 2000)])
 
 
 def messages(person, query=""):

@@ -1,12 +1,10 @@
 """Readiness tells, in sentences, what is late with notifications; requests are served all the same."""
 
-import re
 from datetime import timedelta
 
 import pytest
 from django.utils import timezone
 
-from chassis.ops.env import HELD_MAIL
 from notifications.models import Delivery, ReminderRun
 from notifications.reminders import remind
 from tests.deliveries import change, deliver_all, let_pass
@@ -55,9 +53,10 @@ def test_a_delivery_that_waits_for_more_than_ten_minutes_degrades(health, planne
 
     let_pass(minutes=2)
 
+    reason = "the oldest of the deliveries has been waiting for 12 minutes: nobody has tried to send it"
     assert health() == (
         200,
-        {"status": "degraded", "because": ["A notification has been waiting to be sent for 12 minutes."]},
+        {"status": "degraded", "reasons": [f"deliveries: {reason}; is a worker running?"]},
     )
 
 
@@ -65,10 +64,10 @@ def test_the_one_that_waits_longest_counts(health, ada, a_task, planned):
     let_pass(minutes=60)
     change(a_task(), by=ada, status="completed")
 
-    assert "for 60 minutes" in health()[1]["because"][0]
+    assert "for 60 minutes" in health()[1]["reasons"][0]
 
 
-def test_once_it_is_sent_or_given_up_all_is_well(health, ada, a_task, planned):
+def test_once_it_is_sent_or_dead_lettered_all_is_well(health, ada, a_task, planned):
     let_pass(hours=1)
     change(a_task(), by=ada, status="completed")
     deliver_all()
@@ -84,11 +83,9 @@ def test_reminders_that_nobody_looked_for_in_25_hours_degrade(health, db):
     reminded(hours=25, minutes=1)
     status, body = health()
 
-    (sentence,) = body["because"]
+    (sentence,) = body["reasons"]
     assert (status, body["status"]) == (200, "degraded")
-    at = r"\d{4}-\d\d-\d\d \d\d:\d\d"
-    assert re.fullmatch(f"Reminders were last looked for at {at} UTC; is a worker or cron running\\?", sentence)
-    assert f"{ReminderRun.objects.get().finished_at:%Y-%m-%d %H:%M}" in sentence
+    assert sentence.startswith("reminders: they last ran 25 hours ago; start a worker, or let cron run ")
 
 
 def test_looking_for_reminders_makes_it_well_again(health, db):
@@ -102,7 +99,7 @@ def test_both_are_told_at_once(health, planned):
     let_pass(minutes=11)
     reminded(days=3)
 
-    assert len(health()[1]["because"]) == 2
+    assert len(health()[1]["reasons"]) == 2
 
 
 def test_a_service_that_has_just_been_installed_is_well(health, db):
@@ -111,15 +108,16 @@ def test_a_service_that_has_just_been_installed_is_well(health, db):
 
 def test_mails_that_wait_for_a_server_are_told_and_sent_later(settings, health, ada, a_task, alice):
     settings.NOTIFICATION_CHANNELS = ["email"]
-    backend, settings.EMAIL_BACKEND = settings.EMAIL_BACKEND, HELD_MAIL
+    settings.MAILS_ARE_HELD = True
     reminded(minutes=1)
     change(a_task(assigned_to=alice.id), by=ada, status="completed")
 
     deliver_all()
     waiting = health()
-    settings.EMAIL_BACKEND = backend
+    settings.MAILS_ARE_HELD = False
     deliver_all()
 
-    assert waiting == (200, {"status": "degraded", "because": ["Mails wait in the database until EMAIL_URL is set."]})
+    held = "held: mails wait in the database until EMAIL_URL is set"
+    assert waiting == (200, {"status": "degraded", "reasons": [held]})
     assert set(Delivery.objects.values_list("state", flat=True)) == {"sent"}
     assert health() == OK

@@ -74,6 +74,14 @@ def test_a_walk_there_and_back_meets_every_row_once_and_in_order(ada, tasks, ord
     assert (back[0]["next"], back[-1]["previous"]) == (None, None)
 
 
+@pytest.mark.parametrize("ordering", ["priority", "-priority"])
+def test_rows_of_one_priority_are_sorted_by_id(ada, tasks, ordering):
+    pages = walk(ada, f"{TASKS}?ordering={ordering}&priority=high&page_size=4", "next")
+
+    high = [task for task in tasks if task.priority == Task.Priority.HIGH]
+    assert [id_ for page in pages for id_ in ids(page)] == in_order(high, ordering)
+
+
 def test_the_newest_come_first_by_default(ada, tasks):
     page = ada.get(TASKS).json()
 

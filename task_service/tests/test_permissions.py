@@ -4,8 +4,8 @@ import pytest
 from rest_framework.test import APIClient
 
 from chassis.auth import tokens
-from chassis.tests import permission_table
-from chassis.tests.permission_table import ALL_METHODS, REFUSALS, head_like, rows_of_all_tables, told
+from chassis.testing import permission_table
+from chassis.testing.permission_table import ALL_METHODS, REFUSALS, head_like, rows_of_all_tables, told
 from notifications.models import Notification
 from tasks.models import Task
 from tests.conftest import Person, known

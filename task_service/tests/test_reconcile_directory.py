@@ -5,7 +5,7 @@ from io import StringIO
 import pytest
 from django.core.management import CommandError, call_command
 
-from chassis.tests.permission_table import rows_of_all_tables
+from chassis.testing.permission_table import rows_of_all_tables
 from directory import feed
 from directory.models import Feed, User
 from tests.conftest import Person, feed_read, known
@@ -131,7 +131,7 @@ def test_where_the_user_service_fails_on_the_way_nothing_is_changed(user_service
     user_service.reactions = [user_service.reaction] * asked
     user_service.reaction = lambda call: call.answer(b"", status=500)
 
-    with pytest.raises(CommandError, match=r"^The user service does not answer as agreed; nothing was changed\.$"):
+    with pytest.raises(CommandError, match=r"^The user service gave no valid answer; nothing was changed\.$"):
         reconcile()
 
     assert rows_of_all_tables() == before

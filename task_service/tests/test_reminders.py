@@ -14,10 +14,11 @@ from django.core.management import call_command
 from django.db import connection, transaction
 from django.utils import timezone
 
-from chassis.tests.permission_table import rows_of_all_tables
-from chassis.tests.threads import wait_until_one_waits_for_a_lock
-from notifications import jobs, reminders
-from notifications.delivering import deliver
+from chassis.testing.permission_table import rows_of_all_tables
+from chassis.testing.threads import wait_until_one_waits_for_a_lock
+from config import worker
+from notifications import reminders
+from notifications.delivering import deliver_channel
 from notifications.models import Delivery, Event, Notification, ReminderRun
 from notifications.reminders import remind
 from tasks.models import Task
@@ -175,7 +176,7 @@ def test_each_is_reminded_of_once_however_often_it_runs(a_task, alice, written):
 def test_an_unassigned_task_has_one_line_not_one_a_minute(directory, a_task, written):
     a_task(due_date=in_days(-1))
     for _ in range(5):
-        jobs.look_for_reminders()
+        worker.look_for_reminders()
         deliver_all()
 
     assert [line["event"] for line in written()] == [OVERDUE]
@@ -240,7 +241,7 @@ def test_a_task_that_is_overdue_when_it_is_made_is_reminded_of_once(ada):
 
 @COMMITTING
 def test_many_are_planned_in_batches_each_in_a_transaction_of_its_own(a_task, monkeypatch):
-    monkeypatch.setattr(reminders, "AT_ONCE", 2)
+    monkeypatch.setattr(reminders, "BATCH_SIZE", 2)
     for days in range(1, 6):
         a_task(due_date=in_days(-days))
 
@@ -303,12 +304,12 @@ def test_the_worker_waits_until_the_time_of_day_that_is_set(a_task, settings, at
     a_task(due_date=date(2026, 1, 1))
     for moment in too_early:
         at(*moment)
-        jobs.look_for_reminders()
+        worker.look_for_reminders()
         assert reminded() == []
         assert ReminderRun.objects.get().finished_at == timezone.now()  # it has looked: nobody needs to be alarmed
 
     at(*in_time)
-    jobs.look_for_reminders()
+    worker.look_for_reminders()
 
     assert len(reminded()) == 1
 
@@ -317,11 +318,11 @@ def test_a_day_without_a_worker_is_caught_up_at_the_next_ones_time(a_task, setti
     settings.REMIND_AT = time(8)
     a_task(due_date=date(2026, 5, 3))
     at(2026, 5, 5, 7)
-    jobs.look_for_reminders()
+    worker.look_for_reminders()
     assert reminded() == []
 
     at(2026, 5, 5, 8)
-    jobs.look_for_reminders()
+    worker.look_for_reminders()
 
     assert [kind for kind, *_ in reminded()] == [OVERDUE]
 
@@ -344,7 +345,7 @@ def test_each_run_notes_when_it_was(at, db):
 
 
 def test_the_worker_looks_every_minute_and_is_done_in_one_turn(a_task, directory):
-    (job,) = [job for job in jobs.jobs() if job.name == "reminders"]
+    (job,) = [job for job in worker.jobs() if job.name == "reminders"]
     a_task(due_date=in_days(-1))
 
     assert not job.run()  # nothing is left for a turn right after
@@ -362,17 +363,31 @@ def test_a_reminder_that_was_skipped_comes_back_when_it_is_true_again(ada, a_tas
     task = a_task(due_date="2001-01-01")
     remind()
     ada.patch(f"/task/tasks/{task.pk}/", away)
-    deliver("log")
+    deliver_channel("log")
     skipped = Delivery.objects.get(event__kind="task_overdue", channel="log")
     assert skipped.state == "skipped"
 
     ada.patch(f"/task/tasks/{task.pk}/", back)
     remind()
-    deliver("log")
+    deliver_channel("log")
 
     skipped.refresh_from_db()
     assert (skipped.state, skipped.reason) == ("sent", "")
     assert Event.objects.filter(kind="task_overdue").count() == 1
+
+
+def test_a_skipped_reminder_of_the_other_kind_stays_skipped(ada, a_task, at):
+    task = a_task(due_date=in_days(1))
+    remind()
+    change(task, by=ada, status="completed")
+    deliver_channel("log")
+
+    at(*in_days(3).timetuple()[:3])
+    change(task, by=ada, status="todo")
+    remind()
+
+    assert states(event__kind=SOON, channel="log") == ["skipped"]
+    assert states(event__kind=OVERDUE, channel="log") == ["planned"]
 
 
 def test_each_is_a_fact_that_others_may_listen_to(a_task):

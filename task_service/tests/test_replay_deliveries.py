@@ -1,4 +1,4 @@
-"""manage.py replay_deliveries: another day for what was given up."""
+"""manage.py replay_deliveries: another day for what was dead-lettered."""
 
 from io import StringIO
 
@@ -7,7 +7,7 @@ from django.core import mail as post
 from django.core.management import CommandError, call_command
 from django.utils import timezone
 
-from chassis.tests.permission_table import rows_of_all_tables
+from chassis.testing.permission_table import rows_of_all_tables
 from notifications.models import Delivery
 from tests.deliveries import change, deliver_all, let_pass, states
 
@@ -32,13 +32,13 @@ def replay(*options):
     return output.getvalue().splitlines()
 
 
-def give_up(**chosen):
+def dead_letter(**chosen):
     Delivery.objects.filter(**chosen).update(state="failed", reason="554 no", attempts=30)
 
 
 def test_it_works(ada, task):
     change(task, by=ada, status="completed")
-    give_up()
+    dead_letter()
     let_pass(days=3)
 
     assert replay() == ["Replayed 2 deliveries that had failed."]
@@ -69,7 +69,7 @@ def test_only_what_has_failed_is_replayed(ada, a_task):
 
 def test_a_dry_run_lists_them_and_replays_nothing(ada, alice, task):
     change(task, by=ada, status="completed")
-    give_up()
+    dead_letter()
     change(task, by=ada, status="todo")
     line, mail = Delivery.objects.filter(state="failed").order_by("pk")
     before = rows_of_all_tables()
@@ -86,7 +86,7 @@ def test_those_of_a_channel_or_a_task_can_be_chosen(ada, alice, a_task):
     tasks = [a_task(assigned_to=alice.id) for _ in range(2)]
     for task in tasks:
         change(task, by=ada, status="completed")
-    give_up()
+    dead_letter()
 
     assert replay("--channel", "email", "--task", str(tasks[0].pk)) == ["Replayed 1 deliveries that had failed."]
     assert states(channel="email") == ["planned", "failed"]
@@ -103,7 +103,7 @@ def test_a_channel_that_is_not_set_is_refused():
 
 def test_what_makes_no_sense_any_more_is_skipped_when_it_is_replayed(ada, bob, task):
     change(task, by=ada, status="in_progress")
-    give_up()
+    dead_letter()
     change(task, by=ada, assigned_to_id=bob.id)
 
     replay()
@@ -115,7 +115,7 @@ def test_what_makes_no_sense_any_more_is_skipped_when_it_is_replayed(ada, bob, t
 
 def test_what_is_replayed_comes_before_what_happened_later(ada, task):
     change(task, by=ada, status="in_progress")
-    give_up()
+    dead_letter()
     change(task, by=ada, status="completed")
 
     replay()

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tasks.models import LONGEST_DESCRIPTION
+from tasks.models import MAX_DESCRIPTION_LENGTH
 
 pytestmark = pytest.mark.django_db
 
@@ -182,7 +182,7 @@ def test_the_longest_description_of_the_nastiest_words_is_stored_and_found(ada, 
     title = "𠀀" * 200
     assert len(text) > 35_000
 
-    answer = ada.post(TASKS, {"title": title, "description": text[:LONGEST_DESCRIPTION]})
+    answer = ada.post(TASKS, {"title": title, "description": text[:MAX_DESCRIPTION_LENGTH]})
 
     assert answer.status_code == 201
     assert found(ada, word) == [title]

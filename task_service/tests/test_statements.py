@@ -20,7 +20,7 @@ from tests.conftest import Person, feed_read
 pytestmark = pytest.mark.django_db
 
 TASKS = "/task/tasks/"
-MOST_TO_READ, MOST_TO_WRITE = 3, 13
+MAX_READ_STATEMENTS, MAX_WRITE_STATEMENTS = 3, 13
 FOR_EVERYBODY = ("task/docs/", "task/redoc/", "task/swagger.json", "task/swagger.yaml")
 # Who may ask is 1 of them.
 READS = {
@@ -105,7 +105,7 @@ def test_a_read_costs_the_same_however_many_rows_there_are(ada, task, a_lot, rou
     head, for_the_head = statements(ada.head, url)
 
     assert (one.status_code, many.status_code, head.status_code) == (200, 200, 200)
-    assert for_one == for_many == for_the_head == READS[route] <= MOST_TO_READ
+    assert for_one == for_many == for_the_head == READS[route] <= MAX_READ_STATEMENTS
     if "page_size" in url:
         assert len(one.json()["results"]) < len(many.json()["results"]) == 100
 
@@ -164,7 +164,7 @@ def test_a_filter_by_usernames_costs_one_more(ada, task, a_lot, route):
     answer, cost = statements(ada.get, f"/{route}?assigned_to=user201,user202,none,me")
 
     assert (answer.status_code, cost) == (200, READS[route] + 1)
-    assert cost <= MOST_TO_READ
+    assert cost <= MAX_READ_STATEMENTS
 
 
 @pytest.mark.parametrize(("rows", "cost"), [(20, 3), (21, 2)])
@@ -176,7 +176,7 @@ def test_a_search_costs_one_more_where_what_is_best_does_not_fill_the_page(ada, 
     answer, taken = statements(ada.get, f"{TASKS}?search=water")
 
     assert (len(answer.json()["results"]), bool(answer.json()["next"])) == (20, True)
-    assert taken == cost <= MOST_TO_READ
+    assert taken == cost <= MAX_READ_STATEMENTS
 
 
 @pytest.mark.parametrize("ordering", ["due_date", "-due_date", "-completed_at", "priority", "-created_at", "id"])
@@ -247,7 +247,7 @@ def test_a_write_costs_the_same_however_much_there_is(ada, bob, a_task, a_lot, m
     second, for_second = statements(write_old, ada)
 
     assert first.status_code == second.status_code < 300
-    assert for_first == for_second <= MOST_TO_WRITE
+    assert for_first == for_second <= MAX_WRITE_STATEMENTS
 
 
 def test_a_change_of_a_hundred_costs_as_much_as_of_one(ada, bob, task, a_lot):
@@ -258,7 +258,7 @@ def test_a_change_of_a_hundred_costs_as_much_as_of_one(ada, bob, task, a_lot):
     all_, for_all = statements(ada.post, f"{TASKS}bulk/", {"ids": ids, "set": new})
 
     assert (one.status_code, len(all_.json()["updated"])) == (200, 100)
-    assert for_one == for_all <= MOST_TO_WRITE
+    assert for_one == for_all <= MAX_WRITE_STATEMENTS
 
 
 def test_a_key_costs_less_than_a_second_task(ada, bob, task):
@@ -270,7 +270,7 @@ def test_a_key_costs_less_than_a_second_task(ada, bob, task):
     reused, refused = statements(ada.post, TASKS, {"title": "Prune"}, HTTP_IDEMPOTENCY_KEY="k")
 
     assert (kept.status_code, again.content, reused.status_code) == (201, kept.content, 422)
-    assert without < first <= MOST_TO_WRITE
+    assert without < first <= MAX_WRITE_STATEMENTS
     assert replayed == refused <= first - 2
 
 
@@ -283,7 +283,7 @@ def test_a_change_of_what_has_changed_since_costs_no_more_for_a_long_history(ada
     stale, for_long = statements(ada.patch, f"{TASKS}{task.pk}/", {"title": "Prune"}, HTTP_IF_MATCH=tag)
 
     assert stale.status_code == 412
-    assert for_short == for_long <= MOST_TO_WRITE
+    assert for_short == for_long <= MAX_WRITE_STATEMENTS
 
 
 def test_whoever_is_not_in_the_directory_yet_costs_no_more_than_a_write(ada, newcomer, task):
@@ -292,8 +292,8 @@ def test_whoever_is_not_in_the_directory_yet_costs_no_more_than_a_write(ada, new
     assigned, as_assignee = statements(ada.patch, f"{TASKS}{task.pk}/", {"assigned_to": newcomer.id})
 
     assert (asked.status_code, assigned.status_code) == (200, 200)
-    assert as_caller <= MOST_TO_WRITE
-    assert as_assignee <= MOST_TO_WRITE
+    assert as_caller <= MAX_WRITE_STATEMENTS
+    assert as_assignee <= MAX_WRITE_STATEMENTS
 
 
 def test_a_read_that_finds_the_directory_stale_costs_no_more_than_a_write(ada, user_service):
@@ -307,7 +307,7 @@ def test_a_read_that_finds_the_directory_stale_costs_no_more_than_a_write(ada, u
         assert answer.status_code == 200
 
     assert User.objects.filter(id__gt=400).count() == 100
-    assert costs[0] == costs[1] <= MOST_TO_WRITE
+    assert costs[0] == costs[1] <= MAX_WRITE_STATEMENTS
 
 
 def test_so_does_one_that_learns_of_a_deletion(ada, bob, user_service, task, a_lot):
@@ -319,4 +319,14 @@ def test_so_does_one_that_learns_of_a_deletion(ada, bob, user_service, task, a_l
     answer, cost = statements(ada.get, TASKS)
 
     assert {each["assigned_to"] for each in answer.json()["results"]} == {None}
-    assert cost <= MOST_TO_WRITE
+    assert cost <= MAX_WRITE_STATEMENTS
+
+
+def test_a_new_task_is_not_read_back(ada, bob):
+    with CaptureQueriesContext(connection) as captured:
+        answer = ada.post(TASKS, {"title": "Weed", "assigned_to": bob.id})
+
+    assert answer.status_code == 201
+    assert not [
+        query["sql"] for query in captured if query["sql"].startswith("SELECT") and "tasks_task" in query["sql"]
+    ]

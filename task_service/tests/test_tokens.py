@@ -10,8 +10,8 @@ import jwt
 import pytest
 from rest_framework.test import APIClient
 
-from chassis.tests import forge
-from chassis.tests.key_pairs import MAKERS, pair, private_pem
+from chassis.testing import forge
+from chassis.testing.key_pairs import MAKERS, pair, private_pem
 
 SERVICE = Path(__file__).resolve().parent.parent
 

@@ -1,42 +1,99 @@
-"""The user service asks its own table about every caller: rights are those of now, not of when the token was made."""
+"""The user service checks every caller against its own sessions: rights are those of now, not of the token's issue.
+
+An access token names its session in a header, a refresh token in the body of the call that spends it.
+"""
 
 from dataclasses import replace
-from typing import Any
+from typing import Any, ClassVar
 
-from django.db.models import F, QuerySet, Value
+from django.db.models import F, Q, QuerySet, Value
 from django.utils import timezone
+from rest_framework.authentication import BaseAuthentication
+from rest_framework.request import Request
 
 from accounts.models import Session
-from chassis.auth.authentication import BearerAuthentication
+from accounts.models.session import SessionQuerySet
+from accounts.tokens import GRACE, claims_of, verify_access
+from chassis.auth import gate
 from chassis.auth.limits import CallerQuery, Counted, parameter
 from chassis.auth.tokens import Caller, InvalidToken
 
 
-def living_session() -> QuerySet[Any, Any]:
-    return (
-        Session.objects.live(at=parameter("now"))
-        .filter(key=parameter("session_key"), user_id=parameter("user_id"))
-        .values(
-            caller_id=F("user_id"),
-            session_id=F("id"),
-            username=F("user__username"),
-            role=F("user__role"),
-            holds=Value(True),
-        )
+def live_sessions() -> SessionQuerySet:
+    sessions: SessionQuerySet = Session.objects.live(at=parameter("now"))
+    return sessions
+
+
+def callers(sessions: SessionQuerySet) -> QuerySet[Any, Any]:
+    return sessions.values(
+        caller_id=F("user_id"),
+        session_id=F("id"),
+        username=F("user__username"),
+        role=F("user__role"),
+        epoch=F("user__epoch"),
+        is_current=Value(True),
     )
 
 
-CALLER = CallerQuery(living_session)
+def by_session_key() -> QuerySet[Any, Any]:
+    return callers(live_sessions().filter(key=parameter("session_key"), user_id=parameter("user_id")))
 
 
-class AccountAuthentication(BearerAuthentication):
-    def confirm(self, caller: Caller, *, counting: bool) -> tuple[Caller, Counted | None]:
-        if caller.session_key is None:
-            raise InvalidToken("names no session; the version before has issued it")
-        row, counted = CALLER.run(
-            counting=counting, now=timezone.now(), session_key=caller.session_key.hex, user_id=caller.id
-        )
+def by_refresh_token() -> QuerySet[Any, Any]:
+    return callers(
+        live_sessions().named_by(**{name: parameter(name) for name in ("user_id", "key", "session_id", "jti")})
+    )
+
+
+def by_usable_refresh_token() -> QuerySet[Any, Any]:
+    is_retry = Q(previous_jti=parameter("jti"), rotated_at__gte=parameter("retry_from"))
+    return by_refresh_token().filter(Q(current_jti=parameter("jti")) | is_retry)
+
+
+class AccountAuthentication(gate.BearerAuthentication):
+    query = CallerQuery(by_session_key)
+
+    def resolve(self, token: str) -> tuple[Caller, Counted | None]:
+        caller, session_key = verify_access(token)
+        row, counted = self.query.run(now=timezone.now(), session_key=session_key.hex, user_id=caller.id)
         if row is None:
             raise InvalidToken("the session has ended or the account is gone")
         now = {name: row[name] for name in ("username", "role", "session_id")}
         return replace(caller, **now), counted
+
+
+class RefreshTokenAuthentication(BaseAuthentication):
+    """A refresh token in the body. With a good one the request counts by account, with any other by address.
+
+    So people behind one router do not share a limit, and junk sent from there keeps none of them out. The view answers
+    what is wrong with a token.
+    """
+
+    query: ClassVar[CallerQuery] = CallerQuery(by_usable_refresh_token)
+
+    def authenticate(self, request: Request) -> tuple[Caller, None] | None:
+        token = refresh_token_in(request)
+        try:
+            claims = claims_of(token)
+        except InvalidToken:
+            return None
+        now = timezone.now()
+        row, counted = self.query.run(now=now, retry_from=now - GRACE, **claims)
+        if row is None:
+            return None
+        caller = Caller(row["caller_id"], row["username"], row["role"], row["epoch"], session_id=row["session_id"])
+        gate.record(request, caller, counted)
+        return caller, None
+
+
+class SignOutAuthentication(RefreshTokenAuthentication):
+    """Any token of a session that lives ends it, a replaced one too."""
+
+    query = CallerQuery(by_refresh_token)
+
+
+def refresh_token_in(request: Request) -> str:
+    match request.data if request.method == "POST" else {}:
+        case {"refresh": str(token), **others} if not others:
+            return token.strip()
+    return ""

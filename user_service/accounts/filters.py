@@ -11,14 +11,24 @@ from django.db.models import Q, QuerySet
 from accounts.models import AuditEvent, User
 from accounts.names import fold
 from chassis.addresses import normalize
-from chassis.api.filters import DayFilter, IdFilter, SearchFilter, WordsFilter, YesNoFilter
+from chassis.api.filters import ChoicesFilter, DateFilter, IdFilter, SearchFilter, StrictBooleanFilter
 
 
 class UserFilter(django_filters.FilterSet):
-    role = WordsFilter(lookup_expr="in", spellings={role.value: role.value for role in User.Role})
-    is_active = YesNoFilter()
-    invitation = WordsFilter(method="filter_invitation", spellings={each.value: each.value for each in User.Invitation})
-    search = SearchFilter(method="filter_search")
+    role = ChoicesFilter(
+        lookup_expr="in",
+        spellings={role.value: role.value for role in User.Role},
+        help_text="Accounts with one of these roles.",
+    )
+    is_active = StrictBooleanFilter(help_text="Whether the account is active.")
+    invitation = ChoicesFilter(
+        method="filter_invitation",
+        spellings={each.value: each.value for each in User.Invitation},
+        help_text="Accounts whose invitation is in one of these states.",
+    )
+    search = SearchFilter(
+        method="filter_search", help_text="Accounts whose username or email contains this text, in any case."
+    )
 
     class Meta:
         model = User
@@ -35,11 +45,15 @@ class UserFilter(django_filters.FilterSet):
 
 
 class AuditEventFilter(django_filters.FilterSet):
-    event = WordsFilter(lookup_expr="in", spellings={event.value: event.value for event in AuditEvent.Event})
-    actor = IdFilter(field_name="actor_id")
-    subject = IdFilter(field_name="subject_id")
-    after = DayFilter(method="filter_after")
-    before = DayFilter(method="filter_before")
+    event = ChoicesFilter(
+        lookup_expr="in",
+        spellings={event.value: event.value for event in AuditEvent.Event},
+        help_text="Events of one of these kinds.",
+    )
+    actor = IdFilter(field_name="actor_id", help_text="Events that this account caused.")
+    subject = IdFilter(field_name="subject_id", help_text="Events that concern this account.")
+    after = DateFilter(method="filter_after", help_text="Events on this date (UTC) or later.")
+    before = DateFilter(method="filter_before", help_text="Events on this date (UTC) or earlier.")
 
     class Meta:
         model = AuditEvent

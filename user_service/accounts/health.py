@@ -1,23 +1,43 @@
-"""What is late with mails, in sentences and in figures."""
+"""What can be wrong with mails and accounts."""
 
-from collections.abc import Iterator
+from django.conf import settings
 
-from accounts.models import Mail
-from chassis.ops.metrics import Figure, of_outbox
-from chassis.worker.mailing import mails_are_held
-
-LATE_SECONDS = 600
-
-
-def gauges() -> Iterator[Figure]:
-    oldest = Mail.objects.oldest_planned_age_seconds()
-    yield "tmservice_oldest_mail_seconds", "For how long the oldest unsent mail has been waiting.", oldest
-    yield from of_outbox(Mail.objects.all(), "mails")
+from accounts.models import Mail, User
+from chassis.ops import checks, env
+from chassis.ops.checks import Check
+from chassis.ops.findings import Finding, State, manage, ok, unsure, wrong
+from chassis.ops.settings import admin_username
 
 
-def concerns() -> Iterator[str]:
-    waiting = Mail.objects.oldest_planned_age_seconds()
-    if waiting and mails_are_held():
-        yield "Mails wait in the database until EMAIL_URL is set."
-    elif waiting > LATE_SECONDS:
-        yield f"A mail has been waiting to be sent for {waiting / 60:.0f} minutes."
+def mails() -> Finding:
+    waiting = Mail.objects.all()
+    sendable = waiting.none() if settings.MAILS_ARE_HELD else waiting
+    return checks.outbox(waiting, one="mail", many="mails", sendable=sendable)
+
+
+def held() -> Finding:
+    return checks.held(Mail.objects.all())
+
+
+def failed() -> Finding:
+    remedy = "fix what the reason says; people may ask for them again"
+    return checks.failed(Mail.objects.all(), many="mails", remedy=remedy)
+
+
+def admin() -> Finding:
+    names = list(User.objects.active_admins().order_by("pk").values_list("username", flat=True)[:4])
+    if not names:
+        return wrong(f"no admin is active; set ADMIN_PASSWORD and run: {manage('ensure_admin')}")
+    text = f"active: {', '.join(names[:3])}{', ...' if len(names) > 3 else ''}"
+    name, password = admin_username(), env.given("ADMIN_PASSWORD")
+    if password and not User.objects.is_admin_with(name, password):
+        return unsure(f"{text}; ADMIN_PASSWORD is not the password of an admin called {name}, so take it out of .env")
+    return ok(text)
+
+
+CHECKS = [
+    Check("mails", mails, degrades=(State.WRONG,), measured=True),
+    Check("held", held, degrades=(State.UNSURE,)),
+    Check("failed", failed, measured=True),
+    Check("admin", admin),
+]

@@ -12,14 +12,14 @@ from rest_framework.response import Response
 from accounts.models import Change, User
 from accounts.serializers import PersonSerializer, PlacedPersonSerializer
 from chassis.api.views import Endpoint
-from chassis.auth.authentication import ServiceAuthentication
+from chassis.auth.gate import ServiceAuthentication
 from chassis.auth.permissions import IsService
-from chassis.ids import LARGEST_ID, parse_id
+from chassis.ids import MAX_ID, parse_id
 
 log = logging.getLogger(__name__)
 
-MOST_IDS = 100
-MOST_CHANGES = 50  # the task service reads at most 64 kB of an answer
+MAX_IDS = 100
+MAX_CHANGES = 50  # the task service reads at most 64 kB of an answer
 
 
 class InternalUsers(Endpoint):
@@ -55,8 +55,8 @@ class InternalChanges(Endpoint):
 
     def get(self, request: Request) -> Response:
         after = position_in(request.query_params.get("after", "0"))
-        changes = Change.objects.after(after, limit=MOST_CHANGES + 1)
-        more, changes = len(changes) > MOST_CHANGES, changes[:MOST_CHANGES]
+        changes = Change.objects.after(after, limit=MAX_CHANGES + 1)
+        more, changes = len(changes) > MAX_CHANGES, changes[:MAX_CHANGES]
         users = User.objects.in_bulk([change.user_id for change in changes])
         return Response(
             {
@@ -72,15 +72,15 @@ class InternalChanges(Endpoint):
 
 
 def position_in(text: str) -> int:
-    if not re.fullmatch("[0-9]{1,19}", text) or int(text) > LARGEST_ID:
+    if not re.fullmatch("[0-9]{1,19}", text) or int(text) > MAX_ID:
         raise ValidationError({"after": [ErrorDetail("Must be a position of the feed, or 0.", code="invalid")]})
     return int(text)
 
 
 def ids_in(text: str) -> list[int]:
     words = text.split(",")
-    ids = [id_ for word in words[:MOST_IDS] if (id_ := parse_id(word))]
+    ids = [id_ for word in words[:MAX_IDS] if (id_ := parse_id(word))]
     if len(ids) != len(words):
-        detail = f"Must be 1 to {MOST_IDS} ids, separated by commas."
+        detail = f"Must be 1 to {MAX_IDS} ids, separated by commas."
         raise ValidationError({"ids": [ErrorDetail(detail, code="invalid")]})
     return ids

@@ -9,17 +9,17 @@ from django.db import transaction
 from django.utils import timezone
 
 from accounts import letters
-from accounts.models import Attempt, EmailToken, KeptAnswer, Mail, PasswordToken, Session, User
+from accounts.models import Attempt, EmailToken, IdempotencyRecord, Mail, PasswordToken, Session, User
 from chassis.database import long_statements
 from chassis.worker.jobs import Job
-from chassis.worker.mailing import mails_are_held, message_id, send_mail
+from chassis.worker.mailing import message_id, send_mail
 from chassis.worker.outbox import Skipped, deliver_due
 
-KEPT = timedelta(days=7)
+MAIL_RETENTION = timedelta(days=7)
 
 
 def jobs() -> list[Job]:
-    if folder := getattr(settings, "EMAIL_FILE_PATH", None):  # it will hold tokens
+    if folder := settings.EMAIL_FILE_PATH:  # it will hold tokens
         Path(folder).mkdir(mode=0o700, parents=True, exist_ok=True)
     return [
         Job("mails", deliver_mails, every_seconds=2),
@@ -28,10 +28,10 @@ def jobs() -> list[Job]:
 
 
 def deliver_mails() -> int:
-    return 0 if mails_are_held() else deliver_due(Mail.objects.all(), send)
+    return 0 if settings.MAILS_ARE_HELD else deliver_due(Mail.objects.all(), send_account_mail)
 
 
-def send(mail: Mail) -> None:
+def send_account_mail(mail: Mail) -> None:
     """Send one mail, or raise Skipped where there is nobody to send it to.
 
     The account is locked while its token is made: a later change of the address or a deactivation ends the token, and
@@ -88,8 +88,8 @@ def clean() -> None:
         PasswordToken.objects.filter(expires_at__lte=now),
         EmailToken.objects.filter(expires_at__lte=now),
         Attempt.objects.forgotten(),
-        Mail.objects.finished_before(now - KEPT),
+        Mail.objects.finished_before(now - MAIL_RETENTION),
     ):
         with long_statements():
             old.delete()
-    KeptAnswer.objects.forget_old()
+    IdempotencyRecord.objects.delete_expired()

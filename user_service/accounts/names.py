@@ -66,6 +66,6 @@ def validate_email(address: str) -> None:
         )
 
 
-def refuse_reserved(name: str) -> None:
+def check_not_reserved(name: str) -> None:
     if fold(name) in RESERVED:
         raise ValidationError("This name is reserved.", code="reserved")

@@ -35,8 +35,8 @@ class RepetitionValidator:
 
     def validate(self, password: str, user: Any = None) -> None:
         text = visible_part(password)
-        longest_block = min(MIN_UNREPEATED - 1, len(text) // 2)
-        if len(text) == 1 or any(text.startswith(text[block:]) for block in range(1, longest_block + 1)):
+        max_block_length = min(MIN_UNREPEATED - 1, len(text) // 2)
+        if len(text) == 1 or any(text.startswith(text[block:]) for block in range(1, max_block_length + 1)):
             raise ValidationError("This password repeats a short block.", code="password_repeats")
 
     def get_help_text(self) -> str:

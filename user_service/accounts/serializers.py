@@ -3,24 +3,35 @@
 from collections.abc import Callable
 from typing import Any
 
-from django.contrib.auth.password_validation import validate_password
+from django.contrib.auth.password_validation import MinimumLengthValidator, validate_password
 from django.core.exceptions import ValidationError as DjangoValidationError
 from rest_framework import serializers
 from rest_framework.exceptions import ErrorDetail
 
+from accounts import examples
 from accounts.models import AuditEvent, PasswordToken, Session, User
-from accounts.models.session import LONGEST_USER_AGENT, clean_user_agent
-from accounts.names import fold, refuse_reserved, validate_email, validate_username
-from chassis.addresses import MAX_LENGTH, normalize
-from chassis.api.fields import CappedField, ChoiceField, IdField, LineField, SecretField, YesNoField
+from accounts.models.session import MAX_USER_AGENT_LENGTH, clean_user_agent
+from accounts.names import USERNAME, check_not_reserved, fold, validate_email, validate_username
+from chassis.addresses import ADDRESS, MAX_LENGTH, normalize
+from chassis.api.fields import (
+    CappedField,
+    ChoiceField,
+    IdField,
+    PersonField,
+    SecretField,
+    SingleLineField,
+    StrictBooleanField,
+)
 from chassis.api.serializers import StrictModelSerializer, StrictSerializer
 
+NAME = "1 to 64 characters: letters a to z, digits, dot, hyphen, underscore. Case does not matter."
 ACCOUNT_FIELDS = ["id", "username", "email", "role", "is_active", "date_joined"]
+IS_ACTIVE = "Whether the account can sign in and its tokens are valid."
+PASSWORD_RULES = "At least 8 characters and at most 1,024 bytes. Passwords that are easy to guess are refused."
 MAX_NAME_LENGTH = 64
-MAX_TOKEN_LENGTH = 4096  # several times that of any token of ours
 
 
-def refuse_weak(password: str, *, field: str, user: User) -> None:
+def check_password_strength(password: str, *, field: str, user: User) -> None:
     try:
         validate_password(password, user)
     except DjangoValidationError as error:
@@ -30,6 +41,7 @@ def refuse_weak(password: str, *, field: str, user: User) -> None:
 class RoleField(ChoiceField):
     def __init__(self, **kwargs: Any) -> None:
         roles = {role.value: role.value for role in User.Role}
+        kwargs.setdefault("help_text", "An admin can manage all accounts and tasks.")
         super().__init__(names=roles, spellings=roles, **kwargs)
 
 
@@ -38,21 +50,32 @@ class InvitationField(ChoiceField):
         super().__init__(names={state.value: state.value for state in User.Invitation}, spellings={}, **kwargs)
 
 
-class EmailField(LineField):
+class EmailField(SingleLineField):
+    class Meta:
+        swagger_schema_fields = {"format": "email", "pattern": f"^ *{ADDRESS.pattern} *$"}  # whitespace is cut off
+
     def __init__(self, **kwargs: Any) -> None:
+        kwargs.setdefault("help_text", "The domain may have letters outside ASCII; it is stored as xn--...")
         super().__init__(max_length=MAX_LENGTH, validators=[validate_email], **kwargs)
 
     def to_internal_value(self, data: Any) -> str:
         return normalize(super().to_internal_value(data))
 
 
-class UsernameField(LineField):
-    def __init__(self, *refusals: Callable[[str], None], **kwargs: Any) -> None:
-        super().__init__(max_length=MAX_NAME_LENGTH, validators=[validate_username, *refusals], **kwargs)
+class UsernameField(SingleLineField):
+    class Meta:
+        swagger_schema = {"type": "string", "pattern": f"^ *{USERNAME.pattern} *$"}  # whitespace is cut off
+
+    def __init__(self, *checks: Callable[[str], None], **kwargs: Any) -> None:
+        validators = [validate_username, *checks]
+        super().__init__(max_length=MAX_NAME_LENGTH, validators=validators, help_text=NAME, **kwargs)
 
 
 class NewPasswordField(SecretField):
-    """One that is chosen: whoever takes it asks refuse_weak about it."""
+    """One that is chosen: whoever takes it asks check_password_strength about it."""
+
+    class Meta:
+        swagger_schema_fields = {"min_length": MinimumLengthValidator().min_length}
 
 
 class UserSerializer(StrictModelSerializer):
@@ -61,38 +84,44 @@ class UserSerializer(StrictModelSerializer):
     username = UsernameField()
     email = EmailField()
     role = RoleField()
-    is_active = YesNoField(default=True)
-    invitation = InvitationField(read_only=True, allow_null=True)
+    is_active = StrictBooleanField(default=True, help_text=IS_ACTIVE)
+    invitation = InvitationField(
+        read_only=True,
+        allow_null=True,
+        help_text="Whether the owner has chosen a password; null if the account was created without an invitation.",
+    )
 
     class Meta:
         model = User
         fields = [*ACCOUNT_FIELDS, "invitation", "invited_at"]
         read_only_fields = ["id", "date_joined", "invited_at"]
+        extra_kwargs = {"invited_at": {"help_text": "When the last invitation was sent."}}
+        swagger_schema_fields = {"example": examples.USER}
 
 
-class FirstAdminSerializer(StrictSerializer):
-    """What any new account needs. Reserved names such as "admin" are an admin's to give."""
+class NewAccountSerializer(StrictSerializer):
+    """The fields of every new account. It accepts reserved names, such as "admin", which only an admin may give."""
 
     username = UsernameField()
     email = EmailField()
-    password = NewPasswordField()
+    password = NewPasswordField(help_text=PASSWORD_RULES)
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         about = User(username=attrs["username"], email=attrs["email"])
         if attrs["password"] is not None:
-            refuse_weak(attrs["password"], field="password", user=about)
+            check_password_strength(attrs["password"], field="password", user=about)
         return attrs
 
 
-class RegistrationSerializer(FirstAdminSerializer):
-    username = UsernameField(refuse_reserved)
+class RegistrationSerializer(NewAccountSerializer):
+    username = UsernameField(check_not_reserved)
     role = RoleField(default=User.Role.USER)
 
 
-class NewUserSerializer(FirstAdminSerializer):
+class NewUserSerializer(NewAccountSerializer):
     """An account that an admin makes; without a password its owner is invited by mail."""
 
-    password = NewPasswordField(default=None)
+    password = NewPasswordField(default=None, help_text=PASSWORD_RULES)
     role = RoleField(default=User.Role.USER)
 
 
@@ -101,48 +130,36 @@ class EmailSerializer(StrictSerializer):
 
 
 class ConfirmSerializer(StrictSerializer):
-    token = CappedField(max_length=100)
+    token = CappedField(max_length=100, help_text="The token from the email.")
     new_password = NewPasswordField()
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         attrs["user"] = PasswordToken.objects.user_of(attrs["token"])
-        refuse_weak(attrs["new_password"], field="new_password", user=attrs["user"])
+        check_password_strength(attrs["new_password"], field="new_password", user=attrs["user"])
         return attrs
 
 
 class EmailTokenSerializer(StrictSerializer):
-    token = CappedField(max_length=100)
-
-
-class CredentialsSerializer(StrictSerializer):
-    username = CappedField(max_length=MAX_LENGTH)
-    password = SecretField()
-
-
-class RefreshSerializer(StrictSerializer):
-    refresh = CappedField(max_length=MAX_TOKEN_LENGTH)
-
-
-class TokenSerializer(StrictSerializer):
-    token = CappedField(max_length=MAX_TOKEN_LENGTH)
+    token = CappedField(max_length=100, help_text="The token from the email.")
 
 
 class OwnAccountSerializer(UserSerializer):
     """An account as its owner sees and changes it."""
 
     role = RoleField(read_only=True)
-    is_active = YesNoField(read_only=True)
-    email_confirmed = YesNoField(read_only=True)
-    pending_email = EmailField(read_only=True, allow_null=True)
-    current_password = SecretField(required=False)
+    is_active = StrictBooleanField(read_only=True, help_text=IS_ACTIVE)
+    email_confirmed = StrictBooleanField(read_only=True, help_text="Whether emails are sent to this address.")
+    pending_email = EmailField(read_only=True, allow_null=True, help_text="The new address, until it is confirmed.")
+    current_password = SecretField(required=False, help_text="Required to change the username or email.")
 
     class Meta(UserSerializer.Meta):
         fields = [*ACCOUNT_FIELDS, "email_confirmed", "pending_email", "current_password"]
+        swagger_schema_fields = {"example": examples.OWN_ACCOUNT}
 
     def validate_username(self, name: str) -> str:
         # Who has a reserved name, as the first admin does, may send it back.
         if self.instance is None or fold(name) != self.instance.username_key:
-            refuse_reserved(name)
+            check_not_reserved(name)
         return name
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
@@ -162,7 +179,7 @@ class PasswordChangeSerializer(StrictSerializer):
     new_password = NewPasswordField()
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
-        refuse_weak(attrs["new_password"], field="new_password", user=self.context["user"])
+        check_password_strength(attrs["new_password"], field="new_password", user=self.context["user"])
         return attrs
 
 
@@ -174,24 +191,29 @@ class UserAgentField(serializers.CharField):
 
 
 class SessionSerializer(serializers.ModelSerializer):
-    user_agent = UserAgentField(read_only=True, max_length=LONGEST_USER_AGENT)
-    last_used_at = serializers.DateTimeField(source="rotated_at")
-    current = serializers.SerializerMethodField()
+    user_agent = UserAgentField(
+        read_only=True, max_length=MAX_USER_AGENT_LENGTH, help_text="The `User-Agent` that signed in."
+    )
+    last_used_at = serializers.DateTimeField(
+        source="rotated_at", help_text="When the tokens of the session were last refreshed."
+    )
+    current = serializers.SerializerMethodField(help_text="Whether this request belongs to the session.")
 
     class Meta:
         model = Session
         fields = ["id", "created_at", "last_used_at", "user_agent", "address", "current"]
+        swagger_schema_fields = {"example": examples.SESSION}
 
     def get_current(self, session: Session) -> bool:
         return bool(session.pk == self.context["session_id"])
 
 
-class PersonField(serializers.Field):
+class NamedPersonField(PersonField):
     """{"id", "username"} from the columns NAME_id and NAME_name, or null."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, **kwargs: Any) -> None:
         self.name = name
-        super().__init__(source="*", read_only=True)
+        super().__init__(source="*", **kwargs)
 
     def to_representation(self, event: AuditEvent) -> dict[str, Any] | None:
         id_ = getattr(event, f"{self.name}_id")
@@ -199,13 +221,30 @@ class PersonField(serializers.Field):
 
 
 class AuditEventSerializer(serializers.ModelSerializer):
-    event = ChoiceField(names={each.value: each.value for each in AuditEvent.Event}, spellings={}, read_only=True)
-    actor = PersonField("actor")
-    subject = PersonField("subject")
+    event = ChoiceField(
+        names={each.value: each.value for each in AuditEvent.Event},
+        spellings={},
+        read_only=True,
+        help_text="The name of the event in OWASP's logging vocabulary.",
+    )
+    actor = NamedPersonField(
+        "actor",
+        help_text="Who did it; null for a caller without a token, and for commands of the operator.",
+    )
+    subject = NamedPersonField(
+        "subject",
+        help_text="The account that the event concerns; null if no account has the attempted name.",
+    )
 
     class Meta:
         model = AuditEvent
         fields = ["id", "at", "event", "actor", "subject", "address", "details", "request_id"]
+        extra_kwargs = {
+            "address": {"help_text": "The address of the client."},
+            "details": {"help_text": "More about the event; depends on its kind."},
+            "request_id": {"help_text": "The id of the request, as in the logs."},
+        }
+        swagger_schema_fields = {"example": examples.AUDIT_EVENT}
 
 
 class RowIdSerializer(serializers.Serializer):

@@ -3,6 +3,7 @@
 import hashlib
 from datetime import timedelta
 from typing import Any
+from uuid import UUID
 
 from django.utils import timezone
 from rest_framework_simplejwt.backends import TokenBackend
@@ -11,7 +12,7 @@ from rest_framework_simplejwt.tokens import AccessToken, RefreshToken, Token
 from accounts.models import AuditEvent, Session
 from accounts.models.session import SessionQuerySet
 from chassis.auth import tokens
-from chassis.auth.tokens import InvalidToken
+from chassis.auth.tokens import Caller, InvalidToken
 
 # How long a client whose answer was lost may ask again with the token it still has.
 GRACE = timedelta(seconds=10)
@@ -75,10 +76,27 @@ def refresh(token: str) -> dict[str, str]:
 
 
 def check(token: str) -> None:
-    """Raise InvalidToken unless this refresh token is the one that is good now."""
+    """Raise InvalidToken unless this access or refresh token is good now."""
+    try:
+        caller, session_key = verify_access(token)
+    except InvalidToken:
+        check_refresh(token)
+    else:
+        live_session(Session.objects.filter(key=session_key, user_id=caller.id))
+
+
+def check_refresh(token: str) -> None:
     sessions, jti = sessions_of(token)
     if live_session(sessions).current_jti != jti:
         raise InvalidToken("the refresh token was used already")
+
+
+def verify_access(token: str) -> tuple[Caller, UUID]:
+    """Return what an access token says, and the key of its session, or raise InvalidToken."""
+    caller = tokens.verify_access(token)
+    if caller.session_key is None:
+        raise InvalidToken("names no session; the version before has issued it")
+    return caller, caller.session_key
 
 
 def end(token: str) -> None:

@@ -23,7 +23,10 @@ METRICS_TOKEN = env.optional_secret("METRICS_TOKEN")
 
 GATEWAY_ADDRESSES = env.networks("GATEWAY_ADDRESSES")
 GATEWAY_SECRET = env.optional_secret("GATEWAY_SECRET")
-vars().update(settings.cors())
+CORS_ALLOWED_ORIGINS = env.origins("CORS_ALLOWED_ORIGINS")
+CORS_ALLOW_METHODS = settings.CORS_ALLOW_METHODS
+CORS_ALLOW_HEADERS = settings.CORS_ALLOW_HEADERS
+CORS_EXPOSE_HEADERS = settings.CORS_EXPOSE_HEADERS
 
 INSTALLED_APPS = [
     "accounts",  # first, since of two commands with one name the first app's counts
@@ -38,6 +41,10 @@ MIDDLEWARE = [*settings.MIDDLEWARE, openapi.FILES]
 SILENCED_SYSTEM_CHECKS = settings.SILENCED_SYSTEM_CHECKS
 ROOT_URLCONF = "config.urls"
 WSGI_APPLICATION = "config.wsgi.application"
+WORKER_JOBS = "config.worker.jobs"
+RUN_WORKER = settings.run_worker()
+HEARTBEAT_PATH = env.text("HEARTBEAT_PATH", "")
+MIGRATE_ON_START = env.flag("MIGRATE_ON_START", False)
 APPEND_SLASH = False
 DATA_UPLOAD_MAX_MEMORY_SIZE = size_limits.BODY_LIMIT_BYTES
 
@@ -61,7 +68,11 @@ AUTH_PASSWORD_VALIDATORS = [
     )
 ]
 DEFAULT_FROM_EMAIL = settings.sender()
-vars().update(env.email("EMAIL_URL", folder=env.text("MAIL_FOLDER", str(ROOT / "var" / "mail"))))
+mail = settings.mail(ROOT)
+EMAIL_BACKEND, EMAIL_FILE_PATH, MAILS_ARE_HELD = mail.backend, mail.folder, mail.is_held
+EMAIL_HOST, EMAIL_PORT, EMAIL_TIMEOUT = mail.host, mail.port, mail.timeout_seconds
+EMAIL_HOST_USER, EMAIL_HOST_PASSWORD = mail.user, mail.password
+EMAIL_USE_TLS, EMAIL_USE_SSL = mail.use_tls, mail.use_ssl
 MAIL_DOMAIN = settings.mail_domain(DEFAULT_FROM_EMAIL)
 settings.warn_of_sample_sender(MAIL_DOMAIN)
 PASSWORD_URL, CONFIRM_EMAIL_URL = env.token_url("PASSWORD_URL"), env.token_url("CONFIRM_EMAIL_URL")
@@ -73,6 +84,17 @@ SESSION_MAX_DAYS = env.number("SESSION_MAX_DAYS", 30, smallest=1, largest=365)
 SIMPLE_JWT = {
     "ACCESS_TOKEN_LIFETIME": timedelta(seconds=tokens.LIFETIME_SECONDS["access"]),
     "REFRESH_TOKEN_LIFETIME": timedelta(seconds=tokens.LIFETIME_SECONDS["refresh"]),
+    "TOKEN_OBTAIN_SERIALIZER": "accounts.token_serializers.CredentialsSerializer",
+    "TOKEN_REFRESH_SERIALIZER": "accounts.token_serializers.RefreshSerializer",
+    "TOKEN_VERIFY_SERIALIZER": "accounts.token_serializers.TokenSerializer",
+    "TOKEN_BLACKLIST_SERIALIZER": "accounts.token_serializers.SignOutSerializer",
 }
-vars().update(openapi.pages("user"))
-LOGGING = logs.logging_for(SERVICE, level=env.text("LOG_LEVEL", "INFO"))
+STATIC_URL = openapi.static_url("user")
+TEMPLATES = openapi.TEMPLATES
+WHITENOISE_AUTOREFRESH = WHITENOISE_USE_FINDERS = WHITENOISE_ALLOW_ALL_ORIGINS = False
+WHITENOISE_MAX_AGE = openapi.MAX_AGE_SECONDS
+SWAGGER_USE_COMPAT_RENDERERS = False
+SWAGGER_SETTINGS = openapi.swagger_settings("user")
+REDOC_SETTINGS = openapi.redoc_settings("user")
+OPENAPI_DOCUMENTATION = "config.urls.DOCUMENTATION"
+LOGGING = logs.logging_for(SERVICE, level=logs.level())

@@ -1,15 +1,15 @@
 from django.urls import include, path
 
-from accounts import openapi
-from accounts.health import concerns, gauges
+from accounts.health import CHECKS
+from accounts.openapi import TAGS
 from chassis.openapi import pages
 from chassis.ops import health, metrics
 
-DOCUMENTATION = pages.Documentation("TMService: accounts", [openapi.CHAPTER])
+DOCUMENTATION = pages.Documentation("TMService: accounts", TAGS)
 
 urlpatterns = [
-    *health.urls("user", concerns=concerns),
-    *metrics.urls(gauges),
+    *health.urls("user", checks=CHECKS),
+    *metrics.urls(checks=CHECKS),
     *pages.urls("user", DOCUMENTATION),
     path("", include("accounts.urls")),
 ]

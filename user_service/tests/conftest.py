@@ -13,7 +13,7 @@ from rest_framework.test import APIClient
 from accounts.hashers import SmallArgon2PasswordHasher
 from accounts.models import Session, User
 from accounts.tokens import pair
-from chassis.tests import seen_statuses
+from chassis.testing import seen_statuses
 from config.urls import DOCUMENTATION
 
 PASSWORD = "seven green bicycles"

@@ -4,7 +4,7 @@ import pytest
 from django.core.management import CommandError, call_command
 
 from accounts.models import Mail, User
-from chassis.tests.mail_addresses import ACCEPTED, INTERNATIONAL, REFUSED
+from chassis.testing.mail_addresses import ACCEPTED, INTERNATIONAL, REFUSED
 
 pytestmark = pytest.mark.django_db
 

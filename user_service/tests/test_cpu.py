@@ -2,7 +2,7 @@
 
 import pytest
 
-from chassis.tests import cpu
+from chassis.testing import cpu
 
 pytestmark = pytest.mark.django_db
 

@@ -13,7 +13,7 @@ from django.utils import timezone
 from accounts.models import Session, User
 from chassis.auth import tokens
 from chassis.auth.keys import shared_key
-from chassis.tests.key_pairs import pair
+from chassis.testing.key_pairs import pair
 from tests.conftest import allow_truncation
 
 pytestmark = pytest.mark.django_db

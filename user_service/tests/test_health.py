@@ -2,7 +2,7 @@ import pytest
 from django.db import connection
 from django.db.migrations.recorder import MigrationRecorder
 
-from chassis.ops import health
+from chassis.ops import checks
 
 LIVE, READY = "/user/health/live/", "/user/health/ready/"
 
@@ -10,7 +10,7 @@ LIVE, READY = "/user/health/live/", "/user/health/ready/"
 @pytest.fixture(autouse=True)
 def _new_process(monkeypatch):
     """It has not asked for migrations yet."""
-    monkeypatch.setattr(health, "SCHEMA", health.Schema())
+    monkeypatch.setattr(checks, "SCHEMA", checks.Schema())
 
 
 @pytest.mark.django_db

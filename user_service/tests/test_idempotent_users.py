@@ -7,7 +7,7 @@ from django.db import OperationalError
 from django.utils import timezone
 
 from accounts import mails
-from accounts.models import Change, KeptAnswer, Mail, Session, User
+from accounts.models import Change, IdempotencyRecord, Mail, Session, User
 from accounts.serializers import ACCOUNT_FIELDS
 
 pytestmark = pytest.mark.django_db
@@ -144,7 +144,7 @@ def test_a_user_with_an_admins_key_is_forbidden_and_no_key_is_kept(client_of, al
     answer = make(client_of(alice))
 
     assert answer.status_code == 403
-    assert not KeptAnswer.objects.exists()
+    assert not IdempotencyRecord.objects.exists()
 
 
 def test_an_admin_who_signs_in_again_still_gets_the_first_answer(admin, ada, client_of):
@@ -159,7 +159,7 @@ def test_an_admin_who_signs_in_again_still_gets_the_first_answer(admin, ada, cli
 
 def test_after_a_bad_body_the_same_key_works(admin):
     refused = make(admin, {**BARBARA, "email": "nowhere"})
-    kept = KeptAnswer.objects.count()
+    kept = IdempotencyRecord.objects.count()
 
     answer = make(admin)
 
@@ -170,7 +170,7 @@ def test_after_a_bad_body_the_same_key_works(admin):
 def test_after_a_conflict_the_same_key_works(admin, person):
     someone = person("BARBARA")
     refused = make(admin)
-    kept = KeptAnswer.objects.count()
+    kept = IdempotencyRecord.objects.count()
     someone.remove()
 
     answer = make(admin)
@@ -183,11 +183,11 @@ def test_when_the_answer_cannot_be_kept_no_account_is_made_and_nobody_invited(ad
     def fail(*args, **kwargs):
         raise OperationalError("the connection is gone")
 
-    monkeypatch.setattr(KeptAnswer, "save", fail)
+    monkeypatch.setattr(IdempotencyRecord, "save", fail)
 
     assert make(admin).status_code == 503
     assert made() == []
-    assert (Mail.objects.count(), Change.objects.count(), KeptAnswer.objects.count()) == (0, 0, 0)
+    assert (Mail.objects.count(), Change.objects.count(), IdempotencyRecord.objects.count()) == (0, 0, 0)
 
 
 # What is kept
@@ -198,7 +198,7 @@ def test_the_password_is_kept_nowhere(admin, caplog):
 
     make(admin, {**BARBARA, "password": CHOSEN})
 
-    row = KeptAnswer.objects.values().get()
+    row = IdempotencyRecord.objects.values().get()
     assert (row["status"], row["path"], row["key"]) == (201, URL, "k-1")
     assert json.loads(bytes(row["body"])).keys() == {*ACCOUNT_FIELDS, "invitation", "invited_at"}
     assert CHOSEN not in repr({**row, "body": bytes(row["body"])})
@@ -209,11 +209,11 @@ def test_the_worker_forgets_answers_after_24_hours(admin):
     make(admin)
     make(admin, {"username": "Carla", "email": "carla@example.com"}, key="k-2")
     for key, age in [("k-1", timedelta(hours=24)), ("k-2", timedelta(hours=23, minutes=59))]:
-        KeptAnswer.objects.filter(key=key).update(created_at=timezone.now() - age)
+        IdempotencyRecord.objects.filter(key=key).update(created_at=timezone.now() - age)
 
     mails.clean()
 
-    assert KeptAnswer.objects.get().key == "k-2"
+    assert IdempotencyRecord.objects.get().key == "k-2"
     assert make(admin).status_code == 409  # it is a new request now, and the name is taken
 
 
@@ -230,7 +230,7 @@ def test_on_routes_for_everyone_a_key_is_ignored(client, alice, password, key):
 
     assert registered == [201, 409]
     assert signed_in[0].json()["refresh"] != signed_in[1].json()["refresh"]
-    assert not KeptAnswer.objects.exists()
+    assert not IdempotencyRecord.objects.exists()
 
 
 @pytest.mark.parametrize("method", ["put", "patch"])
@@ -241,7 +241,7 @@ def test_changes_ignore_a_key(admin, alice, method):
         answer = getattr(admin, method)(URL, {**whole, "username": name}, headers=KEYED)
         assert (answer.status_code, answer.json()["username"]) == (200, name)
 
-    assert not KeptAnswer.objects.exists()
+    assert not IdempotencyRecord.objects.exists()
 
 
 # Several at once

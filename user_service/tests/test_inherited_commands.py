@@ -6,7 +6,7 @@ from django.core import mail
 from django.core.management import CommandError, call_command
 from django.db import connection
 
-from chassis.tests import inherited_commands
+from chassis.testing import inherited_commands
 
 pytestmark = pytest.mark.django_db
 

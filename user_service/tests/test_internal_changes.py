@@ -45,7 +45,7 @@ def newcomer(password_hash, person):
 
 @pytest.fixture
 def small_pages(monkeypatch):
-    monkeypatch.setattr(internal, "MOST_CHANGES", 3)
+    monkeypatch.setattr(internal, "MAX_CHANGES", 3)
 
 
 def ids(page):

@@ -6,7 +6,7 @@ import jwt
 import pytest
 
 from chassis.auth import tokens
-from chassis.tests.key_pairs import MAKERS, pair
+from chassis.testing.key_pairs import MAKERS, pair
 
 URL = "/token/jwks/"
 

@@ -110,7 +110,7 @@ def test_a_failed_sign_in_makes_no_device_known(sign_in, guess, alice):
     assert not Attempt.objects.filter(key__startswith="device").exists()
 
 
-@pytest.mark.parametrize(("days", "status"), [(89, 200), (91, 429)])
+@pytest.mark.parametrize(("days", "status"), [(89, 200), (90, 429)])
 @pytest.mark.parametrize("cleaned", [True, False])
 def test_a_device_is_known_for_ninety_days(sign_in, by_stranger, alice, days, status, cleaned):
     sign_in()

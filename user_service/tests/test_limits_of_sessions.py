@@ -9,7 +9,7 @@ from django.test.utils import CaptureQueriesContext
 
 from accounts.models import Session, User
 from chassis.models import Window
-from chassis.tests.limiting import all_told, limit, told, wait_told
+from chassis.testing.limiting import all_told, limit, told, wait_told
 from tests.conftest import Client
 
 pytestmark = pytest.mark.django_db

@@ -7,7 +7,7 @@ import pytest
 from accounts.hashers import SmallArgon2PasswordHasher
 from accounts.models import Attempt, Mail, User
 from chassis.models import Window
-from chassis.tests.limiting import all_told, limit, told, wait_told
+from chassis.testing.limiting import all_told, limit, told, wait_told
 from tests.conftest import Client
 
 pytestmark = pytest.mark.django_db

@@ -1,14 +1,10 @@
 """Delivery, to Django's outbox in memory and to a real SMTP server that can misbehave."""
 
-import email
-import email.policy
 import gc
 import logging
 import socket
-import socketserver
 from contextlib import closing
 from datetime import timedelta
-from threading import Event, Thread
 
 import pytest
 from django.core import mail as post
@@ -16,18 +12,15 @@ from django.db import connection
 from django.db.models import F
 from django.utils import timezone
 
-from accounts import mails
-from accounts.health import concerns
+from accounts import health, mails
 from accounts.models import Mail, PasswordToken, User
-from chassis.ops.env import HELD_MAIL
-from chassis.tests.mail_addresses import ACCEPTED, REFUSED_UNTRIMMED
+from chassis.testing.mail_addresses import ACCEPTED, REFUSED_UNTRIMMED
+from chassis.testing.smtp_sink import END_OF_DATA, HANG, HANG_UP, serving
 from chassis.worker.mailing import message_id
 
 pytestmark = pytest.mark.django_db
 
 RESET, INVITATION = Mail.Kind.PASSWORD_RESET, Mail.Kind.INVITATION
-HANG_UP, HANG = "hang up", "hang"
-END_OF_DATA = "."
 
 
 def plan(address, kind=RESET):
@@ -53,60 +46,6 @@ def token_in(body):
     return token
 
 
-class Session(socketserver.StreamRequestHandler):
-    """One SMTP conversation (RFC 5321), with the server's `answers` in place of the polite ones."""
-
-    def handle(self):
-        self.sender, self.recipients = None, []
-        going_on = self.reply("CONNECT", "220 sink ready")
-        while going_on and (line := self.rfile.readline()):
-            command = line.decode().split(":")[0].split()[0].upper()
-            self.server.commands.append(command)
-            going_on = self.obey(command, line.decode().strip())
-
-    def obey(self, command, line):
-        match command:
-            case "MAIL":
-                self.sender = line.partition("<")[2].partition(">")[0]
-            case "RCPT":
-                self.recipients.append(line.partition("<")[2].rpartition(">")[0])
-            case "DATA":
-                return self.take_data()
-            case "QUIT":
-                self.reply(command, "221 bye")
-                return False
-        return self.reply(command, "250 fine")
-
-    def take_data(self):
-        if "DATA" in self.server.answers:
-            return self.reply("DATA", "")
-        self.reply("DATA", "354 go on")
-        lines = []
-        while (line := self.rfile.readline()) not in (b".\r\n", b""):
-            lines.append(line.removeprefix(b"."))
-        message = email.message_from_bytes(b"".join(lines), policy=email.policy.default)
-        self.server.received.append((self.sender, self.recipients, message))
-        return self.reply(END_OF_DATA, "250 taken")
-
-    def reply(self, command, text):
-        text = self.server.answers.get(command, text)
-        if text == HANG:
-            self.server.closing.wait(10)
-        if text in (HANG, HANG_UP):
-            return False
-        self.wfile.write(f"{text}\r\n".encode())
-        return True
-
-
-class Sink(socketserver.ThreadingTCPServer):
-    daemon_threads, block_on_close = True, True
-    allow_reuse_address = True
-
-    def __init__(self):
-        super().__init__(("127.0.0.1", 0), Session)
-        self.answers, self.received, self.commands, self.closing = {}, [], [], Event()
-
-
 @pytest.fixture
 def by_smtp(settings):
     def use(port):
@@ -118,14 +57,9 @@ def by_smtp(settings):
 
 @pytest.fixture
 def sink(by_smtp):
-    with Sink() as server:
-        thread = Thread(target=server.serve_forever, args=(0.01,))
-        thread.start()
-        by_smtp(server.server_address[1])
+    with serving() as server:
+        by_smtp(server.port)
         yield server
-        server.closing.set()
-        server.shutdown()
-        thread.join()
 
 
 @pytest.fixture
@@ -318,7 +252,7 @@ def test_what_was_not_sent_holds_no_other_up(alice, closed_port, settings):
 def test_a_mail_whose_worker_died_goes_out_again_under_the_same_id(alice):
     mail = plan("alice@example.com")
     (claimed,) = Mail.objects.claim(1, lease_seconds=60)
-    mails.send(claimed)  # and here the worker dies
+    mails.send_account_mail(claimed)  # and here the worker dies
 
     assert mails.deliver_mails() == 0
     let_pass(seconds=61)
@@ -330,7 +264,7 @@ def test_a_mail_whose_worker_died_goes_out_again_under_the_same_id(alice):
 
 def test_both_mails_of_a_crash_are_good(client, alice):
     plan("alice@example.com")
-    mails.send(*Mail.objects.claim(1, lease_seconds=60))
+    mails.send_account_mail(*Mail.objects.claim(1, lease_seconds=60))
     let_pass(seconds=61)
     mails.deliver_mails()
 
@@ -435,7 +369,7 @@ def test_what_is_refused_for_good_has_failed_and_holds_nobody_up(alice, bob, sin
     sink.answers = {command: answer}
     mails.deliver_mails()
     assert outcome(mail) == ("failed", answer)
-    assert f"mail {mail.pk} is given up: {answer}" in caplog.messages
+    assert f"mail {mail.pk} is dead-lettered: {answer}" in caplog.messages
 
     sink.answers, sink.received = {}, []
     let_pass(days=1)
@@ -505,7 +439,7 @@ def test_a_hostile_address_that_got_into_the_table_reaches_nobody_and_blocks_nob
     assert [recipients for _, recipients, _ in sink.received] == [["bob@example.com"]]
     assert outcome(hostile) == ("failed", "the account's address is not valid")
     assert not [record for record in caplog.records if record.exc_info]
-    assert list(concerns()) == []
+    assert health.mails().state == "ok"
 
 
 @pytest.mark.parametrize("name", ["Alice\r\nBcc: eve@evil.test", "Alice\n\n.\r\nMAIL FROM:<eve@evil.test>", "Zo\u00eb"])
@@ -593,16 +527,16 @@ def test_of_four_workers_each_mail_is_sent_by_one(person, at_once):
 
 def test_without_a_server_and_a_folder_mails_wait_until_there_is_one(settings, client, alice):
     waiting = plan("alice@example.com", INVITATION)
-    backend, settings.EMAIL_BACKEND = settings.EMAIL_BACKEND, HELD_MAIL
+    settings.MAILS_ARE_HELD = True
 
     held = mails.deliver_mails()
-    health = client.get("/user/health/ready/").json()
+    ready = client.get("/user/health/ready/").json()
     let_pass(days=3)
-    settings.EMAIL_BACKEND = backend
+    settings.MAILS_ARE_HELD = False
     mails.deliver_mails()
 
     assert held == 0
-    assert health == {"status": "degraded", "because": ["Mails wait in the database until EMAIL_URL is set."]}
+    assert ready == {"status": "degraded", "reasons": ["held: mails wait in the database until EMAIL_URL is set"]}
     assert outcome(waiting) == ("sent", "")
 
 

@@ -214,15 +214,15 @@ def test_a_query_parameter_is_refused(client_of, alice):
     ],
 )
 def test_who_is_deleted_while_the_call_is_under_way_is_told_so(client_of, alice, monkeypatch, method, path, body):
-    confirm = AccountAuthentication.confirm
+    resolve = AccountAuthentication.resolve
 
-    def confirm_and_delete(self, caller, *, counting):
-        confirmed = confirm(self, caller, counting=counting)
+    def resolve_and_delete(self, token):
+        resolved = resolve(self, token)
         User.objects.filter(pk=alice.pk).delete()
-        return confirmed
+        return resolved
 
     client = client_of(alice)
-    monkeypatch.setattr(AccountAuthentication, "confirm", confirm_and_delete)
+    monkeypatch.setattr(AccountAuthentication, "resolve", resolve_and_delete)
 
     answer = getattr(client, method)(path, body)
 

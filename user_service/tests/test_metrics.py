@@ -5,7 +5,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from accounts.models import Mail
 from chassis.ops import metrics
-from chassis.tests import metrics_table
+from chassis.testing import metrics_table
 
 pytestmark = pytest.mark.django_db
 
@@ -35,10 +35,11 @@ def test_every_metric_is_in_the_table_of_the_documentation(client, read):
 def test_requests_are_counted_by_their_route(client, read):
     client.get("/user/users/7/")
 
-    assert 'tmservice_requests_total{method="GET",route="user/users/<id:user_id>/",status="401"}' in read()
+    labels = 'http_request_method="GET",http_response_status_code="401",http_route="user/users/<id:user_id>/"'
+    assert f"http_server_request_duration_seconds_count{{{labels}}}" in read()
 
 
-def test_mails_that_wait_and_that_were_given_up_are_counted(read):
+def test_mails_that_wait_and_that_were_dead_lettered_are_counted(read):
     for name in ("alice", "bob", "charlie"):
         Mail.objects.plan(Mail.Kind.PASSWORD_RESET, f"{name}@example.com")
     Mail.objects.filter(email_key="bob@example.com").update(state="failed", reason="554 no")

@@ -2,13 +2,13 @@
 
 import pytest
 
-from accounts import serializers
+from accounts import serializers, token_serializers
 from accounts.models import EmailToken, Mail, PasswordToken, Session, User
 from accounts.tokens import pair
 from chassis.api.serializers import StrictSerializer
-from chassis.tests import openapi_pages
-from chassis.tests.openapi_document import Document
-from chassis.tests.openapi_pages import beyond, samples, views_by_route
+from chassis.testing import openapi_pages
+from chassis.testing.openapi_document import Document
+from chassis.testing.openapi_pages import beyond, samples, views_by_route
 from config.urls import DOCUMENTATION
 
 pytestmark = pytest.mark.django_db
@@ -110,10 +110,6 @@ def test_everything_is_described():
     openapi_pages.assert_everything_is_described(DOCUMENT)
 
 
-def test_notes_are_of_fields_and_filters_that_there_are():
-    openapi_pages.assert_notes_are_of_what_there_is(DOCUMENT)
-
-
 def test_every_example_is_as_its_schema_says():
     assert list(openapi_pages.wrong_examples(DOCUMENT)) == []
 
@@ -156,12 +152,14 @@ def test_every_definition_is_checked():
 def test_every_serializer_of_people_is_in_it():
     defined = [
         each
-        for each in vars(serializers).values()
-        if isinstance(each, type) and each.__module__ == serializers.__name__
+        for module in (serializers, token_serializers)
+        for each in vars(module).values()
+        if isinstance(each, type) and each.__module__ == module.__name__
     ]
     strict = {each.__name__.removesuffix("Serializer") for each in defined if issubclass(each, StrictSerializer)}
 
-    assert strict - {"FirstAdmin"} <= DOCUMENT.spec["definitions"].keys()
+    # The first is a base; the second has the one field of RefreshSerializer and is documented as that.
+    assert strict - {"NewAccount", "SignOut"} <= DOCUMENT.spec["definitions"].keys()
 
 
 @pytest.mark.parametrize("definition", REQUIRED)
@@ -310,3 +308,9 @@ def test_a_call_has_its_statuses_and_no_others(call):
 def test_the_documentation_counts_nobody_and_other_answers_keep_their_policy(client):
     assert "RateLimit" not in client.get("/user/docs/").headers
     assert client.get("/user/me/")["Content-Security-Policy"] == "default-src 'none'; frame-ancestors 'none'"
+
+
+def test_details_of_an_audit_event_may_have_any_members():
+    details = DOCUMENT.spec["definitions"]["AuditEvent"]["properties"]["details"]
+
+    assert (details["type"], details["additionalProperties"]) == ("object", True)

@@ -5,8 +5,8 @@ import pytest
 from accounts.models import EmailToken, Mail, PasswordToken, Session, User
 from accounts.tokens import pair
 from chassis.auth import tokens
-from chassis.tests import permission_table
-from chassis.tests.permission_table import ALL_METHODS, REFUSALS, head_like, rows_of_all_tables, told
+from chassis.testing import permission_table
+from chassis.testing.permission_table import ALL_METHODS, REFUSALS, head_like, rows_of_all_tables, told
 from tests.conftest import Client
 
 pytestmark = pytest.mark.django_db
@@ -21,7 +21,7 @@ CALLERS = {
     "deactivated": "igor",
     "demoted admin": "dora",
     "another user": "bobs_client",
-    "oneself": "alices_client",
+    "self": "alices_client",
     "admin": "adas_client",
 }
 MISSING = 900_001  # far from what the sequences give

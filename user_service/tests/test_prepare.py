@@ -86,8 +86,8 @@ class TestPrepare:
 
 
 @pytest.mark.django_db
-def test_a_worker_touches_a_file_where_one_is_set(tmp_path, monkeypatch):
-    monkeypatch.setenv("HEARTBEAT_PATH", str(tmp_path / "heartbeat"))
+def test_a_worker_touches_a_file_where_one_is_set(tmp_path, settings):
+    settings.HEARTBEAT_PATH = str(tmp_path / "heartbeat")
 
     beat()
 

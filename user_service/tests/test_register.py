@@ -1,7 +1,7 @@
 import pytest
 
 from accounts.models import User
-from chassis.tests.mail_addresses import REFUSED
+from chassis.testing.mail_addresses import REFUSED
 
 pytestmark = pytest.mark.django_db
 
@@ -139,6 +139,16 @@ def test_an_address_is_taken_however_it_is_spelt(client, bob, email):
     assert answer.status_code == 409
     assert [(error["field"], error["code"]) for error in answer.json()["errors"]] == [("email", "taken")]
     assert User.objects.get() == bob
+
+
+def test_a_duplicate_address_is_not_blamed_on_the_username(client, person):
+    email = "username_is_taken@example.com"
+    person("Eve", email=email)
+
+    answer = client.post(URL, {**BARBARA, "email": email})
+
+    assert answer.status_code == 409
+    assert [(error["field"], error["code"]) for error in answer.json()["errors"]] == [("email", "taken")]
 
 
 @pytest.mark.parametrize("username", ["admin", "Admin", "ROOT", "me", "none", "null", "system", "internal"])

@@ -3,7 +3,7 @@
 import pytest
 
 from accounts.models import User
-from chassis.tests.limiting import limit, wait_told
+from chassis.testing.limiting import limit, wait_told
 from tests.test_startup import starting
 
 pytestmark = pytest.mark.django_db

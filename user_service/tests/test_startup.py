@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from django.core.management import call_command
 
-from chassis.tests.key_pairs import pair, public_pem
+from chassis.testing.key_pairs import pair, public_pem
 
 SERVICE = Path(__file__).resolve().parent.parent
 LONG_ENOUGH = "fine-otherwise-0123456789-abcdefghijkl"

@@ -9,7 +9,7 @@ import pytest
 
 from chassis.auth import tokens
 from chassis.auth.keys import key_id
-from chassis.tests.key_pairs import MAKERS, pair
+from chassis.testing.key_pairs import MAKERS, pair
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "tokens.md").read_text()
 

@@ -1,9 +1,9 @@
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.utils.module_loading import import_string
 
 
 class Command(BaseCommand):
@@ -15,7 +15,7 @@ class Command(BaseCommand):
         parser.add_argument("-f", "--format", choices=["json", "yaml"], help="by default what the file's name says")
 
     def handle(self, *args: Any, output_file: str, overwrite: bool, **options: Any) -> None:
-        documentation = import_module(settings.ROOT_URLCONF).DOCUMENTATION
+        documentation = import_string(settings.OPENAPI_DOCUMENTATION)
         is_yaml = (options["format"] or Path(output_file).suffix.lstrip(".")) in ("yaml", "yml")
         document: bytes = documentation.yaml if is_yaml else documentation.json
         if output_file == "-":

@@ -3,11 +3,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from django.core.management import call_command, get_commands
+from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError
 from django.db import OperationalError, ProgrammingError, connection
 
-from chassis.ops import env, roles
+from chassis.ops import roles
 
 # A table of this name is created and never committed: as names are unique, that is a lock. A role that may create no
 # tables in this schema cannot hold it, and it ends with the connection.
@@ -18,15 +18,13 @@ PAUSE_SECONDS = 0.5
 
 class Command(BaseCommand):
     help = (
-        "Migrate the database and make the first admin (ADMIN_USERNAME, ADMIN_EMAIL, ADMIN_PASSWORD). Of several that "
-        "start at once one does it and the others wait. A database that is still starting is waited for."
+        "Migrate the database. Of several that start at once one does it and the others wait. A database that is still "
+        "starting is waited for."
     )
 
     def handle(self, *args: Any, **options: Any) -> None:
         with self.locked():
             call_command("migrate", verbosity=0)
-        if "ensure_admin" in get_commands() and env.text("ADMIN_PASSWORD", ""):
-            call_command("ensure_admin", stdout=self.stdout)
 
     @contextmanager
     def locked(self) -> Iterator[None]:

@@ -5,7 +5,7 @@ from django.db import models
 from chassis.api import idempotency
 
 
-class KeptAnswer(idempotency.KeptAnswer):
+class IdempotencyRecord(idempotency.IdempotencyRecord):
     pass
 
 

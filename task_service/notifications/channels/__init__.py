@@ -1,4 +1,4 @@
-"""The ways by which notifications go out. A new one is a class here and a line in NOTIFICATION_CHANNEL_CLASSES."""
+"""The channels that send notifications. A new one is a class here and a line in NOTIFICATION_CHANNEL_CLASSES."""
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from notifications.models import Event
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """An event, and where its task is found; empty where the recipient finds it no more."""
+    """An event and the URL of its task; the URL is empty if the recipient can no longer see the task."""
 
     event: Event
     url: str
@@ -22,7 +22,7 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """What a channel sends: one or more events. The same message sent once more has the same id."""
+    """One or more events, sent together. A repeated message has the same id."""
 
     id: int
     recipient: User | None
@@ -30,7 +30,7 @@ class Message:
 
     @property
     def event(self) -> Event:
-        """The only event, where the channel is not personal; otherwise the first one."""
+        """The first event; for a channel that is not personal, the only one."""
         return self.entries[0].event
 
     @property
@@ -41,9 +41,9 @@ class Message:
 class Channel(ABC):
     """Sends one message at a time.
 
-    `send` returns when the message is out, or raises Skipped, PermanentFailure or TemporaryFailure of chassis.worker.outbox
-    (an OSError counts as one of the last two). A personal channel gets a message for each recipient, about all events
-    that were planned for them at once; another one gets a message for each event.
+    `send` returns when the message is out, or raises Skipped, PermanentFailure or TemporaryFailure of
+    chassis.worker.outbox (an OSError counts as one of the last two). A personal channel gets one message per recipient,
+    about all events that were planned together; any other channel gets one message per event.
     """
 
     is_personal: ClassVar[bool] = True

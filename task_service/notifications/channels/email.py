@@ -1,4 +1,4 @@
-"""A mail to one recipient, by Django's mail backends."""
+"""One mail per recipient, over Django's mail backends."""
 
 import re
 from collections.abc import Sequence
@@ -28,7 +28,7 @@ class Email(Channel):
             body="\n".join(as_text(entry) for entry in message.entries),
             to=[message.recipient.email],
             headers={
-                # A retry is the same message: programs that read mail show it once.
+                # The same for every retry, so that mail clients show it once.
                 "Message-ID": message_id(message.id, prefix="notification"),
                 "Date": formatdate(message.event.created_at.timestamp()),
                 "X-TMService-Event": ", ".join(kinds),
@@ -40,10 +40,10 @@ class Email(Channel):
 
 
 def subject(texts: Sequence[str]) -> str:
-    """Return one line: a text, with its title shortened to what fits, and how many others there are."""
-    text = texts[0].replace("=?", "= ?")  # what looks encoded would be decoded
+    """Return one line: the first text, its title shortened to fit, and the number of further texts."""
+    text = texts[0].replace("=?", "= ?")  # mail clients would decode it as an encoded word
     more = f" and {len(texts) - 1} more" if len(texts) > 1 else ""
-    if not ISOLATED.search(text):  # planned by the version before, so it may hold anything
+    if not ISOLATED.search(text):  # planned by the version before; its format is unknown
         return shortened(one_line(text), MAX_SUBJECT - len(more)) + more
     room = MAX_SUBJECT - len(ISOLATED.sub(isolated(""), text)) - len(more)
     return ISOLATED.sub(lambda title: isolated(shortened(title[1], max(room, MIN_TITLE))), text) + more
@@ -59,6 +59,6 @@ def as_html(entry: Entry) -> SafeString:
 
 
 def with_bdi(text: str) -> SafeString:
-    """Isolate titles as HTML does it: some programs leave out the characters that do."""
+    """Isolate titles with HTML tags: some mail clients drop the isolating characters."""
     tagged = escape(text).replace(FIRST_ISOLATE, "<bdi>").replace(POP_ISOLATE, "</bdi>")
-    return mark_safe(tagged)  # noqa: S308 - it is escaped in the line before
+    return mark_safe(tagged)  # noqa: S308 - the line before escapes it

@@ -12,12 +12,12 @@ from django.conf import settings
 from chassis.api.fields import utc_text
 from notifications.channels import Channel, Message
 
-LARGEST_FILE_BYTES = 10_000_000
-FILES_KEPT = 5
+MAX_FILE_BYTES = 10_000_000
+BACKUP_COUNT = 5
 
 
 class Log(Channel):
-    """Appends to NOTIFICATION_LOG, which is rotated; without one, to standard output. Several workers may share it."""
+    """Appends to NOTIFICATION_LOG and rotates it, or writes to standard output. Several workers may share the file."""
 
     is_personal = False
 
@@ -37,7 +37,7 @@ class Log(Channel):
                 "text": event.text,
             },
             separators=(",", ":"),
-        )  # ASCII: whatever a reader takes for the end of a line, or a terminal for a command, is escaped
+        )  # ASCII: line separators and terminal control characters are escaped
         if settings.NOTIFICATION_LOG:
             append(Path(settings.NOTIFICATION_LOG), f"{line}\n".encode())
         else:
@@ -51,11 +51,11 @@ def write(log: RawIOBase, line: bytes) -> None:
 
 
 def append(path: Path, line: bytes) -> None:
-    """Add a line to a file that may be full: then it becomes path.1, what was that path.2, and so on."""
+    """Append a line, after rotating a full file to path.1, path.1 to path.2, and so on."""
     with path.with_name(f"{path.name}.lock").open("a") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        if path.exists() and path.stat().st_size + len(line) > LARGEST_FILE_BYTES:
-            handler = RotatingFileHandler(path, backupCount=FILES_KEPT, delay=True)
+        if path.exists() and path.stat().st_size + len(line) > MAX_FILE_BYTES:
+            handler = RotatingFileHandler(path, backupCount=BACKUP_COUNT, delay=True)
             handler.doRollover()
             handler.close()
         with path.open("ab", buffering=0) as log:
@@ -63,5 +63,5 @@ def append(path: Path, line: bytes) -> None:
             try:
                 write(log, line)
             except OSError:
-                log.truncate(end)  # a full disk takes the first half of a line
+                log.truncate(end)  # remove the partial line that a full disk leaves
                 raise

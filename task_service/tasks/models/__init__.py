@@ -1,15 +1,13 @@
 from tasks.models.activity import Activity
-from tasks.models.kept_answer import KeptAnswer
-from tasks.models.querysets import StaleVersion, TaskQuerySet, UnexpectedCount, refuse_stale
-from tasks.models.task import LONGEST_DESCRIPTION, Task
+from tasks.models.idempotency_record import IdempotencyRecord
+from tasks.models.task import MAX_DESCRIPTION_LENGTH, StaleVersion, Task, TaskQuerySet, UnexpectedCount
 
 __all__ = [
-    "LONGEST_DESCRIPTION",
+    "MAX_DESCRIPTION_LENGTH",
     "Activity",
-    "KeptAnswer",
+    "IdempotencyRecord",
     "StaleVersion",
     "Task",
     "TaskQuerySet",
     "UnexpectedCount",
-    "refuse_stale",
 ]

@@ -1,15 +1,24 @@
-"""The history of tasks: who changed what, from what to what, and when. It outlives the task.
+"""The history of tasks: each entry says who changed what and when. It outlives the task.
 
-Triggers keep what is written as it is.
+Triggers make the entries immutable.
 """
+
+from collections.abc import Iterator
+from datetime import date
+from typing import TYPE_CHECKING, Any
 
 from django.db import models
 
 from directory.models import User
 
+if TYPE_CHECKING:
+    from tasks.models.task import Task
+
+WRITABLE = ("title", "description", "status", "priority", "due_date", "assigned_to_id")
+
 
 class Activity(models.Model):
-    """One fact about a task, in the transaction and of the version in which it became true."""
+    """One fact about a task, written in the transaction of the change, with the version that it led to."""
 
     class Kind(models.TextChoices):
         CREATED = "created"
@@ -28,13 +37,13 @@ class Activity(models.Model):
     old = models.JSONField(null=True)
     new = models.JSONField(null=True)
     reason = models.CharField(max_length=100, blank=True)
-    # Null where the service itself did it. No constraint: accounts belong to the other service.
+    # Null if the service itself made the change. No constraint: accounts belong to the other service.
     by = models.ForeignKey(
         User, null=True, on_delete=models.DO_NOTHING, db_constraint=False, db_index=False, related_name="+"
     )
     at = models.DateTimeField()
 
-    # See chassis.ops.roles. The version before still deletes; until it is gone, a trigger keeps the rows.
+    # See chassis.ops.roles. The version before still deletes rows; a trigger keeps them.
     revoked_rights = "UPDATE"
 
     class Meta:
@@ -48,3 +57,39 @@ class Activity(models.Model):
 
     def __str__(self) -> str:
         return f"{self.kind} {self.field} of task {self.task_id}"
+
+
+def creation_history(task: "Task") -> Iterator[Activity]:
+    common = {"version": task.version, "by_id": task.created_by, "at": task.created_at}
+    yield Activity(task=task, kind=Activity.Kind.CREATED, **common)
+    if task.assigned_to_id is not None:
+        yield entry(task, "assigned_to_id", None, task.assigned_to_id, **common)
+
+
+def diff(task: "Task", values: dict[str, Any], **common: Any) -> list[Activity]:
+    """Return a history entry for each field that these values would change."""
+    return [
+        entry(task, name, getattr(task, name), new, version=task.version + 1, **common)
+        for name, new in values.items()
+        if new != getattr(task, name)
+    ]
+
+
+def deletion_entry(task: "Task", **common: Any) -> Activity:
+    values = {name.removesuffix("_id"): to_json(task, name, getattr(task, name)) for name in WRITABLE}
+    return Activity(task_id=task.pk, version=task.version + 1, kind=Activity.Kind.DELETED, old=values, **common)
+
+
+def entry(task: "Task", name: str, old: Any, new: Any, **common: Any) -> Activity:
+    kind = Activity.Kind.CHANGED
+    if name == "assigned_to_id":
+        kind = Activity.Kind.UNASSIGNED if new is None else Activity.Kind.ASSIGNED
+    old, new = to_json(task, name, old), to_json(task, name, new)
+    return Activity(task=task, kind=kind, field=name.removesuffix("_id"), old=old, new=new, **common)
+
+
+def to_json(task: "Task", name: str, value: Any) -> Any:
+    """Return a value of a task as JSON: dates as YYYY-MM-DD, the priority by its label."""
+    if isinstance(value, date):
+        return value.isoformat()
+    return task.Priority(value).label if name == "priority" else value

@@ -1,27 +1,215 @@
-"""What a task is. How tasks are found and changed is in querysets."""
+"""The task: its rules, its one state transition, and every way to find, create, change and delete tasks."""
 
-from collections.abc import Iterable
-from datetime import date, datetime, timedelta
-from typing import Any, ClassVar
+from collections import defaultdict
+from collections.abc import Collection, Iterable
+from datetime import date, datetime, time, timedelta
+from functools import partial
+from typing import Any, ClassVar, Self
 
 from django.conf import settings
-from django.contrib.postgres.indexes import GinIndex
+from django.contrib.postgres.expressions import ArraySubquery
 from django.contrib.postgres.search import SearchVectorField
-from django.db import models
-from django.db.models import F, Q
-from django.db.models.functions import Length
+from django.db import models, transaction
+from django.db.models import Case, OuterRef, Q, Subquery, Value, When
+from django.db.models.functions import Cast, JSONObject, Length
 from django.db.models.lookups import LessThanOrEqual
 from django.utils import timezone
 
-from chassis.api.fields import EARLIEST, LATEST
+from chassis.api.fields import MAX_DATE, MIN_DATE
+from chassis.auth import audit
 from chassis.auth.tokens import Caller
+from directory import accounts
 from directory.models import User
-from tasks.models.activity import Activity
-from tasks.models.querysets import NOT_INDEXED, SEARCHED, TaskQuerySet, visible_values
-from tasks.search import RULES, document
+from tasks import search
+from tasks.models.activity import Activity, creation_history, deletion_entry, diff
+from tasks.models.indexes import TASK_INDEXES
+from tasks.search.conditions import NOT_INDEXED, matches, matches_unindexed
+from tasks.signals import FieldChange, tasks_changed, tasks_deleted
 
-WRITABLE = ("title", "description", "status", "priority", "due_date", "assigned_to_id")
-LONGEST_DESCRIPTION = 50_000  # characters; whatever they are, the text index holds them
+DERIVED = ("version", "updated_at", "completed_at")  # by Task.apply
+SEARCH_COLUMNS = ("search_document", "search_rules")
+ANNOUNCED = ("status", "assigned_to")
+MAX_DESCRIPTION_LENGTH = 50_000  # characters; the text index can hold any text of this length
+MAX_INDEXED_AT_ONCE = 500_000  # characters of changed tasks; the worker indexes longer changes
+
+
+class StaleVersion(Exception):
+    """The task is newer than the version that the caller relies on; these fields have changed since."""
+
+    def __init__(self, changed_fields: list[str]) -> None:
+        super().__init__(changed_fields)
+        self.changed_fields = changed_fields
+
+
+class UnexpectedCount(Exception):
+    """More or fewer tasks match than the caller expects."""
+
+
+def visible_values(person: Caller | User) -> dict[str, int]:
+    """Return the values that a task must have for this person to see it: the one rule of visibility."""
+    return {} if person.is_admin else {"assigned_to_id": person.id}
+
+
+def midnight(day: date) -> datetime:
+    """Return the beginning of a day in TIME_ZONE."""
+    return datetime.combine(day, time.min, timezone.get_current_timezone())
+
+
+class TaskQuerySet(models.QuerySet["Task"]):
+    ranks: list[Self]  # set by matching()
+
+    def visible_to(self, person: Caller | User) -> Self:
+        return self.filter(**visible_values(person))
+
+    def with_assignee(self) -> Self:
+        """Annotate `assignee_name`."""
+        names = User.objects.filter(pk=OuterRef("assigned_to")).values("username")  # a join would be an inner join
+        return self.annotate(assignee_name=Subquery(names))
+
+    def with_accounts(self, actor_id: int | None = None) -> Self:
+        """Annotate `assignee_name`, `actor_name` and `accounts`: id and role of assignee and creator, if active."""
+        involved = Q(pk=OuterRef("assigned_to")) | Q(pk=OuterRef("created_by"))
+        accounts = User.objects.filter(involved, is_active=True).values(account=JSONObject(id="id", role="role"))
+        actor = Subquery(User.objects.filter(pk=actor_id or 0).values("username"), output_field=models.TextField())
+        return self.with_assignee().annotate(accounts=ArraySubquery(accounts), actor_name=actor)
+
+    def open(self) -> Self:
+        return self.exclude(status=Task.Status.COMPLETED)
+
+    def overdue(self) -> Self:
+        return self.open().filter(due_date__lt=timezone.localdate())
+
+    def not_overdue(self) -> Self:
+        return self.filter(Q(status=Task.Status.COMPLETED) | Q(due_date=None) | Q(due_date__gte=timezone.localdate()))
+
+    def due_soon(self) -> Self:
+        return self.open().filter(due_date__range=due_soon_range())
+
+    def not_due_soon(self) -> Self:
+        first, last = due_soon_range()
+        return self.filter(
+            Q(status=Task.Status.COMPLETED) | Q(due_date=None) | Q(due_date__lt=first) | Q(due_date__gt=last)
+        )
+
+    def completed_from(self, day: date) -> Self:
+        return self.filter(completed_at__gte=midnight(day))
+
+    def completed_until(self, day: date) -> Self:
+        """Keep tasks completed on that day or earlier."""
+        return self.filter(completed_at__lt=midnight(day + timedelta(days=1)))
+
+    def with_user(self, column: str, ids: Collection[int], *, or_nobody: bool) -> Self:
+        """Keep tasks whose `column` is one of these users or, with `or_nobody`, null."""
+        nobody = Q(**{f"{column}__isnull": True})
+        if or_nobody and not ids:
+            return self.filter(nobody)
+        # With a single value an index can sort. No account has the id 0.
+        users = Q(**{f"{column}__in": ids}) if len(ids) > 1 else Q(**{column: next(iter(ids), 0)})
+        return self.filter(users | nobody if or_nobody else users)
+
+    def unassigned(self) -> Self:
+        return self.filter(assigned_to=None)
+
+    def matching(self, text: str) -> Self:
+        """Keep tasks that match a search. `ranks` of the result are disjoint parts of it, best first."""
+        query = search.parse(text)
+        best, last = query.ranks[:-1], query.ranks[-1]
+        matching = self.filter(matches(query.anywhere) | matches_unindexed(text))
+        matching.ranks = [
+            *(self.filter(matches(rank)) for rank in best),
+            self.filter(matches(last) | matches_unindexed(text)),
+        ]
+        return matching
+
+    def not_indexed(self) -> Self:
+        return self.filter(NOT_INDEXED)
+
+    def existed(self, task_id: int) -> bool:
+        """Tell whether there is, or was, a task with this id: the history of a deleted one remains."""
+        history = Activity.objects.filter(task=task_id).values("task")
+        return self.filter(pk=task_id).values("pk").union(history, all=True).exists()
+
+    def create_task(self, *, by: Caller, **values: Any) -> "Task":
+        """Create a task, or raise accounts.UnknownUser if its assignee was deleted a moment ago."""
+        with transaction.atomic():
+            assignee = accounts.lock_user(values.get("assigned_to_id"))
+            task = self.create(created_by=by.id, **values)
+            task.actor_name, task.accounts = by.username, [{"id": by.id, "role": by.role}]
+            task.add_assignee(assignee)
+            history = Activity.objects.bulk_create(creation_history(task))
+            announce(history, [task], by.id)
+        return task
+
+    def change(
+        self,
+        *,
+        by_id: int | None,
+        reason: str = "",
+        versions: Collection[int] | None = None,
+        expected_count: int | None = None,
+        **values: Any,
+    ) -> list["Task"]:
+        """Set these values on every task of the queryset and return all of them in the order of their ids.
+
+        A task that has the values already stays unchanged. Raises StaleVersion if a task is at none of `versions`,
+        UnexpectedCount if there are not `expected_count` tasks, and accounts.UnknownUser if the new assignee was
+        deleted a moment ago.
+        """
+        with transaction.atomic():
+            assignee = accounts.lock_user(values.get("assigned_to_id"))
+            tasks = self.lock(by_id, expected_count)
+            now = timezone.now()
+            changed: list[Task] = []
+            history: list[Activity] = []
+            for task in tasks:
+                task.check_version(versions)
+                if entries := diff(task, values, by_id=by_id, reason=reason, at=now):
+                    task.apply(values, now)
+                    if "assigned_to_id" in values:
+                        task.add_assignee(assignee)
+                    changed.append(task)
+                    history += entries
+            if changed:
+                self.model.objects.store(changed, values)
+                Activity.objects.bulk_create(history)
+                announce(history, changed, by_id)
+            return tasks
+
+    def lock(self, by_id: int | None, expected_count: int | None = None) -> list["Task"]:
+        """Lock all tasks in the order of their ids and return them with their accounts, or raise UnexpectedCount."""
+        locked = self.with_accounts(by_id).order_by("pk").select_for_update(of=("self",))
+        tasks: list[Task] = list(locked if expected_count is None else locked[: expected_count + 1])
+        if expected_count not in (None, len(tasks)):
+            raise UnexpectedCount()
+        return tasks
+
+    def store(self, tasks: list["Task"], values: Iterable[str]) -> None:
+        """Save these columns of changed tasks, and the columns derived from them, in one statement."""
+        columns = [*values, *DERIVED]
+        if {"title", "description"}.intersection(values):
+            columns += SEARCH_COLUMNS
+            set_search_documents(tasks)
+        self.filter(pk__in=[task.pk for task in tasks]).update(**{name: column(name, tasks) for name in columns})
+
+    def remove(self, *, by_id: int | None, versions: Collection[int] | None = None) -> list["Task"]:
+        """Delete every task of the queryset, except its history, and return all of them in the order of their ids.
+
+        Raises StaleVersion if a task is at none of `versions`.
+        """
+        with transaction.atomic():
+            tasks = self.lock(by_id)
+            for task in tasks:
+                task.check_version(versions)
+            now = timezone.now()
+            Activity.objects.bulk_create([deletion_entry(task, by_id=by_id, at=now) for task in tasks])
+            if tasks:
+                tasks_deleted.send(TaskQuerySet, tasks=tasks, by_id=by_id)
+            self.model.objects.filter(pk__in=[task.pk for task in tasks]).delete()
+            for task in tasks:
+                transaction.on_commit(
+                    partial(audit.write, "sensitive_delete", actor=by_id, subject=task.pk, object="task")
+                )
+            return tasks
 
 
 class TaskManager(models.Manager.from_queryset(TaskQuerySet)):  # type: ignore[misc]  # a class made at run time
@@ -37,7 +225,7 @@ class Task(models.Model):
         COMPLETED = "completed", "Completed"
 
     class Priority(models.IntegerChoices):
-        """Stored by rank, so that sorting by it needs no table of names; the API speaks the labels."""
+        """Stored by rank, so that it sorts; the API uses the labels."""
 
         LOW = 1, "low"
         NORMAL = 2, "normal"
@@ -49,7 +237,7 @@ class Task(models.Model):
     status = models.CharField(max_length=11, choices=Status, default=Status.TODO)
     priority = models.PositiveSmallIntegerField(choices=Priority, default=Priority.NORMAL)
     due_date = models.DateField(null=True, blank=True)
-    # No constraint: accounts belong to the other service. The directory keeps those who were deleted there.
+    # No constraint: accounts belong to the other service. The directory keeps deleted accounts.
     assigned_to = models.ForeignKey(
         User,
         null=True,
@@ -65,14 +253,14 @@ class Task(models.Model):
     updated_at = models.DateTimeField(default=timezone.now, editable=False)
     completed_at = models.DateTimeField(null=True, editable=False)
     version = models.PositiveIntegerField(default=1, editable=False)
-    # What search finds the task by, and the rules by which it was made. A trigger removes both where a program that
-    # does not know them changes the text, and the worker makes them again.
+    # The search index of the task and the version of its rules. A trigger clears both if a program that does not know
+    # them changes the text; the worker then sets them again.
     search_document = SearchVectorField(null=True, editable=False)
     search_rules = models.PositiveSmallIntegerField(null=True, editable=False)
-    assignee_name: str | None  # of TaskQuerySet.with_assignee()
-    accounts: list[dict[str, Any]]  # of TaskQuerySet.with_accounts(), like the next one
+    assignee_name: str | None  # set by TaskQuerySet.with_assignee()
+    accounts: list[dict[str, Any]]  # set by TaskQuerySet.with_accounts(), like the next one
     actor_name: str | None
-    title_before: str  # of a task that was changed: the last title that a former assignee has seen
+    title_before: str  # of a changed task: the last title that a former assignee has seen
 
     objects: ClassVar[Any] = TaskManager()
 
@@ -80,7 +268,7 @@ class Task(models.Model):
         constraints = [
             models.CheckConstraint(condition=~Q(title=""), name="title_is_not_empty"),
             models.CheckConstraint(
-                condition=LessThanOrEqual(Length("description"), LONGEST_DESCRIPTION),
+                condition=LessThanOrEqual(Length("description"), MAX_DESCRIPTION_LENGTH),
                 name="description_is_not_too_long",
             ),
             models.CheckConstraint(
@@ -93,7 +281,7 @@ class Task(models.Model):
             models.CheckConstraint(condition=Q(created_by__gt=0), name="created_by_is_an_id"),
             models.CheckConstraint(condition=Q(version__gt=0), name="version_counts_from_one"),
             models.CheckConstraint(
-                condition=Q(due_date__isnull=True) | Q(due_date__range=(EARLIEST, LATEST)),
+                condition=Q(due_date__isnull=True) | Q(due_date__range=(MIN_DATE, MAX_DATE)),
                 name="due_date_is_in_this_century",
             ),
             models.CheckConstraint(
@@ -102,56 +290,30 @@ class Task(models.Model):
                 name="completed_at_goes_with_completed",
             ),
         ]
-        # Each ordering has one for an admin and one for an assignee. Nulls are last both ways: with them it takes two.
-        indexes = [
-            models.Index(fields=["-created_at", "-id"], name="task_newest"),
-            models.Index(fields=["-updated_at", "-id"], name="task_changed_last"),
-            models.Index(fields=["-priority", "-id"], name="task_most_urgent"),
-            models.Index(fields=["due_date", "id"], name="task_by_due_date"),
-            models.Index(F("due_date").desc(nulls_last=True), F("id").desc(), name="task_latest_due"),
-            models.Index(fields=["completed_at", "id"], name="task_completed_first"),
-            models.Index(F("completed_at").desc(nulls_last=True), F("id").desc(), name="task_completed_last"),
-            models.Index(fields=["created_by", "-created_at", "-id"], name="task_newest_of_creator"),
-            models.Index(fields=["assigned_to", "-created_at", "-id"], name="task_newest_of_assignee"),
-            models.Index(fields=["assigned_to", "-id"], name="task_of_assignee"),
-            models.Index(fields=["assigned_to", "-updated_at", "-id"], name="task_changed_last_of_assignee"),
-            models.Index(fields=["assigned_to", "-priority", "-id"], name="task_most_urgent_of_assignee"),
-            models.Index(fields=["assigned_to", "due_date", "id"], name="task_by_due_date_of_assignee"),
-            models.Index(
-                F("assigned_to"),
-                F("due_date").desc(nulls_last=True),
-                F("id").desc(),
-                name="task_latest_due_of_assignee",
-            ),
-            models.Index(fields=["assigned_to", "completed_at", "id"], name="task_completed_of_assignee"),
-            models.Index(
-                F("assigned_to"),
-                F("completed_at").desc(nulls_last=True),
-                F("id").desc(),
-                name="task_last_done_of_assignee",
-            ),
-            models.Index(fields=["status", "-created_at", "-id"], name="task_newest_in_status"),
-            models.Index(fields=["due_date"], condition=~Q(status="completed"), name="open_task_by_due_date"),
-            GinIndex(fields=["search_document"], name="task_found_by_word"),
-            models.Index(fields=["id"], condition=NOT_INDEXED, name="task_to_index"),
-            GinIndex(SEARCHED, name="task_search"),  # of the version before; finds what is not indexed yet
-        ]
+        indexes = TASK_INDEXES
 
     def __str__(self) -> str:
         return f"task {self.pk}"
 
     @property
     def is_overdue(self) -> bool:
-        return (
-            self.due_date is not None and self.due_date < timezone.localdate() and self.status != Task.Status.COMPLETED
-        )
+        return self.is_open and self.due_date is not None and self.due_date < timezone.localdate()
+
+    @property
+    def is_due_soon(self) -> bool:
+        first, last = due_soon_range()
+        return self.is_open and self.due_date is not None and first <= self.due_date <= last
+
+    @property
+    def is_open(self) -> bool:
+        return self.status != Task.Status.COMPLETED
 
     def is_visible_to(self, person: Caller | User) -> bool:
         return all(getattr(self, name) == value for name, value in visible_values(person).items())
 
     @property
     def viewers_involved(self) -> set[int]:
-        """The ids of assignee and creator, as far as their accounts are active and see the task now."""
+        """The ids of assignee and creator, if they are active and can see the task now."""
         accounts = (User(**account) for account in self.accounts)
         return {
             user.pk
@@ -160,64 +322,68 @@ class Task(models.Model):
         }
 
     def account_is_active(self, user_id: int) -> bool:
-        """Whether this assignee or creator, former ones included, has an account that is active."""
+        """Tell whether a present or former assignee, or the creator, has an active account."""
         return any(account["id"] == user_id for account in self.accounts)
 
-    @property
-    def is_due_soon(self) -> bool:
-        today = timezone.localdate()
-        last = today + timedelta(days=settings.DUE_SOON_DAYS)
-        return self.due_date is not None and today <= self.due_date <= last and self.status != Task.Status.COMPLETED
+    def add_assignee(self, assignee: User | None) -> None:
+        """Update the annotations of with_accounts() for a new assignee."""
+        self.assignee_name = assignee.username if assignee else None
+        if assignee is not None and assignee.is_active:
+            self.accounts.append({"id": assignee.pk, "role": assignee.role})
 
-    def save(self, **kwargs: Any) -> None:
-        if self._state.adding:
-            self.updated_at = self.created_at
-            self.completed_at = self.created_at if self.status == Task.Status.COMPLETED else None
-            self.search_document, self.search_rules = document(self.title, self.description), RULES
-        super().save(**kwargs)
+    def check_version(self, versions: Collection[int] | None) -> None:
+        """Raise StaleVersion if the task is at none of these versions; None allows any."""
+        if versions is None or self.version in versions:
+            return
+        since = max((version for version in versions if version < self.version), default=self.version)
+        later = self.activity.filter(version__gt=since).exclude(field="")
+        raise StaleVersion(sorted(later.values_list("field", flat=True).distinct()))
 
-    def facts_of_creation(self) -> Iterable[Activity]:
-        common = {"by_id": self.created_by, "at": self.created_at}
-        yield Activity(task=self, version=self.version, kind=Activity.Kind.CREATED, **common)
-        if self.assigned_to_id is not None:
-            yield self.fact("assigned_to_id", None, self.assigned_to_id, version=self.version, **common)
-
-    def facts_of_change(self, values: dict[str, Any], **common: Any) -> list[Activity]:
-        """Describe what setting the values would change."""
-        return [
-            self.fact(name, getattr(self, name), new, version=self.version + 1, **common)
-            for name, new in values.items()
-            if new != getattr(self, name)
-        ]
-
-    def fact_of_deletion(self, **common: Any) -> Activity:
-        values = {name.removesuffix("_id"): spoken(name, getattr(self, name)) for name in WRITABLE}
-        return Activity(task_id=self.pk, version=self.version + 1, kind=Activity.Kind.DELETED, old=values, **common)
-
-    def become(self, values: dict[str, Any], assignee: User | None, now: datetime) -> None:
-        """Take the values as the row does by querysets.kept_with."""
+    def apply(self, values: dict[str, Any], now: datetime) -> None:
+        """Set the values and the columns derived from them: the one state transition of a task."""
         self.title_before = self.title
         for name, value in values.items():
             setattr(self, name, value)
-        if "assigned_to_id" in values:
-            self.assignee_name = assignee.username if assignee else None
-            if assignee is not None and assignee.is_active:
-                self.accounts.append({"id": assignee.pk, "role": assignee.role})
-        if "status" in values:
-            self.completed_at = (self.completed_at or now) if self.status == Task.Status.COMPLETED else None
         self.version += 1
+        self.derive(now)
+
+    def derive(self, now: datetime) -> None:
         self.updated_at = now
+        self.completed_at = None if self.is_open else (self.completed_at or now)
 
-    def fact(self, name: str, old: Any, new: Any, **common: Any) -> Activity:
-        kind = Activity.Kind.CHANGED
-        if name == "assigned_to_id":
-            kind = Activity.Kind.UNASSIGNED if new is None else Activity.Kind.ASSIGNED
-        field = name.removesuffix("_id")
-        return Activity(task=self, kind=kind, field=field, old=spoken(name, old), new=spoken(name, new), **common)
+    def save(self, **kwargs: Any) -> None:
+        if self._state.adding:
+            self.derive(self.created_at)
+            set_search_documents([self])
+        super().save(**kwargs)
 
 
-def spoken(name: str, value: Any) -> Any:
-    """Return a value of a task as JSON has it: dates as YYYY-MM-DD, the priority by its name."""
-    if isinstance(value, date):
-        return value.isoformat()
-    return Task.Priority(value).label if name == "priority" else value
+def due_soon_range() -> tuple[date, date]:
+    today = timezone.localdate()
+    return today, today + timedelta(days=settings.DUE_SOON_DAYS)
+
+
+def announce(history: list[Activity], tasks: list[Task], by_id: int | None) -> None:
+    by_pk = {task.pk: task for task in tasks}
+    changes = [FieldChange(by_pk[it.task_id], it.field, it.old, it.new) for it in history if it.field in ANNOUNCED]
+    if changes:
+        tasks_changed.send(TaskQuerySet, changes=changes, by_id=by_id)
+
+
+def set_search_documents(tasks: list[Task]) -> None:
+    is_too_much = sum(len(task.title) + len(task.description) for task in tasks) > MAX_INDEXED_AT_ONCE
+    for task in tasks:
+        document = None if is_too_much else search.document(task.title, task.description)
+        task.search_document, task.search_rules = document, None if is_too_much else search.RULES
+
+
+def column(name: str, tasks: list[Task]) -> Any:
+    """Return the value of a column for an UPDATE of these tasks: the common value, or one by id."""
+    ids_by_value: dict[Any, list[int]] = defaultdict(list)
+    for task in tasks:
+        ids_by_value[getattr(task, name)].append(task.pk)
+    if len(ids_by_value) == 1:
+        return next(iter(ids_by_value))
+    field: Any = Task._meta.get_field(name)
+    values = [When(pk__in=ids, then=Value(value, field)) for value, ids in ids_by_value.items()]
+    return Cast(Case(*values, output_field=field), field)

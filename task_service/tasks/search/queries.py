@@ -1,9 +1,9 @@
-"""What is typed into a search, as queries for PostgreSQL.
+"""Parses search text into queries for PostgreSQL.
 
-All words are wanted, and found by their beginning, but for single letters beside other words. `or` is either;
-`"a phrase"` is these whole words in a row; `-` in front excludes a whole word or a phrase. What holds several words
-without a space, such as INV-2026-0815, is a phrase whose last word is found by its beginning. A number that begins a
-search may have a sign: -5 is 5.
+All words must match, each as a prefix, except single letters next to other words. `or` separates alternatives;
+`"a phrase"` matches whole words in a row; a leading `-` excludes a whole word or a phrase. Several words without a
+space, such as INV-2026-0815, are a phrase whose last word is a prefix. A number at the beginning of a search may have a
+sign: -5 is 5.
 """
 
 import re
@@ -14,7 +14,7 @@ from itertools import islice
 from tasks.search.documents import DESCRIPTION, INCOMPLETE, TITLE
 from tasks.search.words import words
 
-MAX_WORDS = 100  # of one phrase, as many as can be typed; what one character stands for may be more
+MAX_WORDS = 100  # per phrase; some characters expand to several words
 PIECE = re.compile(r'(?P<minus>-?)["“”„](?P<phrase>[^"“”„]*)["“”„]?|(?P<bare>\S+)')
 OR = "or"
 NOTHING = f"'{INCOMPLETE}' & !'{INCOMPLETE}'"
@@ -22,12 +22,12 @@ NOTHING = f"'{INCOMPLETE}' & !'{INCOMPLETE}'"
 
 @dataclass(frozen=True, slots=True)
 class Term:
-    """One or several words in a row."""
+    """One word, or several in a row."""
 
     words: tuple[str, ...]
     by_beginning: bool
     is_excluded: bool = False
-    is_character: bool = False  # ends in a single one of a script without spaces, which begins the pairs to be found
+    is_character: bool = False  # ends in a single character of a script without spaces, a prefix of the stored pairs
 
     def within(self, field: str) -> str:
         return f"({' <-> '.join(self.lexemes(field))})"
@@ -36,7 +36,7 @@ class Term:
         return any_of([self.within(TITLE), self.outside_title()])
 
     def outside_title(self) -> str:
-        """Where the description's places are incomplete, it is enough that all words are there."""
+        """If the positions in the description are incomplete, it only has to contain all words."""
         if len(self.words) == 1:
             return self.within(DESCRIPTION)
         return any_of([self.within(DESCRIPTION), all_of([f"'{INCOMPLETE}'", *self.lexemes(DESCRIPTION)])])
@@ -50,7 +50,7 @@ class Term:
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """Alternatives, each of terms that are wanted or excluded together. The properties are PostgreSQL's tsquery."""
+    """Alternatives, each with required and excluded terms. The properties are PostgreSQL's tsquery."""
 
     alternatives: tuple[tuple[Term, ...], ...]
 
@@ -60,28 +60,28 @@ class Query:
 
     @property
     def ranks(self) -> list[str]:
-        """Return queries that have no task in common, and between them all that is found, best first.
+        """Return disjoint queries that together match all results, best first.
 
-        Words as they were typed in the title; their beginnings in the title; anything else.
+        Whole words in the title; prefixes in the title; everything else.
         """
         if not self.alternatives:
             return [NOTHING]
         whole = self.with_terms(lambda term: replace(term, by_beginning=False).within(TITLE))
         title = self.with_terms(lambda term: term.within(TITLE))
         ranks = [whole] if whole == title else [whole, f"{title} & !{whole}"]
-        if any(wanted(terms) for terms in self.alternatives):
+        if any(required(terms) for terms in self.alternatives):
             ranks.append(f"{self.rest} & !{title}")
         return ranks
 
     @property
     def rest(self) -> str:
-        """What is anywhere, one word of it at least outside of the title.
+        """Match anywhere, with at least one word outside of the title.
 
-        That goes without saying for what is not in the title, but tells PostgreSQL how few these may be.
+        The second condition is redundant here, but helps PostgreSQL to estimate the number of rows.
         """
-        if all(len(wanted(terms)) == 1 for terms in self.alternatives):
+        if all(len(required(terms)) == 1 for terms in self.alternatives):
             return self.with_terms(Term.outside_title)
-        outside = any_of(term.outside_title() for terms in self.alternatives for term in wanted(terms))
+        outside = any_of(term.outside_title() for terms in self.alternatives for term in required(terms))
         return f"{self.anywhere} & {outside}"
 
     def with_terms(self, to_find: Callable[[Term], str]) -> str:
@@ -97,37 +97,37 @@ def parse(text: str) -> Query:
     for number, piece in enumerate(pieces):
         if piece[0].casefold() == OR and 0 < number < len(pieces) - 1:
             alternatives.append([])
-        elif term := term_of(piece, is_first=number == 0, is_alone=len(pieces) == 1):
+        elif term := parse_term(piece, is_first=number == 0, is_alone=len(pieces) == 1):
             alternatives[-1].append(term)
     return Query(tuple(tuple(terms) for terms in alternatives if terms))
 
 
-def term_of(piece: re.Match[str], *, is_first: bool, is_alone: bool) -> Term | None:
-    """Return None where there is no word."""
+def parse_term(piece: re.Match[str], *, is_first: bool, is_alone: bool) -> Term | None:
+    """Return None if there is no word."""
     bare = piece["bare"]
     found = list(islice(words(bare or piece["phrase"]), MAX_WORDS))
     if not found:
         return None
     ending = found[-1]
-    if ending.ends_run_of > 1:  # the pairs before say it all, also of a run that is longer in a task
+    if ending.run_length > 1:  # the preceding pairs suffice, and match longer runs too
         found.pop()
     is_excluded = bool(piece["minus"]) or excludes(bare or "", is_first=is_first)
-    # What one letter begins is half of all texts, and costs too much where it has to be compared with other words.
-    may_go_on = is_alone or len(ending.text) > 1
+    # A single letter is a prefix in half of all texts, which is too expensive to combine with other words.
+    may_be_prefix = is_alone or len(ending.text) > 1
     return Term(
         tuple(word.text for word in found),
         is_excluded=is_excluded,
-        by_beginning=bool(bare) and may_go_on and not is_excluded and not ending.ends_run_of,
-        is_character=ending.ends_run_of == 1,
+        by_beginning=bool(bare) and may_be_prefix and not is_excluded and not ending.run_length,
+        is_character=ending.run_length == 1,
     )
 
 
 def excludes(bare: str, *, is_first: bool) -> bool:
-    """Tell a minus that excludes a word from a dash, a long option and the sign of a number."""
+    """Tell an excluding minus from a dash, a long option and the sign of a number."""
     return bare[:1] == "-" and bare[1:2].isalnum() and not (is_first and bare[1].isdigit())
 
 
-def wanted(terms: Iterable[Term]) -> list[Term]:
+def required(terms: Iterable[Term]) -> list[Term]:
     return [term for term in terms if not term.is_excluded]
 
 

@@ -1,7 +1,7 @@
-"""How text becomes words: the one rule for what is stored and what is searched, whatever the database's locale.
+"""Splits text into words: one rule for stored text and for searches, independent of the database's locale.
 
-A word is a run of letters and digits, without regard to case, accents and normal form. Scripts that are written without
-spaces become pairs of characters, and the last character of each run by itself.
+A word is a run of letters and digits, regardless of case, accents and normal form. A run in a script without spaces
+becomes pairs of characters, plus its last character.
 """
 
 import re
@@ -10,14 +10,14 @@ from collections.abc import Iterator
 from itertools import chain
 from typing import NamedTuple
 
-# Raise it when a text gives other words than before: the worker then indexes every task again. The condition of
-# the index task_to_index holds it, so `makemigrations` makes the migration that goes with it.
+# Increment it when the same text yields other words: the worker then indexes every task again. The condition of the
+# index task_to_index contains it, so `makemigrations` creates the necessary migration.
 RULES = 1
-MAX_FOLDED = 60_000  # characters; the vector of so many, whatever they are, stays below PostgreSQL's limit of 1 MB
+MAX_FOLDED = 60_000  # characters; the vector of any such text stays below PostgreSQL's limit of 1 MB
 MAX_WORD = 200  # characters; a lexeme may have 2,046 bytes
 
-# What Unicode does not decompose, though people type it without a special keyboard. For Arabic and Persian: letters
-# that are typed for one another, and the mark that stretches a word.
+# Letters that Unicode does not decompose, but that people type as plain ones. For Arabic and Persian: interchangeable
+# letters, and the mark that stretches a word.
 LETTERS = {
     "\u00e6": "ae",  # æ
     "\u0153": "oe",  # œ
@@ -32,7 +32,7 @@ LETTERS = {
     "\u0167": "t",  # ŧ
     "\u0138": "k",  # ĸ
     "\u0491": "\u0433",  # Cyrillic ghe with upturn
-    **dict.fromkeys("\u02bb\u02bc\u02bd", " "),  # letters to Unicode, apostrophes to those who type
+    **dict.fromkeys("\u02bb\u02bc\u02bd", " "),  # letters in Unicode, but typed as apostrophes
     "\u0649": "\u064a",  # alef maksura
     "\u06cc": "\u064a",  # Farsi yeh
     "\u06a9": "\u0643",  # keheh
@@ -40,8 +40,8 @@ LETTERS = {
     "\u0640": "",  # tatweel
 }
 INVISIBLE = re.compile("[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]")
-ZERO_WIDTH_SPACE = "\u200b"  # of category Cf, and yet it separates words
-# Where Unicode has marks, digits and invisible characters; Han and Hangul lie between.
+ZERO_WIDTH_SPACE = "\u200b"  # of category Cf, but it separates words
+# The blocks of Unicode with marks, digits and invisible characters, without Han and Hangul.
 BLOCKS = (
     *(range(0x3400), range(0xA400, 0xAC00), range(0xF800, 0x12400), range(0x16800, 0x17000)),
     *(range(0x1BC00, 0x1FC00), range(0xE0000, 0xE0200)),
@@ -59,7 +59,7 @@ UNSPACED = (
 
 class Word(NamedTuple):
     text: str
-    ends_run_of: int = 0  # the length of the run whose last character this is, in a script without spaces
+    run_length: int = 0  # length of the run that ends with this character, in a script without spaces
 
 
 def words(text: str) -> Iterator[Word]:
@@ -69,19 +69,19 @@ def words(text: str) -> Iterator[Word]:
             yield Word(match[0][:MAX_WORD])
         else:
             yield from (Word(run[at : at + 2]) for at in range(len(run) - 1))
-            yield Word(run[-1], ends_run_of=len(run))
+            yield Word(run[-1], run_length=len(run))
 
 
 def fold(text: str) -> str:
     if text.isascii():
         return text.lower()[:MAX_FOLDED]
     decomposed = unicodedata.normalize("NFKD", unicodedata.normalize("NFKD", text).casefold())
-    # Composed again: the parts of a Hangul syllable or a voiced kana are no characters to search for.
+    # Compose again: nobody searches for the parts of a Hangul syllable or a voiced kana.
     return unicodedata.normalize("NFC", decomposed.translate(FOLDED))[:MAX_FOLDED]
 
 
 def folded(character: str) -> str | None:
-    """Return what a character is folded to, or None if it stays."""
+    """Return the replacement of a character, or None if it stays."""
     category = unicodedata.category(character)
     if INVISIBLE.match(character) or (category == "Cf" and character != ZERO_WIDTH_SPACE):
         return ""
@@ -91,12 +91,12 @@ def folded(character: str) -> str | None:
 
 
 def is_accent(combining_class: int) -> bool:
-    """Tell the marks of Latin, Greek, Cyrillic, Hebrew and Arabic from those that are vowels in other scripts."""
+    """Tell marks of Latin, Greek, Cyrillic, Hebrew and Arabic from the vowel signs of other scripts."""
     return 10 <= combining_class <= 36 or combining_class >= 200
 
 
 def ranges(characters: str) -> str:
-    """Return these characters, in their order, as the inside of a character class."""
+    """Return these sorted characters as the content of a character class."""
     found: list[list[str]] = []
     for character in characters:
         if found and ord(character) == ord(found[-1][1]) + 1:
@@ -109,7 +109,7 @@ def ranges(characters: str) -> str:
 CHARACTERS = [chr(code) for code in chain(*BLOCKS)]
 FOLDED = {ord(character): to for character in CHARACTERS if (to := folded(character)) is not None}
 FOLDED |= {ord(letter): to for letter, to in LETTERS.items()}
-# Vowel signs and the like, which are parts of words.
+# Vowel signs and other marks inside words.
 MARKS = ranges("".join(c for c in CHARACTERS if unicodedata.category(c) in ("Mn", "Mc") and ord(c) not in FOLDED))
 LETTER = rf"[^\W_{UNSPACED}]"
 PATTERN = re.compile(rf"(?P<run>[{UNSPACED}]+)|{LETTER}+(?:[{MARKS}]+{LETTER}*)*")

@@ -1,23 +1,40 @@
-"""What a task's history looks like outside."""
-
-from typing import Any
+"""The JSON of a history entry."""
 
 from rest_framework import serializers
 
-from chassis.api.fields import utc_text
+from chassis.api.fields import AnyField, IdField, InstantField, NullableTextField, PersonField
+from chassis.api.serializers import OutputSerializer
 from tasks.models import Activity
 
 
-class ActivitySerializer(serializers.BaseSerializer):
-    def to_representation(self, fact: Activity) -> dict[str, Any]:
-        return {
-            "id": fact.pk,
-            "version": fact.version,
-            "kind": fact.kind,
-            "field": fact.field or None,
-            "from": fact.old,
-            "to": fact.new,
-            "reason": fact.reason or None,
-            "by": None if fact.by is None else {"id": fact.by.pk, "username": fact.by.username},
-            "at": utc_text(fact.at),
+class ActivitySerializer(OutputSerializer):
+    id = IdField()
+    version = serializers.IntegerField(help_text="The version of the task that this change made.")
+    kind = serializers.ChoiceField(Activity.Kind.choices)
+    field = NullableTextField(help_text="The field that was changed; null for creation and deletion.")
+    vars()["from"] = AnyField(  # `from` is a keyword of Python
+        source="old",
+        allow_null=True,
+        help_text="The old value, of the type of the field. For a deletion, an object with the last values of all "
+        "fields that can be set.",
+    )
+    to = AnyField(source="new", allow_null=True, help_text="The new value.")
+    reason = NullableTextField(help_text="Why the service made the change itself; null if an account made it.")
+    by = PersonField(
+        help_text="Who made the change; null if the service did, or if the directory does not know the account."
+    )
+    at = InstantField()
+
+    class Meta:
+        example = {
+            "id": 3,
+            "version": 2,
+            "kind": "changed",
+            "field": "status",
+            "from": "todo",
+            "to": "completed",
+            "reason": None,
+            "by": {"id": 1, "username": "admin"},
+            "at": "2026-11-23T10:00:00.000000Z",
         }
+        swagger_schema_fields = {"example": example}

@@ -1,28 +1,40 @@
-"""What a task looks like outside, and what may be set on it."""
+"""The JSON of a task, and the fields that can be set."""
 
 from typing import Any
 
 from rest_framework import serializers
 
-from chassis.api.fields import DayField, IdField, LineField, StringField
+from chassis.api.fields import DateField, IdField, SingleLineField, StringField
 from chassis.api.serializers import StrictModelSerializer
 from chassis.auth.tokens import Caller
-from tasks.models import LONGEST_DESCRIPTION, Task
+from tasks.examples import TASK
+from tasks.models import MAX_DESCRIPTION_LENGTH, Task
+from tasks.serializers.assignee import assignee_errors, assignee_id
 from tasks.serializers.fields import AssigneeField, AssigneeIdField, PriorityField, StatusField
-from tasks.serializers.refusals import assignee_id, assignee_refused
 
 
 class TaskSerializer(StrictModelSerializer):
-    """Of the context it needs the request. To be read are tasks that come with their assignee's name."""
+    """Needs the request in its context, and tasks with assignee_name."""
 
-    title = LineField(max_length=200)
-    description = StringField(default="", allow_blank=True, max_length=LONGEST_DESCRIPTION)
-    status = StatusField(default=Task.Status.TODO)
+    title = SingleLineField(max_length=200)
+    description = StringField(default="", allow_blank=True, max_length=MAX_DESCRIPTION_LENGTH)
+    status = StatusField(
+        default=Task.Status.TODO,
+        help_text='A request may also send the label, in any case: "To Do", "In Progress", "Completed".',
+    )
     status_label = serializers.CharField(source="get_status_display", read_only=True)
     priority = PriorityField(default=Task.Priority.NORMAL)
-    due_date = DayField(default=None, allow_null=True)
-    is_overdue = serializers.BooleanField(read_only=True)
-    assigned_to = AssigneeIdField(source="assigned_to_id", default=None, allow_null=True)
+    due_date = DateField(default=None, allow_null=True, help_text="YYYY-MM-DD, from 2000 to 2100.")
+    is_overdue = serializers.BooleanField(
+        read_only=True, help_text="Whether the due date has passed and the task is not completed."
+    )
+    assigned_to = AssigneeIdField(
+        source="assigned_to_id",
+        default=None,
+        allow_null=True,
+        help_text="The id of an active account (integer), or null for no assignee. A request may also send the "
+        "username (string, in any case).",
+    )
     assignee = AssigneeField()
     created_by = IdField(read_only=True)
 
@@ -46,6 +58,11 @@ class TaskSerializer(StrictModelSerializer):
             "version",
         ]
         read_only_fields = ["id", "created_at", "updated_at", "completed_at", "version"]
+        extra_kwargs = {
+            "completed_at": {"help_text": "When the task was completed; null if it is not."},
+            "version": {"help_text": "The number of the last change; 1 for a new task."},
+        }
+        swagger_schema_fields = {"example": TASK}
 
     @property
     def caller(self) -> Caller:
@@ -53,7 +70,7 @@ class TaskSerializer(StrictModelSerializer):
         return caller
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
-        """Ask about the assignee last, when nothing else is wrong, and only about a new one."""
+        """Look the assignee up last, once everything else is valid, and only a new one."""
         assignee = attrs.get("assigned_to_id")
         if assignee is not None:
             current = self.instance and self.instance.assigned_to_id
@@ -61,13 +78,13 @@ class TaskSerializer(StrictModelSerializer):
         return attrs
 
     def create(self, validated_data: dict[str, Any]) -> Task:
-        with assignee_refused(validated_data["assigned_to_id"]):
-            return Task.objects.make(by_id=self.caller.id, **validated_data)
+        with assignee_errors(validated_data["assigned_to_id"]):
+            return Task.objects.create_task(by=self.caller, **validated_data)
 
     def update(self, instance: Task, validated_data: dict[str, Any]) -> Task:
-        """Raises Task.DoesNotExist for a task that is gone or that the caller sees no longer, and StaleVersion."""
+        """Raise Task.DoesNotExist if the task is deleted or no longer visible to the caller, or StaleVersion."""
         tasks = Task.objects.visible_to(self.caller).filter(pk=instance.pk)
-        with assignee_refused(validated_data.get("assigned_to_id")):
+        with assignee_errors(validated_data.get("assigned_to_id")):
             changed = tasks.change(by_id=self.caller.id, **validated_data)
         if not changed:
             raise Task.DoesNotExist()

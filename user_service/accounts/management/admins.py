@@ -5,12 +5,12 @@ from collections.abc import Callable, Mapping
 from django.core.management.base import CommandError
 
 from accounts.models import User
-from accounts.serializers import FirstAdminSerializer
+from accounts.serializers import NewAccountSerializer
 
 
 def make_admin(values: Mapping[str, str], *, name_of: Callable[[str], str]) -> User:
     """Make an admin, or raise NameTaken, or a CommandError that calls each field what the operator calls it."""
-    serializer = FirstAdminSerializer(data=values)
+    serializer = NewAccountSerializer(data=values)
     if not serializer.is_valid():
         field, errors = next(iter(serializer.errors.items()))
         raise CommandError(f"{name_of(field)} cannot be used: {errors[0]}")

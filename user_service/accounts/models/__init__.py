@@ -3,7 +3,7 @@ from accounts.models.audit_event import AuditEvent, Person
 from accounts.models.change import Change
 from accounts.models.email_token import EmailToken, EmailTokenInvalid
 from accounts.models.errors import AccountGone, LastAdmin, NameTaken, NoOpenInvitation, WrongPassword
-from accounts.models.kept_answer import KeptAnswer
+from accounts.models.idempotency_record import IdempotencyRecord
 from accounts.models.mail import Mail
 from accounts.models.password_token import PasswordToken, PasswordTokenInvalid
 from accounts.models.session import Session
@@ -17,7 +17,7 @@ __all__ = [
     "Device",
     "EmailToken",
     "EmailTokenInvalid",
-    "KeptAnswer",
+    "IdempotencyRecord",
     "LastAdmin",
     "Mail",
     "NameTaken",

@@ -17,7 +17,7 @@ from django.utils.crypto import salted_hmac
 
 FREE_FAILURES = 10
 FIRST_WAIT = timedelta(seconds=60)
-LONGEST_WAIT = timedelta(minutes=15)
+MAX_WAIT = timedelta(minutes=15)
 FORGOTTEN_AFTER = timedelta(days=1)
 DEVICE_FORGOTTEN_AFTER = timedelta(days=90)
 DEVICE = "device "
@@ -149,4 +149,4 @@ class Attempt(models.Model):
 
 def wait_after(failures: int) -> timedelta:
     doublings = min(failures - FREE_FAILURES, 10)  # no need to count on: the longest wait is reached
-    return min(FIRST_WAIT * 2**doublings, LONGEST_WAIT)
+    return min(FIRST_WAIT * 2**doublings, MAX_WAIT)

@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Self
 from django.db import models
 from django.utils import timezone
 
-from accounts.models.errors import naming_what_is_taken
+from accounts.models.errors import translate_unique_violations
 from accounts.models.password_token import hash_of
 from accounts.models.user import User
 
@@ -33,7 +33,7 @@ class EmailTokenQuerySet(models.QuerySet["EmailToken"]):
         row = self.good(token).select_related("user").first()
         if row is None:
             raise EmailTokenInvalid()
-        with naming_what_is_taken():
+        with translate_unique_violations():
             row.user.lock()
             if not (self.good(token).exists() and row.user.confirm_email(row.email)):
                 raise EmailTokenInvalid()

@@ -3,7 +3,10 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import psycopg2
 from django.db import IntegrityError, transaction
+
+FIELDS = {"username_is_taken": "username", "email_is_taken": "email"}  # by the constraint that holds them unique
 
 
 class NameTaken(Exception):
@@ -31,13 +34,19 @@ class LastAdmin(Exception):
 
 
 @contextmanager
-def naming_what_is_taken() -> Iterator[None]:
-    """Raise NameTaken where a unique constraint is violated: a check beforehand would lose the race."""
+def translate_unique_violations() -> Iterator[None]:
+    """Raise NameTaken for a violated unique constraint: a check beforehand would lose the race."""
     try:
         with transaction.atomic():
             yield
     except IntegrityError as error:
-        for field in ("username", "email"):
-            if f"{field}_is_taken" in str(error):
-                raise NameTaken(field) from error
-        raise
+        field = FIELDS.get(constraint_of(error))
+        if field is None:
+            raise
+        raise NameTaken(field) from error
+
+
+def constraint_of(error: IntegrityError) -> str:
+    """Return the violated constraint. The message would not do: it repeats the values, which users choose."""
+    name = error.__cause__.diag.constraint_name if isinstance(error.__cause__, psycopg2.Error) else None
+    return name or ""

@@ -33,7 +33,7 @@ class MailQuerySet(DeliveryQuerySet["Mail"]):
         return self.filter(sent, mailbox_key=mailbox, by_admin=mail.by_admin, kind__in=Mail.ASKED_FOR)
 
     def finished_before(self, instant: Any) -> Any:
-        return self.exclude(state=Delivery.State.PLANNED).filter(planned_at__lt=instant)
+        return self.exclude(state=Delivery.State.PENDING).filter(planned_at__lt=instant)
 
 
 class Mail(Delivery):

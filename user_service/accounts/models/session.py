@@ -17,7 +17,7 @@ from accounts.models.mail import Mail
 from accounts.models.user import User
 from chassis.api.fields import is_visible
 
-LONGEST_USER_AGENT = 200
+MAX_USER_AGENT_LENGTH = 200
 
 
 class SessionQuerySet(models.QuerySet["Session"]):
@@ -88,7 +88,7 @@ def max_age() -> timedelta:
 
 def clean_user_agent(text: str) -> str:
     """Drop what shows nothing or changes how the rest is shown, such as control and text-direction characters."""
-    return "".join(each for each in text if each == " " or is_visible(each))[:LONGEST_USER_AGENT]
+    return "".join(each for each in text if each == " " or is_visible(each))[:MAX_USER_AGENT_LENGTH]
 
 
 class Session(models.Model):
@@ -102,7 +102,7 @@ class Session(models.Model):
     created_at = models.DateTimeField(default=timezone.now)
     rotated_at = models.DateTimeField()
     expires_at = models.DateTimeField()
-    user_agent = models.CharField(max_length=LONGEST_USER_AGENT, blank=True)
+    user_agent = models.CharField(max_length=MAX_USER_AGENT_LENGTH, blank=True)
     address = models.GenericIPAddressField(null=True)
 
     objects: ClassVar[Any] = SessionQuerySet.as_manager()

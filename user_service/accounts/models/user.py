@@ -13,7 +13,7 @@ from accounts.models.address import WithAddress
 from accounts.models.attempt import Attempt, Device
 from accounts.models.audit_event import AuditEvent, Person
 from accounts.models.change import Change
-from accounts.models.errors import AccountGone, LastAdmin, NoOpenInvitation, WrongPassword, naming_what_is_taken
+from accounts.models.errors import AccountGone, LastAdmin, NoOpenInvitation, WrongPassword, translate_unique_violations
 from accounts.models.mail import Mail
 from accounts.names import fold, login_key, validate_username
 from chassis.addresses import normalize
@@ -41,7 +41,7 @@ class UserManager(BaseUserManager["User"]):
         """Make an account, or raise NameTaken. Without a password its owner is invited by mail to choose one."""
         user = self.model(username=username, email=email, role=role, email_confirmed=email_confirmed)
         user.set_password(password)
-        with naming_what_is_taken():
+        with translate_unique_violations():
             if user.is_pending:
                 user.invite()
             user.save(force_insert=True)
@@ -200,7 +200,7 @@ class User(WithAddress, AbstractUser):
 
         Raise NameTaken, AccountGone, or LastAdmin where no active admin would be left.
         """
-        with naming_what_is_taken():
+        with translate_unique_violations():
             self.lock_with_admins()
             old = {name: getattr(self, name) for name, value in values.items() if getattr(self, name) != value}
             was_active_admin = self.is_admin and self.is_active
@@ -208,7 +208,7 @@ class User(WithAddress, AbstractUser):
             for name in old:
                 setattr(self, name, values[name])
             if was_active_admin and not (self.is_admin and self.is_active):
-                self.refuse_if_last_admin()
+                self.check_not_last_admin()
             self.end_what_depends_on(old.keys())
             if "email" in old and self.is_pending and self.is_active:
                 self.invite()
@@ -254,7 +254,7 @@ class User(WithAddress, AbstractUser):
         `verified` is what verify_password returned. Raise WrongPassword if the password has been replaced since, and
         NameTaken or AccountGone.
         """
-        with naming_what_is_taken():
+        with translate_unique_violations():
             self.lock()
             old = {name: getattr(self, name) for name, value in values.items() if getattr(self, name) != value}
             if not old:
@@ -344,7 +344,7 @@ class User(WithAddress, AbstractUser):
         with transaction.atomic():
             self.lock_with_admins()
             if self.is_admin and self.is_active:
-                self.refuse_if_last_admin()
+                self.check_not_last_admin()
             user_id = self.pk
             AuditEvent.objects.record(Event.USER_DELETED, by=by, subject=self, role=self.role)
             self.delete()
@@ -369,6 +369,6 @@ class User(WithAddress, AbstractUser):
         for field in self._meta.concrete_fields:
             setattr(self, field.attname, getattr(current, field.attname))
 
-    def refuse_if_last_admin(self) -> None:
+    def check_not_last_admin(self) -> None:
         if not User.objects.active_admins().exclude(pk=self.pk).exists():
             raise LastAdmin()

@@ -9,8 +9,8 @@ from chassis.api.problems import Conflict
 
 
 @contextmanager
-def conflicts_named() -> Iterator[None]:
-    """Answer what stands against a change of an account."""
+def as_http_errors() -> Iterator[None]:
+    """Raise the HTTP error for whatever prevents a change of an account."""
     try:
         yield
     except NameTaken as error:

@@ -14,13 +14,13 @@ from chassis.api.views import Endpoint
 
 
 def tagged(data: Any) -> Response:
-    return Response(data, headers={"ETag": etags.of_representation(data)})
+    return Response(data, headers={"ETag": etags.content_etag(data)})
 
 
 def check_if_match(view: Endpoint, user: User) -> None:
     """Raise PreconditionFailed unless the account is what If-Match names."""
     tags = etags.if_match_tags(view.request)
-    if tags is not None and etags.of_representation(view.get_serializer(user).data) not in tags:
+    if tags is not None and etags.content_etag(view.get_serializer(user).data) not in tags:
         raise PreconditionFailed(changed_fields=None)
 
 

@@ -1,5 +1,6 @@
 """Setting a password without knowing the old one, by a token that was mailed."""
 
+from drf_yasg.utils import swagger_auto_schema
 from rest_framework import status
 from rest_framework.exceptions import ErrorDetail, ValidationError
 from rest_framework.generics import get_object_or_404
@@ -7,21 +8,31 @@ from rest_framework.permissions import AllowAny
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from accounts.examples import MAIL_TOKEN, NEW_PASSWORD
 from accounts.models import AccountGone, Mail, PasswordToken, PasswordTokenInvalid, User
+from accounts.openapi import ACCOUNTS, MAILED, SIGNING_IN
 from accounts.serializers import ConfirmSerializer, EmailSerializer
-from accounts.views.conflicts import conflicts_named
+from accounts.views.conflicts import as_http_errors
 from chassis.api.views import Endpoint
 from chassis.auth.permissions import IsAdmin, IsAuthenticated
-from chassis.auth.throttling import signup_budget
+from chassis.auth.signup import signup_budget
 
 
 class RequestReset(Endpoint):
     """Answers the same, after the same work, whether anybody has the address: the worker looks that up."""
 
+    tag = SIGNING_IN
     authentication_classes = []
     permission_classes = [AllowAny]
     serializer_class = EmailSerializer
 
+    @swagger_auto_schema(
+        operation_id="requestPasswordReset",
+        operation_summary="Request an email to reset a forgotten password",
+        operation_description="The response does not reveal whether an account has this address.",
+        responses={202: "If there is an account with this address, an email will be sent."},
+        example={"email": "alice@example.com"},
+    )
     def post(self, request: Request) -> Response:
         serializer = self.get_serializer(data=self.body)
         serializer.is_valid(raise_exception=True)
@@ -31,10 +42,18 @@ class RequestReset(Endpoint):
 
 
 class ConfirmReset(Endpoint):
+    tag = SIGNING_IN
     authentication_classes = []
     permission_classes = [AllowAny]
     serializer_class = ConfirmSerializer
 
+    @swagger_auto_schema(
+        operation_id="confirmPasswordReset",
+        operation_summary="Set a password by the token from an email",
+        operation_description="Ends every session of the account.",
+        responses={204: "The password is set."},
+        example={"token": MAIL_TOKEN, "new_password": NEW_PASSWORD},
+    )
     def post(self, request: Request) -> Response:
         serializer = self.get_serializer(data=self.body)
         try:
@@ -53,10 +72,18 @@ class ConfirmReset(Endpoint):
 class SendInvitation(Endpoint):
     """An admin has another invitation sent to somebody who has not accepted the first one."""
 
+    tag = ACCOUNTS
     permission_classes = [IsAuthenticated & IsAdmin]
 
+    @swagger_auto_schema(
+        operation_id="sendInvitation",
+        operation_summary="Send another invitation",
+        operation_description="Invites an owner who has not chosen a password yet. Earlier invitations stay valid, for "
+        "7 days each.",
+        responses=MAILED | {409: "The account has a password already, or is not active."},
+    )
     def post(self, request: Request, user_id: int) -> Response:
-        with conflicts_named():
+        with as_http_errors():
             get_object_or_404(User, pk=user_id).invite_again()
         return Response(status=status.HTTP_202_ACCEPTED)
 
@@ -64,8 +91,14 @@ class SendInvitation(Endpoint):
 class MailReset(Endpoint):
     """An admin has a reset mail sent to somebody."""
 
+    tag = ACCOUNTS
     permission_classes = [IsAuthenticated & IsAdmin]
 
+    @swagger_auto_schema(
+        operation_id="mailPasswordReset",
+        operation_summary="Send an email to reset the password of an account",
+        responses={202: "The email will be sent."},
+    )
     def post(self, request: Request, user_id: int) -> Response:
         user = get_object_or_404(User, pk=user_id)
         Mail.objects.plan(Mail.Kind.PASSWORD_RESET, user.email, by_admin=True)

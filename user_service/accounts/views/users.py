@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from django.db.models import QuerySet
+from drf_yasg.utils import swagger_auto_schema
 from rest_framework import status
 from rest_framework.exceptions import ErrorDetail, ValidationError
 from rest_framework.generics import get_object_or_404
@@ -11,25 +12,39 @@ from rest_framework.mixins import ListModelMixin
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from accounts.examples import PASSWORD
 from accounts.filters import UserFilter
-from accounts.models import KeptAnswer, User
+from accounts.models import IdempotencyRecord, User
+from accounts.openapi import ACCOUNTS, LAST_ADMIN, TAKEN
 from accounts.serializers import NewUserSerializer, RowIdOnlySerializer, RowIdSerializer, UserSerializer
-from accounts.views.conflicts import conflicts_named
+from accounts.views.conflicts import as_http_errors
 from accounts.views.entity_tags import tagged, unless_changed
 from chassis.api import pagination
+from chassis.api.fields import IdField
 from chassis.api.idempotency import idempotent
 from chassis.api.views import Endpoint
 from chassis.auth.permissions import AdminWritesOnceVisible, IsAdmin, IsAuthenticated
+
+NO_ACCOUNT = {404: "There is no account with this `id`."}
+CONFLICTS = {409: f"{TAKEN} {LAST_ADMIN}"}
+IN_BODY = "The same as `/user/users/{user_id}/`, with the `id` in the body."
+
+
+class UserByIdSerializer(UserSerializer):
+    """The API documentation's schema of a change that names the account in the body."""
+
+    id = IdField(help_text="The id of the account.")
 
 
 class ChangesAccounts(Endpoint):
     """PUT, PATCH and DELETE of one account, whichever way its id is given."""
 
+    tag = ACCOUNTS
     serializer_class = UserSerializer
     queryset = User.objects.all()
 
     def change(self, user: User, data: Any, *, partial: bool) -> Response:
-        with conflicts_named(), unless_changed(self, user):
+        with as_http_errors(), unless_changed(self, user):
             serializer = self.get_serializer(user, data=data, partial=partial)
             serializer.is_valid(raise_exception=True)
             if user.pk == self.caller.id:
@@ -38,7 +53,7 @@ class ChangesAccounts(Endpoint):
         return tagged(serializer.data)
 
     def remove(self, user: User) -> Response:
-        with conflicts_named(), unless_changed(self, user):
+        with as_http_errors(), unless_changed(self, user):
             user.remove(by=self.caller)
         return Response(status=status.HTTP_204_NO_CONTENT)
 
@@ -60,23 +75,57 @@ class UserList(ListModelMixin, ChangesAccounts):
     ordering_fields = ["date_joined", "username", "id"]
     default_ordering = "-date_joined"
 
+    @swagger_auto_schema(operation_id="listUsers", operation_summary="List accounts")
     def get(self, request: Request) -> Response:
         return self.list(request)
 
-    @idempotent(KeptAnswer)
+    @swagger_auto_schema(
+        operation_id="createUser",
+        operation_summary="Create an account",
+        operation_description="Without a `password`, the owner gets an email with an invitation to choose one.",
+        request_body=NewUserSerializer,
+        responses={201: "The new account.", 409: TAKEN},
+        example={"username": "alice", "email": "alice@example.com", "role": "user", "password": PASSWORD},
+    )
+    @idempotent(IdempotencyRecord)
     def post(self, request: Request) -> Response:
         serializer = NewUserSerializer(data=self.body)
         serializer.is_valid(raise_exception=True)
-        with conflicts_named():
+        with as_http_errors():
             user = User.objects.register(**serializer.validated_data, by=self.caller)
         return Response(self.get_serializer(user).data, status=status.HTTP_201_CREATED)
 
+    @swagger_auto_schema(
+        operation_id="replaceUserById",
+        operation_summary="Replace an account that the body names",
+        operation_description=IN_BODY,
+        request_body=UserByIdSerializer,
+        responses=NO_ACCOUNT | CONFLICTS,
+        headers=["ETag"],
+    )
     def put(self, request: Request) -> Response:
         return self.change(self.named(request), self.body, partial=False)
 
+    @swagger_auto_schema(
+        operation_id="changeUserById",
+        operation_summary="Change an account that the body names",
+        operation_description=IN_BODY,
+        request_body=UserByIdSerializer,
+        responses=NO_ACCOUNT | CONFLICTS,
+        headers=["ETag"],
+        example={"id": 2, "role": "admin"},
+    )
     def patch(self, request: Request) -> Response:
         return self.change(self.named(request), self.body, partial=True)
 
+    @swagger_auto_schema(
+        operation_id="deleteUserById",
+        operation_summary="Delete an account that the body names",
+        operation_description=IN_BODY,
+        request_body=RowIdOnlySerializer,
+        responses=NO_ACCOUNT | {409: LAST_ADMIN},
+        example={"id": 2},
+    )
     def delete(self, request: Request) -> Response:
         return self.remove(self.named(request, RowIdOnlySerializer))
 
@@ -96,14 +145,34 @@ class UserDetail(ChangesAccounts):
     def get_queryset(self) -> QuerySet[User]:
         return User.objects.all() if self.caller.is_admin else User.objects.filter(pk=self.caller.id)
 
+    @swagger_auto_schema(
+        operation_id="readUser",
+        operation_summary="Read an account",
+        operation_description="Everyone may read their own account.",
+    )
     def get(self, request: Request, user_id: int) -> Response:
         return tagged(self.get_serializer(self.get_object()).data)
 
+    @swagger_auto_schema(operation_id="replaceUser", operation_summary="Replace an account", responses=CONFLICTS)
     def put(self, request: Request, user_id: int) -> Response:
         return self.change(self.get_object(), self.body, partial=False)
 
+    @swagger_auto_schema(
+        operation_id="changeUser",
+        operation_summary="Change an account",
+        operation_description="Fields that are not sent stay unchanged. If an invitation is pending, a new email ends "
+        "it and sends an invitation to the new address.",
+        responses=CONFLICTS,
+        example={"role": "admin"},
+    )
     def patch(self, request: Request, user_id: int) -> Response:
         return self.change(self.get_object(), self.body, partial=True)
 
+    @swagger_auto_schema(
+        operation_id="deleteUser",
+        operation_summary="Delete an account",
+        operation_description="Its sessions end, and its tasks become unassigned.",
+        responses={409: LAST_ADMIN},
+    )
     def delete(self, request: Request, user_id: int) -> Response:
         return self.remove(self.get_object())

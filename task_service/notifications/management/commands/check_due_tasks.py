@@ -9,7 +9,7 @@ class Command(BaseCommand):
     help = "Plan the reminders of tasks that are due soon or overdue, each once. For cron: 0 8 * * *"
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("--dry-run", action="store_true", help="say what would be planned, and plan nothing")
+        parser.add_argument("--dry-run", action="store_true", help="show what would be planned, without planning it")
 
     def handle(self, *args: Any, **options: Any) -> None:
         if options["dry_run"]:

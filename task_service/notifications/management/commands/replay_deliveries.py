@@ -9,12 +9,14 @@ from notifications.models import Delivery
 
 
 class Command(BaseCommand):
-    help = "Plan the deliveries that were given up once more, each with another day to succeed."
+    help = "Requeue dead-lettered deliveries, each with another day to succeed."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("--channel", choices=settings.NOTIFICATION_CHANNELS, help="only those by this channel")
-        parser.add_argument("--task", type=int, metavar="ID", help="only those about this task")
-        parser.add_argument("--dry-run", action="store_true", help="list what would be replayed, and replay nothing")
+        parser.add_argument(
+            "--channel", choices=settings.NOTIFICATION_CHANNELS, help="only deliveries over this channel"
+        )
+        parser.add_argument("--task", type=int, metavar="ID", help="only deliveries about this task")
+        parser.add_argument("--dry-run", action="store_true", help="list what would be replayed, without replaying it")
 
     def handle(self, *args: Any, **options: Any) -> None:
         chosen = {"channel": options["channel"], "event__task_id": options["task"]}

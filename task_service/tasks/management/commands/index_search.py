@@ -7,10 +7,10 @@ from tasks.models import Task
 
 
 class Command(BaseCommand):
-    help = "Index for search the tasks that are not indexed yet, as the worker does; or all of them again."
+    help = "Index tasks for search: those that are not indexed yet, as the worker does, or all of them again."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("--all", action="store_true", help="all tasks, also those that are indexed")
+        parser.add_argument("--all", action="store_true", help="index all tasks again")
 
     def handle(self, *args: Any, **options: Any) -> None:
         if options["all"]:

@@ -10,12 +10,12 @@ from tasks.models import Task
 
 class Command(BaseCommand):
     help = (
-        "Make the directory what the user service says, from the beginning of its feed: after a restore of the user "
-        "service's database. Who is unknown there now is marked as deleted, and their tasks become unassigned."
+        "Rebuild the directory from the beginning of the user service's feed, after a restore of its database. Accounts"
+        " missing there are marked as deleted, and their tasks become unassigned."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("--dry-run", action="store_true", help="say what would be done, and do nothing")
+        parser.add_argument("--dry-run", action="store_true", help="show what would be done, without doing it")
 
     def handle(self, *args: Any, **options: Any) -> None:
         with long_statements():
@@ -23,15 +23,15 @@ class Command(BaseCommand):
         try:
             found = Differences.found(relied_on=assignees)
         except DirectoryUnavailable as error:
-            raise CommandError("The user service does not answer as agreed; nothing was changed.") from error
-        self.tell(found)
+            raise CommandError("The user service gave no valid answer; nothing was changed.") from error
+        self.report(found)
         has, is_ = ("would have", "be") if options["dry_run"] else ("has", "is")
         if not options["dry_run"]:
             found.settle()
         count = f"{len(found.people)} accounts, deleted ones among them"
         self.stdout.write(f"The directory {has} {count}, and {is_} at position {found.position} of the feed.")
 
-    def tell(self, found: Differences) -> None:
+    def report(self, found: Differences) -> None:
         for user_id, name in found.gone:
             self.stdout.write(f"user {user_id} ({name}): gone; {self.assigned(user_id)}")
         for user_id, name in found.returned:

@@ -4,7 +4,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from accounts.management.admins import make_admin
 from accounts.models import NameTaken, User
-from chassis.ops import env
+from chassis.ops import env, settings
 
 
 class Command(BaseCommand):
@@ -19,7 +19,7 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         if options["check"]:
-            name = env.text("ADMIN_USERNAME", "admin")
+            name = settings.admin_username()
             opens = User.objects.is_admin_with(name, env.text("ADMIN_PASSWORD"))
             self.stdout.write("current" if opens else "not current")
             return
@@ -27,7 +27,7 @@ class Command(BaseCommand):
             self.stdout.write(f"There is an admin already: {admin.username}.")
             return
         values = {
-            "username": env.text("ADMIN_USERNAME", "admin"),
+            "username": settings.admin_username(),
             "email": env.text("ADMIN_EMAIL", "admin@tmservice.invalid"),
             "password": env.text("ADMIN_PASSWORD"),
         }

@@ -1,0 +1,1 @@
+"""What the tests of chassis and of both services share."""

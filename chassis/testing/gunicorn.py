@@ -1,0 +1,215 @@
+"""Starts a real gunicorn in front of a small service of its own."""
+
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from http.client import HTTPConnection
+
+TOKEN = "prometheus-may-read-this-0123456789"
+FILES = {
+    "__init__.py": "",
+    "settings.py": f"""
+from chassis.ops import logs
+from chassis.tests.settings import *
+
+SERVICE = "sample_service"
+ROOT_URLCONF = "config.urls"
+ALLOWED_HOSTS = ["localhost"]
+METRICS_TOKEN = "{TOKEN}"
+INSTALLED_APPS = [*INSTALLED_APPS, "config"]
+WORKER_JOBS = "config.worker.service_jobs"
+RUN_WORKER = common.run_worker()
+LOGGING = logs.logging_for(SERVICE, level=logs.level())
+""",
+    "urls.py": """
+import os
+import time
+from pathlib import Path
+
+from django.http import HttpResponse, StreamingHttpResponse
+from django.urls import path
+
+from chassis.ops import health, metrics
+
+flag = {"is_up": False}
+metrics.ProcessGauge("tmservice_flag", "Whether the flag is up.", lambda: float(flag["is_up"]))
+
+def thing(request, number):
+    return HttpResponse(os.getpid())
+
+def body(request):
+    return HttpResponse(len(request.body))
+
+def raise_flag(request):
+    flag["is_up"] = True
+    return HttpResponse(os.getpid())
+
+def sleep(request):
+    time.sleep(30)
+
+def forge(request):
+    answer = HttpResponse()
+    answer.headers["X"] = "a"
+    answer.headers._store["x"] = ("X", chr(10))
+    return answer
+
+def greedy(request):
+    return HttpResponse(bytearray(2**50))
+
+def greedy_stream(request):
+    def pieces():
+        yield bytearray(2**50)
+    return StreamingHttpResponse(pieces())
+
+def wait(request):
+    gate = Path(request.GET["gate"])
+    gate.with_suffix(".entered").touch()
+    while not gate.exists():
+        time.sleep(0.01)
+    return HttpResponse("waited")
+
+def folder(request):
+    return HttpResponse(os.environ["PROMETHEUS_MULTIPROC_DIR"])
+
+urlpatterns = [
+    path("things/<int:number>/", thing),
+    path("body/", body),
+    path("raise-flag/", raise_flag),
+    path("sleep/", sleep),
+    path("forge/", forge),
+    path("wait/", wait),
+    path("folder/", folder),
+    path("greedy/", greedy),
+    path("greedy-stream/", greedy_stream),
+    *metrics.urls(checks=[]),
+]
+handler404 = "chassis.api.problems.not_found"
+handler500 = "chassis.api.problems.server_error"
+""",
+    "wsgi.py": """
+import os
+import time
+from pathlib import Path
+
+from chassis.ops import wsgi
+
+gate = Path(os.environ.get("START_GATE", os.devnull))
+if not gate.exists():
+    gate.with_suffix(".entered").touch()
+while not gate.exists():
+    time.sleep(0.01)
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
+application = wsgi.application()
+""",
+}
+
+
+class Gunicorn:
+    """One master with two workers. What it says is in `log`, unless `stderr` is given.
+
+    It is handed a socket that listens already, or opens its own.
+    """
+
+    def __init__(self, folder, *, stderr=None, options="", own_socket=False, files=(), **environment):
+        self.home = folder / "sample_service"
+        for name, text in {**FILES, **dict(files)}.items():
+            file = self.home / "config" / name
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(text)
+        self.log = folder / "stderr.log"
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self.listener.getsockname()[1]
+        number = self.listener.fileno()
+        bind = f"127.0.0.1:{self.port}" if own_socket else f"fd://{number}"
+        if own_socket:
+            self.listener.close()
+        argv = ["-m", "gunicorn", "--name", "sample_service", "-c", "python:chassis.ops.web_server"]
+        argv += ["--bind", bind, "config.wsgi"]
+        ours = ("DJANGO_", "LOG_", "PROMETHEUS_", "TZ")
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
+        settings = {"TMSERVICE_ENV_FILE": os.devnull, "WEB_CONCURRENCY": "2"}
+        with self.log.open("w") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, *argv],
+                cwd=self.home,
+                env=inherited | settings | {"GUNICORN_CMD_ARGS": options} | environment,
+                pass_fds=[] if own_socket else [number],
+                stdout=stderr or log,
+                stderr=stderr or log,
+            )
+        self.listener.close()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.end()
+
+    def end(self, number=signal.SIGTERM):
+        self.process.send_signal(number)
+        return self.process.wait(60)  # a worker that was just starting is killed after graceful_timeout
+
+    def get(self, path, **headers):
+        """Return status and text, from whichever worker takes it."""
+        connection = HTTPConnection("localhost", self.port, timeout=20)
+        connection.request("GET", path, headers=headers)
+        answer = connection.getresponse()
+        text = answer.read().decode()
+        connection.close()
+        return answer.status, text
+
+    def raw(self, sent):
+        """Send bytes; return status, headers and body of what comes back."""
+        with socket.create_connection(("localhost", self.port), timeout=20) as client:
+            client.sendall(sent)
+            answer = b"".join(iter(lambda: client.recv(65536), b""))
+        head, _, body = answer.partition(b"\r\n\r\n")
+        first, *lines = head.decode().split("\r\n")
+        return int(first.split()[1]), dict(line.split(": ", 1) for line in lines), body
+
+    def metric(self, name):
+        """Return the value of a sample, 0 where it is not told."""
+        status, text = self.get("/metrics/", Authorization=f"Bearer {TOKEN}")
+        assert status == 200, text
+        found = re.search(rf"^{re.escape(name)} (\S+)$", text, re.MULTILINE)
+        return float(found[1]) if found else 0.0
+
+    def workers(self):
+        """Return the processes that answer: asked until two have, both being idle most of the time."""
+        return self.ask_until("/things/1/", lambda pids: len(pids) == 2)
+
+    def ask(self, path, processes):
+        """Return the different answers, asked until so many of them have come."""
+        answers = set()
+        deadline = time.monotonic() + 20
+        while len(answers) < processes:
+            assert time.monotonic() < deadline, answers
+            answers.add(self.get(path)[1])
+        return answers
+
+    def ask_until(self, path, done):
+        answers = set()
+        deadline = time.monotonic() + 20
+        while not done(answers):
+            assert time.monotonic() < deadline, answers
+            answers.add(self.get(path)[1])
+        return {int(answer) for answer in answers}
+
+    def lines(self):
+        return [json.loads(line) for line in self.log.read_text().splitlines()]
+
+    def messages(self):
+        return [line["message"] for line in self.lines()]
+
+
+def until(condition):
+    deadline = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)

@@ -1,0 +1,67 @@
+"""What both services' tests ask of everything that takes input."""
+
+import json
+
+import django_filters
+from rest_framework import serializers
+
+from chassis.api.fields import CappedField
+from chassis.api.serializers import StrictSerializer
+from chassis.testing.cpu import routes, serializer_class_of
+
+JUNK = "".join(chr(0x61 + number % 26) for number in range(997))
+MAX_REPEATED = 110
+
+
+def uncapped_texts(*packages):
+    """Yield each text that a serializer or filter of these packages takes at any length."""
+    for each in subclasses(StrictSerializer):
+        if each.__module__.startswith(packages):
+            for name, field in each().fields.items():
+                is_text = isinstance(field, serializers.CharField) and not field.read_only
+                if is_text and not (isinstance(field, CappedField) and field.max_length):
+                    yield f"{each.__name__}.{name}"
+    for each in subclasses(django_filters.FilterSet):
+        for name, filter_ in each.base_filters.items():
+            if isinstance(filter_, django_filters.CharFilter) and not filter_.extra.get("max_length"):
+                yield f"{each.__name__}.{name}"
+
+
+def subclasses(kind):
+    for each in kind.__subclasses__():
+        yield each
+        yield from subclasses(each)
+
+
+def echoes(*clients):
+    """Yield each call whose answer repeats more of what was sent than an error may."""
+    long = JUNK * 2
+    bodies = ({long: 1}, {"a": {long: 1}}, {"set": {long: long}}, {"id": long}, [long], long)
+    raw = [json.dumps(body) for body in bodies] + [f'{{"{long}": 1, "{long}": 2}}', long]
+    for path, view in routes():
+        fields = serializer_class_of(getattr(view, "cls", None))
+        filters = getattr(getattr(view, "cls", None), "filterset_class", None)
+        texts = [*raw, json.dumps(dict.fromkeys(getattr(fields(), "fields", ()) if fields else (), long))]
+        names = [long, "ordering", "cursor", "page_size", "ids", "after", *(filters.base_filters if filters else ())]
+        for client in clients:
+            calls = [
+                client.generic(method, path, text, content_type="application/json")
+                for method in ("POST", "PUT", "PATCH", "DELETE")
+                for text in texts
+            ]
+            calls += [client.get(path, {name: JUNK}) for name in names]
+            calls += [
+                client.generic("POST", path, "{}", content_type=kind) for kind in (long, f"application/json;{long}")
+            ]
+            calls += [
+                client.generic("POST", path, "{}", headers={name: JUNK}, content_type="application/json")
+                for name in ("If-Match", "Idempotency-Key", "Authorization", "Content-Encoding")
+            ]
+            calls.append(client.get(f"{path}{long}"))
+            yield from (
+                f"{each.request['REQUEST_METHOD']} {path}" for each in calls if JUNK[:MAX_REPEATED] in text_of(each)
+            )
+
+
+def text_of(answer):
+    return "" if answer.streaming else answer.content.decode()

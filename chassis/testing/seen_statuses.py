@@ -1,0 +1,62 @@
+"""Holds every answer that any test gets from a view to what the OpenAPI document says of it."""
+
+from functools import cache
+
+from django.test.client import Client
+
+from chassis.testing.openapi_document import Document
+from chassis.testing.permission_table import route_of
+
+OF_OTHER_METHODS = {400, 401, 403, 404, 405, 429, 503}  # what a method that the route does not have is answered with
+NAMED_HEADERS = (
+    *("ETag", "Location", "RateLimit", "RateLimit-Policy", "Retry-After", "WWW-Authenticate"),
+    *("X-Request-ID", "Content-Disposition"),
+)
+
+
+@cache
+def document_of(documentation):
+    return Document(documentation)
+
+
+def watch(documentation, monkeypatch):
+    """Note what is wrong while a test runs, whichever client and thread asks, and fail it at its end."""
+    wrong, request = set(), Client.request
+
+    def watched(client, **kwargs):
+        answer = request(client, **kwargs)
+        wrong.update(undocumented(document_of(documentation), answer))
+        return answer
+
+    monkeypatch.setattr(Client, "request", watched)
+    yield
+    assert not wrong, "\n".join(sorted(wrong))
+
+
+def undocumented(document, answer):
+    """Yield what the document does not say of an answer. A bug is none: it is a 500, and has no place there."""
+    sent = answer.wsgi_request
+    if sent.resolver_match is None or answer.status_code == 500:
+        return
+    route, status = route_of(f"/{sent.resolver_match.route}"), str(answer.status_code)
+    call = f"{'GET' if sent.method == 'HEAD' else sent.method} {route}"
+    if call in document.operations:
+        described = document.operations[call]["responses"].get(status)
+        yield from (
+            [f"{call}: {status} is not documented"]
+            if described is None
+            else differences(document, call, described, answer)
+        )
+    elif route in document.routes and answer.status_code not in OF_OTHER_METHODS:
+        yield f"{call} is not documented, and {status} is no refusal of a method"
+
+
+def differences(document, call, described, answer):
+    status = str(answer.status_code)
+    for name in NAMED_HEADERS:
+        if name in answer.headers and name not in described["headers"]:
+            yield f"{call}: {status} has a header {name} that is not documented"
+    if answer.wsgi_request.method == "HEAD" or answer.streaming or not answer.content:
+        return
+    if "json" in answer.headers["Content-Type"]:
+        yield from (f"{call}: {status} at {wrong}" for wrong in document.wrong_in_answer(call, status, answer.json()))

@@ -1,0 +1,145 @@
+"""What a stranger finds at the gateway: the checks of scripts/doctor that no service can make of itself."""
+
+import random
+import re
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from email.utils import mktime_tz, parsedate_tz
+from http import HTTPStatus
+from ipaddress import ip_address
+from typing import Self
+from uuid import uuid4
+
+import requests
+
+from chassis.ops import env, findings
+from chassis.ops.findings import Finding, ok, unsure, wrong
+
+PATIENCE_SECONDS = 5
+HIDDEN = ("/internal/users/", "/internal/users/changes/", "/metrics/")
+OURS = ip_address("127.0.0.1")
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """What an answer says of the limit for those without a token."""
+
+    remaining: int
+    ends_in_seconds: int
+    refused: bool
+
+    @classmethod
+    def told_by(cls, answer: requests.Response) -> Self | None:
+        told = re.search(r'"anon";r=(\d+);t=(\d+)', answer.headers.get("RateLimit", ""))
+        if told is None:
+            return None
+        return cls(int(told[1]), int(told[2]), answer.status_code == HTTPStatus.TOO_MANY_REQUESTS)
+
+    def goes_on_in(self, later: "Limit") -> bool:
+        """Whether a later request was counted together with this one."""
+        return later.refused or later.remaining < self.remaining
+
+
+class GatewayChecks:
+    """Somebody without a token."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+
+    def examine(self) -> Iterator[tuple[str, Finding]]:
+        reached = self.safely(self.gateway)
+        yield "gateway", reached
+        if reached.state is not findings.State.OK:
+            return
+        for name, check in {
+            "services": self.services,
+            "hosts": self.hosts,
+            "hidden": self.hidden,
+            "request id": self.request_id,
+            "clock": self.clock,
+            "proxy trust": self.proxy_trust,
+        }.items():
+            yield name, self.safely(check)
+
+    def safely(self, check: Callable[[], Finding]) -> Finding:
+        try:
+            return check()
+        except requests.Timeout:
+            return wrong(f"{self.url} gives no answer within {PATIENCE_SECONDS} s; see log/gateway.log")
+        except requests.RequestException as error:
+            return wrong(f"{self.url} does not answer ({type(error).__name__}); see log/gateway.log")
+
+    def get(self, path: str, **headers: str) -> requests.Response:
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        with requests.Session() as session:
+            session.trust_env = False  # proxies of the environment have no say
+            return session.get(self.url + path, headers=named, timeout=PATIENCE_SECONDS, allow_redirects=False)
+
+    def gateway(self) -> Finding:
+        status = self.get("/health/live/").status_code
+        if status != HTTPStatus.OK:
+            return wrong(f"{self.url} answers with {status} when asked whether it lives; is it another program?")
+        return ok(f"{self.url} answers")
+
+    def services(self) -> Finding:
+        away = {name: status for name in ("user", "task") if (status := self.health_of(name)) != HTTPStatus.OK}
+        if away:
+            told = " and ".join(f"of the {name} service with {status}" for name, status in away.items())
+            return wrong(f"it answers in the place {told}; see the logs of these services")
+        return ok("both answer through it")
+
+    def health_of(self, service: str) -> int:
+        return self.get(f"/{service}/health/live/").status_code
+
+    def hosts(self) -> Finding:
+        status = self.get("/task/tasks/", Host="unknown.invalid").status_code
+        if status == HTTPStatus.MISDIRECTED_REQUEST:
+            return ok("it refuses names that are not in ALLOWED_HOSTS (421)")
+        return wrong(f"it answers with {status} to a name that is not its own; name its hosts in ALLOWED_HOSTS")
+
+    def hidden(self) -> Finding:
+        shown = {path: status for path in HIDDEN if (status := self.get(path).status_code) != HTTPStatus.NOT_FOUND}
+        if shown:
+            told = ", ".join(f"{path} ({status})" for path, status in shown.items())
+            return wrong(f"it lets strangers ask for {told}; scripts/restart writes its configuration anew")
+        return ok("neither /internal/ nor /metrics/ is reachable (404)")
+
+    def request_id(self) -> Finding:
+        sent = f"doctor-{uuid4().hex}"
+        kept = self.get("/user/health/live/", X_Request_ID=sent, Cache_Control="no-cache").headers.get("X-Request-ID")
+        if kept != sent:
+            return wrong(f"{sent} became {kept}; scripts/restart writes the gateway's configuration anew")
+        return ok("an X-Request-ID that is sent is kept")
+
+    def clock(self) -> Finding:
+        before = time.time()
+        told = parsedate_tz(self.get("/health/live/").headers.get("Date"))
+        after = time.time()
+        if told is None:
+            return unsure("the gateway sends no Date; is another program in front of it?")
+        theirs = mktime_tz(told)  # whole seconds: it stands for the second that begins there
+        return findings.clock(max(before - theirs - 1, theirs - after, 0.0), whose="the gateway's")
+
+    def proxy_trust(self) -> Finding:
+        """Ask twice, each time claiming to be somebody else: both must count as one."""
+        if any(OURS in network for network in env.networks("TRUSTED_PROXIES")):
+            return unsure(f"TRUSTED_PROXIES holds {OURS}, from where this was asked: whatever it claims is believed")
+        answers = [self.claim(), self.claim()]
+        limits = [Limit.told_by(answer) for answer in answers]
+        if limits[0] and limits[0].ends_in_seconds <= 1:  # the next one may be in a new window
+            limits = [limits[1], Limit.told_by(self.claim())]
+        first, second = limits
+        if first is None or second is None:
+            statuses = {answer.status_code for answer in answers}
+            why = "THROTTLE_ANON is off" if statuses == {HTTPStatus.UNAUTHORIZED} else "the task service is not well"
+            return unsure(f"{why}, so nothing tells whether a claimed address is believed")
+        if first.goes_on_in(second):
+            return ok("whatever address a client claims, it is counted by its own")
+        where = "X-Forwarded-For, X-Real-IP or Forwarded"
+        remedy = "let the gateway overwrite it, and set GATEWAY_ADDRESSES to the gateway alone"
+        return wrong(f"a client can choose its address, and so its limit, by {where}: {remedy}")
+
+    def claim(self) -> requests.Response:
+        address = f"2001:db8:{random.randrange(1 << 16):x}:{random.randrange(1 << 16):x}::1"  # for documentation only
+        return self.get("/task/tasks/", X_Forwarded_For=address, X_Real_IP=address, Forwarded=f'for="[{address}]"')

@@ -1,0 +1,100 @@
+"""Ends what a killed process left behind.
+
+The workers of a killed Nginx or gunicorn master live on: they hold its port and go on serving. Each program runs in a
+process group of its own, whose number is written down before it starts.
+"""
+
+import json
+import os
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import psutil
+
+from stack.state import State, write_private
+
+GONE_SECONDS = 5
+
+
+def record(state: State, name: str, *, mark: str) -> None:
+    """Write down that this process's group is now the program `name`; `mark` stands in its command line or binary."""
+    write_private(note(state, name), json.dumps({"group": os.getpgrp(), "mark": mark}))
+
+
+def note(state: State, name: str) -> Path:
+    return state.run / f"{name}.json"
+
+
+def reap(state: State, name: str) -> int:
+    """Kill what is left of an earlier run of the program and wait for its end; return how many processes it was."""
+    if not note(state, name).is_file():
+        return 0
+    left = list(remains(state, **json.loads(note(state, name).read_text())))
+    for process in left:
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
+    wait_until_gone(left, seconds=GONE_SECONDS)
+    return len(left)
+
+
+def end_children(*, seconds: float) -> None:
+    """End what this process started, also what Ctrl-C kept it from getting to know: a program still being begun.
+
+    Among it may be the supervisor, which first ends what it has started.
+    """
+    children = psutil.Process().children()
+    for process in children:
+        with suppress(psutil.NoSuchProcess):
+            process.terminate()
+    wait_until_gone(children, seconds=seconds)
+    for process in psutil.Process().children(recursive=True):
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
+
+
+def wait_until_gone(processes: list[psutil.Process], *, seconds: float) -> bool:
+    """Wait for processes that need not be our children; return whether all are gone."""
+    deadline = time.monotonic() + seconds
+    while any(lives(process) for process in processes):
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.01)
+    return True
+
+
+def lives(process: psutil.Process) -> bool:
+    """A zombie is as good as gone: it holds no port, and whoever inherited it may take a while to notice."""
+    try:
+        return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
+
+
+def running(state: State, name: str) -> psutil.Process | None:
+    """Return the process that the supervisor keeps for a program, once it has become that."""
+    with suppress(psutil.Error, ValueError):  # just ended; the note is just being written
+        noted = json.loads(note(state, name).read_text())
+        process = psutil.Process(noted["group"])
+        if noted["mark"] in " ".join(process.cmdline()) and lives(process):
+            return process
+    return None
+
+
+def reap_all(state: State) -> int:
+    return sum(reap(state, file.stem) for file in state.run.glob("*.json"))
+
+
+def remains(state: State, *, group: int, mark: str) -> Iterator[psutil.Process]:
+    for process in psutil.process_iter():
+        if process.pid == os.getpid():
+            continue
+        try:
+            in_group = os.getpgid(process.pid) == group and mark in f"{process.exe()} {' '.join(process.cmdline())}"
+            # PostgreSQL's children leave the group; what they share is the data folder they work in.
+            in_folder = process.name() == "postgres" == mark and Path(process.cwd()) == state.postgres
+        except (psutil.Error, ProcessLookupError, PermissionError):  # ended meanwhile, or somebody else's
+            continue
+        if in_group or in_folder:
+            yield process

@@ -1,1 +1,0 @@
-"""Writes postman/: requests come from the services' OpenAPI documents, their order and tests from the story."""

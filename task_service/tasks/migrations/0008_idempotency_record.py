@@ -1,0 +1,16 @@
+from django.db import migrations
+
+
+class Migration(migrations.Migration):
+    """Rename the model in the state alone: the version before reads the table by its name."""
+
+    dependencies = [("tasks", "0007_completed_and_created_by")]
+
+    operations = [
+        migrations.SeparateDatabaseAndState(
+            state_operations=[
+                migrations.RenameModel("KeptAnswer", "IdempotencyRecord"),
+                migrations.AlterModelTable("IdempotencyRecord", "tasks_keptanswer"),
+            ]
+        )
+    ]

@@ -1,0 +1,6 @@
+from chassis.api import idempotency
+
+
+class IdempotencyRecord(idempotency.IdempotencyRecord):
+    class Meta(idempotency.IdempotencyRecord.Meta):
+        db_table = "tasks_keptanswer"  # the version before reads it by this name

