@@ -143,6 +143,12 @@ def new_session() -> dict[str, int]:
     return {"user_id": user["id"], "session_id": session_id}
 
 
+def new_invitation() -> dict[str, int]:
+    """Create an account without a password, and return the path parameters of its invitation."""
+    name = new_name()
+    return {"user_id": KEEPER.insist("POST", "/user/users/", {"username": name, "email": f"{name}@example.com"})["id"]}
+
+
 def new_name() -> str:
     return f"fuzz-{uuid4().hex[:12]}"
 
@@ -164,6 +170,8 @@ ROWS = {
     "session_id": Rows(own_sessions, make_user, min_rows=1, max_uses=1),
     "user_id": Rows(users, make_user),
 }
+# What an operation needs is created for it, as few rows that exist already would do.
+CREATED: dict[str, Callable[[], dict[str, int]]] = {"endUserSession": new_session, "sendInvitation": new_invitation}
 NEW_PASSWORD = "nine purple umbrellas"
 GOOD: dict[str, Callable[[], Any]] = {
     "id": ROWS["user_id"].one,
@@ -210,7 +218,7 @@ def before_call(context: Any, case: Any, kwargs: Any) -> None:
 
 def fill_in(case: Any) -> None:
     if not case.meta.is_negative_at(Place.PATH):
-        case.path_parameters |= new_session() if operation_id(case) == "endUserSession" else existing(case)
+        case.path_parameters |= CREATED.get(operation_id(case), lambda: existing(case))()
     if isinstance(case.body, dict) and not case.meta.is_negative_at(Place.BODY):
         case.body = bulk_body(case.body) if operation_id(case) == "changeTasks" else case.body | values_of(case)
     if "If-Match" in case.headers and not case.meta.is_negative_at(Place.HEADER):
