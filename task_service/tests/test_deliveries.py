@@ -311,7 +311,7 @@ def test_after_an_outage_all_changes_are_told_in_the_order_of_each_task(ada, ali
         Task.objects.filter(pk=task).change(by_id=ada.id, status="completed" if number % 2 else "in_progress")
     deliver_all()
     assert set(states()) == {"planned"}
-    assert Delivery.objects.filter(attempts=1).count() == len(tasks)  # no more than the first of each is tried
+    assert Delivery.objects.filter(attempts__gt=0).count() == len(tasks)  # only the first of each is tried
 
     let_pass(minutes=10)
     with serving(server.port) as server:
