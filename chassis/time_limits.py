@@ -1,8 +1,8 @@
 """How long PostgreSQL lets the roles of a service work and wait."""
 
 STATEMENT_SECONDS = 3
-# Held by role, since connections may go by a pooler, which takes no such settings from its clients. Whoever waits for a
-# lock gives up before the client does; whoever holds one and does nothing is ended, also by hand.
+# PostgreSQL keeps them by role, since a connection pooler takes no such settings from its clients. A statement stops
+# waiting for a lock before the client gives up; a transaction that holds one and does nothing is ended, also by hand.
 TIME_LIMITS = {
     "statement_timeout": f"{STATEMENT_SECONDS}s",
     "lock_timeout": "2s",

@@ -154,7 +154,7 @@ class CallerQuery:
     """Finds a caller and counts the request, in one statement.
 
     The queryset gives a dictionary with at least `caller_id`, `role` and `is_current`: whether the
-    rights are those of the token. It is built once: to compile it anew for each request took longer than to run it.
+    rights are those of the token. It is built once: compiling it for each request took longer than running it.
     """
 
     def __init__(self, queryset: Callable[[], QuerySet[Any, Any]]) -> None:

@@ -282,7 +282,7 @@ def outbox(messages: DeliveryQuerySet[Any], *, one: str, many: str, sendable: De
     """Judge how long messages wait, which are called `one` and `many`. Only `sendable` ones can be late."""
     oldest = messages.oldest_pending_age_seconds()
     gauge = Gauge(f"tmservice_oldest_{one}_seconds", f"How long the oldest unsent {one} has been waiting.", oldest)
-    waiting = sendable.oldest_pending_age_seconds()
+    waiting = oldest if sendable is messages else sendable.oldest_pending_age_seconds()
     if waiting > MAX_WAIT_SECONDS:
         first = sendable.filter(state="planned").order_by("planned_at")[0]
         why = first.reason or "nobody has tried to send it"

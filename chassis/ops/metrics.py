@@ -121,7 +121,7 @@ class GaugeCollector(Collector):
 
 
 def metrics(request: HttpRequest, checks: Sequence[Check]) -> HttpResponse:
-    """Answer whoever sends METRICS_TOKEN as a bearer token; for everybody else there is nothing here."""
+    """Answer a request that has METRICS_TOKEN as its bearer token; any other gets a 404."""
     if refusal := health.not_a_read(request):
         return refusal
     if not health.has_metrics_token(request):

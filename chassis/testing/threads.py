@@ -7,20 +7,25 @@ from threading import Barrier
 from django.db import connection
 
 
-def together(number, work):
-    """Run `work` in so many threads at the same moment and return the results."""
-    barrier = Barrier(number)
+def start_together(pool, calls):
+    """Start these calls in threads of the pool at the same moment and return their futures."""
+    barrier = Barrier(len(calls))
 
-    def run():
+    def run(call):
         try:
             connection.ensure_connection()
             barrier.wait(timeout=30)
-            return work()
+            return call()
         finally:
             connection.close()
 
+    return [pool.submit(run, call) for call in calls]
+
+
+def together(number, work):
+    """Run `work` in so many threads at the same moment and return the results."""
     with ThreadPoolExecutor(number) as pool:
-        running = [pool.submit(run) for _ in range(number)]
+        running = start_together(pool, [work] * number)
     return [each.result() for each in running]
 
 
@@ -29,13 +34,17 @@ def in_own_connection(work):
 
 
 def wait_until_one_waits_for_a_lock():
+    wait_until_waiting_for_a_lock(1)
+
+
+def wait_until_waiting_for_a_lock(number):
     deadline = time.monotonic() + 30
     query = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
     with connection.cursor() as cursor:
         while time.monotonic() < deadline:
             cursor.execute("SELECT pg_stat_clear_snapshot()")
             cursor.execute(query)
-            if cursor.fetchone() == (1,):
+            if cursor.fetchone() == (number,):
                 return
             time.sleep(0.002)
-    raise AssertionError("nobody came to wait for the row")
+    raise AssertionError(f"{number} statements did not come to wait for a lock")

@@ -244,7 +244,7 @@ class TaskActivity(TaskEndpoint):
     @swagger_auto_schema(
         operation_id="listActivity",
         operation_summary="Read the history of a task",
-        operation_description="For whoever sees the task; the history of a deleted task is for admins.",
+        operation_description="For callers who can see the task. The history of a deleted task is for admins.",
         responses={200: "A page of what was changed, newest first."},
     )
     def get(self, request: Request, task_id: int) -> Response:

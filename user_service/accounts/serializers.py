@@ -72,7 +72,7 @@ class UsernameField(SingleLineField):
 
 
 class NewPasswordField(SecretField):
-    """One that is chosen: whoever takes it asks check_password_strength about it."""
+    """A new password. The caller must check it with check_password_strength."""
 
     class Meta:
         swagger_schema_fields = {"min_length": MinimumLengthValidator().min_length}

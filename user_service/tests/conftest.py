@@ -1,9 +1,7 @@
 """The people of these tests, and a client that holds every answer to what all answers promise."""
 
-import time
 from concurrent.futures import ThreadPoolExecutor, wait
 from functools import cache
-from threading import Barrier
 
 import pytest
 from django.contrib.auth.hashers import make_password
@@ -14,6 +12,7 @@ from accounts.hashers import SmallArgon2PasswordHasher
 from accounts.models import Session, User
 from accounts.tokens import pair
 from chassis.testing import seen_statuses
+from chassis.testing.threads import start_together, wait_until_waiting_for_a_lock
 from config.urls import DOCUMENTATION
 
 PASSWORD = "seven green bicycles"
@@ -160,40 +159,17 @@ def at_once():
     """
 
     def run_all(*calls, queued_at=None):
-        barrier = Barrier(len(calls))
-
-        def run(call):
-            try:
-                connection.ensure_connection()
-                barrier.wait(timeout=30)
-                return call()
-            finally:
-                connection.close()
-
         with ThreadPoolExecutor(len(calls)) as pool, transaction.atomic():
             if queued_at:
                 type(queued_at).objects.select_for_update().get(pk=queued_at.pk)
-            running = [pool.submit(run, call) for call in calls]
+            running = start_together(pool, calls)
             if queued_at:
-                wait_until_queued(len(calls))
+                wait_until_waiting_for_a_lock(len(calls))
             else:
                 wait(running)
         return [each.result() for each in running]
 
     return run_all
-
-
-def wait_until_queued(number):
-    deadline = time.monotonic() + 30
-    query = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
-    with connection.cursor() as cursor:
-        while time.monotonic() < deadline:
-            cursor.execute("SELECT pg_stat_clear_snapshot()")
-            cursor.execute(query)
-            if cursor.fetchone() == (number,):
-                return
-            time.sleep(0.002)
-    raise AssertionError(f"{number} calls did not come to wait for the row")
 
 
 @pytest.fixture
