@@ -86,11 +86,6 @@ class DeliveryQuerySet(models.QuerySet[Row]):
         oldest = self.filter(state=Delivery.State.PENDING).aggregate(oldest=models.Min("planned_at"))["oldest"]
         return (timezone.now() - oldest).total_seconds() if oldest else 0.0
 
-    def counts_by_state(self) -> dict[str, int]:
-        """Return the number of messages in each state, e.g. {"planned": 2, "sent": 7, "skipped": 0, "failed": 0}."""
-        counts = dict(self.order_by().values_list("state").annotate(number=models.Count("pk")))
-        return {state: counts.get(state, 0) for state in Delivery.State.values}
-
 
 def in_a_day() -> datetime:
     return timezone.now() + DEAD_LETTER_AFTER
