@@ -119,6 +119,14 @@ def test_ctrl_c_leaves_no_process_behind(own_stack, in_front, number):
     assert own_stack.processes() == []
 
 
+def test_ctrl_c_during_the_banner_leaves_no_process_behind(own_stack):
+    interrupted = "run.banner = lambda *_, **__: signal.raise_signal(signal.SIGINT)"
+    program = [sys.executable, "-c", f"import signal; from stack import run; {interrupted}; run.main()"]
+    subprocess.run(program, cwd=ROOT / "scripts", env=own_stack.environment(), check=True)
+
+    assert own_stack.processes() == []
+
+
 @pytest.mark.thorough
 def test_who_waits_in_front_is_told_that_it_was_stopped_elsewhere(own_stack, in_front):
     own_stack.stop()

@@ -6,7 +6,7 @@ import fcntl
 import signal
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 from chassis.ops import env
 from chassis.ops.settings import admin_username, mail_domain, sample_sender, sender, throttle_rates
@@ -50,23 +50,20 @@ def run(*, detach: bool, with_demo: bool) -> None:
     env.load_dotenv()
     state = find_state()
     state.make()
-    with only_one_starts(state):
-        try:
+    with ExitStack() as running:
+        with only_one_starts(state):
+            running.callback(end, state)
             ports = prepare(state, with_demo=with_demo)
             supervisor = supervision.start(state)
             startup.bring_up(state, ports)
             if with_demo:
                 load_demo(state, ports)
-        except BaseException:
-            end(state)
-            raise
-    banner(state, ports, detached=detach, with_demo=with_demo)
-    if not detach:
-        try:
-            supervision.wait_until_ended(supervisor)
-            say("Stopped from elsewhere.")
-        finally:
-            end(state)
+        banner(state, ports, detached=detach, with_demo=with_demo)
+        if detach:
+            running.pop_all()
+            return
+        supervision.wait_until_ended(supervisor)
+        say("Stopped from elsewhere.")
 
 
 def load_demo(state: State, ports: Ports) -> None:
