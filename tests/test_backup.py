@@ -91,7 +91,7 @@ def restore(stack, *arguments):
     return done.stdout
 
 
-def test_a_backup_is_its_owners_alone_and_replaces_the_file_as_a_whole(backup):
+def test_a_backup_is_private_and_replaces_the_file_atomically(backup):
     assert stat.S_IMODE(backup.stat().st_mode) == 0o600
     assert backup.read_bytes().startswith(b"PGDMP")
     assert [each.name for each in backup.parent.iterdir()] == [backup.name]
@@ -104,7 +104,7 @@ def typed(stack, script, *arguments, **options):
     return done.returncode, done.stderr
 
 
-def test_a_backup_goes_by_standard_output_and_comes_back_by_standard_input(mine, people, tmp_path):
+def test_a_backup_can_be_piped_out_and_in(mine, people, tmp_path):
     before, file = assignees(mine), tmp_path / "both.dump"
     with file.open("wb") as output:
         assert typed(mine, "backup", "-", stdin=subprocess.DEVNULL, stdout=output)[0] == 0
@@ -134,7 +134,7 @@ def test_a_file_may_have_any_name(mine, tmp_path, name):
 
 
 @pytest.mark.parametrize("script", ["backup", "restore"])
-def test_no_backup_is_printed_to_a_terminal_or_typed(mine, script):
+def test_a_terminal_is_refused_as_input_and_output(mine, script):
     ours, theirs = pty.openpty()
     try:
         status, told = typed(mine, script, "-", stdin=theirs, stdout=theirs)
@@ -145,7 +145,7 @@ def test_no_backup_is_printed_to_a_terminal_or_typed(mine, script):
     assert (status, told.count("\n"), f"scripts/{script} - " in told) == (1, 1, True)
 
 
-def test_a_backup_that_is_not_taken_as_a_whole_fails(mine):
+def test_a_backup_into_a_closed_pipe_fails(mine):
     reading, writing = os.pipe()
     os.close(reading)
     try:
@@ -157,7 +157,7 @@ def test_a_backup_that_is_not_taken_as_a_whole_fails(mine):
     assert told.endswith("scripts/backup: Standard output has not taken all of it: Broken pipe.\n")
 
 
-def test_a_backup_that_fails_leaves_the_file_as_it_was(tmp_path):
+def test_a_failed_backup_leaves_the_file_unchanged(tmp_path):
     file = tmp_path / "both.dump"
     file.write_text("an older backup")
 
@@ -179,7 +179,7 @@ def test_a_backup_that_fails_leaves_the_file_as_it_was(tmp_path):
         (["--only", "task"], "This replaces all that the task service has stored in "),
     ],
 )
-def test_a_restore_asks_before_it_overwrites(mine, backup, arguments, sentence):
+def test_a_restore_overwrites_only_with_yes(mine, backup, arguments, sentence):
     done = mine.run(*arguments, str(backup), script="restore")
 
     assert (done.returncode, done.stderr.startswith(f"scripts/restore: {sentence}")) == (1, True)
@@ -187,7 +187,7 @@ def test_a_restore_asks_before_it_overwrites(mine, backup, arguments, sentence):
     assert mine.is_healthy()
 
 
-def test_what_is_no_backup_is_refused_before_anything_is_stopped(mine, backup, tmp_path):
+def test_an_invalid_file_is_refused_before_the_stack_stops(mine, backup, tmp_path):
     (tmp_path / "letter").write_text("Dear Sir or Madam")
 
     for name in ("letter", "missing"):
@@ -197,7 +197,7 @@ def test_what_is_no_backup_is_refused_before_anything_is_stopped(mine, backup, t
     assert mine.is_healthy()
 
 
-def test_with_the_user_side_alone_restored_whoever_came_later_is_nobody_here_either(mine, people, backup):
+def test_restoring_users_alone_unassigns_later_accounts(mine, people, backup):
     bob_id = mine.register("bob")
     bobs_task = assigned(mine, "After the backup, of bob", bob_id)
     bobs_token, alices_token = mine.token("bob"), mine.token("alice")
@@ -229,7 +229,7 @@ def test_with_the_user_side_alone_restored_whoever_came_later_is_nobody_here_eit
 NEW_KEY = "Lp0vR3nq8sT5wY2zC7fH1jM4kN6bX9dG"
 
 
-def test_a_new_key_signs_everybody_out_at_once(mine):
+def test_a_new_signing_key_ends_every_session(mine):
     before = mine.call("POST", "/token/", json={"username": "alice", "password": PASSWORD}).json()
 
     assert mine.run(script="restart", JWT_SIGNING_KEY=NEW_KEY).returncode == 0
@@ -247,7 +247,7 @@ def stopped(mine, people):
     return mine
 
 
-def test_a_backup_that_was_cut_off_changes_nothing(stopped, backup, tmp_path):
+def test_a_truncated_backup_changes_nothing(stopped, backup, tmp_path):
     (tmp_path / "cut").write_bytes(backup.read_bytes()[:-2000])
 
     done = stopped.run("--yes", str(tmp_path / "cut"), script="restore")
@@ -256,7 +256,7 @@ def test_a_backup_that_was_cut_off_changes_nothing(stopped, backup, tmp_path):
     assert stopped.processes() == []
 
 
-def test_a_stopped_stack_can_be_saved_too_and_only_what_was_saved_put_back(stopped, tmp_path):
+def test_a_service_missing_from_the_backup_is_not_restored(stopped, tmp_path):
     assert stopped.run("--only", "user", str(tmp_path / "users.dump"), script="backup").returncode == 0
 
     done = stopped.run("--only", "task", "--yes", str(tmp_path / "users.dump"), script="restore")
@@ -265,7 +265,7 @@ def test_a_stopped_stack_can_be_saved_too_and_only_what_was_saved_put_back(stopp
     assert stopped.processes() == []
 
 
-def test_with_the_task_side_alone_restored_the_feed_tells_what_was_missed(stopped, backup):
+def test_restoring_tasks_alone_catches_up_from_the_feed(stopped, backup):
     restore(stopped, "--only", "task", "--yes", backup)
 
     assert stopped.processes() == []
@@ -278,7 +278,7 @@ def test_with_the_task_side_alone_restored_the_feed_tells_what_was_missed(stoppe
     assert titles(stopped, eve) == {"Of eve"}
 
 
-def test_a_new_machine_takes_up_what_another_has_saved(backup, own_stack):
+def test_a_backup_restores_on_a_new_machine(backup, own_stack):
     told = restore(own_stack, backup)
 
     assert "The directory has 3 accounts, deleted ones among them" in told
@@ -286,14 +286,14 @@ def test_a_new_machine_takes_up_what_another_has_saved(backup, own_stack):
     assert own_stack.processes() == []
 
 
-def test_where_there_is_nothing_a_backup_is_refused(own_stack, tmp_path):
+def test_a_backup_without_a_database_is_refused(own_stack, tmp_path):
     done = own_stack.run(str(tmp_path / "nothing.dump"), script="backup")
 
     assert (done.returncode, "scripts/run makes it." in done.stderr) == (1, True)
     assert not (tmp_path / "nothing.dump").exists()
 
 
-def test_a_postgresql_of_ones_own_is_left_to_its_owner(own_stack, tmp_path):
+def test_an_external_postgresql_is_not_backed_up_or_restored(own_stack, tmp_path):
     for script in ("backup", "restore"):
         done = own_stack.run(
             str(tmp_path / "mine.dump"), script=script, USER_DATABASE_URL="postgresql://a:b@127.0.0.1:1/c"

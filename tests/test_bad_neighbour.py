@@ -71,7 +71,7 @@ def count_of(stack, token):
 
 
 @pytest.mark.parametrize("manner", MANNERS)
-def test_a_misbehaving_user_service_harms_no_reader_and_assigns_nobody(street, neighbour, admin, known_id, manner):
+def test_a_faulty_user_service_blocks_assignment_but_not_reads(street, neighbour, admin, known_id, manner):
     neighbour.manner = MANNERS[manner]
     stranger = street.register(next(names))
     before = count_of(street, admin)
@@ -94,7 +94,7 @@ def test_a_misbehaving_user_service_harms_no_reader_and_assigns_nobody(street, n
     eventually(lambda: assigning(street, admin, stranger).status_code == 201, seconds=5)
 
 
-def test_a_stopped_user_service_harms_no_reader_and_assigns_nobody(street, neighbour, admin, known_id):
+def test_a_stopped_user_service_blocks_assignment_but_not_reads(street, neighbour, admin, known_id):
     stopped = processes_of(street, "user-service")
     for process in stopped:
         process.suspend()

@@ -144,7 +144,7 @@ class Visit:
         assert [url for url in self.asked if not url.removeprefix("blob:").startswith(f"{origin}/")] == []
 
 
-def test_the_gateways_page_leads_to_both_services(visit):
+def test_the_gateway_page_links_to_both_services(visit):
     visit.open("/docs/")
     visit.show(visit.heading("TMService"), visit.heading("Tasks"), name="docs")
 
@@ -157,7 +157,7 @@ def test_the_gateways_page_leads_to_both_services(visit):
     visit.end()
 
 
-def test_the_gateways_page_can_be_used_by_keyboard(visit):
+def test_the_gateway_page_works_with_the_keyboard(visit):
     visit.open("/docs/")
     links = visit.page.get_by_role("link")
 
@@ -173,7 +173,7 @@ def test_the_gateways_page_can_be_used_by_keyboard(visit):
 
 
 @pytest.mark.parametrize("service", SERVICES)
-def test_the_page_to_try_things_out_shows_every_call(visit, stack, service):
+def test_swagger_ui_shows_every_operation(visit, stack, service):
     document = stack.call("GET", f"/{service}/swagger.json").json()
     summaries = [operation["summary"] for item in document["paths"].values() for operation in methods(item)]
 
@@ -194,7 +194,7 @@ def methods(item):
 
 
 @pytest.mark.parametrize("service", SERVICES)
-def test_a_call_that_is_executed_with_a_bare_token_is_answered(visit, stack, service):
+def test_a_call_with_a_bare_token_succeeds(visit, stack, service):
     token = stack.admin_token()
     operation, path = A_READ[service]
     visit.open(f"/{service}/docs/")
@@ -208,7 +208,7 @@ def test_a_call_that_is_executed_with_a_bare_token_is_answered(visit, stack, ser
 
 
 @pytest.mark.parametrize("service", SERVICES)
-def test_a_call_that_is_executed_without_a_token_is_refused(visit, service):
+def test_a_call_without_a_token_is_refused(visit, service):
     visit.open(f"/{service}/docs/")
 
     answer = visit.execute(A_READ[service][0], f"{service}-docs-401")
@@ -218,7 +218,7 @@ def test_a_call_that_is_executed_without_a_token_is_refused(visit, service):
     visit.end(REFUSED)
 
 
-def test_a_task_is_made_on_the_page(visit, stack):
+def test_a_task_is_created_in_swagger_ui(visit, stack):
     token = stack.admin_token()
     visit.open("/task/docs/")
 
@@ -233,7 +233,7 @@ def test_a_task_is_made_on_the_page(visit, stack):
 
 
 @pytest.mark.parametrize("service", SERVICES)
-def test_the_page_to_read_opens(visit, service):
+def test_redoc_opens(visit, service):
     visit.open(f"/{service}/redoc/")
 
     visit.show(visit.heading(SERVICES[service]), name=f"{service}-redoc")
@@ -249,13 +249,13 @@ def programs(folder, monkeypatch, **statuses):
     monkeypatch.setenv("PATH", str(folder))
 
 
-def test_a_chromium_of_the_machine_is_taken_if_it_starts(tmp_path, monkeypatch):
+def test_an_installed_chromium_is_used_if_it_starts(tmp_path, monkeypatch):
     programs(tmp_path, monkeypatch, **{"chromium": 1, "chromium-browser": 0, "google-chrome": 0})
 
     assert chromium.find().program == str(tmp_path / "chromium-browser")
 
 
-def test_where_no_chromium_can_be_had_it_is_said(tmp_path, monkeypatch):
+def test_a_missing_chromium_is_reported(tmp_path, monkeypatch):
     programs(tmp_path, monkeypatch, chromium=1)
     monkeypatch.setattr("platform.machine", lambda: "aarch64")
 

@@ -179,17 +179,17 @@ def hands():
             shutil.rmtree(mine.root)
 
 
-def test_the_lines_make_services_in_which_one_signs_in_and_creates_a_task(hands):
+def test_services_set_up_by_hand_create_a_task(hands):
     made = hands.types(VISIT)
 
     assert '"title":"Call the landlord"' in made
 
 
-def test_the_settings_are_their_owners_alone(hands):
+def test_the_settings_file_is_private(hands):
     assert (hands.root / ".env").stat().st_mode & 0o077 == 0
 
 
-def test_the_line_for_cron_works_without_any_environment(hands):
+def test_the_cron_line_works_without_an_environment(hands):
     due = {"title": "Pay the rent", "due_date": datetime.now(tz=UTC).date().isoformat()}
     assert hands.call(TASKS, "POST", "/task/tasks/", token=hands.admin_token(), json=due).status_code == 201
 
@@ -201,7 +201,7 @@ def test_the_line_for_cron_works_without_any_environment(hands):
     assert '"Pay the rent' in done.stdout  # what the log channel sends goes to standard output
 
 
-def test_the_workers_are_at_work_until_ctrl_c(hands):
+def test_the_workers_run_until_ctrl_c(hands):
     looking = "cd user_service && ../.venv/bin/python manage.py check_worker"
     assert "No worker has been at work" in hands.tries(looking).stderr
 
@@ -215,7 +215,7 @@ def test_the_workers_are_at_work_until_ctrl_c(hands):
 
 
 @pytest.mark.parametrize("service", [USERS, TASKS], ids=["users", "tasks"])
-def test_gunicorn_serves_in_the_place_of_runserver(hands, service):
+def test_gunicorn_replaces_runserver(hands, service):
     hands.ends(PROGRAMS[service])
     eventually(lambda: not hands.answers(service), seconds=10)
 
@@ -224,7 +224,7 @@ def test_gunicorn_serves_in_the_place_of_runserver(hands, service):
     eventually(lambda: hands.answers(service), seconds=30)
 
 
-def test_the_gateway_leads_to_both_and_tells_them_whose_request_it_is(hands):
+def test_the_gateway_routes_to_both_and_names_the_client(hands):
     hands.leaves_running(GATEWAY)
     url = f"http://127.0.0.1:{hands.ports[2]}"
 
@@ -245,7 +245,7 @@ def is_up(url):
         return False
 
 
-def test_a_service_is_saved_and_restored_by_the_programs_of_postgresql(hands):
+def test_postgresql_tools_back_up_and_restore_a_service(hands):
     admin = hands.admin_token()
     urls = {"OWNER_URL": hands.owner_url, "USER_OWNER_DATABASE_URL": hands.settings()["USER_OWNER_DATABASE_URL"]}
     hands.types(SAVING["backup"], **urls)
@@ -274,7 +274,7 @@ def test_a_service_is_saved_and_restored_by_the_programs_of_postgresql(hands):
     eventually(lambda: hands.call(TASKS, "GET", "/task/tasks/", token=hands.token("dora", PASSWORD)).ok, seconds=10)
 
 
-def test_the_same_lines_serve_the_task_service(hands):
+def test_the_same_commands_back_up_the_task_service(hands):
     urls = {"OWNER_URL": hands.owner_url, "TASK_OWNER_DATABASE_URL": hands.settings()["TASK_OWNER_DATABASE_URL"]}
     saving = {name: re.sub("USER_O", "TASK_O", lines.replace("user", "task")) for name, lines in SAVING.items()}
     before = {

@@ -138,7 +138,7 @@ def engine(monkeypatch, tmp_path):
     return engine
 
 
-def test_it_leaves_what_has_not_changed(engine):
+def test_unchanged_containers_stay(engine):
     deploy.deploy(engine.project)
 
     assert engine.log == []
@@ -171,7 +171,7 @@ def test_replicas_are_replaced_one_by_one(engine):
     assert engine.images_of("worker") == ["task:2"]
 
 
-def test_scaling_touches_no_container_that_stays(engine):
+def test_scaling_does_not_touch_the_other_containers(engine):
     deploy.deploy(engine.project, scale={"task_service": 3})
     assert engine.log == ["create task_service", "start task_service"] * 2
 
@@ -180,14 +180,14 @@ def test_scaling_touches_no_container_that_stays(engine):
     assert engine.log == ["stop task_service"] * 2
 
 
-def test_all_replaces_the_services_and_never_the_gateway_or_the_database(engine):
+def test_all_replaces_services_but_not_the_gateway_or_database(engine):
     deploy.deploy(engine.project, replace_all=True)
 
     assert {line.split()[1] for line in engine.log} == {"user_service", "task_service", "worker"}
 
 
 @pytest.mark.parametrize("service", ["user_service", "gateway"])
-def test_a_new_container_that_does_not_become_healthy_is_removed_and_the_old_one_serves(engine, service):
+def test_an_unhealthy_new_container_is_removed_and_the_old_stays(engine, service):
     engine.versions[IMAGES[service]] = 2
     engine.failing = {service}
 
@@ -198,7 +198,7 @@ def test_a_new_container_that_does_not_become_healthy_is_removed_and_the_old_one
     assert engine.log[-1] == ("start gateway" if service == "gateway" else "start user_service")
 
 
-def test_where_a_migration_fails_nothing_is_replaced(engine):
+def test_a_failed_migration_replaces_nothing(engine):
     engine.versions["task"] = 2
     engine.failing = {"task_migrations"}
 
@@ -209,7 +209,7 @@ def test_where_a_migration_fails_nothing_is_replaced(engine):
     assert engine.images_of("task_migrations") == ["task:1"]
 
 
-def test_a_changed_database_is_left_alone_and_named(engine, capsys):
+def test_a_changed_database_is_reported_but_not_replaced(engine, capsys):
     engine.versions["postgres"] = 2
 
     deploy.deploy(engine.project)
@@ -218,7 +218,7 @@ def test_a_changed_database_is_left_alone_and_named(engine, capsys):
     assert "The database has changed too, and was left alone" in capsys.readouterr().out
 
 
-def test_where_nothing_runs_it_says_how_to_start(engine):
+def test_without_a_running_stack_it_says_how_to_start(engine):
     engine.containers.clear()
 
     with pytest.raises(StackError, match="docker compose up --wait"):
@@ -226,7 +226,7 @@ def test_where_nothing_runs_it_says_how_to_start(engine):
 
 
 @pytest.mark.parametrize("text", ["task_service", "task_service=0", "gateway=2", "database=2", "worker=x"])
-def test_only_services_that_can_be_replicated_are_scaled(text, capsys, monkeypatch):
+def test_only_replicable_services_are_scaled(text, capsys, monkeypatch):
     monkeypatch.setattr("sys.argv", ["deploy", "--scale", text])
 
     with pytest.raises(SystemExit):

@@ -41,7 +41,7 @@ def text_of(*folders, but=()):
 
 
 @pytest.mark.parametrize("service", SERVICES)
-def test_django_has_no_advice_for_production(service):
+def test_djangos_deployment_checks_find_nothing(service):
     done = python(service, "manage.py", "check", "--deploy", "--fail-level", "WARNING")
 
     assert done.returncode == 0, done.stderr

@@ -103,7 +103,7 @@ def stopped(process):
         process.send_signal(signal.SIGCONT)
 
 
-def test_all_is_well_and_nothing_secret_is_told(limited):
+def test_a_healthy_stack_is_ok_and_no_secret_is_printed(limited):
     report = doctor(limited, "--mail", "ada@example.com")
 
     assert (report.done.returncode, report.done.stderr) == (0, ""), report.done.stdout
@@ -117,7 +117,7 @@ def test_all_is_well_and_nothing_secret_is_told(limited):
     assert not any(secret in report.done.stdout for secret in secrets)
 
 
-def test_mails_that_were_asked_for_arrive_and_what_is_in_force_is_judged(own_stack):
+def test_it_sends_test_mails_and_checks_the_settings_in_force(own_stack):
     """Nothing but the start names the mail server: the doctor goes by what the services were started with."""
     mail_port, closed = free_ports(2)
     url = f"http://127.0.0.1:{closed}"
@@ -138,7 +138,7 @@ def test_mails_that_were_asked_for_arrive_and_what_is_in_force_is_judged(own_sta
         assert "(EMAIL_URL, USER_SERVICE_URL in user-service" in report["stack", "restart"][1]
 
 
-def test_a_password_that_was_changed_since_is_not_passed_off_as_the_admins(own_stack):
+def test_a_changed_admin_password_is_reported(own_stack):
     """Neither the banner nor the doctor signs in: that would count, and lock the owner out in the end."""
     first = own_stack.start(**LIMITED)
     known = (own_stack.folder / "admin-password").read_text().strip()
@@ -202,7 +202,7 @@ DATABASE_FAULTS = {
 }
 
 
-def test_each_fault_of_the_databases_is_told_in_its_line(limited):
+def test_each_database_fault_is_reported_on_its_line(limited):
     faults = DATABASE_FAULTS
     with stopped(running(State(limited.folder), "task-worker")):
         try:
@@ -223,7 +223,7 @@ def test_each_fault_of_the_databases_is_told_in_its_line(limited):
         assert limited.run(side, command, "--help", script="manage").returncode == 0
 
 
-def test_all_settings_that_are_not_in_force_yet_are_named_and_not_judged(limited):
+def test_settings_not_yet_in_force_are_named_but_not_checked(limited):
     key = "another-key-0123456789-abcdefghijklmnop"
     changed = {"EMAIL_URL": "smtp://127.0.0.1:1", "JWT_SIGNING_KEY": key, "DUE_SOON_DAYS": "7"}
 
@@ -237,7 +237,7 @@ def test_all_settings_that_are_not_in_force_yet_are_named_and_not_judged(limited
     assert key not in report.done.stdout
 
 
-def test_settings_that_a_restart_would_refuse_are_told_while_the_others_are_judged(limited):
+def test_settings_that_a_restart_would_refuse_are_reported(limited):
     report = doctor(limited, USER_SECRET_KEY="changeme" * 8)
 
     assert report.all("WRONG") == {("stack", "restart")}
@@ -246,7 +246,7 @@ def test_settings_that_a_restart_would_refuse_are_told_while_the_others_are_judg
     assert ("user service", "database") in report.all("ok")
 
 
-def test_a_database_and_a_gateway_that_are_away_are_told(limited):
+def test_a_stopped_database_and_gateway_are_reported(limited):
     state = State(limited.folder)
     with stopped(limited.supervisor()):  # or they would be back at once
         gone = [running(state, name) for name in ("postgres", "gateway")]
@@ -281,7 +281,7 @@ GATEWAY_FAULTS = {
 }
 
 
-def test_a_gateway_that_lets_through_what_it_must_not_is_told(limited):
+def test_a_misconfigured_gateway_is_reported(limited):
     file = limited.folder / "nginx" / "conf.d" / "tmservice.conf"
     right = file.read_text()
     broken = right
@@ -310,7 +310,7 @@ def reload(stack, file, configuration):
     eventually(lambda: not any(map(orphans.lives, before)) and master.children(), seconds=30)
 
 
-def test_without_limits_trust_cannot_be_told(stack):
+def test_without_limits_proxy_trust_is_unsure(stack):
     found = dict(GatewayChecks(stack.url).examine())
 
     assert {name for name, finding in found.items() if finding.state == "ok"} == found.keys() - {"proxy trust"}
@@ -318,7 +318,7 @@ def test_without_limits_trust_cannot_be_told(stack):
     assert "THROTTLE_ANON is off" in found["proxy trust"].text
 
 
-def test_where_our_own_address_is_a_trusted_proxys_trust_cannot_be_told(monkeypatch):
+def test_with_loopback_as_trusted_proxy_trust_is_unsure(monkeypatch):
     monkeypatch.setenv("TRUSTED_PROXIES", "10.0.0.0/8,127.0.0.0/8")
 
     found = GatewayChecks("http://nobody.invalid").proxy_trust()
@@ -336,7 +336,7 @@ class Unavailable(BaseHTTPRequestHandler):
         pass
 
 
-def test_an_address_where_something_else_answers():
+def test_another_program_at_the_address_is_reported():
     with HTTPServer(("127.0.0.1", 0), Unavailable) as server:
         Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
         visitor = GatewayChecks(f"http://127.0.0.1:{server.server_port}")
@@ -364,7 +364,7 @@ def test_two_requests_are_counted_together_or_not(first, second, together):
     assert first.goes_on_in(second) is together
 
 
-def test_where_nothing_runs_it_says_so(never_started):
+def test_a_stopped_stack_is_reported(never_started):
     done = never_started.run(script="doctor")
 
     assert done.returncode == 1
@@ -372,7 +372,7 @@ def test_where_nothing_runs_it_says_so(never_started):
 
 
 @pytest.mark.parametrize("address", ["nobody", "", "a@b@c", "ada@example.com\nBcc: eve@example.com"])
-def test_what_is_no_address_is_refused_in_one_sentence(never_started, address):
+def test_an_invalid_mail_address_is_refused(never_started, address):
     done = never_started.run("--mail", address, script="doctor")
 
     assert done.returncode == 2

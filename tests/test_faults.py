@@ -29,7 +29,7 @@ def tried():
 
 
 @pytest.mark.parametrize("name", TRIED)
-def test_a_fault_is_survived(tried, name):
+def test_the_stack_survives_the_fault(tried, name):
     assert_survived(name, tried[0])
 
 
@@ -39,7 +39,7 @@ def assert_survived(name, output):
     assert re.match(rf"{name}: (?!NOT SURVIVED).+, [1-9][0-9,]* requests, (.+, )?0 lost, ", said.group()), output
 
 
-def test_the_exit_status_is_the_verdict_and_nothing_is_left_behind(tried):
+def test_the_exit_status_is_the_verdict_and_nothing_remains(tried):
     output, status, left = tried
 
     assert bool(status) == ("NOT SURVIVED" in output)
@@ -47,7 +47,7 @@ def test_the_exit_status_is_the_verdict_and_nothing_is_left_behind(tried):
 
 
 @pytest.mark.thorough
-def test_nothing_is_lost_in_two_hundred_kills(temporary):
+def test_nothing_is_lost_in_200_kills(temporary):
     faults = begin("faults", temporary, "--all", "crash")
 
     output, _ = faults.communicate()
@@ -56,13 +56,13 @@ def test_nothing_is_lost_in_two_hundred_kills(temporary):
     assert re.search(r"^crash: [2-9]\d\d kills, .* [1-9]\d* mails, [1-9]\d* log lines, ", output, re.MULTILINE), output
 
 
-def test_the_page_about_faults_lists_each():
+def test_the_faults_page_lists_every_fault():
     listed = re.findall(r"^\| `([a-z-]+)` \|", (ROOT / "docs" / "faults.md").read_text(), re.MULTILINE)
 
     assert listed == NAMES
 
 
-def test_an_unknown_fault_is_refused_by_name(tmp_path):
+def test_an_unknown_fault_is_refused(tmp_path):
     refused = begin("faults", tmp_path, "earthquake")
     output, _ = refused.communicate()
 
@@ -77,7 +77,7 @@ def test_list_names_the_faults_and_starts_nothing(tmp_path):
     assert (listing.returncode, output.splitlines()) == (0, NAMES)
 
 
-def test_ctrl_c_while_it_starts_leaves_nothing_behind(temporary):
+def test_ctrl_c_during_the_start_leaves_nothing_behind(temporary):
     faults = begin("faults", temporary)
     eventually(lambda: list(temporary.glob("*/secrets.json")), seconds=30)
 
@@ -86,7 +86,7 @@ def test_ctrl_c_while_it_starts_leaves_nothing_behind(temporary):
 
 @pytest.mark.thorough
 @pytest.mark.parametrize(("name", "number"), [("database-slow", signal.SIGINT), ("crash", signal.SIGTERM)])
-def test_an_end_in_the_middle_leaves_nothing_behind(temporary, name, number):
+def test_a_signal_during_a_fault_leaves_nothing_behind(temporary, name, number):
     faults = begin("faults", temporary, name)
     beginning = [faults.stdout.readline() for _ in range(2)]
     assert re.match(r"Starting a stack \.\.\. \d", beginning[-1])

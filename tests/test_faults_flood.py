@@ -31,11 +31,11 @@ def found(manner, *, served, refused):
     return trial.found
 
 
-def test_nineteen_of_twenty_served_are_enough():
+def test_95_percent_served_is_enough():
     assert found(answer(), served=95, refused=5) == []
 
 
-def test_fewer_are_not_enough():
+def test_less_than_95_percent_served_is_a_failure():
     assert found(answer(), served=94, refused=6) == ["others were served 94.0% while one client asked for a page"]
 
 

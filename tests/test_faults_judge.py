@@ -66,7 +66,7 @@ def breaches(evidence=ALL_WELL, demands=None, **changed):
     return list(judge.breaches(replace(evidence, **changed), demands or Demands()))
 
 
-def test_nothing_is_found_where_all_is_well():
+def test_a_clean_run_has_no_findings():
     assert breaches() == []
     assert ALL_WELL.back_after_seconds() == pytest.approx(0.2)
 
@@ -75,18 +75,18 @@ def test_an_unacknowledged_write_may_be_stored():
     assert breaches(keyed=[KeyedTask("key-1", "One", 2), *ALL_WELL.keyed[1:]], patches=[]) == []
 
 
-def test_a_value_that_did_not_change_needs_no_line_in_the_history():
+def test_an_unchanged_value_needs_no_history_line():
     assert breaches(patches=[AcknowledgedPatch(7, 3, {"status": "in_progress", "priority": "normal"})]) == []
 
 
-def test_a_repeated_request_may_be_answered_with_409_while_the_first_runs():
+def test_a_repeated_request_may_be_409_while_the_first_runs():
     twin = unavailable(status=409, code="idempotency_key_in_use", is_repeated=True)
 
     assert breaches(sent=[*SERVED, twin]) == []
     assert breaches(sent=[*SERVED, replace(twin, is_repeated=False)]) != []
 
 
-def test_as_many_as_were_under_way_may_be_cut_off_where_that_is_the_fault():
+def test_a_kill_may_cut_off_the_requests_in_flight():
     cut_off = [*SERVED, *[request(10.5, status=0, code="RemoteDisconnected")] * 4]
 
     assert breaches(sent=cut_off, demands=Demands(may_cut_off=True)) == []
@@ -152,7 +152,7 @@ def test_the_judge_names_what_is_wrong(changed, breach):
         (Demands(max_seconds=0.05), [], f"{SHOWN} 200 after 0.10 s, later than 0.05 s"),
     ],
 )
-def test_the_judge_holds_to_what_a_fault_demands(demands, sent, breach):
+def test_the_judge_applies_the_demands_of_a_fault(demands, sent, breach):
     assert_found(breach, breaches(sent=[*SERVED, *sent], demands=demands))
 
 
@@ -196,11 +196,11 @@ def last_mail(**changed):
     return {"ledger": [*EMAILED[:2], by_email(6, **changed), *LOGGED]}
 
 
-def test_nothing_is_found_where_all_is_delivered():
+def test_complete_deliveries_have_no_findings():
     assert delivered() == []
 
 
-def test_a_copy_for_each_kill_of_the_worker_and_channel_is_no_breach():
+def test_one_copy_per_worker_kill_and_channel_is_allowed():
     mails, log = [*MAILS, MAILS[1]], [*LOG, LOG[2]]
 
     assert delivered(mails=mails, log=log) == []

@@ -51,7 +51,7 @@ def ask(connection, text=b"hello"):
     assert connection.recv(1000) == text
 
 
-def test_the_proxy_passes_everything_on(between):
+def test_the_proxy_forwards_everything(between):
     _, connection, _ = between
 
     ask(connection)
@@ -60,7 +60,7 @@ def test_the_proxy_passes_everything_on(between):
     assert connection.recv(1000) == b""
 
 
-def test_a_silent_proxy_accepts_and_passes_nothing_on(between):
+def test_a_silent_proxy_accepts_and_forwards_nothing(between):
     proxy, connection, port = between
     proxy.mode = Mode.SILENT
 
@@ -91,7 +91,7 @@ def test_a_slow_proxy_delays_each_answer_once(between):
     assert 2.1 <= time.monotonic() - began < 4
 
 
-def test_the_end_of_the_proxy_ends_every_connection():
+def test_closing_the_proxy_closes_every_connection():
     (port,) = free_ports(1)
     with echo() as target, ExitStack() as connections:
         with listening(port, lambda: target):
@@ -124,7 +124,7 @@ def send(sink, number):
     return None
 
 
-def test_the_mail_server_fails_at_random_and_keeps_what_it_has_accepted(sink):
+def test_the_mail_server_fails_at_random_but_loses_nothing(sink):
     outcomes = [send(sink, number) for number in range(80)]
 
     taken = [
@@ -137,7 +137,7 @@ def test_the_mail_server_fails_at_random_and_keeps_what_it_has_accepted(sink):
     assert len(taken) > 50
 
 
-def test_the_mail_server_fails_no_more_once_it_is_well(sink):
+def test_a_recovered_mail_server_does_not_fail(sink):
     before = {sink.trouble() for _ in range(1000)}
     sink.is_well = True
     after = {sink.trouble() for _ in range(1000)}
@@ -146,7 +146,7 @@ def test_the_mail_server_fails_no_more_once_it_is_well(sink):
     assert after == {""}
 
 
-def test_the_same_seed_brings_the_same_failures():
+def test_the_same_seed_gives_the_same_failures():
     runs = []
     for seed in (7, 7, 8):
         with FlakySink(seed=seed) as sink:
@@ -155,7 +155,7 @@ def test_the_same_seed_brings_the_same_failures():
     assert runs[0] == runs[1] != runs[2]
 
 
-def test_a_message_that_is_cut_off_is_not_accepted(sink):
+def test_a_truncated_message_is_not_accepted(sink):
     sink.is_well = True
     with socket.create_connection(sink.server_address) as client:
         client.sendall(b"EHLO x\r\nMAIL FROM:<a@b.c>\r\nRCPT TO:<a@b.c>\r\nDATA\r\nSubject: x\r\n\r\nhalf a li")

@@ -41,7 +41,7 @@ def run(stack, *, unshare="", first="true", **options):
     return done.returncode, text
 
 
-def test_a_full_disk(own_stack):
+def test_a_full_disk_is_reported(own_stack):
     if may_unshare("--mount"):
         status, told = run(own_stack, unshare="--mount", first=SMALL_DISK)
         why = "No space left on device"
@@ -56,7 +56,7 @@ def test_a_full_disk(own_stack):
     assert not list(own_stack.folder.glob("postgres*"))
 
 
-def test_a_disk_that_is_full_later():
+def test_a_disk_that_fills_up_later_is_reported():
     errors = (
         "Traceback\n  File x\ndjango.db.utils.OperationalError: could not extend file: No space left on device\nHINT: x"
     )
@@ -65,13 +65,13 @@ def test_a_disk_that_is_full_later():
     assert sentence("CommandError: No.") == "No."
 
 
-def test_files_of_its_own_that_cannot_grow(own_stack):
+def test_a_file_size_limit_is_reported(own_stack):
     status, told = run(own_stack, preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100)))
 
     assert (status, told) == (1, "scripts/run: The state folder cannot be written: File too large.\n")
 
 
-def test_a_state_folder_that_cannot_be_written(own_stack):
+def test_an_unwritable_state_folder_is_reported(own_stack):
     place = own_stack.folder / "file"
     place.touch(0o711)
 
@@ -81,7 +81,7 @@ def test_a_state_folder_that_cannot_be_written(own_stack):
     assert (refused.returncode, refused.stderr) == (1, f"scripts/run: {sentence_}\n")
 
 
-def test_no_ipv4_loopback(own_stack, monkeypatch):
+def test_a_missing_ipv4_loopback_is_reported(own_stack, monkeypatch):
     def refused(address, **_):
         raise OSError(99, "Cannot assign requested address")
 
@@ -97,7 +97,7 @@ def test_no_ipv4_loopback(own_stack, monkeypatch):
             choose()
 
 
-def test_localhost_that_is_ipv6_alone(own_stack, monkeypatch):
+def test_the_stack_starts_with_an_ipv6_only_localhost(own_stack, monkeypatch):
     if ports.has_ipv6() and may_unshare("--mount"):
         (own_stack.folder / "hosts").write_text("::1 localhost\n")
         status, told = run(own_stack, unshare="--mount", first=ONLY_IPV6)

@@ -89,7 +89,7 @@ def test_it_installs_starts_and_shows_its_progress(checkout):
     assert (stack.root / "var" / "postgres" / "PG_VERSION").is_file()
 
 
-def test_it_leaves_nothing_that_git_would_see(checkout):
+def test_it_leaves_nothing_in_git_status(checkout):
     stack, _ = checkout
     ignored = {line.strip("/") for line in (ROOT / ".gitignore").read_text().split() if not line.startswith("#")}
 
@@ -98,7 +98,7 @@ def test_it_leaves_nothing_that_git_would_see(checkout):
     assert top - {name.split("/")[0] for name in tracked_files()} <= ignored | {".cache"}
 
 
-def test_from_a_checkout_to_the_first_task_takes_less_than_three_minutes(checkout):
+def test_the_first_task_takes_less_than_three_minutes(checkout):
     _, pasted = checkout
     first_answer, _ = ANSWERED[0]
 
@@ -109,7 +109,7 @@ def test_from_a_checkout_to_the_first_task_takes_less_than_three_minutes(checkou
 
 
 @pytest.mark.parametrize(("number", "block"), ANSWERED, ids=[block.place for _, block in ANSWERED])
-def test_a_documented_response_is_what_the_commands_print(checkout, number, block):
+def test_commands_print_the_documented_responses(checkout, number, block):
     _, pasted = checkout
 
     printed = examples.read(pasted)[number].text
@@ -118,7 +118,7 @@ def test_a_documented_response_is_what_the_commands_print(checkout, number, bloc
 
 
 @pytest.mark.parametrize("service", ["user", "task"])
-def test_the_documentation_has_an_example_of_every_call(checkout, service):
+def test_the_docs_have_an_example_of_every_operation(checkout, service):
     stack, _ = checkout
     document = stack.call("GET", f"/{service}/swagger.json").json()
 

@@ -135,7 +135,7 @@ def test_no_answer_is_a_server_error_or_undocumented(temporary):
     assert left_behind(temporary) == ([], [])
 
 
-def test_a_service_that_is_as_documented_passes(call_all):
+def test_a_service_that_matches_its_document_passes(call_all):
     passed, tally, output = call_all()
 
     assert passed, output
@@ -155,7 +155,7 @@ def test_a_service_that_is_as_documented_passes(call_all):
         pytest.param((400, NO), "Schema-valid request rejected", marks=pytest.mark.thorough),
     ],
 )
-def test_a_fault_is_reported_with_the_line_that_repeats_it(stand_in, call_all, says, finding):
+def test_a_fault_is_reported_with_a_command_to_repeat_it(stand_in, call_all, says, finding):
     stand_in.says = says
 
     passed, _, output = call_all()
@@ -165,13 +165,13 @@ def test_a_fault_is_reported_with_the_line_that_repeats_it(stand_in, call_all, s
     assert re.search(r"curl -X GET .*/thing/", output)
 
 
-def test_a_day_that_does_not_exist_may_be_refused(stand_in, call_all):
+def test_a_nonexistent_date_may_be_refused(stand_in, call_all):
     stand_in.says = no_such_day("2071-04-31")
 
     assert call_all()[0]
 
 
-def test_what_the_document_forbids_must_not_be_taken(stand_in, call_all):
+def test_accepting_forbidden_data_is_a_failure(stand_in, call_all):
     stand_in.takes_all = True
 
     passed, _, output = call_all()
@@ -215,7 +215,7 @@ def test_an_invalid_option_is_refused(temporary, option, error):
 
 
 @pytest.mark.thorough
-def test_its_end_in_the_middle_leaves_nothing_behind(temporary):
+def test_an_interrupted_run_leaves_nothing_behind(temporary):
     fuzzing = begin("fuzz", temporary)
     eventually(lambda: list(temporary.glob("*/user-user/setup.json")), seconds=120)
 

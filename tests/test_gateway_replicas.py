@@ -58,7 +58,7 @@ def test_requests_are_balanced_over_replicas(replicated, replicas):
     assert min(len(replica.requests) for replica in replicas) >= 8
 
 
-def test_a_busy_replica_gets_less(replicated, replicas):
+def test_a_busy_replica_gets_fewer_requests(replicated, replicas):
     until = Event()
     replicas[0].manner = hold(until)
     with ThreadPoolExecutor(20) as pool:
@@ -71,7 +71,7 @@ def test_a_busy_replica_gets_less(replicated, replicas):
     assert (len(replicas[0].requests), len(replicas[1].requests)) == (1, 11)
 
 
-def test_what_fails_at_one_replica_is_sent_to_the_other(replicated, replicas):
+def test_a_failed_request_is_retried_at_the_other_replica(replicated, replicas):
     replicas[0].manner = hang_up
 
     statuses = Counter(
@@ -83,7 +83,7 @@ def test_what_fails_at_one_replica_is_sent_to_the_other(replicated, replicas):
     assert 0 < len(replicas[0].requests) < 10
 
 
-def test_what_fails_at_both_replicas_is_not_sent_a_fourth_time(replicated, replicas):
+def test_a_request_is_tried_at_most_three_times(replicated, replicas):
     for replica in replicas:
         replica.manner = hang_up
 
@@ -93,7 +93,7 @@ def test_what_fails_at_both_replicas_is_not_sent_a_fourth_time(replicated, repli
     assert sorted(len(replica.requests) for replica in replicas) == [1, 2]
 
 
-def test_two_replicas_that_do_not_listen_yet_get_nothing(users, names):
+def test_replicas_that_do_not_listen_yet_cause_no_errors(users, names):
     """Their connections are always the fewest, so each request tries them first."""
     ready = Service()
     starting = [Service(address=f"127.0.0.{number}", port=ready.port) for number in (2, 3)]
@@ -111,7 +111,7 @@ def test_two_replicas_that_do_not_listen_yet_get_nothing(users, names):
     assert statuses == {200: 20}
 
 
-def test_even_what_may_not_be_repeated_passes_a_replica_that_is_gone(replicated, replicas):
+def test_non_idempotent_requests_skip_a_dead_replica(replicated, replicas):
     replicas[0].close()
 
     statuses = Counter(replicated.call("POST", "/task/tasks/bulk/", b"{}").status for _ in range(10))
@@ -119,7 +119,7 @@ def test_even_what_may_not_be_repeated_passes_a_replica_that_is_gone(replicated,
     assert statuses == {200: 10}
 
 
-def test_replicas_that_change_are_found_again(replicated, replicas, names):
+def test_changed_replica_addresses_are_found(replicated, replicas, names):
     names.names["task"] = ["127.0.0.2"]
     eventually(lambda: only_the_second_is_asked(replicated, replicas), seconds=6)
 
@@ -135,7 +135,7 @@ def only_the_second_is_asked(gateway, replicas):
     return statuses == {200} and (len(replicas[0].requests), len(replicas[1].requests)) == (0, 6)
 
 
-def test_a_reload_leads_to_another_address_without_a_failed_request(users):
+def test_a_reload_changes_the_address_without_a_failure(users):
     old, new = Service(), Service()
     with Gateway(user_service=users.address, task_service=old.address) as running, ThreadPoolExecutor() as pool:
         over = Event()
@@ -181,7 +181,7 @@ def behind_tls(users, names, service, *, host="task.test", authority=ROOT / "tes
     )
 
 
-def test_a_service_behind_tls_is_asked_for_by_its_own_name(users, names, far_away):
+def test_a_tls_service_is_called_by_its_own_name(users, names, far_away):
     service, asked_for = far_away
     with behind_tls(users, names, service) as running:
         eventually(lambda: running.call("GET", "/task/tasks/").status == 200, seconds=5)
@@ -194,7 +194,7 @@ def test_a_service_behind_tls_is_asked_for_by_its_own_name(users, names, far_awa
     assert [request["Host"] for request in users.requests] == ["localhost"]
 
 
-def test_a_service_that_cannot_prove_who_it_is_gets_no_request(users, names, far_away):
+def test_a_service_with_an_invalid_certificate_gets_no_request(users, names, far_away):
     service, asked_for = far_away
     for wrong in ({"host": "stranger.test"}, {"authority": "/etc/ssl/certs/ca-certificates.crt"}):
         asked_for.clear()

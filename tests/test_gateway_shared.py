@@ -30,7 +30,7 @@ def gateway(service):
 
 
 @pytest.mark.parametrize("path", [*PAGES, *FILES])
-def test_a_page_is_asked_for_once(gateway, service, path):
+def test_a_page_is_fetched_once(gateway, service, path):
     service.manner = answer(body=b"<html>", Cache_Control="no-cache", Vary="Authorization", X_Request_ID="the-first")
 
     answers = [
@@ -45,7 +45,7 @@ def test_a_page_is_asked_for_once(gateway, service, path):
 
 
 @pytest.mark.parametrize("path", HEALTH)
-def test_health_is_asked_for_once_a_second_and_never_told_later(gateway, service, path):
+def test_health_is_fetched_once_a_second_and_never_stale(gateway, service, path):
     began = int(time.time())
     answers = [gateway.call("GET", path) for _ in range(50)]
     asked, seconds = len(service.requests), int(time.time()) - began + 1
@@ -63,7 +63,7 @@ def test_health_is_asked_for_once_a_second_and_never_told_later(gateway, service
 
 @pytest.mark.parametrize("path", [*HEALTH, *PAGES, *FILES])
 @pytest.mark.parametrize("header", [{"Authorization": "Bearer x"}, {"Cache_Control": "no-cache"}])
-def test_who_has_a_token_or_wants_it_fresh_is_answered_by_the_service(gateway, service, path, header):
+def test_a_token_or_no_cache_bypasses_the_cache(gateway, service, path, header):
     gateway.call("GET", path)
     service.manner = answer(body=b'"personal"')
 
@@ -75,14 +75,14 @@ def test_who_has_a_token_or_wants_it_fresh_is_answered_by_the_service(gateway, s
     assert [it["X-Forwarded-For"] for it in service.requests[1:3]] == ["127.0.0.1"] * 2
 
 
-def test_what_is_for_everyone_is_asked_for_by_nobody(gateway, service):
+def test_shared_responses_are_fetched_without_client_headers(gateway, service):
     gateway.call("GET", "/task/health/ready/", Origin="https://evil.example.com")
 
     (request,) = service.requests
     assert (request.all("X-Forwarded-For"), request.all("Origin")) == (["0.0.0.0"], [])
 
 
-def test_each_listed_origin_has_an_answer_of_its_own(gateway, service):
+def test_each_allowed_origin_is_cached_separately(gateway, service):
     service.manner = answer(Access_Control_Allow_Origin=ORIGIN)
     listed = gateway.call("GET", "/task/docs/", Origin=ORIGIN)
     service.manner = answer()
@@ -103,7 +103,7 @@ NOT_KEPT = {
 
 @pytest.mark.parametrize("manner", NOT_KEPT.values(), ids=NOT_KEPT)
 @pytest.mark.parametrize("path", ["/task/health/ready/", "/task/docs/"])
-def test_what_is_not_the_same_for_everyone_is_not_kept(gateway, service, path, manner):
+def test_responses_for_one_client_are_not_cached(gateway, service, path, manner):
     service.manner = manner
     gateway.call("GET", path)
     gateway.call("GET", path)
@@ -112,7 +112,7 @@ def test_what_is_not_the_same_for_everyone_is_not_kept(gateway, service, path, m
 
 
 @pytest.mark.parametrize("path", ["/task/tasks/", "/user/me/", "/user/users/", "/token/jwks/", "/user/audit/"])
-def test_no_other_answer_is_kept(gateway, service, path):
+def test_other_responses_are_not_cached(gateway, service, path):
     service.manner = answer(Cache_Control="public, max-age=60")
 
     gateway.call("GET", path)
@@ -123,7 +123,7 @@ def test_no_other_answer_is_kept(gateway, service, path):
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE", "OPTIONS"])
 @pytest.mark.parametrize("path", ["/task/docs/", "/user/swagger.json", "/user/health/ready/", FILES[0]])
-def test_they_can_only_be_read(gateway, service, method, path):
+def test_cached_pages_are_read_only(gateway, service, method, path):
     refused = gateway.call(method, path)
 
     assert (refused.status, refused.json()["code"], refused.all("Allow")) == (
@@ -132,7 +132,7 @@ def test_they_can_only_be_read(gateway, service, method, path):
     assert service.requests == []
 
 
-def test_they_are_answered_while_all_places_are_taken(gateway, service):
+def test_cached_pages_are_served_while_the_service_is_full(gateway, service):
     until = Event()
     service.manner = hold(until)
     call = lines("GET", "/task/tasks/")
@@ -147,7 +147,7 @@ def test_they_are_answered_while_all_places_are_taken(gateway, service):
     assert shared == [200] * 10
 
 
-def test_a_page_is_there_while_the_service_is_not(gateway, service):
+def test_a_cached_page_is_served_while_the_service_is_down(gateway, service):
     gateway.call("GET", "/task/docs/")
     service.manner = hang_up
 

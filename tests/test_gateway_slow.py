@@ -65,7 +65,7 @@ def others_go_on(gateway, until):
     return longest
 
 
-def test_slow_headers_slow_bodies_and_idle_connections_are_cut_while_others_are_served(gateway):
+def test_slow_clients_are_cut_off_while_others_are_served(gateway):
     over = Event()
     header = b"GET /user/me/ HTTP/1.1\r\nHost: localhost\r\nX-Drip: "
     body = lines("POST", "/user/register/", b"{}")[:-1]
@@ -90,7 +90,7 @@ def test_slow_headers_slow_bodies_and_idle_connections_are_cut_while_others_are_
     assert others.result() < 1
 
 
-def test_a_client_that_does_not_read_is_cut_and_occupies_no_service(gateway):
+def test_a_client_that_does_not_read_is_cut_off(gateway):
     with connect(gateway.port) as lazy:
         lazy.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         lazy.sendall(lines("GET", "/task/tasks/"))
@@ -102,7 +102,7 @@ def test_a_client_that_does_not_read_is_cut_and_occupies_no_service(gateway):
     assert float(entry["upstream_seconds"]) < 2
 
 
-def test_a_body_that_drips_reaches_a_service_when_it_is_whole(gateway):
+def test_a_slow_body_reaches_the_service_only_when_complete(gateway):
     """Nginx has no limit for the whole of a body, so such a client is counted, and waited for by Nginx alone."""
     service = Service()
     with (

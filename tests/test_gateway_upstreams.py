@@ -73,7 +73,7 @@ TOLD = {"X-Forwarded-For": "127.0.0.1", "X-Gateway-Client": "127.0.0.1", "X-Forw
 
 
 @pytest.mark.parametrize("spelling", [str, str.lower, str.upper], ids=["usual", "lower", "upper"])
-def test_what_a_client_says_about_itself_is_overwritten_or_dropped(gateway, tasks, spelling):
+def test_identity_headers_from_a_client_are_replaced(gateway, tasks, spelling):
     head = "".join(f"{spelling(name)}: {value}\r\n" for name, value in CLAIMS.items())
     send(gateway.port, f"GET /task/tasks/ HTTP/1.1\r\nHost: localhost:80\r\n{head}Connection: close\r\n\r\n".encode())
 
@@ -85,7 +85,7 @@ def test_what_a_client_says_about_itself_is_overwritten_or_dropped(gateway, task
     assert request.all("Host") == ["localhost"]
 
 
-def test_the_request_itself_is_passed_on_as_it_is(gateway, users):
+def test_the_request_is_forwarded_unchanged(gateway, users):
     gateway.call("PUT", "/user/users/7?q=%C3%A4&q=2", b"[1]", Authorization="Bearer x", If_Match='"3"')
 
     (request,) = users.requests
@@ -106,7 +106,7 @@ UNNAMED = [
 
 
 @pytest.mark.parametrize("path", UNNAMED)
-def test_what_is_not_named_reaches_no_service(gateway, users, tasks, path):
+def test_unknown_paths_reach_no_service(gateway, users, tasks, path):
     problems = [gateway.call(method, path) for method in ("GET", "POST", "OPTIONS")]
 
     assert {it.status for it in problems} <= {400, 404}
@@ -127,7 +127,7 @@ NOT_SENT_TWICE = {
 
 
 @pytest.mark.parametrize(("method", "path", "headers"), NOT_SENT_TWICE.values(), ids=NOT_SENT_TWICE)
-def test_what_might_be_done_twice_is_sent_once(gateway, users, tasks, method, path, headers):
+def test_a_non_idempotent_request_is_sent_once(gateway, users, tasks, method, path, headers):
     users.manner = tasks.manner = hang_up
 
     refused = gateway.call(method, path, b"{}", **headers)
@@ -137,7 +137,7 @@ def test_what_might_be_done_twice_is_sent_once(gateway, users, tasks, method, pa
 
 
 @pytest.mark.parametrize("path", KEYED)
-def test_a_keyed_post_is_sent_again_once(gateway, users, tasks, path):
+def test_a_keyed_post_is_retried_once(gateway, users, tasks, path):
     service = users if path.startswith("/user") else tasks
     service.manners = [hang_up, answer("201 Created", b'{"id":1}', Location="/x")]
 
@@ -148,7 +148,7 @@ def test_a_keyed_post_is_sent_again_once(gateway, users, tasks, path):
     assert [(it.body, it["Idempotency-Key"]) for it in service.requests] == [(b'{"title":"x"}', "k-1")] * 2
 
 
-def test_a_get_is_sent_again_once_and_no_more(gateway, tasks):
+def test_a_get_is_retried_once(gateway, tasks):
     tasks.manner = hang_up
 
     refused = gateway.call("GET", "/task/tasks/")
@@ -156,7 +156,7 @@ def test_a_get_is_sent_again_once_and_no_more(gateway, tasks):
     assert (refused.status, len(tasks.requests)) == (502, 2)
 
 
-def test_an_error_that_a_service_answers_itself_is_its_own(gateway, tasks):
+def test_an_error_from_a_service_is_passed_through(gateway, tasks):
     tasks.manner = answer("503 Service Unavailable", b'{"code":"not_ready"}', Retry_After="7")
 
     passed_on = gateway.call("GET", "/task/health/ready/")
@@ -165,7 +165,7 @@ def test_an_error_that_a_service_answers_itself_is_its_own(gateway, tasks):
     assert passed_on.all("Retry-After") == ["7"]
 
 
-def test_no_answer_of_a_service_leads_to_another_place(gateway, users, tasks):
+def test_a_service_cannot_redirect_the_gateway_internally(gateway, users, tasks):
     tasks.manner = answer(body=b"[]", X_Accel_Redirect="/user/me/")
 
     assert (gateway.call("GET", "/task/tasks/").body, users.requests) == (b"[]", [])
@@ -185,7 +185,7 @@ BROKEN = {
 
 
 @pytest.mark.parametrize(("manner", "status", "code", "wait"), BROKEN.values(), ids=BROKEN)
-def test_a_broken_service_is_a_problem_of_the_gateways_form(gateway, tasks, manner, status, code, wait):
+def test_a_broken_service_is_a_gateway_problem(gateway, tasks, manner, status, code, wait):
     tasks.manner = manner
 
     problem = gateway.call("GET", "/task/tasks/", Origin=ORIGIN)
@@ -199,7 +199,7 @@ def test_a_broken_service_is_a_problem_of_the_gateways_form(gateway, tasks, mann
     assert problem.all("Access-Control-Allow-Origin") == [ORIGIN]
 
 
-def test_a_service_that_is_gone_is_a_problem_at_once(services):
+def test_a_dead_service_is_a_problem_at_once(services):
     gone = Service()
     gone.close()
     with Gateway(user_service=services["user_service"].address, task_service=gone.address) as running:
@@ -213,7 +213,7 @@ def test_a_service_that_is_gone_is_a_problem_at_once(services):
     assert neighbour.status == 200
 
 
-def test_when_all_workers_are_busy_the_next_is_refused_at_once_and_the_others_are_served(services):
+def test_excess_requests_are_refused_while_workers_are_busy(services):
     until, tasks = Event(), Service()
     tasks.manner = hold(until)
     with (
@@ -243,7 +243,7 @@ def test_when_all_workers_are_busy_the_next_is_refused_at_once_and_the_others_ar
     assert len(tasks.requests) == MOST_AT_ONCE + 1
 
 
-def test_a_client_is_who_a_trusted_proxy_says_and_nobody_else(services):
+def test_only_a_trusted_proxy_can_name_the_client(services):
     settings = {"TRUSTED_PROXIES": "127.0.0.1, 10.0.0.0/8"}
     addresses = {name: service.address for name, service in services.items()}
     forged = "6.6.6.6, 203.0.113.9, 10.1.2.3"
@@ -262,7 +262,7 @@ def test_a_client_is_who_a_trusted_proxy_says_and_nobody_else(services):
 
 
 @pytest.mark.parametrize("path", ["/task/tasks/", "/task/docs/"])
-def test_the_gateway_proves_itself_by_the_secret_and_no_client_can(services, path):
+def test_only_the_gateway_can_send_the_secret(services, path):
     secret = "bJ2mQ9xTz7LrVn4KpWd8YcHs3GfEuA6RoXi5+/="
     addresses = {name: service.address for name, service in services.items()}
     tasks = fresh(services["task_service"])
@@ -281,7 +281,7 @@ PROTECTION = {
 }
 
 
-def test_protection_that_a_service_does_not_send_is_added(gateway, tasks):
+def test_missing_security_headers_are_added(gateway, tasks):
     passed_on = gateway.call("GET", "/task/tasks/")
 
     assert {name: passed_on.all(name) for name in PROTECTION} == {name: [it] for name, it in PROTECTION.items()}
@@ -289,13 +289,13 @@ def test_protection_that_a_service_does_not_send_is_added(gateway, tasks):
 
 
 @pytest.mark.parametrize("header", [*PROTECTION, "X-Request-ID", "Cache-Control"])
-def test_what_a_service_sends_itself_stands_alone(gateway, tasks, header):
+def test_security_headers_from_a_service_are_not_duplicated(gateway, tasks, header):
     tasks.manner = answer(**{header: "of-the-service"})
 
     assert gateway.call("GET", "/task/tasks/").all(header) == ["of-the-service"]
 
 
-def test_origins_are_for_the_services_to_answer_where_they_do(gateway, tasks):
+def test_the_gateway_adds_no_cors_header_to_service_responses(gateway, tasks):
     passed_on = gateway.call("GET", "/task/tasks/", Origin=ORIGIN)
 
     assert passed_on.all("Access-Control-Allow-Origin") == []
@@ -312,14 +312,14 @@ def test_origins_are_for_the_services_to_answer_where_they_do(gateway, tasks):
         "*",
     ],
 )
-def test_a_page_of_a_strange_origin_reads_no_problem_of_the_gateways(gateway, origin):
+def test_an_unknown_origin_cannot_read_gateway_problems(gateway, origin):
     problem = gateway.call("GET", "/nothing", Origin=origin)
 
     assert problem.all("Access-Control-Allow-Origin") == problem.all("Access-Control-Expose-Headers") == []
     assert problem.all("Vary") == ["Origin"]
 
 
-def test_a_page_of_a_listed_origin_reads_the_gateways_problems(gateway):
+def test_an_allowed_origin_can_read_gateway_problems(gateway):
     problem = gateway.call("GET", "/nothing", Origin=ORIGIN)
 
     assert problem.all("Access-Control-Allow-Origin") == [ORIGIN]

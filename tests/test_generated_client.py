@@ -83,7 +83,7 @@ def run(argv, settings, **more):
 
 
 @pytest.mark.parametrize("service", SERVICES)
-def test_the_generator_leaves_nothing_out_and_warns_of_nothing(clients, service):
+def test_the_generator_omits_nothing_and_gives_no_warning(clients, service):
     items = clients.documents[service]["paths"].values()
     operations = [item[method]["operationId"] for item in items for method in METHODS if method in item]
     modules = (clients.folder / f"{service}_client" / "api").glob("*/[!_]*.py")

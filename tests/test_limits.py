@@ -174,7 +174,7 @@ def is_up(port, service):
 
 @each_service
 @each_kind
-def test_of_sixty_in_a_row_exactly_the_limit_is_let_in(limited, caller, kind, service):
+def test_of_sixty_sequential_requests_exactly_the_limit_passes(limited, caller, kind, service):
     person = caller(kind)
 
     answers = in_a_row(60, person, SERVICES[service], limited.port)
@@ -185,7 +185,7 @@ def test_of_sixty_in_a_row_exactly_the_limit_is_let_in(limited, caller, kind, se
 
 @each_service
 @each_kind
-def test_of_fifty_at_once_exactly_the_limit_is_let_in(limited, caller, kind, service):
+def test_of_fifty_concurrent_requests_exactly_the_limit_passes(limited, caller, kind, service):
     person = caller(kind)
 
     answers = at_once(50, person, SERVICES[service], limited.port)
@@ -196,7 +196,7 @@ def test_of_fifty_at_once_exactly_the_limit_is_let_in(limited, caller, kind, ser
     assert sorted(left, reverse=True)[: kind.let_in] == list(reversed(range(kind.let_in)))
 
 
-def test_a_refusal_says_when_to_come_back_and_goes_through_the_gateway_as_it_is(limited, caller):
+def test_a_429_passes_the_gateway_with_retry_after(limited, caller):
     person = caller(KINDS[1])
     began = time.monotonic()
     in_a_row(10, person, "/task/tasks/", limited.port)
@@ -210,7 +210,7 @@ def test_a_refusal_says_when_to_come_back_and_goes_through_the_gateway_as_it_is(
     assert refused.headers.get_all("RateLimit") == [f'"user";r=0;t={wait}']
 
 
-def test_each_service_has_a_count_of_its_own(limited, caller):
+def test_each_service_counts_separately(limited, caller):
     person = caller(KINDS[1])
     in_a_row(11, person, "/user/me/", limited.port)
 
@@ -218,7 +218,7 @@ def test_each_service_has_a_count_of_its_own(limited, caller):
     assert person.call(limited.port, "/task/tasks/").status_code == 200
 
 
-def test_one_who_is_used_up_leaves_all_others_alone(limited, caller):
+def test_an_exhausted_caller_does_not_affect_others(limited, caller):
     somebody, nobody = caller(KINDS[1]), stranger()
     for path in SERVICES.values():
         at_once(20, somebody, path, limited.port)
@@ -231,7 +231,7 @@ def test_one_who_is_used_up_leaves_all_others_alone(limited, caller):
 
 
 @each_service
-def test_sixty_304s_in_a_row_are_twice_the_limit_in_work(limited, caller, service):
+def test_sequential_304s_are_limited_to_twice_the_limit(limited, caller, service):
     person, path = caller(KINDS[1]), SERVICES[service]
     tag = person.call(limited.port, path, **{"Accept-Encoding": "gzip"}).headers["ETag"]
 
@@ -242,7 +242,7 @@ def test_sixty_304s_in_a_row_are_twice_the_limit_in_work(limited, caller, servic
 
 
 @each_service
-def test_of_forty_304s_at_once_no_more_are_served_than_twice_the_limit(limited, caller, service):
+def test_concurrent_304s_are_limited_to_twice_the_limit(limited, caller, service):
     person, path = caller(KINDS[1]), SERVICES[service]
     tag = person.call(limited.port, path).headers["ETag"]
 
@@ -257,7 +257,7 @@ def test_of_forty_304s_at_once_no_more_are_served_than_twice_the_limit(limited, 
 
 
 @each_service
-def test_sixty_304s_for_any_tag_are_counted(limited, caller, service):
+def test_304s_for_a_wildcard_tag_are_counted(limited, caller, service):
     person = caller(KINDS[1])
 
     answers = [person.call(limited.port, SERVICES[service], **{"If-None-Match": "*"}) for _ in range(60)]
@@ -265,7 +265,7 @@ def test_sixty_304s_for_any_tag_are_counted(limited, caller, service):
     assert [answer.status_code for answer in answers] == [304] * 10 + [429] * 50
 
 
-def test_six_people_behind_one_address_refresh_whatever_junk_it_sends(limited, admin):
+def test_junk_from_an_address_does_not_block_token_refreshes(limited, admin):
     port, shared = limited.port, stranger()
     junk = [shared.call(port, "/token/refresh/", "POST", {"refresh": "a.b.c"}).status_code for _ in range(6)]
     tokens = []
@@ -287,7 +287,7 @@ def test_six_people_behind_one_address_refresh_whatever_junk_it_sends(limited, a
     assert ended == [204] * 6
 
 
-def test_sixty_empty_registrations_of_twelve_addresses_keep_nobody_out(limited, caller):
+def test_invalid_registrations_do_not_block_sign_ups(limited, caller):
     for sender in [stranger() for _ in range(12)]:
         statuses = [sender.call(limited.port, "/user/register/", "POST", {}).status_code for _ in range(5)]
         assert statuses == [400] * 5
@@ -305,7 +305,7 @@ def test_health_is_never_counted(limited):
 
 
 @each_service
-def test_replicas_have_one_count_together(limited, caller, service):
+def test_replicas_share_one_count(limited, caller, service):
     path = SERVICES[service]
     somebody, another, nobody = caller(KINDS[1]), caller(KINDS[1]), stranger()
     assert in_a_row(4, another, path, limited.port)[-1].status_code == 200
@@ -321,7 +321,7 @@ def test_replicas_have_one_count_together(limited, caller, service):
     assert unknown == {401: 5, 429: 45}
 
 
-def test_who_waits_as_long_as_told_is_let_in(limited):
+def test_a_request_after_retry_after_passes(limited):
     person = stranger()
     with replica(limited, "task-service", THROTTLE_ANON="2/sec", WEB_CONCURRENCY="1") as port:
         answers = in_a_row(2, person, "/task/tasks/", port)
@@ -333,7 +333,7 @@ def test_who_waits_as_long_as_told_is_let_in(limited):
     assert told(afterwards) == ("anon", 2, 1, 1, 1)
 
 
-def test_the_old_name_of_the_sign_up_limit_reaches_the_services(monkeypatch, tmp_path):
+def test_the_old_name_of_the_signup_limit_reaches_the_services(monkeypatch, tmp_path):
     monkeypatch.setenv("THROTTLE_NEWCOMERS", "7/min")
     monkeypatch.delenv("THROTTLE_SIGNUP", raising=False)
     state = State(tmp_path)
@@ -346,7 +346,7 @@ def test_the_old_name_of_the_sign_up_limit_reaches_the_services(monkeypatch, tmp
     assert for_service_later["THROTTLE_SIGNUP"] == "8/min"
 
 
-def test_a_limit_that_is_none_refuses_the_start_in_one_sentence(own_stack):
+def test_an_invalid_limit_stops_the_start(own_stack):
     refused = own_stack.run("--detach", THROTTLE_USER="10/week")
 
     assert refused.returncode == 1

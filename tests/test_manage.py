@@ -58,12 +58,12 @@ def manage(stack, line, **options):
     )
 
 
-def test_lines_are_found():
+def test_documented_commands_are_found():
     assert {"task replay_deliveries --dry-run", "task check_due_tasks", "user migrate"} <= set(LINES)
 
 
 @pytest.mark.parametrize("line", LINES)
-def test_a_line_of_the_documentation_works_on_a_running_stack(stack, line):
+def test_a_documented_command_works_on_a_running_stack(stack, line):
     done = manage(stack, line, stdin=subprocess.DEVNULL)
 
     assert done.returncode == 0, done.stdout + done.stderr
@@ -78,7 +78,7 @@ def test_a_lost_password_is_replaced(stack):
     assert requests.post(f"{stack.url}/token/", json=credentials, timeout=30).status_code == 200
 
 
-def test_no_line_of_the_documentation_needs_settings_that_a_reader_has_not_got():
+def test_no_documented_command_needs_missing_settings():
     """Without scripts/manage there are containers, and the checkout with a .env, whose lines test_by_hand types."""
     bare = [
         line
@@ -89,7 +89,7 @@ def test_no_line_of_the_documentation_needs_settings_that_a_reader_has_not_got()
     assert bare == []
 
 
-def test_lines_for_containers_name_a_service_and_a_command():
+def test_container_commands_name_a_service_and_a_command():
     services = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]
     lines = [found.groups() for line in typed() if (found := IN_A_CONTAINER.match(line))]
 
@@ -98,13 +98,13 @@ def test_lines_for_containers_name_a_service_and_a_command():
     assert [line for line in lines if line[0] not in services or line[1] not in commands] == []
 
 
-def test_input_goes_to_the_command_and_its_output_and_status_come_back(stack):
+def test_input_output_and_exit_status_are_passed_through(stack):
     done = manage(stack, "user shell", input="import sys; print(6 * 7); sys.exit(3)")
 
     assert (done.stdout.splitlines()[-1], done.returncode) == ("42", 3), done.stderr
 
 
-def test_a_terminal_stays_one(stack):
+def test_a_terminal_is_passed_through(stack):
     ours, theirs = pty.openpty()
     try:
         code = "import sys; print(sys.stdin.isatty() and sys.stderr.isatty())"
@@ -119,7 +119,7 @@ def test_a_terminal_stays_one(stack):
     assert done.stdout == "True\n"
 
 
-def test_a_command_runs_as_the_user_of_the_service_with_its_settings(stack):
+def test_a_command_runs_with_the_settings_of_the_service(stack):
     programs = json.loads((stack.folder / "programs.json").read_text())
     uid = next(it["uid"] for it in programs if it["name"] == "task-service") or os.geteuid()
     code = "import os; print(os.getuid(), os.environ.get('OWNER_DATABASE_URL'))"
@@ -129,7 +129,7 @@ def test_a_command_runs_as_the_user_of_the_service_with_its_settings(stack):
     assert done.stdout.split() == [str(uid), "None"]
 
 
-def test_migrations_run_as_the_owner_and_an_admin_is_made(own_stack):
+def test_migrations_run_as_the_owner_and_an_admin_is_created(own_stack):
     own_stack.start()
     state = State(own_stack.folder)
     password = state.secrets()["TASK_DATABASE_PASSWORD"]
@@ -162,7 +162,7 @@ def test_migrations_run_as_the_owner_and_an_admin_is_made(own_stack):
         "user migrate": "Nothing was started in {folder} yet; scripts/run does it.",
     }.items(),
 )
-def test_what_cannot_work_is_refused_in_one_sentence(line, sentence):
+def test_an_impossible_command_is_refused(line, sentence):
     never_started = LocalStack()
     try:
         done = manage(never_started, line)

@@ -65,7 +65,7 @@ def pooled(server, pool):
         stack.remove()
 
 
-def test_time_limits_hold_for_each_who_is_given_a_connection(pooled, pool):
+def test_time_limits_hold_on_every_connection(pooled, pool):
     for name in ("USER_DATABASE_URL", "TASK_DATABASE_URL"):
         limits = [run_sql(urls(pool)[name], f"SHOW {limit}")[0][0] for limit in time_limits.TIME_LIMITS]
         assert limits == list(time_limits.TIME_LIMITS.values())
@@ -90,7 +90,7 @@ def test_more_callers_than_connections_are_served(pooled):
     assert len(pooled.call("GET", "/task/tasks/?search=pooled", token=token).json()["results"]) == 4
 
 
-def test_a_long_export_comes_whole(pooled, server):
+def test_a_long_export_is_complete(pooled, server):
     run_sql(in_tmservice(server), INSERT_TASKS)
 
     answer = pooled.call("GET", "/task/tasks/export.csv", token=pooled.admin_token())
@@ -99,7 +99,7 @@ def test_a_long_export_comes_whole(pooled, server):
     assert answer.text.count("row ") >= 3000
 
 
-def test_a_row_that_somebody_holds_is_waited_for_no_longer_than_the_role_may(pooled, server):
+def test_waiting_for_a_locked_row_ends_at_the_role_limit(pooled, server):
     token = pooled.admin_token()
     path = f"/task/tasks/{pooled.call('POST', '/task/tasks/', token=token, json={'title': 'held'}).json()['id']}/"
     with closing(psycopg2.connect(in_tmservice(server))) as holder, holder.cursor() as cursor:
@@ -116,7 +116,7 @@ def test_no_session_lock_is_left_behind(pooled, server):
     assert run_sql(in_tmservice(server), SESSION_LOCKS) == [(0,)]
 
 
-def test_the_doctor_reads_what_holds(pooled, server, pool):
+def test_the_doctor_reads_the_limits_in_force(pooled, server, pool):
     done = pooled.run(script="doctor", **settings(server, pool))
 
     lines = [line for line in done.stdout.splitlines() if " timeouts " in line]
@@ -124,7 +124,7 @@ def test_the_doctor_reads_what_holds(pooled, server, pool):
     assert lines == [f"ok      timeouts    {told}"] * 2, done.stdout
 
 
-def test_migrations_do_not_go_through_a_pooler_and_say_so(pool):
+def test_migrations_through_a_pooler_are_refused(pool):
     url = urls(pool)["TASK_OWNER_DATABASE_URL"]
 
     for command in (["migrate", "-v0"], ["prepare"]):
@@ -135,7 +135,7 @@ def test_migrations_do_not_go_through_a_pooler_and_say_so(pool):
         assert time.monotonic() - began < 60
 
 
-def test_where_a_pooler_ignores_settings_the_limits_hold_all_the_same(server, pooled):
+def test_limits_hold_if_the_pooler_ignores_settings(server, pooled):
     """The advice of the web for "unsupported startup parameter"; preparing then goes by the limits of the roles."""
     with pgbouncer(urlsplit(server).port, PASSWORDS, more="ignore_startup_parameters = options") as port:
         serving, owning = (urls(port)[f"TASK_{name}"] for name in ("DATABASE_URL", "OWNER_DATABASE_URL"))

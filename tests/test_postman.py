@@ -41,7 +41,7 @@ def test_it_calls_every_documented_operation_and_no_other(stack, collection):
     assert called == documented
 
 
-def test_the_environments_differ_in_base_url_only_and_hold_no_secret():
+def test_environments_differ_only_in_base_url_without_secrets():
     local, deployed = (
         json.loads((POSTMAN / f"{name}.postman_environment.json").read_text())["values"]
         for name in ("local", "deployed")
@@ -150,7 +150,7 @@ def test_the_whole_collection_runs_twice_and_leaves_nothing(tmp_path, stack, col
 
 
 @pytest.mark.thorough
-def test_at_the_default_limits_it_waits_and_sends_again(tmp_path, own_stack):
+def test_at_the_default_limits_it_waits_and_retries(tmp_path, own_stack):
     own_stack.start(**DEFAULT_LIMITS)
     url = f"http://127.0.0.1:{own_stack.port}"  # newman resolves localhost to ::1, which has a limit of its own
 
@@ -188,7 +188,7 @@ def test_an_expired_token_is_refreshed(tmp_path, stack):
 
 
 @pytest.mark.thorough
-def test_a_rejected_token_is_replaced_and_the_request_sent_again(tmp_path, stack):
+def test_a_rejected_token_is_replaced_and_the_request_retried(tmp_path, stack):
     pair = admin_tokens(stack)
 
     run = Run(*(tmp_path, stack, *ADMIN_REQUEST), admin_access=tampered(pair["access"]), admin_refresh=pair["refresh"])

@@ -30,7 +30,7 @@ def leader(stack, program):
 
 
 @pytest.mark.parametrize("program", PROGRAMS)
-def test_a_killed_program_is_back_and_no_orphan_of_it_serves_on(kept, program):
+def test_a_killed_program_restarts_and_leaves_no_orphans(kept, program):
     victim = leader(kept, program)
     family = [victim, *victim.children(recursive=True)]
 
@@ -50,7 +50,7 @@ def begun_again(stack, program, victim):
 
 
 @pytest.mark.parametrize("program", PROGRAMS)
-def test_a_killed_child_of_a_program_is_back(kept, program):
+def test_a_killed_child_process_is_replaced(kept, program):
     parent = leader(kept, program)
     family = [parent, *parent.children()]
     victim = family[-1]  # of PostgreSQL: the connection that was opened last
@@ -63,7 +63,7 @@ def test_a_killed_child_of_a_program_is_back(kept, program):
     eventually(is_back, seconds=BACK_WITHIN_SECONDS)
 
 
-def test_after_everything_was_killed_it_starts_again_with_its_data(own_stack):
+def test_a_killed_stack_starts_again_with_its_data(own_stack):
     own_stack.start()
     alice_id = own_stack.register("alice")
 
@@ -77,7 +77,7 @@ def test_after_everything_was_killed_it_starts_again_with_its_data(own_stack):
 
 
 @pytest.mark.thorough
-def test_after_the_supervisor_alone_was_killed_a_new_start_takes_over(own_stack):
+def test_a_new_start_takes_over_from_a_killed_supervisor(own_stack):
     own_stack.start()
     orphans = own_stack.processes()
     supervisor = own_stack.supervisor()
@@ -120,7 +120,7 @@ def test_ctrl_c_leaves_no_process_behind(own_stack, in_front, number):
 
 
 @pytest.mark.thorough
-def test_who_waits_in_front_is_told_that_it_was_stopped_elsewhere(own_stack, in_front):
+def test_a_foreground_run_reports_a_stop_from_elsewhere(own_stack, in_front):
     own_stack.stop()
 
     assert in_front.wait(30) == 0
@@ -128,7 +128,7 @@ def test_who_waits_in_front_is_told_that_it_was_stopped_elsewhere(own_stack, in_
 
 
 @pytest.mark.thorough
-def test_who_waits_in_front_is_told_that_the_supervisor_was_killed(own_stack, in_front):
+def test_a_foreground_run_reports_a_killed_supervisor(own_stack, in_front):
     own_stack.supervisor().kill()
 
     assert in_front.wait(30) == 1
@@ -139,7 +139,7 @@ def test_who_waits_in_front_is_told_that_the_supervisor_was_killed(own_stack, in
 @pytest.mark.parametrize(
     "seconds", [0.1, *(pytest.param(other, marks=pytest.mark.thorough) for other in (0, 0.01, 0.03, 0.3, 0.8, 1.5))]
 )
-def test_ctrl_c_while_it_starts_leaves_no_process_behind(own_stack, seconds):
+def test_ctrl_c_during_the_start_leaves_no_process_behind(own_stack, seconds):
     front = begin_in_front(own_stack)
     eventually(lambda: (own_stack.folder / "programs.json").is_file(), seconds=30)
     time.sleep(seconds)  # the supervisor's first instants, PostgreSQL, the migrations, waiting for health

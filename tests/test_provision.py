@@ -68,7 +68,7 @@ def urls(server, database, prefix, *, password="simple"):
     }
 
 
-def test_the_urls_name_the_host_by_which_the_services_come():
+def test_the_urls_name_the_host_that_the_services_use():
     with own_postgres() as owner_url:
         settings = provisioned("--host", "dpg-abc123-a", f"{owner_url}?sslmode=prefer")
         here = urlsplit(owner_url).netloc.rpartition("@")[2]
@@ -100,7 +100,7 @@ def assert_denied(url, *statements):
             run_sql(url, statement)
 
 
-def test_it_works(server):
+def test_each_service_gets_isolated_roles_and_schemas(server):
     made_up = provisioned(server)
 
     assert {name: urlsplit(url).username for name, url in made_up.items()} == provision.ROLES
@@ -108,7 +108,7 @@ def test_it_works(server):
     assert_apart(made_up)
 
 
-def test_a_role_that_may_make_roles_is_enough_in_its_own_database(managed):
+def test_createrole_is_enough_in_an_owned_database(managed):
     chosen = urls(managed, "managed", "rented")
 
     assert provisioned(managed, **chosen) == {}
@@ -116,7 +116,7 @@ def test_a_role_that_may_make_roles_is_enough_in_its_own_database(managed):
     assert_apart(chosen)
 
 
-def test_it_may_be_run_again_and_takes_up_another_password(server, managed):
+def test_a_second_run_applies_a_new_password(server, managed):
     for owner, database in ((server, "twice"), (managed, "managed")):
         before = urls(owner, database, f"{database}_again")
         provisioned(owner, **before)
@@ -131,7 +131,7 @@ def test_it_may_be_run_again_and_takes_up_another_password(server, managed):
             run_sql(before["TASK_DATABASE_URL"], "SELECT 7")
 
 
-def test_what_stands_in_the_env_file_is_kept_and_only_the_rest_is_made_up(server, tmp_path):
+def test_urls_in_the_env_file_are_kept_and_the_rest_generated(server, tmp_path):
     file = tmp_path / "settings"
     chosen = urls(server, "written", "written")
     run_sql(server, "CREATE DATABASE written")
@@ -145,7 +145,7 @@ def test_what_stands_in_the_env_file_is_kept_and_only_the_rest_is_made_up(server
     assert_apart({"USER_DATABASE_URL": chosen["USER_DATABASE_URL"], **made_up})
 
 
-def test_each_service_may_have_a_database_of_its_own(server):
+def test_each_service_may_have_its_own_database(server):
     chosen = {
         "USER_DATABASE_URL": elsewhere(server, "people", user="of_people:simple"),
         "TASK_DATABASE_URL": elsewhere(server, "work", user="of_work:simple"),
@@ -167,7 +167,7 @@ def test_each_service_may_have_a_database_of_its_own(server):
         ("postgresql:///?host=/run/postgresql", "@localhost/tmservice"),
     ],
 )
-def test_made_up_urls_lead_to_where_the_owners_does(owner_url, made_up):
+def test_generated_urls_use_the_host_of_the_owner_url(owner_url, made_up):
     for url in provision.urls_of(owner_url, {}).values():
         assert f"@{url.rpartition('@')[2]}" == made_up
 
@@ -201,7 +201,7 @@ def test_a_wrong_url_is_refused_without_its_password(owner_url, sentence):
         ("postgresql://postgres:b@127.0.0.1/x", "USER_DATABASE_URL names the role postgres, which is taken; each URL"),
     ],
 )
-def test_a_services_url_that_cannot_be_meant_is_refused_before_anything_is_done(server, url, sentence):
+def test_an_invalid_service_url_is_refused_before_any_change(server, url, sentence):
     assert refusal(server, USER_DATABASE_URL=url).startswith(sentence)
 
     assert run_sql(server, "SELECT datname FROM pg_database WHERE datname = 'x'") == []
@@ -223,7 +223,7 @@ def test_an_owner_in_another_database_is_refused(server):
     assert told == "USER_OWNER_DATABASE_URL must name the same database as USER_DATABASE_URL, shared."
 
 
-def test_a_server_that_is_away_or_does_not_let_in_is_told_in_a_sentence(server):
+def test_an_unreachable_server_or_failed_login_is_reported(server):
     (port,) = free_ports(1)
     assert refusal(f"postgresql://me:x@127.0.0.1:{port}/x").endswith(f"port {port} failed: Connection refused.")
 
@@ -243,7 +243,7 @@ def test_an_old_server_is_refused():
     ("rights", "complaint"),
     [("NOCREATEROLE", "permission denied to create role"), ("CREATEROLE", "permission denied for database tenanted")],
 )
-def test_a_role_without_the_rights_is_told_which_it_needs(server, rights, complaint):
+def test_missing_privileges_are_named(server, rights, complaint):
     name = f"guest_{rights.lower()}"
     run_sql(server, f"CREATE ROLE {name} LOGIN {rights} PASSWORD 'only-for-this-run'")
     if not run_sql(server, "SELECT datname FROM pg_database WHERE datname = 'tenanted'"):

@@ -96,7 +96,7 @@ def assert_serves(url):
 
 
 @pytest.mark.parametrize("service", SERVICES)
-def test_the_role_that_serves_reads_and_writes_rows_and_owns_nothing(fresh, service):
+def test_the_serving_role_reads_and_writes_but_owns_nothing(fresh, service):
     url = fresh[f"{service}_DATABASE_URL"]
 
     assert_serves(url)
@@ -105,7 +105,7 @@ def test_the_role_that_serves_reads_and_writes_rows_and_owns_nothing(fresh, serv
             run_sql(url, statement)
 
 
-def test_the_role_that_serves_cannot_remove_the_history_of_a_task(fresh):
+def test_the_serving_role_cannot_delete_task_history(fresh):
     """It may send a DELETE, since the version before does; the owner's trigger keeps the row."""
     url = fresh["TASK_DATABASE_URL"]
     rows = run_sql(url, ADD_HISTORY)
@@ -125,7 +125,7 @@ def test_the_role_that_serves_cannot_remove_the_history_of_a_task(fresh):
 
 
 @pytest.mark.parametrize("service", SERVICES)
-def test_what_the_next_migration_creates_the_running_version_can_use(fresh, service):
+def test_the_serving_role_can_use_tables_of_new_migrations(fresh, service):
     run_sql(fresh[f"{service}_OWNER_DATABASE_URL"], "CREATE TABLE next (id bigserial)")
     try:
         assert run_sql(fresh[f"{service}_DATABASE_URL"], "INSERT INTO next DEFAULT VALUES RETURNING id") == [(1,)]
@@ -134,7 +134,7 @@ def test_what_the_next_migration_creates_the_running_version_can_use(fresh, serv
 
 
 @pytest.mark.parametrize("service", SERVICES)
-def test_without_the_owner_the_role_that_serves_cannot_migrate(server, service):
+def test_the_serving_role_cannot_migrate(server, service):
     made = urls(server, "unowned")
     provision.provision_urls(server, made)
 
@@ -145,7 +145,7 @@ def test_without_the_owner_the_role_that_serves_cannot_migrate(server, service):
 
 
 @pytest.mark.parametrize("service", SERVICES)
-def test_what_one_role_owned_is_handed_over_while_it_serves(server, service):
+def test_ownership_is_transferred_while_the_role_serves(server, service):
     """An installation from before: one role, which owns everything and holds a connection."""
     database = f"before_{service.lower()}"
     made = urls(server, database)
@@ -176,7 +176,7 @@ def test_what_one_role_owned_is_handed_over_while_it_serves(server, service):
 
 
 @pytest.mark.parametrize("service", SERVICES)
-def test_another_roles_lock_does_not_keep_a_service_from_preparing(fresh, service):
+def test_a_lock_of_another_role_does_not_block_prepare(fresh, service):
     """Whoever may connect may take any advisory lock; the other service's role holds what prepare used to take."""
     (other,) = SERVICES.keys() - {service}
     schema = urlsplit(fresh[f"{service}_DATABASE_URL"]).username
@@ -195,7 +195,7 @@ def test_another_roles_lock_does_not_keep_a_service_from_preparing(fresh, servic
     assert done.returncode == 0, done.stderr
 
 
-def test_migrating_gives_a_role_the_time_limits_that_it_lacks_and_keeps_others(server, fresh):
+def test_migrating_sets_only_missing_time_limits(server, fresh):
     """As of a version before, whose services asked for their limits when they connected."""
     url = fresh["TASK_DATABASE_URL"]
     role = f"ALTER ROLE {urlsplit(url).username} IN DATABASE fresh"

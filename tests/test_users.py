@@ -39,7 +39,7 @@ def in_front(own_stack):
     front.stdout.close()
 
 
-def test_no_process_of_a_running_stack_has_what_only_its_start_needs(own_stack, in_front):
+def test_no_running_process_has_privileged_settings(own_stack, in_front):
     secrets = json.loads((own_stack.folder / "secrets.json").read_text())
     owners = [secrets[f"{service}_OWNER_DATABASE_PASSWORD"] for service in ("USER", "TASK")]
     assert own_stack.token("admin", PASSWORD)
@@ -51,7 +51,7 @@ def test_no_process_of_a_running_stack_has_what_only_its_start_needs(own_stack, 
         assert not any(secret in text for secret in (PASSWORD, secrets["POSTGRES_PASSWORD"], *owners))
 
 
-def test_a_service_has_no_secret_of_the_other(own_stack):
+def test_a_service_does_not_get_secrets_of_the_other(own_stack):
     user_key, task_key = "uN3pR8sV1xZ6cB4mK9qW2eT7yH5jL0aD", "tF6gH1jK8lP3oI9uY4rE2wQ7zX5cV0bN"
     own_stack.start(USER_SECRET_KEY=user_key, TASK_SECRET_KEY=task_key)
     programs = json.loads((own_stack.folder / "programs.json").read_text())
@@ -91,7 +91,7 @@ def web_server():
             process.wait(30)
 
 
-def test_a_web_server_that_migrates_keeps_nothing_of_what_that_needs(web_server):
+def test_a_migrating_web_server_drops_privileged_settings(web_server):
     master, url = web_server
 
     def is_ready():
@@ -150,7 +150,7 @@ def may(uid, command):
 
 
 @pytest.mark.thorough
-def test_each_service_of_roots_stack_is_a_user_of_its_own(reachable):
+def test_as_root_each_service_runs_as_its_own_user(reachable):
     users, tasks = uids(reachable, "user-service"), uids(reachable, "task-service")
 
     assert users == uids(reachable, "user-worker")
@@ -166,7 +166,7 @@ def test_each_service_of_roots_stack_is_a_user_of_its_own(reachable):
 
 
 @pytest.mark.thorough
-def test_none_of_them_reads_what_belongs_to_another(reachable):
+def test_no_service_user_can_read_the_files_of_another(reachable):
     if not has_users(reachable):
         return
     (user,), (task,) = uids(reachable, "user-service"), uids(reachable, "task-service")
@@ -184,7 +184,7 @@ def test_none_of_them_reads_what_belongs_to_another(reachable):
 
 
 @pytest.mark.thorough
-def test_they_write_notifications_and_mails(reachable):
+def test_service_users_write_notifications_and_mails(reachable):
     """As root the files are their own; also those that an earlier version has left to root."""
     alice = reachable.register("alice")
     admin = reachable.admin_token()
@@ -200,7 +200,7 @@ def test_they_write_notifications_and_mails(reachable):
 
 
 @pytest.mark.thorough
-def test_the_doctor_says_who_runs_what(reachable):
+def test_the_doctor_names_the_users(reachable):
     done = subprocess.run(
         [reachable.root / "scripts" / "doctor"],
         env=reachable.environment(PATH=bare_path()),

@@ -107,7 +107,7 @@ def is_told_of(stack, path, admin):
 
 
 @pytest.mark.thorough
-def test_old_and_new_versions_work_together_on_the_schema_of_today(own_stack, old_code):
+def test_old_and_new_versions_share_the_current_schema(own_stack, old_code):
     own_stack.start()
     works(own_stack, round_=1)
 
@@ -124,7 +124,7 @@ def test_old_and_new_versions_work_together_on_the_schema_of_today(own_stack, ol
 
 
 @pytest.mark.thorough
-def test_the_old_version_with_todays_tasks(own_stack, old_code):
+def test_the_old_version_works_with_current_tasks(own_stack, old_code):
     own_stack.start()
 
     run_old_code(own_stack, "user_service", old_code)
