@@ -9,15 +9,15 @@ from tests.local_stack import LocalStack, new_folder
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "thorough: takes so long that scripts/test runs it with --all alone")
+    config.addinivalue_line("markers", "slow: takes so long that scripts/test runs it with --all alone")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     if "RACE_ROUNDS" in os.environ:
         return
-    thorough = [item for item in items if item.get_closest_marker("thorough")]
-    config.hook.pytest_deselected(items=thorough)
-    items[:] = [item for item in items if item not in thorough]
+    slow = [item for item in items if item.get_closest_marker("slow")]
+    config.hook.pytest_deselected(items=slow)
+    items[:] = [item for item in items if item not in slow]
 
 
 @pytest.fixture(scope="session")

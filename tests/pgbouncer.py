@@ -51,11 +51,11 @@ def unpack(root: Path) -> None:
         raise StackError("There is no PgBouncer, and no apt-get to fetch one: install the package pgbouncer.")
     folder = new_folder()
     if os.geteuid() == 0:
-        bootstrap.quietly(["apt-get", "update", "-qq"], otherwise="apt-get update failed")
+        bootstrap.run_quietly(["apt-get", "update", "-qq"], otherwise="apt-get update failed")
     listed = subprocess.run(["apt-cache", "depends", "pgbouncer"], check=True, capture_output=True, text=True).stdout
     libraries = [word for word in listed.split() if word.startswith(LIBRARIES)]
     command = ["sh", "-ec", 'cd "$0"; apt-get download -qq "$@"; for file in *.deb; do dpkg -x "$file" root; done']
-    bootstrap.quietly([*command, str(folder), "pgbouncer", *libraries], otherwise="PgBouncer was not fetched")
+    bootstrap.run_quietly([*command, str(folder), "pgbouncer", *libraries], otherwise="PgBouncer was not fetched")
     shutil.rmtree(root, ignore_errors=True)
     shutil.move(folder / "root", root)
     shutil.rmtree(folder)

@@ -186,7 +186,7 @@ class Gateway:
         with ExitStack() as undo:
             undo.callback(shutil.rmtree, self.folder)
             self.folder.chmod(0o711)
-            self.state.make()
+            self.state.create()
             self.write(task_service=self.task_service)
             with self.log.open("ab") as log:
                 self.process = subprocess.Popen(nginx.command(self.state), cwd=self.state.nginx, stdout=log, stderr=log)

@@ -8,11 +8,11 @@ import sys
 
 import pytest
 
-from stack.backup import written_whole
+from stack.backup import write_atomically
 from stack.console import StackError
 from tests.local_stack import PASSWORD, START_SECONDS, LocalStack, eventually, interrupt
 
-pytestmark = pytest.mark.thorough
+pytestmark = pytest.mark.slow
 
 TASKS = "/task/tasks/"
 
@@ -162,7 +162,7 @@ def test_a_failed_backup_leaves_the_file_unchanged(tmp_path):
     file.write_text("an older backup")
 
     def fail():
-        with written_whole(file) as draft:
+        with write_atomically(file) as draft:
             draft.write_text("half of a")
             raise StackError("The server closed the connection.")
 

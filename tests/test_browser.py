@@ -11,7 +11,7 @@ from stack import bootstrap
 from stack.console import StackError
 from tests.lab import chromium
 
-pytestmark = pytest.mark.thorough
+pytestmark = pytest.mark.slow
 
 SCREENSHOTS = bootstrap.VENV / "screenshots"
 NOTHING_BUT_US = "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE localhost"

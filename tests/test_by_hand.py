@@ -21,7 +21,7 @@ from tests.local_stack import PASSWORD, eventually, new_folder
 from tests.own_postgres import own_postgres, run_sql
 from tests.test_fresh_checkout import tracked_files
 
-pytestmark = pytest.mark.thorough
+pytestmark = pytest.mark.slow
 FENCE = re.compile(r"^```sh ?(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 PAGE = (ROOT / "docs" / "by-hand.md").read_text()
 

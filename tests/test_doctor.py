@@ -307,7 +307,7 @@ def reload(stack, file, configuration):
     master = running(State(stack.folder), "gateway")
     before = master.children()
     master.send_signal(signal.SIGHUP)
-    eventually(lambda: not any(map(orphans.lives, before)) and master.children(), seconds=30)
+    eventually(lambda: not any(map(orphans.is_alive, before)) and master.children(), seconds=30)
 
 
 def test_without_limits_proxy_trust_is_unsure(stack):
@@ -361,7 +361,7 @@ def test_another_program_at_the_address_is_reported():
     ],
 )
 def test_two_requests_are_counted_together_or_not(first, second, together):
-    assert first.goes_on_in(second) is together
+    assert first.is_counted_with(second) is together
 
 
 def test_a_stopped_stack_is_reported(never_started):

@@ -41,7 +41,7 @@ def test_another_python_does_not_run_the_script_tests():
 
 def test_all_uses_the_python_of_the_images():
     for service in ("user_service", "task_service"):
-        assert re.search(rf"FROM python:{other_python.OF_IMAGES}\b", (ROOT / service / "Dockerfile").read_text())
+        assert re.search(rf"FROM python:{other_python.IMAGE_PYTHON}\b", (ROOT / service / "Dockerfile").read_text())
 
 
 @pytest.fixture

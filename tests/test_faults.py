@@ -13,9 +13,9 @@ from tests.local_stack import ROOT, begin, eventually, left_behind, new_folder
 
 NAMES = [fault.name for fault in FAULTS]
 # RACE_ROUNDS in the environment asks for what every day's run has no time for.
-IS_THOROUGH = "RACE_ROUNDS" in os.environ
-TRIED = NAMES if IS_THOROUGH else ["database-kill", "web-kills", "crash", "flood"]
-OPTIONS = [] if IS_THOROUGH else ["--seconds=1", *TRIED]
+IS_SLOW = "RACE_ROUNDS" in os.environ
+TRIED = NAMES if IS_SLOW else ["database-kill", "web-kills", "crash", "flood"]
+OPTIONS = [] if IS_SLOW else ["--seconds=1", *TRIED]
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +46,7 @@ def test_the_exit_status_is_the_verdict_and_nothing_remains(tried):
     assert left == ([], [])
 
 
-@pytest.mark.thorough
+@pytest.mark.slow
 def test_nothing_is_lost_in_200_kills(temporary):
     faults = begin("faults", temporary, "--all", "crash")
 
@@ -84,7 +84,7 @@ def test_ctrl_c_during_the_start_leaves_nothing_behind(temporary):
     assert_stopped(faults, signal.SIGINT, temporary)
 
 
-@pytest.mark.thorough
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "number"), [("database-slow", signal.SIGINT), ("crash", signal.SIGTERM)])
 def test_a_signal_during_a_fault_leaves_nothing_behind(temporary, name, number):
     faults = begin("faults", temporary, name)

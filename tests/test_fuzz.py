@@ -147,12 +147,12 @@ def test_a_service_that_matches_its_document_passes(call_all):
     ("says", "finding"),
     [
         ((418, NO), "Undocumented status code"),
-        pytest.param((500, NO), "Server error", marks=pytest.mark.thorough),
-        pytest.param((200, {"id": 1, "secret": "x"}), "Response violates schema", marks=pytest.mark.thorough),
-        pytest.param((200, {}), "Response violates schema", marks=pytest.mark.thorough),
-        pytest.param((200, {"id": "1"}), "Response violates schema", marks=pytest.mark.thorough),
+        pytest.param((500, NO), "Server error", marks=pytest.mark.slow),
+        pytest.param((200, {"id": 1, "secret": "x"}), "Response violates schema", marks=pytest.mark.slow),
+        pytest.param((200, {}), "Response violates schema", marks=pytest.mark.slow),
+        pytest.param((200, {"id": "1"}), "Response violates schema", marks=pytest.mark.slow),
         (no_such_day("2071-04-30"), "Schema-valid request rejected"),
-        pytest.param((400, NO), "Schema-valid request rejected", marks=pytest.mark.thorough),
+        pytest.param((400, NO), "Schema-valid request rejected", marks=pytest.mark.slow),
     ],
 )
 def test_a_fault_is_reported_with_a_command_to_repeat_it(stand_in, call_all, says, finding):
@@ -214,7 +214,7 @@ def test_an_invalid_option_is_refused(temporary, option, error):
     assert left_behind(temporary) == ([], [])
 
 
-@pytest.mark.thorough
+@pytest.mark.slow
 def test_an_interrupted_run_leaves_nothing_behind(temporary):
     fuzzing = begin("fuzz", temporary)
     eventually(lambda: list(temporary.glob("*/user-user/setup.json")), seconds=120)

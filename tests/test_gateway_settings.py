@@ -179,7 +179,7 @@ def test_each_setting_becomes_an_nginx_value(tmp_path):
 
 def nginx_reads(folder: Path, environment):
     state = State(folder)
-    state.make()
+    state.create()
     nginx.write_configuration(
         state,
         listen="127.0.0.1:8080",

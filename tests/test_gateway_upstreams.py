@@ -159,10 +159,10 @@ def test_a_get_is_retried_once(gateway, tasks):
 def test_an_error_from_a_service_is_passed_through(gateway, tasks):
     tasks.manner = answer("503 Service Unavailable", b'{"code":"not_ready"}', Retry_After="7")
 
-    passed_on = gateway.call("GET", "/task/health/ready/")
+    with_terminal = gateway.call("GET", "/task/health/ready/")
 
-    assert (passed_on.status, passed_on.json(), len(tasks.requests)) == (503, {"code": "not_ready"}, 1)
-    assert passed_on.all("Retry-After") == ["7"]
+    assert (with_terminal.status, with_terminal.json(), len(tasks.requests)) == (503, {"code": "not_ready"}, 1)
+    assert with_terminal.all("Retry-After") == ["7"]
 
 
 def test_a_service_cannot_redirect_the_gateway_internally(gateway, users, tasks):
@@ -282,10 +282,10 @@ PROTECTION = {
 
 
 def test_missing_security_headers_are_added(gateway, tasks):
-    passed_on = gateway.call("GET", "/task/tasks/")
+    with_terminal = gateway.call("GET", "/task/tasks/")
 
-    assert {name: passed_on.all(name) for name in PROTECTION} == {name: [it] for name, it in PROTECTION.items()}
-    assert passed_on.all("Server") == ["nginx"]
+    assert {name: with_terminal.all(name) for name in PROTECTION} == {name: [it] for name, it in PROTECTION.items()}
+    assert with_terminal.all("Server") == ["nginx"]
 
 
 @pytest.mark.parametrize("header", [*PROTECTION, "X-Request-ID", "Cache-Control"])
@@ -296,9 +296,9 @@ def test_security_headers_from_a_service_are_not_duplicated(gateway, tasks, head
 
 
 def test_the_gateway_adds_no_cors_header_to_service_responses(gateway, tasks):
-    passed_on = gateway.call("GET", "/task/tasks/", Origin=ORIGIN)
+    with_terminal = gateway.call("GET", "/task/tasks/", Origin=ORIGIN)
 
-    assert passed_on.all("Access-Control-Allow-Origin") == []
+    assert with_terminal.all("Access-Control-Allow-Origin") == []
 
 
 @pytest.mark.parametrize(

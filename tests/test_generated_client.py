@@ -12,7 +12,7 @@ import pytest
 from stack import bootstrap, node
 from tests.local_stack import ROOT, environment
 
-pytestmark = pytest.mark.thorough
+pytestmark = pytest.mark.slow
 
 SERVICES = ("user", "task")
 PROGRAM = ROOT / "tests" / "use_generated_client.py"
@@ -50,7 +50,7 @@ def converted(document, folder):
     source, target = folder / "swagger.json", folder / "openapi.json"
     source.write_text(json.dumps(document))
     program = node.install(ROOT / "tests" / "converter") / "node_modules" / "swagger2openapi" / "swagger2openapi.js"
-    run(["node", program, f"--outfile={target}", source], node.with_node())
+    run(["node", program, f"--outfile={target}", source], node.node_environment())
     return json.loads(target.read_text())
 
 

@@ -16,7 +16,7 @@ from tests.own_postgres import own_postgres, run_sql
 from tests.pgbouncer import pgbouncer
 from tests.test_roles import manage
 
-pytestmark = pytest.mark.thorough
+pytestmark = pytest.mark.slow
 
 PASSWORDS = dict.fromkeys(provision.ROLES.values(), "simple")
 INSERT_TASKS = """

@@ -93,7 +93,7 @@ class Run:
 
 def newman(*arguments):
     program = node.install(ROOT / "tests" / "newman") / "node_modules" / "newman" / "bin" / "newman.js"
-    environment = {"PATH": node.with_node()["PATH"], "HOME": os.environ.get("HOME", "/")}
+    environment = {"PATH": node.node_environment()["PATH"], "HOME": os.environ.get("HOME", "/")}
     return subprocess.run(["node", program, *arguments], env=environment, check=False, capture_output=True, text=True)
 
 
@@ -135,7 +135,7 @@ def rows(stack, path, token):
         path = page["next"]
 
 
-@pytest.mark.thorough
+@pytest.mark.slow
 def test_the_whole_collection_runs_twice_and_leaves_nothing(tmp_path, stack, collection):
     names = [item["name"] for item in items(collection)]
     before = all_ids(stack)
@@ -149,7 +149,7 @@ def test_the_whole_collection_runs_twice_and_leaves_nothing(tmp_path, stack, col
     assert all_ids(stack) == before
 
 
-@pytest.mark.thorough
+@pytest.mark.slow
 def test_at_the_default_limits_it_waits_and_retries(tmp_path, own_stack):
     own_stack.start(**DEFAULT_LIMITS)
     url = f"http://127.0.0.1:{own_stack.port}"  # newman resolves localhost to ::1, which has a limit of its own
@@ -175,7 +175,7 @@ def test_at_the_default_limits_it_waits_and_retries(tmp_path, own_stack):
     assert re.search(r"POST /\S+: rate limited, waiting \d+ seconds", " ".join(tokens.output.split()))
 
 
-@pytest.mark.thorough
+@pytest.mark.slow
 def test_an_expired_token_is_refreshed(tmp_path, stack):
     pair = admin_tokens(stack)
 
@@ -187,7 +187,7 @@ def test_an_expired_token_is_refreshed(tmp_path, stack):
     assert claims(run.variables["admin_refresh"])["sid"] == claims(pair["refresh"])["sid"]
 
 
-@pytest.mark.thorough
+@pytest.mark.slow
 def test_a_rejected_token_is_replaced_and_the_request_retried(tmp_path, stack):
     pair = admin_tokens(stack)
 
@@ -198,7 +198,7 @@ def test_a_rejected_token_is_replaced_and_the_request_retried(tmp_path, stack):
     assert claims(run.variables["admin_refresh"])["sid"] == claims(pair["refresh"])["sid"]
 
 
-@pytest.mark.thorough
+@pytest.mark.slow
 def test_it_logs_in_if_the_refresh_token_is_rejected(tmp_path, stack):
     pair = admin_tokens(stack)
     tokens = {"admin_access": expired(pair["access"]), "admin_refresh": tampered(pair["refresh"])}
@@ -210,7 +210,7 @@ def test_it_logs_in_if_the_refresh_token_is_rejected(tmp_path, stack):
     assert claims(run.variables["admin_refresh"])["sid"] != claims(pair["refresh"])["sid"]
 
 
-@pytest.mark.thorough
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["Read own account", "Create a task as a plain user", "List accounts as a plain user"])
 def test_a_request_can_be_sent_alone(tmp_path, stack, name):
     run = Run(tmp_path, stack, "--folder", name)
@@ -219,7 +219,7 @@ def test_a_request_can_be_sent_alone(tmp_path, stack, name):
     assert run.names == [name]
 
 
-@pytest.mark.thorough
+@pytest.mark.slow
 def test_alice_is_registered_again_if_her_account_is_gone(tmp_path, stack):
     old_account = {"alice_username": "alice-of-last-year", "alice_password": "her password of last year"}
 
@@ -230,7 +230,7 @@ def test_alice_is_registered_again_if_her_account_is_gone(tmp_path, stack):
     assert run.variables["alice_username"] != old_account["alice_username"]
 
 
-@pytest.mark.thorough
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("value", "message"), [("", "set admin_password in the environment"), ("wrong", "admin cannot log in: ")]
 )

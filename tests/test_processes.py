@@ -76,7 +76,7 @@ def test_a_killed_stack_starts_again_with_its_data(own_stack):
     assert account.json()["username"] == "alice"
 
 
-@pytest.mark.thorough
+@pytest.mark.slow
 def test_a_new_start_takes_over_from_a_killed_supervisor(own_stack):
     own_stack.start()
     orphans = own_stack.processes()
@@ -111,7 +111,7 @@ def begin_in_front(stack, **changed):
 
 @pytest.mark.parametrize(
     "number",
-    [signal.SIGINT, *(pytest.param(rarer, marks=pytest.mark.thorough) for rarer in (signal.SIGTERM, signal.SIGHUP))],
+    [signal.SIGINT, *(pytest.param(rarer, marks=pytest.mark.slow) for rarer in (signal.SIGTERM, signal.SIGHUP))],
 )
 def test_ctrl_c_leaves_no_process_behind(own_stack, in_front, number):
     interrupt(in_front, number)
@@ -119,7 +119,7 @@ def test_ctrl_c_leaves_no_process_behind(own_stack, in_front, number):
     assert own_stack.processes() == []
 
 
-@pytest.mark.thorough
+@pytest.mark.slow
 def test_a_foreground_run_reports_a_stop_from_elsewhere(own_stack, in_front):
     own_stack.stop()
 
@@ -127,7 +127,7 @@ def test_a_foreground_run_reports_a_stop_from_elsewhere(own_stack, in_front):
     assert in_front.stdout.read().strip() == "Stopped from elsewhere."
 
 
-@pytest.mark.thorough
+@pytest.mark.slow
 def test_a_foreground_run_reports_a_killed_supervisor(own_stack, in_front):
     own_stack.supervisor().kill()
 
@@ -137,7 +137,7 @@ def test_a_foreground_run_reports_a_killed_supervisor(own_stack, in_front):
 
 
 @pytest.mark.parametrize(
-    "seconds", [0.1, *(pytest.param(other, marks=pytest.mark.thorough) for other in (0, 0.01, 0.03, 0.3, 0.8, 1.5))]
+    "seconds", [0.1, *(pytest.param(other, marks=pytest.mark.slow) for other in (0, 0.01, 0.03, 0.3, 0.8, 1.5))]
 )
 def test_ctrl_c_during_the_start_leaves_no_process_behind(own_stack, seconds):
     front = begin_in_front(own_stack)
@@ -150,7 +150,7 @@ def test_ctrl_c_during_the_start_leaves_no_process_behind(own_stack, seconds):
     assert own_stack.processes() == []
 
 
-@pytest.mark.thorough
+@pytest.mark.slow
 def test_stop_ends_everything_and_says_so(own_stack):
     own_stack.start()
 

@@ -58,7 +58,7 @@ def test_secrets_are_readable_only_by_their_owner(stack):
         assert (stack.folder / name).stat().st_mode & 0o077 == 0, name
 
 
-@pytest.mark.thorough
+@pytest.mark.slow
 def test_two_stacks_run_side_by_side(stack, own_stack):
     own_stack.start()
     own_stack.register("zoe")
@@ -158,7 +158,7 @@ def with_port(stack, changed):
     return other.run("--detach")
 
 
-@pytest.mark.thorough
+@pytest.mark.slow
 def test_user_settings_override_generated_ones(own_stack):
     own_stack.start(ADMIN_USERNAME="ada", ADMIN_EMAIL="ada@example.com", ADMIN_PASSWORD="correct horse battery")
 
@@ -180,7 +180,7 @@ def test_the_environment_overrides_the_env_file(own_stack, tmp_path):
     assert own_stack.token("from-file@example.com", password)
 
 
-@pytest.mark.thorough
+@pytest.mark.slow
 def test_the_demo_loads_sample_data_once(own_stack):
     first = own_stack.start("--demo")
     token = own_stack.admin_token()

@@ -149,7 +149,7 @@ def may(uid, command):
     return done.returncode == 0
 
 
-@pytest.mark.thorough
+@pytest.mark.slow
 def test_as_root_each_service_runs_as_its_own_user(reachable):
     users, tasks = uids(reachable, "user-service"), uids(reachable, "task-service")
 
@@ -165,7 +165,7 @@ def test_as_root_each_service_runs_as_its_own_user(reachable):
     assert postgres == pwd.getpwnam("nobody").pw_uid
 
 
-@pytest.mark.thorough
+@pytest.mark.slow
 def test_no_service_user_can_read_the_files_of_another(reachable):
     if not has_users(reachable):
         return
@@ -183,7 +183,7 @@ def test_no_service_user_can_read_the_files_of_another(reachable):
     assert not may(task, ["cat", folder / "log" / "user-service.log"])
 
 
-@pytest.mark.thorough
+@pytest.mark.slow
 def test_service_users_write_notifications_and_mails(reachable):
     """As root the files are their own; also those that an earlier version has left to root."""
     alice = reachable.register("alice")
@@ -199,7 +199,7 @@ def test_service_users_write_notifications_and_mails(reachable):
         assert file.stat().st_mode & 0o077 == 0, file
 
 
-@pytest.mark.thorough
+@pytest.mark.slow
 def test_the_doctor_names_the_users(reachable):
     done = subprocess.run(
         [reachable.root / "scripts" / "doctor"],
@@ -214,7 +214,7 @@ def test_the_doctor_names_the_users(reachable):
     assert ("users of their own" in line) is has_users(reachable)
 
 
-@pytest.mark.thorough
+@pytest.mark.slow
 def test_a_command_runs_as_the_user_of_its_service(reachable):
     done = subprocess.run(
         [reachable.root / "scripts" / "manage", "task", "shell", "-v0", "-c", "import os; print(os.getuid())"],

@@ -106,7 +106,7 @@ def is_told_of(stack, path, admin):
     return len(rows) >= 2 and all(row["state"] == "sent" for row in rows)
 
 
-@pytest.mark.thorough
+@pytest.mark.slow
 def test_old_and_new_versions_share_the_current_schema(own_stack, old_code):
     own_stack.start()
     works(own_stack, round_=1)
@@ -123,7 +123,7 @@ def test_old_and_new_versions_share_the_current_schema(own_stack, old_code):
         assert kinds(own_stack, path) == ["deleted", "changed", "assigned", "created"]
 
 
-@pytest.mark.thorough
+@pytest.mark.slow
 def test_the_old_version_works_with_current_tasks(own_stack, old_code):
     own_stack.start()
 

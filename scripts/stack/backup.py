@@ -11,10 +11,10 @@ from pathlib import Path
 
 from chassis.ops import env
 from stack import run, supervision
-from stack.alone import postgres_alone, refuse_foreign_postgres, tool
-from stack.console import StackError, command, say, step
+from stack.console import StackError, exit_on_error, say, step
 from stack.ports import read_ports
 from stack.state import State, find_state
+from stack.unsupervised import pg_tool, require_embedded_postgres, unsupervised_postgres
 
 SCHEMAS = {"user": "user_service", "task": "task_service"}
 LOCK_SECONDS = 30
@@ -23,7 +23,7 @@ STANDARD = "-"  # standard output, and for scripts/restore standard input
 
 def main() -> None:
     arguments = parse()
-    with command("backup", env.SettingError, stopped="Stopped; nothing was written."):
+    with exit_on_error("backup", env.SettingError, stopped="Stopped; nothing was written."):
         env.load_dotenv()
         write = print_backup if arguments.file == STANDARD else backup
         write(find_state(), Path(arguments.file), sides=[arguments.only] if arguments.only else list(SCHEMAS))
@@ -55,7 +55,7 @@ def print_backup(state: State, _: Path, *, sides: list[str]) -> None:
 
 
 def check_database(state: State) -> None:
-    refuse_foreign_postgres()
+    require_embedded_postgres()
     if not (state.postgres / "PG_VERSION").is_file():
         raise StackError(f"There is no database in {state.folder}; scripts/run makes it.")
 
@@ -64,13 +64,13 @@ def backup(state: State, file: Path, *, sides: list[str]) -> None:
     check_database(state)
     schemas = [f"--schema={SCHEMAS[side]}" for side in sides]
     options = ["--format=custom", "--no-unlogged-table-data", f"--lock-wait-timeout={LOCK_SECONDS}s", *schemas]
-    with written_whole(file) as draft, database(state) as port, step(f"Writing {file}"):
-        tool(state, "pg_dump", *options, f"--file={draft}", port=port)
+    with write_atomically(file) as draft, database(state) as port, step(f"Writing {file}"):
+        pg_tool(state, "pg_dump", *options, f"--file={draft}", port=port)
     say(f"{file} holds {file.stat().st_size} bytes. Keys and passwords are not in it.")
 
 
 @contextmanager
-def written_whole(file: Path) -> Iterator[Path]:
+def write_atomically(file: Path) -> Iterator[Path]:
     """Give a file that only its owner may read, which takes the place of `file` at the end of the block."""
     if file.is_dir():
         raise StackError(f"{file} is a folder.")
@@ -94,7 +94,7 @@ def database(state: State) -> Iterator[int]:
     if supervision.find(state):
         yield read_ports(state).postgres
     else:
-        with run.only_one_starts(state), postgres_alone(state) as port:
+        with run.start_lock(state), unsupervised_postgres(state) as port:
             yield port
 
 

@@ -41,17 +41,17 @@ def run_in_venv(requirements: str, module: str) -> NoReturn:
 def install(requirements: str, *, venv: Path = VENV, interpreter: str = sys.executable) -> Path:
     """Install requirements/<requirements>.txt where that was not done yet; return the Python of the environment."""
     python = venv / "bin" / "python"
-    with only_one_at_a_time():
+    with install_lock():
         if is_installed(requirements, venv):
             add_checkout(venv)
             return python
-        if not works(python):
+        if not starts(python):
             with step(f"Making the virtual environment {venv.relative_to(ROOT)}"):
-                make_venv(venv, interpreter)
+                create_venv(venv, interpreter)
         source = ROOT / "requirements" / f"{requirements}.txt"
         with step(f"Installing {source.read_text().count('==')} packages into {venv.relative_to(ROOT)}, this once"):
             command = [*installer(python), "--require-hashes", "-r", str(source)]
-            quietly(command, otherwise="The packages were not installed")
+            run_quietly(command, otherwise="The packages were not installed")
         for name in INCLUDED.get(requirements, [requirements]):
             stamp(name, venv).write_text(digest(name))
         add_checkout(venv)
@@ -67,7 +67,7 @@ def add_checkout(venv: Path) -> None:
 
 
 @contextmanager
-def only_one_at_a_time() -> Iterator[None]:
+def install_lock() -> Iterator[None]:
     """Let a second run of the same checkout wait until the first has installed."""
     folder = os.open(ROOT / "requirements", os.O_RDONLY)
     try:
@@ -90,17 +90,17 @@ def digest(name: str) -> str:
     return hashlib.sha256((ROOT / "requirements" / f"{name}.txt").read_bytes()).hexdigest()
 
 
-def works(python: Path) -> bool:
+def starts(python: Path) -> bool:
     return python.exists() and subprocess.run([python, "-c", ""], check=False, capture_output=True).returncode == 0
 
 
-def make_venv(venv: Path, interpreter: str) -> None:
+def create_venv(venv: Path, interpreter: str) -> None:
     shutil.rmtree(venv, ignore_errors=True)
     without_pip = ["--without-pip"] if shutil.which("uv") else []
     if not without_pip and importlib.util.find_spec("ensurepip") is None:
         raise StackError("This Python cannot make virtual environments: install python3-venv, or put uv on PATH.")
     command = [interpreter, "-m", "venv", *without_pip, str(venv)]
-    quietly(command, otherwise="The virtual environment was not made")
+    run_quietly(command, otherwise="The virtual environment was not made")
 
 
 def installer(python: Path) -> list[str]:
@@ -109,7 +109,7 @@ def installer(python: Path) -> list[str]:
     return [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-input"]
 
 
-def quietly(command: list[str], *, otherwise: str, environment: dict[str, str] | None = None) -> None:
+def run_quietly(command: list[str], *, otherwise: str, environment: dict[str, str] | None = None) -> None:
     """Run a command in the environment given, or else in ours; where it fails, say what it printed."""
     program = shutil.which(command[0], path=(environment or os.environ).get("PATH")) or command[0]
     done = subprocess.run(

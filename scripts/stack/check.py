@@ -38,7 +38,7 @@ class Check:
     environment: dict[str, str] = field(default_factory=dict)
 
     def passes(self) -> bool:
-        return self.judge(self.run())
+        return self.report(self.run())
 
     def run(self) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
@@ -50,7 +50,7 @@ class Check:
             text=True,
         )
 
-    def judge(self, done: subprocess.CompletedProcess[str]) -> bool:
+    def report(self, done: subprocess.CompletedProcess[str]) -> bool:
         say(f"{'ok    ' if done.returncode == 0 else 'FAILED'}  {self.name}")
         if done.returncode:
             say(done.stdout + done.stderr)
@@ -61,7 +61,7 @@ def run_all() -> list[bool]:
     """Run them side by side, tell of each in their order, and return which have passed."""
     with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor() as pool:
         running = [(each, pool.submit(each.run)) for each in checks(Path(folder))]
-        return [each.judge(done.result()) for each, done in running]
+        return [each.report(done.result()) for each, done in running]
 
 
 def checks(folder: Path) -> list[Check]:
@@ -90,7 +90,7 @@ def gateway_configuration(folder: Path) -> Path:
     }
     template = folder / nginx.RENDERED
     template.parent.mkdir()
-    template.write_text(nginx.fill(nginx.TEMPLATE.read_text(), nginx.settings(environment)))
+    template.write_text(nginx.render(nginx.TEMPLATE.read_text(), nginx.settings(environment)))
     return Path(shutil.copy(nginx.GATEWAY / "nginx.conf", folder))
 
 

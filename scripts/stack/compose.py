@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from stack.bootstrap import ROOT
-from stack.console import StackError, output_of
+from stack.console import StackError, check_output
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +53,7 @@ class Project:
         Not by `up --no-deps`: compose then forgets what the service depends on, and takes that for a change next time.
         """
         # Those that it depends on too: compose would scale each of them down to one.
-        before = self.containers(*self.needed_by(service))
+        before = self.containers(*self.with_dependencies(service))
         counts = Counter(container.service for container in before)
         counts[service] += 1
         scales = [word for name, count in counts.items() for word in ("--scale", f"{name}={count}")]
@@ -62,7 +62,7 @@ class Project:
         (new,) = (container for container in self.containers(service) if container.id not in known)
         return new
 
-    def needed_by(self, service: str) -> set[str]:
+    def with_dependencies(self, service: str) -> set[str]:
         """Return the service and what it depends on."""
         services = json.loads(self.compose("config", "--format", "json"))["services"]
         needed, found = set(), {service}
@@ -76,7 +76,7 @@ class Project:
         ids = self.compose("ps", "--all", "--quiet", *services).split()
         return inspect(*ids) if ids else []
 
-    def wanted(self) -> dict[str, tuple[str, str]]:
+    def desired(self) -> dict[str, tuple[str, str]]:
         """Return of each service the image and the configuration that a new container would have."""
         services = json.loads(self.compose("config", "--format", "json"))["services"]
         hashes = dict(line.split() for line in self.compose("config", "--hash", "*").splitlines())
@@ -117,9 +117,9 @@ def run(program: str, *arguments: str, folder: Path = ROOT, environment: Mapping
     path = shutil.which(program)
     if path is None:
         raise StackError(f"There is no {program} on this machine.")
-    return output_of(
+    return check_output(
         [path, *arguments],
-        refusal=lambda errors: f"{program} {' '.join(arguments)} failed: {errors.strip()[-2000:]}",
+        message=lambda errors: f"{program} {' '.join(arguments)} failed: {errors.strip()[-2000:]}",
         cwd=folder,
         env=environment,
     )

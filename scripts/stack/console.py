@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
-LOOK_SECONDS = 0.02
+POLL_SECONDS = 0.02
 T = TypeVar("T")
 
 
@@ -33,7 +33,7 @@ def step(what: str) -> Iterator[None]:
 
 
 @contextmanager
-def command(name: str, *errors: type[Exception], stopped: str = "Stopped.") -> Iterator[None]:
+def exit_on_error(name: str, *errors: type[Exception], stopped: str = "Stopped.") -> Iterator[None]:
     """End scripts/NAME with a sentence where the block cannot go on or is interrupted."""
     known: tuple[type[Exception], ...] = (StackError, *errors)
     try:
@@ -50,14 +50,14 @@ def wait_until(find: Callable[[], T | None], *, seconds: float, otherwise: str) 
     while not (found := find()):
         if time.monotonic() > deadline:
             raise StackError(otherwise)
-        time.sleep(LOOK_SECONDS)
+        time.sleep(POLL_SECONDS)
     return found
 
 
-def output_of(argv: list[str], *, refusal: Callable[[str], str] = str.strip, **options: Any) -> str:
-    """Return what a program prints. If it fails, refuse with what `refusal` makes of its standard error."""
+def check_output(argv: list[str], *, message: Callable[[str], str] = str.strip, **options: Any) -> str:
+    """Return what a program prints. If it fails, refuse with what `message` makes of its standard error."""
     options = {"stdin": subprocess.DEVNULL} | options
     done = subprocess.run(argv, check=False, capture_output=True, text=True, **options)
     if done.returncode:
-        raise StackError(refusal(done.stderr))
+        raise StackError(message(done.stderr))
     return done.stdout

@@ -14,7 +14,7 @@ from deploy import secret_files
 from stack.console import StackError
 from stack.http import call
 
-PEOPLE = ("alice", "bob", "carla", "deniz")
+USERNAMES = ("alice", "bob", "carla", "deniz")
 # Title, days until it is due (or none), priority, status, assignee
 TASKS = (
     ("Renew the TLS certificate of the shop", 1, "urgent", "todo", "alice"),
@@ -49,25 +49,25 @@ def main() -> None:
 def load(url: str, *, admin_password: str, password: str) -> None:
     """Make the people, with this password, and their tasks, unless they are there already."""
     admin = {"username": admin_username(), "password": admin_password}
-    token = answer(f"{url}/token/", admin)["access"]
-    accounts = answer(f"{url}/user/users/?ordering=id&page_size=100", token=token)["results"]
-    if any(account["username"] == PEOPLE[0] for account in accounts):
+    token = request(f"{url}/token/", admin)["access"]
+    accounts = request(f"{url}/user/users/?ordering=id&page_size=100", token=token)["results"]
+    if any(account["username"] == USERNAMES[0] for account in accounts):
         return
-    ids = {name: make_account(url, name, password, token) for name in PEOPLE}
+    ids = {name: create_account(url, name, password, token) for name in USERNAMES}
     today = datetime.datetime.now(datetime.UTC).date()
     for title, days, priority, status, assignee in TASKS:
         due_date = None if days is None else (today + datetime.timedelta(days=days)).isoformat()
         task = {"title": title, "priority": priority, "status": status, "due_date": due_date}
-        answer(f"{url}/task/tasks/", task | {"assigned_to": ids.get(assignee or "")}, token=token)
+        request(f"{url}/task/tasks/", task | {"assigned_to": ids.get(assignee or "")}, token=token)
 
 
-def make_account(url: str, name: str, password: str, token: str) -> int:
+def create_account(url: str, name: str, password: str, token: str) -> int:
     """Make it as an admin, whose word for the address counts, so that mails go there."""
     body = {"username": name, "email": f"{name}@example.com", "password": password}
-    return int(answer(f"{url}/user/users/", body, token=token)["id"])
+    return int(request(f"{url}/user/users/", body, token=token)["id"])
 
 
-def answer(url: str, body: Any = None, *, token: str = "") -> Any:
+def request(url: str, body: Any = None, *, token: str = "") -> Any:
     status, content = call(url, body, token=token)
     while status == HTTPStatus.TOO_MANY_REQUESTS:  # somebody wants narrow limits here too
         print(" waiting for the limits", end="", file=sys.stderr, flush=True)

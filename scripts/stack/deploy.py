@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from stack.compose import Container, Project, inspect, logs, run
-from stack.console import StackError, command, say, step
+from stack.console import StackError, exit_on_error, say, step
 
 SETUP = ("secrets", "roles", "user_migrations", "task_migrations")
 # The user service first: what is new in it the task service may need.
@@ -23,20 +23,20 @@ ROLLED = ("user_service", "task_service", "worker")
 GATEWAY_SECONDS = 4
 RELOAD_SECONDS = 1  # of Nginx
 HEALTHY_SECONDS = 300
-LOOK_SECONDS = 0.2
+POLL_SECONDS = 0.2
 
 
 @dataclass(frozen=True, slots=True)
 class Deployment:
     project: Project
-    wanted: Mapping[str, tuple[str, str]]
+    desired: Mapping[str, tuple[str, str]]
     replaces_all: bool = False
 
     def is_current(self, container: Container) -> bool:
         return not self.replaces_all and self.is_unchanged(container)
 
     def is_unchanged(self, container: Container) -> bool:
-        return (container.image, container.config_hash) == self.wanted[container.service]
+        return (container.image, container.config_hash) == self.desired[container.service]
 
 
 def main() -> None:
@@ -51,7 +51,7 @@ def main() -> None:
     parser.add_argument("--all", action="store_true", help="replace the services also where nothing has changed")
     options = parser.parse_args()
     stopped = "Stopped. What was replaced stays so; run it again for the rest."
-    with command("deploy", OSError, stopped=stopped):
+    with exit_on_error("deploy", OSError, stopped=stopped):
         deploy(Project(), scale=dict(options.scale), replace_all=options.all)
 
 
@@ -63,12 +63,12 @@ def replicas(text: str) -> tuple[str, int]:
 
 
 def deploy(project: Project, *, scale: Mapping[str, int] | None = None, replace_all: bool = False) -> None:
-    with only_one_deploys(project):
+    with deploy_lock(project):
         if not any(container.is_healthy for container in project.containers("gateway")):
             raise StackError("No healthy gateway runs here; docker compose up --wait starts the stack.")
         with step("Building the images"):
             project.compose("build")
-        deployment = Deployment(project, project.wanted(), replace_all)
+        deployment = Deployment(project, project.desired(), replace_all)
         for service in SETUP:
             set_up(deployment, service)
         replace_gateway(deployment)  # first, as that of an older version cannot be told where to send requests
@@ -80,7 +80,7 @@ def deploy(project: Project, *, scale: Mapping[str, int] | None = None, replace_
 
 
 @contextmanager
-def only_one_deploys(project: Project) -> Iterator[None]:
+def deploy_lock(project: Project) -> Iterator[None]:
     folder = os.open(project.folder, os.O_RDONLY)
     try:
         fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -96,7 +96,7 @@ def set_up(deployment: Deployment, service: str) -> None:
     before = deployment.project.containers(service)
     if any(container.has_succeeded and deployment.is_unchanged(container) for container in before):
         return
-    with step(f"Running {service}"), removed_on_failure(deployment.project.add(service)) as new:
+    with step(f"Running {service}"), remove_on_failure(deployment.project.add(service)) as new:
         run("docker", "start", new.id)
         if (exit_status := run("docker", "wait", new.id).strip()) != "0":
             raise StackError(f"{service} ended with {exit_status}, and nothing was replaced: {last_lines(new)}")
@@ -105,7 +105,7 @@ def set_up(deployment: Deployment, service: str) -> None:
 
 
 @contextmanager
-def removed_on_failure(container: Container) -> Iterator[Container]:
+def remove_on_failure(container: Container) -> Iterator[Container]:
     try:
         yield container
     except BaseException:
@@ -166,7 +166,7 @@ def send_to(project: Project, service: str, addresses: list[str]) -> None:
 
 def start(project: Project, service: str) -> Container:
     """Start one more container, and wait until it is healthy."""
-    with removed_on_failure(project.add(service)) as new:
+    with remove_on_failure(project.add(service)) as new:
         run("docker", "start", new.id)
         wait_until_healthy(new)
     return new
@@ -177,7 +177,7 @@ def wait_until_healthy(new: Container) -> None:
     while not (found := inspect(new.id)[0]).is_healthy:
         if found.has_failed or time.monotonic() > deadline:
             raise StackError(f"A new container of {found.service} does not become healthy: {last_lines(found)}")
-        time.sleep(LOOK_SECONDS)
+        time.sleep(POLL_SECONDS)
 
 
 def end(container: Container) -> None:
@@ -194,7 +194,7 @@ def replace_gateway(deployment: Deployment) -> None:
     ids = [container.id for container in old]
     with step("Replacing the gateway, which refuses connections for a moment"):
         try:
-            with removed_on_failure(deployment.project.add("gateway")) as new:
+            with remove_on_failure(deployment.project.add("gateway")) as new:
                 run("docker", "stop", *ids)
                 run("docker", "start", new.id)
                 wait_until_healthy(new)

@@ -14,19 +14,19 @@ from chassis.ops import env
 from chassis.ops.findings import Finding, ok, unsure, wrong
 from chassis.ops.findings import State as Verdict
 from chassis.ops.startup import EXIT_CONFIG
-from stack import in_force, programs, startup, supervision
-from stack.console import StackError, command, say
+from stack import active_settings, programs, startup, supervision
+from stack.console import StackError, exit_on_error, say
 from stack.gateway_checks import GatewayChecks
 from stack.orphans import running
 from stack.ports import Ports, read_ports
 from stack.state import SERVICE_UIDS, State, find_state
 
-LITTLE_SPACE, TOO_LITTLE_SPACE = 1_000_000_000, 200_000_000
+LOW_DISK_BYTES, MIN_DISK_BYTES = 1_000_000_000, 200_000_000
 RUNS_AS_ROOT = (
     "both services run as root, as no other user can reach this Python or this checkout; use a Python that is "
     "installed for all, and a checkout that others may read"
 )
-Named = Iterable[tuple[str, Finding]]
+NamedFindings = Iterable[tuple[str, Finding]]
 
 
 def main() -> None:
@@ -34,7 +34,7 @@ def main() -> None:
     if address is not None and not is_address(address):
         print(f"scripts/doctor: --mail: {address!r} is no mail address.", file=sys.stderr)
         sys.exit(2)
-    with command("doctor", env.SettingError):
+    with exit_on_error("doctor", env.SettingError):
         env.load_dotenv()
         sys.exit(examine(find_state(), address))
 
@@ -55,17 +55,17 @@ def examine(state: State, address: str | None) -> int:
     ports = read_ports(state)
     mailing = ["--mail", address] if address else []
     asked = {
-        service: startup.python_in(
+        service: startup.start_python(
             service,
             *("manage.py", "doctor", *mailing),
-            environment=in_force.environment(state, service.replace("_", "-")),
-            uid=program_of(state, service).uid,
+            environment=active_settings.environment(state, service.replace("_", "-")),
+            uid=service_program(state, service).uid,
         )
         for service in SERVICE_UIDS
     }
     verdicts: Counter[str] = Counter()
-    sections = {"stack": lines(of_the_stack(state, ports))}
-    sections |= {service.replace("_", " "): lines_of(process) for service, process in asked.items()}
+    sections = {"stack": lines(stack_findings(state, ports))}
+    sections |= {service.replace("_", " "): service_lines(process) for service, process in asked.items()}
     sections["gateway"] = lines(GatewayChecks(ports.gateway_url).examine())
     for title, found in sections.items():
         say(f"The {title}")
@@ -77,11 +77,11 @@ def examine(state: State, address: str | None) -> int:
     return 1 if verdicts[Verdict.WRONG] else 0
 
 
-def lines(found: Named) -> Iterator[str]:
+def lines(found: NamedFindings) -> Iterator[str]:
     return (finding.line(name) for name, finding in found)
 
 
-def lines_of(process: subprocess.Popen[str]) -> Iterator[str]:
+def service_lines(process: subprocess.Popen[str]) -> Iterator[str]:
     """Yield what a service says of itself; what ended it, if it could not."""
     yield from (line.rstrip("\n") for line in process.stdout or ())
     _, errors = process.communicate()
@@ -96,10 +96,10 @@ def summary(verdicts: Counter[str]) -> str:
     return f"{verdicts.total()} things were looked at: {wrong_ or 'nothing'} wrong, {unsure_ or 'none'} unsure."
 
 
-def of_the_stack(state: State, ports: Ports) -> Named:
+def stack_findings(state: State, ports: Ports) -> NamedFindings:
     yield "programs", everything_runs(state)
     yield "users", users(state)
-    yield "restart", in_force.compare(state, ports)
+    yield "restart", active_settings.compare(state, ports)
     yield "password", password(state)
     yield "disk", space(shutil.disk_usage(state.folder).free, state)
 
@@ -113,12 +113,12 @@ def everything_runs(state: State) -> Finding:
     return ok(f"{', '.join(names)} run")
 
 
-def program_of(state: State, service: str) -> programs.Program:
+def service_program(state: State, service: str) -> programs.Program:
     return programs.read(state, service.replace("_", "-"))
 
 
 def runs_as_root(state: State) -> bool:
-    return os.geteuid() == 0 and program_of(state, "user_service").uid == 0
+    return os.geteuid() == 0 and service_program(state, "user_service").uid == 0
 
 
 def users(state: State) -> Finding:
@@ -126,7 +126,7 @@ def users(state: State) -> Finding:
         return unsure(RUNS_AS_ROOT)
     if os.geteuid() != 0:
         return ok("all runs as the user who started it")
-    uids = " and ".join(str(program_of(state, service).uid) for service in SERVICE_UIDS)
+    uids = " and ".join(str(service_program(state, service).uid) for service in SERVICE_UIDS)
     return ok(f"the services run as users of their own, {uids}, PostgreSQL as nobody, and Nginx's workers as another")
 
 
@@ -136,7 +136,7 @@ def password(state: State) -> Finding:
     if not (env.given("ADMIN_PASSWORD") or state.admin_password.is_file()):
         return unsure("this stack knows no admin's password")
     try:
-        opens = startup.password_opens(state, in_force.environment(state, "user-service"))
+        opens = startup.admin_password_is_current(state, active_settings.environment(state, "user-service"))
     except StackError:  # the user service's own lines say why
         return unsure("nothing tells whether an admin has the password that this stack knows")
     if opens:
@@ -146,9 +146,9 @@ def password(state: State) -> Finding:
 
 def space(free_bytes: int, state: State) -> Finding:
     text = f"{free_bytes / 1e9:.1f} GB are free where {state.folder} is"
-    if free_bytes >= LITTLE_SPACE:
+    if free_bytes >= LOW_DISK_BYTES:
         return ok(text)
-    verdict = Verdict.WRONG if free_bytes < TOO_LITTLE_SPACE else Verdict.UNSURE
+    verdict = Verdict.WRONG if free_bytes < MIN_DISK_BYTES else Verdict.UNSURE
     return Finding(verdict, f"{text}; make room, or data and logs cannot be written")
 
 

@@ -16,7 +16,7 @@ import requests
 from chassis.ops import env, findings
 from chassis.ops.findings import Finding, ok, unsure, wrong
 
-PATIENCE_SECONDS = 5
+TIMEOUT_SECONDS = 5
 HIDDEN = ("/internal/users/", "/internal/users/changes/", "/metrics/")
 OURS = ip_address("127.0.0.1")
 
@@ -30,13 +30,13 @@ class Limit:
     refused: bool
 
     @classmethod
-    def told_by(cls, answer: requests.Response) -> Self | None:
+    def from_response(cls, answer: requests.Response) -> Self | None:
         told = re.search(r'"anon";r=(\d+);t=(\d+)', answer.headers.get("RateLimit", ""))
         if told is None:
             return None
         return cls(int(told[1]), int(told[2]), answer.status_code == HTTPStatus.TOO_MANY_REQUESTS)
 
-    def goes_on_in(self, later: "Limit") -> bool:
+    def is_counted_with(self, later: "Limit") -> bool:
         """Whether a later request was counted together with this one."""
         return later.refused or later.remaining < self.remaining
 
@@ -66,7 +66,7 @@ class GatewayChecks:
         try:
             return check()
         except requests.Timeout:
-            return wrong(f"{self.url} gives no answer within {PATIENCE_SECONDS} s; see log/gateway.log")
+            return wrong(f"{self.url} gives no answer within {TIMEOUT_SECONDS} s; see log/gateway.log")
         except requests.RequestException as error:
             return wrong(f"{self.url} does not answer ({type(error).__name__}); see log/gateway.log")
 
@@ -74,7 +74,7 @@ class GatewayChecks:
         named = {name.replace("_", "-"): value for name, value in headers.items()}
         with requests.Session() as session:
             session.trust_env = False  # proxies of the environment have no say
-            return session.get(self.url + path, headers=named, timeout=PATIENCE_SECONDS, allow_redirects=False)
+            return session.get(self.url + path, headers=named, timeout=TIMEOUT_SECONDS, allow_redirects=False)
 
     def gateway(self) -> Finding:
         status = self.get("/health/live/").status_code
@@ -83,13 +83,13 @@ class GatewayChecks:
         return ok(f"{self.url} answers")
 
     def services(self) -> Finding:
-        away = {name: status for name in ("user", "task") if (status := self.health_of(name)) != HTTPStatus.OK}
+        away = {name: status for name in ("user", "task") if (status := self.health_status(name)) != HTTPStatus.OK}
         if away:
             told = " and ".join(f"of the {name} service with {status}" for name, status in away.items())
             return wrong(f"it answers in the place {told}; see the logs of these services")
         return ok("both answer through it")
 
-    def health_of(self, service: str) -> int:
+    def health_status(self, service: str) -> int:
         return self.get(f"/{service}/health/live/").status_code
 
     def hosts(self) -> Finding:
@@ -126,15 +126,15 @@ class GatewayChecks:
         if any(OURS in network for network in env.networks("TRUSTED_PROXIES")):
             return unsure(f"TRUSTED_PROXIES holds {OURS}, from where this was asked: whatever it claims is believed")
         answers = [self.claim(), self.claim()]
-        limits = [Limit.told_by(answer) for answer in answers]
+        limits = [Limit.from_response(answer) for answer in answers]
         if limits[0] and limits[0].ends_in_seconds <= 1:  # the next one may be in a new window
-            limits = [limits[1], Limit.told_by(self.claim())]
+            limits = [limits[1], Limit.from_response(self.claim())]
         first, second = limits
         if first is None or second is None:
             statuses = {answer.status_code for answer in answers}
             why = "THROTTLE_ANON is off" if statuses == {HTTPStatus.UNAUTHORIZED} else "the task service is not well"
             return unsure(f"{why}, so nothing tells whether a claimed address is believed")
-        if first.goes_on_in(second):
+        if first.is_counted_with(second):
             return ok("whatever address a client claims, it is counted by its own")
         where = "X-Forwarded-For, X-Real-IP or Forwarded"
         remedy = "let the gateway overwrite it, and set GATEWAY_ADDRESSES to the gateway alone"

@@ -14,7 +14,7 @@ import psycopg2
 from chassis.ops import env
 from deploy.provision import in_a_sentence
 from stack import launch, postgres, programs, settings
-from stack.console import StackError, command
+from stack.console import StackError, exit_on_error
 from stack.ports import read_ports
 from stack.state import State, find_state
 
@@ -22,7 +22,7 @@ SERVICES = {"user": "user_service", "task": "task_service"}
 PRIVILEGED = {"ensure_admin", "migrate", "prepare"}
 WITHOUT_DATABASE = {"--version", "check", "doctor", "help", "version"}  # the doctor says itself what it finds
 CONNECT_SECONDS = 5
-PASSED_ON = ("COLUMNS", "DJANGO_SUPERUSER_", "LINES", "TERM")
+TERMINAL_VARIABLES = ("COLUMNS", "DJANGO_SUPERUSER_", "LINES", "TERM")
 USAGE = (
     "scripts/manage user|task COMMAND [ARGUMENT ...] runs a command of a service, such as: "
     "scripts/manage task check_due_tasks. COMMAND help lists them."
@@ -34,7 +34,7 @@ def main() -> None:
     if not arguments or arguments[0] in ("-h", "--help"):
         print(USAGE)
         sys.exit(0 if arguments else 2)
-    with command("manage", env.SettingError):
+    with exit_on_error("manage", env.SettingError):
         env.load_dotenv()
         manage(find_state(), *arguments)
 
@@ -43,7 +43,7 @@ def manage(state: State, side: str, *arguments: str) -> NoReturn:
     """Become the command: its input, output and exit status are those of this process."""
     if side not in SERVICES:
         raise StackError(f"There is no service {side!r}: it is user or task.")
-    program = program_of(state, SERVICES[side])
+    program = service_program(state, SERVICES[side])
     command = arguments[0] if arguments else "help"
     environment, uid = program.environment, program.uid
     if command in PRIVILEGED:
@@ -54,10 +54,10 @@ def manage(state: State, side: str, *arguments: str) -> NoReturn:
         os.umask(programs.PRIVATE)
         launch.become(uid, uid)
     os.chdir(program.folder)
-    os.execve(sys.executable, [sys.executable, "manage.py", *arguments], passed_on(environment))
+    os.execve(sys.executable, [sys.executable, "manage.py", *arguments], with_terminal(environment))
 
 
-def program_of(state: State, service: str) -> programs.Program:
+def service_program(state: State, service: str) -> programs.Program:
     try:
         return programs.read(state, service.replace("_", "-"))
     except FileNotFoundError as error:
@@ -83,9 +83,9 @@ def check_database(environment: Mapping[str, str]) -> None:
         ) from error
 
 
-def passed_on(environment: Mapping[str, str]) -> dict[str, str]:
+def with_terminal(environment: Mapping[str, str]) -> dict[str, str]:
     """Return the environment with what is the terminal's, and with the programs of PostgreSQL, for dbshell."""
-    of_now = {name: value for name, value in os.environ.items() if name.startswith(PASSED_ON)}
+    of_now = {name: value for name, value in os.environ.items() if name.startswith(TERMINAL_VARIABLES)}
     path = f"{environment.get('PATH', os.defpath)}{os.pathsep}{postgres.binaries()}"
     return {**environment, **of_now, "PATH": path}
 

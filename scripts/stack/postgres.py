@@ -15,7 +15,7 @@ from urllib.parse import quote
 import psycopg2
 
 from deploy.provision import in_a_sentence
-from stack.console import StackError, output_of, step
+from stack.console import StackError, check_output, step
 from stack.programs import Program
 from stack.state import SHARED_BY_ROOT, State, nobody
 
@@ -58,7 +58,7 @@ def ensure_cluster(state: State, password: str) -> None:
         password_file = draft.with_suffix(".password")
         password_file.touch(0o600)
         password_file.write_text(password)
-        own(draft, password_file)
+        give_to_nobody(draft, password_file)
         try:
             initdb(draft, password_file)
         except StackError:
@@ -69,7 +69,7 @@ def ensure_cluster(state: State, password: str) -> None:
         draft.rename(state.postgres)
 
 
-def own(*paths: Path) -> None:
+def give_to_nobody(*paths: Path) -> None:
     if os.geteuid() == 0:
         for path in paths:
             os.chown(path, nobody().pw_uid, nobody().pw_gid)
@@ -79,10 +79,10 @@ def initdb(folder: Path, password_file: Path) -> None:
     argv = [str(binaries() / "initdb"), f"--pgdata={folder}", f"--username={SUPERUSER}", f"--pwfile={password_file}"]
     argv += ["--auth=scram-sha-256", "--encoding=UTF8", "--locale=C", "--locale-provider=builtin"]
     argv += ["--builtin-locale=C.UTF-8"]
-    output_of(argv, refusal=lambda errors: f"PostgreSQL's initdb failed: {first_reason(errors)}", **as_nobody())
+    check_output(argv, message=lambda errors: f"PostgreSQL's initdb failed: {first_error(errors)}", **as_nobody())
 
 
-def first_reason(said: str) -> str:
+def first_error(said: str) -> str:
     """Return what a program of PostgreSQL's says as the first reason, or else all that it says."""
     found = re.search(r"(?:FATAL|PANIC|ERROR|error): +(.+)", said)
     return found[1] if found else said.strip()

@@ -12,7 +12,7 @@ import psutil
 
 from chassis.ops import env
 from stack import orphans, settings, startup, supervision
-from stack.console import StackError, command, say, step, wait_until
+from stack.console import StackError, exit_on_error, say, step, wait_until
 from stack.orphans import running
 from stack.ports import Ports, read_ports
 from stack.state import State, find_state
@@ -25,7 +25,7 @@ BACK_SECONDS = 60
 
 def main() -> None:
     stopped = "Stopped. What was restarted stays so; run it again for the rest."
-    with command("restart", env.SettingError, stopped=stopped):
+    with exit_on_error("restart", env.SettingError, stopped=stopped):
         env.load_dotenv()
         restart(find_state())
 
@@ -34,7 +34,7 @@ def restart(state: State) -> None:
     """Refuse what cannot work before anything is stopped."""
     if supervision.find(state) is None:
         raise StackError("Nothing is running here; scripts/run starts it.")
-    with only_one_restarts(state):
+    with restart_lock(state):
         ports = read_ports(state)
         environments = settings.for_services(state, ports)
         startup.check_settings(environments)
@@ -47,13 +47,13 @@ def restart(state: State) -> None:
                 replace(state, name)
                 wait_until_back(state, ports, name)
         with step("Reloading the gateway"):
-            process_of(state, "gateway").send_signal(signal.SIGHUP)
+            wait_for_process(state, "gateway").send_signal(signal.SIGHUP)
             startup.wait_until_healthy(ports)
     say("Restarted.")
 
 
 @contextmanager
-def only_one_restarts(state: State) -> Iterator[None]:
+def restart_lock(state: State) -> Iterator[None]:
     with (state.run / "restart.lock").open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -64,19 +64,19 @@ def only_one_restarts(state: State) -> Iterator[None]:
 
 def replace(state: State, name: str) -> None:
     """Let a program end what it has begun; the supervisor starts it anew."""
-    process = process_of(state, name)
+    process = wait_for_process(state, name)
     process.terminate()
     if not orphans.wait_until_gone([process], seconds=GONE_SECONDS):
         process.kill()
 
 
-def process_of(state: State, name: str) -> psutil.Process:
+def wait_for_process(state: State, name: str) -> psutil.Process:
     otherwise = f"{name} does not run; see log/{name}.log."
     return wait_until(lambda: running(state, name), seconds=BACK_SECONDS, otherwise=otherwise)
 
 
 def wait_until_back(state: State, ports: Ports, name: str) -> None:
-    process_of(state, name)
+    wait_for_process(state, name)
     if name.endswith("-service"):
         startup.wait_until_reachable(ports, name.removesuffix("-service"))
 

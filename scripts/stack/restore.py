@@ -17,22 +17,22 @@ import psutil
 
 from chassis.ops import env
 from stack import orphans, postgres, programs, run, settings, startup, supervision
-from stack.alone import postgres_alone, refuse_foreign_postgres, running_alone, tool
 from stack.backup import SCHEMAS, STANDARD
 from stack.bootstrap import ROOT
-from stack.console import StackError, command, say, step
+from stack.console import StackError, exit_on_error, say, step
 from stack.ports import Ports, free_ports, read_ports
 from stack.state import State, find_state
+from stack.unsupervised import pg_tool, require_embedded_postgres, run_unsupervised, unsupervised_postgres
 
 KEEP_NUMBERS = ROOT / "chassis" / "keep_numbers.sql"
 
 
 def main() -> None:
     arguments = parse()
-    with command("restore", env.SettingError):
+    with exit_on_error("restore", env.SettingError):
         env.load_dotenv()
         state = find_state()
-        with opened(state, arguments.file) as file:
+        with open_backup(state, arguments.file) as file:
             restore(state, file, only=arguments.only, may_overwrite=arguments.yes)
 
 
@@ -47,14 +47,14 @@ def parse() -> argparse.Namespace:
 
 
 @contextmanager
-def opened(state: State, name: str) -> Iterator[Path]:
+def open_backup(state: State, name: str) -> Iterator[Path]:
     """Give the path of the backup, whole: what comes by standard input has its end before anything is stopped."""
     if name != STANDARD:
         yield Path(name).absolute()  # of one that begins with a hyphen PostgreSQL's programs would make an option
         return
     if sys.stdin.isatty():
         raise StackError("A backup is expected at standard input, as in: scripts/restore - < FILE")
-    state.make()
+    state.create()
     with tempfile.TemporaryDirectory(prefix="restore-", dir=state.folder) as folder:
         file = Path(folder) / "standard-input"
         with file.open("wb") as target:
@@ -64,31 +64,31 @@ def opened(state: State, name: str) -> Iterator[Path]:
 
 def restore(state: State, file: Path, *, only: str | None, may_overwrite: bool) -> None:
     """Refuse what cannot work before anything is stopped."""
-    refuse_foreign_postgres()
-    state.make()
-    sides = chosen_sides(state, file, only)
+    require_embedded_postgres()
+    state.create()
+    sides = select_services(state, file, only)
     names = " and ".join(f"the {side} service" for side in sides)
     if (state.postgres / "PG_VERSION").is_file() and not may_overwrite:
         raise StackError(f"This replaces all that {names} has stored in {state.folder}; add --yes if you mean it.")
     ports = Ports(0, *free_ports(3))
     startup.check_settings(settings.for_services(state, ports))
     was_running = stop(state)
-    with run.only_one_starts(state):
+    with run.start_lock(state):
         postgres.ensure_cluster(state, state.secrets()["POSTGRES_PASSWORD"])
         try:
-            put_back(state, file, sides)
+            restore_schemas(state, file, sides)
         finally:
             if was_running:
                 start_again(state)
     say(f"Restored {names}.")
 
 
-def chosen_sides(state: State, file: Path, only: str | None) -> list[str]:
+def select_services(state: State, file: Path, only: str | None) -> list[str]:
     try:
         file.open("rb").close()
     except OSError as error:
         raise StackError(f"{file} cannot be read: {error.strerror}.") from error
-    schemas = re.findall(r"^\d+;.* SCHEMA - (\S+) ", tool(state, "pg_restore", "--list", str(file)), re.MULTILINE)
+    schemas = re.findall(r"^\d+;.* SCHEMA - (\S+) ", pg_tool(state, "pg_restore", "--list", str(file)), re.MULTILINE)
     held = [side for side, schema in SCHEMAS.items() if schema in schemas]
     if not held or (only and only not in held):
         raise StackError(f"{file} holds nothing of {f'the {only} service' if only else 'either service'}.")
@@ -127,9 +127,9 @@ def start_again(state: State) -> None:
     say(f"TMService is up again at {ports.public_url}, in the background; scripts/stop ends it.")
 
 
-def put_back(state: State, file: Path, sides: list[str]) -> None:
+def restore_schemas(state: State, file: Path, sides: list[str]) -> None:
     """Replace the schemas, bring them up to the version of this code, and let the task service know."""
-    with postgres_alone(state) as port:
+    with unsupervised_postgres(state) as port:
         startup.provision_embedded(state, port=port)
         with step(f"Reading {file}"):
             replace(state, file, [SCHEMAS[side] for side in sides], port=port)
@@ -152,11 +152,11 @@ def replace(state: State, file: Path, schemas: list[str], *, port: int) -> None:
     with tempfile.TemporaryDirectory(prefix="restore-", dir=state.folder) as name:
         script, numbers = Path(name) / "script.sql", Path(name) / "numbers.sql"
         # Read to its end before anything is touched.
-        tool(state, "pg_restore", *(f"--schema={name}" for name in schemas), f"--file={script}", str(file))
-        numbers.write_text(tool(state, "psql", "-XqAt", f"--file={KEEP_NUMBERS}", port=port))
+        pg_tool(state, "pg_restore", *(f"--schema={name}" for name in schemas), f"--file={script}", str(file))
+        numbers.write_text(pg_tool(state, "psql", "-XqAt", f"--file={KEEP_NUMBERS}", port=port))
         before, after = ([f"--command={statement}" for statement in each] for each in (emptied, owned))
         statements = [*before, f"--file={script}", f"--file={numbers}", *after]
-        tool(state, "psql", "-Xq", "--single-transaction", "--set=ON_ERROR_STOP=1", *statements, port=port)
+        pg_tool(state, "psql", "-Xq", "--single-transaction", "--set=ON_ERROR_STOP=1", *statements, port=port)
 
 
 def reconcile(state: State, environments: Mapping[str, dict[str, str]], *, port: int) -> None:
@@ -164,9 +164,11 @@ def reconcile(state: State, environments: Mapping[str, dict[str, str]], *, port:
     url = f"http://127.0.0.1:{port}"
     alone = {"RUN_WORKER": "separate", "MIGRATE_ON_START": "false", "WEB_CONCURRENCY": "1"}
     server = programs.web(
-        "user_service", port=port, environment=settings.whole("user_service", environments["user_service"] | alone)
+        "user_service",
+        port=port,
+        environment=settings.full_environment("user_service", environments["user_service"] | alone),
     )
-    with running_alone(state, server):
+    with run_unsupervised(state, server):
         startup.wait_until_ready(url, "user")
         environment = environments["task_service"] | {"USER_SERVICE_URL": url}
         process = startup.manage("task_service", "reconcile_directory", environment=environment)

@@ -49,8 +49,8 @@ def parse() -> argparse.Namespace:
 def run(*, detach: bool, with_demo: bool) -> None:
     env.load_dotenv()
     state = find_state()
-    state.make()
-    with only_one_starts(state):
+    state.create()
+    with start_lock(state):
         try:
             ports = prepare(state, with_demo=with_demo)
             supervisor = supervision.start(state)
@@ -71,7 +71,7 @@ def run(*, detach: bool, with_demo: bool) -> None:
 
 def load_demo(state: State, ports: Ports) -> None:
     with step("Loading sample data"):
-        password = settings.made_up(state.demo_password)
+        password = settings.generated_password(state.demo_password)
         demo.load(ports.gateway_url, admin_password=settings.admin_password(state), password=password)
 
 
@@ -85,7 +85,7 @@ def end(state: State) -> None:
 
 
 @contextmanager
-def only_one_starts(state: State) -> Iterator[None]:
+def start_lock(state: State) -> Iterator[None]:
     """Refuse where this stack runs already or is just being started; end what a killed one left."""
     with (state.run / "lock").open("w") as lock:
         try:
@@ -127,7 +127,7 @@ TMService is up at {ports.public_url}
     if runs_as_root(state):
         say(f"  users     {RUNS_AS_ROOT}")
     if with_demo:
-        say(f"  demo      {', '.join(demo.PEOPLE)}; the password of each is in {state.demo_password}")
+        say(f"  demo      {', '.join(demo.USERNAMES)}; the password of each is in {state.demo_password}")
     say(f"""
   Try       curl -s {ports.public_url}/token/ --json '{{"username": "{admin}", "password": "..."}}'
   Stop      {"scripts/stop" if detached else "Ctrl-C"}
@@ -137,7 +137,7 @@ TMService is up at {ports.public_url}
 def admin_line(state: State, ports: Ports, admin: str) -> str:
     """Say where the admin's password is, if it still opens the door: it may have been changed since."""
     given = env.given("ADMIN_PASSWORD")
-    if startup.password_opens(state, settings.for_services(state, ports)["user_service"]):
+    if startup.admin_password_is_current(state, settings.for_services(state, ports)["user_service"]):
         return f"{admin}; the password is {'what ADMIN_PASSWORD says' if given else f'in {state.admin_password}'}"
     place = "ADMIN_PASSWORD" if given else state.admin_password
     return f"{admin}, or whoever scripts/doctor names; the password is not the one in {place}"

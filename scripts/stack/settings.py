@@ -37,12 +37,12 @@ def owners(state: State, ports: Ports) -> dict[str, dict[str, str]]:
     users, tasks = (
         postgres.url(role=it.owner, password=it.owner_password, port=ports.postgres) for it in tenants(state.secrets())
     )
-    users = env.text("USER_OWNER_DATABASE_URL", "") or embedded_unless("USER_DATABASE_URL", users)
-    tasks = env.text("TASK_OWNER_DATABASE_URL", "") or embedded_unless("TASK_DATABASE_URL", tasks)
+    users = env.text("USER_OWNER_DATABASE_URL", "") or default_owner_url("USER_DATABASE_URL", users)
+    tasks = env.text("TASK_OWNER_DATABASE_URL", "") or default_owner_url("TASK_DATABASE_URL", tasks)
     return {"user_service": {"OWNER_DATABASE_URL": users}, "task_service": {"OWNER_DATABASE_URL": tasks}}
 
 
-def embedded_unless(serving: str, embedded: str) -> str:
+def default_owner_url(serving: str, embedded: str) -> str:
     """Return the owner's URL in the embedded PostgreSQL, "" where a person has set that of the role that serves."""
     return "" if os.environ.get(serving) else embedded
 
@@ -73,8 +73,8 @@ def for_services(state: State, ports: Ports) -> dict[str, dict[str, str]]:
         "GATEWAY_ADDRESSES": "127.0.0.1",
         "ALLOWED_HOSTS": hosts(),
         **limits(state),
-        "JWT_SIGNING_KEY": chosen("JWT_SIGNING_KEY", secrets["JWT_SIGNING_KEY"]),
-        "PUBLIC_URL": chosen("PUBLIC_URL", ""),
+        "JWT_SIGNING_KEY": setting("JWT_SIGNING_KEY", secrets["JWT_SIGNING_KEY"]),
+        "PUBLIC_URL": setting("PUBLIC_URL", ""),
         "GATEWAY_PORT": str(ports.gateway or env.gateway_port()),
     }
     users, tasks = (postgres.url(role=it.role, password=it.password, port=ports.postgres) for it in tenants(secrets))
@@ -82,20 +82,20 @@ def for_services(state: State, ports: Ports) -> dict[str, dict[str, str]]:
         "user_service": common
         | {
             "MANAGE_COMMAND": "scripts/manage user",
-            "MAIL_FOLDER": chosen("MAIL_FOLDER", str(state.mail)),
-            "USER_SECRET_KEY": chosen("USER_SECRET_KEY", secrets["USER_SECRET_KEY"]),
-            "DATABASE_URL": chosen("USER_DATABASE_URL", users),
+            "MAIL_FOLDER": setting("MAIL_FOLDER", str(state.mail)),
+            "USER_SECRET_KEY": setting("USER_SECRET_KEY", secrets["USER_SECRET_KEY"]),
+            "DATABASE_URL": setting("USER_DATABASE_URL", users),
         },
         "task_service": common
         | {
             "MANAGE_COMMAND": "scripts/manage task",
-            "TASK_SECRET_KEY": chosen("TASK_SECRET_KEY", secrets["TASK_SECRET_KEY"]),
-            "DATABASE_URL": chosen("TASK_DATABASE_URL", tasks),
-            "MAIL_FOLDER": chosen("MAIL_FOLDER", str(state.mail)),
-            "NOTIFICATION_LOG": chosen("NOTIFICATION_LOG", str(state.log / "notifications.log")),
-            "USER_SERVICE_URL": chosen("USER_SERVICE_URL", f"http://127.0.0.1:{ports.user_service}"),
+            "TASK_SECRET_KEY": setting("TASK_SECRET_KEY", secrets["TASK_SECRET_KEY"]),
+            "DATABASE_URL": setting("TASK_DATABASE_URL", tasks),
+            "MAIL_FOLDER": setting("MAIL_FOLDER", str(state.mail)),
+            "NOTIFICATION_LOG": setting("NOTIFICATION_LOG", str(state.log / "notifications.log")),
+            "USER_SERVICE_URL": setting("USER_SERVICE_URL", f"http://127.0.0.1:{ports.user_service}"),
         }
-        | public_half(),
+        | public_key_settings(),
     }
 
 
@@ -104,7 +104,7 @@ def without_secrets() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if not SECRET.search(name)}
 
 
-def whole(service: str, environment: Mapping[str, str]) -> dict[str, str]:
+def full_environment(service: str, environment: Mapping[str, str]) -> dict[str, str]:
     """Return the environment of a program of a service: its own settings over those of whoever starts the stack."""
     kept_out = {*env.PRIVILEGED, *(f"{name}_FILE" for name in env.PRIVILEGED)}
     inherited = {
@@ -113,7 +113,7 @@ def whole(service: str, environment: Mapping[str, str]) -> dict[str, str]:
     return {**inherited, **environment}
 
 
-def public_half() -> dict[str, str]:
+def public_key_settings() -> dict[str, str]:
     """Return what the task service is given of a key pair: the public half, in the place of the private one."""
     private = env.private_key("JWT_PRIVATE_KEY")
     if private is None:
@@ -122,7 +122,7 @@ def public_half() -> dict[str, str]:
     return {"JWT_PUBLIC_KEYS": public, "JWT_PRIVATE_KEY": "", "JWT_PRIVATE_KEY_FILE": ""}
 
 
-def chosen(name: str, otherwise: str) -> str:
+def setting(name: str, otherwise: str) -> str:
     return os.environ.get(name) or otherwise
 
 
@@ -130,10 +130,10 @@ def admin_password(state: State) -> str:
     """Return ADMIN_PASSWORD, or the one made up for this stack, which stands in a file of its own."""
     if given := env.given("ADMIN_PASSWORD"):
         return given
-    return made_up(state.admin_password)
+    return generated_password(state.admin_password)
 
 
-def made_up(file: Path) -> str:
+def generated_password(file: Path) -> str:
     if not file.is_file():
         write_private(file, random_secrets.token_urlsafe(12) + "\n")
     return file.read_text().strip()

@@ -30,14 +30,14 @@ with exit_on_setting_error(sys.argv[1]):
 
 
 def check_settings(environments: Mapping[str, Mapping[str, str]]) -> None:
-    """Refuse, in the service's own sentence, settings with which a service would not start."""
+    """Refuse, in the service's own error_text, settings with which a service would not start."""
     with step("Checking settings"):
-        refuse_unusable(environments)
+        validate_settings(environments)
 
 
-def refuse_unusable(environments: Mapping[str, Mapping[str, str]]) -> None:
+def validate_settings(environments: Mapping[str, Mapping[str, str]]) -> None:
     env.workers()  # gunicorn would refuse it in a traceback
-    finish([read_settings(service, environments[service]) for service in environments])
+    wait_for_all([read_settings(service, environments[service]) for service in environments])
     nginx.settings(gateway_settings(user_service="http://localhost", task_service="http://localhost"))
 
 
@@ -46,7 +46,7 @@ def gateway_settings(*, user_service: str, task_service: str) -> dict[str, str]:
     return {**settings.without_secrets(), "ALLOWED_HOSTS": settings.hosts(), **urls}
 
 
-def settings_of_gateway(ports: Ports) -> dict[str, str]:
+def local_gateway_settings(ports: Ports) -> dict[str, str]:
     return gateway_settings(
         user_service=f"127.0.0.1:{ports.user_service}", task_service=f"127.0.0.1:{ports.task_service}"
     )
@@ -59,7 +59,9 @@ def write_programs(state: State, ports: Ports, environments: Mapping[str, Mappin
     uids = service_uids(environments)
     state.share(uids)
     for service, port in addresses.items():
-        environment = settings.whole(service, environments[service])  # of now: the supervisor's is that of its start
+        environment = settings.full_environment(
+            service, environments[service]
+        )  # of now: the supervisor's is that of its start
         if uids[service]:
             environment |= {"HOME": str(state.folder)}  # libpq looks there for certificates; root's is closed to it
         chosen.append(programs.web(service, port=port, environment=environment, uid=uids[service]))
@@ -70,7 +72,7 @@ def write_programs(state: State, ports: Ports, environments: Mapping[str, Mappin
         listen=ports.gateway_listen,
         user_service=user_service,
         task_service=task_service,
-        environment=settings_of_gateway(ports),
+        environment=local_gateway_settings(ports),
     )
     chosen.append(gateway)
     programs.write(state, chosen)
@@ -96,15 +98,15 @@ def bring_up(state: State, ports: Ports) -> None:
     migrate(state, ports, environments)
     with step("Looking for an admin"):
         password = {"ADMIN_PASSWORD": settings.admin_password(state)}
-        finish([manage("user_service", "ensure_admin", environment=environments["user_service"] | password)])
+        wait_for_all([manage("user_service", "ensure_admin", environment=environments["user_service"] | password)])
     with step("Waiting until all is healthy"):
         wait_until_healthy(ports)
 
 
-def password_opens(state: State, environment: Mapping[str, str]) -> bool:
+def admin_password_is_current(state: State, environment: Mapping[str, str]) -> bool:
     """Tell whether what the banner and the doctor call the admin's password still is that; nobody is signed in."""
     password = {"ADMIN_PASSWORD": settings.admin_password(state)}
-    (said,) = finish([manage("user_service", "ensure_admin", "--check", environment={**environment, **password})])
+    (said,) = wait_for_all([manage("user_service", "ensure_admin", "--check", environment={**environment, **password})])
     return said.strip() == "current"
 
 
@@ -122,7 +124,7 @@ def migrate(state: State, ports: Ports, environments: Mapping[str, Mapping[str, 
     """Migrate as the owners of the schemas, whose passwords no other program of the stack is given."""
     owners = settings.owners(state, ports)
     with step("Migrating both databases"):
-        finish(
+        wait_for_all(
             [
                 manage(service, "migrate", "-v0", environment={**environments[service], **owners[service]})
                 for service in environments
@@ -139,10 +141,10 @@ def manage(service: str, *arguments: str, environment: Mapping[str, str], uid: i
 
 
 def python(service: str, *arguments: str, environment: Mapping[str, str], uid: int = 0) -> subprocess.Popen[str]:
-    return python_in(service, *arguments, environment=settings.whole(service, environment), uid=uid)
+    return start_python(service, *arguments, environment=settings.full_environment(service, environment), uid=uid)
 
 
-def python_in(service: str, *arguments: str, environment: Mapping[str, str], uid: int = 0) -> subprocess.Popen[str]:
+def start_python(service: str, *arguments: str, environment: Mapping[str, str], uid: int = 0) -> subprocess.Popen[str]:
     """Start Python in the folder of a service, with this environment and nothing else in it."""
     return subprocess.Popen(
         [sys.executable, *arguments],
@@ -156,16 +158,16 @@ def python_in(service: str, *arguments: str, environment: Mapping[str, str], uid
     )
 
 
-def finish(processes: list[subprocess.Popen[str]]) -> list[str]:
+def wait_for_all(processes: list[subprocess.Popen[str]]) -> list[str]:
     """Wait for all of them and return what they printed; refuse with what the first that failed has to say."""
     outputs = [process.communicate() for process in processes]
     for process, (_, errors) in zip(processes, outputs, strict=True):
         if process.returncode:
-            raise StackError(sentence(errors) or f"{process.args!r} failed.")
+            raise StackError(error_text(errors) or f"{process.args!r} failed.")
     return [output for output, _ in outputs]
 
 
-def sentence(errors: str) -> str:
+def error_text(errors: str) -> str:
     """Return what a command says, and of a traceback because of the database the reason alone: it is no bug."""
     if found := re.search(r"^(?:django\.db\.utils|psycopg2\.errors)\.OperationalError: (.+)", errors, re.MULTILINE):
         return f"The database does not do its work: {found[1]}."
@@ -186,13 +188,13 @@ def wait_until_reachable(ports: Ports, service: str) -> None:
 
 def wait_until_ready(url: str, service: str) -> None:
     deadline = time.monotonic() + HEALTHY_SECONDS
-    while reason := not_ready_because(f"{url}/{service}/health/ready/"):
+    while reason := not_ready_reason(f"{url}/{service}/health/ready/"):
         if time.monotonic() > deadline:
             raise StackError(f"The {service} service is not ready: {reason} See log/{service}-service.log.")
         time.sleep(0.1)
 
 
-def not_ready_because(url: str) -> str | None:
+def not_ready_reason(url: str) -> str | None:
     try:
         status, answer = call(url, timeout_seconds=5, Cache_Control="no-cache")
     except OSError as error:

@@ -38,17 +38,17 @@ class State:
         self.address, self.ports = folder / "address", folder / "ports.json"
         self.lifted_limits = folder / "lifted-limits"
 
-    def make(self) -> None:
+    def create(self) -> None:
         """Make the folders, or refuse where they cannot be written."""
         try:
-            self.make_folders()
+            self.create_folders()
             with tempfile.TemporaryFile(dir=self.folder) as file:
                 file.write(b"is there space?")
         except OSError as error:
             remedy = "TMSERVICE_STATE_DIR chooses another folder"
             raise StackError(f"{self.folder} cannot be written: {error.strerror}; {remedy}.") from error
 
-    def make_folders(self) -> None:
+    def create_folders(self) -> None:
         """Others may pass through, not look in: for root, PostgreSQL and Nginx run as nobody."""
         if self.folder.parent == SHARED_BY_ROOT:
             SHARED_BY_ROOT.mkdir(mode=0o711, exist_ok=True)
@@ -100,7 +100,7 @@ def find_state() -> State:
     """
     if chosen := os.environ.get("TMSERVICE_STATE_DIR"):
         state = State((ROOT / Path(chosen).expanduser()).resolve())
-        if os.geteuid() == 0 and not nobody_reaches(state.folder):
+        if os.geteuid() == 0 and not nobody_can_reach(state.folder):
             raise StackError(
                 f"TMSERVICE_STATE_DIR={chosen} lies where the user nobody, which PostgreSQL runs as for root, has no "
                 "access; choose another folder, such as one below /var/lib/tmservice."
@@ -118,7 +118,7 @@ def find_state() -> State:
     return state
 
 
-def nobody_reaches(folder: Path) -> bool:
+def nobody_can_reach(folder: Path) -> bool:
     existing = [parent for parent in (folder, *folder.parents) if parent.exists()]
     return all(parent.stat().st_mode & 0o001 for parent in existing)
 

@@ -15,21 +15,21 @@ from contextlib import suppress
 
 from supervisor import loggers, poller, process, socket_manager, supervisord
 
-LOOK_SECONDS = 0.05
+POLL_SECONDS = 0.05
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
 
 
-class WatchfulPoller(poller.Poller):
+class FastPoller(poller.Poller):
     def poll(self, timeout: float) -> object:
-        return super().poll(min(timeout, LOOK_SECONDS))
+        return super().poll(min(timeout, POLL_SECONDS))
 
 
-class HeldSocket(socket_manager.SocketManager):
+class PersistentSocket(socket_manager.SocketManager):
     def _close(self) -> None:
         """Called when the last process that used it has ended: the next one uses it too."""
 
 
-class PatientHandler(loggers.RotatingFileHandler):
+class TolerantHandler(loggers.RotatingFileHandler):
     def emit(self, record: object) -> None:
         with suppress(OSError):
             super().emit(record)
@@ -43,24 +43,24 @@ class PatientHandler(loggers.RotatingFileHandler):
             super().doRollover()
 
 
-def hold_stop_signals() -> None:
+def block_stop_signals() -> None:
     signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
 
 
-def release_stop_signals() -> None:
+def unblock_stop_signals() -> None:
     signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
 
 
-def be_stoppable() -> None:
+def reset_signals() -> None:
     """Until it becomes its program, a child has supervisord's handlers, which would swallow the signal to stop."""
     for number in STOP_SIGNALS:
         signal.signal(number, signal.SIG_DFL)
-    release_stop_signals()
+    unblock_stop_signals()
 
 
 if __name__ == "__main__":
-    poller.Poller = WatchfulPoller
-    process.SocketManager = HeldSocket
-    loggers.RotatingFileHandler = PatientHandler
-    os.register_at_fork(before=hold_stop_signals, after_in_parent=release_stop_signals, after_in_child=be_stoppable)
+    poller.Poller = FastPoller
+    process.SocketManager = PersistentSocket
+    loggers.RotatingFileHandler = TolerantHandler
+    os.register_at_fork(before=block_stop_signals, after_in_parent=unblock_stop_signals, after_in_child=reset_signals)
     supervisord.main()

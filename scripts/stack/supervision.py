@@ -27,7 +27,7 @@ def find(state: State) -> psutil.Process | None:
         is_ours = str(state.folder / "supervisord.conf") in process.cmdline()
     except (OSError, ValueError, psutil.Error):
         return None
-    return process if is_ours and orphans.lives(process) else None
+    return process if is_ours and orphans.is_alive(process) else None
 
 
 def start(state: State) -> subprocess.Popen[bytes]:

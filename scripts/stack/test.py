@@ -24,7 +24,7 @@ from stack.state import State
 PACKAGES = ("chassis", "user_service", "task_service", "tests")
 WITH_DATABASE = ("chassis", "user_service", "task_service")
 MEASURED = ("chassis", "user_service", "task_service")
-ACCESS_RESTS_ON = (
+ACCESS_CONTROL_MODULES = (
     "chassis/auth/authentication.py",
     "chassis/auth/permissions.py",
     "chassis/auth/tokens.py",
@@ -44,8 +44,8 @@ POSTGRES_OPTIONS = {
     "full_page_writes": "off",
     "max_connections": "250",  # two tests of fifty callers may run at once
 }
-# For connections of the tests themselves: how long a statement takes depends on how busy the machine is.
-PATIENT = " ".join(f"-c {name}={value}" for name, value in (TIME_LIMITS | {"statement_timeout": "60s"}).items())
+# Connections of the tests get a longer statement timeout: the machine may be busy.
+TEST_LIMITS = " ".join(f"-c {name}={value}" for name, value in (TIME_LIMITS | {"statement_timeout": "60s"}).items())
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,8 +79,8 @@ def parse() -> argparse.Namespace:
     parser.add_argument(
         "--python",
         metavar="VERSION",
-        help=f"the services' tests under another Python, such as {other_python.OF_IMAGES}, or the path of one; "
-        f"--all does it with {other_python.OF_IMAGES}, which the images run",
+        help=f"the services' tests under another Python, such as {other_python.IMAGE_PYTHON}, or the path of one; "
+        f"--all does it with {other_python.IMAGE_PYTHON}, which the images run",
     )
     parser.add_argument("packages", nargs="*", metavar="PACKAGE", help=f"only these of: {', '.join(PACKAGES)}")
     arguments = parser.parse_args()
@@ -96,18 +96,18 @@ def extent(arguments: argparse.Namespace) -> str:
         return f"the services under Python {arguments.python}"
     if not arguments.all:
         return "everything but what --all adds"
-    if misses_python(arguments):
-        return f"everything but Python {other_python.OF_IMAGES}, which is not on this machine"
+    if lacks_image_python(arguments):
+        return f"everything but Python {other_python.IMAGE_PYTHON}, which is not on this machine"
     return "everything"
 
 
-def misses_python(arguments: argparse.Namespace) -> bool:
-    return bool(others(arguments)) and other_python.find(other_python.OF_IMAGES) is None
+def lacks_image_python(arguments: argparse.Namespace) -> bool:
+    return bool(other_python_packages(arguments)) and other_python.find(other_python.IMAGE_PYTHON) is None
 
 
-def others(arguments: argparse.Namespace) -> list[str]:
+def other_python_packages(arguments: argparse.Namespace) -> list[str]:
     """Return the packages to test under another Python, beside those that are tested under this one."""
-    is_this_one = sys.version.startswith(f"{other_python.OF_IMAGES}.")
+    is_this_one = sys.version.startswith(f"{other_python.IMAGE_PYTHON}.")
     if not arguments.all or is_this_one or arguments.k:
         return []
     return [package for package in arguments.packages or PACKAGES if package in WITH_DATABASE]
@@ -127,14 +127,14 @@ def tests(folder: Path, arguments: argparse.Namespace) -> Outcome:
             chosen = arguments.packages or WITH_DATABASE
             return under_another_python(arguments.python, chosen, folder, urls, only=arguments.k)
         for package in arguments.packages or PACKAGES:
-            environment = environment_of(package, urls, thorough=arguments.all)
+            environment = package_environment(package, urls, slow=arguments.all)
             total += pytest(package, folder, environment, only=arguments.k)
-        if misses_python(arguments):
-            say(f"\nThere is no Python {other_python.OF_IMAGES} on this machine, so nothing was tested under it.")
-        elif packages := others(arguments):
-            total += under_another_python(other_python.OF_IMAGES, packages, folder, urls)
+        if lacks_image_python(arguments):
+            say(f"\nThere is no Python {other_python.IMAGE_PYTHON} on this machine, so nothing was tested under it.")
+        elif packages := other_python_packages(arguments):
+            total += under_another_python(other_python.IMAGE_PYTHON, packages, folder, urls)
     if not (arguments.packages or arguments.k):
-        total += coverage_of_access(folder)
+        total += access_control_coverage(folder)
     return total
 
 
@@ -144,12 +144,12 @@ def under_another_python(
     python = other_python.environment(wanted)
     total = Outcome()
     for package in packages:
-        environment = environment_of(package, urls, thorough=False)
+        environment = package_environment(package, urls, slow=False)
         total += pytest(package, folder, environment, only=only, python=python)
     return total
 
 
-def coverage_of_access(folder: Path) -> Outcome:
+def access_control_coverage(folder: Path) -> Outcome:
     """Bring together what each worker of pytest has measured, and judge it."""
     subprocess.run([sys.executable, "-m", *coverage("combine", folder)], check=False, cwd=ROOT)
     covered = check.Check("every line that decides who may is run", coverage("report", folder)).passes()
@@ -158,7 +158,7 @@ def coverage_of_access(folder: Path) -> Outcome:
 
 def coverage(command: str, folder: Path) -> list[str]:
     """Return the arguments of coverage for the modules on which access rests."""
-    include = f"--include={','.join(str(ROOT / name) for name in ACCESS_RESTS_ON)}"
+    include = f"--include={','.join(str(ROOT / name) for name in ACCESS_CONTROL_MODULES)}"
     options = {
         "run": [include, "--concurrency=thread"],
         "combine": ["--quiet"],
@@ -167,12 +167,12 @@ def coverage(command: str, folder: Path) -> list[str]:
     return ["coverage", command, f"--rcfile={ROOT / 'pyproject.toml'}", f"--data-file={folder / 'coverage'}", *options]
 
 
-def environment_of(package: str, urls: dict[str, str], *, thorough: bool) -> dict[str, str]:
+def package_environment(package: str, urls: dict[str, str], *, slow: bool) -> dict[str, str]:
     """Return what a package's tests run in. RACE_ROUNDS asks for all tests, and for each race so many times."""
     return {
         **os.environ,
         **(check.SETTINGS | {"DATABASE_URL": urls[package]} if package in WITH_DATABASE else {}),
-        **({"RACE_ROUNDS": "1000"} if thorough else {}),
+        **({"RACE_ROUNDS": "1000"} if slow else {}),
     }
 
 
@@ -215,7 +215,7 @@ def throwaway_postgres(folder: Path) -> Iterator[dict[str, str]]:
                 for role in WITH_DATABASE:
                     cursor.execute(f"CREATE ROLE {role} LOGIN CREATEDB PASSWORD '{password}'")
         yield {
-            role: f"{postgres.url(role=role, password=password, port=port, database=role)}?options={quote(PATIENT)}"
+            role: f"{postgres.url(role=role, password=password, port=port, database=role)}?options={quote(TEST_LIMITS)}"
             for role in WITH_DATABASE
         }
     finally:

@@ -46,14 +46,14 @@ def unpack(package: Path) -> Path:
     """Unpack the browser, its libraries and fonts once; return their folder."""
     folder, unfinished = package / "chromium", package / "unfinished"
     places = {"NODE_PATH": str(package / "node_modules"), "TMPDIR": str(unfinished)}
-    environment = node.with_node() | WITH_LIBRARIES | places
-    with bootstrap.only_one_at_a_time():
+    environment = node.node_environment() | WITH_LIBRARIES | places
+    with bootstrap.install_lock():
         if folder.is_dir():
             return folder
         shutil.rmtree(unfinished, ignore_errors=True)
         unfinished.mkdir()
         with step("Unpacking Chromium"):
-            bootstrap.quietly(
+            bootstrap.run_quietly(
                 ["node", "--eval", UNPACK], otherwise="Chromium was not unpacked", environment=environment
             )
         (unfinished / "fonts" / "fonts.conf").write_text(FONTS)

@@ -11,7 +11,7 @@ from typing import Any
 
 from stack.console import StackError
 
-PATIENCE_SECONDS = 20  # longer than any answer may take: after that a request counts as unanswered
+TIMEOUT_SECONDS = 20  # longer than any answer may take: after that a request counts as unanswered
 INSIST_SECONDS = 20
 LATER_SECONDS = 0.1
 UNAVAILABLE = (HTTPStatus.BAD_GATEWAY, HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.GATEWAY_TIMEOUT)
@@ -60,7 +60,7 @@ def ask(
 ) -> Answer:
     """Send one request on a connection of its own: a kept one may end just as a request sets out."""
     own_address = (source, 0) if source else None
-    connection = HTTPConnection("127.0.0.1", port, timeout=PATIENCE_SECONDS, source_address=own_address)
+    connection = HTTPConnection("127.0.0.1", port, timeout=TIMEOUT_SECONDS, source_address=own_address)
     sent = {"Content-Type": "application/json", "Connection": "close"} | (headers or {})
     try:
         connection.request(method, path, None if body is None else json.dumps(body), sent)

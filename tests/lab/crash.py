@@ -16,7 +16,7 @@ KILLS, LONG_KILLS = 3, 200
 MASTER_SHARE = 0.2  # of the kills of the web server; the others are of one of its processes
 BACK_WITHIN_SECONDS = 60
 DELIVERED_WITHIN_SECONDS = 600
-LOOK_SECONDS = 0.3
+POLL_SECONDS = 0.3
 END_LEASES = "UPDATE task_service.notifications_delivery SET leased_until = now() WHERE leased_until > now()"
 END_PAUSES = """
     UPDATE task_service.notifications_delivery SET due_at = now() WHERE state = 'planned' AND due_at > now()
@@ -64,7 +64,7 @@ def await_deliveries(scene: Scene, *, floor: int, is_long: bool) -> Deliveries |
     while scene.execute(PLANNED)[0][0] and time.monotonic() < deadline:
         if not is_long:
             scene.execute(END_PAUSES)
-        time.sleep(LOOK_SECONDS)
+        time.sleep(POLL_SECONDS)
     log = [text for text in log_lines(scene) if not is_of_earlier_task(text, floor)]
     return Deliveries(scene.sink.accepted, log, scene.worker_kills)
 

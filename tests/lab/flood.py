@@ -18,7 +18,7 @@ CONNECTIONS = 90
 MIN_SERVED_SHARE = 0.95
 MIN_REQUESTS = 40  # of the others, by which each kind of flood is judged
 MAX_SECONDS_EACH = 20
-LOOK_SECONDS = 0.05
+POLL_SECONDS = 0.05
 
 
 @dataclass
@@ -41,7 +41,7 @@ class Flood:
             try:
                 await self.use_connection()
             except (OSError, asyncio.IncompleteReadError):  # closed: another one follows
-                await asyncio.sleep(LOOK_SECONDS)
+                await asyncio.sleep(POLL_SECONDS)
 
     async def use_connection(self) -> None:
         reader, writer = await asyncio.open_connection("127.0.0.1", self.port, local_addr=(FLOODER, 0))
@@ -100,7 +100,7 @@ def served_share(trial: Trial, name: str, request: bytes, *, seconds: float) -> 
             sent = [each for each in trial.load.sent if each.begun_at >= began]
             if len(sent) >= MIN_REQUESTS and flood.statuses and now > began + seconds:
                 break
-            time.sleep(LOOK_SECONDS)
+            time.sleep(POLL_SECONDS)
     share = sum(each.answer.ok for each in sent) / max(1, len(sent))
     trial.expect(share >= MIN_SERVED_SHARE, f"others were served {share:.1%} while one client asked for {name}")
     answered = ", ".join(f"{count} x {status}" for status, count in sorted(flood.statuses.items()))

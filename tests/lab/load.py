@@ -19,7 +19,7 @@ VALUES = {"status": ("todo", "in_progress", "completed"), "priority": ("low", "n
 REPEATED_AFTER_SECONDS = 0.1
 SERVED_WITHIN_SECONDS = 12
 CALM_SECONDS = 1.0
-LOOK_SECONDS = 0.01
+POLL_SECONDS = 0.01
 
 
 @dataclass(slots=True)
@@ -218,7 +218,7 @@ class Load:
             served = {it.kind for it in self.latest() if it.answer.ok and it.begun_at > now}
             if served.issuperset(KINDS):
                 break
-            time.sleep(LOOK_SECONDS)
+            time.sleep(POLL_SECONDS)
 
     def latest(self) -> list[SentRequest]:
         return [each for user in self.users for each in user.client.sent[-50:]]
@@ -229,6 +229,6 @@ class Load:
         deadline = time.monotonic() + SERVED_WITHIN_SECONDS
         calm_since = time.monotonic()
         while calm_since + CALM_SECONDS > time.monotonic() and time.monotonic() < deadline:
-            time.sleep(LOOK_SECONDS)
+            time.sleep(POLL_SECONDS)
             failures = [each.ended_at for each in self.latest() if not each.answer.ok]
             calm_since = max([calm_since, *failures])

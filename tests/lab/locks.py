@@ -9,7 +9,7 @@ from typing import Any
 import psycopg2
 
 from tests.lab.client import Answer
-from tests.lab.scene import BACK_WITHIN_SECONDS, LOOK_SECONDS
+from tests.lab.scene import BACK_WITHIN_SECONDS, POLL_SECONDS
 from tests.lab.trial import Trial
 
 REFUSED_WITHIN_SECONDS = 3.5
@@ -87,7 +87,7 @@ def wait_until_blocked(trial: Trial, answering: "Future[Answer]", *, by: int) ->
     while not answering.done() and time.monotonic() < deadline:
         if trial.scene.execute(WAITING, by)[0][0]:
             break
-        time.sleep(LOOK_SECONDS)
+        time.sleep(POLL_SECONDS)
 
 
 def expect_refusal(trial: Trial, answer: Answer, what: str) -> None:
@@ -116,7 +116,7 @@ def seconds_until_changed(trial: Trial, path: str, change: dict[str, Any], *, si
     deadline = time.monotonic() + BACK_WITHIN_SECONDS
     while not (answer := trial.prober.ask("PATCH", path, change)).ok and time.monotonic() < deadline:
         expect_refusal(trial, answer, f"PATCH {path} of a held row")
-        time.sleep(LOOK_SECONDS)
+        time.sleep(POLL_SECONDS)
     trial.expect_success(answer, f"PATCH {path} after {BACK_WITHIN_SECONDS} s")
     return time.monotonic() - since
 

@@ -9,7 +9,7 @@ from queue import SimpleQueue
 from threading import Thread
 
 CHUNK_BYTES = 65536
-LOOK_SECONDS = 0.02
+POLL_SECONDS = 0.02
 
 
 class Mode(Enum):
@@ -63,7 +63,7 @@ class Proxy:
 
     def wait_while_silent(self) -> None:
         while self.mode is Mode.SILENT:
-            time.sleep(LOOK_SECONDS)
+            time.sleep(POLL_SECONDS)
 
 
 def start(run: Callable[..., None], *arguments: object) -> Thread:

@@ -22,7 +22,7 @@ from tests.lab.proxy import Mode, Proxy, listening
 from tests.lab.stacks import script
 
 BACK_WITHIN_SECONDS = 30
-LOOK_SECONDS = 0.02
+POLL_SECONDS = 0.02
 
 
 @dataclass

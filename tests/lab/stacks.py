@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from stack.console import StackError, command, say, step
+from stack.console import StackError, exit_on_error, say, step
 from stack.ports import free_ports
 from stack.run import END_SIGNALS
 from stack.settings import LIMITS
@@ -23,7 +23,7 @@ def lab_command(name: str) -> Iterator[None]:
     """Like console.command, and stop what was started when a signal comes."""
     for number in END_SIGNALS:
         signal.signal(number, interrupt)
-    with command(name, OSError):
+    with exit_on_error(name, OSError):
         yield
 
 

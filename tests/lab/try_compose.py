@@ -25,7 +25,7 @@ from tests.lab.stacks import ignore_signals, lab_command
 
 ASKED = 60
 MIN_REQUESTS = 1000
-PATIENCE_SECONDS = 60
+TIMEOUT_SECONDS = 60
 PASSWORD = "correct horse battery staple"  # of accounts that live for minutes
 
 
@@ -161,7 +161,7 @@ def use(project: ThrowawayProject, name: str) -> None:
 
 
 def wait_for(holds: Callable[[], bool]) -> None:
-    wait_until(holds, seconds=PATIENCE_SECONDS, otherwise=f"This did not come within {PATIENCE_SECONDS} s.")
+    wait_until(holds, seconds=TIMEOUT_SECONDS, otherwise=f"This did not come within {TIMEOUT_SECONDS} s.")
 
 
 def spread_over_replicas(project: ThrowawayProject) -> None:

@@ -12,11 +12,11 @@ from stack import programs, settings, startup
 from stack.bootstrap import ROOT
 from stack.console import StackError
 from stack.orphans import running
-from stack.ports import Ports, chosen_place
+from stack.ports import Ports, chosen_address
 from stack.state import State
 
-OF_THE_STACK = {"GATEWAY_BIND", "GATEWAY_PORT", "TMSERVICE_STATE_DIR", "TMSERVICE_ENV_FILE"}
-OF_THE_FIRST_ADMIN = {"ADMIN_USERNAME", "ADMIN_EMAIL"}  # read once; the banner and the user service speak of them
+STACK_SETTINGS = {"GATEWAY_BIND", "GATEWAY_PORT", "TMSERVICE_STATE_DIR", "TMSERVICE_ENV_FILE"}
+FIRST_ADMIN_SETTINGS = {"ADMIN_USERNAME", "ADMIN_EMAIL"}  # read once; the banner and the user service speak of them
 
 
 def environment(state: State, program: str) -> Mapping[str, str]:
@@ -32,9 +32,9 @@ def environment(state: State, program: str) -> Mapping[str, str]:
 def compare(state: State, ports: Ports) -> Finding:
     try:
         now = settings.for_services(state, ports)
-        startup.refuse_unusable(now)
+        startup.validate_settings(now)
         differing = changed(state, ports, now)
-        place = chosen_place()
+        place = chosen_address()
     except (StackError, env.SettingError) as error:
         return wrong(f"what runs goes on with its settings, but scripts/restart would refuse those of now: {error}")
     remedies = []
@@ -70,13 +70,13 @@ def expected_environments(
     ports: Ports, now: Mapping[str, Mapping[str, str]]
 ) -> Iterator[tuple[str, Mapping[str, str]]]:
     for service, own in now.items():
-        whole = settings.whole(service, own)
+        whole = settings.full_environment(service, own)
         yield service.replace("_", "-"), whole
         yield f"{service.removesuffix('_service')}-worker", whole
-    yield "gateway", startup.settings_of_gateway(ports)
+    yield "gateway", startup.local_gateway_settings(ports)
 
 
 def names() -> set[str]:
     """Return the names of all settings of programs: .env.example has every one that the code reads."""
     sample = re.findall("^#?([A-Z_]+)=", (ROOT / ".env.example").read_text(), re.MULTILINE)
-    return set(sample) - OF_THE_STACK - OF_THE_FIRST_ADMIN - set(env.PRIVILEGED)
+    return set(sample) - STACK_SETTINGS - FIRST_ADMIN_SETTINGS - set(env.PRIVILEGED)
