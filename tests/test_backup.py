@@ -127,9 +127,9 @@ def test_a_file_may_have_any_name(mine, tmp_path, name):
     status, told = typed(mine, "restore", name, **options)
 
     assert [path.name for path in tmp_path.iterdir()] == [name.removeprefix("./")]
-    assert (status, told.partition(" has stored in ")[0]) == (
+    assert (status, told.partition(" in ")[0]) == (
         1,
-        "scripts/restore: This replaces all that the user service and the task service",
+        "scripts/restore: This replaces all data of the user service and the task service",
     )
 
 
@@ -154,7 +154,7 @@ def test_a_backup_into_a_closed_pipe_fails(mine):
         os.close(writing)
 
     assert status == 1
-    assert told.endswith("scripts/backup: Standard output has not taken all of it: Broken pipe.\n")
+    assert told.endswith("scripts/backup: The backup could not be written to standard output: Broken pipe.\n")
 
 
 def test_a_failed_backup_leaves_the_file_unchanged(tmp_path):
@@ -175,15 +175,15 @@ def test_a_failed_backup_leaves_the_file_unchanged(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        ([], "This replaces all that the user service and the task service has stored in "),
-        (["--only", "task"], "This replaces all that the task service has stored in "),
+        ([], "This replaces all data of the user service and the task service in "),
+        (["--only", "task"], "This replaces all data of the task service in "),
     ],
 )
 def test_a_restore_overwrites_only_with_yes(mine, backup, arguments, sentence):
     done = mine.run(*arguments, str(backup), script="restore")
 
     assert (done.returncode, done.stderr.startswith(f"scripts/restore: {sentence}")) == (1, True)
-    assert done.stderr.endswith("; add --yes if you mean it.\n")
+    assert done.stderr.endswith("; add --yes to confirm.\n")
     assert mine.is_healthy()
 
 
@@ -207,7 +207,7 @@ def test_restoring_users_alone_unassigns_later_accounts(mine, people, backup):
 
     told = restore(mine, "--only", "user", "--yes", backup)
 
-    assert said(mine).endswith("Stopped from elsewhere.\n")
+    assert said(mine).endswith("Stopped by another process.\n")
     assert f"user {bob_id} (bob): gone; tasks to unassign: {bobs_task}" in told
     assert assignees(mine) == {
         "After the backup, of bob": None,
@@ -261,7 +261,7 @@ def test_a_service_missing_from_the_backup_is_not_restored(stopped, tmp_path):
 
     done = stopped.run("--only", "task", "--yes", str(tmp_path / "users.dump"), script="restore")
 
-    assert (done.returncode, "users.dump holds nothing of the task service." in done.stderr) == (1, True)
+    assert (done.returncode, "users.dump contains no data of the task service." in done.stderr) == (1, True)
     assert stopped.processes() == []
 
 
@@ -289,7 +289,7 @@ def test_a_backup_restores_on_a_new_machine(backup, own_stack):
 def test_a_backup_without_a_database_is_refused(own_stack, tmp_path):
     done = own_stack.run(str(tmp_path / "nothing.dump"), script="backup")
 
-    assert (done.returncode, "scripts/run makes it." in done.stderr) == (1, True)
+    assert (done.returncode, "scripts/run creates it." in done.stderr) == (1, True)
     assert not (tmp_path / "nothing.dump").exists()
 
 

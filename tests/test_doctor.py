@@ -152,13 +152,13 @@ def test_a_changed_admin_password_is_reported(own_stack):
 
     assert changed.status_code == 204, changed.text
     assert "admin; the password is in" in first
-    assert f"admin, or whoever scripts/doctor names; the password is not the one in {own_stack.folder}" in second
+    assert f"admin, or another admin (see scripts/doctor); the password is not the one in {own_stack.folder}" in second
     assert "MAIL_FROM is an address at tmservice.invalid, which mail servers refuse" in second
     for report in reports:
         assert report["stack", "password"][0] == "unsure"
         assert report["user service", "mail"][0] == "WRONG"
         assert "set it to one of your own" in report["user service", "mail"][1]
-    assert third["stack", "password"] == ("ok", "the password of ADMIN_PASSWORD opens an admin's account")
+    assert third["stack", "password"] == ("ok", "the password in ADMIN_PASSWORD is an admin's")
     assert execute(own_stack, "SELECT count(*) FROM user_service.accounts_attempt WHERE failures > 0") == [(0,)]
 
 
@@ -232,7 +232,7 @@ def test_settings_not_yet_in_force_are_named_but_not_checked(limited):
     assert (report.done.returncode, report.all("WRONG")) == (0, set())
     everywhere = "user-service, user-worker, task-service, task-worker"
     named = f"DUE_SOON_DAYS, TRUSTED_PROXIES in {everywhere}, gateway; EMAIL_URL, JWT_SIGNING_KEY in {everywhere}"
-    told = f"the stack runs with other settings than those of now ({named}); scripts/restart takes these up"
+    told = f"the stack runs with outdated settings ({named}); scripts/restart applies the current ones"
     assert report["stack", "restart"] == ("unsure", told)
     assert key not in report.done.stdout
 
@@ -257,7 +257,7 @@ def test_a_stopped_database_and_gateway_are_reported(limited):
     eventually(limited.is_healthy, seconds=60)
 
     assert report.done.returncode == 1
-    assert "postgres, gateway should run and does not" in report["stack", "programs"][1]
+    assert "postgres, gateway should be running but is not" in report["stack", "programs"][1]
     assert report.all("WRONG") == {
         ("stack", "programs"),
         ("user service", "database"),
@@ -344,8 +344,8 @@ def test_another_program_at_the_address_is_reported():
         server.shutdown()
 
     assert [(name, finding.state) for name, finding in found.items()] == [("gateway", "WRONG")]
-    assert "answers with 503 when asked whether it lives" in found["gateway"].text
-    assert (trust.state, "the task service is not well" in trust.text) == ("unsure", True)
+    assert "answers the liveness check with 503" in found["gateway"].text
+    assert (trust.state, "the task service is not healthy" in trust.text) == ("unsure", True)
 
 
 @pytest.mark.parametrize(
@@ -368,7 +368,7 @@ def test_a_stopped_stack_is_reported(never_started):
     done = never_started.run(script="doctor")
 
     assert done.returncode == 1
-    assert done.stdout == f"WRONG   stack       nothing runs in {never_started.folder}; scripts/run starts it\n"
+    assert done.stdout == f"WRONG   stack       no stack is running in {never_started.folder}; scripts/run starts one\n"
 
 
 @pytest.mark.parametrize("address", ["nobody", "", "a@b@c", "ada@example.com\nBcc: eve@example.com"])
@@ -376,4 +376,4 @@ def test_an_invalid_mail_address_is_refused(never_started, address):
     done = never_started.run("--mail", address, script="doctor")
 
     assert done.returncode == 2
-    assert done.stderr == f"scripts/doctor: --mail: {address!r} is no mail address.\n"
+    assert done.stderr == f"scripts/doctor: --mail: {address!r} is not a mail address.\n"

@@ -11,12 +11,12 @@ from stack import other_python
 from stack import test as scripts_test
 from tests.local_stack import ROOT, environment
 
-A_THOROUGH_TEST = "test_a_missing_chromium_is_reported"
+A_SLOW_TEST = "test_a_missing_chromium_is_reported"
 
 
 @pytest.mark.parametrize(("options", "total"), [(["--all"], "1 passed, 0 failed"), ([], "0 passed, 0 failed")])
 def test_slow_tests_run_only_with_all(options, total):
-    command = [sys.executable, ROOT / "scripts" / "test", *options, "tests", "-k", A_THOROUGH_TEST]
+    command = [sys.executable, ROOT / "scripts" / "test", *options, "tests", "-k", A_SLOW_TEST]
 
     done = subprocess.run(command, env=environment(), capture_output=True, text=True)
 

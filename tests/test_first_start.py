@@ -10,7 +10,7 @@ import pytest
 
 from stack import ports
 from stack.console import StackError
-from stack.startup import sentence
+from stack.startup import error_text
 from tests.local_stack import START_SECONDS, LocalStack
 
 SMALL_DISK = 'mount -t tmpfs -o size=16m,mode=711 tmpfs "$TMSERVICE_STATE_DIR"'
@@ -61,8 +61,8 @@ def test_a_disk_that_fills_up_later_is_reported():
         "Traceback\n  File x\ndjango.db.utils.OperationalError: could not extend file: No space left on device\nHINT: x"
     )
 
-    assert sentence(errors) == "The database does not do its work: could not extend file: No space left on device."
-    assert sentence("CommandError: No.") == "No."
+    assert error_text(errors) == "The database failed: could not extend file: No space left on device."
+    assert error_text("CommandError: No.") == "No."
 
 
 def test_a_file_size_limit_is_reported(own_stack):

@@ -196,7 +196,7 @@ def test_a_configuration_that_nginx_rejects_replaces_nothing(tmp_path):
     with pytest.raises(StackError) as refused:
         nginx_reads(tmp_path, SERVICES | {"TRUSTED_PROXIES": "1:2:3"})
 
-    assert str(refused.value).startswith("The gateway's configuration is refused: ")
+    assert str(refused.value).startswith("Nginx rejects the gateway's configuration: ")
     assert '"1:2:3"' in str(refused.value)
     assert "\n" not in str(refused.value)
     assert (tmp_path / "nginx" / "conf.d" / "tmservice.conf").read_text() == before

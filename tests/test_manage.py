@@ -151,7 +151,7 @@ def test_migrations_run_as_the_owner_and_an_admin_is_created(own_stack):
     assert manage(own_stack, "user help").returncode == 0
     refused = manage(own_stack, "user showmigrations")
     assert refused.returncode == 1
-    assert refused.stderr.startswith("scripts/manage: The database does not answer, scripts/run starts the stack: ")
+    assert refused.stderr.startswith("scripts/manage: The database does not answer (scripts/run starts the stack): ")
     assert refused.stderr.count("\n") == 1
 
 

@@ -40,8 +40,8 @@ def answers(port, address):
         ("everywhere", "must be an IP address of this machine, such as 0.0.0.0 for all of them, not 'everywhere'."),
         ("localhost", "must be an IP address of this machine, such as 0.0.0.0 for all of them, not 'localhost'."),
         ("127.0.0.1:80", "must be an IP address of this machine, such as 0.0.0.0 for all of them, not '127.0.0.1:80'."),
-        ("192.0.2.1", "is 192.0.2.1, which is no address of this machine."),
-        ("2001:db8::1", "is 2001:db8::1, which is no address of this machine."),
+        ("192.0.2.1", "is 192.0.2.1, which is not an address of this machine."),
+        ("2001:db8::1", "is 2001:db8::1, which is not an address of this machine."),
     ],
 )
 def test_an_address_that_cannot_be_bound_is_refused(own_stack, value, reason):

@@ -9,7 +9,7 @@ import time
 import psutil
 import pytest
 
-from stack.orphans import lives
+from stack.orphans import is_alive
 from tests.local_stack import ROOT, eventually, interrupt
 
 BACK_WITHIN_SECONDS = 3
@@ -37,7 +37,9 @@ def test_a_killed_program_restarts_and_leaves_no_orphans(kept, program):
     victim.kill()
 
     def is_back():
-        return not any(lives(member) for member in family) and begun_again(kept, program, victim) and kept.is_healthy()
+        return (
+            not any(is_alive(member) for member in family) and begun_again(kept, program, victim) and kept.is_healthy()
+        )
 
     eventually(is_back, seconds=BACK_WITHIN_SECONDS)
 
@@ -58,7 +60,7 @@ def test_a_killed_child_process_is_replaced(kept, program):
     victim.kill()
 
     def is_back():
-        return not lives(victim) and kept.is_healthy()
+        return not is_alive(victim) and kept.is_healthy()
 
     eventually(is_back, seconds=BACK_WITHIN_SECONDS)
 
@@ -86,7 +88,7 @@ def test_a_new_start_takes_over_from_a_killed_supervisor(own_stack):
     own_stack.start()
 
     assert own_stack.is_healthy()
-    assert not [process for process in orphans if lives(process)]
+    assert not [process for process in orphans if is_alive(process)]
 
 
 @pytest.fixture
@@ -124,7 +126,7 @@ def test_a_foreground_run_reports_a_stop_from_elsewhere(own_stack, in_front):
     own_stack.stop()
 
     assert in_front.wait(30) == 0
-    assert in_front.stdout.read().strip() == "Stopped from elsewhere."
+    assert in_front.stdout.read().strip() == "Stopped by another process."
 
 
 @pytest.mark.slow

@@ -1,4 +1,4 @@
-"""The settings that the running programs were started with, and which of those in .env and the environment differ."""
+"""Compares the settings of the running programs with the current ones in .env and the environment."""
 
 import re
 from collections import defaultdict
@@ -16,15 +16,15 @@ from stack.ports import Ports, chosen_address
 from stack.state import State
 
 STACK_SETTINGS = {"GATEWAY_BIND", "GATEWAY_PORT", "TMSERVICE_STATE_DIR", "TMSERVICE_ENV_FILE"}
-FIRST_ADMIN_SETTINGS = {"ADMIN_USERNAME", "ADMIN_EMAIL"}  # read once; the banner and the user service speak of them
+FIRST_ADMIN_SETTINGS = {"ADMIN_USERNAME", "ADMIN_EMAIL"}  # read only once; the banner and the user service mention them
 
 
 def environment(state: State, program: str) -> Mapping[str, str]:
-    """Return what a program was started with; where it does not run, what it will be started with."""
+    """Return the environment of a program: of its process, or of its next start if it is not running."""
     process = running(state, program)
     try:
         found = process.environ() if process else {}
-    except psutil.Error:  # it has just ended, or is somebody else's
+    except psutil.Error:  # it has just ended or belongs to another user
         found = {}
     return found or programs.read(state, program).environment
 
@@ -36,26 +36,28 @@ def compare(state: State, ports: Ports) -> Finding:
         differing = changed(state, ports, now)
         place = chosen_address()
     except (StackError, env.SettingError) as error:
-        return wrong(f"what runs goes on with its settings, but scripts/restart would refuse those of now: {error}")
+        return wrong(
+            f"the running programs keep their settings, but scripts/restart would refuse the current ones: {error}"
+        )
     remedies = []
     if differing:
-        remedies.append(f"other settings than those of now ({'; '.join(differing)}); scripts/restart takes these up")
+        remedies.append(f"outdated settings ({'; '.join(differing)}); scripts/restart applies the current ones")
     chosen = zip(("GATEWAY_BIND", "GATEWAY_PORT"), place, (ports.bind, ports.gateway), strict=True)
     remedies += [
-        f"another {name} than that of now; scripts/stop and scripts/run take it up"
+        f"an outdated {name}; scripts/stop and scripts/run apply the current one"
         for name, wanted, current in chosen
         if wanted != current
     ]
     if remedies:
         return unsure(f"the stack runs with {', and with '.join(remedies)}")
-    return ok("the stack runs with the settings of now")
+    return ok("the stack runs with the current settings")
 
 
 def changed(state: State, ports: Ports, now: Mapping[str, Mapping[str, str]]) -> list[str]:
-    """Name the settings that are not in force yet, those that differ in the same programs together."""
+    """Return the settings that are not active yet, grouped by program."""
     programs_of = defaultdict(list)
     for program, expected in expected_environments(ports, now):
-        # Nginx was started once; what it read last was made of the settings that are written beside it.
+        # Nginx reloads its configuration: programs.json has the settings of the last one.
         current = programs.read(state, program).environment if program == "gateway" else environment(state, program)
         for name in names():
             if current.get(name, "") != expected.get(name, ""):
@@ -77,6 +79,6 @@ def expected_environments(
 
 
 def names() -> set[str]:
-    """Return the names of all settings of programs: .env.example has every one that the code reads."""
+    """Return the names of all settings of programs; .env.example lists every setting."""
     sample = re.findall("^#?([A-Z_]+)=", (ROOT / ".env.example").read_text(), re.MULTILINE)
     return set(sample) - STACK_SETTINGS - FIRST_ADMIN_SETTINGS - set(env.PRIVILEGED)

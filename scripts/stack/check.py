@@ -1,4 +1,4 @@
-"""scripts/check: lint and types of everything, without running any of it."""
+"""scripts/check: static checks (format, lint, types, imports, shell, Dockerfiles, gateway)."""
 
 import os
 import shutil
@@ -16,7 +16,7 @@ from stack.console import say
 BIN = Path(sys.executable).parent
 IMPORT_PATH = os.pathsep.join(str(ROOT / name) for name in (".", "scripts", "user_service", "task_service"))
 SHELL_SCRIPTS = ("gateway/*.sh", "gateway/settings.envsh", "scripts/compose-check", "scripts/lock")
-# Settings are imported by the type checker's Django plugin; nothing connects anywhere.
+# The type checker's Django plugin imports the settings; nothing connects anywhere.
 SETTINGS = {
     "USER_SECRET_KEY": "0123456789-for-checks-only-0123456789-user",
     "TASK_SECRET_KEY": "0123456789-for-checks-only-0123456789-task",
@@ -24,7 +24,7 @@ SETTINGS = {
     "DATABASE_URL": "postgresql://nobody:nothing@127.0.0.1:1/nowhere",
     "USER_SERVICE_URL": "http://127.0.0.1:1",
     **dict.fromkeys(("THROTTLE_ADMIN", "THROTTLE_USER", "THROTTLE_ANON", "THROTTLE_SIGNUP"), "off"),
-    "TMSERVICE_ENV_FILE": os.devnull,  # a developer's own .env has no say here
+    "TMSERVICE_ENV_FILE": os.devnull,  # ignore the developer's .env
 }
 
 
@@ -58,7 +58,7 @@ class Check:
 
 
 def run_all() -> list[bool]:
-    """Run them side by side, tell of each in their order, and return which have passed."""
+    """Run all checks in parallel, report them in order, and return which passed."""
     with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor() as pool:
         running = [(each, pool.submit(each.run)) for each in checks(Path(folder))]
         return [each.report(done.result()) for each, done in running]
@@ -82,7 +82,7 @@ def found(*patterns: str) -> list[str]:
 
 
 def gateway_configuration(folder: Path) -> Path:
-    """Write what Nginx reads by default into `folder` and return the main file."""
+    """Write the default Nginx configuration into `folder` and return the main file."""
     environment = {
         "GATEWAY_LISTEN": "0.0.0.0:8080",
         "USER_SERVICE_URL": "http://user:8000",
@@ -95,7 +95,7 @@ def gateway_configuration(folder: Path) -> Path:
 
 
 def types(name: str, service: str, *others: str) -> Check:
-    """Each service in a run of its own, since both have a package `config`."""
+    """Each service needs a separate run, since both have a package `config`."""
     cache = ROOT / ".mypy_cache" / service
     path = f"{ROOT}:{ROOT / service}:{ROOT / 'scripts'}"
     argv = ["mypy", "--config-file", str(ROOT / "pyproject.toml"), "--no-error-summary", f"--cache-dir={cache}", "."]

@@ -1,4 +1,4 @@
-"""Believable sample data, put in through the front door: scripts/run --demo, or `demo` of docker-compose.yml."""
+"""Sample data, created through the API: scripts/run --demo, or `demo` in docker-compose.yml."""
 
 import datetime
 import secrets
@@ -15,7 +15,7 @@ from stack.console import StackError
 from stack.http import call
 
 USERNAMES = ("alice", "bob", "carla", "deniz")
-# Title, days until it is due (or none), priority, status, assignee
+# Title, days until due (or None), priority, status, assignee
 TASKS = (
     ("Renew the TLS certificate of the shop", 1, "urgent", "todo", "alice"),
     ("Call the landlord about the heating", -2, "high", "in_progress", "alice"),
@@ -32,12 +32,12 @@ TASKS = (
 )
 
 
-# In a volume that the services are not given.
+# In a volume that the services do not mount.
 PASSWORD_FILE = Path("/secrets/user-owner/DEMO_PASSWORD")
 
 
 def main() -> None:
-    """Load it into the stack at the URL that is the first argument, and print the password of its people."""
+    """Load the data into the stack at the URL in the first argument, and print the users' password."""
     password = secret_files.kept(PASSWORD_FILE, secrets.token_urlsafe(12))
     try:
         load(sys.argv[1], admin_password=env.text("ADMIN_PASSWORD"), password=password)
@@ -47,7 +47,7 @@ def main() -> None:
 
 
 def load(url: str, *, admin_password: str, password: str) -> None:
-    """Make the people, with this password, and their tasks, unless they are there already."""
+    """Create users with this password and their tasks, unless they exist."""
     admin = {"username": admin_username(), "password": admin_password}
     token = request(f"{url}/token/", admin)["access"]
     accounts = request(f"{url}/user/users/?ordering=id&page_size=100", token=token)["results"]
@@ -62,21 +62,21 @@ def load(url: str, *, admin_password: str, password: str) -> None:
 
 
 def create_account(url: str, name: str, password: str, token: str) -> int:
-    """Make it as an admin, whose word for the address counts, so that mails go there."""
+    """Create the account as an admin, so that its address counts as confirmed and gets mail."""
     body = {"username": name, "email": f"{name}@example.com", "password": password}
     return int(request(f"{url}/user/users/", body, token=token)["id"])
 
 
 def request(url: str, body: Any = None, *, token: str = "") -> Any:
     status, content = call(url, body, token=token)
-    while status == HTTPStatus.TOO_MANY_REQUESTS:  # somebody wants narrow limits here too
+    while status == HTTPStatus.TOO_MANY_REQUESTS:  # the user may have set low limits
         print(" waiting for the limits", end="", file=sys.stderr, flush=True)
         time.sleep(5)
         status, content = call(url, body, token=token)
     if status == HTTPStatus.UNAUTHORIZED:
         raise StackError("The sample data needs the admin's password: set ADMIN_PASSWORD.")
     if status >= HTTPStatus.BAD_REQUEST:
-        raise StackError(f"The sample data was refused at {url}: {content['detail']}")
+        raise StackError(f"{url} refused the sample data: {content['detail']}")
     return content
 
 

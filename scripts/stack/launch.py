@@ -1,6 +1,6 @@
-"""Becomes one program of the stack, after ending what an earlier run of it left behind.
+"""Kills orphans of a program's earlier run, then execs the program.
 
-The supervisor calls it in the state folder: python -m stack.launch NAME
+The supervisor runs it in the state folder: python -m stack.launch NAME
 """
 
 import os

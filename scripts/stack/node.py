@@ -1,4 +1,4 @@
-"""Programs from npm, which some tests drive: installed once, beside the virtual environment."""
+"""Programs from npm that some tests use, installed once in the virtual environment's folder."""
 
 import hashlib
 import os
@@ -10,12 +10,12 @@ from stack import bootstrap
 from stack.bootstrap import VENV
 from stack.console import step
 
-MIN_VERSION = 18  # of Node: what the programs ask for
+MIN_VERSION = 18  # of Node
 MANIFEST = ("package.json", "package-lock.json")
 
 
 def install(manifest: Path) -> Path:
-    """Install what the folder's package-lock.json names, once; return the folder that holds node_modules."""
+    """Install the packages of the folder's package-lock.json once; return the folder with node_modules."""
     target = VENV / "npm" / manifest.name
     digest = hashlib.sha256(b"".join((manifest / name).read_bytes() for name in MANIFEST)).hexdigest()
     stamp = target / "installed"
@@ -27,15 +27,15 @@ def install(manifest: Path) -> Path:
         target.mkdir(parents=True)
         for name in MANIFEST:
             shutil.copy(manifest / name, target)
-        with step(f"Installing {manifest.name} from npm, this once"):
+        with step(f"Installing {manifest.name} from npm (once)"):
             npm = ["npm", "ci", f"--prefix={target}", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"]
-            bootstrap.run_quietly(npm, otherwise="The packages were not installed", environment=environment)
+            bootstrap.run_quietly(npm, otherwise="Installing the packages failed", environment=environment)
         stamp.write_text(digest)
     return target
 
 
 def node_environment() -> dict[str, str]:
-    """Return the environment in which `node` and `npm` are found: the machine's, or those of a wheel from PyPI."""
+    """Return an environment with `node` and `npm` on PATH: installed ones, or those of a PyPI wheel."""
     if machine_has_node():
         return dict(os.environ)
     python = bootstrap.install("node", venv=VENV / "node")

@@ -1,6 +1,6 @@
-"""scripts/restart: take up new code and new settings without losing a request.
+"""scripts/restart: apply new code and settings without losing a request.
 
-The supervisor holds the sockets of the services: while one of them restarts, requests wait.
+The supervisor holds the services' sockets: while a service restarts, requests wait.
 """
 
 import fcntl
@@ -17,23 +17,23 @@ from stack.orphans import running
 from stack.ports import Ports, read_ports
 from stack.state import State, find_state
 
-# The user service first: what is new in it the task service may need.
+# The user service first: the task service may need its new features.
 RESTARTED = ("user-service", "user-worker", "task-service", "task-worker")
 GONE_SECONDS = 30
 BACK_SECONDS = 60
 
 
 def main() -> None:
-    stopped = "Stopped. What was restarted stays so; run it again for the rest."
+    stopped = "Stopped. Services restarted so far keep running; run it again for the rest."
     with exit_on_error("restart", env.SettingError, stopped=stopped):
         env.load_dotenv()
         restart(find_state())
 
 
 def restart(state: State) -> None:
-    """Refuse what cannot work before anything is stopped."""
+    """Restart the stack; check settings before anything stops."""
     if supervision.find(state) is None:
-        raise StackError("Nothing is running here; scripts/run starts it.")
+        raise StackError("No stack is running; scripts/run starts one.")
     with restart_lock(state):
         ports = read_ports(state)
         environments = settings.for_services(state, ports)
@@ -58,12 +58,12 @@ def restart_lock(state: State) -> Iterator[None]:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            raise StackError("This stack is being restarted already.") from error
+            raise StackError("This stack is already being restarted.") from error
         yield
 
 
 def replace(state: State, name: str) -> None:
-    """Let a program end what it has begun; the supervisor starts it anew."""
+    """Let a program finish its work and stop; the supervisor starts it again."""
     process = wait_for_process(state, name)
     process.terminate()
     if not orphans.wait_until_gone([process], seconds=GONE_SECONDS):
@@ -71,7 +71,7 @@ def replace(state: State, name: str) -> None:
 
 
 def wait_for_process(state: State, name: str) -> psutil.Process:
-    otherwise = f"{name} does not run; see log/{name}.log."
+    otherwise = f"{name} is not running; see log/{name}.log."
     return wait_until(lambda: running(state, name), seconds=BACK_SECONDS, otherwise=otherwise)
 
 

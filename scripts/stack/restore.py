@@ -1,6 +1,6 @@
-"""scripts/restore: put back what scripts/backup has written.
+"""scripts/restore: restore a backup of scripts/backup.
 
-Nothing is served meanwhile: a stack that runs is stopped and started again.
+A running stack is stopped and started again; it serves nothing meanwhile.
 """
 
 import argparse
@@ -38,22 +38,22 @@ def main() -> None:
 
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        prog="scripts/restore", description="Give the services of the local stack what a backup holds."
+        prog="scripts/restore", description="Restore a backup into the services of the local stack."
     )
-    parser.add_argument("--only", choices=SCHEMAS, help="the database of one service alone")
-    parser.add_argument("--yes", action="store_true", help="replace what is there")
-    parser.add_argument("file", metavar="FILE", help="what scripts/backup has written; - is standard input")
+    parser.add_argument("--only", choices=SCHEMAS, help="only the database of this service")
+    parser.add_argument("--yes", action="store_true", help="replace existing data")
+    parser.add_argument("file", metavar="FILE", help="a backup from scripts/backup; - is standard input")
     return parser.parse_args()
 
 
 @contextmanager
 def open_backup(state: State, name: str) -> Iterator[Path]:
-    """Give the path of the backup, whole: what comes by standard input has its end before anything is stopped."""
+    """Yield the path of the backup. Standard input is read to its end before anything stops."""
     if name != STANDARD:
-        yield Path(name).absolute()  # of one that begins with a hyphen PostgreSQL's programs would make an option
+        yield Path(name).absolute()  # a leading hyphen would make it an option of PostgreSQL's tools
         return
     if sys.stdin.isatty():
-        raise StackError("A backup is expected at standard input, as in: scripts/restore - < FILE")
+        raise StackError("Standard input is a terminal; redirect it: scripts/restore - < FILE")
     state.create()
     with tempfile.TemporaryDirectory(prefix="restore-", dir=state.folder) as folder:
         file = Path(folder) / "standard-input"
@@ -63,13 +63,13 @@ def open_backup(state: State, name: str) -> Iterator[Path]:
 
 
 def restore(state: State, file: Path, *, only: str | None, may_overwrite: bool) -> None:
-    """Refuse what cannot work before anything is stopped."""
+    """Restore the backup; check everything before the stack stops."""
     require_embedded_postgres()
     state.create()
     sides = select_services(state, file, only)
     names = " and ".join(f"the {side} service" for side in sides)
     if (state.postgres / "PG_VERSION").is_file() and not may_overwrite:
-        raise StackError(f"This replaces all that {names} has stored in {state.folder}; add --yes if you mean it.")
+        raise StackError(f"This replaces all data of {names} in {state.folder}; add --yes to confirm.")
     ports = Ports(0, *free_ports(3))
     startup.check_settings(settings.for_services(state, ports))
     was_running = stop(state)
@@ -91,12 +91,12 @@ def select_services(state: State, file: Path, only: str | None) -> list[str]:
     schemas = re.findall(r"^\d+;.* SCHEMA - (\S+) ", pg_tool(state, "pg_restore", "--list", str(file)), re.MULTILINE)
     held = [side for side, schema in SCHEMAS.items() if schema in schemas]
     if not held or (only and only not in held):
-        raise StackError(f"{file} holds nothing of {f'the {only} service' if only else 'either service'}.")
+        raise StackError(f"{file} contains no data of {f'the {only} service' if only else 'either service'}.")
     return [only] if only else held
 
 
 def stop(state: State) -> bool:
-    """Stop the stack where it runs, and return whether it did. It comes back at the same address."""
+    """Stop the stack and return whether it was running. It will use the same address again."""
     supervisor = supervision.find(state)
     if supervisor is None:
         return False
@@ -105,14 +105,14 @@ def stop(state: State) -> bool:
     with step("Stopping the stack"):
         in_terminal = [each for each in supervisor.parents()[:1] if is_run(each)]
         supervision.stop(state)
-        orphans.wait_until_gone(in_terminal, seconds=supervision.STOP_SECONDS)  # it ends what it finds running
+        orphans.wait_until_gone(in_terminal, seconds=supervision.STOP_SECONDS)  # it stops the stack on exit
     return True
 
 
 def is_run(process: psutil.Process) -> bool:
     try:
         return "stack.run" in process.cmdline()
-    except psutil.NoSuchProcess:  # a scripts/run --detach that has ended
+    except psutil.NoSuchProcess:  # scripts/run --detach has ended
         return False
 
 
@@ -124,11 +124,11 @@ def start_again(state: State) -> None:
     except BaseException:
         run.end(state)
         raise
-    say(f"TMService is up again at {ports.public_url}, in the background; scripts/stop ends it.")
+    say(f"TMService is running again at {ports.public_url}, in the background; scripts/stop stops it.")
 
 
 def restore_schemas(state: State, file: Path, sides: list[str]) -> None:
-    """Replace the schemas, bring them up to the version of this code, and let the task service know."""
+    """Replace the schemas, migrate them to this version, and update the task service's directory."""
     with unsupervised_postgres(state) as port:
         startup.provision_embedded(state, port=port)
         with step(f"Reading {file}"):
@@ -142,16 +142,16 @@ def restore_schemas(state: State, file: Path, sides: list[str]) -> None:
 
 
 def replace(state: State, file: Path, schemas: list[str], *, port: int) -> None:
-    """All in one transaction: what goes wrong leaves everything as it is."""
+    """Replace the schemas in one transaction, so that a failure changes nothing."""
     emptied = [
         f"DROP SCHEMA IF EXISTS {name} CASCADE; CREATE SCHEMA {name} AUTHORIZATION {name}_owner" for name in schemas
     ]
     owned = [
         f"REASSIGN OWNED BY {name} TO {name}_owner" for name in schemas
-    ]  # by a backup from before there were owners
+    ]  # a backup of an older version has no owners
     with tempfile.TemporaryDirectory(prefix="restore-", dir=state.folder) as name:
         script, numbers = Path(name) / "script.sql", Path(name) / "numbers.sql"
-        # Read to its end before anything is touched.
+        # Read the whole backup before changing anything.
         pg_tool(state, "pg_restore", *(f"--schema={name}" for name in schemas), f"--file={script}", str(file))
         numbers.write_text(pg_tool(state, "psql", "-XqAt", f"--file={KEEP_NUMBERS}", port=port))
         before, after = ([f"--command={statement}" for statement in each] for each in (emptied, owned))
@@ -160,7 +160,7 @@ def replace(state: State, file: Path, schemas: list[str], *, port: int) -> None:
 
 
 def reconcile(state: State, environments: Mapping[str, dict[str, str]], *, port: int) -> None:
-    """Tell the task service which accounts there are now. The user service serves it alone, without the gateway."""
+    """Update the accounts in the task service. Only the user service runs, without the gateway."""
     url = f"http://127.0.0.1:{port}"
     alone = {"RUN_WORKER": "separate", "MIGRATE_ON_START": "false", "WEB_CONCURRENCY": "1"}
     server = programs.web(
@@ -172,10 +172,10 @@ def reconcile(state: State, environments: Mapping[str, dict[str, str]], *, port:
         startup.wait_until_ready(url, "user")
         environment = environments["task_service"] | {"USER_SERVICE_URL": url}
         process = startup.manage("task_service", "reconcile_directory", environment=environment)
-        told, errors = process.communicate()
+        output, errors = process.communicate()
         if process.returncode:
-            raise StackError(f"The task service does not know of it yet, so run it again: {errors.strip()}")
-    say(told.strip())
+            raise StackError(f"The task service could not be updated; run the restore again: {errors.strip()}")
+    say(output.strip())
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""scripts/run: start the whole stack and keep it until Ctrl-C, or leave it running with --detach."""
+"""scripts/run: start the stack and keep it running until Ctrl-C, or in the background with --detach."""
 
 import argparse
 import errno
@@ -23,7 +23,7 @@ END_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 def main() -> None:
     arguments = parse()
     env.hide_privileged()
-    for number in END_SIGNALS:  # SIGINT too: a shell starts what it puts in the background with SIGINT ignored
+    for number in END_SIGNALS:  # SIGINT too: shells start background jobs with SIGINT ignored
         signal.signal(number, signal.default_int_handler)
     try:
         run(detach=arguments.detach, with_demo=arguments.demo)
@@ -39,10 +39,10 @@ def main() -> None:
 
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="scripts/run", description="Start the whole stack.")
-    parser.add_argument("--detach", action="store_true", help="return when all is healthy; scripts/stop ends it")
     parser.add_argument(
-        "--demo", action="store_true", help="load believable sample data and lift the limits to 600/min"
+        "--detach", action="store_true", help="return when everything is healthy; scripts/stop stops it"
     )
+    parser.add_argument("--demo", action="store_true", help="load sample data and raise the limits to 600/min")
     return parser.parse_args()
 
 
@@ -64,7 +64,7 @@ def run(*, detach: bool, with_demo: bool) -> None:
     if not detach:
         try:
             supervision.wait_until_ended(supervisor)
-            say("Stopped from elsewhere.")
+            say("Stopped by another process.")
         finally:
             end(state)
 
@@ -76,7 +76,7 @@ def load_demo(state: State, ports: Ports) -> None:
 
 
 def end(state: State) -> None:
-    """Stop the stack; another Ctrl-C must not leave half of it behind."""
+    """Stop the stack; ignore further signals, so that nothing is left behind."""
     for number in END_SIGNALS:
         signal.signal(number, signal.SIG_IGN)
     supervision.stop(state)
@@ -86,21 +86,21 @@ def end(state: State) -> None:
 
 @contextmanager
 def start_lock(state: State) -> Iterator[None]:
-    """Refuse where this stack runs already or is just being started; end what a killed one left."""
+    """Make sure that this stack is not running or starting; kill orphans of a killed one."""
     with (state.run / "lock").open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            raise StackError("This stack is being started already.") from error
+            raise StackError("This stack is already being started.") from error
         if supervision.find(state):
             address = state.address.read_text() if state.address.is_file() else "its address"
-            raise StackError(f"This stack runs already at {address}; scripts/stop ends it.")
+            raise StackError(f"This stack is already running at {address}; scripts/stop stops it.")
         orphans.reap_all(state)
         yield
 
 
 def prepare(state: State, *, with_demo: bool) -> Ports:
-    """Refuse what cannot work, then write all that the supervisor needs. Nothing runs yet."""
+    """Check the settings, then write the supervisor's files. Nothing runs yet."""
     ports = choose_ports()
     state.lifted_limits.touch() if with_demo else state.lifted_limits.unlink(missing_ok=True)
     environments = settings.for_services(state, ports)
@@ -135,19 +135,19 @@ TMService is up at {ports.public_url}
 
 
 def admin_line(state: State, ports: Ports, admin: str) -> str:
-    """Say where the admin's password is, if it still opens the door: it may have been changed since."""
+    """Return where the admin password is, or that it was changed."""
     given = env.given("ADMIN_PASSWORD")
     if startup.admin_password_is_current(state, settings.for_services(state, ports)["user_service"]):
-        return f"{admin}; the password is {'what ADMIN_PASSWORD says' if given else f'in {state.admin_password}'}"
+        return f"{admin}; the password is in {'ADMIN_PASSWORD' if given else state.admin_password}"
     place = "ADMIN_PASSWORD" if given else state.admin_password
-    return f"{admin}, or whoever scripts/doctor names; the password is not the one in {place}"
+    return f"{admin}, or another admin (see scripts/doctor); the password is not the one in {place}"
 
 
 def limits_in_force(state: State) -> str:
     lifted = {name.removeprefix("THROTTLE_").lower(): rate for name, rate in settings.limits(state).items()}
     rates = throttle_rates() | lifted
     admin, user, anon = (rates[scope] or "off" for scope in ("admin", "user", "anon"))
-    why = ", lifted by --demo" if state.lifted_limits.exists() else ""
+    why = ", raised by --demo" if state.lifted_limits.exists() else ""
     return (
         f"admins {admin}, users {user}, without a token {anon} for each address{why};\n"
         "            THROTTLE_ADMIN, THROTTLE_USER and THROTTLE_ANON in .env change them (also to off)"

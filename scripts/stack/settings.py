@@ -1,4 +1,4 @@
-"""The settings of a local stack: the environment, then .env, then what is made up once and kept."""
+"""The settings of a local stack: from the environment, then .env, then generated once."""
 
 import os
 import re
@@ -13,9 +13,9 @@ from stack.ports import Ports, chosen_bind, url_host
 from stack.state import State, write_private
 
 LIMITS = ("THROTTLE_ADMIN", "THROTTLE_USER", "THROTTLE_ANON", "THROTTLE_SIGNUP")
-OLD_NAMES = {"THROTTLE_SIGNUP": "THROTTLE_NEWCOMERS"}  # the services still read these, and warn
+OLD_NAMES = {"THROTTLE_SIGNUP": "THROTTLE_NEWCOMERS"}  # the services still accept these and warn
 SECRET = re.compile("KEY|PASSWORD|TOKEN|DATABASE_URL|EMAIL_URL")
-# What the environment or .env holds for one service only is kept from the other.
+# Settings of one service that the other does not get.
 FOREIGN = {"user_service": re.compile("TASK_"), "task_service": re.compile("USER_|JWT_PRIVATE_KEY")}
 LIFTED_LIMIT = "600/min"
 
@@ -33,7 +33,7 @@ def tenants(secrets: dict[str, str]) -> list[Tenant]:
 
 
 def owners(state: State, ports: Ports) -> dict[str, dict[str, str]]:
-    """Return, for each service, the settings that its migrations are given and it itself is not."""
+    """Return, for each service, the settings that only its migrations get."""
     users, tasks = (
         postgres.url(role=it.owner, password=it.owner_password, port=ports.postgres) for it in tenants(state.secrets())
     )
@@ -43,7 +43,7 @@ def owners(state: State, ports: Ports) -> dict[str, dict[str, str]]:
 
 
 def default_owner_url(serving: str, embedded: str) -> str:
-    """Return the owner's URL in the embedded PostgreSQL, "" where a person has set that of the role that serves."""
+    """Return the owner's URL in the embedded PostgreSQL, or "" if the service uses an external database."""
     return "" if os.environ.get(serving) else embedded
 
 
@@ -52,24 +52,24 @@ def needs_postgres() -> bool:
 
 
 def limits(state: State) -> dict[str, str]:
-    """Return the limits that --demo lifts; a person's own settings win over those."""
+    """Return the limits that --demo raises, except those that the user has set."""
     if not state.lifted_limits.exists():
         return {}
     return {name: LIFTED_LIMIT for name in LIMITS if not any(map(os.environ.get, (name, OLD_NAMES.get(name, name))))}
 
 
 def hosts() -> str:
-    """Return ALLOWED_HOSTS, with the names under which the stack itself calls."""
+    """Return ALLOWED_HOSTS with the hosts that the stack itself uses."""
     own = url_host(chosen_bind())
     return ",".join(dict.fromkeys([*env.words("ALLOWED_HOSTS"), *env.LOCAL_HOSTS, own]))
 
 
 def for_services(state: State, ports: Ports) -> dict[str, dict[str, str]]:
-    """Return the environment of each service. What a person has set wins over what was made up."""
+    """Return the environment of each service. User settings override generated ones."""
     secrets = state.secrets()
     common = {
         "PYTHONUNBUFFERED": "1",
-        "TMSERVICE_ENV_FILE": os.devnull,  # all of .env that is theirs is in here already
+        "TMSERVICE_ENV_FILE": os.devnull,  # its settings are already in here
         "GATEWAY_ADDRESSES": "127.0.0.1",
         "ALLOWED_HOSTS": hosts(),
         **limits(state),
@@ -100,12 +100,12 @@ def for_services(state: State, ports: Ports) -> dict[str, dict[str, str]]:
 
 
 def without_secrets() -> dict[str, str]:
-    """Return the environment for what is neither of the services."""
+    """Return the environment for programs other than the services."""
     return {name: value for name, value in os.environ.items() if not SECRET.search(name)}
 
 
 def full_environment(service: str, environment: Mapping[str, str]) -> dict[str, str]:
-    """Return the environment of a program of a service: its own settings over those of whoever starts the stack."""
+    """Return the environment of a service's program: its settings over the inherited environment."""
     kept_out = {*env.PRIVILEGED, *(f"{name}_FILE" for name in env.PRIVILEGED)}
     inherited = {
         name: value for name, value in os.environ.items() if name not in kept_out and not FOREIGN[service].match(name)
@@ -114,7 +114,7 @@ def full_environment(service: str, environment: Mapping[str, str]) -> dict[str, 
 
 
 def public_key_settings() -> dict[str, str]:
-    """Return what the task service is given of a key pair: the public half, in the place of the private one."""
+    """Return the task service's key settings: the public key in place of the private one."""
     private = env.private_key("JWT_PRIVATE_KEY")
     if private is None:
         return {}
@@ -127,7 +127,7 @@ def setting(name: str, otherwise: str) -> str:
 
 
 def admin_password(state: State) -> str:
-    """Return ADMIN_PASSWORD, or the one made up for this stack, which stands in a file of its own."""
+    """Return ADMIN_PASSWORD, or the generated one in its file."""
     if given := env.given("ADMIN_PASSWORD"):
         return given
     return generated_password(state.admin_password)

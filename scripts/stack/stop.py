@@ -1,4 +1,4 @@
-"""scripts/stop: end the stack of this state folder."""
+"""scripts/stop: stop the stack of this state folder."""
 
 from chassis.ops import env
 from stack import supervision

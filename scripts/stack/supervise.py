@@ -1,12 +1,12 @@
-"""supervisord, with three differences.
+"""supervisord with three changes.
 
-It looks after its processes twenty times a second: at its own pace of once, a killed one takes up to two seconds to be
-noticed and begun again, and each that ends keeps the next from being ended.
+It polls its processes twenty times a second. The default of once a second restarts a killed process only after up to
+two seconds, and stops processes slowly one after another.
 
-It keeps the sockets of the web servers open as long as it lives: while one of them is restarted, who connects waits
-for the next, where otherwise they would be refused.
+It keeps the sockets of the web servers open while it runs: clients that connect during a restart wait instead of being
+refused.
 
-It goes on while the disk is full, losing lines of its logs, where it would end with an exception.
+It survives a full disk and loses log lines instead of ending with an exception.
 """
 
 import os
@@ -26,7 +26,7 @@ class FastPoller(poller.Poller):
 
 class PersistentSocket(socket_manager.SocketManager):
     def _close(self) -> None:
-        """Called when the last process that used it has ended: the next one uses it too."""
+        """Keep the socket open for the next process when the last one has ended."""
 
 
 class TolerantHandler(loggers.RotatingFileHandler):
@@ -35,11 +35,11 @@ class TolerantHandler(loggers.RotatingFileHandler):
             super().emit(record)
 
     def handleError(self) -> None:  # noqa: N802  # supervisor's name
-        """There is nowhere to say it: standard error is a file on the same disk."""
+        """Standard error is a file on the same disk, so there is nowhere to report it."""
 
     def doRollover(self) -> None:  # noqa: N802  # supervisor's name
         if 0 < self.maxBytes <= self.stream.tell():
-            self.stream.flush()  # or raise, and go on with this file: closing it would raise too
+            self.stream.flush()  # raises on a full disk and keeps this file: closing it would raise too
             super().doRollover()
 
 
@@ -52,7 +52,7 @@ def unblock_stop_signals() -> None:
 
 
 def reset_signals() -> None:
-    """Until it becomes its program, a child has supervisord's handlers, which would swallow the signal to stop."""
+    """Before exec, a child has supervisord's handlers, which would swallow a stop signal."""
     for number in STOP_SIGNALS:
         signal.signal(number, signal.SIG_DFL)
     unblock_stop_signals()

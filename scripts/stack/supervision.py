@@ -1,4 +1,4 @@
-"""The one process that keeps all others: starting it, finding it, ending it."""
+"""Starts, finds and stops the supervisor."""
 
 import os
 import signal
@@ -31,7 +31,7 @@ def find(state: State) -> psutil.Process | None:
 
 
 def start(state: State) -> subprocess.Popen[bytes]:
-    """Start it in a session of its own, so that Ctrl-C reaches only the one who asked for the stack."""
+    """Start the supervisor in a new session, so that Ctrl-C reaches only scripts/run."""
     configuration = state.folder / "supervisord.conf"
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     output = state.log / "supervisord.out"
@@ -54,7 +54,7 @@ def start(state: State) -> subprocess.Popen[bytes]:
 
 
 def stop(state: State) -> bool:
-    """End the stack and whatever it left behind; return whether anything ran."""
+    """Stop the stack and kill its orphans; return whether anything was running."""
     supervisor = find(state)
     if supervisor is not None:
         supervisor.send_signal(signal.SIGTERM)
@@ -64,6 +64,6 @@ def stop(state: State) -> bool:
 
 
 def wait_until_ended(process: subprocess.Popen[bytes]) -> None:
-    """Return when somebody else has ended it, as scripts/stop does; raise StackError when it was not asked to end."""
+    """Return after a normal stop, such as by scripts/stop; raise StackError if the supervisor failed."""
     if process.wait():
-        raise StackError("The supervisor ended unexpectedly; see log/supervisord.log.")
+        raise StackError("The supervisor stopped unexpectedly; see log/supervisord.log.")

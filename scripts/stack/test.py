@@ -1,4 +1,4 @@
-"""scripts/test: everything that must hold, on real PostgreSQL and a really started stack."""
+"""scripts/test: run lint, type checks and all tests, on a real PostgreSQL and a running stack."""
 
 import argparse
 import os
@@ -38,11 +38,11 @@ ACCESS_CONTROL_MODULES = (
     "user_service/accounts/tokens.py",
 )
 POSTGRES_OPTIONS = {
-    # A crash may lose this cluster: nothing in it outlives the run.
+    # The cluster is temporary, so it may be lost in a crash.
     "fsync": "off",
     "synchronous_commit": "off",
     "full_page_writes": "off",
-    "max_connections": "250",  # two tests of fifty callers may run at once
+    "max_connections": "250",  # two tests with fifty callers each may run in parallel
 }
 # Connections of the tests get a longer statement timeout: the machine may be busy.
 TEST_LIMITS = " ".join(f"-c {name}={value}" for name, value in (TIME_LIMITS | {"statement_timeout": "60s"}).items())
@@ -72,10 +72,10 @@ def main() -> None:
 
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        prog="scripts/test", description="Lint, types and tests. Needs nothing but Python; leaves nothing running."
+        prog="scripts/test", description="Run lint, type checks and tests. Needs only Python; leaves nothing running."
     )
-    parser.add_argument("--all", action="store_true", help="what CI runs: also what takes long")
-    parser.add_argument("-k", metavar="WORDS", help="only tests whose names hold these, and no lint or types")
+    parser.add_argument("--all", action="store_true", help="what CI runs, including slow tests")
+    parser.add_argument("-k", metavar="WORDS", help="only tests whose names match, without lint and types")
     parser.add_argument(
         "--python",
         metavar="VERSION",
@@ -87,7 +87,7 @@ def parse() -> argparse.Namespace:
     if unknown := set(arguments.packages) - set(PACKAGES):
         parser.error(f"there is no package {unknown.pop()}; choose from {', '.join(PACKAGES)}")
     if arguments.python and (arguments.all or "tests" in arguments.packages):
-        parser.error("--python goes with neither --all nor the package tests")
+        parser.error("--python cannot be combined with --all or the package tests")
     return arguments
 
 
@@ -106,7 +106,7 @@ def lacks_image_python(arguments: argparse.Namespace) -> bool:
 
 
 def other_python_packages(arguments: argparse.Namespace) -> list[str]:
-    """Return the packages to test under another Python, beside those that are tested under this one."""
+    """Return the packages to test under the images' Python in addition to this one."""
     is_this_one = sys.version.startswith(f"{other_python.IMAGE_PYTHON}.")
     if not arguments.all or is_this_one or arguments.k:
         return []
@@ -150,14 +150,14 @@ def under_another_python(
 
 
 def access_control_coverage(folder: Path) -> Outcome:
-    """Bring together what each worker of pytest has measured, and judge it."""
+    """Combine the coverage data of all pytest workers and check it."""
     subprocess.run([sys.executable, "-m", *coverage("combine", folder)], check=False, cwd=ROOT)
-    covered = check.Check("every line that decides who may is run", coverage("report", folder)).passes()
+    covered = check.Check("coverage of access control", coverage("report", folder)).passes()
     return Outcome(int(covered), int(not covered))
 
 
 def coverage(command: str, folder: Path) -> list[str]:
-    """Return the arguments of coverage for the modules on which access rests."""
+    """Return coverage arguments for the access control modules."""
     include = f"--include={','.join(str(ROOT / name) for name in ACCESS_CONTROL_MODULES)}"
     options = {
         "run": [include, "--concurrency=thread"],
@@ -168,7 +168,7 @@ def coverage(command: str, folder: Path) -> list[str]:
 
 
 def package_environment(package: str, urls: dict[str, str], *, slow: bool) -> dict[str, str]:
-    """Return what a package's tests run in. RACE_ROUNDS asks for all tests, and for each race so many times."""
+    """Return the environment of a package's tests. RACE_ROUNDS enables slow tests and sets the rounds of each race."""
     return {
         **os.environ,
         **(check.SETTINGS | {"DATABASE_URL": urls[package]} if package in WITH_DATABASE else {}),
@@ -179,7 +179,7 @@ def package_environment(package: str, urls: dict[str, str], *, slow: bool) -> di
 def pytest(
     package: str, folder: Path, environment: dict[str, str], *, only: str | None, python: Path | None = None
 ) -> Outcome:
-    """Run a package's tests, under another `python` without coverage; a test that was skipped counts as failed."""
+    """Run a package's tests; under another `python`, without coverage. A skipped test counts as failed."""
     say(f"\n{package}{f', {python.parent.parent.name}' if python else ''}")
     report = folder / f"{package}.xml"
     report.unlink(missing_ok=True)
@@ -187,7 +187,7 @@ def pytest(
     command = [str(python or sys.executable), "-m", *measured, "pytest", "-q", f"--junitxml={report}"]
     argv = [*command, *(["-k", only] if only else [])]
     status = subprocess.run(argv, check=False, cwd=ROOT / package, env=environment).returncode
-    if status == 5 and only:  # pytest: no test was chosen
+    if status == 5 and only:  # pytest: no tests collected
         return Outcome()
     if not report.is_file():
         return Outcome(failed=1)
@@ -198,7 +198,7 @@ def pytest(
 
 @contextmanager
 def throwaway_postgres(folder: Path) -> Iterator[dict[str, str]]:
-    """Run a cluster in `folder` and give the database URL of each package that needs one."""
+    """Run a cluster in `folder` and yield the database URL of each package that needs one."""
     folder.chmod(0o711)
     state = State(folder)
     password = "only-for-this-run"

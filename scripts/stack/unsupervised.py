@@ -1,4 +1,4 @@
-"""Programs of the stack without the supervisor, for as long as something is done that nobody may come between."""
+"""Runs single programs of the stack without the supervisor, for backup and restore."""
 
 import json
 import os
@@ -20,7 +20,7 @@ END_SECONDS = 60
 
 @contextmanager
 def run_unsupervised(state: State, program: Program) -> Iterator[None]:
-    """Run a program in the block. Where this process is killed, the next start of the stack ends it."""
+    """Run a program during the block. If this process is killed, the next start of the stack ends the program."""
     identity: dict[str, Any] = postgres.as_nobody() if program.as_nobody else {"stdin": subprocess.DEVNULL}
     identity |= programs.identity(program.uid)
     with ExitStack() as files:
@@ -47,7 +47,7 @@ def run_unsupervised(state: State, program: Program) -> Iterator[None]:
 
 @contextmanager
 def unsupervised_postgres(state: State) -> Iterator[int]:
-    """Run the stack's PostgreSQL and give its port."""
+    """Run the stack's PostgreSQL and yield its port."""
     (port,) = free_ports(1)
     with run_unsupervised(state, postgres.program(state, port=port)):
         postgres.wait_until_up(postgres.owner_url(state.secrets()["POSTGRES_PASSWORD"], port=port))
@@ -57,11 +57,11 @@ def unsupervised_postgres(state: State) -> Iterator[int]:
 def require_embedded_postgres() -> None:
     for name in ("USER_DATABASE_URL", "TASK_DATABASE_URL"):
         if os.environ.get(name):
-            raise StackError(f"{name} names a PostgreSQL of your own; docs/backup.md has the lines for it.")
+            raise StackError(f"{name} points to an external PostgreSQL; docs/backup.md shows how to back it up.")
 
 
 def pg_tool(state: State, name: str, *arguments: str, port: int = 0) -> str:
-    """Run one of PostgreSQL's programs, as the superuser where it connects, and return what it prints."""
+    """Run a PostgreSQL tool and return its output. With a port, it connects there as the superuser."""
     connection = [f"--dbname=postgresql://{postgres.SUPERUSER}@127.0.0.1:{port}/{postgres.DATABASE}"] if port else []
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PG")}
     return check_output(

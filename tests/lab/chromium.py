@@ -29,7 +29,9 @@ def find() -> Chromium:
         if (program := shutil.which(name)) and starts(program):
             return Chromium(program, dict(os.environ))
     if platform.machine() != "x86_64":
-        raise StackError("There is no Chromium, and the one of npm is for x86-64 alone: install the package chromium.")
+        raise StackError(
+            "Chromium is not installed, and the npm package supports only x86-64: install the package chromium."
+        )
     folder = unpack(node.install(MANIFEST))
     places = {"LD_LIBRARY_PATH": "al2023/lib", "FONTCONFIG_PATH": "fonts", "XDG_CACHE_HOME": "cache"}
     return Chromium(
@@ -54,7 +56,7 @@ def unpack(package: Path) -> Path:
         unfinished.mkdir()
         with step("Unpacking Chromium"):
             bootstrap.run_quietly(
-                ["node", "--eval", UNPACK], otherwise="Chromium was not unpacked", environment=environment
+                ["node", "--eval", UNPACK], otherwise="Unpacking Chromium failed", environment=environment
             )
         (unfinished / "fonts" / "fonts.conf").write_text(FONTS)
         unfinished.rename(folder)

@@ -47,11 +47,13 @@ def parse() -> argparse.Namespace:
         "docs/faults.md lists the faults and what must hold.",
     )
     parser.add_argument("names", nargs="*", metavar="NAME", help="only these faults")
-    parser.add_argument("--list", action="store_true", help="name the faults and end")
+    parser.add_argument("--list", action="store_true", help="list the faults and exit")
     parser.add_argument(
         "--seconds", type=float, metavar="N", help=f"how long each is repeated; {SECONDS:.0f} by default"
     )
-    parser.add_argument("--seed", type=int, default=random.randrange(10_000), metavar="N", help="of all that is random")
+    parser.add_argument(
+        "--seed", type=int, default=random.randrange(10_000), metavar="N", help="seed of all random choices"
+    )
     parser.add_argument("--all", action="store_true", help="the long form, with 200 kills and 10,000 requests")
     arguments = parser.parse_args()
     if unknown := set(arguments.names) - BY_NAME.keys():

@@ -50,7 +50,9 @@ def parse() -> argparse.Namespace:
     parser.add_argument(
         "--cases", type=int, default=DEFAULT_CASES, metavar="N", help=f"about how many; {DEFAULT_CASES} by default"
     )
-    parser.add_argument("--seed", type=int, default=random.randrange(10_000), metavar="N", help="of all that is random")
+    parser.add_argument(
+        "--seed", type=int, default=random.randrange(10_000), metavar="N", help="seed of all random choices"
+    )
     arguments = parser.parse_args()
     if arguments.cases < 1:
         parser.error(f"--cases is {arguments.cases}; it must be 1 or more")

@@ -77,7 +77,7 @@ def main() -> None:
     commit = parser.parse_args().commit
     with lab_command("try-compose"):
         try_all(commit)
-    say("The containers do what they must.")
+    say("The containers work as they should.")
 
 
 def try_all(commit: str) -> None:
