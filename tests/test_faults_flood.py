@@ -17,7 +17,7 @@ SERVED, REFUSED = (
 
 
 def found(manner, *, served, refused):
-    """Return what is wrong with a flood during which so many requests of others are served and so many are not."""
+    """Return the problems of a flood with so many served and rejected requests of others."""
     service = Service()
     service.manner = manner
     load = SimpleNamespace(

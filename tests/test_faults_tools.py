@@ -139,7 +139,7 @@ def test_the_mail_server_fails_at_random_but_loses_nothing(sink):
 
 def test_a_recovered_mail_server_does_not_fail(sink):
     before = {sink.trouble() for _ in range(1000)}
-    sink.is_well = True
+    sink.has_recovered = True
     after = {sink.trouble() for _ in range(1000)}
 
     assert before == {"451 try again later", HANG_UP, ""}
@@ -156,7 +156,7 @@ def test_the_same_seed_gives_the_same_failures():
 
 
 def test_a_truncated_message_is_not_accepted(sink):
-    sink.is_well = True
+    sink.has_recovered = True
     with socket.create_connection(sink.server_address) as client:
         client.sendall(b"EHLO x\r\nMAIL FROM:<a@b.c>\r\nRCPT TO:<a@b.c>\r\nDATA\r\nSubject: x\r\n\r\nhalf a li")
         client.shutdown(socket.SHUT_WR)

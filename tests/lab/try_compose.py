@@ -1,4 +1,4 @@
-"""scripts/try-compose: prove docker-compose.yml with the Docker engine of this machine."""
+"""scripts/try-compose: test docker-compose.yml with a real Docker engine."""
 
 import argparse
 import json
@@ -26,12 +26,12 @@ from tests.lab.stacks import ignore_signals, lab_command
 ASKED = 60
 MIN_REQUESTS = 1000
 TIMEOUT_SECONDS = 60
-PASSWORD = "correct horse battery staple"  # of accounts that live for minutes
+PASSWORD = "correct horse battery staple"  # of temporary accounts
 
 
 @dataclass
 class ThrowawayProject(Project):
-    """A compose project with a name and a port of its own. `folder` is the checkout that its files come from."""
+    """A temporary compose project with its own name and port. `folder` is the checkout with its files."""
 
     port: int = 0
 
@@ -63,14 +63,14 @@ def signed_in(port: int, username: str, password: str) -> Client:
 
 
 def ask(client: Client, path: str, body: Any = None) -> Any:
-    """Return the answer to the first attempt."""
-    return client.insist("GET" if body is None else "POST", path, body, seconds=0)
+    """Send a request without retries and return the JSON."""
+    return client.retry_until_ok("GET" if body is None else "POST", path, body, seconds=0)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(
         prog="scripts/try-compose",
-        description="Start docker-compose.yml as a project of its own, use it, scale it, kill in it, deploy, stop "
+        description="Start docker-compose.yml as a separate project, use it, scale it, kill a container, deploy, stop "
         "and start it, upgrade it from an earlier commit, and remove it with its volumes. Needs Docker with compose.",
     )
     parser.add_argument("--from", dest="commit", default="HEAD^", help="the commit to upgrade from; HEAD^ by default")
@@ -92,8 +92,8 @@ def try_all(commit: str) -> None:
             mine.up("--build")
         use(mine, "now")
         follow_the_docs(mine)
-        spread_over_replicas(mine)
-        killed_and_back(mine)
+        scale_to_replicas(mine)
+        kill_container(mine)
         deploy_under_load(mine)
         with step("Stopping all and starting again"):
             mine.compose("down")
@@ -103,12 +103,12 @@ def try_all(commit: str) -> None:
 
 
 def follow_the_docs(project: ThrowawayProject) -> None:
-    """Paste what the docs say of containers; a restore undoes what came after the backup, and no number comes twice."""
+    """Run the documented commands; a restore removes later tasks, and no task ID is used twice."""
     with compose_lines.workplace(project.name, port=project.port) as work:
         with step("Comparing how compose reads .env"):
             work.compare_dotenv()
         with step("Pasting the lines of the docs"):
-            work.refuse_bad_setting()
+            work.check_bad_setting()
             for name in ("settings", "commands", "mails", "backup", "keys"):
                 work.paste(name)
             later = ask(project.admin(), "/task/tasks/", {"title": "Made after the backup"})["id"]
@@ -128,7 +128,7 @@ def project() -> Iterator[ThrowawayProject]:
         yield mine
     finally:
         mine.folder = ROOT
-        ignore_signals()  # a second one would leave the rest behind
+        ignore_signals()  # a second signal would leave the rest behind
         with step("Removing containers, volumes and images"):
             mine.compose("down", "--volumes", "--remove-orphans")
             if images := run(
@@ -161,11 +161,11 @@ def use(project: ThrowawayProject, name: str) -> None:
 
 
 def wait_for(holds: Callable[[], bool]) -> None:
-    wait_until(holds, seconds=TIMEOUT_SECONDS, otherwise=f"This did not come within {TIMEOUT_SECONDS} s.")
+    wait_until(holds, seconds=TIMEOUT_SECONDS, otherwise=f"This did not happen within {TIMEOUT_SECONDS} s.")
 
 
-def spread_over_replicas(project: ThrowawayProject) -> None:
-    """More replicas are found without a restart of the gateway, and each gets its share."""
+def scale_to_replicas(project: ThrowawayProject) -> None:
+    """Check that new replicas get requests without a restart of the gateway."""
     gateway = project.compose("ps", "--quiet", "gateway")
     with step("Running three of the task service"):
         project.up("--scale", "task_service=3", "--no-recreate")
@@ -176,7 +176,7 @@ def spread_over_replicas(project: ThrowawayProject) -> None:
 
 
 def answering(project: ThrowawayProject) -> Counter[str]:
-    """Return how many of some requests each address of the task service has answered."""
+    """Return how many of the test requests each replica of the task service answered."""
     admin = project.admin()
     for _ in range(ASKED):
         ask(admin, "/task/tasks/")
@@ -186,18 +186,18 @@ def answering(project: ThrowawayProject) -> Counter[str]:
     return Counter(line["upstream"] for line in asked[-ASKED:])
 
 
-def killed_and_back(project: ThrowawayProject) -> None:
-    """Kill what runs as a container's first process: the engine starts it again, and the others serve meanwhile."""
+def kill_container(project: ThrowawayProject) -> None:
+    """Kill the first process of a container: the engine restarts it while the others serve."""
     victim = project.compose("ps", "--quiet", "task_service").split()[0]
     with step("Killing one of them"):
         os.kill(int(run("docker", "inspect", "--format", "{{.State.Pid}}", victim)), signal.SIGKILL)
-        wait_for(lambda: restarts_of(victim) > 0)
+        wait_for(lambda: restart_count(victim) > 0)
         ask(project.admin(), "/task/tasks/")
         project.up("--scale", "task_service=3", "--no-recreate")
 
 
 def deploy_under_load(project: ThrowawayProject) -> None:
-    """Replace containers by scripts/deploy under load, for new settings twice and then without any change."""
+    """Run scripts/deploy under load: twice with new settings, then with --all."""
     password = project.read_secret("ADMIN_PASSWORD")
     clients = [Client(project.port, password=password, name=f"deploy-{number}") for number in range(USERS)]
     load = Load([VirtualUser(client, seed=1, pause_seconds=0.1) for client in clients])
@@ -216,7 +216,7 @@ def deploy_under_load(project: ThrowawayProject) -> None:
         raise StackError("\n".join(["Requests failed:", *failed[:10]]))
 
 
-def restarts_of(container: str) -> int:
+def restart_count(container: str) -> int:
     return int(run("docker", "inspect", "--format", "{{.RestartCount}}", container))
 
 
