@@ -1,4 +1,4 @@
-"""A real PgBouncer in transaction mode: the machine's, or else the one of Debian's package, unpacked into .venv."""
+"""A real PgBouncer in transaction mode: an installed one, or Debian's package unpacked into .venv."""
 
 import os
 import platform
@@ -17,7 +17,7 @@ from stack.console import StackError
 from stack.ports import free_ports
 from tests.local_stack import new_folder
 
-LIBRARIES = ("libevent-2.1", "libc-ares")  # of which Debian's package is made, and few machines have them
+LIBRARIES = ("libevent-2.1", "libc-ares")  # dependencies of Debian's package that most machines lack
 CONFIGURATION = """
 [databases]
 tmservice = host=127.0.0.1 port={server_port} dbname=tmservice
@@ -63,7 +63,7 @@ def unpack(root: Path) -> None:
 
 @contextmanager
 def pgbouncer(server_port: int, passwords: dict[str, str], more: str = "") -> Iterator[int]:
-    """Run one in front of a PostgreSQL, for these roles; give its port."""
+    """Run PgBouncer in front of a PostgreSQL for these roles; yield its port."""
     program, environment = find()
     folder = new_folder()
     (port,) = free_ports(1)

@@ -13,7 +13,7 @@ def admin(stack):
 
 
 def everything(stack, admin):
-    """Return all that is stored, as an admin sees it."""
+    """Return all stored data that an admin can see."""
     pages = ("/task/tasks/?page_size=100", "/user/users/?page_size=100")
     return [stack.call("GET", page, token=admin).json() for page in pages]
 

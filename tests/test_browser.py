@@ -1,4 +1,4 @@
-"""The API documentation in a headless Chromium, used as a person would. Its pictures are in .venv/screenshots."""
+"""The API documentation in a headless Chromium. Screenshots are in .venv/screenshots."""
 
 import base64
 import json
@@ -28,7 +28,7 @@ A_READ = {
     "user": ("#operations-Own_account-readOwnAccount", "/user/me/"),
     "task": ("#operations-Tasks-summarizeTasks", "/task/tasks/summary/"),
 }
-CONVERTED = "warning: [ReDoc Compatibility mode]: Converting OpenAPI 2.0 to OpenAPI 3.0"  # it tells this of every 2.0
+CONVERTED = "warning: [ReDoc Compatibility mode]: Converting OpenAPI 2.0 to OpenAPI 3.0"
 REFUSED = "error: Failed to load resource: the server responded with a status of 401 (Unauthorized)"
 LEGIBLE = 90  # white on the blue of Swagger UI's GET is 98
 # How far apart the lightest and the darkest point of each box of a picture are, from 0 to 255.
@@ -51,13 +51,13 @@ CONTRASTS = """async ([png, boxes]) => {
 
 @pytest.fixture(scope="module")
 def playwright():
-    """Playwright, out of the environment that it has for itself."""
+    """Playwright from its own environment."""
     environment = str(bootstrap.install("clients", venv=bootstrap.VENV / "clients").parents[1])
     packages = sysconfig.get_path("platlib", "venv", {"base": environment, "platbase": environment})
     sys.path.append(packages)
     from playwright import sync_api
 
-    sync_api.expect.set_options(timeout=30_000)  # Redoc takes seconds where the machine is busy
+    sync_api.expect.set_options(timeout=30_000)  # Redoc takes seconds on a busy machine
     yield sync_api
     sys.path.remove(packages)
 
@@ -79,7 +79,7 @@ def visit(request, browser, playwright, stack):
 
 
 class Visit:
-    """A page, and what went wrong while it was open."""
+    """A page and its errors."""
 
     def __init__(self, context, expect, screen):
         self.page, self.painter = context.new_page(), context.new_page()
@@ -101,7 +101,7 @@ class Visit:
         return self.page.get_by_role("heading", name=text)
 
     def show(self, *shown, name):
-        """Take a picture; see whether the page is as wide as the screen, and these are in view and legible."""
+        """Take a screenshot; check that the page fits the screen and that these elements are visible and legible."""
         width = self.page.viewport_size["width"]
         assert self.page.evaluate("[innerWidth, document.documentElement.scrollWidth]") == [width, width]
         for locator in shown:
@@ -121,7 +121,7 @@ class Visit:
         dialog.get_by_role("button", name="Close", exact=True).last.click()
 
     def execute(self, operation, name, body=None):
-        """Try an operation out; return the answer, once it is shown with its status and body."""
+        """Try out an operation; return its displayed response."""
         block = self.page.locator(operation)
         block.locator(".opblock-summary-control").click()
         block.get_by_role("button", name="Try it out").click()
@@ -138,7 +138,7 @@ class Visit:
         return answered.value
 
     def end(self, *known):
-        """Nothing went wrong but what is known, and nothing was asked of anybody else."""
+        """Check that there are only known errors and no requests to other hosts."""
         origin = self.page.evaluate("location.origin")
         assert self.complaints == list(known)
         assert [url for url in self.asked if not url.removeprefix("blob:").startswith(f"{origin}/")] == []

@@ -1,4 +1,4 @@
-"""What can be told of the containers without an engine. With one, scripts/try-compose proves the rest."""
+"""Checks of the containers that need no engine. scripts/try-compose checks the rest."""
 
 import ipaddress
 import re
@@ -24,7 +24,7 @@ NOT_FOR_CONTAINERS = {
     "TMSERVICE_STATE_DIR",
     "TMSERVICE_ENV_FILE",
     "RENDER_EXTERNAL_HOSTNAME",
-    "DATABASE_URL",  # USER_DATABASE_URL and TASK_DATABASE_URL say it for each
+    "DATABASE_URL",  # set per service by USER_DATABASE_URL and TASK_DATABASE_URL
     "OWNER_DATABASE_URL",
     "USER_SERVICE_URL",
     "TASK_SERVICE_URL",
@@ -107,12 +107,12 @@ def test_only_the_gateway_is_reachable_from_outside():
 
 
 def test_the_port_is_bound_to_loopback_by_default():
-    """In compose's short form: the long one takes what is no address for all addresses."""
+    """In compose's short form: the long form treats an invalid address as all addresses."""
     assert COMPOSE["services"]["gateway"]["ports"] == ["${GATEWAY_BIND:-127.0.0.1}:${GATEWAY_PORT:-8080}:8080"]
 
 
 def test_postgresql_is_left_out_if_both_databases_are_external():
-    """An expression of compose chooses the service that is extended; scripts/try-compose cannot show every case."""
+    """A compose expression selects the extended service; scripts/try-compose cannot cover every case."""
     variants = yaml.safe_load((ROOT / "docker-compose.database.yml").read_text())["services"]
 
     for name in ("database", "roles"):
@@ -173,13 +173,13 @@ def test_servers_get_no_owner_url_and_no_admin_password():
         waits_for = COMPOSE["services"][f"{name}_service"]["depends_on"]
         assert service["command"] == ["python", "manage.py", "prepare"]
         assert waits_for == {f"{name}_migrations": {"condition": "service_completed_successfully"}}
-        # Where a person names a database and no owner, one role does both, and the one in the file is not meant.
+        # With an external database but no owner, one role does both, and the owner in the file is not used.
         owner, serving = f"{name.upper()}_OWNER_DATABASE_URL", f"{name.upper()}_DATABASE_URL"
         assert service["environment"]["OWNER_DATABASE_URL"] == f"${{{owner}:-${{{serving}:-}}}}"
 
 
 def test_data_survives_the_containers():
-    """The official image of PostgreSQL 18 keeps it below /var/lib/postgresql, in a folder of the version."""
+    """The official image of PostgreSQL 18 stores data in a version folder in /var/lib/postgresql."""
     assert "data:/var/lib/postgresql" in COMPOSE["services"]["database"]["volumes"]
     named = {volume.split(":")[0] for service in COMPOSE["services"].values() for volume in service.get("volumes", [])}
     assert named - {"./scripts"} == set(COMPOSE["volumes"])
@@ -207,12 +207,12 @@ def test_copied_files_exist_in_the_build_context(name):
 
 
 def test_the_dockerfiles_differ_in_size():
-    """BuildKit knows a file by its name, size and time, and in an archive of a commit all files have one time."""
+    """BuildKit identifies a file by name, size and time, and in a git archive all files have the same time."""
     assert len({len(dockerfile(name)) for name in IMAGES}) == len(IMAGES)
 
 
 def test_each_image_is_built_once_and_never_pulled():
-    """Whoever owned its name at a public registry would be given all secrets."""
+    """A pulled image of that name from a public registry would get all secrets."""
     ours = [service for service in COMPOSE["services"].values() if "postgres" not in service["image"]]
     built = [service for service in ours if "build" in service]
 
@@ -225,7 +225,7 @@ def test_each_image_is_built_once_and_never_pulled():
 
 
 def test_the_setup_image_does_not_depend_on_service_code(tmp_path):
-    """Compose recreates whatever depends on a container that it recreates."""
+    """Compose also recreates dependents of a recreated container."""
     setup, _, service = dockerfile("user_service").partition(" AS setup")[2].partition("FROM setup")
     copied = [path for line in re.findall(r"^COPY (?!--)(.*) /venv/", setup, re.MULTILINE) for path in line.split()]
     for path in copied:

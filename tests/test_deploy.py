@@ -1,4 +1,4 @@
-"""scripts/deploy, with a stand-in for the engine. With a real one, scripts/try-compose deploys under load."""
+"""scripts/deploy with a fake engine. scripts/try-compose deploys with a real one under load."""
 
 import json
 from itertools import count
@@ -23,7 +23,7 @@ NEEDS = {"worker": {"task_service"}, "gateway": {"user_service", "task_service"}
 
 
 class Engine:
-    """Containers as Docker and compose tell of them. What is started becomes healthy, or ends, at once."""
+    """A fake of Docker and compose. Started containers become healthy, or exit, at once."""
 
     def __init__(self):
         self.versions = dict.fromkeys(set(IMAGES.values()), 1)
@@ -49,7 +49,7 @@ class Engine:
             found["state"] = {"Status": "running", "Health": {"Status": "unhealthy" if fails else "healthy"}}
         self.log.append(f"start {found['service']}")
 
-    def images_of(self, service):
+    def images_for(self, service):
         return [each["image"] for each in self.containers.values() if each["service"] == service]
 
     def run(self, program, *arguments, **_):
@@ -79,8 +79,8 @@ class Engine:
     def on_create(self, *scales_and_service):
         *scales, service = scales_and_service
         numbers = dict(scale.split("=") for scale in scales)
-        for each in {service} | NEEDS.get(service, set()):  # compose would remove what is more than this, or than one
-            assert int(numbers.get(each, 1)) == len(self.images_of(each)) + (each == service)
+        for each in {service} | NEEDS.get(service, set()):  # compose would remove the excess
+            assert int(numbers.get(each, 1)) == len(self.images_for(each)) + (each == service)
         self.create(service)
 
     def on_inspect(self, *numbers):
@@ -153,7 +153,7 @@ def test_a_new_container_is_healthy_before_an_old_one_ends(engine):
         *("create user_migrations", "start user_migrations"),
         *("create user_service", "start user_service", "stop user_service"),
     ]
-    assert engine.images_of("user_service") == engine.images_of("user_migrations") == ["user:2"]
+    assert engine.images_for("user_service") == engine.images_for("user_migrations") == ["user:2"]
     (number,) = (number for number, each in engine.containers.items() if each["service"] == "user_service")
     assert engine.routes == [("user-service", f"10.0.0.{number}"), ("user-service",)]
 
@@ -167,8 +167,8 @@ def test_replicas_are_replaced_one_by_one(engine):
 
     one = ["create task_service", "start task_service", "stop task_service"]
     assert engine.log[2:-3] == one * 3
-    assert engine.images_of("task_service") == ["task:2"] * 3
-    assert engine.images_of("worker") == ["task:2"]
+    assert engine.images_for("task_service") == ["task:2"] * 3
+    assert engine.images_for("worker") == ["task:2"]
 
 
 def test_scaling_does_not_touch_the_other_containers(engine):
@@ -194,7 +194,7 @@ def test_an_unhealthy_new_container_is_removed_and_the_old_stays(engine, service
     with pytest.raises(StackError, match=f"A new container of {service} does not become healthy"):
         deploy.deploy(engine.project)
 
-    assert engine.images_of(service) == [f"{IMAGES[service]}:1"]
+    assert engine.images_for(service) == [f"{IMAGES[service]}:1"]
     assert engine.log[-1] == ("start gateway" if service == "gateway" else "start user_service")
 
 
@@ -205,8 +205,8 @@ def test_a_failed_migration_replaces_nothing(engine):
     with pytest.raises(StackError, match="task_migrations ended with 1, and nothing was replaced"):
         deploy.deploy(engine.project)
 
-    assert engine.images_of("task_service") == ["task:1"]
-    assert engine.images_of("task_migrations") == ["task:1"]
+    assert engine.images_for("task_service") == ["task:1"]
+    assert engine.images_for("task_migrations") == ["task:1"]
 
 
 def test_a_changed_database_is_reported_but_not_replaced(engine, capsys):

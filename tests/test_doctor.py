@@ -1,4 +1,4 @@
-"""scripts/doctor on a stack that runs: nothing wrong at first, then each fault made for real and told in its line."""
+"""scripts/doctor on a running stack: a healthy one, then one with each fault."""
 
 import json
 import re
@@ -22,7 +22,7 @@ from stack.ports import free_ports
 from stack.state import State
 from tests.local_stack import PASSWORD, LocalStack, eventually
 
-# Enough for the tests, and a limit: what it has to do with a client's address can be seen.
+# A limit high enough for the tests; the doctor needs one to check proxy trust.
 LIMITED = {"THROTTLE_ANON": "1000/min", "PUBLIC_URL": "https://tasks.example.com"}
 WORKED = """
     SELECT least(user_worker.beat_at, task_worker.beat_at, finished_at, pulled_at) > %s
@@ -33,7 +33,7 @@ WORKED = """
 
 @pytest.fixture(scope="module")
 def limited():
-    """A stack with a limit, which every test leaves as it was."""
+    """A stack with a limit; tests leave it unchanged."""
     mine = LocalStack()
     try:
         mine.start(**LIMITED)
@@ -44,7 +44,7 @@ def limited():
 
 
 def restart_workers(stack):
-    """They were there before their tables, and would wait for them up to a minute."""
+    """They started before their tables existed and would wait up to a minute."""
     before = [running(State(stack.folder), name) for name in ("user-worker", "task-worker")]
     for process in before:
         process.terminate()
@@ -66,7 +66,7 @@ class Report:
     found: dict
 
     def __getitem__(self, place):
-        """Return the verdict and the text of a line, by its section and name."""
+        """Return the verdict and text of a line by section and name."""
         return self.found[place]
 
     def all(self, verdict):
@@ -79,8 +79,8 @@ def doctor(stack, *arguments, **changed):
     for line in done.stdout.splitlines():
         if line.startswith("The "):
             section = line.removeprefix("The ")
-        elif told := re.fullmatch(r"(ok|WRONG|unsure) +(.{11}) (.+)", line):
-            found[section, told[2].strip()] = told[1], told[3]
+        elif line_match := re.fullmatch(r"(ok|WRONG|unsure) +(.{11}) (.+)", line):
+            found[section, line_match[2].strip()] = line_match[1], line_match[3]
     return Report(done, found)
 
 
@@ -107,7 +107,7 @@ def test_a_healthy_stack_is_ok_and_no_secret_is_printed(limited):
     report = doctor(limited, "--mail", "ada@example.com")
 
     assert (report.done.returncode, report.done.stderr) == (0, ""), report.done.stdout
-    # As root the services need a Python that other users can run, which this machine's may not be.
+    # As root, the services need a Python that other users can execute.
     as_root = {("stack", "users")} if runs_as_root(State(limited.folder)) else set()
     assert (report.all("ok"), report.all("unsure")) == (report.found.keys() - as_root, as_root)
     assert len(report.found) > 30
@@ -118,7 +118,7 @@ def test_a_healthy_stack_is_ok_and_no_secret_is_printed(limited):
 
 
 def test_it_sends_test_mails_and_checks_the_settings_in_force(own_stack):
-    """Nothing but the start names the mail server: the doctor goes by what the services were started with."""
+    """Only the start sets the mail server: the doctor uses the settings of the running services."""
     mail_port, closed = free_ports(2)
     url = f"http://127.0.0.1:{closed}"
     banner = own_stack.start(
@@ -139,7 +139,7 @@ def test_it_sends_test_mails_and_checks_the_settings_in_force(own_stack):
 
 
 def test_a_changed_admin_password_is_reported(own_stack):
-    """Neither the banner nor the doctor signs in: that would count, and lock the owner out in the end."""
+    """Neither the banner nor the doctor signs in: failed attempts would lock the account."""
     first = own_stack.start(**LIMITED)
     known = (own_stack.folder / "admin-password").read_text().strip()
     change = {"current_password": known, "new_password": PASSWORD}
@@ -162,7 +162,7 @@ def test_a_changed_admin_password_is_reported(own_stack):
     assert execute(own_stack, "SELECT count(*) FROM user_service.accounts_attempt WHERE failures > 0") == [(0,)]
 
 
-# What is done to the database and how it is mended, and the words in whose line it is told.
+# Statements that cause and fix a fault, and words of the finding.
 DATABASE_FAULTS = {
     ("user service", "role"): (
         "GRANT USAGE ON SCHEMA task_service TO user_service; GRANT SELECT ON task_service.tasks_task TO user_service",
@@ -210,8 +210,8 @@ def test_each_database_fault_is_reported_on_its_line(limited):
                 execute(limited, make)
             report = doctor(limited)
         finally:
-            for _, mend, _ in faults.values():
-                execute(limited, mend)
+            for _, fix, _ in faults.values():
+                execute(limited, fix)
 
     assert report.done.returncode == 1
     assert report.all("WRONG") == faults.keys()
@@ -232,8 +232,8 @@ def test_settings_not_yet_in_force_are_named_but_not_checked(limited):
     assert (report.done.returncode, report.all("WRONG")) == (0, set())
     everywhere = "user-service, user-worker, task-service, task-worker"
     named = f"DUE_SOON_DAYS, TRUSTED_PROXIES in {everywhere}, gateway; EMAIL_URL, JWT_SIGNING_KEY in {everywhere}"
-    told = f"the stack runs with outdated settings ({named}); scripts/restart applies the current ones"
-    assert report["stack", "restart"] == ("unsure", told)
+    text = f"the stack runs with outdated settings ({named}); scripts/restart applies the current ones"
+    assert report["stack", "restart"] == ("unsure", text)
     assert key not in report.done.stdout
 
 
@@ -248,7 +248,7 @@ def test_settings_that_a_restart_would_refuse_are_reported(limited):
 
 def test_a_stopped_database_and_gateway_are_reported(limited):
     state = State(limited.folder)
-    with stopped(limited.supervisor()):  # or they would be back at once
+    with stopped(limited.supervisor()):  # or it would restart them at once
         gone = [running(state, name) for name in ("postgres", "gateway")]
         for process in gone:
             process.send_signal(signal.SIGINT)
@@ -302,7 +302,7 @@ def test_a_misconfigured_gateway_is_reported(limited):
 
 
 def reload(stack, file, configuration):
-    """Let Nginx take a configuration up, and wait until nobody serves by the one before."""
+    """Reload Nginx with a configuration and wait for the old workers to exit."""
     file.write_text(configuration)
     master = running(State(stack.folder), "gateway")
     before = master.children()
@@ -339,8 +339,8 @@ class Unavailable(BaseHTTPRequestHandler):
 def test_another_program_at_the_address_is_reported():
     with HTTPServer(("127.0.0.1", 0), Unavailable) as server:
         Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
-        visitor = GatewayChecks(f"http://127.0.0.1:{server.server_port}")
-        found, trust = dict(visitor.examine()), visitor.proxy_trust()
+        checks = GatewayChecks(f"http://127.0.0.1:{server.server_port}")
+        found, trust = dict(checks.examine()), checks.proxy_trust()
         server.shutdown()
 
     assert [(name, finding.state) for name, finding in found.items()] == [("gateway", "WRONG")]
@@ -352,12 +352,12 @@ def test_another_program_at_the_address_is_reported():
     ("first", "second", "together"),
     [
         (Limit(4, 60, False), Limit(3, 60, False), True),
-        (Limit(4, 60, False), Limit(1, 60, False), True),  # others ask too
+        (Limit(4, 60, False), Limit(1, 60, False), True),  # other clients count too
         (Limit(4, 60, False), Limit(4, 60, False), False),
         (Limit(0, 60, False), Limit(0, 60, True), True),
         (Limit(0, 60, True), Limit(0, 60, True), True),
         (Limit(0, 60, True), Limit(4, 60, False), False),
-        (Limit(0, 60, False), Limit(0, 60, False), False),  # 1/min, and each is the first
+        (Limit(0, 60, False), Limit(0, 60, False), False),  # 1/min, and each is the first request
     ],
 )
 def test_two_requests_are_counted_together_or_not(first, second, together):

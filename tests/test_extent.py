@@ -1,4 +1,4 @@
-"""What scripts/test runs, and what it leaves to --all."""
+"""Which tests scripts/test runs with and without --all."""
 
 import re
 import subprocess
@@ -46,7 +46,7 @@ def test_all_uses_the_python_of_the_images():
 
 @pytest.fixture
 def pythons(tmp_path, monkeypatch):
-    """A machine on which python3.13 is a shim of pyenv's that does not start, and pyenv has the versions given."""
+    """A machine where python3.13 is an inactive pyenv shim, and pyenv has the given versions."""
     shims = tmp_path / "shims"
     write(shims / "python3.13", "echo 'pyenv: python3.13: command not found' >&2; exit 127")
     monkeypatch.setenv("PATH", f"{shims}:/usr/bin:/bin")

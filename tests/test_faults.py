@@ -1,4 +1,4 @@
-"""scripts/faults: the stack survives its faults, and nothing is left behind."""
+"""scripts/faults: the stack survives all faults, and nothing is left behind."""
 
 import os
 import re
@@ -9,10 +9,10 @@ import time
 import pytest
 
 from tests.lab.catalogue import FAULTS
-from tests.local_stack import ROOT, begin, eventually, left_behind, new_folder
+from tests.local_stack import ROOT, eventually, leftovers, new_folder, start_script
 
 NAMES = [fault.name for fault in FAULTS]
-# RACE_ROUNDS in the environment asks for what every day's run has no time for.
+# RACE_ROUNDS in the environment enables the long form.
 IS_SLOW = "RACE_ROUNDS" in os.environ
 TRIED = NAMES if IS_SLOW else ["database-kill", "web-kills", "crash", "flood"]
 OPTIONS = [] if IS_SLOW else ["--seconds=1", *TRIED]
@@ -20,11 +20,11 @@ OPTIONS = [] if IS_SLOW else ["--seconds=1", *TRIED]
 
 @pytest.fixture(scope="module")
 def tried():
-    """The faults, injected into one stack one after the other: the output, the exit status, and what was left."""
+    """Run all faults on one stack; return the output, the exit status, and what is left behind."""
     folder = new_folder()
-    faults = begin("faults", folder, *OPTIONS)
+    faults = start_script("faults", folder, *OPTIONS)
     output, _ = faults.communicate()
-    yield output, faults.returncode, left_behind(folder)
+    yield output, faults.returncode, leftovers(folder)
     shutil.rmtree(folder)
 
 
@@ -48,7 +48,7 @@ def test_the_exit_status_is_the_verdict_and_nothing_remains(tried):
 
 @pytest.mark.slow
 def test_nothing_is_lost_in_200_kills(temporary):
-    faults = begin("faults", temporary, "--all", "crash")
+    faults = start_script("faults", temporary, "--all", "crash")
 
     output, _ = faults.communicate()
 
@@ -63,7 +63,7 @@ def test_the_faults_page_lists_every_fault():
 
 
 def test_an_unknown_fault_is_refused(tmp_path):
-    refused = begin("faults", tmp_path, "earthquake")
+    refused = start_script("faults", tmp_path, "earthquake")
     output, _ = refused.communicate()
 
     assert refused.returncode == 2
@@ -71,14 +71,14 @@ def test_an_unknown_fault_is_refused(tmp_path):
 
 
 def test_list_names_the_faults_and_starts_nothing(tmp_path):
-    listing = begin("faults", tmp_path, "--list")
+    listing = start_script("faults", tmp_path, "--list")
     output, _ = listing.communicate()
 
     assert (listing.returncode, output.splitlines()) == (0, NAMES)
 
 
 def test_ctrl_c_during_the_start_leaves_nothing_behind(temporary):
-    faults = begin("faults", temporary)
+    faults = start_script("faults", temporary)
     eventually(lambda: list(temporary.glob("*/secrets.json")), seconds=30)
 
     assert_stopped(faults, signal.SIGINT, temporary)
@@ -87,10 +87,10 @@ def test_ctrl_c_during_the_start_leaves_nothing_behind(temporary):
 @pytest.mark.slow
 @pytest.mark.parametrize(("name", "number"), [("database-slow", signal.SIGINT), ("crash", signal.SIGTERM)])
 def test_a_signal_during_a_fault_leaves_nothing_behind(temporary, name, number):
-    faults = begin("faults", temporary, name)
+    faults = start_script("faults", temporary, name)
     beginning = [faults.stdout.readline() for _ in range(2)]
     assert re.match(r"Starting a stack \.\.\. \d", beginning[-1])
-    time.sleep(3)  # the database moves, the stack restarts, or the load has begun
+    time.sleep(3)  # the database is moving, the stack is restarting, or the load is running
 
     assert_stopped(faults, number, temporary)
 
@@ -101,4 +101,4 @@ def assert_stopped(faults, number, temporary):
 
     assert faults.returncode == 1
     assert output.endswith("\nStopped.\n")
-    assert left_behind(temporary) == ([], [])
+    assert leftovers(temporary) == ([], [])

@@ -1,4 +1,4 @@
-"""scripts/faults flood: what its verdict notices."""
+"""The verdict of scripts/faults flood."""
 
 import math
 import re
@@ -16,10 +16,10 @@ SERVED, REFUSED = (
 )
 
 
-def found(manner, *, served, refused):
+def found(behavior, *, served, refused):
     """Return the problems of a flood with so many served and rejected requests of others."""
     service = Service()
-    service.manner = manner
+    service.behavior = behavior
     load = SimpleNamespace(
         sent=[SERVED] * served + [REFUSED] * refused, fault=nullcontext, wait_until_served=lambda: None
     )

@@ -16,8 +16,8 @@ ASSIGNED, CHANGED = "task_assigned", "task_status_changed"
 SHOWN = "GET /task/tasks/ [x-1] got"
 
 
-def request(begun_at=10.0, status=200, *, kind="read tasks", seconds=0.1, is_repeated=False, **of_the_answer):
-    answer = Answer(status, {}, **of_the_answer)
+def request(begun_at=10.0, status=200, *, kind="read tasks", seconds=0.1, is_repeated=False, **response_fields):
+    answer = Answer(status, {}, **response_fields)
     return SentRequest("x-1", kind, "GET", "/task/tasks/", begun_at, seconds, answer, is_repeated=is_repeated)
 
 

@@ -27,7 +27,7 @@ class Echo(socketserver.BaseRequestHandler):
 
 @contextmanager
 def echo():
-    """Run a server that sends back what it gets."""
+    """Run an echo server."""
     with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Echo) as server:
         Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
         yield server.server_address[1]
@@ -36,7 +36,7 @@ def echo():
 
 @pytest.fixture
 def between():
-    """A proxy before such a server, and a connection through it."""
+    """A proxy in front of an echo server, and a connection through it."""
     (port,) = free_ports(1)
     with (
         echo() as target,
@@ -83,7 +83,7 @@ def test_a_slow_proxy_delays_each_answer_once(between):
 
     began = time.monotonic()
     connection.sendall(b"one")
-    time.sleep(0.1)  # a chunk of its own
+    time.sleep(0.1)  # makes it a separate chunk
     connection.sendall(b"two")
     answers = [connection.recv(3), connection.recv(3)]
 
@@ -111,7 +111,7 @@ def sink():
 
 
 def send(sink, number):
-    """Return how the sending ended: the name of an exception, or none."""
+    """Send a mail; return the name of the exception, or ""."""
     message = EmailMessage()
     message["Message-ID"] = f"<{number}@example.com>"
     message["X-TMService-Event"] = "task_assigned"

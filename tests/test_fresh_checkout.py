@@ -15,15 +15,15 @@ from tests import examples
 from tests.local_stack import ROOT, LocalStack, environment, new_folder
 
 ANSWERED = [(number, block) for number, block in enumerate(examples.blocks()) if block.answer]
-SECONDS_OF_DAY = 24 * 60 * 60
-PASTED_WITHIN_SECONDS = 400  # a minute, where packages come quickly
+SECONDS_PER_DAY = 24 * 60 * 60
+PASTED_WITHIN_SECONDS = 400  # about a minute with fast downloads
 NEAR_MIDNIGHT_SECONDS = 200
 
 
 @pytest.fixture(scope="module")
 def checkout():
     """Copy the tracked files, close the folder to others, paste the README and the API tour there, stop the stack."""
-    stack = LocalStack(root=new_folder() / "TM Service 100%")  # a path with what needs quoting
+    stack = LocalStack(root=new_folder() / "TM Service 100%")  # a path that needs quoting
     for name in tracked_files():
         target = stack.root / name
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -40,8 +40,8 @@ def checkout():
 
 
 def wait_out_midnight():
-    """What is overdue in the sample data is counted from the day on which it was loaded."""
-    left = SECONDS_OF_DAY - time.time() % SECONDS_OF_DAY
+    """Due dates in the sample data are relative to the day it was loaded."""
+    left = SECONDS_PER_DAY - time.time() % SECONDS_PER_DAY
     if left < NEAR_MIDNIGHT_SECONDS:
         time.sleep(left)
 
@@ -58,7 +58,7 @@ def plain_user():
 
 
 def as_plain_user(stack, argv):
-    """Run a command in the checkout. Output goes to a file, since what it leaves running must not hold our pipe."""
+    """Run a command in the checkout. Output goes to a file, since processes left running must not hold the pipe."""
     uid, gid = plain_user()
     identity = {"user": uid, "group": gid, "extra_groups": []} if os.geteuid() == 0 else {}
     settings = environment(PATH=bare_path(), HOME=str(stack.root), GATEWAY_PORT=str(stack.port), TMPDIR="/tmp")
@@ -72,7 +72,7 @@ def as_plain_user(stack, argv):
 
 
 def bare_path():
-    """Return the PATH of a fresh machine; where its own Python is too old for us, with this one in front."""
+    """Return the PATH of a fresh machine, with this Python in front if the system's is too old."""
     enough = "import sys, ensurepip; sys.exit(sys.version_info < (3, 11))"
     has_python = shutil.which("python3", path="/usr/bin:/bin")
     if has_python and subprocess.run([has_python, "-c", enough], capture_output=True).returncode == 0:

@@ -1,4 +1,4 @@
-"""scripts/fuzz: every operation of both services is called at random, and a fault would be noticed."""
+"""scripts/fuzz finds no fault in the services, and reports each kind of fault."""
 
 import copy
 import json
@@ -13,7 +13,7 @@ import pytest
 
 from stack import bootstrap
 from tests.lab import fuzz
-from tests.local_stack import begin, eventually, left_behind
+from tests.local_stack import eventually, leftovers, start_script
 
 CASES = 2_000
 NO = {"code": "invalid", "errors": [{"field": "size", "code": "invalid"}]}
@@ -54,7 +54,7 @@ SETUP = {
 
 
 class StandIn(BaseHTTPRequestHandler):
-    """A service of one operation, whose answers the test chooses."""
+    """A service with one operation, whose responses the test chooses."""
 
     protocol_version = "HTTP/1.1"
 
@@ -106,7 +106,7 @@ def stand_in() -> Iterator[ThreadingHTTPServer]:
 
 @pytest.fixture
 def call_all(python, stand_in, temporary, capfd):
-    """Return a function that calls the stand-in and gives what came of it."""
+    """Return a function that fuzzes the fake service and returns the result."""
     setup = SETUP | {"port": stand_in.server_port}
 
     def call():
@@ -123,7 +123,7 @@ def no_such_day(day):
 
 
 def test_no_answer_is_a_server_error_or_undocumented(temporary):
-    fuzzing = begin("fuzz", temporary, f"--cases={CASES}", "--seed=1")
+    fuzzing = start_script("fuzz", temporary, f"--cases={CASES}", "--seed=1")
 
     output, _ = fuzzing.communicate()
 
@@ -132,7 +132,7 @@ def test_no_answer_is_a_server_error_or_undocumented(temporary):
     made = re.fullmatch(closing, output.splitlines()[-1])
     assert made, output
     assert int(made[1].replace(",", "")) >= CASES, output
-    assert left_behind(temporary) == ([], [])
+    assert leftovers(temporary) == ([], [])
 
 
 def test_a_service_that_matches_its_document_passes(call_all):
@@ -205,18 +205,18 @@ def test_one_failed_run_fails_all(capsys):
     ],
 )
 def test_an_invalid_option_is_refused(temporary, option, error):
-    fuzzing = begin("fuzz", temporary, option)
+    fuzzing = start_script("fuzz", temporary, option)
 
     output, _ = fuzzing.communicate()
 
     assert fuzzing.returncode == 2
     assert error in output.splitlines()[-1]
-    assert left_behind(temporary) == ([], [])
+    assert leftovers(temporary) == ([], [])
 
 
 @pytest.mark.slow
 def test_an_interrupted_run_leaves_nothing_behind(temporary):
-    fuzzing = begin("fuzz", temporary)
+    fuzzing = start_script("fuzz", temporary)
     eventually(lambda: list(temporary.glob("*/user-user/setup.json")), seconds=120)
 
     fuzzing.send_signal(signal.SIGINT)
@@ -224,4 +224,4 @@ def test_an_interrupted_run_leaves_nothing_behind(temporary):
 
     assert fuzzing.returncode == 1
     assert output.endswith("\nStopped.\n")
-    assert left_behind(temporary) == ([], [])
+    assert leftovers(temporary) == ([], [])

@@ -1,4 +1,4 @@
-"""What the gateway lets through, and what it answers itself."""
+"""What the gateway forwards, and what it answers itself."""
 
 import re
 import time
@@ -115,7 +115,7 @@ def test_a_path_has_one_spelling(stack, method, path):
     problem = send(stack.port, lines(method, path))
 
     assert (problem.status, problem.json()["code"]) == (404, "not_found")
-    assert "instance" not in problem.json()  # no service was asked
+    assert "instance" not in problem.json()  # no service was called
 
 
 def test_absolute_urls_and_encoded_queries_are_accepted(stack):
@@ -289,7 +289,7 @@ def test_pipelined_requests_are_answered_in_order_until_close(stack):
 
 
 def test_head_and_errors_keep_the_connection_in_sync(stack):
-    """HEAD and a refusal leave the connection where the next request begins."""
+    """After HEAD and after an error, the next request on the connection is read correctly."""
     head = lines("HEAD", "/nothing", Connection="keep-alive")
     refused = lines("POST", "/nothing", b"GET /smuggled HTTP/1.1", Connection="keep-alive")
 
@@ -310,7 +310,7 @@ def test_only_a_valid_request_id_is_kept(stack):
 
 
 def test_a_large_body_within_the_limit_reaches_the_service(stack):
-    """Nginx keeps it in a file on the way, which its workers must be able to write."""
+    """Nginx buffers the body in a file that its workers must be able to write."""
     answer = stack.call("PATCH", "/user/me/", token=stack.admin_token(), json={"username": "x" * 900_000})
 
     assert (answer.status_code, answer.json()["errors"][0]["field"]) == (400, "username")

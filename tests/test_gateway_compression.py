@@ -1,4 +1,4 @@
-"""What the gateway compresses, as docs/gateway.md tells it."""
+"""Which responses the gateway compresses (docs/gateway.md)."""
 
 import gzip
 import json
@@ -34,14 +34,14 @@ def chunked(request, connection):
     connection.sendall(head + b"2\r\n{}\r\n0\r\n\r\n")
 
 
-def encodings(gateway, service, manner, method="GET", path="/task/tasks/", accepted="gzip"):
-    service.manner = manner
+def encodings(gateway, service, behavior, method="GET", path="/task/tasks/", accepted="gzip"):
+    service.behavior = behavior
     return gateway.call(method, path, Accept_Encoding=accepted).all("Content-Encoding")
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_long_response_is_compressed_and_unchanged(gateway, service, kind):
-    service.manner = answer(body=TEXT, Content_Type=kind, Vary="Authorization", ETag='"1.a"')
+    service.behavior = answer(body=TEXT, Content_Type=kind, Vary="Authorization", ETag='"1.a"')
 
     compressed = gateway.call("GET", "/task/tasks/", Accept_Encoding="gzip", Via="1.1 proxy")
     plain = gateway.call("GET", "/task/tasks/")
@@ -91,7 +91,7 @@ def test_without_accept_encoding_nothing_is_compressed(gateway, service, accepte
 
 
 def test_an_http_1_0_client_gets_no_compression(gateway, service):
-    service.manner = answer(body=TEXT)
+    service.behavior = answer(body=TEXT)
     with connect(gateway.port) as connection:
         connection.sendall(b"GET /task/tasks/ HTTP/1.0\r\nHost: localhost\r\nAccept-Encoding: gzip\r\n\r\n")
 
@@ -105,9 +105,9 @@ SECRETS = [
 
 
 @pytest.mark.parametrize("path", SECRETS)
-@pytest.mark.parametrize("manner", [answer(body=TEXT), chunked], ids=["long", "without a length"])
-def test_a_response_with_a_secret_is_not_compressed(gateway, service, path, manner):
-    assert encodings(gateway, service, manner, "POST", path) == []
+@pytest.mark.parametrize("behavior", [answer(body=TEXT), chunked], ids=["long", "without a length"])
+def test_a_response_with_a_secret_is_not_compressed(gateway, service, path, behavior):
+    assert encodings(gateway, service, behavior, "POST", path) == []
 
 
 @pytest.mark.parametrize("path", ["/docs/", "/task/docs/", "/user/swagger.yaml"])

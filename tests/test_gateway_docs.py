@@ -1,4 +1,4 @@
-"""The API documentation as it is reached from outside: one page of the gateway's own, and those of the services."""
+"""The API documentation from outside: the gateway's page and those of the services."""
 
 import re
 from base64 import b64encode

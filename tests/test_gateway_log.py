@@ -1,4 +1,4 @@
-"""The access log: a JSON object a line in UTF-8, whatever clients send."""
+"""The access log: one JSON object per line, whatever clients send."""
 
 import json
 

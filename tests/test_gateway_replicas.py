@@ -1,4 +1,4 @@
-"""Several replicas of a service under one name, and services behind TLS."""
+"""Several replicas of a service behind one name, and services behind TLS."""
 
 import signal
 import ssl
@@ -37,7 +37,7 @@ def replicas():
 
 @pytest.fixture
 def replicated(users, names, replicas):
-    """A gateway that finds the task service under one name with two addresses."""
+    """A gateway that resolves the task service to two addresses."""
     names.names["task"] = ["127.0.0.1", "127.0.0.2"]
     with Gateway(
         user_service=users.address,
@@ -60,7 +60,7 @@ def test_requests_are_balanced_over_replicas(replicated, replicas):
 
 def test_a_busy_replica_gets_fewer_requests(replicated, replicas):
     until = Event()
-    replicas[0].manner = hold(until)
+    replicas[0].behavior = hold(until)
     with ThreadPoolExecutor(20) as pool:
         answers = [pool.submit(replicated.call, "GET", "/task/tasks/") for _ in range(2)]
         eventually(lambda: len(replicas[0].requests) == 1, seconds=5)
@@ -72,7 +72,7 @@ def test_a_busy_replica_gets_fewer_requests(replicated, replicas):
 
 
 def test_a_failed_request_is_retried_at_the_other_replica(replicated, replicas):
-    replicas[0].manner = hang_up
+    replicas[0].behavior = hang_up
 
     statuses = Counter(
         replicated.call("POST", "/task/tasks/", b"{}", Idempotency_Key=f"key-{number}").status for number in range(10)
@@ -85,7 +85,7 @@ def test_a_failed_request_is_retried_at_the_other_replica(replicated, replicas):
 
 def test_a_request_is_tried_at_most_three_times(replicated, replicas):
     for replica in replicas:
-        replica.manner = hang_up
+        replica.behavior = hang_up
 
     refused = replicated.call("POST", "/task/tasks/", b"{}", Idempotency_Key="k")
 
@@ -94,7 +94,7 @@ def test_a_request_is_tried_at_most_three_times(replicated, replicas):
 
 
 def test_replicas_that_do_not_listen_yet_cause_no_errors(users, names):
-    """Their connections are always the fewest, so each request tries them first."""
+    """They have the fewest connections, so each request tries them first."""
     ready = Service()
     starting = [Service(address=f"127.0.0.{number}", port=ready.port) for number in (2, 3)]
     for replica in starting:
@@ -162,7 +162,7 @@ def asked_all_the_time(gateway, until):
 
 @pytest.fixture
 def far_away(names):
-    """A service behind TLS, and the names by which it was asked for."""
+    """A service behind TLS, and the SNI names of its requests."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(ROOT / "tests" / "data" / "task.test.pem")
     asked_for = []

@@ -1,4 +1,4 @@
-"""What the gateway makes of a person's settings, and what it refuses."""
+"""The gateway's settings: their Nginx values, and the errors for invalid ones."""
 
 import os
 import subprocess
@@ -214,7 +214,7 @@ def test_by_default_it_answers_only_to_local_names():
 
 
 def test_a_container_does_not_start_with_an_invalid_setting():
-    """Also where the official image's entrypoint sources it, in a loop that reads the names of files from a pipe."""
+    """Also if the official image's entrypoint sources the file in a loop that reads a pipe."""
     script = (
         f"set -e; echo {ROOT}/gateway/settings.envsh | while read -r file; do . $file; echo rendered; done; echo up"
     )

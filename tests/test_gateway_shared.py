@@ -1,4 +1,4 @@
-"""Documentation and health: the same answer for everyone, from a cache, and from places of their own."""
+"""Documentation and health: shared responses from a cache, with separate connection slots."""
 
 import time
 from threading import Event
@@ -31,7 +31,7 @@ def gateway(service):
 
 @pytest.mark.parametrize("path", [*PAGES, *FILES])
 def test_a_page_is_fetched_once(gateway, service, path):
-    service.manner = answer(body=b"<html>", Cache_Control="no-cache", Vary="Authorization", X_Request_ID="the-first")
+    service.behavior = answer(body=b"<html>", Cache_Control="no-cache", Vary="Authorization", X_Request_ID="the-first")
 
     answers = [
         gateway.call(method, f"{path}?{number}", X_Request_ID=f"own-{number}", User_Agent=f"browser {number}")
@@ -49,7 +49,7 @@ def test_health_is_fetched_once_a_second_and_never_stale(gateway, service, path)
     began = int(time.time())
     answers = [gateway.call("GET", path) for _ in range(50)]
     asked, seconds = len(service.requests), int(time.time()) - began + 1
-    service.manner = answer("503 Service Unavailable", b'{"code":"not_ready"}', Retry_After="2")
+    service.behavior = answer("503 Service Unavailable", b'{"code":"not_ready"}', Retry_After="2")
 
     eventually(lambda: gateway.call("GET", path).status == 503, seconds=20)
     afterwards = [gateway.call("GET", path) for _ in range(3)]
@@ -57,18 +57,18 @@ def test_health_is_fetched_once_a_second_and_never_stale(gateway, service, path)
     assert {(it.status, it.body) for it in answers} == {(200, b"{}")}
     assert 1 <= asked <= seconds + 1
     assert {(it.status, it.body) for it in afterwards} == {(503, b'{"code":"not_ready"}')}
-    service.manner = answer()
-    assert gateway.call("GET", path).status == 200  # what is wrong is not kept
+    service.behavior = answer()
+    assert gateway.call("GET", path).status == 200  # errors are not cached
 
 
 @pytest.mark.parametrize("path", [*HEALTH, *PAGES, *FILES])
 @pytest.mark.parametrize("header", [{"Authorization": "Bearer x"}, {"Cache_Control": "no-cache"}])
 def test_a_token_or_no_cache_bypasses_the_cache(gateway, service, path, header):
     gateway.call("GET", path)
-    service.manner = answer(body=b'"personal"')
+    service.behavior = answer(body=b'"personal"')
 
     personal = [gateway.call("GET", path, **header) for _ in range(2)]
-    service.manner = answer()
+    service.behavior = answer()
 
     assert [it.body for it in personal] == [b'"personal"'] * 2
     assert gateway.call("GET", path).body == b"{}"
@@ -83,9 +83,9 @@ def test_shared_responses_are_fetched_without_client_headers(gateway, service):
 
 
 def test_each_allowed_origin_is_cached_separately(gateway, service):
-    service.manner = answer(Access_Control_Allow_Origin=ORIGIN)
+    service.behavior = answer(Access_Control_Allow_Origin=ORIGIN)
     listed = gateway.call("GET", "/task/docs/", Origin=ORIGIN)
-    service.manner = answer()
+    service.behavior = answer()
 
     assert listed.all("Access-Control-Allow-Origin") == [ORIGIN]
     assert gateway.call("GET", "/task/docs/").all("Access-Control-Allow-Origin") == []
@@ -101,10 +101,10 @@ NOT_KEPT = {
 }
 
 
-@pytest.mark.parametrize("manner", NOT_KEPT.values(), ids=NOT_KEPT)
+@pytest.mark.parametrize("behavior", NOT_KEPT.values(), ids=NOT_KEPT)
 @pytest.mark.parametrize("path", ["/task/health/ready/", "/task/docs/"])
-def test_responses_for_one_client_are_not_cached(gateway, service, path, manner):
-    service.manner = manner
+def test_responses_for_one_client_are_not_cached(gateway, service, path, behavior):
+    service.behavior = behavior
     gateway.call("GET", path)
     gateway.call("GET", path)
 
@@ -113,7 +113,7 @@ def test_responses_for_one_client_are_not_cached(gateway, service, path, manner)
 
 @pytest.mark.parametrize("path", ["/task/tasks/", "/user/me/", "/user/users/", "/token/jwks/", "/user/audit/"])
 def test_other_responses_are_not_cached(gateway, service, path):
-    service.manner = answer(Cache_Control="public, max-age=60")
+    service.behavior = answer(Cache_Control="public, max-age=60")
 
     gateway.call("GET", path)
     gateway.call("GET", path)
@@ -134,11 +134,11 @@ def test_cached_pages_are_read_only(gateway, service, method, path):
 
 def test_cached_pages_are_served_while_the_service_is_full(gateway, service):
     until = Event()
-    service.manner = hold(until)
+    service.behavior = hold(until)
     call = lines("GET", "/task/tasks/")
     with connections(gateway.port, PLACES, each_sends=call, clients=PLACES):
         eventually(lambda: len(service.requests) == PLACES, seconds=20)
-        service.manner = answer()
+        service.behavior = answer()
         others = gateway.call("GET", "/task/tasks/")
         shared = [gateway.call("GET", path).status for path in (*HEALTH, *PAGES)]
         until.set()
@@ -149,7 +149,7 @@ def test_cached_pages_are_served_while_the_service_is_full(gateway, service):
 
 def test_a_cached_page_is_served_while_the_service_is_down(gateway, service):
     gateway.call("GET", "/task/docs/")
-    service.manner = hang_up
+    service.behavior = hang_up
 
     assert gateway.call("GET", "/task/docs/").status == 200
     problem = gateway.call("GET", "/task/redoc/")

@@ -1,4 +1,4 @@
-"""Clients that are slow on purpose are cut off within the limits, and harm nobody else meanwhile."""
+"""Slow clients are cut off within the limits and do not affect others."""
 
 import resource
 import selectors
@@ -14,7 +14,7 @@ from tests.raw_http import Gateway, Service, answer, connect, connections, lines
 
 IDLE = 2000
 DRIPPING = 30
-HEADER_SECONDS = 10  # client_header_timeout, for the whole of it
+HEADER_SECONDS = 10  # client_header_timeout, for all headers
 BODY_SECONDS = 5  # client_body_timeout, between two parts
 ANSWER_SECONDS = 10  # send_timeout, between two parts
 LARGE = b"x" * 20_000_000
@@ -25,7 +25,7 @@ def gateway():
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(4096, hard), hard))
     users, tasks = Service(), Service()
-    tasks.manner = answer(body=LARGE)
+    tasks.behavior = answer(body=LARGE)
     with Gateway(user_service=users.address, task_service=tasks.address) as running:
         yield running
     users.close()
@@ -34,9 +34,9 @@ def gateway():
 
 
 def seconds_until_cut(opened):
-    """Return how long each of these connections, on which nothing comes back, stood."""
+    """Return how long each of these connections stayed open."""
     began, ends = time.monotonic(), []
-    with selectors.DefaultSelector() as selector:  # select() knows no more than 1024
+    with selectors.DefaultSelector() as selector:  # select() supports only 1024
         for connection in opened:
             selector.register(connection, selectors.EVENT_READ)
         while len(ends) < len(opened) and (cut := selector.select(20)):
@@ -48,7 +48,7 @@ def seconds_until_cut(opened):
 
 
 def drip(opened, until):
-    """Send a letter of a header on each, twice a second."""
+    """Send a header byte on each connection, twice a second."""
     while not until.wait(0.5):
         for connection in opened:
             with suppress(OSError):  # cut off
@@ -56,7 +56,7 @@ def drip(opened, until):
 
 
 def others_go_on(gateway, until):
-    """Ask all the time; return how long the slowest answer took."""
+    """Keep calling; return the duration of the slowest response."""
     longest = 0.0
     while not until.wait(0.05):
         began = time.monotonic()
@@ -103,7 +103,7 @@ def test_a_client_that_does_not_read_is_cut_off(gateway):
 
 
 def test_a_slow_body_reaches_the_service_only_when_complete(gateway):
-    """Nginx has no limit for the whole of a body, so such a client is counted, and waited for by Nginx alone."""
+    """Nginx has no timeout for a whole body, so it buffers the body and counts the client."""
     service = Service()
     with (
         Gateway(user_service=service.address, task_service=service.address) as running,

@@ -1,4 +1,4 @@
-"""What the gateway makes of services that are slow, broken, full, many or gone, and what it tells them."""
+"""The gateway with slow, broken, full and dead services, and the headers it sends them."""
 
 import time
 from threading import Event
@@ -6,10 +6,10 @@ from threading import Event
 import pytest
 
 from tests.local_stack import eventually
-from tests.raw_http import Gateway, Service, answer, babble, connections, hang_up, hold, lines, rest, send
+from tests.raw_http import Gateway, Service, answer, connections, hang_up, hold, lines, rest, send, send_garbage
 
 ORIGIN = "https://app.example.com"
-MOST_AT_ONCE = 64  # max_conns, for each of the two times that a replica is named
+MAX_CONCURRENT = 64  # max_conns of both entries of a replica
 
 
 @pytest.fixture(scope="module")
@@ -42,8 +42,8 @@ def tasks(services):
 
 def fresh(service):
     service.requests.clear()
-    service.manners.clear()
-    service.manner = answer()
+    service.behaviors.clear()
+    service.behavior = answer()
     return service
 
 
@@ -128,7 +128,7 @@ NOT_SENT_TWICE = {
 
 @pytest.mark.parametrize(("method", "path", "headers"), NOT_SENT_TWICE.values(), ids=NOT_SENT_TWICE)
 def test_a_non_idempotent_request_is_sent_once(gateway, users, tasks, method, path, headers):
-    users.manner = tasks.manner = hang_up
+    users.behavior = tasks.behavior = hang_up
 
     refused = gateway.call(method, path, b"{}", **headers)
 
@@ -139,7 +139,7 @@ def test_a_non_idempotent_request_is_sent_once(gateway, users, tasks, method, pa
 @pytest.mark.parametrize("path", KEYED)
 def test_a_keyed_post_is_retried_once(gateway, users, tasks, path):
     service = users if path.startswith("/user") else tasks
-    service.manners = [hang_up, answer("201 Created", b'{"id":1}', Location="/x")]
+    service.behaviors = [hang_up, answer("201 Created", b'{"id":1}', Location="/x")]
 
     created = gateway.call("POST", f"{path}?a=1", b'{"title":"x"}', Idempotency_Key="k-1")
 
@@ -149,7 +149,7 @@ def test_a_keyed_post_is_retried_once(gateway, users, tasks, path):
 
 
 def test_a_get_is_retried_once(gateway, tasks):
-    tasks.manner = hang_up
+    tasks.behavior = hang_up
 
     refused = gateway.call("GET", "/task/tasks/")
 
@@ -157,7 +157,7 @@ def test_a_get_is_retried_once(gateway, tasks):
 
 
 def test_an_error_from_a_service_is_passed_through(gateway, tasks):
-    tasks.manner = answer("503 Service Unavailable", b'{"code":"not_ready"}', Retry_After="7")
+    tasks.behavior = answer("503 Service Unavailable", b'{"code":"not_ready"}', Retry_After="7")
 
     with_terminal = gateway.call("GET", "/task/health/ready/")
 
@@ -166,14 +166,14 @@ def test_an_error_from_a_service_is_passed_through(gateway, tasks):
 
 
 def test_a_service_cannot_redirect_the_gateway_internally(gateway, users, tasks):
-    tasks.manner = answer(body=b"[]", X_Accel_Redirect="/user/me/")
+    tasks.behavior = answer(body=b"[]", X_Accel_Redirect="/user/me/")
 
     assert (gateway.call("GET", "/task/tasks/").body, users.requests) == (b"[]", [])
 
 
 BROKEN = {
     "hangs up": (hang_up, 502, "bad_gateway", "2"),
-    "babbles": (babble, 502, "bad_gateway", "2"),
+    "babbles": (send_garbage, 502, "bad_gateway", "2"),
     "sends too large a header": (
         answer(X_Content_Type_Options="nosniff", X_Large="x" * 20_000),
         502,
@@ -184,9 +184,9 @@ BROKEN = {
 }
 
 
-@pytest.mark.parametrize(("manner", "status", "code", "wait"), BROKEN.values(), ids=BROKEN)
-def test_a_broken_service_is_a_gateway_problem(gateway, tasks, manner, status, code, wait):
-    tasks.manner = manner
+@pytest.mark.parametrize(("behavior", "status", "code", "wait"), BROKEN.values(), ids=BROKEN)
+def test_a_broken_service_is_a_gateway_problem(gateway, tasks, behavior, status, code, wait):
+    tasks.behavior = behavior
 
     problem = gateway.call("GET", "/task/tasks/", Origin=ORIGIN)
 
@@ -206,23 +206,23 @@ def test_a_dead_service_is_a_problem_at_once(services):
         began = time.monotonic()
         read, written = running.call("GET", "/task/tasks/"), running.call("POST", "/task/tasks/", b"{}")
         took = time.monotonic() - began
-        neighbour = running.call("GET", "/user/me/")
+        faulty_service = running.call("GET", "/user/me/")
 
     assert [(it.status, it.json()["code"]) for it in (read, written)] == [(502, "bad_gateway")] * 2
     assert took < 1
-    assert neighbour.status == 200
+    assert faulty_service.status == 200
 
 
 def test_excess_requests_are_refused_while_workers_are_busy(services):
     until, tasks = Event(), Service()
-    tasks.manner = hold(until)
+    tasks.behavior = hold(until)
     with (
         Gateway(user_service=services["user_service"].address, task_service=tasks.address) as running,
         connections(
-            running.port, MOST_AT_ONCE, each_sends=lines("GET", "/task/tasks/"), clients=MOST_AT_ONCE
+            running.port, MAX_CONCURRENT, each_sends=lines("GET", "/task/tasks/"), clients=MAX_CONCURRENT
         ) as waiting,
     ):
-        eventually(lambda: len(tasks.requests) == MOST_AT_ONCE, seconds=5)
+        eventually(lambda: len(tasks.requests) == MAX_CONCURRENT, seconds=5)
 
         began = time.monotonic()
         refused = [
@@ -230,7 +230,7 @@ def test_excess_requests_are_refused_while_workers_are_busy(services):
             running.call("POST", "/task/tasks/", b"{}", Idempotency_Key="k"),
         ]
         took = time.monotonic() - began
-        neighbour = running.call("GET", "/user/me/")
+        faulty_service = running.call("GET", "/user/me/")
         until.set()
         served = [rest(connection).split(b"\r\n")[0] for connection in waiting]
         afterwards = running.call("GET", "/task/tasks/")
@@ -238,9 +238,9 @@ def test_excess_requests_are_refused_while_workers_are_busy(services):
 
     assert [(it.status, it.json()["code"], it.all("Retry-After")) for it in refused] == [(503, "overloaded", ["1"])] * 2
     assert took < 0.2
-    assert (neighbour.status, afterwards.status) == (200, 200)
+    assert (faulty_service.status, afterwards.status) == (200, 200)
     assert set(served) == {b"HTTP/1.1 200 OK"}
-    assert len(tasks.requests) == MOST_AT_ONCE + 1
+    assert len(tasks.requests) == MAX_CONCURRENT + 1
 
 
 def test_only_a_trusted_proxy_can_name_the_client(services):
@@ -290,7 +290,7 @@ def test_missing_security_headers_are_added(gateway, tasks):
 
 @pytest.mark.parametrize("header", [*PROTECTION, "X-Request-ID", "Cache-Control"])
 def test_security_headers_from_a_service_are_not_duplicated(gateway, tasks, header):
-    tasks.manner = answer(**{header: "of-the-service"})
+    tasks.behavior = answer(**{header: "of-the-service"})
 
     assert gateway.call("GET", "/task/tasks/").all(header) == ["of-the-service"]
 

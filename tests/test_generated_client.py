@@ -1,4 +1,4 @@
-"""A client that stock generators make of the API documentation, used against a running stack."""
+"""Clients from a stock generator, used against a running stack."""
 
 import json
 import os
@@ -33,7 +33,7 @@ class Clients:
 
 @pytest.fixture(scope="module")
 def clients(stack, tmp_path_factory):
-    """Make a package of each document: user_client and task_client."""
+    """Generate a package from each document: user_client and task_client."""
     folder = tmp_path_factory.mktemp("clients")
     python = bootstrap.install("clients", venv=bootstrap.VENV / "clients")
     made = Clients(folder, python, {}, {})
@@ -46,7 +46,7 @@ def clients(stack, tmp_path_factory):
 
 
 def converted(document, folder):
-    """Return a Swagger 2.0 document as one of OpenAPI 3."""
+    """Convert a Swagger 2.0 document to OpenAPI 3."""
     source, target = folder / "swagger.json", folder / "openapi.json"
     source.write_text(json.dumps(document))
     program = node.install(ROOT / "tests" / "converter") / "node_modules" / "swagger2openapi" / "swagger2openapi.js"
@@ -55,7 +55,7 @@ def converted(document, folder):
 
 
 def narrowed(document):
-    """Give each answer its own media type: Swagger 2.0 has one list for all answers of a call."""
+    """Give each response its own media type: Swagger 2.0 has one list per operation."""
     for item in document["paths"].values():
         for response in (answer for method in METHODS for answer in item.get(method, {}).get("responses", {}).values()):
             kinds = response.get("content", {})

@@ -1,4 +1,4 @@
-"""With a private key in .env the user service signs by it, and the task service verifies by its public half."""
+"""With a private key in .env, the user service signs with it and the task service verifies with the public key."""
 
 import json
 import time

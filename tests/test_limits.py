@@ -1,4 +1,4 @@
-"""Limits on a stack as it really runs: exact over all workers and replicas, whatever callers claim to be."""
+"""Rate limits on a running stack: exact over all workers and replicas, whatever headers callers forge."""
 
 import json
 import subprocess
@@ -28,7 +28,7 @@ LIMITS = {
 WORKERS = "4"
 SERVICES = {"user-service": "/user/me/", "task-service": "/task/tasks/"}
 names = (f"lena{number}" for number in count())
-addresses = (f"127.9.{high}.{low}" for high in count() for low in range(1, 255))  # each of a client of its own
+addresses = (f"127.9.{high}.{low}" for high in count() for low in range(1, 255))  # one per client
 
 
 @dataclass(frozen=True)
@@ -42,8 +42,8 @@ class Answer:
 
 
 @dataclass(frozen=True)
-class Person:
-    """Somebody with an address, and with a token or without."""
+class Caller:
+    """A caller with an address and an optional token."""
 
     address: str
     token: str = ""
@@ -63,8 +63,8 @@ class Person:
 class Kind:
     role: str
     scope: str
-    let_in: int  # so many requests
-    status: int  # with this status
+    limit: int
+    status: int  # of requests within the limit
 
 
 KINDS = [Kind("", "anon", 5, 401), Kind("user", "user", 10, 200), Kind("admin", "admin", 10, 200)]
@@ -73,14 +73,14 @@ each_service = pytest.mark.parametrize("service", SERVICES)
 
 
 def stranger():
-    return Person(next(addresses))
+    return Caller(next(addresses))
 
 
 def signed_in(port, username, password):
-    """Sign somebody in, from an address that nobody has used."""
+    """Sign in from a new address."""
     answer = stranger().call(port, "/token/", "POST", {"username": username, "password": password})
     assert answer.status_code == 200, answer.body
-    return Person(next(addresses), answer.json()["access"])
+    return Caller(next(addresses), answer.json()["access"])
 
 
 @pytest.fixture(scope="module")
@@ -98,7 +98,7 @@ def admin(limited):
 
 @pytest.fixture
 def caller(limited, admin):
-    """Makes somebody of a kind, of whom nothing was counted yet in either service but for their sign-in."""
+    """Return a function that creates a caller of a kind with unused limits (except the sign-in)."""
 
     def make(kind):
         if not kind.role:
@@ -113,7 +113,7 @@ def caller(limited, admin):
 
 
 def claims(number):
-    """Return headers in which a caller claims to be somebody else each time."""
+    """Return headers with a different forged identity for each number."""
     address = f"203.0.{number}.7"
     return {
         "X-Forwarded-For": f"{address}, 127.0.0.1",
@@ -133,7 +133,7 @@ def claims(number):
 
 
 def in_a_row(number, person, path, *ports):
-    """Call so many times, each time the next port."""
+    """Call `number` times, cycling through the ports."""
     return [person.call(ports[index % len(ports)], path, **claims(index)) for index in range(number)]
 
 
@@ -144,14 +144,14 @@ def at_once(number, person, path, *ports):
 
 
 def states(answers):
-    """Return the scopes that were told, and what was left each time."""
+    """Return the scopes and remaining counts in the responses."""
     limits = [told(answer) for answer in answers]
     return {limit.scope for limit in limits}, [limit.left for limit in limits]
 
 
 @contextmanager
 def replica(stack, service, **changed):
-    """Run one more gunicorn of a service, on the same database; give its port."""
+    """Run another gunicorn of a service on the same database; yield its port."""
     program = programs.read(State(stack.folder), service)
     (port,) = free_ports(1)
     argv = [f"127.0.0.1:{port}" if word == "fd://0" else word for word in program.argv]
@@ -179,8 +179,8 @@ def test_of_sixty_sequential_requests_exactly_the_limit_passes(limited, caller, 
 
     answers = in_a_row(60, person, SERVICES[service], limited.port)
 
-    assert [answer.status_code for answer in answers] == [kind.status] * kind.let_in + [429] * (60 - kind.let_in)
-    assert states(answers) == ({kind.scope}, [*reversed(range(kind.let_in)), *[0] * (60 - kind.let_in)])
+    assert [answer.status_code for answer in answers] == [kind.status] * kind.limit + [429] * (60 - kind.limit)
+    assert states(answers) == ({kind.scope}, [*reversed(range(kind.limit)), *[0] * (60 - kind.limit)])
 
 
 @each_service
@@ -190,10 +190,10 @@ def test_of_fifty_concurrent_requests_exactly_the_limit_passes(limited, caller, 
 
     answers = at_once(50, person, SERVICES[service], limited.port)
 
-    assert Counter(answer.status_code for answer in answers) == {kind.status: kind.let_in, 429: 50 - kind.let_in}
+    assert Counter(answer.status_code for answer in answers) == {kind.status: kind.limit, 429: 50 - kind.limit}
     scopes, left = states(answers)
     assert scopes == {kind.scope}
-    assert sorted(left, reverse=True)[: kind.let_in] == list(reversed(range(kind.let_in)))
+    assert sorted(left, reverse=True)[: kind.limit] == list(reversed(range(kind.limit)))
 
 
 def test_a_429_passes_the_gateway_with_retry_after(limited, caller):
@@ -317,7 +317,7 @@ def test_replicas_share_one_count(limited, caller, service):
         unknown = Counter(answer.status_code for answer in at_once(50, nobody, path, *ports))
 
     assert alternating == [200] * 10 + [429] * 20
-    assert crowded == {200: 6, 429: 44}  # four were counted before the replica was there
+    assert crowded == {200: 6, 429: 44}  # four were counted before the replica started
     assert unknown == {401: 5, 429: 45}
 
 
@@ -337,7 +337,7 @@ def test_the_old_name_of_the_signup_limit_reaches_the_services(monkeypatch, tmp_
     monkeypatch.setenv("THROTTLE_NEWCOMERS", "7/min")
     monkeypatch.delenv("THROTTLE_SIGNUP", raising=False)
     state = State(tmp_path)
-    state.lifted_limits.touch()  # --demo does not lift what a person has set
+    state.lifted_limits.touch()  # --demo does not raise limits that the user has set
     for_service = stack_settings.full_environment("user_service", stack_settings.limits(state))
     monkeypatch.setenv("THROTTLE_SIGNUP", "8/min")
     for_service_later = stack_settings.full_environment("user_service", stack_settings.limits(state))

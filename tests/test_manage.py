@@ -1,4 +1,4 @@
-"""scripts/manage: the commands of a service, with the settings of a stack; and that all documentation says so."""
+"""scripts/manage runs commands of a service with the stack's settings; documented commands work."""
 
 import json
 import os
@@ -23,12 +23,12 @@ IN_A_CONTAINER = re.compile(r"^docker compose (?:exec|run --rm)(?: --no-deps)?(?
 
 
 def pages():
-    """Return the documentation, without decisions, which are of their time."""
+    """Return the documentation without the decisions, which may be outdated."""
     return [page for page in files(".md") if "adr" not in page.parts and page.name != "CHANGELOG.md"]
 
 
 def typed():
-    """Return every piece of code in the documentation that is a line, or the part of one before a comment."""
+    """Return every documented command line, without comments."""
     for page in pages():
         text = re.sub(r"^```\w*.*$", "", page.read_text(), flags=re.MULTILINE)
         for inline, indented in CODE.findall(text):
@@ -37,12 +37,12 @@ def typed():
             yield from fence.splitlines()
 
 
-CHANGE_PASSWORD = "user changepassword admin"  # of an admin whose sessions other tests use
+CHANGE_PASSWORD = "user changepassword admin"  # would end sessions that other tests use
 LINES = sorted({found[1] for line in typed() if (found := OURS.match(line))} - {CHANGE_PASSWORD})
 
 
 def manage(stack, line, **options):
-    """Type a line as a person does, in whose environment is none of the settings of the stack."""
+    """Run a command line without the stack's settings in the environment."""
     return subprocess.run(
         [sys.executable, stack.root / "scripts" / "manage", *line.split()],
         env={
@@ -79,7 +79,7 @@ def test_a_lost_password_is_replaced(stack):
 
 
 def test_no_documented_command_needs_missing_settings():
-    """Without scripts/manage there are containers, and the checkout with a .env, whose lines test_by_hand types."""
+    """Other commands are for containers or for the setup that test_by_hand covers."""
     bare = [
         line
         for line in typed()

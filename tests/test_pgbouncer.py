@@ -1,4 +1,4 @@
-"""The services behind a real PgBouncer that pools by transaction: time limits hold, and nothing leaks to the next."""
+"""The services behind a real PgBouncer in transaction mode: time limits hold, and no state leaks."""
 
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -29,7 +29,7 @@ SESSION_LOCKS = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'"
 
 @pytest.fixture(scope="module")
 def server():
-    """A PostgreSQL with the roles of both services, whose databases are empty."""
+    """A PostgreSQL with both services' roles and empty databases."""
     with own_postgres() as owner_url:
         provision.provision_urls(owner_url, urls(urlsplit(owner_url).port))
         yield owner_url
@@ -56,7 +56,7 @@ def settings(server, pool):
 
 @pytest.fixture(scope="module")
 def pooled(server, pool):
-    """A stack that serves by PgBouncer, and migrates past it."""
+    """A stack that serves through PgBouncer and migrates without it."""
     stack = LocalStack()
     try:
         stack.start(**settings(server, pool), MAX_REQUESTS_PER_CLIENT="64")
@@ -72,7 +72,7 @@ def test_time_limits_hold_on_every_connection(pooled, pool):
 
 
 def test_more_callers_than_connections_are_served(pooled):
-    """Keyed POSTs, searches and changes of one task, 16 at once over three server connections of each role."""
+    """Keyed POSTs, searches and changes of one task: 16 concurrent callers on three connections per role."""
     token = pooled.admin_token()
 
     def work(number):
@@ -86,7 +86,7 @@ def test_more_callers_than_connections_are_served(pooled):
     with ThreadPoolExecutor(16) as workers:
         answers = set(workers.map(work, range(64)))
 
-    assert answers <= {(201, 200, 200), (409, 404, 200)}  # 409: the first with that key is still running
+    assert answers <= {(201, 200, 200), (409, 404, 200)}  # 409: the first request with that key is still running
     assert len(pooled.call("GET", "/task/tasks/?search=pooled", token=token).json()["results"]) == 4
 
 
@@ -136,7 +136,7 @@ def test_migrations_through_a_pooler_are_refused(pool):
 
 
 def test_limits_hold_if_the_pooler_ignores_settings(server, pooled):
-    """The advice of the web for "unsupported startup parameter"; preparing then goes by the limits of the roles."""
+    """The usual advice for "unsupported startup parameter"; the role's limits then apply."""
     with pgbouncer(urlsplit(server).port, PASSWORDS, more="ignore_startup_parameters = options") as port:
         serving, owning = (urls(port)[f"TASK_{name}"] for name in ("DATABASE_URL", "OWNER_DATABASE_URL"))
         for _ in range(2):  # the second would hang if the first had left a lock behind

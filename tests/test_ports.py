@@ -1,4 +1,4 @@
-"""Ports of stacks and tests that start at the same time, and the address that the gateway's port is on."""
+"""Port allocation for concurrent stacks and tests, and the gateway's bind address."""
 
 import contextlib
 import socket

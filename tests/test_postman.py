@@ -1,4 +1,4 @@
-"""The Postman collection: it calls every documented operation, and newman runs it against a real stack."""
+"""The Postman collection: it calls every documented operation, and newman runs it against a running stack."""
 
 import base64
 import json
@@ -56,7 +56,7 @@ def test_environments_differ_only_in_base_url_without_secrets():
 
 
 class Run:
-    """One run of newman and its report."""
+    """A run of newman and its report."""
 
     def __init__(self, folder, stack, *arguments, **variables):
         report, self.environment = folder / "report.json", folder / "environment.json"

@@ -1,4 +1,4 @@
-"""Whatever is killed comes back, and whatever ends leaves nothing behind."""
+"""Killed processes are restarted, and a stopped stack leaves nothing behind."""
 
 import json
 import signal
@@ -18,7 +18,7 @@ PROGRAMS = ["postgres", "user-service", "task-service", "user-worker", "task-wor
 
 @pytest.fixture(scope="module")
 def kept(request):
-    """A stack whose processes are killed one after the other; each test finds it whole again."""
+    """A stack whose processes are killed; it recovers before the next test."""
     stack = request.getfixturevalue("stack")
     assert stack.is_healthy()
     return stack
@@ -47,7 +47,7 @@ def test_a_killed_program_restarts_and_leaves_no_orphans(kept, program):
 def begun_again(stack, program, victim):
     try:
         return leader(stack, program) != victim
-    except psutil.NoSuchProcess:  # the number on record is still that of the killed one
+    except psutil.NoSuchProcess:  # the record still has the killed process
         return False
 
 
@@ -55,7 +55,7 @@ def begun_again(stack, program, victim):
 def test_a_killed_child_process_is_replaced(kept, program):
     parent = leader(kept, program)
     family = [parent, *parent.children()]
-    victim = family[-1]  # of PostgreSQL: the connection that was opened last
+    victim = family[-1]  # for PostgreSQL, the newest backend
 
     victim.kill()
 
@@ -92,16 +92,16 @@ def test_a_new_start_takes_over_from_a_killed_supervisor(own_stack):
 
 
 @pytest.fixture
-def in_front(own_stack):
-    """Start the stack in front, as in a terminal, and wait for its banner."""
-    front = begin_in_front(own_stack)
+def foreground_run(own_stack):
+    """Start the stack in the foreground and wait for its banner."""
+    front = start_in_foreground(own_stack)
     assert any("Ctrl-C" in line for line in iter(front.stdout.readline, ""))
     assert own_stack.is_healthy()
     yield front
     front.stdout.close()
 
 
-def begin_in_front(stack, **changed):
+def start_in_foreground(stack, **changed):
     return subprocess.Popen(
         [sys.executable, ROOT / "scripts" / "run"],
         env=stack.environment(**changed),
@@ -115,26 +115,26 @@ def begin_in_front(stack, **changed):
     "number",
     [signal.SIGINT, *(pytest.param(rarer, marks=pytest.mark.slow) for rarer in (signal.SIGTERM, signal.SIGHUP))],
 )
-def test_ctrl_c_leaves_no_process_behind(own_stack, in_front, number):
-    interrupt(in_front, number)
+def test_ctrl_c_leaves_no_process_behind(own_stack, foreground_run, number):
+    interrupt(foreground_run, number)
 
     assert own_stack.processes() == []
 
 
 @pytest.mark.slow
-def test_a_foreground_run_reports_a_stop_from_elsewhere(own_stack, in_front):
+def test_a_foreground_run_reports_a_stop_from_elsewhere(own_stack, foreground_run):
     own_stack.stop()
 
-    assert in_front.wait(30) == 0
-    assert in_front.stdout.read().strip() == "Stopped by another process."
+    assert foreground_run.wait(30) == 0
+    assert foreground_run.stdout.read().strip() == "Stopped by another process."
 
 
 @pytest.mark.slow
-def test_a_foreground_run_reports_a_killed_supervisor(own_stack, in_front):
+def test_a_foreground_run_reports_a_killed_supervisor(own_stack, foreground_run):
     own_stack.supervisor().kill()
 
-    assert in_front.wait(30) == 1
-    assert in_front.stdout.read().strip().startswith("scripts/run: The supervisor ended unexpectedly")
+    assert foreground_run.wait(30) == 1
+    assert foreground_run.stdout.read().strip().startswith("scripts/run: The supervisor ended unexpectedly")
     assert own_stack.processes() == []
 
 
@@ -142,9 +142,9 @@ def test_a_foreground_run_reports_a_killed_supervisor(own_stack, in_front):
     "seconds", [0.1, *(pytest.param(other, marks=pytest.mark.slow) for other in (0, 0.01, 0.03, 0.3, 0.8, 1.5))]
 )
 def test_ctrl_c_during_the_start_leaves_no_process_behind(own_stack, seconds):
-    front = begin_in_front(own_stack)
+    front = start_in_foreground(own_stack)
     eventually(lambda: (own_stack.folder / "programs.json").is_file(), seconds=30)
-    time.sleep(seconds)  # the supervisor's first instants, PostgreSQL, the migrations, waiting for health
+    time.sleep(seconds)  # during the supervisor's start, PostgreSQL's start, the migrations, or the health check
 
     interrupt(front)
     front.stdout.close()

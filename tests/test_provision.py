@@ -1,4 +1,4 @@
-"""scripts/provision-database: a place for each service on any PostgreSQL, and a sentence where that cannot be."""
+"""scripts/provision-database: roles and schemas on any PostgreSQL, or a one-sentence error."""
 
 import subprocess
 import sys
@@ -24,7 +24,7 @@ def server():
 
 @pytest.fixture(scope="module")
 def managed(server):
-    """The URL of a role as hosting platforms give it: it owns a database and may make roles, and that is all."""
+    """The URL of a role on a hosting platform: it owns a database and may create roles, nothing else."""
     run_sql(
         server,
         "CREATE ROLE landlord LOGIN CREATEROLE PASSWORD 'only-for-this-run'",
@@ -47,7 +47,7 @@ def run(*arguments, **settings):
 
 
 def provisioned(*arguments, **settings):
-    """Run it and return what it prints for .env."""
+    """Run the script and return its output for .env."""
     done = run(*arguments, **settings)
     assert done.returncode == 0, done.stderr
     return dict(line.split("=", 1) for line in done.stdout.splitlines())
@@ -77,7 +77,7 @@ def test_the_urls_name_the_host_that_the_services_use():
 
 
 def assert_apart(settings):
-    """Each owner has a schema and none reaches the other's; the role that serves may create nothing."""
+    """Each owner has a schema without access to the other; the serving role cannot create anything."""
     for service, other in (("USER", "TASK"), ("TASK", "USER")):
         serving, owning = settings[f"{service}_DATABASE_URL"], settings[f"{service}_OWNER_DATABASE_URL"]
         schema, others = urlsplit(serving).username, urlsplit(settings[f"{other}_DATABASE_URL"]).username
@@ -101,11 +101,11 @@ def assert_denied(url, *statements):
 
 
 def test_each_service_gets_isolated_roles_and_schemas(server):
-    made_up = provisioned(server)
+    generated = provisioned(server)
 
-    assert {name: urlsplit(url).username for name, url in made_up.items()} == provision.ROLES
-    assert {urlsplit(url).path for url in made_up.values()} == {"/tmservice"}
-    assert_apart(made_up)
+    assert {name: urlsplit(url).username for name, url in generated.items()} == provision.ROLES
+    assert {urlsplit(url).path for url in generated.values()} == {"/tmservice"}
+    assert_apart(generated)
 
 
 def test_createrole_is_enough_in_an_owned_database(managed):
@@ -137,12 +137,12 @@ def test_urls_in_the_env_file_are_kept_and_the_rest_generated(server, tmp_path):
     run_sql(server, "CREATE DATABASE written")
     file.write_text(f"USER_DATABASE_URL={chosen['USER_DATABASE_URL']}\n")
 
-    made_up = provisioned(elsewhere(server, "written"), TMSERVICE_ENV_FILE=str(file))
+    generated = provisioned(elsewhere(server, "written"), TMSERVICE_ENV_FILE=str(file))
 
-    assert list(made_up) == ["USER_OWNER_DATABASE_URL", "TASK_DATABASE_URL", "TASK_OWNER_DATABASE_URL"]
-    assert urlsplit(made_up["USER_OWNER_DATABASE_URL"]).username == "user_written_owner"
-    assert {urlsplit(url).path for url in made_up.values()} == {"/written"}
-    assert_apart({"USER_DATABASE_URL": chosen["USER_DATABASE_URL"], **made_up})
+    assert list(generated) == ["USER_OWNER_DATABASE_URL", "TASK_DATABASE_URL", "TASK_OWNER_DATABASE_URL"]
+    assert urlsplit(generated["USER_OWNER_DATABASE_URL"]).username == "user_written_owner"
+    assert {urlsplit(url).path for url in generated.values()} == {"/written"}
+    assert_apart({"USER_DATABASE_URL": chosen["USER_DATABASE_URL"], **generated})
 
 
 def test_each_service_may_have_its_own_database(server):
@@ -160,16 +160,16 @@ def test_each_service_may_have_its_own_database(server):
 
 
 @pytest.mark.parametrize(
-    ("owner_url", "made_up"),
+    ("owner_url", "generated"),
     [
         ("postgresql://me:x@db.example.com/shop?sslmode=require", "@db.example.com/shop?sslmode=require"),
         ("postgres://me:a@b@[::1]:5433/postgres", "@[::1]:5433/tmservice"),
         ("postgresql:///?host=/run/postgresql", "@localhost/tmservice"),
     ],
 )
-def test_generated_urls_use_the_host_of_the_owner_url(owner_url, made_up):
+def test_generated_urls_use_the_host_of_the_owner_url(owner_url, generated):
     for url in provision.urls_of(owner_url, {}).values():
-        assert f"@{url.rpartition('@')[2]}" == made_up
+        assert f"@{url.rpartition('@')[2]}" == generated
 
 
 @pytest.mark.parametrize(
@@ -184,10 +184,10 @@ def test_generated_urls_use_the_host_of_the_owner_url(owner_url, made_up):
     ],
 )
 def test_a_wrong_url_is_refused_without_its_password(owner_url, sentence):
-    told = refusal(owner_url)
+    message = refusal(owner_url)
 
-    assert told.startswith(sentence)
-    assert "secret" not in told
+    assert message.startswith(sentence)
+    assert "secret" not in message
 
 
 @pytest.mark.parametrize(
@@ -210,26 +210,26 @@ def test_an_invalid_service_url_is_refused_before_any_change(server, url, senten
 def test_one_role_for_both_services_is_refused(server):
     chosen = urls(server, "shared", "shared")
 
-    told = refusal(server, **(chosen | {"TASK_DATABASE_URL": chosen["USER_DATABASE_URL"]}))
+    message = refusal(server, **(chosen | {"TASK_DATABASE_URL": chosen["USER_DATABASE_URL"]}))
 
-    assert told == "TASK_DATABASE_URL names the role user_shared, which is taken; each URL needs a role of its own."
+    assert message == "TASK_DATABASE_URL names the role user_shared, which is taken; each URL needs a role of its own."
 
 
 def test_an_owner_in_another_database_is_refused(server):
     chosen = urls(server, "shared", "shared") | {"USER_OWNER_DATABASE_URL": elsewhere(server, "other", user="a:b")}
 
-    told = refusal(server, **chosen)
+    message = refusal(server, **chosen)
 
-    assert told == "USER_OWNER_DATABASE_URL must name the same database as USER_DATABASE_URL, shared."
+    assert message == "USER_OWNER_DATABASE_URL must name the same database as USER_DATABASE_URL, shared."
 
 
 def test_an_unreachable_server_or_failed_login_is_reported(server):
     (port,) = free_ports(1)
     assert refusal(f"postgresql://me:x@127.0.0.1:{port}/x").endswith(f"port {port} failed: Connection refused.")
 
-    told = refusal(elsewhere(server, "postgres", user="postgres:wrong"))
+    message = refusal(elsewhere(server, "postgres", user="postgres:wrong"))
 
-    assert told.endswith('password authentication failed for user "postgres".')
+    assert message.endswith('password authentication failed for user "postgres".')
 
 
 def test_an_old_server_is_refused():
@@ -250,7 +250,7 @@ def test_missing_privileges_are_named(server, rights, complaint):
         run_sql(server, "CREATE DATABASE tenanted")
     owner_url = elsewhere(server, "tenanted", user=f"{name}:only-for-this-run")
 
-    told = refusal(owner_url, **urls(owner_url, "tenanted", name))
+    message = refusal(owner_url, **urls(owner_url, "tenanted", name))
 
-    assert told == f"{complaint}; {provision.RIGHTS}"
+    assert message == f"{complaint}; {provision.RIGHTS}"
     assert refusal(owner_url, **urls(owner_url, "missing", name)).startswith("permission denied to create database; ")

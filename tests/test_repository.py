@@ -1,4 +1,4 @@
-"""What must hold of the repository itself."""
+"""Rules for the repository itself."""
 
 import ast
 import re
@@ -10,7 +10,7 @@ import pytest
 
 from tests.local_stack import ROOT
 
-LONGEST_FUNCTION = 40
+MAX_FUNCTION_LINES = 40
 # What stands between the world and the data.
 PINNED_EVERYWHERE = {
     "cryptography",
@@ -46,7 +46,7 @@ def test_no_function_is_longer_than_40_lines():
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
     )
 
-    assert {name: lines for name, lines in functions if lines > LONGEST_FUNCTION} == {}
+    assert {name: lines for name, lines in functions if lines > MAX_FUNCTION_LINES} == {}
 
 
 def test_there_are_no_todos_and_no_skipped_tests():
@@ -160,7 +160,7 @@ def sample_settings():
 
 
 def test_the_sample_file_has_exactly_the_settings_of_the_code():
-    # By one of our programs to another, or pyenv's own.
+    # Set by our programs for each other, or by pyenv.
     handed_on = {"DJANGO_SETTINGS_MODULE", "FUZZ_SETUP", "MANAGE_COMMAND", "PATH", "PYENV_ROOT"}
 
     assert sorted(sample_settings()) == sorted(set(settings_in_the_code()) - handed_on)

@@ -1,4 +1,4 @@
-"""Rights that end in the user service end in both, whatever a token says, within five seconds."""
+"""Rights revoked in the user service end in both services within five seconds, whatever a token says."""
 
 from itertools import count
 
@@ -17,13 +17,13 @@ def admin(stack):
 
 @pytest.fixture
 def rita(stack, admin):
-    """Somebody who is an admin and has made use of it: {"id", "name", "token", "task"}."""
+    """An admin who has created a task: {"id", "name", "token", "task"}."""
     name = next(names)
     user_id = stack.register(name)
     assert stack.call("PATCH", f"/user/users/{user_id}/", token=admin, json={"role": "admin"}).status_code == 200
     token = stack.token(name)
     made = stack.call("POST", "/task/tasks/", token=token, json={"title": "Mow", "assigned_to": user_id})
-    assert made.status_code == 201  # at once: the token is newer than what the task service knew
+    assert made.status_code == 201  # at once: the token is newer than the directory
     assert made.json()["assignee"] == {"id": user_id, "username": name}
     return {"id": user_id, "name": name, "token": token, "task": f"/task/tasks/{made.json()['id']}/"}
 

@@ -1,4 +1,4 @@
-"""Migrations run as the owner of a service's schema; the role that serves reads and writes rows, and can do no more."""
+"""Migrations run as the schema owner; the serving role can only read and write rows."""
 
 import os
 import subprocess
@@ -15,9 +15,9 @@ from tests.local_stack import ROOT
 from tests.own_postgres import own_postgres, run_sql
 
 SERVICES = {"USER": "user_service", "TASK": "task_service"}
-# Rows that may be added, and neither changed nor removed by whoever holds the password of the role that serves.
+# Tables in which the serving role may insert but not change or delete rows.
 APPEND_ONLY = {"accounts_auditevent", "django_migrations"}
-KEPT_BY_TRIGGER = {"tasks_activity"}  # from a DELETE, which the version before sends
+KEPT_BY_TRIGGER = {"tasks_activity"}  # a DELETE is ignored: the previous version sends one
 ADD_HISTORY = (
     "INSERT INTO tasks_activity (task_id, version, kind, field, reason, at) VALUES (1, 1, 'created', '', '', now()) "
     "RETURNING id"
@@ -80,7 +80,7 @@ RIGHTS = """
 
 
 def assert_serves(url):
-    """The role may read and write every table but those that are append-only, and owns none."""
+    """The role may read and write all tables that are not append-only, and owns none."""
     tables = run_sql(url, RIGHTS)
     assert len(tables) > 5
     for name, *rights in tables:
@@ -106,7 +106,7 @@ def test_the_serving_role_reads_and_writes_but_owns_nothing(fresh, service):
 
 
 def test_the_serving_role_cannot_delete_task_history(fresh):
-    """It may send a DELETE, since the version before does; the owner's trigger keeps the row."""
+    """The previous version sends a DELETE, which is allowed, but the owner's trigger keeps the row."""
     url = fresh["TASK_DATABASE_URL"]
     rows = run_sql(url, ADD_HISTORY)
 
@@ -146,7 +146,7 @@ def test_the_serving_role_cannot_migrate(server, service):
 
 @pytest.mark.parametrize("service", SERVICES)
 def test_ownership_is_transferred_while_the_role_serves(server, service):
-    """An installation from before: one role, which owns everything and holds a connection."""
+    """An installation of an older version: one role owns everything and has an open connection."""
     database = f"before_{service.lower()}"
     made = urls(server, database)
     url = made[f"{service}_DATABASE_URL"]
@@ -177,7 +177,7 @@ def test_ownership_is_transferred_while_the_role_serves(server, service):
 
 @pytest.mark.parametrize("service", SERVICES)
 def test_a_lock_of_another_role_does_not_block_prepare(fresh, service):
-    """Whoever may connect may take any advisory lock; the other service's role holds what prepare used to take."""
+    """Any role may take any advisory lock; here the other service's role holds the one of older versions."""
     (other,) = SERVICES.keys() - {service}
     schema = urlsplit(fresh[f"{service}_DATABASE_URL"]).username
     holder = psycopg2.connect(fresh[f"{other}_DATABASE_URL"])
@@ -196,7 +196,7 @@ def test_a_lock_of_another_role_does_not_block_prepare(fresh, service):
 
 
 def test_migrating_sets_only_missing_time_limits(server, fresh):
-    """As of a version before, whose services asked for their limits when they connected."""
+    """Services of an older version set their limits on connect."""
     url = fresh["TASK_DATABASE_URL"]
     role = f"ALTER ROLE {urlsplit(url).username} IN DATABASE fresh"
     run_sql(server, f"{role} RESET statement_timeout", f"{role} RESET lock_timeout")

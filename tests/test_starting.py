@@ -1,4 +1,4 @@
-"""scripts/run: a second time, side by side, and with settings that cannot work."""
+"""scripts/run: a second start, two stacks in parallel, and invalid settings."""
 
 import json
 import socket

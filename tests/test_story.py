@@ -1,4 +1,4 @@
-"""The main job from beginning to end, through the gateway."""
+"""The main use cases, through the gateway."""
 
 import datetime as dt
 
@@ -24,7 +24,7 @@ def bob(stack):
 
 @pytest.fixture
 def path(stack, admin, alice):
-    """The path of a task that an admin made for Alice, due in three days."""
+    """The path of a task that an admin created for Alice, due in three days."""
     body = {"title": "Call the landlord", "due_date": in_three_days(), "assigned_to": alice[0]}
     made = stack.call("POST", "/task/tasks/", token=admin, json=body)
     assert (made.status_code, made.json()["status"], made.json()["assigned_to"]) == (201, "todo", alice[0])
@@ -141,5 +141,5 @@ def test_original_endpoints_work_with_and_without_a_slash(stack, method, path):
     without = stack.call(method, f"{path}?{query}", json={})
     with_slash = stack.call(method, f"{path}/?{query}", json={})
 
-    assert without.status_code == with_slash.status_code in (400, 401)  # found, and wanting a body or a token
+    assert without.status_code == with_slash.status_code in (400, 401)  # found, but without a body or a token
     assert without.json()["code"] == with_slash.json()["code"]

@@ -15,7 +15,7 @@ ENABLED = [name for line in re.findall(r"systemctl enable --now (.+)$", PAGE, re
 
 
 def unit(path):
-    parser = RawConfigParser(strict=False)  # a name may stand there several times
+    parser = RawConfigParser(strict=False)  # an option may occur several times
     parser.optionxform = str
     parser.read_string(path.read_text())
     return parser
@@ -45,7 +45,7 @@ def test_the_docs_enable_every_unit():
 
 
 def test_systemd_accepts_the_units(tmp_path):
-    """In a root of its own, where the machine has systemd's programs."""
+    """Use a separate root, if systemd's programs are installed."""
     etc = tmp_path / "etc" / "systemd" / "system"
     etc.mkdir(parents=True)
     for path in UNITS:
@@ -57,8 +57,8 @@ def test_systemd_accepts_the_units(tmp_path):
 
     if shutil.which("systemd-analyze"):
         paths = [etc / re.sub("@.+(?=[.])", "@", name) for name in instances]
-        told = subprocess.run(["systemd-analyze", "verify", *paths], capture_output=True, text=True)
-        assert (told.returncode, [line for line in told.stderr.splitlines() if "tmservice" in line]) == (0, [])
+        done = subprocess.run(["systemd-analyze", "verify", *paths], capture_output=True, text=True)
+        assert (done.returncode, [line for line in done.stderr.splitlines() if "tmservice" in line]) == (0, [])
     if shutil.which("systemctl"):
         enabled = subprocess.run(
             ["systemctl", f"--root={tmp_path}", "enable", *instances], capture_output=True, text=True
