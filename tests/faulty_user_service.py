@@ -11,7 +11,7 @@ import requests
 CHUNKS = 30  # one per second, of a slow response
 
 
-class Call(BaseHTTPRequestHandler):
+class RequestHandler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
     def do_GET(self) -> None:
@@ -41,11 +41,11 @@ class FaultyUserService(ThreadingHTTPServer):
     allow_reuse_address = True
 
     def __init__(self, port: int = 0) -> None:
-        super().__init__(("127.0.0.1", port), Call)
+        super().__init__(("127.0.0.1", port), RequestHandler)
         self.url = f"http://127.0.0.1:{self.server_port}"
         self.real_url = ""
         self.closing = Event()
-        self.behavior: Callable[[Call], None] = honest
+        self.behavior: Callable[[RequestHandler], None] = honest
         Thread(target=self.serve_forever, args=(0.01,), daemon=True).start()
 
     def close(self) -> None:
@@ -54,46 +54,46 @@ class FaultyUserService(ThreadingHTTPServer):
         self.server_close()
 
 
-def honest(call: Call) -> None:
+def honest(call: RequestHandler) -> None:
     answer = call.real_response()
     call.say(answer.content, status=answer.status_code)
 
 
-def silent(call: Call) -> None:
+def silent(call: RequestHandler) -> None:
     call.server.closing.wait(10)
 
 
-def drips(call: Call) -> None:
+def drips(call: RequestHandler) -> None:
     call.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n\r\n")
     for _ in range(CHUNKS):
         call.wfile.write(b" ")
         call.server.closing.wait(1)
 
 
-def fails(call: Call) -> None:
+def fails(call: RequestHandler) -> None:
     call.say(call.real_response().content, status=500)
 
 
-def answers_html(call: Call) -> None:
+def answers_html(call: RequestHandler) -> None:
     call.say(b"<!doctype html><h1>Welcome</h1>", kind="text/html")
 
 
-def answers_ten_megabytes(call: Call) -> None:
+def answers_ten_megabytes(call: RequestHandler) -> None:
     call.say(call.real_response().content + b" " * 10_000_000)
 
 
-def answers_for_another(call: Call) -> None:
+def answers_for_another(call: RequestHandler) -> None:
     body = call.real_response().json()
     for row in body["results"]:
         row["id"] += 1
     call.say(json.dumps(body).encode())
 
 
-def redirects(call: Call) -> None:
+def redirects(call: RequestHandler) -> None:
     call.say(b"", status=302)
 
 
-def stops_in_the_middle(call: Call) -> None:
+def stops_in_the_middle(call: RequestHandler) -> None:
     content = call.real_response().content
     call.say(content[:-9], length=len(content))
 

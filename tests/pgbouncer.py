@@ -51,11 +51,11 @@ def unpack(root: Path) -> None:
         raise StackError("PgBouncer is not installed, and apt-get is missing: install the package pgbouncer.")
     folder = new_folder()
     if os.geteuid() == 0:
-        bootstrap.run_quietly(["apt-get", "update", "-qq"], otherwise="apt-get update failed")
+        bootstrap.run_quietly(["apt-get", "update", "-qq"], message="apt-get update failed")
     listed = subprocess.run(["apt-cache", "depends", "pgbouncer"], check=True, capture_output=True, text=True).stdout
     libraries = [word for word in listed.split() if word.startswith(LIBRARIES)]
     command = ["sh", "-ec", 'cd "$0"; apt-get download -qq "$@"; for file in *.deb; do dpkg -x "$file" root; done']
-    bootstrap.run_quietly([*command, str(folder), "pgbouncer", *libraries], otherwise="Downloading PgBouncer failed")
+    bootstrap.run_quietly([*command, str(folder), "pgbouncer", *libraries], message="Downloading PgBouncer failed")
     shutil.rmtree(root, ignore_errors=True)
     shutil.move(folder / "root", root)
     shutil.rmtree(folder)

@@ -16,14 +16,14 @@ from threading import Event, Thread
 
 from stack import nginx
 from stack.ports import free_ports
-from stack.state import State
+from stack.state import StateFolder
 from tests.local_stack import eventually
 
 HOSTNAME = "localhost"
 
 
 @dataclass(frozen=True)
-class Message:
+class HttpMessage:
     """A request or response with all headers, including duplicates."""
 
     start: str
@@ -44,11 +44,11 @@ class Message:
         return json.loads(self.body)
 
 
-def parse(content: bytes) -> Message:
+def parse(content: bytes) -> HttpMessage:
     head, _, body = content.partition(b"\r\n\r\n")
     start, *lines = head.decode("latin-1").split("\r\n")
     pairs = [line.partition(": ") for line in lines]
-    return Message(start, [(name, value) for name, _, value in pairs], body)
+    return HttpMessage(start, [(name, value) for name, _, value in pairs], body)
 
 
 def connect(port: int, *, source: str = "") -> socket.socket:
@@ -73,7 +73,7 @@ def rest(connection: socket.socket) -> bytes:
     return received
 
 
-def send(port: int, request: bytes, *, source: str = "") -> Message:
+def send(port: int, request: bytes, *, source: str = "") -> HttpMessage:
     """Send raw bytes and return the response."""
     with connect(port, source=source) as connection:
         connection.sendall(request)
@@ -94,7 +94,7 @@ def connections(
 
 
 # How a service handles a request. The connection is closed afterwards.
-Behavior = Callable[[Message, socket.socket], None]
+Behavior = Callable[[HttpMessage, socket.socket], None]
 
 
 def answer(status: str = "200 OK", body: bytes = b"{}", **headers: str) -> Behavior:
@@ -104,29 +104,29 @@ def answer(status: str = "200 OK", body: bytes = b"{}", **headers: str) -> Behav
     return lambda request, connection: connection.sendall(f"HTTP/1.1 {status}\r\n{head}\r\n".encode() + body)
 
 
-def hang_up(request: Message, connection: socket.socket) -> None:
+def hang_up(request: HttpMessage, connection: socket.socket) -> None:
     pass
 
 
-def send_garbage(request: Message, connection: socket.socket) -> None:
+def send_garbage(request: HttpMessage, connection: socket.socket) -> None:
     connection.sendall(b"HTTP/1.1 200 OK\r\nnot a header\r\n\r\n<html>")
 
 
 def hold(until: Event) -> Behavior:
     """Wait for the event before responding."""
 
-    def behavior(request: Message, connection: socket.socket) -> None:
+    def behavior(request: HttpMessage, connection: socket.socket) -> None:
         until.wait(60)
         answer()(request, connection)
 
     return behavior
 
 
-class Service:
+class FakeService:
     """A service on a real socket that records requests. `behaviors` are used once each, then `behavior`."""
 
     def __init__(self, *, address: str = "127.0.0.1", port: int = 0, tls: ssl.SSLContext | None = None) -> None:
-        self.requests: list[Message] = []
+        self.requests: list[HttpMessage] = []
         self.behaviors: list[Behavior] = []
         self.behavior: Behavior = answer()
         self.tls = tls
@@ -151,7 +151,7 @@ class Service:
                     behavior = self.behaviors.pop(0) if self.behaviors else self.behavior
                     behavior(request, stream)
 
-    def read(self, connection: socket.socket) -> Message | None:
+    def read(self, connection: socket.socket) -> HttpMessage | None:
         content = b""
         while b"\r\n\r\n" not in content:
             if not (chunk := connection.recv(65536)):
@@ -213,8 +213,8 @@ class Gateway:
             rendered.write_text(rendered.read_text().replace(old, new))
 
     @property
-    def state(self) -> State:
-        return State(self.folder)
+    def state(self) -> StateFolder:
+        return StateFolder(self.folder)
 
     def logged(self, **members: object) -> dict:
         """Wait for the access log line with these members: it is written after the response."""
@@ -238,7 +238,7 @@ class Gateway:
             return self.call("GET", "/health/live/").status == 200
         return False
 
-    def call(self, method: str, path: str, body: bytes = b"", *, source: str = "", **headers: str) -> Message:
+    def call(self, method: str, path: str, body: bytes = b"", *, source: str = "", **headers: str) -> HttpMessage:
         return send(self.port, lines(method, path, body, **headers), source=source)
 
 

@@ -19,7 +19,7 @@ from stack.doctor import runs_as_root
 from stack.gateway_checks import GatewayChecks, Limit
 from stack.orphans import running
 from stack.ports import free_ports
-from stack.state import State
+from stack.state import StateFolder
 from tests.local_stack import PASSWORD, LocalStack, eventually
 
 # A limit high enough for the tests; the doctor needs one to check proxy trust.
@@ -45,7 +45,7 @@ def limited():
 
 def restart_workers(stack):
     """They started before their tables existed and would wait up to a minute."""
-    before = [running(State(stack.folder), name) for name in ("user-worker", "task-worker")]
+    before = [running(StateFolder(stack.folder), name) for name in ("user-worker", "task-worker")]
     for process in before:
         process.terminate()
     assert orphans.wait_until_gone(before, seconds=20)
@@ -86,7 +86,7 @@ def doctor(stack, *arguments, **changed):
 
 def execute(stack, statement, values=()):
     """Run a statement as the superuser and return its rows."""
-    state = State(stack.folder)
+    state = StateFolder(stack.folder)
     port = json.loads(state.ports.read_text())["postgres"]
     url = postgres.url(role=postgres.SUPERUSER, password=state.secrets()["POSTGRES_PASSWORD"], port=port)
     with connected(url) as cursor:
@@ -108,7 +108,7 @@ def test_a_healthy_stack_is_ok_and_no_secret_is_printed(limited):
 
     assert (report.done.returncode, report.done.stderr) == (0, ""), report.done.stdout
     # As root, the services need a Python that other users can execute.
-    as_root = {("stack", "users")} if runs_as_root(State(limited.folder)) else set()
+    as_root = {("stack", "users")} if runs_as_root(StateFolder(limited.folder)) else set()
     assert (report.all("ok"), report.all("unsure")) == (report.found.keys() - as_root, as_root)
     assert len(report.found) > 30
     assert "the mail to ada@example.com is one of the files in" in report["user service", "mail"][1]
@@ -204,7 +204,7 @@ DATABASE_FAULTS = {
 
 def test_each_database_fault_is_reported_on_its_line(limited):
     faults = DATABASE_FAULTS
-    with stopped(running(State(limited.folder), "task-worker")):
+    with stopped(running(StateFolder(limited.folder), "task-worker")):
         try:
             for make, _, _ in faults.values():
                 execute(limited, make)
@@ -247,7 +247,7 @@ def test_settings_that_a_restart_would_refuse_are_reported(limited):
 
 
 def test_a_stopped_database_and_gateway_are_reported(limited):
-    state = State(limited.folder)
+    state = StateFolder(limited.folder)
     with stopped(limited.supervisor()):  # or it would restart them at once
         gone = [running(state, name) for name in ("postgres", "gateway")]
         for process in gone:
@@ -304,7 +304,7 @@ def test_a_misconfigured_gateway_is_reported(limited):
 def reload(stack, file, configuration):
     """Reload Nginx with a configuration and wait for the old workers to exit."""
     file.write_text(configuration)
-    master = running(State(stack.folder), "gateway")
+    master = running(StateFolder(stack.folder), "gateway")
     before = master.children()
     master.send_signal(signal.SIGHUP)
     eventually(lambda: not any(map(orphans.is_alive, before)) and master.children(), seconds=30)

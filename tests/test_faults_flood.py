@@ -8,7 +8,7 @@ from types import SimpleNamespace
 from tests.lab import flood
 from tests.lab.client import Answer, SentRequest
 from tests.lab.trial import Trial
-from tests.raw_http import Service, answer
+from tests.raw_http import FakeService, answer
 
 SERVED, REFUSED = (
     SentRequest("x-1", "read tasks", "GET", "/task/tasks/", begun_at=math.inf, seconds=0.1, answer=Answer(status, {}))
@@ -18,7 +18,7 @@ SERVED, REFUSED = (
 
 def found(behavior, *, served, refused):
     """Return the problems of a flood with so many served and rejected requests of others."""
-    service = Service()
+    service = FakeService()
     service.behavior = behavior
     load = SimpleNamespace(
         sent=[SERVED] * served + [REFUSED] * refused, fault=nullcontext, wait_until_served=lambda: None

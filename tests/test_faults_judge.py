@@ -9,8 +9,8 @@ from tests.lab import judge
 from tests.lab.client import Answer, SentRequest
 from tests.lab.deliveries import Deliveries
 from tests.lab.judge import Demands, Evidence
-from tests.lab.load import AcknowledgedPatch, KeyedTask, Window
-from tests.lab.mails import Mail
+from tests.lab.load import AcknowledgedPatch, FaultWindow, KeyedTask
+from tests.lab.mails import ReceivedMail
 
 ASSIGNED, CHANGED = "task_assigned", "task_status_changed"
 SHOWN = "GET /task/tasks/ [x-1] got"
@@ -52,7 +52,7 @@ HISTORY = [
 LEDGER = [notified(1, ASSIGNED), notified(2, CHANGED, state="planned")]
 CLEAN_RUN = Evidence(
     sent=[*SERVED, unavailable(), unavailable(begun_at=11.2)],
-    windows=[Window(10, 11)],
+    windows=[FaultWindow(10, 11)],
     keyed=[KeyedTask("key-1", "One", 2, task_id=7), KeyedTask("key-2", "Two", 2, task_id=8, requests=2)],
     patches=[AcknowledgedPatch(7, 2, {"status": "in_progress"}), AcknowledgedPatch(7, 3, {"description": "Slowly"})],
     contradictions=[],
@@ -169,7 +169,7 @@ def line(number, **changed):
 
 def mail(number, **changed):
     facts = {"message_id": f"<notification-{number}.0123456789abcdef@tmservice.invalid>", "to": "alice@example.com"}
-    return Mail(**facts | {"event": CHANGED} | changed)
+    return ReceivedMail(**facts | {"event": CHANGED} | changed)
 
 
 ALICE = "'alice@example.com'"

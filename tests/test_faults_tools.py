@@ -13,7 +13,7 @@ import pytest
 
 from chassis.testing.smtp_sink import HANG_UP, serving
 from stack.ports import free_ports
-from tests.lab.mails import FlakySink, Mail
+from tests.lab.mails import FlakySink, ReceivedMail
 from tests.lab.proxy import Mode, listening
 
 # The proxy
@@ -128,7 +128,7 @@ def test_the_mail_server_fails_at_random_but_loses_nothing(sink):
     outcomes = [send(sink, number) for number in range(80)]
 
     taken = [
-        Mail(f"<{number}@example.com>", "alice@example.com", "task_assigned")
+        ReceivedMail(f"<{number}@example.com>", "alice@example.com", "task_assigned")
         for number, outcome in enumerate(outcomes)
         if outcome is None
     ]

@@ -183,14 +183,14 @@ def test_accepting_forbidden_data_is_a_failure(stand_in, call_all):
 def test_an_operation_that_never_succeeds_is_a_failure(capsys):
     document = fuzz.strict(copy.deepcopy(DOCUMENT))
     for tally, status in (({"200": 1, "400": 9}, 0), ({"400": 9, "401": 30}, 1)):
-        run = fuzz.Run("task", "user", document, passed=True, tally={"GET /thing/": tally})
+        run = fuzz.FuzzRun("task", "user", document, passed=True, tally={"GET /thing/": tally})
 
         assert fuzz.report([run], is_small=False) == status
     assert "GET /thing/ as user never succeeded" in capsys.readouterr().out
 
 
 def test_one_failed_run_fails_all(capsys):
-    runs = [fuzz.Run("task", role, {"paths": {}}, passed=role == "user", tally={}) for role in ("user", "admin")]
+    runs = [fuzz.FuzzRun("task", role, {"paths": {}}, passed=role == "user", tally={}) for role in ("user", "admin")]
 
     assert fuzz.report(runs, is_small=False) == 1
     assert capsys.readouterr().out.endswith("failures at the task service as admin\n")

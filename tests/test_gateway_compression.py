@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from tests.raw_http import Gateway, Service, answer, connect, parse, rest
+from tests.raw_http import FakeService, Gateway, answer, connect, parse, rest
 
 TEXT = json.dumps({"detail": "x" * 5000}).encode()
 KINDS = [
@@ -16,7 +16,7 @@ KINDS = [
 
 @pytest.fixture(scope="module")
 def service():
-    running = Service()
+    running = FakeService()
     yield running
     running.close()
 

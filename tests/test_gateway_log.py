@@ -5,12 +5,12 @@ import json
 import pytest
 
 from tests.local_stack import eventually
-from tests.raw_http import Gateway, Service, lines, send
+from tests.raw_http import FakeService, Gateway, lines, send
 
 
 @pytest.fixture(scope="module")
 def tasks():
-    service = Service()
+    service = FakeService()
     yield service
     service.close()
 

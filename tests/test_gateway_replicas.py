@@ -9,12 +9,12 @@ from threading import Event
 import pytest
 
 from tests.local_stack import ROOT, eventually
-from tests.raw_http import Gateway, NameServer, Service, hang_up, hold
+from tests.raw_http import FakeService, Gateway, NameServer, hang_up, hold
 
 
 @pytest.fixture
 def users():
-    service = Service()
+    service = FakeService()
     yield service
     service.close()
 
@@ -28,8 +28,8 @@ def names():
 
 @pytest.fixture
 def replicas():
-    first = Service()
-    second = Service(address="127.0.0.2", port=first.port)
+    first = FakeService()
+    second = FakeService(address="127.0.0.2", port=first.port)
     yield first, second
     first.close()
     second.close()
@@ -95,8 +95,8 @@ def test_a_request_is_tried_at_most_three_times(replicated, replicas):
 
 def test_replicas_that_do_not_listen_yet_cause_no_errors(users, names):
     """They have the fewest connections, so each request tries them first."""
-    ready = Service()
-    starting = [Service(address=f"127.0.0.{number}", port=ready.port) for number in (2, 3)]
+    ready = FakeService()
+    starting = [FakeService(address=f"127.0.0.{number}", port=ready.port) for number in (2, 3)]
     for replica in starting:
         replica.close()
     names.names["task"] = ["127.0.0.1", "127.0.0.2", "127.0.0.3"]
@@ -136,7 +136,7 @@ def only_the_second_is_asked(gateway, replicas):
 
 
 def test_a_reload_changes_the_address_without_a_failure(users):
-    old, new = Service(), Service()
+    old, new = FakeService(), FakeService()
     with Gateway(user_service=users.address, task_service=old.address) as running, ThreadPoolExecutor() as pool:
         over = Event()
         codes = pool.submit(asked_all_the_time, running, over)
@@ -167,7 +167,7 @@ def far_away(names):
     context.load_cert_chain(ROOT / "tests" / "data" / "task.test.pem")
     asked_for = []
     context.sni_callback = lambda _stream, name, _context: asked_for.append(name)
-    service = Service(tls=context)
+    service = FakeService(tls=context)
     names.names |= {"task": ["127.0.0.1"], "stranger": ["127.0.0.1"]}
     yield service, asked_for
     service.close()

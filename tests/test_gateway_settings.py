@@ -9,7 +9,7 @@ import pytest
 from stack import nginx
 from stack.console import StackError
 from stack.ports import has_ipv6
-from stack.state import State
+from stack.state import StateFolder
 from tests.local_stack import ROOT
 from tests.raw_http import Gateway
 
@@ -178,7 +178,7 @@ def test_each_setting_becomes_an_nginx_value(tmp_path):
 
 
 def nginx_reads(folder: Path, environment):
-    state = State(folder)
+    state = StateFolder(folder)
     state.create()
     nginx.write_configuration(
         state,

@@ -6,7 +6,7 @@ from threading import Event
 import pytest
 
 from tests.local_stack import eventually
-from tests.raw_http import Gateway, Service, answer, connections, hang_up, hold, lines
+from tests.raw_http import FakeService, Gateway, answer, connections, hang_up, hold, lines
 
 HEALTH = [f"/{service}/health/{kind}/" for service in ("user", "task") for kind in ("live", "ready")]
 PAGES = [f"/{service}/{page}" for service in ("user", "task") for page in ("docs/", "redoc/", "swagger.json")]
@@ -17,7 +17,7 @@ ORIGIN = "https://app.example.com"
 
 @pytest.fixture
 def service():
-    running = Service()
+    running = FakeService()
     yield running
     running.close()
 

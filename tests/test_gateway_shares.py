@@ -8,7 +8,7 @@ from threading import Event
 import pytest
 
 from tests.local_stack import eventually
-from tests.raw_http import Gateway, Service, answer, connections, hold, lines, rest
+from tests.raw_http import FakeService, Gateway, answer, connections, hold, lines, rest
 
 SHARE = 8
 SITE_SHARE = 4 * SHARE
@@ -19,7 +19,7 @@ REFUSED = (429, "too_many_connections", ["1"])
 
 @pytest.fixture
 def service():
-    running = Service()
+    running = FakeService()
     yield running
     running.close()
 

@@ -10,7 +10,7 @@ from threading import Event
 
 import pytest
 
-from tests.raw_http import Gateway, Service, answer, connect, connections, lines, rest
+from tests.raw_http import FakeService, Gateway, answer, connect, connections, lines, rest
 
 IDLE = 2000
 DRIPPING = 30
@@ -24,7 +24,7 @@ LARGE = b"x" * 20_000_000
 def gateway():
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(4096, hard), hard))
-    users, tasks = Service(), Service()
+    users, tasks = FakeService(), FakeService()
     tasks.behavior = answer(body=LARGE)
     with Gateway(user_service=users.address, task_service=tasks.address) as running:
         yield running
@@ -104,7 +104,7 @@ def test_a_client_that_does_not_read_is_cut_off(gateway):
 
 def test_a_slow_body_reaches_the_service_only_when_complete(gateway):
     """Nginx has no timeout for a whole body, so it buffers the body and counts the client."""
-    service = Service()
+    service = FakeService()
     with (
         Gateway(user_service=service.address, task_service=service.address) as running,
         connect(running.port) as dripping,

@@ -6,7 +6,7 @@ from threading import Event
 import pytest
 
 from tests.local_stack import eventually
-from tests.raw_http import Gateway, Service, answer, connections, hang_up, hold, lines, rest, send, send_garbage
+from tests.raw_http import FakeService, Gateway, answer, connections, hang_up, hold, lines, rest, send, send_garbage
 
 ORIGIN = "https://app.example.com"
 MAX_CONCURRENT = 64  # max_conns of both entries of a replica
@@ -14,7 +14,7 @@ MAX_CONCURRENT = 64  # max_conns of both entries of a replica
 
 @pytest.fixture(scope="module")
 def services():
-    both = {"user_service": Service(), "task_service": Service()}
+    both = {"user_service": FakeService(), "task_service": FakeService()}
     yield both
     for service in both.values():
         service.close()
@@ -200,7 +200,7 @@ def test_a_broken_service_is_a_gateway_problem(gateway, tasks, behavior, status,
 
 
 def test_a_dead_service_is_a_problem_at_once(services):
-    gone = Service()
+    gone = FakeService()
     gone.close()
     with Gateway(user_service=services["user_service"].address, task_service=gone.address) as running:
         began = time.monotonic()
@@ -214,7 +214,7 @@ def test_a_dead_service_is_a_problem_at_once(services):
 
 
 def test_excess_requests_are_refused_while_workers_are_busy(services):
-    until, tasks = Event(), Service()
+    until, tasks = Event(), FakeService()
     tasks.behavior = hold(until)
     with (
         Gateway(user_service=services["user_service"].address, task_service=tasks.address) as running,

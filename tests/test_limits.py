@@ -16,7 +16,7 @@ from chassis.testing.limiting import all_told, told, wait_told
 from stack import programs
 from stack import settings as stack_settings
 from stack.ports import free_ports
-from stack.state import State
+from stack.state import StateFolder
 from tests.local_stack import PASSWORD, LocalStack, environment, eventually
 
 LIMITS = {
@@ -32,7 +32,7 @@ addresses = (f"127.9.{high}.{low}" for high in count() for low in range(1, 255))
 
 
 @dataclass(frozen=True)
-class Answer:
+class Response:
     status_code: int
     headers: HTTPMessage
     body: bytes
@@ -42,7 +42,7 @@ class Answer:
 
 
 @dataclass(frozen=True)
-class Caller:
+class LimitedCaller:
     """A caller with an address and an optional token."""
 
     address: str
@@ -56,31 +56,31 @@ class Caller:
         with closing(HTTPConnection("127.0.0.1", port, timeout=30, source_address=(self.address, 0))) as connection:
             connection.request(method, path, content, headers)
             answer = connection.getresponse()
-            return Answer(answer.status, answer.headers, answer.read())
+            return Response(answer.status, answer.headers, answer.read())
 
 
 @dataclass(frozen=True)
-class Kind:
+class CallerKind:
     role: str
     scope: str
     limit: int
     status: int  # of requests within the limit
 
 
-KINDS = [Kind("", "anon", 5, 401), Kind("user", "user", 10, 200), Kind("admin", "admin", 10, 200)]
+KINDS = [CallerKind("", "anon", 5, 401), CallerKind("user", "user", 10, 200), CallerKind("admin", "admin", 10, 200)]
 each_kind = pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.scope)
 each_service = pytest.mark.parametrize("service", SERVICES)
 
 
 def stranger():
-    return Caller(next(addresses))
+    return LimitedCaller(next(addresses))
 
 
 def signed_in(port, username, password):
     """Sign in from a new address."""
     answer = stranger().call(port, "/token/", "POST", {"username": username, "password": password})
     assert answer.status_code == 200, answer.body
-    return Caller(next(addresses), answer.json()["access"])
+    return LimitedCaller(next(addresses), answer.json()["access"])
 
 
 @pytest.fixture(scope="module")
@@ -152,7 +152,7 @@ def states(answers):
 @contextmanager
 def replica(stack, service, **changed):
     """Run another gunicorn of a service on the same database; yield its port."""
-    program = programs.read(State(stack.folder), service)
+    program = programs.read(StateFolder(stack.folder), service)
     (port,) = free_ports(1)
     argv = [f"127.0.0.1:{port}" if word == "fd://0" else word for word in program.argv]
     variables = environment() | {"WEB_CONCURRENCY": "2"} | program.environment | changed
@@ -336,7 +336,7 @@ def test_a_request_after_retry_after_passes(limited):
 def test_the_old_name_of_the_signup_limit_reaches_the_services(monkeypatch, tmp_path):
     monkeypatch.setenv("THROTTLE_NEWCOMERS", "7/min")
     monkeypatch.delenv("THROTTLE_SIGNUP", raising=False)
-    state = State(tmp_path)
+    state = StateFolder(tmp_path)
     state.lifted_limits.touch()  # --demo does not raise limits that the user has set
     for_service = stack_settings.full_environment("user_service", stack_settings.limits(state))
     monkeypatch.setenv("THROTTLE_SIGNUP", "8/min")

@@ -12,7 +12,7 @@ import requests
 import yaml
 
 from deploy.provision import connected
-from stack.state import State
+from stack.state import StateFolder
 from tests.local_stack import PASSWORD, ROOT, LocalStack
 from tests.test_repository import files
 
@@ -131,7 +131,7 @@ def test_a_command_runs_with_the_settings_of_the_service(stack):
 
 def test_migrations_run_as_the_owner_and_an_admin_is_created(own_stack):
     own_stack.start()
-    state = State(own_stack.folder)
+    state = StateFolder(own_stack.folder)
     password = state.secrets()["TASK_DATABASE_PASSWORD"]
     port = json.loads(state.ports.read_text())["postgres"]
     back = manage(own_stack, "task migrate tasks 0003")

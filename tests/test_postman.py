@@ -55,7 +55,7 @@ def test_environments_differ_only_in_base_url_without_secrets():
     assert {each["key"] for each in local if each["type"] == "secret"} == values[0].keys() - {"admin_username"}
 
 
-class Run:
+class NewmanRun:
     """A run of newman and its report."""
 
     def __init__(self, folder, stack, *arguments, **variables):
@@ -140,8 +140,8 @@ def test_the_whole_collection_runs_twice_and_leaves_nothing(tmp_path, stack, col
     names = [item["name"] for item in items(collection)]
     before = all_ids(stack)
 
-    first = Run(tmp_path, stack)
-    second = Run(tmp_path, stack)  # with the variables that the first run saved
+    first = NewmanRun(tmp_path, stack)
+    second = NewmanRun(tmp_path, stack)  # with the variables that the first run saved
 
     for run in (first, second):
         run.assert_passed()
@@ -154,7 +154,7 @@ def test_at_the_default_limits_it_waits_and_retries(tmp_path, own_stack):
     own_stack.start(**DEFAULT_LIMITS)
     url = f"http://127.0.0.1:{own_stack.port}"  # newman resolves localhost to ::1, which has a limit of its own
 
-    run = Run(tmp_path, own_stack, "--folder", "Registration and tokens", base_url=url)
+    run = NewmanRun(tmp_path, own_stack, "--folder", "Registration and tokens", base_url=url)
 
     run.assert_passed()
     limited = [each for each in run.executions if each["response"]["code"] == 429]
@@ -169,7 +169,7 @@ def test_at_the_default_limits_it_waits_and_retries(tmp_path, own_stack):
     for _ in range(5):  # uses up the limit of the address: registration and login must wait
         requests.post(f"{url}/token/verify/", json={"token": "none"}, timeout=30)
     no_alice = {"alice_username": "", "alice_access": "", "alice_refresh": ""}
-    tokens = Run(tmp_path, own_stack, "--folder", "Tasks", base_url=url, **no_alice)
+    tokens = NewmanRun(tmp_path, own_stack, "--folder", "Tasks", base_url=url, **no_alice)
 
     tokens.assert_passed()
     assert re.search(r"POST /\S+: rate limited, waiting \d+ seconds", " ".join(tokens.output.split()))
@@ -179,7 +179,9 @@ def test_at_the_default_limits_it_waits_and_retries(tmp_path, own_stack):
 def test_an_expired_token_is_refreshed(tmp_path, stack):
     pair = admin_tokens(stack)
 
-    run = Run(*(tmp_path, stack, *ADMIN_REQUEST), admin_access=expired(pair["access"]), admin_refresh=pair["refresh"])
+    run = NewmanRun(
+        *(tmp_path, stack, *ADMIN_REQUEST), admin_access=expired(pair["access"]), admin_refresh=pair["refresh"]
+    )
 
     run.assert_passed()
     assert run.statuses == [400]
@@ -191,7 +193,9 @@ def test_an_expired_token_is_refreshed(tmp_path, stack):
 def test_a_rejected_token_is_replaced_and_the_request_retried(tmp_path, stack):
     pair = admin_tokens(stack)
 
-    run = Run(*(tmp_path, stack, *ADMIN_REQUEST), admin_access=tampered(pair["access"]), admin_refresh=pair["refresh"])
+    run = NewmanRun(
+        *(tmp_path, stack, *ADMIN_REQUEST), admin_access=tampered(pair["access"]), admin_refresh=pair["refresh"]
+    )
 
     run.assert_passed()
     assert run.statuses == [401, 400]
@@ -203,7 +207,7 @@ def test_it_logs_in_if_the_refresh_token_is_rejected(tmp_path, stack):
     pair = admin_tokens(stack)
     tokens = {"admin_access": expired(pair["access"]), "admin_refresh": tampered(pair["refresh"])}
 
-    run = Run(*(tmp_path, stack, *ADMIN_REQUEST), **tokens)
+    run = NewmanRun(*(tmp_path, stack, *ADMIN_REQUEST), **tokens)
 
     run.assert_passed()
     assert run.statuses == [400]
@@ -213,7 +217,7 @@ def test_it_logs_in_if_the_refresh_token_is_rejected(tmp_path, stack):
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["Read own account", "Create a task as a plain user", "List accounts as a plain user"])
 def test_a_request_can_be_sent_alone(tmp_path, stack, name):
-    run = Run(tmp_path, stack, "--folder", name)
+    run = NewmanRun(tmp_path, stack, "--folder", name)
 
     run.assert_passed()
     assert run.names == [name]
@@ -223,7 +227,7 @@ def test_a_request_can_be_sent_alone(tmp_path, stack, name):
 def test_alice_is_registered_again_if_her_account_is_gone(tmp_path, stack):
     old_account = {"alice_username": "alice-of-last-year", "alice_password": "her password of last year"}
 
-    run = Run(tmp_path, stack, "--folder", "Read own account", **old_account)
+    run = NewmanRun(tmp_path, stack, "--folder", "Read own account", **old_account)
 
     run.assert_passed()
     assert run.statuses == [200]
@@ -235,7 +239,7 @@ def test_alice_is_registered_again_if_her_account_is_gone(tmp_path, stack):
     ("value", "message"), [("", "set admin_password in the environment"), ("wrong", "admin cannot log in: ")]
 )
 def test_a_missing_or_wrong_password_is_reported(tmp_path, stack, value, message):
-    run = Run(tmp_path, stack, *ADMIN_REQUEST, admin_password=value)
+    run = NewmanRun(tmp_path, stack, *ADMIN_REQUEST, admin_password=value)
 
     assert run.status == 1
     assert message in run.output

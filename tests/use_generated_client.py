@@ -62,7 +62,7 @@ class SignedInUser:
     tasks: task_client.AuthenticatedClient
 
 
-class Service:
+class Api:
     def __init__(self, url, admin_password):
         self.url = url
         self.accounts = user_client.Client(url)
@@ -289,4 +289,4 @@ def it_deletes(service):
 
 if __name__ == "__main__":
     story, url = sys.argv[1:]
-    globals()[story](Service(url, json.load(sys.stdin)["admin_password"]))
+    globals()[story](Api(url, json.load(sys.stdin)["admin_password"]))

@@ -13,13 +13,13 @@ from stack.bootstrap import ROOT
 from stack.console import StackError
 from stack.orphans import running
 from stack.ports import Ports, chosen_address
-from stack.state import State
+from stack.state import StateFolder
 
 STACK_SETTINGS = {"GATEWAY_BIND", "GATEWAY_PORT", "TMSERVICE_STATE_DIR", "TMSERVICE_ENV_FILE"}
 FIRST_ADMIN_SETTINGS = {"ADMIN_USERNAME", "ADMIN_EMAIL"}  # read only once; the banner and the user service mention them
 
 
-def environment(state: State, program: str) -> Mapping[str, str]:
+def environment(state: StateFolder, program: str) -> Mapping[str, str]:
     """Return the environment of a program: of its process, or of its next start if it is not running."""
     process = running(state, program)
     try:
@@ -29,7 +29,7 @@ def environment(state: State, program: str) -> Mapping[str, str]:
     return found or programs.read(state, program).environment
 
 
-def compare(state: State, ports: Ports) -> Finding:
+def compare(state: StateFolder, ports: Ports) -> Finding:
     try:
         now = settings.for_services(state, ports)
         startup.validate_settings(now)
@@ -53,7 +53,7 @@ def compare(state: State, ports: Ports) -> Finding:
     return ok("the stack runs with the current settings")
 
 
-def changed(state: State, ports: Ports, now: Mapping[str, Mapping[str, str]]) -> list[str]:
+def changed(state: StateFolder, ports: Ports, now: Mapping[str, Mapping[str, str]]) -> list[str]:
     """Return the settings that are not active yet, grouped by program."""
     programs_of = defaultdict(list)
     for program, expected in expected_environments(ports, now):

@@ -13,7 +13,7 @@ from chassis.ops import env
 from stack import run, supervision
 from stack.console import StackError, exit_on_error, say, step
 from stack.ports import read_ports
-from stack.state import State, find_state
+from stack.state import StateFolder, find_state
 from stack.unsupervised import pg_tool, require_embedded_postgres, unsupervised_postgres
 
 SCHEMAS = {"user": "user_service", "task": "task_service"}
@@ -26,7 +26,7 @@ def main() -> None:
     with exit_on_error("backup", env.SettingError, stopped="Stopped; nothing was written."):
         env.load_dotenv()
         write = print_backup if arguments.file == STANDARD else backup
-        write(find_state(), Path(arguments.file), sides=[arguments.only] if arguments.only else list(SCHEMAS))
+        write(find_state(), Path(arguments.file), services=[arguments.only] if arguments.only else list(SCHEMAS))
 
 
 def parse() -> argparse.Namespace:
@@ -38,7 +38,7 @@ def parse() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def print_backup(state: State, _: Path, *, sides: list[str]) -> None:
+def print_backup(state: StateFolder, _: Path, *, services: list[str]) -> None:
     """Write the backup to standard output once it is complete."""
     if sys.stdout.isatty():
         raise StackError("Standard output is a terminal; redirect it: scripts/backup - > FILE")
@@ -46,7 +46,7 @@ def print_backup(state: State, _: Path, *, sides: list[str]) -> None:
     with tempfile.TemporaryDirectory(prefix="backup-", dir=state.folder) as folder:
         file = Path(folder) / "standard-output"
         with redirect_stdout(sys.stderr):
-            backup(state, file, sides=sides)
+            backup(state, file, services=services)
         try:
             with file.open("rb") as source, os.fdopen(os.dup(sys.stdout.fileno()), "wb", buffering=0) as target:
                 shutil.copyfileobj(source, target)
@@ -54,15 +54,15 @@ def print_backup(state: State, _: Path, *, sides: list[str]) -> None:
             raise StackError(f"The backup could not be written to standard output: {error.strerror}.") from error
 
 
-def check_database(state: State) -> None:
+def check_database(state: StateFolder) -> None:
     require_embedded_postgres()
     if not (state.postgres / "PG_VERSION").is_file():
         raise StackError(f"There is no database in {state.folder}; scripts/run creates it.")
 
 
-def backup(state: State, file: Path, *, sides: list[str]) -> None:
+def backup(state: StateFolder, file: Path, *, services: list[str]) -> None:
     check_database(state)
-    schemas = [f"--schema={SCHEMAS[side]}" for side in sides]
+    schemas = [f"--schema={SCHEMAS[service]}" for service in services]
     options = ["--format=custom", "--no-unlogged-table-data", f"--lock-wait-timeout={LOCK_SECONDS}s", *schemas]
     with write_atomically(file) as draft, database(state) as port, step(f"Writing {file}"):
         pg_tool(state, "pg_dump", *options, f"--file={draft}", port=port)
@@ -89,7 +89,7 @@ def write_atomically(file: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def database(state: State) -> Iterator[int]:
+def database(state: StateFolder) -> Iterator[int]:
     """Yield the port of the stack's PostgreSQL; start it for the block if the stack is stopped."""
     if supervision.find(state):
         yield read_ports(state).postgres

@@ -51,7 +51,7 @@ def install(requirements: str, *, venv: Path = VENV, interpreter: str = sys.exec
         source = ROOT / "requirements" / f"{requirements}.txt"
         with step(f"Installing {source.read_text().count('==')} packages into {venv.relative_to(ROOT)} (once)"):
             command = [*installer(python), "--require-hashes", "-r", str(source)]
-            run_quietly(command, otherwise="Installing the packages failed")
+            run_quietly(command, message="Installing the packages failed")
         for name in INCLUDED.get(requirements, [requirements]):
             stamp(name, venv).write_text(digest(name))
         add_checkout(venv)
@@ -100,7 +100,7 @@ def create_venv(venv: Path, interpreter: str) -> None:
     if not without_pip and importlib.util.find_spec("ensurepip") is None:
         raise StackError("This Python cannot create virtual environments: install python3-venv, or put uv on PATH.")
     command = [interpreter, "-m", "venv", *without_pip, str(venv)]
-    run_quietly(command, otherwise="Creating the virtual environment failed")
+    run_quietly(command, message="Creating the virtual environment failed")
 
 
 def installer(python: Path) -> list[str]:
@@ -109,11 +109,11 @@ def installer(python: Path) -> list[str]:
     return [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-input"]
 
 
-def run_quietly(command: list[str], *, otherwise: str, environment: dict[str, str] | None = None) -> None:
+def run_quietly(command: list[str], *, message: str, environment: dict[str, str] | None = None) -> None:
     """Run a command; raise StackError with its output if it fails."""
     program = shutil.which(command[0], path=(environment or os.environ).get("PATH")) or command[0]
     done = subprocess.run(
         [program, *command[1:]], check=False, env=environment, capture_output=True, text=True, stdin=subprocess.DEVNULL
     )
     if done.returncode:
-        raise StackError(f"{otherwise}:\n{done.stderr.strip() or done.stdout.strip()}")
+        raise StackError(f"{message}:\n{done.stderr.strip() or done.stdout.strip()}")

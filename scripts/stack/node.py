@@ -29,7 +29,7 @@ def install(manifest: Path) -> Path:
             shutil.copy(manifest / name, target)
         with step(f"Installing {manifest.name} from npm (once)"):
             npm = ["npm", "ci", f"--prefix={target}", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"]
-            bootstrap.run_quietly(npm, otherwise="Installing the packages failed", environment=environment)
+            bootstrap.run_quietly(npm, message="Installing the packages failed", environment=environment)
         stamp.write_text(digest)
     return target
 

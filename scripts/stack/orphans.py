@@ -13,21 +13,21 @@ from pathlib import Path
 
 import psutil
 
-from stack.state import State, write_private
+from stack.state import StateFolder, write_private
 
 GONE_SECONDS = 5
 
 
-def record(state: State, name: str, *, mark: str) -> None:
+def record(state: StateFolder, name: str, *, mark: str) -> None:
     """Record this process group as the program `name`; `mark` occurs in its command line or binary."""
     write_private(record_file(state, name), json.dumps({"group": os.getpgrp(), "mark": mark}))
 
 
-def record_file(state: State, name: str) -> Path:
+def record_file(state: StateFolder, name: str) -> Path:
     return state.run / f"{name}.json"
 
 
-def reap(state: State, name: str) -> int:
+def reap(state: StateFolder, name: str) -> int:
     """Kill the orphans of an earlier run of the program, wait for their end, and return their number."""
     if not record_file(state, name).is_file():
         return 0
@@ -72,7 +72,7 @@ def is_alive(process: psutil.Process) -> bool:
         return False
 
 
-def running(state: State, name: str) -> psutil.Process | None:
+def running(state: StateFolder, name: str) -> psutil.Process | None:
     """Return the process that the supervisor runs for a program, once it has exec'd the program."""
     with suppress(psutil.Error, ValueError):  # it just ended, or the record is being written
         recorded = json.loads(record_file(state, name).read_text())
@@ -82,11 +82,11 @@ def running(state: State, name: str) -> psutil.Process | None:
     return None
 
 
-def reap_all(state: State) -> int:
+def reap_all(state: StateFolder) -> int:
     return sum(reap(state, file.stem) for file in state.run.glob("*.json"))
 
 
-def find_orphans(state: State, *, group: int, mark: str) -> Iterator[psutil.Process]:
+def find_orphans(state: StateFolder, *, group: int, mark: str) -> Iterator[psutil.Process]:
     for process in psutil.process_iter():
         if process.pid == os.getpid():
             continue

@@ -14,7 +14,7 @@ from typing import TextIO
 
 from chassis.ops import env
 from stack.console import StackError
-from stack.state import State, write_private
+from stack.state import StateFolder, write_private
 
 IPV4, IPV6 = "127.0.0.1", "::1"
 EVERY_IPV4, EVERY_IPV6 = "0.0.0.0", "::"  # noqa: S104 - only if GATEWAY_BIND says so
@@ -80,11 +80,11 @@ def chosen_bind() -> str:
     return str(env.gateway_bind())
 
 
-def write_ports(state: State, ports: Ports) -> None:
+def write_ports(state: StateFolder, ports: Ports) -> None:
     write_private(state.ports, json.dumps(asdict(ports)))
 
 
-def read_ports(state: State) -> Ports:
+def read_ports(state: StateFolder) -> Ports:
     return Ports(**json.loads(state.ports.read_text()))
 
 

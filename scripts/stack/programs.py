@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from stack.bootstrap import ROOT
-from stack.state import State, write_private
+from stack.state import StateFolder, write_private
 
 PRIVATE = 0o077  # the umask of a service with a separate user
 
@@ -59,7 +59,7 @@ def identity(uid: int) -> dict[str, Any]:
     return {"user": uid, "group": uid, "extra_groups": [], "umask": PRIVATE} if uid else {}
 
 
-def write(state: State, programs: list[Program]) -> Path:
+def write(state: StateFolder, programs: list[Program]) -> Path:
     """Write the files of the launcher and the supervisor; return the supervisor's configuration."""
     write_private(state.folder / "programs.json", json.dumps([asdict(program) for program in programs], indent=1))
     numbered = enumerate(programs, start=1)  # they start in this order and stop in reverse
@@ -69,7 +69,7 @@ def write(state: State, programs: list[Program]) -> Path:
     return file
 
 
-def read(state: State, name: str) -> Program:
+def read(state: StateFolder, name: str) -> Program:
     rows = json.loads((state.folder / "programs.json").read_text())
     return next(Program(**row) for row in rows if row["name"] == name)
 

@@ -15,7 +15,7 @@ from stack import orphans, settings, startup, supervision
 from stack.console import StackError, exit_on_error, say, step, wait_until
 from stack.orphans import running
 from stack.ports import Ports, read_ports
-from stack.state import State, find_state
+from stack.state import StateFolder, find_state
 
 # The user service first: the task service may need its new features.
 RESTARTED = ("user-service", "user-worker", "task-service", "task-worker")
@@ -30,7 +30,7 @@ def main() -> None:
         restart(find_state())
 
 
-def restart(state: State) -> None:
+def restart(state: StateFolder) -> None:
     """Restart the stack; check settings before anything stops."""
     if supervision.find(state) is None:
         raise StackError("No stack is running; scripts/run starts one.")
@@ -53,7 +53,7 @@ def restart(state: State) -> None:
 
 
 @contextmanager
-def restart_lock(state: State) -> Iterator[None]:
+def restart_lock(state: StateFolder) -> Iterator[None]:
     with (state.run / "restart.lock").open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -62,7 +62,7 @@ def restart_lock(state: State) -> Iterator[None]:
         yield
 
 
-def replace(state: State, name: str) -> None:
+def replace(state: StateFolder, name: str) -> None:
     """Let a program finish its work and stop; the supervisor starts it again."""
     process = wait_for_process(state, name)
     process.terminate()
@@ -70,12 +70,12 @@ def replace(state: State, name: str) -> None:
         process.kill()
 
 
-def wait_for_process(state: State, name: str) -> psutil.Process:
-    otherwise = f"{name} is not running; see log/{name}.log."
-    return wait_until(lambda: running(state, name), seconds=BACK_SECONDS, otherwise=otherwise)
+def wait_for_process(state: StateFolder, name: str) -> psutil.Process:
+    message = f"{name} is not running; see log/{name}.log."
+    return wait_until(lambda: running(state, name), seconds=BACK_SECONDS, message=message)
 
 
-def wait_until_back(state: State, ports: Ports, name: str) -> None:
+def wait_until_back(state: StateFolder, ports: Ports, name: str) -> None:
     wait_for_process(state, name)
     if name.endswith("-service"):
         startup.wait_until_reachable(ports, name.removesuffix("-service"))

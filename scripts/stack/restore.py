@@ -21,7 +21,7 @@ from stack.backup import SCHEMAS, STANDARD
 from stack.bootstrap import ROOT
 from stack.console import StackError, exit_on_error, say, step
 from stack.ports import Ports, free_ports, read_ports
-from stack.state import State, find_state
+from stack.state import StateFolder, find_state
 from stack.unsupervised import pg_tool, require_embedded_postgres, run_unsupervised, unsupervised_postgres
 
 KEEP_NUMBERS = ROOT / "chassis" / "keep_numbers.sql"
@@ -47,7 +47,7 @@ def parse() -> argparse.Namespace:
 
 
 @contextmanager
-def open_backup(state: State, name: str) -> Iterator[Path]:
+def open_backup(state: StateFolder, name: str) -> Iterator[Path]:
     """Yield the path of the backup. Standard input is read to its end before anything stops."""
     if name != STANDARD:
         yield Path(name).absolute()  # a leading hyphen would make it an option of PostgreSQL's tools
@@ -62,12 +62,12 @@ def open_backup(state: State, name: str) -> Iterator[Path]:
         yield file
 
 
-def restore(state: State, file: Path, *, only: str | None, may_overwrite: bool) -> None:
+def restore(state: StateFolder, file: Path, *, only: str | None, may_overwrite: bool) -> None:
     """Restore the backup; check everything before the stack stops."""
     require_embedded_postgres()
     state.create()
-    sides = select_services(state, file, only)
-    names = " and ".join(f"the {side} service" for side in sides)
+    services = select_services(state, file, only)
+    names = " and ".join(f"the {service} service" for service in services)
     if (state.postgres / "PG_VERSION").is_file() and not may_overwrite:
         raise StackError(f"This replaces all data of {names} in {state.folder}; add --yes to confirm.")
     ports = Ports(0, *free_ports(3))
@@ -76,26 +76,26 @@ def restore(state: State, file: Path, *, only: str | None, may_overwrite: bool) 
     with run.start_lock(state):
         postgres.ensure_cluster(state, state.secrets()["POSTGRES_PASSWORD"])
         try:
-            restore_schemas(state, file, sides)
+            restore_schemas(state, file, services)
         finally:
             if was_running:
                 start_again(state)
     say(f"Restored {names}.")
 
 
-def select_services(state: State, file: Path, only: str | None) -> list[str]:
+def select_services(state: StateFolder, file: Path, only: str | None) -> list[str]:
     try:
         file.open("rb").close()
     except OSError as error:
         raise StackError(f"{file} cannot be read: {error.strerror}.") from error
     schemas = re.findall(r"^\d+;.* SCHEMA - (\S+) ", pg_tool(state, "pg_restore", "--list", str(file)), re.MULTILINE)
-    held = [side for side, schema in SCHEMAS.items() if schema in schemas]
+    held = [service for service, schema in SCHEMAS.items() if schema in schemas]
     if not held or (only and only not in held):
         raise StackError(f"{file} contains no data of {f'the {only} service' if only else 'either service'}.")
     return [only] if only else held
 
 
-def stop(state: State) -> bool:
+def stop(state: StateFolder) -> bool:
     """Stop the stack and return whether it was running. It will use the same address again."""
     supervisor = supervision.find(state)
     if supervisor is None:
@@ -116,7 +116,7 @@ def is_run(process: psutil.Process) -> bool:
         return False
 
 
-def start_again(state: State) -> None:
+def start_again(state: StateFolder) -> None:
     try:
         ports = run.prepare(state, with_demo=state.lifted_limits.exists())
         supervision.start(state)
@@ -127,21 +127,21 @@ def start_again(state: State) -> None:
     say(f"TMService is running again at {ports.public_url}, in the background; scripts/stop stops it.")
 
 
-def restore_schemas(state: State, file: Path, sides: list[str]) -> None:
+def restore_schemas(state: StateFolder, file: Path, services: list[str]) -> None:
     """Replace the schemas, migrate them to this version, and update the task service's directory."""
     with unsupervised_postgres(state) as port:
         startup.provision_embedded(state, port=port)
         with step(f"Reading {file}"):
-            replace(state, file, [SCHEMAS[side] for side in sides], port=port)
+            replace(state, file, [SCHEMAS[service] for service in services], port=port)
         user_port, task_port = free_ports(2)
         ports = Ports(0, user_port, task_port, port)
         environments = settings.for_services(state, ports)
         startup.migrate(state, ports, environments)
-        if "user" in sides:
+        if "user" in services:
             reconcile(state, environments, port=user_port)
 
 
-def replace(state: State, file: Path, schemas: list[str], *, port: int) -> None:
+def replace(state: StateFolder, file: Path, schemas: list[str], *, port: int) -> None:
     """Replace the schemas in one transaction, so that a failure changes nothing."""
     emptied = [
         f"DROP SCHEMA IF EXISTS {name} CASCADE; CREATE SCHEMA {name} AUTHORIZATION {name}_owner" for name in schemas
@@ -159,7 +159,7 @@ def replace(state: State, file: Path, schemas: list[str], *, port: int) -> None:
         pg_tool(state, "psql", "-Xq", "--single-transaction", "--set=ON_ERROR_STOP=1", *statements, port=port)
 
 
-def reconcile(state: State, environments: Mapping[str, dict[str, str]], *, port: int) -> None:
+def reconcile(state: StateFolder, environments: Mapping[str, dict[str, str]], *, port: int) -> None:
     """Update the accounts in the task service. Only the user service runs, without the gateway."""
     url = f"http://127.0.0.1:{port}"
     alone = {"RUN_WORKER": "separate", "MIGRATE_ON_START": "false", "WEB_CONCURRENCY": "1"}

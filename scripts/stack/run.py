@@ -14,7 +14,7 @@ from stack import demo, orphans, postgres, settings, startup, supervision
 from stack.console import StackError, say, step
 from stack.doctor import RUNS_AS_ROOT, runs_as_root
 from stack.ports import Ports, choose_ports, write_ports
-from stack.state import State, find_state
+from stack.state import StateFolder, find_state
 
 DISK_IS_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 END_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -69,13 +69,13 @@ def run(*, detach: bool, with_demo: bool) -> None:
             end(state)
 
 
-def load_demo(state: State, ports: Ports) -> None:
+def load_demo(state: StateFolder, ports: Ports) -> None:
     with step("Loading sample data"):
         password = settings.generated_password(state.demo_password)
         demo.load(ports.gateway_url, admin_password=settings.admin_password(state), password=password)
 
 
-def end(state: State) -> None:
+def end(state: StateFolder) -> None:
     """Stop the stack; ignore further signals, so that nothing is left behind."""
     for number in END_SIGNALS:
         signal.signal(number, signal.SIG_IGN)
@@ -85,7 +85,7 @@ def end(state: State) -> None:
 
 
 @contextmanager
-def start_lock(state: State) -> Iterator[None]:
+def start_lock(state: StateFolder) -> Iterator[None]:
     """Make sure that this stack is not running or starting; kill orphans of a killed one."""
     with (state.run / "lock").open("w") as lock:
         try:
@@ -99,7 +99,7 @@ def start_lock(state: State) -> Iterator[None]:
         yield
 
 
-def prepare(state: State, *, with_demo: bool) -> Ports:
+def prepare(state: StateFolder, *, with_demo: bool) -> Ports:
     """Check the settings, then write the supervisor's files. Nothing runs yet."""
     ports = choose_ports()
     state.lifted_limits.touch() if with_demo else state.lifted_limits.unlink(missing_ok=True)
@@ -113,7 +113,7 @@ def prepare(state: State, *, with_demo: bool) -> Ports:
     return ports
 
 
-def banner(state: State, ports: Ports, *, detached: bool, with_demo: bool) -> None:
+def banner(state: StateFolder, ports: Ports, *, detached: bool, with_demo: bool) -> None:
     admin = admin_username()
     say(f"""
 TMService is up at {ports.public_url}
@@ -134,7 +134,7 @@ TMService is up at {ports.public_url}
 """)
 
 
-def admin_line(state: State, ports: Ports, admin: str) -> str:
+def admin_line(state: StateFolder, ports: Ports, admin: str) -> str:
     """Return where the admin password is, or that it was changed."""
     given = env.given("ADMIN_PASSWORD")
     if startup.admin_password_is_current(state, settings.for_services(state, ports)["user_service"]):
@@ -143,7 +143,7 @@ def admin_line(state: State, ports: Ports, admin: str) -> str:
     return f"{admin}, or another admin (see scripts/doctor); the password is not the one in {place}"
 
 
-def limits_in_force(state: State) -> str:
+def limits_in_force(state: StateFolder) -> str:
     lifted = {name.removeprefix("THROTTLE_").lower(): rate for name, rate in settings.limits(state).items()}
     rates = throttle_rates() | lifted
     admin, user, anon = (rates[scope] or "off" for scope in ("admin", "user", "anon"))

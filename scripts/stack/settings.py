@@ -10,7 +10,7 @@ from chassis.ops import env
 from deploy.provision import Tenant
 from stack import postgres
 from stack.ports import Ports, chosen_bind, url_host
-from stack.state import State, write_private
+from stack.state import StateFolder, write_private
 
 LIMITS = ("THROTTLE_ADMIN", "THROTTLE_USER", "THROTTLE_ANON", "THROTTLE_SIGNUP")
 OLD_NAMES = {"THROTTLE_SIGNUP": "THROTTLE_NEWCOMERS"}  # the services still accept these and warn
@@ -32,7 +32,7 @@ def tenants(secrets: dict[str, str]) -> list[Tenant]:
     ]
 
 
-def owners(state: State, ports: Ports) -> dict[str, dict[str, str]]:
+def owners(state: StateFolder, ports: Ports) -> dict[str, dict[str, str]]:
     """Return, for each service, the settings that only its migrations get."""
     users, tasks = (
         postgres.url(role=it.owner, password=it.owner_password, port=ports.postgres) for it in tenants(state.secrets())
@@ -51,7 +51,7 @@ def needs_postgres() -> bool:
     return not (os.environ.get("USER_DATABASE_URL") and os.environ.get("TASK_DATABASE_URL"))
 
 
-def limits(state: State) -> dict[str, str]:
+def limits(state: StateFolder) -> dict[str, str]:
     """Return the limits that --demo raises, except those that the user has set."""
     if not state.lifted_limits.exists():
         return {}
@@ -64,7 +64,7 @@ def hosts() -> str:
     return ",".join(dict.fromkeys([*env.words("ALLOWED_HOSTS"), *env.LOCAL_HOSTS, own]))
 
 
-def for_services(state: State, ports: Ports) -> dict[str, dict[str, str]]:
+def for_services(state: StateFolder, ports: Ports) -> dict[str, dict[str, str]]:
     """Return the environment of each service. User settings override generated ones."""
     secrets = state.secrets()
     common = {
@@ -122,11 +122,11 @@ def public_key_settings() -> dict[str, str]:
     return {"JWT_PUBLIC_KEYS": public, "JWT_PRIVATE_KEY": "", "JWT_PRIVATE_KEY_FILE": ""}
 
 
-def setting(name: str, otherwise: str) -> str:
-    return os.environ.get(name) or otherwise
+def setting(name: str, default: str) -> str:
+    return os.environ.get(name) or default
 
 
-def admin_password(state: State) -> str:
+def admin_password(state: StateFolder) -> str:
     """Return ADMIN_PASSWORD, or the generated one in its file."""
     if given := env.given("ADMIN_PASSWORD"):
         return given

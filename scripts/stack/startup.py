@@ -17,7 +17,7 @@ from stack.bootstrap import ROOT
 from stack.console import StackError, step
 from stack.http import call
 from stack.ports import Ports
-from stack.state import SERVICE_UIDS, State
+from stack.state import SERVICE_UIDS, StateFolder
 
 HEALTHY_SECONDS = 60
 # Django's system checks run with `migrate`: they need the whole service.
@@ -52,7 +52,7 @@ def local_gateway_settings(ports: Ports) -> dict[str, str]:
     )
 
 
-def write_programs(state: State, ports: Ports, environments: Mapping[str, Mapping[str, str]]) -> None:
+def write_programs(state: StateFolder, ports: Ports, environments: Mapping[str, Mapping[str, str]]) -> None:
     """Write the files of the supervisor, the launcher and the gateway."""
     chosen = [postgres.program(state, port=ports.postgres)] if settings.needs_postgres() else []
     addresses = {"user_service": ports.user_service, "task_service": ports.task_service}
@@ -90,7 +90,7 @@ def service_uids(environments: Mapping[str, Mapping[str, str]]) -> dict[str, int
     return dict.fromkeys(environments, 0) if failed else SERVICE_UIDS
 
 
-def bring_up(state: State, ports: Ports) -> None:
+def bring_up(state: StateFolder, ports: Ports) -> None:
     environments = settings.for_services(state, ports)
     if settings.needs_postgres():
         with step("Starting PostgreSQL"):
@@ -103,7 +103,7 @@ def bring_up(state: State, ports: Ports) -> None:
         wait_until_healthy(ports)
 
 
-def admin_password_is_current(state: State, environment: Mapping[str, str]) -> bool:
+def admin_password_is_current(state: StateFolder, environment: Mapping[str, str]) -> bool:
     """Return whether the known admin password is still valid, without signing in."""
     password = {"ADMIN_PASSWORD": settings.admin_password(state)}
     (output,) = wait_for_all(
@@ -112,7 +112,7 @@ def admin_password_is_current(state: State, environment: Mapping[str, str]) -> b
     return output.strip() == "current"
 
 
-def provision_embedded(state: State, *, port: int) -> None:
+def provision_embedded(state: StateFolder, *, port: int) -> None:
     secrets = state.secrets()
     owner_url = postgres.owner_url(secrets["POSTGRES_PASSWORD"], port=port)
     postgres.wait_until_up(owner_url)
@@ -122,7 +122,7 @@ def provision_embedded(state: State, *, port: int) -> None:
         raise StackError(f"Creating the database roles failed: {in_a_sentence(error)}") from error
 
 
-def migrate(state: State, ports: Ports, environments: Mapping[str, Mapping[str, str]]) -> None:
+def migrate(state: StateFolder, ports: Ports, environments: Mapping[str, Mapping[str, str]]) -> None:
     """Migrate as the schema owners, whose passwords no other program gets."""
     owners = settings.owners(state, ports)
     with step("Migrating both databases"):

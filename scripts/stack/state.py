@@ -27,7 +27,7 @@ GENERATED = (
 )
 
 
-class State:
+class StateFolder:
     """The paths in a state folder. `lifted_limits` exists while the stack runs with the limits of --demo."""
 
     def __init__(self, folder: Path) -> None:
@@ -93,13 +93,13 @@ def write_private(file: Path, text: str) -> None:
     draft.replace(file)
 
 
-def find_state() -> State:
+def find_state() -> StateFolder:
     """Return the state folder: TMSERVICE_STATE_DIR, or else var/.
 
     For root, var/ is a link to a folder in /var/lib/tmservice, which `nobody` can access.
     """
     if chosen := os.environ.get("TMSERVICE_STATE_DIR"):
-        state = State((ROOT / Path(chosen).expanduser()).resolve())
+        state = StateFolder((ROOT / Path(chosen).expanduser()).resolve())
         if os.geteuid() == 0 and not nobody_can_reach(state.folder):
             raise StackError(
                 f"TMSERVICE_STATE_DIR={chosen} is not accessible to the user nobody, which PostgreSQL runs as if "
@@ -107,9 +107,9 @@ def find_state() -> State:
             )
         return state
     if os.geteuid() != 0:
-        return State(ROOT / "var")
+        return StateFolder(ROOT / "var")
     name = f"{ROOT.name}-{hashlib.sha256(str(ROOT).encode()).hexdigest()[:8]}"
-    state = State(SHARED_BY_ROOT / name)
+    state = StateFolder(SHARED_BY_ROOT / name)
     link = ROOT / "var"
     if not link.exists():
         with suppress(OSError):  # only for convenience: the checkout may be read-only

@@ -11,16 +11,16 @@ import psutil
 
 from stack import orphans, settings
 from stack.console import StackError
-from stack.state import State
+from stack.state import StateFolder
 
 STOP_SECONDS = 60
 
 
-def pid_file(state: State) -> Path:
+def pid_file(state: StateFolder) -> Path:
     return state.run / "supervisord.pid"
 
 
-def find(state: State) -> psutil.Process | None:
+def find(state: StateFolder) -> psutil.Process | None:
     """Return the running supervisor of this state folder."""
     try:
         process = psutil.Process(int(pid_file(state).read_text()))
@@ -30,7 +30,7 @@ def find(state: State) -> psutil.Process | None:
     return process if is_ours and orphans.is_alive(process) else None
 
 
-def start(state: State) -> subprocess.Popen[bytes]:
+def start(state: StateFolder) -> subprocess.Popen[bytes]:
     """Start the supervisor in a new session, so that Ctrl-C reaches only scripts/run."""
     configuration = state.folder / "supervisord.conf"
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
@@ -53,7 +53,7 @@ def start(state: State) -> subprocess.Popen[bytes]:
     return process
 
 
-def stop(state: State) -> bool:
+def stop(state: StateFolder) -> bool:
     """Stop the stack and kill its orphans; return whether anything was running."""
     supervisor = find(state)
     if supervisor is not None:

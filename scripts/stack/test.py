@@ -19,7 +19,7 @@ from stack import check, other_python, postgres
 from stack.bootstrap import ROOT
 from stack.console import StackError, say, step
 from stack.ports import free_ports
-from stack.state import State
+from stack.state import StateFolder
 
 PACKAGES = ("chassis", "user_service", "task_service", "tests")
 WITH_DATABASE = ("chassis", "user_service", "task_service")
@@ -49,12 +49,12 @@ TEST_LIMITS = " ".join(f"-c {name}={value}" for name, value in (TIME_LIMITS | {"
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class Counts:
     passed: int = 0
     failed: int = 0
 
-    def __add__(self, other: "Outcome") -> "Outcome":
-        return Outcome(self.passed + other.passed, self.failed + other.failed)
+    def __add__(self, other: "Counts") -> "Counts":
+        return Counts(self.passed + other.passed, self.failed + other.failed)
 
 
 def main() -> None:
@@ -113,15 +113,15 @@ def other_python_packages(arguments: argparse.Namespace) -> list[str]:
     return [package for package in arguments.packages or PACKAGES if package in WITH_DATABASE]
 
 
-def lint_and_types(arguments: argparse.Namespace) -> Outcome:
+def lint_and_types(arguments: argparse.Namespace) -> Counts:
     if arguments.packages or arguments.k or arguments.python:
-        return Outcome()
+        return Counts()
     passed = check.run_all()
-    return Outcome(passed.count(True), passed.count(False))
+    return Counts(passed.count(True), passed.count(False))
 
 
-def tests(folder: Path, arguments: argparse.Namespace) -> Outcome:
-    total = Outcome()
+def tests(folder: Path, arguments: argparse.Namespace) -> Counts:
+    total = Counts()
     with throwaway_postgres(folder) as urls:
         if arguments.python:
             chosen = arguments.packages or WITH_DATABASE
@@ -140,20 +140,20 @@ def tests(folder: Path, arguments: argparse.Namespace) -> Outcome:
 
 def under_another_python(
     wanted: str, packages: Iterable[str], folder: Path, urls: dict[str, str], *, only: str | None = None
-) -> Outcome:
+) -> Counts:
     python = other_python.environment(wanted)
-    total = Outcome()
+    total = Counts()
     for package in packages:
         environment = package_environment(package, urls, slow=False)
         total += pytest(package, folder, environment, only=only, python=python)
     return total
 
 
-def access_control_coverage(folder: Path) -> Outcome:
+def access_control_coverage(folder: Path) -> Counts:
     """Combine the coverage data of all pytest workers and check it."""
     subprocess.run([sys.executable, "-m", *coverage("combine", folder)], check=False, cwd=ROOT)
-    covered = check.Check("coverage of access control", coverage("report", folder)).passes()
-    return Outcome(int(covered), int(not covered))
+    covered = check.StaticCheck("coverage of access control", coverage("report", folder)).passes()
+    return Counts(int(covered), int(not covered))
 
 
 def coverage(command: str, folder: Path) -> list[str]:
@@ -178,7 +178,7 @@ def package_environment(package: str, urls: dict[str, str], *, slow: bool) -> di
 
 def pytest(
     package: str, folder: Path, environment: dict[str, str], *, only: str | None, python: Path | None = None
-) -> Outcome:
+) -> Counts:
     """Run a package's tests; under another `python`, without coverage. A skipped test counts as failed."""
     say(f"\n{package}{f', {python.parent.parent.name}' if python else ''}")
     report = folder / f"{package}.xml"
@@ -188,19 +188,19 @@ def pytest(
     argv = [*command, *(["-k", only] if only else [])]
     status = subprocess.run(argv, check=False, cwd=ROOT / package, env=environment).returncode
     if status == 5 and only:  # pytest: no tests collected
-        return Outcome()
+        return Counts()
     if not report.is_file():
-        return Outcome(failed=1)
+        return Counts(failed=1)
     counts = {name: int(value) for name, value in ElementTree.parse(report).getroot()[0].items() if value.isdigit()}
     failed = counts["failures"] + counts["errors"] + counts["skipped"]
-    return Outcome(counts["tests"] - failed, failed or int(status != 0))
+    return Counts(counts["tests"] - failed, failed or int(status != 0))
 
 
 @contextmanager
 def throwaway_postgres(folder: Path) -> Iterator[dict[str, str]]:
     """Run a cluster in `folder` and yield the database URL of each package that needs one."""
     folder.chmod(0o711)
-    state = State(folder)
+    state = StateFolder(folder)
     password = "only-for-this-run"
     (port,) = free_ports(1)
     postgres.ensure_cluster(state, password)

@@ -13,13 +13,13 @@ from stack import orphans, postgres, programs
 from stack.console import StackError, check_output
 from stack.ports import free_ports
 from stack.programs import Program
-from stack.state import State, write_private
+from stack.state import StateFolder, write_private
 
 END_SECONDS = 60
 
 
 @contextmanager
-def run_unsupervised(state: State, program: Program) -> Iterator[None]:
+def run_unsupervised(state: StateFolder, program: Program) -> Iterator[None]:
     """Run a program during the block. If this process is killed, the next start of the stack ends the program."""
     identity: dict[str, Any] = postgres.as_nobody() if program.as_nobody else {"stdin": subprocess.DEVNULL}
     identity |= programs.identity(program.uid)
@@ -46,7 +46,7 @@ def run_unsupervised(state: State, program: Program) -> Iterator[None]:
 
 
 @contextmanager
-def unsupervised_postgres(state: State) -> Iterator[int]:
+def unsupervised_postgres(state: StateFolder) -> Iterator[int]:
     """Run the stack's PostgreSQL and yield its port."""
     (port,) = free_ports(1)
     with run_unsupervised(state, postgres.program(state, port=port)):
@@ -60,7 +60,7 @@ def require_embedded_postgres() -> None:
             raise StackError(f"{name} points to an external PostgreSQL; docs/backup.md shows how to back it up.")
 
 
-def pg_tool(state: State, name: str, *arguments: str, port: int = 0) -> str:
+def pg_tool(state: StateFolder, name: str, *arguments: str, port: int = 0) -> str:
     """Run a PostgreSQL tool and return its output. With a port, it connects there as the superuser."""
     connection = [f"--dbname=postgresql://{postgres.SUPERUSER}@127.0.0.1:{port}/{postgres.DATABASE}"] if port else []
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PG")}

@@ -56,7 +56,7 @@ def unpack(package: Path) -> Path:
         unfinished.mkdir()
         with step("Unpacking Chromium"):
             bootstrap.run_quietly(
-                ["node", "--eval", UNPACK], otherwise="Unpacking Chromium failed", environment=environment
+                ["node", "--eval", UNPACK], message="Unpacking Chromium failed", environment=environment
             )
         (unfinished / "fonts" / "fonts.conf").write_text(FONTS)
         unfinished.rename(folder)

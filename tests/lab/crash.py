@@ -51,7 +51,7 @@ def wait_for_mail(sink: FlakySink, *, after: int) -> None:
     wait_until(
         lambda: len(sink.accepted) > after,
         seconds=RECOVERY_SECONDS,
-        otherwise=f"{WORKER} sent no mail for {RECOVERY_SECONDS} s.",
+        message=f"{WORKER} sent no mail for {RECOVERY_SECONDS} s.",
     )
 
 

@@ -39,9 +39,9 @@ def kill(trial: Trial) -> str:
     for _ in trial.rounds(at_least=2):
         with trial.load.fault():
             victim = service_backend(trial) if trial.count % 2 else trial.scene.leader("postgres")
-            began = began_at(trial.scene)
+            began = started_at(trial.scene)
             trial.scene.end(victim)
-            wait_until_begun_after(trial.scene, began)
+            wait_until_restarted_since(trial.scene, began)
     return f"{trial.count} kills"
 
 
@@ -52,20 +52,20 @@ def service_backend(trial: Trial) -> psutil.Process:
             return psutil.Process(pid)
 
 
-def began_at(scene: Scene) -> float:
+def started_at(scene: Scene) -> float:
     """Return the start time of the server's processes: after a crash all but the postmaster are new."""
     ((pid,),) = scene.execute(CHECKPOINTER)
     return float(psutil.Process(pid).create_time())
 
 
-def wait_until_begun_after(scene: Scene, began: float) -> None:
-    def has_begun() -> bool:
+def wait_until_restarted_since(scene: Scene, began: float) -> None:
+    def has_restarted() -> bool:
         scene.wait_for_database()
         with suppress(psutil.NoSuchProcess, psycopg2.OperationalError, ValueError):  # it is just ending
-            return began_at(scene) > began
+            return started_at(scene) > began
         return False
 
-    wait_until(has_begun, seconds=RECOVERY_SECONDS, otherwise="The database did not start again.")
+    wait_until(has_restarted, seconds=RECOVERY_SECONDS, message="The database did not start again.")
 
 
 def failover(trial: Trial) -> str:

@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from tests.lab.mails import Mail
+from tests.lab.mails import ReceivedMail
 
 STATUS_CHANGED = "task_status_changed"
 MESSAGE_ID = re.compile(r"<notification-(\d+)\.[0-9a-f]{16}@tmservice\.invalid>")
@@ -21,7 +21,7 @@ Message = tuple[Any, ...]  # id, recipient or task, event
 class Deliveries:
     """What has arrived. `log` has the log channel's lines, oldest first. A worker kill may cause copies."""
 
-    mails: Sequence[Mail]
+    mails: Sequence[ReceivedMail]
     log: Sequence[str]
     worker_kills: int
 

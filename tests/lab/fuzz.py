@@ -60,7 +60,7 @@ def parse() -> argparse.Namespace:
 
 
 @dataclass(frozen=True, slots=True)
-class Run:
+class FuzzRun:
     """Fuzzing of one service as one role."""
 
     service: str
@@ -86,7 +86,7 @@ def fuzz(cases: int, *, seed: int) -> int:
             say(f"\nThe {service} service, as {role}")
             setup = {"port": port, "role": role, "seed": seed, **users[role]}
             document, place = documents[service], state.folder / f"{service}-{role}"
-            runs.append(Run(service, role, document, *call_all(python, document, setup, place, share)))
+            runs.append(FuzzRun(service, role, document, *call_all(python, document, setup, place, share)))
     return report(runs, is_small=cases < DEFAULT_CASES)
 
 
@@ -173,7 +173,7 @@ def call_all(python: Path, document: Document, setup: dict[str, Any], place: Pat
     return done.returncode == 0 and bool(tally), tally
 
 
-def report(runs: list[Run], *, is_small: bool) -> int:
+def report(runs: list[FuzzRun], *, is_small: bool) -> int:
     """Print the responses and a summary; return the exit status."""
     statuses: Counter[str] = Counter()
     for run in runs:
@@ -191,7 +191,7 @@ def report(runs: list[Run], *, is_small: bool) -> int:
     return 1 if failed or unmet else 0
 
 
-def never_succeeded(run: Run) -> Iterator[str]:
+def never_succeeded(run: FuzzRun) -> Iterator[str]:
     """Yield the operations that should succeed for the role but never did."""
     for call, operation in calls(run.document).items():
         for_admins = "security" in operation and "403" in operation["responses"]

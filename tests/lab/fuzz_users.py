@@ -76,5 +76,5 @@ def tokens_in(mail: Path, path: str) -> list[str]:
         found = [token for file in mail.glob("*") for token in pattern.findall(file.read_text())]
         return found if len(found) >= MAILS else []
 
-    otherwise = f"Not all {MAILS} mails for {path} arrived within {MAILED_WITHIN_SECONDS} s."
-    return wait_until(all_tokens, seconds=MAILED_WITHIN_SECONDS, otherwise=otherwise)
+    message = f"Not all {MAILS} mails for {path} arrived within {MAILED_WITHIN_SECONDS} s."
+    return wait_until(all_tokens, seconds=MAILED_WITHIN_SECONDS, message=message)

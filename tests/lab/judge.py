@@ -9,7 +9,7 @@ from typing import Any
 
 from tests.lab.client import PROBLEM, UNAVAILABLE, SentRequest
 from tests.lab.deliveries import Deliveries, Row
-from tests.lab.load import KINDS, USERS, AcknowledgedPatch, KeyedTask, Window
+from tests.lab.load import KINDS, USERS, AcknowledgedPatch, FaultWindow, KeyedTask
 
 NOTIFIED_OF = {"status": "task_status_changed", "assigned_to": "task_assigned"}
 INITIAL = {"status": "todo", "priority": "normal", "description": ""}
@@ -36,7 +36,7 @@ class Evidence:
     """
 
     sent: Sequence[SentRequest]
-    windows: Sequence[Window]
+    windows: Sequence[FaultWindow]
     keyed: Sequence[KeyedTask]
     patches: Sequence[AcknowledgedPatch]
     contradictions: Sequence[str]
@@ -186,7 +186,7 @@ def not_recovered(evidence: Evidence, demands: Demands) -> Iterator[str]:
             yield f"nobody could {kind} after the end of the fault"
 
 
-def since_fault(request: SentRequest, windows: Sequence[Window]) -> float:
+def since_fault(request: SentRequest, windows: Sequence[FaultWindow]) -> float:
     """Return the seconds from the last fault to the request: 0 during a fault, infinity before the first."""
     before = [window for window in windows if window.begun_at <= request.ended_at]
     return max(0.0, request.begun_at - before[-1].ended_at) if before else float("inf")

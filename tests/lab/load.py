@@ -47,7 +47,7 @@ class AcknowledgedPatch:
 
 
 @dataclass(slots=True)
-class Window:
+class FaultWindow:
     """The time of a fault, from time.monotonic()."""
 
     begun_at: float
@@ -154,7 +154,7 @@ class Load:
     """Virtual users working in threads until the block ends."""
 
     users: Sequence[VirtualUser]
-    windows: list[Window] = field(default_factory=list)
+    windows: list[FaultWindow] = field(default_factory=list)
     stopping: Event = field(default_factory=Event)
     is_running: Event = field(default_factory=Event)
     ended: list[VirtualUser] = field(default_factory=list)
@@ -192,7 +192,7 @@ class Load:
     @contextmanager
     def fault(self) -> Iterator[None]:
         """Record the time of a fault."""
-        window = Window(time.monotonic())
+        window = FaultWindow(time.monotonic())
         self.windows.append(window)
         try:
             yield

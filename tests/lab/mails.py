@@ -13,7 +13,7 @@ MAX_ANSWER_SECONDS = 0.02  # after accepting a message: a kill in between causes
 
 
 @dataclass(frozen=True, slots=True)
-class Mail:
+class ReceivedMail:
     """An accepted message: Message-ID, recipient and X-TMService-Event."""
 
     message_id: str
@@ -30,7 +30,7 @@ class FlakySink(Sink):
         super().__init__()
         self.rng = random.Random(f"{seed} sink")
         self.lock = Lock()
-        self.accepted: list[Mail] = []
+        self.accepted: list[ReceivedMail] = []
         self.has_recovered = False
 
     def answer(self, command: str, usual: str) -> str:
@@ -48,7 +48,7 @@ class FlakySink(Sink):
             return random_failure
         with self.lock:
             event = str(message["X-TMService-Event"])
-            self.accepted += [Mail(str(message["Message-ID"]), to, event) for to in recipients]
+            self.accepted += [ReceivedMail(str(message["Message-ID"]), to, event) for to in recipients]
             pause_seconds = self.rng.uniform(0, MAX_ANSWER_SECONDS)
         time.sleep(pause_seconds)
         return "250 taken"

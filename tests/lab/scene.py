@@ -15,7 +15,7 @@ from stack import orphans, postgres, programs
 from stack.console import StackError, wait_until
 from stack.orphans import running
 from stack.ports import free_ports
-from stack.state import State, write_private
+from stack.state import StateFolder, write_private
 from tests.lab.client import ask
 from tests.lab.mails import FlakySink
 from tests.lab.proxy import Mode, Proxy, listening
@@ -29,7 +29,7 @@ POLL_SECONDS = 0.02
 class Scene:
     """`settings` are used for each restart of the stack."""
 
-    state: State
+    state: StateFolder
     port: int
     settings: dict[str, str] = field(default_factory=dict)
     seed: int = 0
@@ -44,7 +44,7 @@ class Scene:
 
     def leader(self, program: str) -> psutil.Process:
         return wait_until(
-            lambda: running(self.state, program), seconds=RECOVERY_SECONDS, otherwise=f"{program} is not running."
+            lambda: running(self.state, program), seconds=RECOVERY_SECONDS, message=f"{program} is not running."
         )
 
     def end(self, process: psutil.Process, number: signal.Signals = signal.SIGKILL) -> None:
@@ -98,7 +98,7 @@ class Scene:
         wait_until(
             lambda: all(ask(self.port, "GET", f"/{name}/health/ready/", headers=now).ok for name in ("user", "task")),
             seconds=RECOVERY_SECONDS,
-            otherwise="The services did not become ready.",
+            message="The services did not become ready.",
         )
 
 

@@ -13,7 +13,7 @@ from stack.console import StackError, exit_on_error, say, step
 from stack.ports import free_ports
 from stack.run import END_SIGNALS
 from stack.settings import LIMITS
-from stack.state import State
+from stack.state import StateFolder
 
 LOG_SHOWN = 4000  # characters
 
@@ -39,12 +39,12 @@ def ignore_signals() -> None:
 
 
 @contextmanager
-def running_stack(**chosen: str) -> Iterator[tuple[State, int]]:
+def running_stack(**chosen: str) -> Iterator[tuple[StateFolder, int]]:
     """Run a stack with only these settings; yield its state and gateway port."""
     (port,) = free_ports(1)
     with tempfile.TemporaryDirectory(prefix="tmservice-lab-") as folder:
         Path(folder).chmod(0o711)
-        state = State(Path(folder))
+        state = StateFolder(Path(folder))
         try:
             with step("Starting a stack"):
                 script(state, port, "run", "--detach", **chosen)
@@ -57,7 +57,7 @@ def running_stack(**chosen: str) -> Iterator[tuple[State, int]]:
             script(state, port, "stop", **chosen)
 
 
-def script(state: State, port: int, name: str, *arguments: str, **chosen: str) -> None:
+def script(state: StateFolder, port: int, name: str, *arguments: str, **chosen: str) -> None:
     """Run scripts/NAME. If this process is interrupted, let the script clean up."""
     kept = ("PATH", "HOME", "TMPDIR", "LANG")
     inherited = {name: value for name, value in os.environ.items() if name.startswith(kept)}
@@ -81,7 +81,7 @@ def script(state: State, port: int, name: str, *arguments: str, **chosen: str) -
         raise StackError(f"scripts/{name} failed: {output.read_text()}")
 
 
-def show_logs(state: State) -> None:
+def show_logs(state: StateFolder) -> None:
     """Print the ends of logs that are removed with the folder."""
     for file in (state.log / f"{name}.log" for name in ("task-service", "task-worker")):
         if file.is_file():

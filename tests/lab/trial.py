@@ -36,9 +36,9 @@ class Trial:
             self.count += 1
             yield
 
-    def expect(self, holds: bool, otherwise: str) -> None:
+    def expect(self, holds: bool, problem: str) -> None:
         if not holds:
-            self.found.append(otherwise)
+            self.found.append(problem)
 
     def expect_success(self, answer: Answer, what: str) -> None:
         self.expect(answer.ok, f"{what} got {answer.status} {answer.code}")

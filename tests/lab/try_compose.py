@@ -62,7 +62,7 @@ def signed_in(port: int, username: str, password: str) -> Client:
     return client
 
 
-def ask(client: Client, path: str, body: Any = None) -> Any:
+def request_once(client: Client, path: str, body: Any = None) -> Any:
     """Send a request without retries and return the JSON."""
     return client.retry_until_ok("GET" if body is None else "POST", path, body, seconds=0)
 
@@ -98,7 +98,7 @@ def try_all(commit: str) -> None:
         with step("Stopping all and starting again"):
             mine.compose("down")
             mine.up()
-        kept = ask(mine.admin(), "/task/tasks/?ordering=id")["results"]
+        kept = request_once(mine.admin(), "/task/tasks/?ordering=id")["results"]
         say(f"  tasks that are still there: {', '.join(task['title'] for task in kept)}")
 
 
@@ -111,11 +111,11 @@ def follow_the_docs(project: ThrowawayProject) -> None:
             work.check_bad_setting()
             for name in ("settings", "commands", "mails", "backup", "keys"):
                 work.paste(name)
-            later = ask(project.admin(), "/task/tasks/", {"title": "Made after the backup"})["id"]
+            later = request_once(project.admin(), "/task/tasks/", {"title": "Made after the backup"})["id"]
             work.paste("restore")
     admin = project.admin()
-    titles = [task["title"] for task in ask(admin, "/task/tasks/")["results"]]
-    latest = ask(admin, "/task/tasks/", {"title": "Made after the restore"})["id"]
+    titles = [task["title"] for task in request_once(admin, "/task/tasks/")["results"]]
+    latest = request_once(admin, "/task/tasks/", {"title": "Made after the restore"})["id"]
     if "Made after the backup" in titles or "Made now" not in titles or latest <= later:
         raise StackError(f"After a restore there are {titles}, and the next task has the number {latest}.")
 
@@ -151,17 +151,17 @@ def use(project: ThrowawayProject, name: str) -> None:
     with step("Using it"):
         admin, anonymous = project.admin(), Client(project.port, password="", name="anonymous")
         account = {"username": name, "email": f"{name}@example.com", "password": PASSWORD}
-        id_ = ask(anonymous, "/user/register/", account)["id"]
-        task = ask(admin, "/task/tasks/", {"title": f"Made {name}", "assigned_to": id_})
-        (seen,) = ask(signed_in(project.port, name, PASSWORD), "/task/tasks/")["results"]
+        id_ = request_once(anonymous, "/user/register/", account)["id"]
+        task = request_once(admin, "/task/tasks/", {"title": f"Made {name}", "assigned_to": id_})
+        (seen,) = request_once(signed_in(project.port, name, PASSWORD), "/task/tasks/")["results"]
         if seen["assignee"] != {"id": id_, "username": name}:
             raise StackError(f"The assignee is shown as {seen['assignee']}.")
         ledger = f"/task/tasks/{task['id']}/notifications/"
-        wait_for(lambda: all(row["state"] == "sent" for row in ask(admin, ledger)["results"]))
+        wait_for(lambda: all(row["state"] == "sent" for row in request_once(admin, ledger)["results"]))
 
 
 def wait_for(holds: Callable[[], bool]) -> None:
-    wait_until(holds, seconds=TIMEOUT_SECONDS, otherwise=f"This did not happen within {TIMEOUT_SECONDS} s.")
+    wait_until(holds, seconds=TIMEOUT_SECONDS, message=f"This did not happen within {TIMEOUT_SECONDS} s.")
 
 
 def scale_to_replicas(project: ThrowawayProject) -> None:
@@ -179,7 +179,7 @@ def answering(project: ThrowawayProject) -> Counter[str]:
     """Return how many of the test requests each replica of the task service answered."""
     admin = project.admin()
     for _ in range(ASKED):
-        ask(admin, "/task/tasks/")
+        request_once(admin, "/task/tasks/")
     log = project.compose("logs", "--no-log-prefix", "--tail", str(2 * ASKED), "gateway")
     lines = [json.loads(line[line.index("{") :]) for line in log.splitlines() if "{" in line]
     asked = [line for line in lines if line["path"] == "/task/tasks/"]
@@ -192,7 +192,7 @@ def kill_container(project: ThrowawayProject) -> None:
     with step("Killing one of them"):
         os.kill(int(run("docker", "inspect", "--format", "{{.State.Pid}}", victim)), signal.SIGKILL)
         wait_for(lambda: restart_count(victim) > 0)
-        ask(project.admin(), "/task/tasks/")
+        request_once(project.admin(), "/task/tasks/")
         project.up("--scale", "task_service=3", "--no-recreate")
 
 
