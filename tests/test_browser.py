@@ -14,10 +14,10 @@ from tests.lab import chromium
 pytestmark = pytest.mark.slow
 
 SCREENSHOTS = bootstrap.VENV / "screenshots"
-NOTHING_BUT_US = "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE localhost"
+ONLY_LOCALHOST = "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE localhost"
 FLAGS = [
     *("--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"),
-    *("--disable-component-update", "--disable-sync", NOTHING_BUT_US),
+    *("--disable-component-update", "--disable-sync", ONLY_LOCALHOST),
 ]
 SCREENS = {
     "wide": {"viewport": {"width": 1280, "height": 900}},

@@ -46,7 +46,7 @@ def documented():
     return set(re.findall(r"^#([A-Z_]+)=", (ROOT / ".env.example").read_text(), re.MULTILINE))
 
 
-def asked_of_a_person():
+def user_settings():
     asked = re.findall(r"\$\{([A-Z_]+)", (ROOT / "docker-compose.yml").read_text())
     return set(asked) - {"COMPOSE_PROJECT_NAME"}  # compose's own
 
@@ -64,7 +64,7 @@ def instructions(name, kind):
 
 
 def test_every_user_setting_reaches_a_container():
-    assert asked_of_a_person() == (documented() | OLD_NAMES) - NOT_FOR_CONTAINERS
+    assert user_settings() == (documented() | OLD_NAMES) - NOT_FOR_CONTAINERS
 
 
 def test_the_compose_file_holds_no_secret():

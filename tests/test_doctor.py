@@ -24,7 +24,7 @@ from tests.local_stack import PASSWORD, LocalStack, eventually
 
 # A limit high enough for the tests; the doctor needs one to check proxy trust.
 LIMITED = {"THROTTLE_ANON": "1000/min", "PUBLIC_URL": "https://tasks.example.com"}
-WORKED = """
+HAVE_WORKED_SINCE = """
     SELECT least(user_worker.beat_at, task_worker.beat_at, finished_at, pulled_at) > %s
     FROM user_service.chassis_heartbeat AS user_worker, task_service.chassis_heartbeat AS task_worker,
         task_service.notifications_reminderrun, task_service.directory_feed
@@ -50,7 +50,7 @@ def restart_workers(stack):
         process.terminate()
     assert orphans.wait_until_gone(before, seconds=20)
     began = datetime.now(UTC)
-    eventually(lambda: execute(stack, WORKED, [began]) == [(True,)], seconds=60)
+    eventually(lambda: execute(stack, HAVE_WORKED_SINCE, [began]) == [(True,)], seconds=60)
 
 
 @pytest.fixture

@@ -14,8 +14,8 @@ from tests.local_stack import ROOT, eventually, leftovers, new_folder, start_scr
 NAMES = [fault.name for fault in FAULTS]
 # RACE_ROUNDS in the environment enables the long form.
 IS_SLOW = "RACE_ROUNDS" in os.environ
-TRIED = NAMES if IS_SLOW else ["database-kill", "web-kills", "crash", "flood"]
-OPTIONS = [] if IS_SLOW else ["--seconds=1", *TRIED]
+CHOSEN = NAMES if IS_SLOW else ["database-kill", "web-kills", "crash", "flood"]
+OPTIONS = [] if IS_SLOW else ["--seconds=1", *CHOSEN]
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +28,7 @@ def tried():
     shutil.rmtree(folder)
 
 
-@pytest.mark.parametrize("name", TRIED)
+@pytest.mark.parametrize("name", CHOSEN)
 def test_the_stack_survives_the_fault(tried, name):
     assert_survived(name, tried[0])
 

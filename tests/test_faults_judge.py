@@ -62,35 +62,35 @@ CLEAN_RUN = Evidence(
 )
 
 
-def breaches(evidence=CLEAN_RUN, demands=None, **changed):
-    return list(judge.breaches(replace(evidence, **changed), demands or Demands()))
+def violations(evidence=CLEAN_RUN, demands=None, **changed):
+    return list(judge.violations(replace(evidence, **changed), demands or Demands()))
 
 
 def test_a_clean_run_has_no_findings():
-    assert breaches() == []
+    assert violations() == []
     assert CLEAN_RUN.back_after_seconds() == pytest.approx(0.2)
 
 
 def test_an_unacknowledged_write_may_be_stored():
-    assert breaches(keyed=[KeyedTask("key-1", "One", 2), *CLEAN_RUN.keyed[1:]], patches=[]) == []
+    assert violations(keyed=[KeyedTask("key-1", "One", 2), *CLEAN_RUN.keyed[1:]], patches=[]) == []
 
 
 def test_an_unchanged_value_needs_no_history_line():
-    assert breaches(patches=[AcknowledgedPatch(7, 3, {"status": "in_progress", "priority": "normal"})]) == []
+    assert violations(patches=[AcknowledgedPatch(7, 3, {"status": "in_progress", "priority": "normal"})]) == []
 
 
 def test_a_repeated_request_may_be_409_while_the_first_runs():
     twin = unavailable(status=409, code="idempotency_key_in_use", is_repeated=True)
 
-    assert breaches(sent=[*SERVED, twin]) == []
-    assert breaches(sent=[*SERVED, replace(twin, is_repeated=False)]) != []
+    assert violations(sent=[*SERVED, twin]) == []
+    assert violations(sent=[*SERVED, replace(twin, is_repeated=False)]) != []
 
 
 def test_a_kill_may_cut_off_the_requests_in_flight():
     cut_off = [*SERVED, *[request(10.5, status=0, code="RemoteDisconnected")] * 4]
 
-    assert breaches(sent=cut_off, demands=Demands(may_cut_off=True)) == []
-    assert len(breaches(sent=cut_off)) == 4
+    assert violations(sent=cut_off, demands=Demands(may_cut_off=True)) == []
+    assert len(violations(sent=cut_off)) == 4
 
 
 def patched(task_id, version, **values):
@@ -101,8 +101,8 @@ def also_sent(*sent):
     return {"sent": [*SERVED, *sent]}
 
 
-def assert_found(breach, found):
-    assert any(text.startswith(breach) for text in found), found
+def assert_found(violation, found):
+    assert any(text.startswith(violation) for text in found), found
 
 
 FAILED = notified(1, ASSIGNED, state="failed", reason="no room")
@@ -111,7 +111,7 @@ UNAVAILABLE = f"{SHOWN} 503 service_unavailable after 0.10 s"
 
 
 @pytest.mark.parametrize(
-    ("changed", "breach"),
+    ("changed", "violation"),
     [
         ({"stored": CLEAN_RUN.stored[:1]}, "task 8 was acknowledged for key-2 but is not stored"),
         ({"stored": [CLEAN_RUN.stored[0], stored(8, "Three")]}, "task 8 was acknowledged for key-2 but is not stored"),
@@ -138,12 +138,12 @@ UNAVAILABLE = f"{SHOWN} 503 service_unavailable after 0.10 s"
         ({"sent": NEVER_CHANGED}, "nobody could change tasks after the end of the fault"),
     ],
 )
-def test_the_judge_reports_violations(changed, breach):
-    assert_found(breach, breaches(**changed))
+def test_the_judge_reports_violations(changed, violation):
+    assert_found(violation, violations(**changed))
 
 
 @pytest.mark.parametrize(
-    ("demands", "sent", "breach"),
+    ("demands", "sent", "violation"),
     [
         (Demands(max_failed=0), [unavailable()], "1 requests failed, but only 0 may; first: "),
         (Demands(max_failed=1), [unavailable(status=502)] * 2, "2 requests failed, but only 1 may; first: "),
@@ -152,8 +152,8 @@ def test_the_judge_reports_violations(changed, breach):
         (Demands(max_seconds=0.05), [], f"{SHOWN} 200 after 0.10 s, later than 0.05 s"),
     ],
 )
-def test_the_judge_applies_the_demands_of_a_fault(demands, sent, breach):
-    assert_found(breach, breaches(sent=[*SERVED, *sent], demands=demands))
+def test_the_judge_applies_the_demands_of_a_fault(demands, sent, violation):
+    assert_found(violation, violations(sent=[*SERVED, *sent], demands=demands))
 
 
 # Notifications by log and mail. Task 7 was assigned to Alice, begun and completed.
@@ -189,7 +189,7 @@ DELIVERED = replace(
 
 def delivered(mails=MAILS, log=LOG, ledger=None):
     deliveries = Deliveries(mails, log, worker_kills=1)
-    return breaches(DELIVERED, deliveries=deliveries, ledger={7: ledger or DELIVERED.ledger[7]})
+    return violations(DELIVERED, deliveries=deliveries, ledger={7: ledger or DELIVERED.ledger[7]})
 
 
 def last_mail(**changed):
@@ -214,7 +214,7 @@ def test_a_mail_may_hold_several_events():
 
 
 @pytest.mark.parametrize(
-    ("changed", "breach"),
+    ("changed", "violation"),
     [
         ({"ledger": [*EMAILED, *LOGGED[:2]]}, "2 changes of status of task 7 are 1 times in the ledger, by log"),
         ({"ledger": [*EMAILED[:2], *LOGGED]}, "2 changes of status of task 7 are 1 times in the ledger, by email"),
@@ -238,5 +238,5 @@ def test_a_mail_may_hold_several_events():
         ({"log": [*LOG[:2], line(5, to="in_progress")]}, "the log has other changes of task 7 than its activity, or"),
     ],
 )
-def test_the_judge_reports_delivery_violations(changed, breach):
-    assert_found(breach, delivered(**changed))
+def test_the_judge_reports_delivery_violations(changed, violation):
+    assert_found(violation, delivered(**changed))

@@ -185,7 +185,7 @@ def test_the_gateways_own_pages_answer_head(stack, path, host):
     assert (head.status, head.body, head["Content-Length"]) == (200, b"", page["Content-Length"])
 
 
-ITS_OWN = {
+NGINX_ERRORS = {
     "an address it cannot read": (lines("GET", "/%00/"), 400, "bad_request"),
     "no host": (b"GET / HTTP/1.1\r\nConnection: close\r\n\r\n", 400, "bad_request"),
     "no host in HTTP/1.0": (b"GET / HTTP/1.0\r\n\r\n", 421, "misdirected_request"),
@@ -206,7 +206,7 @@ ITS_OWN = {
 }
 
 
-@pytest.mark.parametrize(("request_", "status", "code"), ITS_OWN.values(), ids=ITS_OWN)
+@pytest.mark.parametrize(("request_", "status", "code"), NGINX_ERRORS.values(), ids=NGINX_ERRORS)
 def test_errors_of_nginx_are_problems(stack, request_, status, code):
     problem = send(stack.port, request_)
 

@@ -121,14 +121,14 @@ def test_non_idempotent_requests_skip_a_dead_replica(replicated, replicas):
 
 def test_changed_replica_addresses_are_found(replicated, replicas, names):
     names.names["task"] = ["127.0.0.2"]
-    eventually(lambda: only_the_second_is_asked(replicated, replicas), seconds=6)
+    eventually(lambda: only_the_second_is_called(replicated, replicas), seconds=6)
 
     names.names["task"] = ["127.0.0.1"]
 
-    eventually(lambda: only_the_second_is_asked(replicated, replicas[::-1]), seconds=6)
+    eventually(lambda: only_the_second_is_called(replicated, replicas[::-1]), seconds=6)
 
 
-def only_the_second_is_asked(gateway, replicas):
+def only_the_second_is_called(gateway, replicas):
     for replica in replicas:
         replica.requests.clear()
     statuses = {gateway.call("GET", "/task/tasks/").status for _ in range(6)}
@@ -139,7 +139,7 @@ def test_a_reload_changes_the_address_without_a_failure(users):
     old, new = FakeService(), FakeService()
     with Gateway(user_service=users.address, task_service=old.address) as running, ThreadPoolExecutor() as pool:
         over = Event()
-        codes = pool.submit(asked_all_the_time, running, over)
+        codes = pool.submit(keep_calling, running, over)
         eventually(lambda: len(old.requests) > 5, seconds=5)
 
         running.write(task_service=new.address)
@@ -153,7 +153,7 @@ def test_a_reload_changes_the_address_without_a_failure(users):
         service.close()
 
 
-def asked_all_the_time(gateway, until):
+def keep_calling(gateway, until):
     codes = set()
     while not until.is_set():
         codes.add(gateway.call("POST", "/task/tasks/bulk/", b"{}").status)
@@ -161,7 +161,7 @@ def asked_all_the_time(gateway, until):
 
 
 @pytest.fixture
-def far_away(names):
+def tls_service(names):
     """A service behind TLS, and the SNI names of its requests."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(ROOT / "tests" / "data" / "task.test.pem")
@@ -181,8 +181,8 @@ def behind_tls(users, names, service, *, host="task.test", authority=ROOT / "tes
     )
 
 
-def test_a_tls_service_is_called_by_its_own_name(users, names, far_away):
-    service, asked_for = far_away
+def test_a_tls_service_is_called_by_its_own_name(users, names, tls_service):
+    service, asked_for = tls_service
     with behind_tls(users, names, service) as running:
         eventually(lambda: running.call("GET", "/task/tasks/").status == 200, seconds=5)
         keyed = running.call("POST", "/task/tasks/", b"{}", Idempotency_Key="k")
@@ -194,8 +194,8 @@ def test_a_tls_service_is_called_by_its_own_name(users, names, far_away):
     assert [request["Host"] for request in users.requests] == ["localhost"]
 
 
-def test_a_service_with_an_invalid_certificate_gets_no_request(users, names, far_away):
-    service, asked_for = far_away
+def test_a_service_with_an_invalid_certificate_gets_no_request(users, names, tls_service):
+    service, asked_for = tls_service
     for wrong in ({"host": "stranger.test"}, {"authority": "/etc/ssl/certs/ca-certificates.crt"}):
         asked_for.clear()
         with behind_tls(users, names, service, **wrong) as running:

@@ -11,7 +11,7 @@ from tests.raw_http import FakeService, Gateway, answer, connections, hang_up, h
 HEALTH = [f"/{service}/health/{kind}/" for service in ("user", "task") for kind in ("live", "ready")]
 PAGES = [f"/{service}/{page}" for service in ("user", "task") for page in ("docs/", "redoc/", "swagger.json")]
 FILES = ["/user/static/drf-yasg/swagger-ui-dist/swagger-ui.css", "/task/static/tmservice/start.js"]
-PLACES = 64
+SLOTS = 64
 ORIGIN = "https://app.example.com"
 
 
@@ -93,7 +93,7 @@ def test_each_allowed_origin_is_cached_separately(gateway, service):
     assert [request["Origin"] for request in service.requests] == [ORIGIN, None]
 
 
-NOT_KEPT = {
+NOT_CACHED = {
     "a cookie": answer(Set_Cookie="session=1"),
     "an error": answer("500 Internal Server Error"),
     "a refusal": answer("404 Not Found"),
@@ -101,7 +101,7 @@ NOT_KEPT = {
 }
 
 
-@pytest.mark.parametrize("behavior", NOT_KEPT.values(), ids=NOT_KEPT)
+@pytest.mark.parametrize("behavior", NOT_CACHED.values(), ids=NOT_CACHED)
 @pytest.mark.parametrize("path", ["/task/health/ready/", "/task/docs/"])
 def test_responses_for_one_client_are_not_cached(gateway, service, path, behavior):
     service.behavior = behavior
@@ -136,8 +136,8 @@ def test_cached_pages_are_served_while_the_service_is_full(gateway, service):
     until = Event()
     service.behavior = hold(until)
     call = lines("GET", "/task/tasks/")
-    with connections(gateway.port, PLACES, each_sends=call, clients=PLACES):
-        eventually(lambda: len(service.requests) == PLACES, seconds=20)
+    with connections(gateway.port, SLOTS, each_sends=call, clients=SLOTS):
+        eventually(lambda: len(service.requests) == SLOTS, seconds=20)
         service.behavior = answer()
         others = gateway.call("GET", "/task/tasks/")
         shared = [gateway.call("GET", path).status for path in (*HEALTH, *PAGES)]

@@ -55,7 +55,7 @@ def drip(opened, until):
                 connection.send(b"x")
 
 
-def others_go_on(gateway, until):
+def keep_calling(gateway, until):
     """Keep calling; return the duration of the slowest response."""
     longest = 0.0
     while not until.wait(0.05):
@@ -76,7 +76,7 @@ def test_slow_clients_are_cut_off_while_others_are_served(gateway):
         ThreadPoolExecutor() as pool,
     ):
         pool.submit(drip, dripping, over)
-        others = pool.submit(others_go_on, gateway, over)
+        others = pool.submit(keep_calling, gateway, over)
         waits = [pool.submit(seconds_until_cut, opened) for opened in (idle, dripping, unfinished)]
         try:
             times = [wait.result(timeout=30) for wait in waits]

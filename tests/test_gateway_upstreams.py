@@ -69,7 +69,7 @@ CLAIMS = {
     "X_User_Id": "1",
     "X-Request-Start": "t=1",
 }
-TOLD = {"X-Forwarded-For": "127.0.0.1", "X-Gateway-Client": "127.0.0.1", "X-Forwarded-Proto": "http"}
+GATEWAY_HEADERS = {"X-Forwarded-For": "127.0.0.1", "X-Gateway-Client": "127.0.0.1", "X-Forwarded-Proto": "http"}
 
 
 @pytest.mark.parametrize("spelling", [str, str.lower, str.upper], ids=["usual", "lower", "upper"])
@@ -80,7 +80,7 @@ def test_identity_headers_from_a_client_are_replaced(gateway, tasks, spelling):
     (request,) = tasks.requests
     sent = {name: request.all(name) for name in CLAIMS}
     (started,) = sent.pop("X-Request-Start")
-    assert sent == {name: [TOLD[name]] if name in TOLD else [] for name in sent}
+    assert sent == {name: [GATEWAY_HEADERS[name]] if name in GATEWAY_HEADERS else [] for name in sent}
     assert abs(float(started.removeprefix("t=")) - time.time()) < 5
     assert request.all("Host") == ["localhost"]
 

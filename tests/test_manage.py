@@ -18,7 +18,7 @@ from tests.test_repository import files
 
 FENCE = re.compile(r"^```sh.*?\n(.*?)^```", re.MULTILINE | re.DOTALL)
 CODE = re.compile(r"`([^`\n]+)`|^ {4}(\S.*)$", re.MULTILINE)
-OURS = re.compile(r"^(?:\d\S+ \S+ \S+ \S+ \S+ )?scripts/manage (?!user\|task)(.+)$")
+MANAGE_COMMAND = re.compile(r"^(?:\d\S+ \S+ \S+ \S+ \S+ )?scripts/manage (?!user\|task)(.+)$")
 IN_A_CONTAINER = re.compile(r"^docker compose (?:exec|run --rm)(?: --no-deps)?(?: -T)? (\w+) python manage\.py (\w+)")
 
 
@@ -27,7 +27,7 @@ def pages():
     return [page for page in files(".md") if "adr" not in page.parts and page.name != "CHANGELOG.md"]
 
 
-def typed():
+def documented_commands():
     """Return every documented command line, without comments."""
     for page in pages():
         text = re.sub(r"^```\w*.*$", "", page.read_text(), flags=re.MULTILINE)
@@ -38,7 +38,9 @@ def typed():
 
 
 CHANGE_PASSWORD = "user changepassword admin"  # would end sessions that other tests use
-LINES = sorted({found[1] for line in typed() if (found := OURS.match(line))} - {CHANGE_PASSWORD})
+LINES = sorted(
+    {found[1] for line in documented_commands() if (found := MANAGE_COMMAND.match(line))} - {CHANGE_PASSWORD}
+)
 
 
 def manage(stack, line, **options):
@@ -82,7 +84,7 @@ def test_no_documented_command_needs_missing_settings():
     """Other commands are for containers or for the setup that test_by_hand covers."""
     bare = [
         line
-        for line in typed()
+        for line in documented_commands()
         if re.search(r"\bmanage\.py \w", line) and not IN_A_CONTAINER.match(line) and ".venv/bin/python" not in line
     ]
 
@@ -91,7 +93,7 @@ def test_no_documented_command_needs_missing_settings():
 
 def test_container_commands_name_a_service_and_a_command():
     services = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]
-    lines = [found.groups() for line in typed() if (found := IN_A_CONTAINER.match(line))]
+    lines = [found.groups() for line in documented_commands() if (found := IN_A_CONTAINER.match(line))]
 
     commands = {path.stem for path in files(".py") if path.parent.name == "commands"}
     assert lines

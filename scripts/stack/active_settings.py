@@ -55,17 +55,17 @@ def compare(state: StateFolder, ports: Ports) -> Finding:
 
 def changed(state: StateFolder, ports: Ports, now: Mapping[str, Mapping[str, str]]) -> list[str]:
     """Return the settings that are not active yet, grouped by program."""
-    programs_of = defaultdict(list)
+    programs_by_setting = defaultdict(list)
     for program, expected in expected_environments(ports, now):
         # Nginx reloads its configuration: programs.json has the settings of the last one.
         current = programs.read(state, program).environment if program == "gateway" else environment(state, program)
         for name in names():
             if current.get(name, "") != expected.get(name, ""):
-                programs_of[name].append(program)
-    names_in = defaultdict(list)
-    for name, differing in sorted(programs_of.items()):
-        names_in[", ".join(differing)].append(name)
-    return [f"{', '.join(found)} in {places}" for places, found in names_in.items()]
+                programs_by_setting[name].append(program)
+    settings_by_programs = defaultdict(list)
+    for name, differing in sorted(programs_by_setting.items()):
+        settings_by_programs[", ".join(differing)].append(name)
+    return [f"{', '.join(found)} in {names_}" for names_, found in settings_by_programs.items()]
 
 
 def expected_environments(

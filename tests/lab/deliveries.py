@@ -41,7 +41,7 @@ class Deliveries:
         copies = sum(map(count_copies, self.arrived().values()))
         return f"{len(self.mails)} mails, {len(self.log)} log lines, {copies} of them copies"
 
-    def breaches(self, activity: Mapping[int, Sequence[Row]], ledger: Mapping[int, Sequence[Row]]) -> Iterator[str]:
+    def violations(self, activity: Mapping[int, Sequence[Row]], ledger: Mapping[int, Sequence[Row]]) -> Iterator[str]:
         """Yield violations, given the activity and the delivery ledger of every task."""
         for channel, arrived in self.arrived().items():
             sent = messages_sent(channel, ledger)

@@ -24,7 +24,7 @@ from tests.lab.trial import Fault, Trial
 
 SECONDS, LONG_SECONDS = 5.0, 20.0
 SAMPLED_TASKS = 40  # unchanged tasks whose history is checked, too
-BREACHES_SHOWN = 10
+VIOLATIONS_SHOWN = 10
 LOG_LINES_SHOWN = 6
 
 
@@ -100,7 +100,7 @@ def run_fault(fault: Fault, scene: Scene, assignee: int, arguments: argparse.Nam
         load.settle()
     prober.sign_in()  # its token may be signed with a replaced key
     evidence = collect(trial, floor=floor)
-    found = [*trial.found, *judge.breaches(evidence, fault.demands)]
+    found = [*trial.found, *judge.violations(evidence, fault.demands)]
     say(summary_line(fault, done, evidence, found, took=time.monotonic() - began))
     show(found, evidence, scene)
     return not found
@@ -157,20 +157,20 @@ def summary_line(fault: Fault, done: str, evidence: Evidence, found: list[str], 
     figures.append(f"slowest {max(request.seconds for request in evidence.sent):.1f} s")
     if evidence.windows and evidence.failed():
         figures.append(f"back after {evidence.recovery_seconds_taken():.1f} s")
-    verdict = f"NOT SURVIVED ({len(found)} breaches): " if found else ""
+    verdict = f"NOT SURVIVED ({len(found)} violations): " if found else ""
     return f"{fault.name}: {verdict}{', '.join(figures)} ({took:.0f} s)"
 
 
 def show(found: list[str], evidence: Evidence, scene: Scene) -> None:
     """Print the first violations and the log lines of their requests."""
-    for text in found[:BREACHES_SHOWN]:
+    for text in found[:VIOLATIONS_SHOWN]:
         say(f"  {text}")
     blamed = [it.request_id for it in evidence.sent if any(f"[{it.request_id}]" in text for text in found)]
     lines = [
         f"    {file.name}: {line[:500]}"
         for file in (sorted(scene.state.log.glob("*.log")) if blamed else ())
         for line in file.read_text(errors="replace").splitlines()
-        if any(f'"{request_id}"' in line for request_id in blamed[:BREACHES_SHOWN])
+        if any(f'"{request_id}"' in line for request_id in blamed[:VIOLATIONS_SHOWN])
     ]
     for line in lines[:LOG_LINES_SHOWN]:
         say(line)

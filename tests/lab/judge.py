@@ -53,7 +53,7 @@ class Evidence:
         return max((since_fault(it, self.windows) for it in self.failed()), default=0.0)
 
 
-def breaches(evidence: Evidence, demands: Demands) -> Iterator[str]:
+def violations(evidence: Evidence, demands: Demands) -> Iterator[str]:
     """Yield violations."""
     yield from lost(evidence)
     yield from created_twice(evidence)
@@ -61,7 +61,7 @@ def breaches(evidence: Evidence, demands: Demands) -> Iterator[str]:
     yield from wrong_history(evidence)
     yield from wrong_ledger(evidence)
     if evidence.deliveries:
-        yield from evidence.deliveries.breaches(evidence.activity, evidence.ledger)
+        yield from evidence.deliveries.violations(evidence.activity, evidence.ledger)
     yield from wrong_answers(evidence, demands)
     yield from too_many(evidence, demands)
     yield from too_slow(evidence, demands)
