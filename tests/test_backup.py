@@ -298,7 +298,7 @@ def test_a_backup_without_a_database_is_refused(own_stack, tmp_path):
 def test_an_external_postgresql_is_not_backed_up_or_restored(own_stack, tmp_path):
     for script in ("backup", "restore"):
         done = own_stack.run(
-            str(tmp_path / "saved_stack.dump"), script=script, USER_DATABASE_URL="postgresql://a:b@127.0.0.1:1/c"
+            str(tmp_path / "external.dump"), script=script, USER_DATABASE_URL="postgresql://a:b@127.0.0.1:1/c"
         )
 
-        assert "USER_DATABASE_URL names a PostgreSQL of your own; " in done.stderr
+        assert "USER_DATABASE_URL points to an external PostgreSQL; " in done.stderr

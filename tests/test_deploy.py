@@ -191,7 +191,7 @@ def test_an_unhealthy_new_container_is_removed_and_the_old_stays(engine, service
     engine.versions[IMAGES[service]] = 2
     engine.failing = {service}
 
-    with pytest.raises(StackError, match=f"A new container of {service} does not become healthy"):
+    with pytest.raises(StackError, match=f"A new container of {service} did not become healthy"):
         deploy.deploy(engine.project)
 
     assert engine.images_for(service) == [f"{IMAGES[service]}:1"]
@@ -202,7 +202,7 @@ def test_a_failed_migration_replaces_nothing(engine):
     engine.versions["task"] = 2
     engine.failing = {"task_migrations"}
 
-    with pytest.raises(StackError, match="task_migrations ended with 1, and nothing was replaced"):
+    with pytest.raises(StackError, match="task_migrations exited with 1; nothing was replaced"):
         deploy.deploy(engine.project)
 
     assert engine.images_for("task_service") == ["task:1"]
@@ -215,7 +215,7 @@ def test_a_changed_database_is_reported_but_not_replaced(engine, capsys):
     deploy.deploy(engine.project)
 
     assert engine.log == []
-    assert "The database has changed too, and was left alone" in capsys.readouterr().out
+    assert "The database has changed too but was not replaced" in capsys.readouterr().out
 
 
 def test_without_a_running_stack_it_says_how_to_start(engine):

@@ -32,11 +32,11 @@ def test_a_missing_python_is_named():
     done = run("--python", "3.99", "chassis")
 
     assert done.returncode == 1
-    assert done.stderr.startswith("scripts/test: There is no Python 3.99 on PATH or of pyenv; install it")
+    assert done.stderr.startswith("scripts/test: Python 3.99 is neither on PATH nor installed by pyenv; install it")
 
 
 def test_another_python_does_not_run_the_script_tests():
-    assert "--python goes with neither --all" in run("--python", "3.13", "tests").stderr
+    assert "--python cannot be combined with --all" in run("--python", "3.13", "tests").stderr
 
 
 def test_all_uses_the_python_of_the_images():
@@ -78,6 +78,6 @@ def test_all_reports_that_the_python_of_the_images_is_missing(pythons, monkeypat
     everything = Namespace(all=True, python=None, k=None, packages=[])
 
     assert other_python.find("3.13") is None
-    assert scripts_test.extent(everything) == "everything but Python 3.13, which is not on this machine"
+    assert scripts_test.extent(everything) == "everything but Python 3.13, which is not installed"
     pythons("3.13.0")
     assert scripts_test.extent(everything) == "everything"

@@ -160,8 +160,8 @@ def test_migrations_run_as_the_owner_and_an_admin_is_created(own_stack):
 @pytest.mark.parametrize(
     ("line", "sentence"),
     {
-        "users migrate": "There is no service 'users': it is user or task.",
-        "user migrate": "Nothing was started in {folder} yet; scripts/run does it.",
+        "users migrate": "There is no service 'users': use user or task.",
+        "user migrate": "No stack was started in {folder} yet; scripts/run starts one.",
     }.items(),
 )
 def test_an_impossible_command_is_refused(line, sentence):

@@ -79,7 +79,7 @@ def test_a_second_start_is_refused_and_changes_nothing(stack):
     again = stack.run("--detach")
 
     assert again.returncode == 1
-    assert again.stderr == f"scripts/run: This stack runs already at {stack.url}; scripts/stop ends it.\n"
+    assert again.stderr == f"scripts/run: This stack is already running at {stack.url}; scripts/stop stops it.\n"
     assert stack.is_healthy()
 
 
@@ -89,7 +89,7 @@ def test_a_taken_port_is_named(own_stack):
 
     assert refused.returncode == 1
     assert refused.stderr == (
-        f"scripts/run: Port {own_stack.port} is taken by another program; set GATEWAY_PORT to a free one.\n"
+        f"scripts/run: Another program uses port {own_stack.port}; set GATEWAY_PORT to a free one.\n"
     )
     assert own_stack.processes() == []
 

@@ -211,7 +211,7 @@ def test_the_doctor_names_the_users(reachable):
 
     (line,) = [line for line in done.stdout.splitlines() if " users " in line and "service" in line][:1]
     assert done.returncode == 0, done.stdout
-    assert ("users of their own" in line) is has_users(reachable)
+    assert ("separate users" in line) is has_users(reachable)
 
 
 @pytest.mark.slow

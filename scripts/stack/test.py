@@ -79,10 +79,10 @@ def parse() -> argparse.Namespace:
     parser.add_argument(
         "--python",
         metavar="VERSION",
-        help=f"the services' tests under another Python, such as {other_python.IMAGE_PYTHON}, or the path of one; "
-        f"--all does it with {other_python.IMAGE_PYTHON}, which the images run",
+        help=f"run the services' tests under this Python, such as {other_python.IMAGE_PYTHON}, or a path; "
+        f"--all uses {other_python.IMAGE_PYTHON}, the version in the images",
     )
-    parser.add_argument("packages", nargs="*", metavar="PACKAGE", help=f"only these of: {', '.join(PACKAGES)}")
+    parser.add_argument("packages", nargs="*", metavar="PACKAGE", help=f"any of: {', '.join(PACKAGES)}")
     arguments = parser.parse_args()
     if unknown := set(arguments.packages) - set(PACKAGES):
         parser.error(f"there is no package {unknown.pop()}; choose from {', '.join(PACKAGES)}")
@@ -97,7 +97,7 @@ def extent(arguments: argparse.Namespace) -> str:
     if not arguments.all:
         return "everything but what --all adds"
     if lacks_image_python(arguments):
-        return f"everything but Python {other_python.IMAGE_PYTHON}, which is not on this machine"
+        return f"everything but Python {other_python.IMAGE_PYTHON}, which is not installed"
     return "everything"
 
 
@@ -130,7 +130,7 @@ def tests(folder: Path, arguments: argparse.Namespace) -> Counts:
             environment = package_environment(package, urls, slow=arguments.all)
             total += pytest(package, folder, environment, only=arguments.k)
         if lacks_image_python(arguments):
-            say(f"\nThere is no Python {other_python.IMAGE_PYTHON} on this machine, so nothing was tested under it.")
+            say(f"\nPython {other_python.IMAGE_PYTHON} is not installed, so nothing was tested under it.")
         elif packages := other_python_packages(arguments):
             total += under_another_python(other_python.IMAGE_PYTHON, packages, folder, urls)
     if not (arguments.packages or arguments.k):
