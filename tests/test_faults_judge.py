@@ -68,7 +68,7 @@ def violations(evidence=CLEAN_RUN, demands=None, **changed):
 
 def test_a_clean_run_has_no_findings():
     assert violations() == []
-    assert CLEAN_RUN.back_after_seconds() == pytest.approx(0.2)
+    assert CLEAN_RUN.recovery_seconds_taken() == pytest.approx(0.2)
 
 
 def test_an_unacknowledged_write_may_be_stored():

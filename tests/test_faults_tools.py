@@ -138,9 +138,9 @@ def test_the_mail_server_fails_at_random_but_loses_nothing(sink):
 
 
 def test_a_recovered_mail_server_does_not_fail(sink):
-    before = {sink.trouble() for _ in range(1000)}
+    before = {sink.random_failure() for _ in range(1000)}
     sink.has_recovered = True
-    after = {sink.trouble() for _ in range(1000)}
+    after = {sink.random_failure() for _ in range(1000)}
 
     assert before == {"451 try again later", HANG_UP, ""}
     assert after == {""}
@@ -150,7 +150,7 @@ def test_the_same_seed_gives_the_same_failures():
     runs = []
     for seed in (7, 7, 8):
         with FlakySink(seed=seed) as sink:
-            runs.append([sink.trouble() for _ in range(200)])
+            runs.append([sink.random_failure() for _ in range(200)])
 
     assert runs[0] == runs[1] != runs[2]
 

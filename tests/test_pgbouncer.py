@@ -120,8 +120,8 @@ def test_the_doctor_reads_the_limits_in_force(pooled, server, pool):
     done = pooled.run(script="doctor", **settings(server, pool))
 
     lines = [line for line in done.stdout.splitlines() if " timeouts " in line]
-    told = "statement_timeout 3 s, lock_timeout 2 s, idle_in_transaction_session_timeout 30 s"
-    assert lines == [f"ok      timeouts    {told}"] * 2, done.stdout
+    limits = "statement_timeout 3 s, lock_timeout 2 s, idle_in_transaction_session_timeout 30 s"
+    assert lines == [f"ok      timeouts    {limits}"] * 2, done.stdout
 
 
 def test_migrations_through_a_pooler_are_refused(pool):
