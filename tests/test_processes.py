@@ -38,13 +38,13 @@ def test_a_killed_program_restarts_and_leaves_no_orphans(kept, program):
 
     def is_back():
         return (
-            not any(is_alive(member) for member in family) and begun_again(kept, program, victim) and kept.is_healthy()
+            not any(is_alive(member) for member in family) and has_restarted(kept, program, victim) and kept.is_healthy()
         )
 
     eventually(is_back, seconds=BACK_WITHIN_SECONDS)
 
 
-def begun_again(stack, program, victim):
+def has_restarted(stack, program, victim):
     try:
         return leader(stack, program) != victim
     except psutil.NoSuchProcess:  # the record still has the killed process
