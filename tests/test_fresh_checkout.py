@@ -84,7 +84,7 @@ def test_it_installs_starts_and_shows_its_progress(checkout):
     stack, pasted = checkout
 
     assert stack.is_healthy(), pasted
-    for progress in ("Creating the virtual environment", "packages into .venv, this once", "PostgreSQL cluster"):
+    for progress in ("Creating the virtual environment", "packages into .venv (once)", "PostgreSQL cluster"):
         assert progress in pasted
     assert (stack.root / "var" / "postgres" / "PG_VERSION").is_file()
 
