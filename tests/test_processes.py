@@ -38,7 +38,9 @@ def test_a_killed_program_restarts_and_leaves_no_orphans(kept, program):
 
     def is_back():
         return (
-            not any(is_alive(member) for member in family) and has_restarted(kept, program, victim) and kept.is_healthy()
+            not any(is_alive(member) for member in family)
+            and has_restarted(kept, program, victim)
+            and kept.is_healthy()
         )
 
     eventually(is_back, seconds=BACK_WITHIN_SECONDS)
