@@ -9,20 +9,20 @@ from tests.local_stack import LocalStack, new_folder
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "thorough: takes so long that scripts/test runs it with --all alone")
+    config.addinivalue_line("markers", "slow: scripts/test runs it only with --all")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     if "RACE_ROUNDS" in os.environ:
         return
-    thorough = [item for item in items if item.get_closest_marker("thorough")]
-    config.hook.pytest_deselected(items=thorough)
-    items[:] = [item for item in items if item not in thorough]
+    slow = [item for item in items if item.get_closest_marker("slow")]
+    config.hook.pytest_deselected(items=slow)
+    items[:] = [item for item in items if item not in slow]
 
 
 @pytest.fixture(scope="session")
 def stack() -> Iterator[LocalStack]:
-    """One running stack for all tests that leave it running."""
+    """A running stack, shared by tests that do not stop or break it."""
     running = LocalStack()
     try:
         running.start()
@@ -33,7 +33,7 @@ def stack() -> Iterator[LocalStack]:
 
 @pytest.fixture
 def temporary() -> Iterator[Path]:
-    """The folder for temporary files of a script that makes a stack of its own."""
+    """A folder for the temporary files of a script that creates a stack."""
     folder = new_folder()
     yield folder
     shutil.rmtree(folder)
@@ -41,7 +41,7 @@ def temporary() -> Iterator[Path]:
 
 @pytest.fixture
 def own_stack() -> Iterator[LocalStack]:
-    """A stack that a test may break; it starts it itself."""
+    """A stack that the test starts and may break."""
     mine = LocalStack()
     yield mine
     mine.remove()

@@ -1,4 +1,4 @@
-"""The shell blocks of the README and the API tour, each with the output that is printed below it."""
+"""The shell blocks of the README and the API tour, each with its documented output."""
 
 import json
 import re
@@ -9,7 +9,7 @@ from stack.bootstrap import ROOT
 PAGES = ["README.md", "docs/api-tour.md"]  # in the order in which a reader pastes them
 FENCE = re.compile(r"^```(sh|json|text)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 DIVIDER = "-- next --"
-# Differs in every run.
+# These differ in every run.
 VARYING = {
     r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d+(?:Z|\+00:00)": "INSTANT",
     r"eyJ[\w.-]+": "TOKEN",
@@ -68,14 +68,14 @@ def read(output):
 
 
 def has_sample(method, path):
-    """Return whether a block with an output calls it, with a number or a variable as the id."""
+    """Return whether a block with output calls the operation, with a number or a variable as ID."""
     place = re.compile(re.sub(r"\{\w+\}", r"(\\d+|\\$[A-Z]+)", path.rstrip("/")) + "/?")
     calls = (call for block in blocks() if block.answer for call in CALL.findall(block.commands))
     return any(place.fullmatch(called) and method == method_of(line) for line, called in calls)
 
 
 def method_of(line):
-    """Return the method that curl sends: that of -X, else POST if there is a body."""
+    """Return curl's method: that of -X, or else POST with a body."""
     named = re.search(r" -X (\w+)", line)
     return named[1] if named else "POST" if " -d " in line else "GET"
 
@@ -84,7 +84,7 @@ def normal(kind, text):
     """Return the lines of an output without what varies. JSON is formatted; its keys keep their order."""
     for pattern, name in VARYING.items():
         text = re.sub(pattern, name, text)
-    # The demo computes all other dates from today.
+    # Other dates are relative to today.
     text = DATE.sub(lambda date: date[0] if date[0] in COMMANDS else "DATE", text).strip()
     if kind == "json":
         text = "\n".join(json.dumps(value, indent=1) for value in json_values(text))

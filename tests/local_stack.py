@@ -1,4 +1,4 @@
-"""Starts real stacks by scripts/run and speaks to them as a person would."""
+"""Starts real stacks with scripts/run and calls their API."""
 
 import json
 import os
@@ -22,7 +22,7 @@ PASSWORD = "correct horse battery staple"
 
 
 def environment(**changed: str) -> dict[str, str]:
-    """Return an environment in which nothing of this machine's has a say, but how packages are fetched."""
+    """Return an environment without local settings, except those for downloading packages."""
     kept = ("PATH", "HOME", "PIP_", "SSL_", "UV_", "LANG", "CI")
     inherited = {name: value for name, value in os.environ.items() if name.startswith(kept)}
     unlimited = dict.fromkeys(("THROTTLE_ADMIN", "THROTTLE_USER", "THROTTLE_ANON", "THROTTLE_SIGNUP"), "off")
@@ -30,7 +30,7 @@ def environment(**changed: str) -> dict[str, str]:
 
 
 def new_folder() -> Path:
-    """Make a folder that the user nobody can pass through, as PostgreSQL must where we are root."""
+    """Create a folder that the user nobody can traverse, since PostgreSQL runs as nobody for root."""
     folder = Path(tempfile.mkdtemp(prefix="tmservice-stack-"))
     folder.chmod(0o711)
     return folder
@@ -38,7 +38,7 @@ def new_folder() -> Path:
 
 @dataclass
 class LocalStack:
-    """One stack with a folder and a port of its own."""
+    """A stack with its own folder and port."""
 
     folder: Path = field(default_factory=new_folder)
     port: int = field(default_factory=lambda: free_ports(1)[0])
@@ -52,7 +52,7 @@ class LocalStack:
         return environment(TMSERVICE_STATE_DIR=str(self.folder), GATEWAY_PORT=str(self.port), **changed)
 
     def run(self, *arguments: str, script: str = "run", **changed: str) -> subprocess.CompletedProcess[str]:
-        """Run one of the scripts to its end. Output goes to files: what it leaves running must not hold our pipes."""
+        """Run a script to its end. Output goes to files: processes left running must not hold pipes."""
         with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as errors:
             done = subprocess.run(
                 [sys.executable, self.root / "scripts" / script, *arguments],
@@ -83,10 +83,10 @@ class LocalStack:
         return psutil.Process(int((self.folder / "run" / "supervisord.pid").read_text()))
 
     def processes(self) -> list[psutil.Process]:
-        """Return every process of this stack, whoever its parent is now."""
+        """Return every process of this stack, orphans too."""
         return [process for process in psutil.process_iter() if self.owns(process)]
 
-    def of(self, program: str) -> list[psutil.Process]:
+    def program_processes(self, program: str) -> list[psutil.Process]:
         """Return the processes of a program of the stack."""
         leader = psutil.Process(json.loads((self.folder / "run" / f"{program}.json").read_text())["group"])
         return [leader, *leader.children()]
@@ -100,8 +100,6 @@ class LocalStack:
 
     def logs(self) -> str:
         return "\n".join(f"== {file.name}\n{file.read_text()[-3000:]}" for file in (self.folder / "log").glob("*"))
-
-    # What a person does with it.
 
     def call(self, method: str, path: str, *, token: str = "", **arguments: object) -> requests.Response:
         headers = {"Authorization": f"Bearer {token}"} if token else {}
@@ -132,8 +130,8 @@ class LocalStack:
             return False
 
 
-def begin(script: str, folder: Path, *arguments: str) -> subprocess.Popen[str]:
-    """Start a script of the lab, which makes a stack of its own in this folder for temporary files."""
+def start_script(script: str, folder: Path, *arguments: str) -> subprocess.Popen[str]:
+    """Start a script of the lab, which creates a stack in this temporary folder."""
     return subprocess.Popen(
         [sys.executable, ROOT / "scripts" / script, *arguments],
         env=environment(TMPDIR=str(folder)),
@@ -143,7 +141,7 @@ def begin(script: str, folder: Path, *arguments: str) -> subprocess.Popen[str]:
     )
 
 
-def left_behind(folder: Path) -> tuple[list[psutil.Process], list[Path]]:
+def leftovers(folder: Path) -> tuple[list[psutil.Process], list[Path]]:
     return LocalStack(folder=folder, port=0).processes(), list(folder.iterdir())
 
 

@@ -13,7 +13,7 @@ def admin(stack):
 
 
 def everything(stack, admin):
-    """Return all that is stored, as an admin sees it."""
+    """Return all stored data that an admin can see."""
     pages = ("/task/tasks/?page_size=100", "/user/users/?page_size=100")
     return [stack.call("GET", page, token=admin).json() for page in pages]
 
@@ -31,7 +31,7 @@ BAD_TASKS = {
 
 
 @pytest.mark.parametrize(("body", "field", "detail"), BAD_TASKS.values(), ids=BAD_TASKS)
-def test_a_task_with_something_wrong_is_refused_by_name(stack, admin, body, field, detail):
+def test_an_invalid_task_is_400_and_names_the_field(stack, admin, body, field, detail):
     before = everything(stack, admin)
 
     answer = stack.call("POST", "/task/tasks/", token=admin, json=body)
@@ -55,7 +55,7 @@ BAD_BODIES = {
 
 
 @pytest.mark.parametrize(("body", "status", "detail"), BAD_BODIES.values(), ids=BAD_BODIES)
-def test_a_malformed_body_is_refused_with_the_place(stack, admin, body, status, detail):
+def test_a_malformed_body_is_refused_with_its_position(stack, admin, body, status, detail):
     before = everything(stack, admin)
 
     answer = stack.call("POST", "/task/tasks", token=admin, data=body, headers={"Content-Type": "application/json"})
@@ -72,7 +72,7 @@ def test_a_body_that_is_not_json_is_415(stack, admin):
 
 
 @pytest.mark.parametrize("charset", ["bz2_codec", "idna", "utf-7", "utf-16", "unicode_escape", "no-such-charset"])
-def test_the_charset_of_a_client_has_no_say_over_the_query(stack, admin, charset):
+def test_the_content_charset_does_not_affect_the_query(stack, admin, charset):
     headers = {"Content-Type": f"application/json; charset={charset}"}
 
     read = stack.call("GET", "/task/tasks?status=todo", token=admin, headers=headers)
@@ -82,7 +82,7 @@ def test_the_charset_of_a_client_has_no_say_over_the_query(stack, admin, charset
     assert (read.status_code, echoed.status_code, written.status_code) == (200, 400, 415)
 
 
-def test_a_wrong_password_an_unknown_name_and_no_token_are_401_with_a_challenge(stack):
+def test_failed_authentication_is_401_with_a_challenge(stack):
     wrong = stack.call("POST", "/token/", json={"username": "admin", "password": "wrong"})
     unknown = stack.call("POST", "/token/", json={"username": "nobody-here", "password": "wrong"})
     without = stack.call("GET", "/task/tasks/")
@@ -104,14 +104,14 @@ def test_nobody_registers_as_admin(stack, admin):
     assert everything(stack, admin) == before
 
 
-def test_an_unknown_query_parameter_is_named_with_the_nearest_known_one(stack, admin):
+def test_an_unknown_query_parameter_is_400_with_a_suggestion(stack, admin):
     answer = stack.call("GET", "/task/tasks?statuss=completed", token=admin)
 
     assert answer.status_code == 400
     assert answer.json()["detail"] == "statuss: Unknown query parameter; did you mean status?"
 
 
-def test_a_secret_never_comes_back_or_reaches_a_log(stack):
+def test_a_secret_is_neither_returned_nor_logged(stack):
     stack.call("POST", "/token/", json={"username": "admin", "password": "hunter2-hunter2"})
     stack.call("POST", "/user/register/", json={"username": "x y", "email": "e", "password": "hunter2-hunter2"})
 

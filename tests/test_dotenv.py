@@ -33,7 +33,7 @@ def test_a_line_is_read_as_compose_reads_it(tmp_path, row):
 
 
 @pytest.mark.parametrize("row", REFUSED, ids=lambda row: repr(row["file"]))
-def test_a_line_with_two_meanings_is_refused_by_its_number(tmp_path, row):
+def test_an_ambiguous_line_is_refused_with_its_number(tmp_path, row):
     with pytest.raises(env.SettingError) as refused:
         read(tmp_path, row["file"].encode())
 

@@ -1,4 +1,4 @@
-"""scripts/faults: the stack survives its faults, and nothing is left behind."""
+"""scripts/faults: the stack survives all faults, and nothing is left behind."""
 
 import os
 import re
@@ -9,27 +9,27 @@ import time
 import pytest
 
 from tests.lab.catalogue import FAULTS
-from tests.local_stack import ROOT, begin, eventually, left_behind, new_folder
+from tests.local_stack import ROOT, eventually, leftovers, new_folder, start_script
 
 NAMES = [fault.name for fault in FAULTS]
-# RACE_ROUNDS in the environment asks for what every day's run has no time for.
-IS_THOROUGH = "RACE_ROUNDS" in os.environ
-TRIED = NAMES if IS_THOROUGH else ["database-kill", "web-kills", "crash", "flood"]
-OPTIONS = [] if IS_THOROUGH else ["--seconds=1", *TRIED]
+# RACE_ROUNDS in the environment enables the long form.
+IS_SLOW = "RACE_ROUNDS" in os.environ
+CHOSEN = NAMES if IS_SLOW else ["database-kill", "web-kills", "crash", "flood"]
+OPTIONS = [] if IS_SLOW else ["--seconds=1", *CHOSEN]
 
 
 @pytest.fixture(scope="module")
 def tried():
-    """The faults, injected into one stack one after the other: the output, the exit status, and what was left."""
+    """Run all faults on one stack; return the output, the exit status, and what is left behind."""
     folder = new_folder()
-    faults = begin("faults", folder, *OPTIONS)
+    faults = start_script("faults", folder, *OPTIONS)
     output, _ = faults.communicate()
-    yield output, faults.returncode, left_behind(folder)
+    yield output, faults.returncode, leftovers(folder)
     shutil.rmtree(folder)
 
 
-@pytest.mark.parametrize("name", TRIED)
-def test_a_fault_is_survived(tried, name):
+@pytest.mark.parametrize("name", CHOSEN)
+def test_the_stack_survives_the_fault(tried, name):
     assert_survived(name, tried[0])
 
 
@@ -39,16 +39,16 @@ def assert_survived(name, output):
     assert re.match(rf"{name}: (?!NOT SURVIVED).+, [1-9][0-9,]* requests, (.+, )?0 lost, ", said.group()), output
 
 
-def test_the_exit_status_is_the_verdict_and_nothing_is_left_behind(tried):
+def test_the_exit_status_is_the_verdict_and_nothing_remains(tried):
     output, status, left = tried
 
     assert bool(status) == ("NOT SURVIVED" in output)
     assert left == ([], [])
 
 
-@pytest.mark.thorough
-def test_nothing_is_lost_in_two_hundred_kills(temporary):
-    faults = begin("faults", temporary, "--all", "crash")
+@pytest.mark.slow
+def test_nothing_is_lost_in_200_kills(temporary):
+    faults = start_script("faults", temporary, "--all", "crash")
 
     output, _ = faults.communicate()
 
@@ -56,14 +56,14 @@ def test_nothing_is_lost_in_two_hundred_kills(temporary):
     assert re.search(r"^crash: [2-9]\d\d kills, .* [1-9]\d* mails, [1-9]\d* log lines, ", output, re.MULTILINE), output
 
 
-def test_the_page_about_faults_lists_each():
+def test_the_faults_page_lists_every_fault():
     listed = re.findall(r"^\| `([a-z-]+)` \|", (ROOT / "docs" / "faults.md").read_text(), re.MULTILINE)
 
     assert listed == NAMES
 
 
-def test_an_unknown_fault_is_refused_by_name(tmp_path):
-    refused = begin("faults", tmp_path, "earthquake")
+def test_an_unknown_fault_is_refused(tmp_path):
+    refused = start_script("faults", tmp_path, "earthquake")
     output, _ = refused.communicate()
 
     assert refused.returncode == 2
@@ -71,26 +71,26 @@ def test_an_unknown_fault_is_refused_by_name(tmp_path):
 
 
 def test_list_names_the_faults_and_starts_nothing(tmp_path):
-    listing = begin("faults", tmp_path, "--list")
+    listing = start_script("faults", tmp_path, "--list")
     output, _ = listing.communicate()
 
     assert (listing.returncode, output.splitlines()) == (0, NAMES)
 
 
-def test_ctrl_c_while_it_starts_leaves_nothing_behind(temporary):
-    faults = begin("faults", temporary)
+def test_ctrl_c_during_the_start_leaves_nothing_behind(temporary):
+    faults = start_script("faults", temporary)
     eventually(lambda: list(temporary.glob("*/secrets.json")), seconds=30)
 
     assert_stopped(faults, signal.SIGINT, temporary)
 
 
-@pytest.mark.thorough
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "number"), [("database-slow", signal.SIGINT), ("crash", signal.SIGTERM)])
-def test_an_end_in_the_middle_leaves_nothing_behind(temporary, name, number):
-    faults = begin("faults", temporary, name)
+def test_a_signal_during_a_fault_leaves_nothing_behind(temporary, name, number):
+    faults = start_script("faults", temporary, name)
     beginning = [faults.stdout.readline() for _ in range(2)]
     assert re.match(r"Starting a stack \.\.\. \d", beginning[-1])
-    time.sleep(3)  # the database moves, the stack restarts, or the load has begun
+    time.sleep(3)  # the database is moving, the stack is restarting, or the load is running
 
     assert_stopped(faults, number, temporary)
 
@@ -101,4 +101,4 @@ def assert_stopped(faults, number, temporary):
 
     assert faults.returncode == 1
     assert output.endswith("\nStopped.\n")
-    assert left_behind(temporary) == ([], [])
+    assert leftovers(temporary) == ([], [])

@@ -1,4 +1,4 @@
-"""What the gateway lets through, and what it answers itself."""
+"""What the gateway forwards, and what it answers itself."""
 
 import re
 import time
@@ -52,7 +52,7 @@ INTERNAL = [
 ]
 
 
-def test_localhost_answers_whichever_loopback_address_a_client_takes_it_for(stack):
+def test_localhost_answers_on_ipv4_and_ipv6(stack):
     addresses = ["127.0.0.1", *(["[::1]"] if has_ipv6() else [])]
 
     answers = [requests.get(f"http://{address}:{stack.port}/task/health/ready/", timeout=10) for address in addresses]
@@ -84,7 +84,7 @@ HIDDEN = [
 
 
 @pytest.mark.parametrize("path", HIDDEN)
-def test_what_is_not_named_is_a_problem_404(stack, path):
+def test_an_unknown_path_is_a_404_problem(stack, path):
     answer = stack.call("GET", path)
 
     assert (answer.status_code, answer.headers["Content-Type"]) == (404, "application/problem+json")
@@ -115,10 +115,10 @@ def test_a_path_has_one_spelling(stack, method, path):
     problem = send(stack.port, lines(method, path))
 
     assert (problem.status, problem.json()["code"]) == (404, "not_found")
-    assert "instance" not in problem.json()  # no service was asked
+    assert "instance" not in problem.json()  # no service was called
 
 
-def test_a_path_may_be_given_with_its_host_and_a_query_may_be_encoded(stack):
+def test_absolute_urls_and_encoded_queries_are_accepted(stack):
     answers = [
         send(stack.port, lines("GET", path))
         for path in ("http://localhost/user/me/", "/user/me/?a=%2f//../.", "/user/me?%25")
@@ -135,7 +135,7 @@ NO_SUCH_PATHS = [
 
 
 @pytest.mark.parametrize("path", NO_SUCH_PATHS)
-def test_what_no_service_has_is_refused_by_the_gateway(stack, path):
+def test_the_gateway_refuses_paths_that_no_service_has(stack, path):
     problem = send(stack.port, lines("GET", path))
 
     assert (problem.status, "instance" in problem.json()) == (404, False)
@@ -160,7 +160,7 @@ METHODS = ["TRACE", "PROPFIND", "MKCOL", "COPY", "LOCK", "SEARCH", "PURGE", "FOO
 
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("path", ["/user/me/", "/task/tasks/", "/token/", "/user/register/"])
-def test_a_method_that_no_route_has_is_refused_by_the_gateway(stack, method, path):
+def test_the_gateway_refuses_methods_that_no_route_has(stack, method, path):
     problem = send(stack.port, lines(method, path))
 
     assert (problem.status, problem.json()["code"]) == (405, "method_not_allowed")
@@ -170,7 +170,7 @@ def test_a_method_that_no_route_has_is_refused_by_the_gateway(stack, method, pat
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "FOO"])
 @pytest.mark.parametrize(("path", "host"), [*OWN_PAGES, ("/health/live/", "unknown.example.com")])
-def test_the_gateways_own_pages_can_only_be_read(stack, method, path, host):
+def test_the_gateways_own_pages_are_read_only(stack, method, path, host):
     problem = send(stack.port, lines(method, path, Host=host))
 
     assert (problem.status, problem.json()["code"], problem.all("Allow")) == (
@@ -179,13 +179,13 @@ def test_the_gateways_own_pages_can_only_be_read(stack, method, path, host):
 
 
 @pytest.mark.parametrize(("path", "host"), OWN_PAGES)
-def test_the_gateways_own_pages_have_a_head(stack, path, host):
+def test_the_gateways_own_pages_answer_head(stack, path, host):
     head, page = (send(stack.port, lines(method, path, Host=host)) for method in ("HEAD", "GET"))
 
     assert (head.status, head.body, head["Content-Length"]) == (200, b"", page["Content-Length"])
 
 
-ITS_OWN = {
+NGINX_ERRORS = {
     "an address it cannot read": (lines("GET", "/%00/"), 400, "bad_request"),
     "no host": (b"GET / HTTP/1.1\r\nConnection: close\r\n\r\n", 400, "bad_request"),
     "no host in HTTP/1.0": (b"GET / HTTP/1.0\r\n\r\n", 421, "misdirected_request"),
@@ -206,8 +206,8 @@ ITS_OWN = {
 }
 
 
-@pytest.mark.parametrize(("request_", "status", "code"), ITS_OWN.values(), ids=ITS_OWN)
-def test_what_nginx_answers_itself_is_a_problem_too(stack, request_, status, code):
+@pytest.mark.parametrize(("request_", "status", "code"), NGINX_ERRORS.values(), ids=NGINX_ERRORS)
+def test_errors_of_nginx_are_problems(stack, request_, status, code):
     problem = send(stack.port, request_)
 
     assert (problem.status, problem["Content-Type"]) == (status, "application/problem+json")
@@ -227,7 +227,7 @@ def is_protected(message):
     return message.all("Server") == ["nginx"]
 
 
-def test_what_a_service_answers_is_protected_too(stack):
+def test_service_responses_have_security_headers(stack):
     token = stack.admin_token()
 
     answers = [
@@ -262,7 +262,7 @@ UNCLEAR = {
 
 
 @pytest.mark.parametrize("headers", UNCLEAR.values(), ids=UNCLEAR)
-def test_a_body_of_unclear_length_is_refused_and_ends_the_connection(stack, headers):
+def test_an_ambiguous_body_length_closes_the_connection(stack, headers):
     mark = f"unclear-{time.monotonic_ns()}"
     head = f"POST /token/ HTTP/1.1\r\nHost: localhost\r\nX-Request-ID: {mark}\r\n{headers}\r\n\r\n"
     with connect(stack.port) as connection:
@@ -274,7 +274,7 @@ def test_a_body_of_unclear_length_is_refused_and_ends_the_connection(stack, head
     assert parse(received)["Connection"] == "close"
 
 
-def test_requests_in_one_go_are_answered_in_their_order_until_one_says_close(stack):
+def test_pipelined_requests_are_answered_in_order_until_close(stack):
     ids = ("first", "second", "third")
     keep = [lines("GET", "/nothing", X_Request_ID=it, Connection="keep-alive") for it in ids[:1]]
     closing = [lines("GET", "/user/health/live/", X_Request_ID=it) for it in ids[1:]]
@@ -288,8 +288,8 @@ def test_requests_in_one_go_are_answered_in_their_order_until_one_says_close(sta
     assert received.count(b"HTTP/1.1 ") == 2
 
 
-def test_the_body_of_an_answer_belongs_to_its_request_alone(stack):
-    """HEAD and a refusal leave the connection where the next request begins."""
+def test_head_and_errors_keep_the_connection_in_sync(stack):
+    """After HEAD and after an error, the next request on the connection is read correctly."""
     head = lines("HEAD", "/nothing", Connection="keep-alive")
     refused = lines("POST", "/nothing", b"GET /smuggled HTTP/1.1", Connection="keep-alive")
 
@@ -301,7 +301,7 @@ def test_the_body_of_an_answer_belongs_to_its_request_alone(stack):
     assert received.endswith(b'{"status":"ok"}')
 
 
-def test_a_sane_request_id_is_kept_and_an_insane_one_replaced(stack):
+def test_only_a_valid_request_id_is_kept(stack):
     kept = stack.call("GET", "/task/tasks/", headers={"X-Request-ID": "my-request.1"})
     replaced = stack.call("GET", "/task/tasks/", headers={"X-Request-ID": 'a"b'})
 
@@ -310,13 +310,13 @@ def test_a_sane_request_id_is_kept_and_an_insane_one_replaced(stack):
 
 
 def test_a_large_body_within_the_limit_reaches_the_service(stack):
-    """Nginx keeps it in a file on the way, which its workers must be able to write."""
+    """Nginx buffers the body in a file that its workers must be able to write."""
     answer = stack.call("PATCH", "/user/me/", token=stack.admin_token(), json={"username": "x" * 900_000})
 
     assert (answer.status_code, answer.json()["errors"][0]["field"]) == (400, "username")
 
 
-def test_answers_are_kept_out_of_caches_and_typed(stack):
+def test_responses_are_no_store_and_nosniff(stack):
     answer = stack.call("GET", "/task/tasks/", token=stack.admin_token())
 
     assert answer.headers["Cache-Control"] == "no-store"

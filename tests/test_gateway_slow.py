@@ -1,4 +1,4 @@
-"""Clients that are slow on purpose are cut off within the limits, and harm nobody else meanwhile."""
+"""Slow clients are cut off within the limits and do not affect others."""
 
 import resource
 import selectors
@@ -10,11 +10,11 @@ from threading import Event
 
 import pytest
 
-from tests.raw_http import Gateway, Service, answer, connect, connections, lines, rest
+from tests.raw_http import FakeService, Gateway, answer, connect, connections, lines, rest
 
 IDLE = 2000
 DRIPPING = 30
-HEADER_SECONDS = 10  # client_header_timeout, for the whole of it
+HEADER_SECONDS = 10  # client_header_timeout, for all headers
 BODY_SECONDS = 5  # client_body_timeout, between two parts
 ANSWER_SECONDS = 10  # send_timeout, between two parts
 LARGE = b"x" * 20_000_000
@@ -24,8 +24,8 @@ LARGE = b"x" * 20_000_000
 def gateway():
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(4096, hard), hard))
-    users, tasks = Service(), Service()
-    tasks.manner = answer(body=LARGE)
+    users, tasks = FakeService(), FakeService()
+    tasks.behavior = answer(body=LARGE)
     with Gateway(user_service=users.address, task_service=tasks.address) as running:
         yield running
     users.close()
@@ -34,9 +34,9 @@ def gateway():
 
 
 def seconds_until_cut(opened):
-    """Return how long each of these connections, on which nothing comes back, stood."""
+    """Return how long each of these connections stayed open."""
     began, ends = time.monotonic(), []
-    with selectors.DefaultSelector() as selector:  # select() knows no more than 1024
+    with selectors.DefaultSelector() as selector:  # select() supports only 1024
         for connection in opened:
             selector.register(connection, selectors.EVENT_READ)
         while len(ends) < len(opened) and (cut := selector.select(20)):
@@ -48,15 +48,15 @@ def seconds_until_cut(opened):
 
 
 def drip(opened, until):
-    """Send a letter of a header on each, twice a second."""
+    """Send a header byte on each connection, twice a second."""
     while not until.wait(0.5):
         for connection in opened:
             with suppress(OSError):  # cut off
                 connection.send(b"x")
 
 
-def others_go_on(gateway, until):
-    """Ask all the time; return how long the slowest answer took."""
+def keep_calling(gateway, until):
+    """Keep calling; return the duration of the slowest response."""
     longest = 0.0
     while not until.wait(0.05):
         began = time.monotonic()
@@ -65,7 +65,7 @@ def others_go_on(gateway, until):
     return longest
 
 
-def test_slow_headers_slow_bodies_and_idle_connections_are_cut_while_others_are_served(gateway):
+def test_slow_clients_are_cut_off_while_others_are_served(gateway):
     over = Event()
     header = b"GET /user/me/ HTTP/1.1\r\nHost: localhost\r\nX-Drip: "
     body = lines("POST", "/user/register/", b"{}")[:-1]
@@ -76,7 +76,7 @@ def test_slow_headers_slow_bodies_and_idle_connections_are_cut_while_others_are_
         ThreadPoolExecutor() as pool,
     ):
         pool.submit(drip, dripping, over)
-        others = pool.submit(others_go_on, gateway, over)
+        others = pool.submit(keep_calling, gateway, over)
         waits = [pool.submit(seconds_until_cut, opened) for opened in (idle, dripping, unfinished)]
         try:
             times = [wait.result(timeout=30) for wait in waits]
@@ -90,7 +90,7 @@ def test_slow_headers_slow_bodies_and_idle_connections_are_cut_while_others_are_
     assert others.result() < 1
 
 
-def test_a_client_that_does_not_read_is_cut_and_occupies_no_service(gateway):
+def test_a_client_that_does_not_read_is_cut_off(gateway):
     with connect(gateway.port) as lazy:
         lazy.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         lazy.sendall(lines("GET", "/task/tasks/"))
@@ -102,9 +102,9 @@ def test_a_client_that_does_not_read_is_cut_and_occupies_no_service(gateway):
     assert float(entry["upstream_seconds"]) < 2
 
 
-def test_a_body_that_drips_reaches_a_service_when_it_is_whole(gateway):
-    """Nginx has no limit for the whole of a body, so such a client is counted, and waited for by Nginx alone."""
-    service = Service()
+def test_a_slow_body_reaches_the_service_only_when_complete(gateway):
+    """Nginx has no timeout for a whole body, so it buffers the body and counts the client."""
+    service = FakeService()
     with (
         Gateway(user_service=service.address, task_service=service.address) as running,
         connect(running.port) as dripping,

@@ -1,4 +1,4 @@
-"""With a private key in .env the user service signs by it, and the task service verifies by its public half."""
+"""With a private key in .env, the user service signs with it and the task service verifies with the public key."""
 
 import json
 import time
@@ -35,7 +35,7 @@ def forged(stack, claims):
     return jwt.encode(claims, secret, algorithm=signed_with.algorithm, headers={"kid": signed_with.id})
 
 
-def test_people_work_as_with_a_shared_key(signing, key):
+def test_users_work_as_with_a_shared_key(signing, key):
     admin = signing.admin_token()
     alice_id = signing.register("alice")
     alice = signing.token("alice")
@@ -49,7 +49,7 @@ def test_people_work_as_with_a_shared_key(signing, key):
     assert published == key.public.to_jwk()
 
 
-def test_what_the_task_service_holds_signs_for_nobody(signing):
+def test_the_task_service_cannot_sign_tokens(signing):
     claims = jwt.decode(signing.admin_token(), options={"verify_signature": False})
     now = int(time.time())
 
@@ -58,7 +58,7 @@ def test_what_the_task_service_holds_signs_for_nobody(signing):
     assert [signing.call("GET", path, token=token).status_code for path in ("/user/me/", "/task/tasks/")] == [401, 401]
 
 
-def test_the_task_service_is_started_without_the_private_key(signing):
+def test_the_task_service_does_not_get_the_private_key(signing):
     programs = json.loads((signing.folder / "programs.json").read_text())
     given = {
         program["name"]: program["environment"]["JWT_PRIVATE_KEY"]

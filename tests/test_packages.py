@@ -13,7 +13,7 @@ NOT_PACKAGED = {"pyproject.toml", "Dockerfile", "manage.py"}
 
 
 def sources(folder):
-    """Return the files of a folder that its package shall hold, relative to that folder."""
+    """Return the expected files of a package, relative to its folder."""
     names = {name.partition("/")[2] for name in tracked_files() if name.startswith(f"{folder}/")}
     return {name for name in names if not name.startswith(("testing/", "tests/")) and name not in NOT_PACKAGED}
 

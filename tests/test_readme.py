@@ -1,4 +1,4 @@
-"""The README and the API tour beyond their examples, which test_fresh_checkout runs: promises, settings, Docker."""
+"""The README and the API tour: promises, settings, Docker. test_fresh_checkout runs their examples."""
 
 import os
 import re

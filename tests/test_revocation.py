@@ -1,4 +1,4 @@
-"""Rights that end in the user service end in both, whatever a token says, within five seconds."""
+"""Rights revoked in the user service end in both services within five seconds, whatever a token says."""
 
 from itertools import count
 
@@ -17,13 +17,13 @@ def admin(stack):
 
 @pytest.fixture
 def rita(stack, admin):
-    """Somebody who is an admin and has made use of it: {"id", "name", "token", "task"}."""
+    """An admin who has created a task: {"id", "name", "token", "task"}."""
     name = next(names)
     user_id = stack.register(name)
     assert stack.call("PATCH", f"/user/users/{user_id}/", token=admin, json={"role": "admin"}).status_code == 200
     token = stack.token(name)
     made = stack.call("POST", "/task/tasks/", token=token, json={"title": "Mow", "assigned_to": user_id})
-    assert made.status_code == 201  # at once: the token is newer than what the task service knew
+    assert made.status_code == 201  # at once: the token is newer than the directory
     assert made.json()["assignee"] == {"id": user_id, "username": name}
     return {"id": user_id, "name": name, "token": token, "task": f"/task/tasks/{made.json()['id']}/"}
 
@@ -46,7 +46,7 @@ def sign_out_everywhere(stack, admin, rita):
 
 
 @pytest.mark.parametrize("ending", [deactivate, delete, change_password, sign_out_everywhere])
-def test_a_token_whose_rights_have_ended_is_refused(stack, admin, rita, ending):
+def test_a_revoked_token_is_refused(stack, admin, rita, ending):
     assert ending(stack, admin, rita).ok
 
     def is_refused():
@@ -56,7 +56,7 @@ def test_a_token_whose_rights_have_ended_is_refused(stack, admin, rita, ending):
     assert stack.call("POST", "/task/tasks/", token=rita["token"], json={"title": "x"}).status_code == 401
 
 
-def test_a_demoted_admin_writes_no_more_and_sees_what_is_theirs(stack, admin, rita):
+def test_a_demoted_admin_cannot_write_and_sees_only_their_tasks(stack, admin, rita):
     other = stack.call("POST", "/task/tasks/", token=admin, json={"title": "Not Rita's"}).json()["id"]
     demoted = stack.call("PATCH", f"/user/users/{rita['id']}/", token=admin, json={"role": "user"})
     assert demoted.status_code == 200
@@ -69,7 +69,7 @@ def test_a_demoted_admin_writes_no_more_and_sees_what_is_theirs(stack, admin, ri
     assert stack.call("GET", f"/task/tasks/{other}/", token=rita["token"]).status_code == 404
 
 
-def test_a_deleted_users_tasks_stay_with_nobody_and_their_history_says_why(stack, admin, rita):
+def test_a_deleted_users_tasks_are_unassigned_with_a_reason(stack, admin, rita):
     assert delete(stack, admin, rita).status_code == 204
 
     def is_unassigned():
@@ -83,7 +83,7 @@ def test_a_deleted_users_tasks_stay_with_nobody_and_their_history_says_why(stack
     assert (refused.status_code, refused.json()["errors"][0]["code"]) == (400, "unknown_user")
 
 
-def test_a_new_name_shows_in_lists(stack, admin, rita):
+def test_a_new_username_appears_in_lists(stack, admin, rita):
     renamed = stack.call(
         "PATCH", "/user/me/", token=rita["token"], json={"username": f"{rita['name']}x", "current_password": PASSWORD}
     )

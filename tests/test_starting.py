@@ -1,4 +1,4 @@
-"""scripts/run: a second time, side by side, and with settings that cannot work."""
+"""scripts/run: a second start, two stacks in parallel, and invalid settings."""
 
 import json
 import socket
@@ -23,7 +23,7 @@ def test_a_second_start_installs_nothing_and_keeps_the_data(own_stack):
     assert (own_stack.folder / "secrets.json").read_text() == secrets
 
 
-def test_it_says_where_it_is_and_where_the_password_lies(own_stack):
+def test_the_banner_shows_the_url_and_the_password_file(own_stack):
     limits = {"THROTTLE_ADMIN": "", "THROTTLE_USER": "7/min", "THROTTLE_ANON": "off"}
     output = own_stack.start(ALLOWED_HOSTS="tasks.example.com", **limits)
 
@@ -36,7 +36,7 @@ def test_it_says_where_it_is_and_where_the_password_lies(own_stack):
     assert [answer.status_code for answer in answers] == [401, 421]
 
 
-def test_links_lead_to_where_the_request_came_from(own_stack):
+def test_links_use_the_host_of_the_request(own_stack):
     own_stack.start(ALLOWED_HOSTS="tasks.example.com")
     there = {"headers": {"Host": "tasks.example.com"}, "token": own_stack.admin_token()}
 
@@ -53,12 +53,12 @@ def test_links_lead_to_where_the_request_came_from(own_stack):
     assert f"POST {own_stack.url}/user/password-reset/confirm/" in mail.read_text()
 
 
-def test_secrets_are_readable_by_nobody_else(stack):
+def test_secrets_are_readable_only_by_their_owner(stack):
     for name in ("secrets.json", "admin-password", "programs.json", "supervisord.conf"):
         assert (stack.folder / name).stat().st_mode & 0o077 == 0, name
 
 
-@pytest.mark.thorough
+@pytest.mark.slow
 def test_two_stacks_run_side_by_side(stack, own_stack):
     own_stack.start()
     own_stack.register("zoe")
@@ -75,11 +75,11 @@ def test_two_stacks_run_side_by_side(stack, own_stack):
     assert names[1] == {"admin", "zoe"}
 
 
-def test_a_start_while_it_runs_is_refused_and_disturbs_nothing(stack):
+def test_a_second_start_is_refused_and_changes_nothing(stack):
     again = stack.run("--detach")
 
     assert again.returncode == 1
-    assert again.stderr == f"scripts/run: This stack runs already at {stack.url}; scripts/stop ends it.\n"
+    assert again.stderr == f"scripts/run: This stack is already running at {stack.url}; scripts/stop stops it.\n"
     assert stack.is_healthy()
 
 
@@ -89,7 +89,7 @@ def test_a_taken_port_is_named(own_stack):
 
     assert refused.returncode == 1
     assert refused.stderr == (
-        f"scripts/run: Port {own_stack.port} is taken by another program; set GATEWAY_PORT to a free one.\n"
+        f"scripts/run: Another program uses port {own_stack.port}; set GATEWAY_PORT to a free one.\n"
     )
     assert own_stack.processes() == []
 
@@ -144,7 +144,7 @@ REFUSALS = {
 
 
 @pytest.mark.parametrize(("changed", "sentence"), REFUSALS.values(), ids=REFUSALS)
-def test_a_setting_that_cannot_work_stops_the_start_in_one_sentence(own_stack, changed, sentence):
+def test_an_invalid_setting_stops_the_start(own_stack, changed, sentence):
     refused = own_stack.run("--detach", **changed) if "GATEWAY_PORT" not in changed else with_port(own_stack, changed)
 
     assert refused.returncode == 1
@@ -158,8 +158,8 @@ def with_port(stack, changed):
     return other.run("--detach")
 
 
-@pytest.mark.thorough
-def test_what_a_person_sets_wins_over_what_is_made_up(own_stack):
+@pytest.mark.slow
+def test_user_settings_override_generated_ones(own_stack):
     own_stack.start(ADMIN_USERNAME="ada", ADMIN_EMAIL="ada@example.com", ADMIN_PASSWORD="correct horse battery")
 
     token = own_stack.token("ada@example.com", "correct horse battery")
@@ -169,7 +169,7 @@ def test_what_a_person_sets_wins_over_what_is_made_up(own_stack):
     assert not (own_stack.folder / "admin-password").exists()
 
 
-def test_settings_come_from_the_env_file_where_the_environment_is_silent(own_stack, tmp_path):
+def test_the_environment_overrides_the_env_file(own_stack, tmp_path):
     env_file = tmp_path / "dotenv"
     env_file.write_text("# a comment\nADMIN_USERNAME=eve\nADMIN_EMAIL=from-file@example.com\n")
 
@@ -180,7 +180,7 @@ def test_settings_come_from_the_env_file_where_the_environment_is_silent(own_sta
     assert own_stack.token("from-file@example.com", password)
 
 
-@pytest.mark.thorough
+@pytest.mark.slow
 def test_the_demo_loads_sample_data_once(own_stack):
     first = own_stack.start("--demo")
     token = own_stack.admin_token()
@@ -197,7 +197,7 @@ def test_the_demo_loads_sample_data_once(own_stack):
     assert own_stack.call("GET", "/task/tasks/", token=alice).json()["results"]
 
 
-def test_a_start_that_fails_half_way_leaves_no_process_behind(own_stack):
+def test_a_failed_start_leaves_no_process_behind(own_stack):
     refused = own_stack.run("--detach", ADMIN_EMAIL="no address")
 
     assert refused.returncode == 1

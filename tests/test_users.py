@@ -1,4 +1,4 @@
-"""Who runs what: secrets are in no environment that lasts, and for root each service is a user of its own."""
+"""Users of the processes: secrets leave no long-lived environment, and for root each service has its own user."""
 
 import json
 import os
@@ -18,20 +18,20 @@ from stack.ports import free_ports
 from tests.local_stack import ROOT, LocalStack, eventually, new_folder
 from tests.own_postgres import own_postgres
 from tests.test_fresh_checkout import bare_path, tracked_files
-from tests.test_processes import begin_in_front
+from tests.test_processes import start_in_foreground
 from tests.test_roles import urls
 
 PASSWORD = "seven green bicycles"
 
 
 def environments(processes):
-    """Return the environment that each process was started with, as /proc shows it."""
+    """Return the environment of each process from /proc."""
     return {process.pid: "\n".join("=".join(pair) for pair in process.environ().items()) for process in processes}
 
 
 @pytest.fixture
-def in_front(own_stack):
-    front = begin_in_front(own_stack, ADMIN_PASSWORD=PASSWORD)
+def foreground_run(own_stack):
+    front = start_in_foreground(own_stack, ADMIN_PASSWORD=PASSWORD)
     assert any("Ctrl-C" in line for line in iter(front.stdout.readline, ""))
     yield psutil.Process(front.pid)
     own_stack.stop()
@@ -39,24 +39,24 @@ def in_front(own_stack):
     front.stdout.close()
 
 
-def test_no_process_of_a_running_stack_has_what_only_its_start_needs(own_stack, in_front):
+def test_no_running_process_has_privileged_settings(own_stack, foreground_run):
     secrets = json.loads((own_stack.folder / "secrets.json").read_text())
     owners = [secrets[f"{service}_OWNER_DATABASE_PASSWORD"] for service in ("USER", "TASK")]
     assert own_stack.token("admin", PASSWORD)
 
-    shown = environments({in_front, own_stack.supervisor(), *own_stack.processes()})
+    shown = environments({foreground_run, own_stack.supervisor(), *own_stack.processes()})
 
     assert len(shown) > 10
     for text in shown.values():
         assert not any(secret in text for secret in (PASSWORD, secrets["POSTGRES_PASSWORD"], *owners))
 
 
-def test_a_service_has_no_secret_of_the_other(own_stack):
+def test_a_service_does_not_get_secrets_of_the_other(own_stack):
     user_key, task_key = "uN3pR8sV1xZ6cB4mK9qW2eT7yH5jL0aD", "tF6gH1jK8lP3oI9uY4rE2wQ7zX5cV0bN"
     own_stack.start(USER_SECRET_KEY=user_key, TASK_SECRET_KEY=task_key)
     programs = json.loads((own_stack.folder / "programs.json").read_text())
 
-    shown = {program["name"]: environments(own_stack.of(program["name"])) for program in programs}
+    shown = {program["name"]: environments(own_stack.program_processes(program["name"])) for program in programs}
 
     for program, processes in shown.items():
         assert processes, program
@@ -67,7 +67,7 @@ def test_a_service_has_no_secret_of_the_other(own_stack):
 
 @pytest.fixture
 def web_server():
-    """A container's first process: gunicorn, which migrates, makes the admin and then serves."""
+    """The first process of a container: gunicorn, which migrates, creates the admin and serves."""
     with own_postgres() as server:
         made = urls(server, "contained")
         provision.provision_urls(server, made)
@@ -91,7 +91,7 @@ def web_server():
             process.wait(30)
 
 
-def test_a_web_server_that_migrates_keeps_nothing_of_what_that_needs(web_server):
+def test_a_migrating_web_server_drops_privileged_settings(web_server):
     master, url = web_server
 
     def is_ready():
@@ -116,7 +116,7 @@ def test_a_web_server_that_migrates_keeps_nothing_of_what_that_needs(web_server)
 
 @pytest.fixture(scope="module")
 def reachable():
-    """A stack that was started from a checkout that all may read, with the Python of the machine."""
+    """A stack from a world-readable checkout with the system's Python."""
     stack = LocalStack(root=new_folder() / "checkout")
     for name in tracked_files():
         target = stack.root / name
@@ -141,7 +141,7 @@ def has_users(stack):
 
 
 def uids(stack, program):
-    return {process.uids().real for process in stack.of(program)}
+    return {process.uids().real for process in stack.program_processes(program)}
 
 
 def may(uid, command):
@@ -149,8 +149,8 @@ def may(uid, command):
     return done.returncode == 0
 
 
-@pytest.mark.thorough
-def test_each_service_of_roots_stack_is_a_user_of_its_own(reachable):
+@pytest.mark.slow
+def test_as_root_each_service_runs_as_its_own_user(reachable):
     users, tasks = uids(reachable, "user-service"), uids(reachable, "task-service")
 
     assert users == uids(reachable, "user-worker")
@@ -165,8 +165,8 @@ def test_each_service_of_roots_stack_is_a_user_of_its_own(reachable):
     assert postgres == pwd.getpwnam("nobody").pw_uid
 
 
-@pytest.mark.thorough
-def test_none_of_them_reads_what_belongs_to_another(reachable):
+@pytest.mark.slow
+def test_no_service_user_can_read_the_files_of_another(reachable):
     if not has_users(reachable):
         return
     (user,), (task,) = uids(reachable, "user-service"), uids(reachable, "task-service")
@@ -177,15 +177,15 @@ def test_none_of_them_reads_what_belongs_to_another(reachable):
     for uid in (user, task, nginx):
         for path in private:
             assert not may(uid, ["ls", path] if path.is_dir() else ["cat", path]), (uid, path)
-    theirs = reachable.of("user-service")[0].pid
+    theirs = reachable.program_processes("user-service")[0].pid
     assert may(user, ["cat", f"/proc/{theirs}/environ"])
     assert not may(task, ["cat", f"/proc/{theirs}/environ"])
     assert not may(task, ["cat", folder / "log" / "user-service.log"])
 
 
-@pytest.mark.thorough
-def test_they_write_notifications_and_mails(reachable):
-    """As root the files are their own; also those that an earlier version has left to root."""
+@pytest.mark.slow
+def test_service_users_write_notifications_and_mails(reachable):
+    """As root, each service owns its files, including those that an older version left to root."""
     alice = reachable.register("alice")
     admin = reachable.admin_token()
     body = {"title": "Call the landlord", "assigned_to": alice}
@@ -199,8 +199,8 @@ def test_they_write_notifications_and_mails(reachable):
         assert file.stat().st_mode & 0o077 == 0, file
 
 
-@pytest.mark.thorough
-def test_the_doctor_says_who_runs_what(reachable):
+@pytest.mark.slow
+def test_the_doctor_names_the_users(reachable):
     done = subprocess.run(
         [reachable.root / "scripts" / "doctor"],
         env=reachable.environment(PATH=bare_path()),
@@ -211,10 +211,10 @@ def test_the_doctor_says_who_runs_what(reachable):
 
     (line,) = [line for line in done.stdout.splitlines() if " users " in line and "service" in line][:1]
     assert done.returncode == 0, done.stdout
-    assert ("users of their own" in line) is has_users(reachable)
+    assert ("separate users" in line) is has_users(reachable)
 
 
-@pytest.mark.thorough
+@pytest.mark.slow
 def test_a_command_runs_as_the_user_of_its_service(reachable):
     done = subprocess.run(
         [reachable.root / "scripts" / "manage", "task", "shell", "-v0", "-c", "import os; print(os.getuid())"],

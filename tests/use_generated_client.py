@@ -1,4 +1,4 @@
-"""Uses the generated clients as a program of somebody else's would; test_generated_client.py runs it for each story."""
+"""Uses the generated clients as a third-party program would; test_generated_client.py runs each story."""
 
 import json
 import sys
@@ -53,8 +53,8 @@ LATE, DUE = date(2020, 2, 29), date(2090, 12, 1)
 
 
 @dataclass
-class Person:
-    """Somebody who has signed in at both services."""
+class SignedInUser:
+    """A user with clients for both services."""
 
     id: int
     tokens: Tokens
@@ -62,7 +62,7 @@ class Person:
     tasks: task_client.AuthenticatedClient
 
 
-class Service:
+class Api:
     def __init__(self, url, admin_password):
         self.url = url
         self.accounts = user_client.Client(url)
@@ -73,15 +73,15 @@ class Service:
         tokens = sign_in.sync(client=self.accounts, body=Credentials(username, password))
         assert isinstance(tokens, Tokens), tokens
         accounts, tasks = (of.AuthenticatedClient(self.url, token=tokens.access) for of in (user_client, task_client))
-        return Person(read_own_account.sync(client=accounts).id, tokens, accounts, tasks)
+        return SignedInUser(read_own_account.sync(client=accounts).id, tokens, accounts, tasks)
 
-    def newcomer(self):
+    def new_user(self):
         username = f"u{uuid4().hex[:12]}"
         made = register.sync(client=self.accounts, body=Registration(username, f"{username}@example.com", PASSWORD))
         assert isinstance(made, User), made
         return self.sign_in(username)
 
-    def make_task(self, title="Call the landlord", **fields):
+    def add_task(self, title="Call the landlord", **fields):
         task = create_task.sync(client=self.admin.tasks, body=NewTask(title, **fields))
         assert isinstance(task, Task), task
         return task
@@ -90,7 +90,7 @@ class Service:
 def it_signs_up_and_in(service):
     before = datetime.now(UTC)
 
-    alice = service.newcomer()
+    alice = service.new_user()
     account = read_own_account.sync_detailed(client=alice.accounts)
 
     assert (account.status_code, type(account.parsed)) == (200, OwnAccount)
@@ -101,7 +101,7 @@ def it_signs_up_and_in(service):
 
 
 def it_exchanges_tokens_and_signs_out(service):
-    alice = service.newcomer()
+    alice = service.new_user()
 
     following = refresh_tokens.sync(client=service.accounts, body=Refresh(alice.tokens.refresh))
     sessions = list_own_sessions.sync(client=alice.accounts)
@@ -114,8 +114,8 @@ def it_exchanges_tokens_and_signs_out(service):
     assert (type(afterwards), afterwards.status) == (UserProblem, 401)
 
 
-def it_makes_a_task_and_reads_it(service):
-    alice = service.newcomer()
+def it_creates_and_reads_a_task(service):
+    alice = service.new_user()
 
     made = create_task.sync_detailed(
         client=service.admin.tasks,
@@ -133,7 +133,7 @@ def it_makes_a_task_and_reads_it(service):
     assert (read.additional_properties, made.parsed.version) == ({}, 1)
 
 
-def it_repeats_a_post_by_its_key(service):
+def it_repeats_a_post_with_its_key(service):
     key, body = str(uuid4()), NewTask("Once")
 
     first, again = (
@@ -146,10 +146,10 @@ def it_repeats_a_post_by_its_key(service):
 
 
 def it_filters_and_sorts(service):
-    alice = service.newcomer()
+    alice = service.new_user()
     for due_date in (DUE, LATE, None):
-        service.make_task(f"Due {due_date}", due_date=due_date, assigned_to=alice.id)
-    done = service.make_task("Done", assigned_to=alice.id)
+        service.add_task(f"Due {due_date}", due_date=due_date, assigned_to=alice.id)
+    done = service.add_task("Done", assigned_to=alice.id)
     completed = change_task.sync(done.id, client=service.admin.tasks, body=TaskPatch(status=TaskPatchStatus.COMPLETED))
 
     def found(**filters):
@@ -170,8 +170,8 @@ def it_filters_and_sorts(service):
 
 
 def it_follows_the_pages(service):
-    alice = service.newcomer()
-    made = [service.make_task(f"No. {number}", assigned_to=alice.id).id for number in range(5)]
+    alice = service.new_user()
+    made = [service.add_task(f"No. {number}", assigned_to=alice.id).id for number in range(5)]
 
     ids, cursor = [], {}
     while True:
@@ -185,8 +185,8 @@ def it_follows_the_pages(service):
     assert ids == made
 
 
-def it_changes_what_it_has_read(service):
-    task = service.make_task("Before", due_date=DUE)
+def it_changes_a_task_with_its_etag(service):
+    task = service.add_task("Before", due_date=DUE)
     tag = read_task.sync_detailed(task.id, client=service.admin.tasks).headers["ETag"]
 
     changed, stale = (
@@ -204,8 +204,8 @@ def it_changes_what_it_has_read(service):
     assert {row.field for row in history.results} >= {"title", "due_date"}
 
 
-def it_asks_whether_it_has_it_still(service):
-    task = service.make_task()
+def it_revalidates_with_an_etag(service):
+    task = service.add_task()
     tag = read_task.sync_detailed(task.id, client=service.admin.tasks).headers["ETag"]
 
     again = read_task.sync_detailed(task.id, client=service.admin.tasks, if_none_match=tag)
@@ -214,7 +214,7 @@ def it_asks_whether_it_has_it_still(service):
 
 
 def it_reads_problems(service):
-    alice, task = service.newcomer(), service.make_task()
+    alice, task = service.new_user(), service.add_task()
     unnamed = create_task.sync_detailed(client=service.admin.tasks, body=NewTask(""), x_request_id="from-a-test")
     problems = {
         401: list_tasks.sync(client=task_client.AuthenticatedClient(service.url, token="none")),
@@ -230,23 +230,27 @@ def it_reads_problems(service):
         assert (type(problem), problem.status, problem.type_) == (Problem, status, "about:blank"), problem
 
 
-def it_is_told_and_reads_it(service):
-    alice = service.newcomer()
-    task = service.make_task("Tell her", assigned_to=alice.id)
+def it_reads_notifications(service):
+    alice = service.new_user()
+    task = service.add_task("Tell her", assigned_to=alice.id)
 
-    (told,) = list_notifications.sync(client=alice.tasks, unread=True).results
-    read = mark_notification_read.sync(told.id, client=alice.tasks)
+    (notification,) = list_notifications.sync(client=alice.tasks, unread=True).results
+    read = mark_notification_read.sync(notification.id, client=alice.tasks)
     (delivery,) = list_deliveries.sync(task.id, client=service.admin.tasks).results
 
-    assert (told.kind, told.task.id, told.read_at) == (NotificationKind.TASK_ASSIGNED, task.id, None)
-    assert type(told.kind) is NotificationKind
-    assert (read.id, type(read.read_at)) == (told.id, datetime)
+    assert (notification.kind, notification.task.id, notification.read_at) == (
+        NotificationKind.TASK_ASSIGNED,
+        task.id,
+        None,
+    )
+    assert notification.kind is NotificationKind.TASK_ASSIGNED
+    assert (read.id, type(read.read_at)) == (notification.id, datetime)
     assert list_notifications.sync(client=alice.tasks, unread=True).results == []
     assert (delivery.kind, type(delivery.state)) == (NotificationKind.TASK_ASSIGNED, DeliveryState)
 
 
-def it_changes_many_at_once(service):
-    ids = [service.make_task().id for _ in range(3)]
+def it_changes_many_tasks(service):
+    ids = [service.add_task().id for _ in range(3)]
 
     changed = change_tasks.sync(
         client=service.admin.tasks, body=Bulk(ids=ids, set_=BulkSet(priority=BulkSetPriority.URGENT, due_date=DUE))
@@ -259,8 +263,8 @@ def it_changes_many_at_once(service):
 
 
 def it_exports(service):
-    alice = service.newcomer()
-    task = service.make_task("On paper", assigned_to=alice.id)
+    alice = service.new_user()
+    task = service.add_task("On paper", assigned_to=alice.id)
 
     export = export_tasks.sync_detailed(client=alice.tasks)
     refused = export_tasks.sync(client=alice.tasks, search="x" * 201)
@@ -274,7 +278,7 @@ def it_exports(service):
 
 
 def it_deletes(service):
-    task = service.make_task()
+    task = service.add_task()
 
     gone = delete_task.sync_detailed(task.id, client=service.admin.tasks)
     missing = read_task.sync(task.id, client=service.admin.tasks)
@@ -285,4 +289,4 @@ def it_deletes(service):
 
 if __name__ == "__main__":
     story, url = sys.argv[1:]
-    globals()[story](Service(url, json.load(sys.stdin)["admin_password"]))
+    globals()[story](Api(url, json.load(sys.stdin)["admin_password"]))
