@@ -208,7 +208,7 @@ def test_with_the_user_side_alone_restored_whoever_came_later_is_nobody_here_eit
     told = restore(mine, "--only", "user", "--yes", backup)
 
     assert said(mine).endswith("Stopped from elsewhere.\n")
-    assert f"user {bob_id} (bob): gone; tasks to unassign: {bobs_task}" in told
+    assert f"user {bob_id} (bob): deleted; tasks to unassign: {bobs_task}" in told
     assert assignees(mine) == {
         "After the backup, of bob": None,
         "Before the backup, of alice": "alice",
@@ -281,7 +281,7 @@ def test_with_the_task_side_alone_restored_the_feed_tells_what_was_missed(stoppe
 def test_a_new_machine_takes_up_what_another_has_saved(backup, own_stack):
     told = restore(own_stack, backup)
 
-    assert "The directory has 3 accounts, deleted ones among them" in told
+    assert "The directory has 3 accounts (including deleted ones)" in told
     assert told.endswith("Restored the user service and the task service.\n")
     assert own_stack.processes() == []
 

@@ -261,7 +261,7 @@ def test_a_service_is_saved_and_restored_by_the_programs_of_postgresql(hands):
     eventually(lambda: hands.answers(USERS), seconds=30)
     told = hands.types(SAVING["reconcile"])
 
-    assert f"user {bob_id} (bob): gone; tasks to unassign: {task_id}" in told
+    assert f"user {bob_id} (bob): deleted; tasks to unassign: {task_id}" in told
     assert hands.call(TASKS, "GET", "/task/tasks/", token=bobs_token).status_code == 401
     task = hands.call(TASKS, "GET", f"/task/tasks/{task_id}/", token=admin).json()
     assert task["assigned_to"] is None

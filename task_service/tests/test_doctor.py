@@ -47,12 +47,12 @@ def test_it_works(capsys, user_service):
 @pytest.mark.parametrize(
     ("reaction", "words"),
     [
-        (lambda call: call.answer({}, 401), "refuses our token: JWT_SIGNING_KEY differs there"),
+        (lambda call: call.answer({}, 401), "rejects our token: JWT_SIGNING_KEY differs there"),
         (lambda call: call.answer({}, 400), "add that host to ALLOWED_HOSTS"),
         (lambda call: call.answer({}, 404), "not to the gateway"),
         (lambda call: call.answer({}, 503), "answered 503; is USER_SERVICE_URL right?"),
-        (lambda call: call.answer({"results": 1}), "gives no answer that can be relied on"),
-        (Call.say, "gives no answer that can be relied on"),
+        (lambda call: call.answer({"results": 1}), "gives no valid response"),
+        (Call.say, "gives no valid response"),
     ],
 )
 def test_a_user_service_that_does_not_answer_as_agreed(user_service, reaction, words):

@@ -35,9 +35,9 @@ def test_it_works(restored, ada, alice, bob, a_task):
     task, alices = a_task(assigned_to=bob.id), a_task(assigned_to=alice.id)
 
     assert reconcile() == [
-        f"user {bob.id} (bob): gone; tasks to unassign: {task.pk}",
+        f"user {bob.id} (bob): deleted; tasks to unassign: {task.pk}",
         f"user {alice.id} (alice): is alicia there",
-        "The directory has 3 accounts, deleted ones among them, and is at position 102 of the feed.",
+        "The directory has 3 accounts (including deleted ones) and is at position 102 of the feed.",
     ]
 
     assert Feed.objects.get().position == 102
@@ -61,7 +61,7 @@ def test_a_dry_run_tells_the_same_and_changes_nothing(restored, bob, a_task):
 
     assert rows_of_all_tables() == before
     assert (
-        told[-1] == "The directory would have 3 accounts, deleted ones among them, and be at position 102 of the feed."
+        told[-1] == "The directory would have 3 accounts (including deleted ones) and be at position 102 of the feed."
     )
     assert told[:-1] == reconcile()[:-1]
 
@@ -87,7 +87,7 @@ def test_whoever_was_deleted_and_is_back_is_there_again_without_their_tasks(user
     del user_service.tombstones[bob.id]
     user_service.knows(bob)
 
-    assert reconcile()[0] == f"user {bob.id} (bob): back again"
+    assert reconcile()[0] == f"user {bob.id} (bob): restored"
 
     assert bob.get(LIST).json()["results"] == []
     answer = ada.patch(f"{LIST}{task.pk}/", {"assigned_to": bob.id})
@@ -101,8 +101,8 @@ def test_orphans_are_told_and_lose_their_tasks(user_service, ada, a_task):
     told = reconcile()
 
     assert told[:-1] == [
-        f"user 998: an orphan, no living account; tasks to unassign: {other.pk}",
-        f"user 999: an orphan, no living account; tasks to unassign: {task.pk}",
+        f"user 998: does not exist; tasks to unassign: {other.pk}",
+        f"user 999: does not exist; tasks to unassign: {task.pk}",
     ]
     for each in (task, other):
         each.refresh_from_db()
@@ -112,7 +112,7 @@ def test_orphans_are_told_and_lose_their_tasks(user_service, ada, a_task):
 def test_all_parts_of_the_feed_are_read(user_service, ada, alice, bob):
     user_service.page_size = 1
 
-    assert reconcile() == ["The directory has 3 accounts, deleted ones among them, and is at position 103 of the feed."]
+    assert reconcile() == ["The directory has 3 accounts (including deleted ones) and is at position 103 of the feed."]
     assert user_service.pulls == [0, 101, 102]
 
 
@@ -120,7 +120,7 @@ def test_a_second_run_has_nothing_to_do(restored, bob, a_task):
     a_task(assigned_to=bob.id)
     reconcile()
 
-    assert reconcile() == ["The directory has 3 accounts, deleted ones among them, and is at position 102 of the feed."]
+    assert reconcile() == ["The directory has 3 accounts (including deleted ones) and is at position 102 of the feed."]
 
 
 @pytest.mark.parametrize("asked", [0, 1])

@@ -20,7 +20,7 @@ from config import worker
 from notifications import reminders
 from notifications.delivering import deliver_channel
 from notifications.models import Delivery, Event, Notification, ReminderRun
-from notifications.reminders import remind
+from notifications.reminders import remind, remind_from_time_of_day
 from tasks.models import Task
 from tasks.signals import task_due_soon, task_overdue
 from tests.deliveries import change, database_url, deliver_all, states
@@ -176,7 +176,7 @@ def test_each_is_reminded_of_once_however_often_it_runs(a_task, alice, written):
 def test_an_unassigned_task_has_one_line_not_one_a_minute(directory, a_task, written):
     a_task(due_date=in_days(-1))
     for _ in range(5):
-        worker.look_for_reminders()
+        remind_from_time_of_day()
         deliver_all()
 
     assert [line["event"] for line in written()] == [OVERDUE]
@@ -304,12 +304,12 @@ def test_the_worker_waits_until_the_time_of_day_that_is_set(a_task, settings, at
     a_task(due_date=date(2026, 1, 1))
     for moment in too_early:
         at(*moment)
-        worker.look_for_reminders()
+        remind_from_time_of_day()
         assert reminded() == []
         assert ReminderRun.objects.get().finished_at == timezone.now()  # it has looked: nobody needs to be alarmed
 
     at(*in_time)
-    worker.look_for_reminders()
+    remind_from_time_of_day()
 
     assert len(reminded()) == 1
 
@@ -318,11 +318,11 @@ def test_a_day_without_a_worker_is_caught_up_at_the_next_ones_time(a_task, setti
     settings.REMIND_AT = time(8)
     a_task(due_date=date(2026, 5, 3))
     at(2026, 5, 5, 7)
-    worker.look_for_reminders()
+    remind_from_time_of_day()
     assert reminded() == []
 
     at(2026, 5, 5, 8)
-    worker.look_for_reminders()
+    remind_from_time_of_day()
 
     assert [kind for kind, *_ in reminded()] == [OVERDUE]
 
