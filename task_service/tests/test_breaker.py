@@ -38,7 +38,7 @@ def honest(user_service):
 
 @pytest.mark.django_db
 class TestTheFrontDoor:
-    def test_after_two_failures_nobody_waits(self, ada, alice, newcomer, user_service):
+    def test_after_two_failures_requests_fail_at_once(self, ada, alice, newcomer, user_service):
         user_service.reaction = server_error
         fails(2, newcomer)
         user_service.reaction = silent
@@ -52,20 +52,20 @@ class TestTheFrontDoor:
         assert time.monotonic() - began < 30
         assert len(user_service.calls) == 2
 
-    def test_reading_and_what_needs_no_look_up_go_on(self, ada, alice, newcomer, honest):
+    def test_requests_without_a_lookup_work(self, ada, alice, newcomer, honest):
         fails(2, newcomer)
 
         answers = [alice.get(LIST), ada.post(LIST, {"title": "Water", "assigned_to": alice.id})]
 
         assert [answer.status_code for answer in answers] == [200, 201]
 
-    def test_one_failure_is_none(self, newcomer, user_service, honest):
+    def test_one_failure_does_not_open_the_breaker(self, newcomer, user_service, honest):
         fails(1, newcomer)
         user_service.reaction = honest
 
         assert newcomer.get(LIST).status_code == 200
 
-    def test_only_failures_in_a_row_count(self, newcomer, user_service, honest):
+    def test_only_consecutive_failures_count(self, newcomer, user_service, honest):
         nobody = Person(106, "norman")
         for _ in range(3):
             fails(1, newcomer)
@@ -74,7 +74,7 @@ class TestTheFrontDoor:
 
         assert len(user_service.calls) == 6
 
-    def test_every_two_seconds_one_tries(self, newcomer, user_service, honest):
+    def test_one_trial_call_passes_every_two_seconds(self, newcomer, user_service, honest):
         fails(2, newcomer)
         let_pass(1.5)
         fails(3, newcomer)
@@ -88,7 +88,7 @@ class TestTheFrontDoor:
         fails(3, newcomer)
         assert len(user_service.calls) == 4
 
-    def test_one_success_closes_it(self, newcomer, user_service, honest):
+    def test_a_success_closes_the_breaker(self, newcomer, user_service, honest):
         fails(2, newcomer)
         let_pass(2)
         user_service.reactions = [honest]
@@ -98,7 +98,7 @@ class TestTheFrontDoor:
         assert [other.get(LIST).status_code for other in others] == [503, 503, 503]
         assert len(user_service.calls) == 5  # the first two of them were let through
 
-    def test_the_feed_closes_it_when_it_is_read(self, alice, newcomer, user_service, honest):
+    def test_reading_the_feed_closes_the_breaker(self, alice, newcomer, user_service, honest):
         fails(2, newcomer)
         user_service.reaction = honest
         feed_read(seconds_ago=5)
@@ -106,7 +106,7 @@ class TestTheFrontDoor:
         assert [alice.get(LIST).status_code, newcomer.get(LIST).status_code] == [200, 200]
         assert (user_service.pulls, len(user_service.look_ups)) == ([1000], 3)
 
-    def test_the_feed_opens_it_too_and_is_read_though_it_is_open(self, newcomer, user_service, honest):
+    def test_the_feed_opens_the_breaker_and_ignores_it(self, newcomer, user_service, honest):
         for _ in range(3):
             feed_read(seconds_ago=5)
             feed.pull_by_worker()
@@ -116,7 +116,7 @@ class TestTheFrontDoor:
 
 
 @pytest.mark.django_db
-def test_of_many_at_once_one_tries_and_no_other_waits(newcomer, user_service, honest):
+def test_one_of_many_concurrent_requests_makes_the_trial_call(newcomer, user_service, honest):
     fails(2, newcomer)
     let_pass(2)
     barrier, others_are_done, in_time = Barrier(8), Event(), []

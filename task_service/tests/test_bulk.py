@@ -61,7 +61,7 @@ def test_it_works(ada, alice, ids, user_service):
     assert ada.get(f"{TASKS}{two}/").json()["version"] == 1
 
 
-def test_each_task_gets_its_own_history(ada, ids, a_task):
+def test_each_task_gets_its_own_history_entries(ada, ids, a_task):
     late = a_task(due_date="2030-01-01").pk
 
     change(ada, [*ids, late], due_date="2031-12-31")
@@ -72,7 +72,7 @@ def test_each_task_gets_its_own_history(ada, ids, a_task):
         assert (row["version"], row["by"]) == (2, {"id": ada.id, "username": "ada"})
 
 
-def test_a_task_that_has_the_values_already_stays_as_it_is(ada, tasks, ids):
+def test_a_task_that_already_has_the_values_stays_unchanged(ada, tasks, ids):
     Task.objects.filter(pk=ids[1]).change(by_id=ada.id, status="completed")
     before = ada.get(f"{TASKS}{ids[1]}/").json()
 
@@ -84,7 +84,7 @@ def test_a_task_that_has_the_values_already_stays_as_it_is(ada, tasks, ids):
     assert Activity.objects.filter(task=ids[1]).count() == 1
 
 
-def test_a_task_that_was_completed_keeps_when_and_reopening_forgets_it(ada, ids):
+def test_completed_at_is_kept_until_a_task_is_reopened(ada, ids):
     completed_at = ada.patch(f"{TASKS}{ids[0]}/", {"status": "completed"}).json()["completed_at"]
 
     completed = change(ada, ids, status="completed", title="Done").json()["updated"]
@@ -94,7 +94,7 @@ def test_a_task_that_was_completed_keeps_when_and_reopening_forgets_it(ada, ids)
     assert [task["completed_at"] for task in reopened] == [None] * 3
 
 
-def test_only_admins_may(ada, alice, charlie, ids, a_task, rows):
+def test_other_callers_are_refused(ada, alice, charlie, ids, a_task, rows):
     own = a_task(assigned_to=alice.id).pk
     before = rows()
 
@@ -116,7 +116,7 @@ def test_only_admins_may(ada, alice, charlie, ids, a_task, rows):
     ],
     ids=lambda value: repr(value)[:24],
 )
-def test_ids_that_cannot_be_are_refused(ada, a_task, bad, rows):
+def test_invalid_ids_are_400(ada, a_task, bad, rows):
     for id_ in (1, 2, 3):
         a_task(id=id_)
     before = rows()
@@ -125,7 +125,7 @@ def test_ids_that_cannot_be_are_refused(ada, a_task, bad, rows):
     assert rows() == before
 
 
-def test_those_that_do_not_exist_are_named_and_no_other_is_changed(ada, ids, rows):
+def test_missing_ids_are_listed_and_nothing_is_changed(ada, ids, rows):
     before = rows()
 
     answer = change(ada, [ids[0], 2**63 - 1, ids[1], 2**40, ids[2]], title="Changed")
@@ -136,7 +136,7 @@ def test_those_that_do_not_exist_are_named_and_no_other_is_changed(ada, ids, row
     assert rows() == before
 
 
-def test_a_hundred_cost_few_statements_and_one_more_is_too_many(ada, alice, a_task):
+def test_a_hundred_tasks_take_few_statements_and_101_are_400(ada, alice, a_task):
     ids = [a_task(title=f"Task {number}").pk for number in range(100)]
     Random(1).shuffle(ids)
     refused = change(ada, [*ids, a_task().pk], status="completed")
@@ -177,7 +177,7 @@ def test_a_hundred_cost_few_statements_and_one_more_is_too_many(ada, alice, a_ta
     ],
     ids=lambda value: repr(value)[:40],
 )
-def test_values_that_cannot_be_are_refused_with_their_place(ada, bob, ids, user_service, values, fields, rows):
+def test_invalid_values_are_400_with_their_path(ada, bob, ids, user_service, values, fields, rows):
     User.objects.filter(pk=bob.id).update(is_active=False)
     user_service.knows(bob, is_active=False)
     before = rows()
@@ -201,7 +201,7 @@ def test_values_that_cannot_be_are_refused_with_their_place(ada, bob, ids, user_
     ],
     ids=repr,
 )
-def test_a_body_of_another_shape_is_refused(ada, a_task, body, fields, rows):
+def test_an_invalid_body_is_400(ada, a_task, body, fields, rows):
     a_task(id=1)
     before = rows()
 
@@ -210,7 +210,7 @@ def test_a_body_of_another_shape_is_refused(ada, a_task, body, fields, rows):
     assert rows() == before
 
 
-def test_nobody_is_asked_about_an_assignee_when_something_else_is_wrong(ada, newcomer, ids, user_service):
+def test_other_errors_prevent_the_lookup_of_the_assignee(ada, newcomer, ids, user_service):
     answers = [
         change(ada, [], assigned_to=newcomer.id),
         change(ada, ids, assigned_to=newcomer.id, title=""),
@@ -221,7 +221,7 @@ def test_nobody_is_asked_about_an_assignee_when_something_else_is_wrong(ada, new
     assert user_service.calls == []
 
 
-def test_nothing_changes_while_the_assignee_cannot_be_looked_up(ada, newcomer, ids, user_service, rows):
+def test_an_unavailable_user_service_is_503(ada, newcomer, ids, user_service, rows):
     user_service.reactions = [lambda call: call.answer({}, status=500)]
     before = rows()
 
@@ -238,7 +238,7 @@ def test_nothing_changes_while_the_assignee_cannot_be_looked_up(ada, newcomer, i
 
 
 @pytest.mark.django_db(transaction=True)
-def test_an_assignee_who_is_deleted_in_that_moment_gets_no_task(ada, alice, ids, rows):
+def test_a_concurrently_deleted_assignee_gets_no_tasks(ada, alice, ids, rows):
     before = rows()
 
     with ThreadPoolExecutor(1) as pool:
@@ -255,7 +255,7 @@ def test_an_assignee_who_is_deleted_in_that_moment_gets_no_task(ada, alice, ids,
 
 
 @pytest.mark.django_db(transaction=True)
-def test_overlapping_changes_in_opposite_order_do_not_wait_for_each_other_for_ever(ada, a_task, at_once):
+def test_overlapping_changes_in_opposite_order_do_not_deadlock(ada, a_task, at_once):
     ids = [a_task().pk for _ in range(30)]
 
     for number in range(int(os.environ.get("RACE_ROUNDS", 50)) // 10):

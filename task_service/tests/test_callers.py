@@ -44,7 +44,7 @@ def ids(answer):
     return {task["id"] for task in answer.json()["results"]}
 
 
-def test_checking_a_known_caller_is_one_statement_and_no_call(alice, user_service):
+def test_a_known_caller_takes_one_statement_and_no_call(alice, user_service):
     with CaptureQueriesContext(
         connection,
     ) as statements:
@@ -72,7 +72,7 @@ def outcast(request, alice):
     return alice
 
 
-def test_those_whose_rights_have_ended_get_in_nowhere(outcast, a_task, user_service):
+def test_a_caller_without_valid_rights_is_401_everywhere(outcast, a_task, user_service):
     task = a_task(assigned_to=None)
     before = Task.objects.values().get()
     paths = ["/" + re.sub("<id:.*?>", str(task.pk), str(route.pattern)) for route in urlpatterns]
@@ -90,13 +90,13 @@ def test_those_whose_rights_have_ended_get_in_nowhere(outcast, a_task, user_serv
     assert user_service.calls == []
 
 
-def test_an_answer_does_not_tell_why_they_do_not_get_in(outcast, charlie):
+def test_the_401_does_not_reveal_its_reason(outcast, charlie):
     answers = [person.get(LIST).json() for person in (outcast, charlie)]
 
     assert answers[0] == answers[1] | {"request_id": answers[0]["request_id"]}
 
 
-def test_a_token_of_the_least_epoch_is_good_and_one_of_an_earlier_is_not(alice):
+def test_a_token_is_valid_from_the_minimum_epoch_on(alice):
     known_as(alice, epoch=5, least_epoch=4)
 
     assert [signed_in_again(alice, epoch=epoch).get(LIST).status_code for epoch in (3, 4, 5)] == [401, 200, 200]
@@ -105,7 +105,7 @@ def test_a_token_of_the_least_epoch_is_good_and_one_of_an_earlier_is_not(alice):
 # Those with another role or name
 
 
-def test_a_demoted_admin_is_a_user_whatever_the_token_says(ada, a_task, user_service):
+def test_a_demoted_admin_has_the_rights_of_a_user(ada, a_task, user_service):
     own, nobodys = a_task(assigned_to=ada.id), a_task()
     known_as(ada, role="user", epoch=1)
 
@@ -117,14 +117,14 @@ def test_a_demoted_admin_is_a_user_whatever_the_token_says(ada, a_task, user_ser
     assert user_service.calls == []
 
 
-def test_a_promoted_user_is_an_admin_with_the_token_from_before(alice, a_task, user_service):
+def test_a_promoted_user_is_an_admin_with_the_old_token(alice, a_task, user_service):
     known_as(alice, role="admin", epoch=1)
 
     assert statuses(alice, task=a_task()) == [200, 200, 201, 200]
     assert user_service.calls == []
 
 
-def test_callers_go_by_the_name_of_now(alice):
+def test_callers_have_their_current_username(alice):
     known_as(alice, username="alicia", role="admin")
     caller = tokens.verify_access(alice.token)
 
@@ -133,7 +133,7 @@ def test_callers_go_by_the_name_of_now(alice):
     assert (now.id, now.username, now.role, now.session_id) == (alice.id, "alicia", "admin", caller.session_id)
 
 
-def test_a_new_name_reaches_what_is_shown(ada, alice, user_service):
+def test_a_new_username_is_shown(ada, alice, user_service):
     task = ada.post(LIST, NEW | {"assigned_to": alice.id}).json()
     user_service.changes(alice, username="alicia")
     user_service.changes(ada, username="ada.l")
@@ -150,7 +150,7 @@ def test_a_new_name_reaches_what_is_shown(ada, alice, user_service):
 
 
 @pytest.mark.parametrize(("said", "looked_up", "status"), [("user", "admin", 201), ("admin", "user", 403)])
-def test_a_newer_token_is_looked_up_once_and_the_account_goes_by_that(alice, user_service, said, looked_up, status):
+def test_a_newer_token_causes_one_lookup(alice, user_service, said, looked_up, status):
     user_service.changes(alice, role=looked_up, epoch=7, least_epoch=6)
     person = signed_in_again(alice, epoch=7, role=said)
 
@@ -163,26 +163,26 @@ def test_a_newer_token_is_looked_up_once_and_the_account_goes_by_that(alice, use
     assert alice.get(LIST).status_code == 401  # the token from before: what was looked up holds for all
 
 
-def test_to_be_newer_is_no_fault(alice, user_service):
+def test_a_newer_token_is_accepted(alice, user_service):
     """Even where the user service does not know of it: its answer may come from a copy that lags."""
     assert signed_in_again(alice, epoch=7).get(LIST).status_code == 200
     assert len(user_service.look_ups) == 1
 
 
 @pytest.mark.parametrize("values", [{"is_active": False, "epoch": 8}, {"epoch": 8, "least_epoch": 8}])
-def test_what_a_look_up_brings_can_end_the_rights_of_a_newer_token_too(alice, user_service, values):
+def test_a_lookup_can_revoke_a_newer_token(alice, user_service, values):
     user_service.changes(alice, **values)
 
     assert signed_in_again(alice, epoch=7).get(LIST).status_code == 401
 
 
-def test_a_newer_token_of_an_account_that_is_gone_is_not_good(alice, user_service):
+def test_a_newer_token_of_a_missing_account_is_401(alice, user_service):
     user_service.deletes(alice)
 
     assert signed_in_again(alice, epoch=7).get(LIST).status_code == 401
 
 
-def test_with_nobody_to_ask_a_newer_token_is_the_latest_that_is_known(alice, a_task, user_service):
+def test_a_newer_token_works_without_the_user_service(alice, a_task, user_service):
     """As when somebody was let in again, or became an admin, a moment before the user service went down."""
     user_service.reaction = down
     known_as(alice, is_active=False, least_epoch=6)
@@ -192,7 +192,7 @@ def test_with_nobody_to_ask_a_newer_token_is_the_latest_that_is_known(alice, a_t
     assert User.objects.values().get(pk=alice.id) == before
 
 
-def test_a_deleted_account_is_not_looked_up_whatever_its_token_says(alice, user_service):
+def test_a_deleted_account_is_never_looked_up(alice, user_service):
     User.objects.upsert([Account.deleted(alice.id, 1001)])
     person = signed_in_again(alice, epoch=7, role="admin")
 
@@ -205,7 +205,7 @@ def test_a_deleted_account_is_not_looked_up_whatever_its_token_says(alice, user_
 # Those whom the directory does not know
 
 
-def test_somebody_unknown_is_looked_up_at_once_and_then_known(newcomer, user_service):
+def test_an_unknown_caller_is_looked_up_and_stored(newcomer, user_service):
     user_service.knows(newcomer, role="admin")
 
     answers = [newcomer.post(LIST, NEW) for _ in range(3)]
@@ -217,7 +217,7 @@ def test_somebody_unknown_is_looked_up_at_once_and_then_known(newcomer, user_ser
     assert User.objects.values_list("username", "role").get(pk=newcomer.id) == ("nora", "admin")
 
 
-def test_somebody_of_whom_nobody_knows_does_not_get_in(user_service):
+def test_a_caller_unknown_to_both_services_is_401(user_service):
     nobody = Person(106, "norman", role="admin")
 
     answer = nobody.post(LIST, NEW)
@@ -228,14 +228,14 @@ def test_somebody_of_whom_nobody_knows_does_not_get_in(user_service):
 
 
 @pytest.mark.parametrize("values", [{"is_active": False}, {"epoch": 1, "least_epoch": 1}])
-def test_somebody_unknown_whose_rights_have_ended_does_not_get_in(newcomer, user_service, values):
+def test_an_unknown_caller_without_valid_rights_is_401(newcomer, user_service, values):
     user_service.knows(newcomer, **values)
 
     assert [newcomer.get(LIST).status_code for _ in range(2)] == [401, 401]
     assert len(user_service.look_ups) == 1
 
 
-def test_somebody_unknown_has_to_come_back_when_there_is_nobody_to_ask(newcomer, user_service):
+def test_an_unknown_caller_is_503_without_the_user_service(newcomer, user_service):
     honest, user_service.reaction = user_service.reaction, down
 
     answer = newcomer.get(LIST)
@@ -248,7 +248,7 @@ def test_somebody_unknown_has_to_come_back_when_there_is_nobody_to_ask(newcomer,
 
 
 @pytest.mark.django_db(transaction=True)
-def test_somebody_unknown_may_come_with_many_requests_at_once(newcomer, user_service, at_once):
+def test_concurrent_requests_of_an_unknown_caller_succeed(newcomer, user_service, at_once):
     answers = at_once(*[(newcomer.get, LIST)] * 6)
 
     assert [answer.status_code for answer in answers] == [200] * 6

@@ -77,7 +77,7 @@ def test_it_works(ada, alice, grace, a_task, written):
     ]
 
 
-def test_what_was_sent_is_not_sent_again(ada, task, written):
+def test_a_sent_message_is_not_sent_again(ada, task, written):
     change(task, by=ada, status="in_progress")
     deliver_all()
     let_pass(days=2)
@@ -114,9 +114,7 @@ def account_deleted(ada, task):
     ],
     ids=["reassigned", "task deleted", "deactivated", "account deleted"],
 )
-def test_a_mail_that_makes_no_sense_any_more_is_skipped_with_the_reason(
-    ada, bob, task, undo, reason, others_told, written
-):
+def test_an_irrelevant_mail_is_skipped_with_a_reason(ada, bob, task, undo, reason, others_told, written):
     change(task, by=ada, status="in_progress")
     undo(ada, task)
 
@@ -138,7 +136,7 @@ def test_a_mail_that_makes_no_sense_any_more_is_skipped_with_the_reason(
     ],
     ids=["completed", "no due date", "moved", "deleted"],
 )
-def test_a_reminder_that_makes_no_sense_any_more_is_skipped_everywhere(ada, alice, a_task, undo, reason, written):
+def test_an_irrelevant_reminder_is_skipped_on_all_channels(ada, alice, a_task, undo, reason, written):
     task = a_task(assigned_to=alice.id, due_date=LONG_AGO)
     remind()
     undo(ada, task)
@@ -150,7 +148,7 @@ def test_a_reminder_that_makes_no_sense_any_more_is_skipped_everywhere(ada, alic
     assert not any("overdue" in line for line in (written() if Delivery.objects.filter(state="sent") else []))
 
 
-def test_a_reminder_is_not_for_whoever_had_the_task_before(ada, alice, bob, a_task):
+def test_a_former_assignee_gets_no_reminder(ada, alice, bob, a_task):
     task = a_task(assigned_to=alice.id, due_date=LONG_AGO)
     remind()
     change(task, by=ada, assigned_to_id=bob.id)
@@ -165,7 +163,7 @@ def test_a_reminder_is_not_for_whoever_had_the_task_before(ada, alice, bob, a_ta
     assert {to for to, _ in told()} == {"ada@tm.example", "alice@tm.example", "bob@tm.example"}
 
 
-def test_nothing_is_planned_for_an_account_that_the_directory_does_not_know(ada, a_task):
+def test_nothing_is_planned_for_an_unknown_account(ada, a_task):
     task = a_task(assigned_to=999)
     change(task, by=ada, status="completed")
 
@@ -176,7 +174,7 @@ def test_nothing_is_planned_for_an_account_that_the_directory_does_not_know(ada,
 # Order, and who waits for whom
 
 
-def test_what_one_hears_of_a_task_comes_in_the_order_in_which_it_happened(ada, task):
+def test_messages_about_a_task_arrive_in_order(ada, task):
     for status in ("in_progress", "todo", "completed"):
         change(task, by=ada, status=status)
     first = Delivery.objects.filter(channel="email").earliest("pk")
@@ -194,7 +192,7 @@ def test_what_one_hears_of_a_task_comes_in_the_order_in_which_it_happened(ada, t
     ]
 
 
-def test_a_mailbox_that_fails_delays_nobody_else(ada, alice, grace, a_task, by_smtp):
+def test_a_failing_mailbox_does_not_delay_others(ada, alice, grace, a_task, by_smtp):
     task = a_task(assigned_to=alice.id, created_by=grace.id)
     with serving() as server:
         by_smtp(server.port)
@@ -215,7 +213,7 @@ def test_a_mailbox_that_fails_delays_nobody_else(ada, alice, grace, a_task, by_s
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_mail_server_that_is_stuck_delays_no_other_channel(ada, task, by_smtp, written):
+def test_a_stuck_mail_server_does_not_delay_other_channels(ada, task, by_smtp, written):
     change(task, by=ada, status="completed")
     stop = Flag()
     with serving() as server:
@@ -256,7 +254,7 @@ def picky(settings, monkeypatch):
     channel.cache_clear()
 
 
-def test_a_message_that_can_never_be_rendered_is_dead_lettered_and_blocks_nobody(ada, a_task, picky, caplog):
+def test_an_unrenderable_message_is_dead_lettered(ada, a_task, picky, caplog):
     task, other = a_task(), a_task()
     for each, status in [(task, "completed"), (task, "todo"), (other, "in_progress")]:
         change(each, by=ada, status=status)
@@ -276,7 +274,7 @@ def test_a_message_that_can_never_be_rendered_is_dead_lettered_and_blocks_nobody
     assert f"delivery {poison.pk} is dead-lettered: ZeroDivisionError: a bug" in caplog.messages
 
 
-def test_what_kills_every_worker_is_dead_lettered(ada, task):
+def test_a_message_that_kills_workers_is_dead_lettered(ada, task):
     change(task, by=ada, status="completed")
     Delivery.objects.update(attempts=outbox.MAX_ATTEMPTS)
 
@@ -286,7 +284,7 @@ def test_what_kills_every_worker_is_dead_lettered(ada, task):
     assert post.outbox == []
 
 
-def test_a_channel_that_is_not_set_any_more_leaves_nothing_waiting(settings, ada, task):
+def test_deliveries_of_a_removed_channel_are_skipped(settings, ada, task):
     change(task, by=ada, status="completed")
     settings.NOTIFICATION_CHANNELS = ["log"]
 
@@ -301,7 +299,7 @@ def test_a_channel_that_is_not_set_any_more_leaves_nothing_waiting(settings, ada
 
 
 @pytest.mark.django_db(transaction=True)
-def test_after_an_outage_all_changes_are_told_in_the_order_of_each_task(ada, alice, a_task, settings, by_smtp):
+def test_after_an_outage_mails_arrive_in_order_per_task(ada, alice, a_task, settings, by_smtp):
     """Of 50 changes; of 1,000 where there is time."""
     settings.NOTIFICATION_CHANNELS = ["email"]
     with serving() as server:
@@ -329,7 +327,7 @@ def test_after_an_outage_all_changes_are_told_in_the_order_of_each_task(ada, ali
 # Crashes
 
 
-def test_what_a_worker_died_over_goes_out_again_under_the_same_id(ada, task):
+def test_a_message_is_sent_again_with_its_id_after_a_crash(ada, task):
     change(task, by=ada, status="completed")
     (claimed,) = Delivery.objects.filter(channel="email").claim(1, lease_seconds=60)
     delivering.send_message(claimed)  # and here the worker dies
@@ -343,7 +341,7 @@ def test_what_a_worker_died_over_goes_out_again_under_the_same_id(ada, task):
     assert states(channel="email") == ["sent"]
 
 
-def test_each_channel_that_is_set_has_a_job_of_its_own_every_two_seconds(settings):
+def test_each_channel_has_its_own_job(settings):
     assert {("deliver log", 2), ("deliver email", 2)} <= {(job.name, job.every_seconds) for job in delivering.jobs()}
 
 
@@ -359,7 +357,7 @@ def test_each_channel_that_is_set_has_a_job_of_its_own_every_two_seconds(setting
         ("reminded_once", {"kind": "task_overdue", "due_date": LONG_AGO}),
     ],
 )
-def test_an_impossible_event_cannot_be_stored(db, constraint, values):
+def test_the_database_rejects_an_invalid_event(db, constraint, values):
     Event.objects.create(kind="task_overdue", due_date=LONG_AGO, task_id=1, task_title="Pay", text="x")
 
     with pytest.raises(IntegrityError, match=constraint):
@@ -367,7 +365,7 @@ def test_an_impossible_event_cannot_be_stored(db, constraint, values):
 
 
 @pytest.mark.parametrize("recipient_id", [102, None])
-def test_an_event_goes_out_once_to_each_by_each_channel_to_nobody_too(db, recipient_id):
+def test_the_database_rejects_a_duplicate_delivery(db, recipient_id):
     event = Event.objects.create(kind="task_assigned", task_id=1, task_title="Pay", text="x")
     for name in ("log", "email"):
         Delivery.objects.create(event=event, channel=name, recipient_id=recipient_id)
@@ -376,7 +374,7 @@ def test_an_event_goes_out_once_to_each_by_each_channel_to_nobody_too(db, recipi
         Delivery.objects.create(event=event, channel="log", recipient_id=recipient_id)
 
 
-def test_an_event_is_in_an_inbox_once(alice):
+def test_the_database_rejects_a_duplicate_inbox_entry(alice):
     event = Event.objects.create(kind="task_assigned", task_id=1, task_title="Pay", text="x")
     Notification.objects.create(event=event, recipient_id=alice.id)
 

@@ -53,7 +53,7 @@ def mails():
     return [(mail.to[0].partition("@")[0], mail.subject) for mail in post.outbox]
 
 
-def test_a_bulk_change_is_one_mail_three_lines_and_three_entries(ada, alice, three, settings):
+def test_a_bulk_change_sends_one_mail_per_recipient(ada, alice, three, settings):
     complete(three, ada)
     deliver_all()
 
@@ -69,7 +69,7 @@ def test_a_bulk_change_is_one_mail_three_lines_and_three_entries(ada, alice, thr
     assert len(alice.get("/task/notifications/").json()["results"]) == 3
 
 
-def test_the_ledger_of_each_task_shows_its_part_of_the_mail(ada, three):
+def test_the_ledger_of_each_task_shows_its_part(ada, three):
     complete(three, ada)
     deliver_all()
 
@@ -80,7 +80,7 @@ def test_the_ledger_of_each_task_shows_its_part_of_the_mail(ada, three):
     assert ids() == [message_id(first, prefix="notification")]
 
 
-def test_what_one_request_does_to_a_task_is_one_mail(ada, alice, bob, three):
+def test_the_changes_of_one_request_are_one_mail(ada, alice, bob, three):
     ada.patch(f"/task/tasks/{three[0].pk}/", {"status": "completed", "assigned_to": bob.id})
     deliver_all()
 
@@ -90,7 +90,7 @@ def test_what_one_request_does_to_a_task_is_one_mail(ada, alice, bob, three):
     ]
 
 
-def test_what_makes_no_sense_any_more_is_left_out(ada, alice, bob, three):
+def test_irrelevant_parts_are_left_out(ada, alice, bob, three):
     complete(three, ada)
     change(three[0], by=ada, assigned_to_id=bob.id)
     deliver_all("email")
@@ -99,7 +99,7 @@ def test_what_makes_no_sense_any_more_is_left_out(ada, alice, bob, three):
     assert states(event__kind="task_status_changed", channel="email") == ["skipped", "sent", "sent"]
 
 
-def test_a_mail_with_nothing_left_is_skipped(ada, alice, three, caplog):
+def test_a_mail_without_relevant_parts_is_skipped(ada, alice, three, caplog):
     complete(three, ada)
     User.objects.filter(pk=alice.id).update(is_active=False)
     deliver_all("email")
@@ -108,7 +108,7 @@ def test_a_mail_with_nothing_left_is_skipped(ada, alice, three, caplog):
     assert states(channel="email") == ["skipped"] * 3
 
 
-def test_a_mail_that_fails_comes_again_whole_and_as_the_same(ada, alice, three, settings):
+def test_a_failed_mail_is_retried_unchanged(ada, alice, three, settings):
     complete(three, ada)
     settings.EMAIL_BACKEND, settings.EMAIL_HOST = SMTP, "127.0.0.1"
     with serving() as server:
@@ -124,7 +124,7 @@ def test_a_mail_that_fails_comes_again_whole_and_as_the_same(ada, alice, three, 
     assert {message["Message-ID"] for _, _, message in server.received} == {message_id(first, prefix="notification")}
 
 
-def test_what_waits_for_an_earlier_mail_about_its_task_comes_later(ada, alice, three):
+def test_a_part_waits_for_an_earlier_mail_about_its_task(ada, alice, three):
     change(three[2], by=ada, status="in_progress")
     Delivery.objects.update(due_at=timezone.now() + timedelta(minutes=5))
     complete(three, ada)
@@ -141,7 +141,7 @@ def test_what_waits_for_an_earlier_mail_about_its_task_comes_later(ada, alice, t
     assert len(set(ids())) == 3
 
 
-def test_a_crash_sends_the_same_mail_again_though_less_makes_sense(ada, bob, three):
+def test_after_a_crash_the_retry_keeps_the_message_id(ada, bob, three):
     complete(three, ada)
     (claimed,) = Delivery.objects.filter(channel="email").claim(1, lease_seconds=60)
     delivering.send_message(claimed)  # and here the worker dies
@@ -156,7 +156,7 @@ def test_a_crash_sends_the_same_mail_again_though_less_makes_sense(ada, bob, thr
     assert ids() == [message_id(claimed.pk, prefix="notification")] * 2
 
 
-def test_a_worker_that_was_too_slow_marks_nothing(ada, three):
+def test_a_worker_with_an_expired_lease_changes_nothing(ada, three):
     complete(three, ada)
     (slow,) = Delivery.objects.filter(channel="email").claim(1, lease_seconds=60)
     slow.claim_parts()
@@ -170,7 +170,7 @@ def test_a_worker_that_was_too_slow_marks_nothing(ada, three):
     assert states(channel="email") == ["sent"] * 3
 
 
-def test_what_the_version_before_planned_is_sent_one_by_one(ada, three):
+def test_deliveries_without_a_digest_are_sent_separately(ada, three):
     complete(three, ada)
     Delivery.objects.update(digest=None)
     deliver_all("email")
@@ -196,7 +196,7 @@ def test_two_workers_send_each_mail_once(ada, alice, bob, a_task, settings, at_o
 
 
 @COMMITTING
-def test_a_worker_killed_in_the_middle_of_a_mail_leaves_all_of_it_to_the_next(ada, three, settings):
+def test_a_mail_of_a_killed_worker_is_sent_by_the_next(ada, three, settings):
     settings.NOTIFICATION_CHANNELS = ["email"]
     complete(three, ada)
     with serving() as server:
@@ -222,7 +222,7 @@ def test_a_worker_killed_in_the_middle_of_a_mail_leaves_all_of_it_to_the_next(ad
 # Reminders
 
 
-def test_the_reminders_of_one_scan_are_one_mail(ada, alice, a_task):
+def test_the_reminders_of_one_run_are_one_mail(ada, alice, a_task):
     for title, days in (("One", 1), ("Two", -1)):
         due = timezone.localdate() + timedelta(days=days)
         a_task(title=title, assigned_to=alice.id, created_by=alice.id, due_date=due)
@@ -234,7 +234,7 @@ def test_the_reminders_of_one_scan_are_one_mail(ada, alice, a_task):
 
 
 @pytest.mark.parametrize("days", [0, 1, -1])
-def test_a_task_that_is_made_and_due_brings_one_mail(ada, alice, days):
+def test_a_new_task_that_is_due_sends_one_mail(ada, alice, days):
     due = timezone.localdate() + timedelta(days=days)
     ada.post("/task/tasks/", {"title": "One", "assigned_to": alice.id, "due_date": str(due)})
     assert remind() == {"task_due_soon": 0, "task_overdue": 0}
@@ -247,9 +247,7 @@ def test_a_task_that_is_made_and_due_brings_one_mail(ada, alice, days):
     assert Event.objects.filter(due_date=due).count() == 1
 
 
-def test_a_hundred_due_tasks_changed_in_both_ways_take_no_more_than_13_statements(
-    ada, alice, grace, django_assert_max_num_queries
-):
+def test_changing_a_hundred_due_tasks_takes_13_statements(ada, alice, grace, django_assert_max_num_queries):
     today = timezone.localdate()
     Task.objects.bulk_create(
         Task(title="Pay", created_by=grace.id, due_date=today - timedelta(days=number % 2)) for number in range(100)
@@ -264,7 +262,7 @@ def test_a_hundred_due_tasks_changed_in_both_ways_take_no_more_than_13_statement
 
 
 @COMMITTING
-def test_a_change_and_a_scan_at_once_remind_once(ada, alice, a_task, at_once):
+def test_a_change_during_a_reminder_run_reminds_once(ada, alice, a_task, at_once):
     for _ in range(5):
         task = a_task(due_date="2001-01-01", created_by=alice.id)
 
@@ -274,7 +272,7 @@ def test_a_change_and_a_scan_at_once_remind_once(ada, alice, a_task, at_once):
         assert Event.objects.filter(task_id=task.pk, kind="task_overdue").count() == 1
 
 
-def test_what_comes_back_is_a_new_mail(ada, alice, a_task):
+def test_a_requeued_reminder_is_a_new_mail(ada, alice, a_task):
     tasks = [a_task(title=title, assigned_to=alice.id, due_date="2001-01-01") for title in ("One", "Two")]
     remind()
     ids_of = [task.pk for task in tasks]

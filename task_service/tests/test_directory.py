@@ -53,7 +53,7 @@ def deleted(*people, position=1001):
 # What is learned
 
 
-def test_reading_it_once_more_does_no_harm(ada, alice, bob, a_task, user_service):
+def test_reading_a_page_again_changes_nothing(ada, alice, bob, a_task, user_service):
     task = a_task(assigned_to=bob.id)
     user_service.changes(alice, username="alicia")
     user_service.deletes(bob)
@@ -71,7 +71,7 @@ def test_reading_it_once_more_does_no_harm(ada, alice, bob, a_task, user_service
     assert ada.get(f"{path(task)}activity/").json() == activity
 
 
-def test_parts_in_the_wrong_order_come_to_the_same(alice, bob, user_service):
+def test_the_order_of_pages_does_not_matter(alice, bob, user_service):
     user_service.changes(alice, is_active=False)
     user_service.changes(bob, username="robert")
     early = client.changes(1000, seconds=1).people
@@ -90,7 +90,7 @@ def test_parts_in_the_wrong_order_come_to_the_same(alice, bob, user_service):
 
 
 @COMMITTING
-def test_an_answer_that_was_overtaken_changes_nothing(alice, bob, charlie, user_service, at_once):
+def test_a_late_page_does_not_overwrite_newer_state(alice, bob, charlie, user_service, at_once):
     asked, may_answer = Event(), Event()
 
     def answer_late(call):
@@ -134,7 +134,7 @@ def failing():
 
 
 @pytest.mark.usefixtures("failing")
-def test_a_part_is_applied_as_a_whole_or_not_at_all(ada, alice, bob, newcomer, a_task, user_service):
+def test_a_page_is_applied_atomically(ada, alice, bob, newcomer, a_task, user_service):
     a_task(assigned_to=bob.id)
     user_service.page_size = 2
     for person in (ada, alice, newcomer):
@@ -150,7 +150,7 @@ def test_a_part_is_applied_as_a_whole_or_not_at_all(ada, alice, bob, newcomer, a
     assert Task.objects.get().assigned_to_id == bob.id
 
 
-def test_what_was_read_before_a_failure_is_kept(alice, bob, user_service):
+def test_pages_before_a_failure_are_kept(alice, bob, user_service):
     user_service.page_size = 1
     user_service.changes(alice, username="alicia")
     user_service.changes(bob, username="robert")
@@ -169,7 +169,7 @@ def test_what_was_read_before_a_failure_is_kept(alice, bob, user_service):
 
 
 @COMMITTING
-def test_a_look_up_that_was_overtaken_changes_nothing(ada, alice, bob, user_service):
+def test_a_late_lookup_does_not_overwrite_newer_state(ada, alice, bob, user_service):
     def overtaken_by(person):
         def answer_late(call):
             rows = call.rows
@@ -192,7 +192,7 @@ def test_a_look_up_that_was_overtaken_changes_nothing(ada, alice, bob, user_serv
     assert User.objects.get(pk=bob.id).position == 1002
 
 
-def test_a_deleted_account_never_comes_back(alice, user_service):
+def test_a_deleted_account_stays_deleted(alice, user_service):
     User.objects.upsert(deleted(alice))
     User.objects.upsert([Person.from_row(user_service.people[alice.id], position=1002)])
 
@@ -203,14 +203,14 @@ def test_a_deleted_account_never_comes_back(alice, user_service):
 # Whom it vouches for
 
 
-def test_whom_the_directory_knows_as_active_can_be_assigned_without_asking(ada, alice, bob, user_service):
+def test_an_active_account_is_assigned_without_a_lookup(ada, alice, bob, user_service):
     answers = [assign(ada, person) for person in (ada, alice, bob)]
 
     assert [answer.status_code for answer in answers] == [201] * 3
     assert user_service.calls == []
 
 
-def test_an_account_that_it_does_not_know_is_looked_up_once(ada, newcomer, user_service):
+def test_an_unknown_account_is_looked_up_once(ada, newcomer, user_service):
     answers = [assign(ada, newcomer) for _ in range(2)]
 
     (call,) = user_service.calls
@@ -220,7 +220,7 @@ def test_an_account_that_it_does_not_know_is_looked_up_once(ada, newcomer, user_
     assert names()[newcomer.id] == "nora"
 
 
-def test_what_stands_against_an_account_is_looked_up(ada, alice, user_service):
+def test_an_inactive_account_is_looked_up(ada, alice, user_service):
     User.objects.filter(pk=alice.id).update(is_active=False)
     user_service.changes(alice, is_active=False)
     assert refusal(assign(ada, alice)) == (400, [("assigned_to", "inactive_user")])
@@ -231,14 +231,14 @@ def test_what_stands_against_an_account_is_looked_up(ada, alice, user_service):
     assert User.objects.get(pk=alice.id).is_active
 
 
-def test_against_a_deletion_nothing_helps(ada, alice, user_service):
+def test_a_deleted_account_cannot_be_assigned(ada, alice, user_service):
     User.objects.upsert(deleted(alice))
 
     assert refusal(assign(ada, alice)) == (400, [("assigned_to", "unknown_user")])
     assert user_service.calls == []
 
 
-def test_with_nobody_to_ask_only_whom_it_knows_as_active_can_be_assigned(ada, alice, bob, newcomer, user_service):
+def test_only_active_accounts_are_assigned_without_user_service(ada, alice, bob, newcomer, user_service):
     User.objects.filter(pk=alice.id).update(is_active=False)
     user_service.reaction = lambda call: call.answer(b"", status=500)
 
@@ -252,7 +252,7 @@ def test_with_nobody_to_ask_only_whom_it_knows_as_active_can_be_assigned(ada, al
 # What follows from a deletion
 
 
-def test_the_tasks_of_a_deleted_account_stay_and_become_unassigned(ada, alice, bob, a_task, user_service):
+def test_tasks_of_a_deleted_account_become_unassigned(ada, alice, bob, a_task, user_service):
     hers = [a_task(assigned_to=alice.id, status=status) for status in Task.Status]
     others = [a_task(assigned_to=bob.id, created_by=alice.id), a_task(), a_task(assigned_to=ada.id)]
     before = {task.pk: ada.get(path(task)).json() for task in hers + others}
@@ -275,7 +275,7 @@ def test_the_tasks_of_a_deleted_account_stay_and_become_unassigned(ada, alice, b
     assert alice.get(LIST).status_code == 401
 
 
-def test_a_deletion_is_no_matter_of_having_known_the_account(a_task, newcomer):
+def test_the_deletion_of_an_unknown_account_unassigns_tasks(a_task, newcomer):
     a_task(assigned_to=newcomer.id)
 
     User.objects.upsert(deleted(newcomer))
@@ -283,7 +283,7 @@ def test_a_deletion_is_no_matter_of_having_known_the_account(a_task, newcomer):
     assert Task.objects.get().assigned_to_id is None
 
 
-def test_a_deleted_account_keeps_its_name_in_the_history_and_nothing_else(ada):
+def test_a_deleted_account_keeps_only_its_username(ada):
     grace = known(Caller(106, "grace", role="admin"))
     task = grace.post(LIST, {"title": "Water the plants"}).json()
 
@@ -325,7 +325,7 @@ def until(condition):
 
 
 @COMMITTING
-def test_to_an_account_that_is_being_deleted_nothing_is_assigned(ada, alice, bob, newcomer, a_task, start):
+def test_an_account_being_deleted_gets_no_tasks(ada, alice, bob, newcomer, a_task, start):
     known(newcomer)
     task = a_task()
     body = {"title": "Feed the cat", "assigned_to": alice.id}
@@ -348,7 +348,7 @@ def test_to_an_account_that_is_being_deleted_nothing_is_assigned(ada, alice, bob
 
 
 @COMMITTING
-def test_what_is_assigned_to_an_account_while_it_is_being_deleted_becomes_unassigned(ada, alice, bob, a_task, start):
+def test_a_task_assigned_before_a_deletion_becomes_unassigned(ada, alice, bob, a_task, start):
     task = a_task()
     doors = [
         (alice, partial(Task.objects.create_task, by=ada, title="Feed the cat")),
@@ -366,7 +366,7 @@ def test_what_is_assigned_to_an_account_while_it_is_being_deleted_becomes_unassi
 
 
 @COMMITTING
-def test_two_deletions_and_a_bulk_change_do_not_wait_for_each_other(ada, alice, bob, a_task, start):
+def test_deletions_and_a_bulk_change_do_not_deadlock(ada, alice, bob, a_task, start):
     held, bobs, alices = (a_task(assigned_to=person.id) for person in (bob, bob, alice))
     ids = [bobs.pk, alices.pk]
 
@@ -383,7 +383,7 @@ def test_two_deletions_and_a_bulk_change_do_not_wait_for_each_other(ada, alice, 
 
 
 @COMMITTING
-def test_in_a_crowd_of_changes_and_deletions_nothing_fails_or_is_left_to_the_deleted(ada, a_task, at_once):
+def test_many_changes_and_deletions_leave_no_orphaned_task(ada, a_task, at_once):
     for number in range(rounds(12)):
         one, other = (known(Caller(200 + 2 * number + i, f"eve{number}-{i}")) for i in range(2))
         tasks = [a_task(assigned_to=person.id) for person in (one, other, other, one)]

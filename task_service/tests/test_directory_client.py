@@ -38,13 +38,13 @@ def test_it_works(ada, newcomer, user_service):
     assert call.headers["X-Request-ID"] == answer["X-Request-ID"] == "asked-by.Ada_1"
 
 
-def test_a_request_without_an_id_passes_on_the_one_it_was_given(ada, newcomer, user_service):
+def test_a_generated_request_id_is_passed_on(ada, newcomer, user_service):
     answer = assign(ada, newcomer)
 
     assert user_service.calls[0].headers["X-Request-ID"] == answer["X-Request-ID"]
 
 
-def test_proxies_of_the_environment_are_not_asked(ada, newcomer, user_service, another_server, monkeypatch):
+def test_proxies_from_the_environment_are_ignored(ada, newcomer, user_service, another_server, monkeypatch):
     monkeypatch.setenv("HTTP_PROXY", another_server.url)
     monkeypatch.setenv("http_proxy", another_server.url)
 
@@ -174,7 +174,7 @@ def reset_in_the_middle(call):
         }.items()
     ],
 )
-def test_an_answer_that_is_not_as_agreed_counts_as_none(ada, newcomer, user_service, reaction):
+def test_an_invalid_response_is_503(ada, newcomer, user_service, reaction):
     user_service.reaction = reaction
 
     answer = assign(ada, newcomer)
@@ -193,7 +193,7 @@ def test_a_redirect_is_not_followed(ada, newcomer, user_service, another_server)
     assert another_server.calls == []
 
 
-def test_nobody_listening_is_told_at_once(ada, newcomer, user_service):
+def test_a_refused_connection_is_503_at_once(ada, newcomer, user_service):
     user_service.close()
     began = time.monotonic()
 
@@ -267,7 +267,7 @@ def test_a_call_ends_at_its_deadline(ada, newcomer, user_service, reaction):
     assert refused_for_now(answer)
 
 
-def test_a_server_that_accepts_no_connection_is_given_up_on(ada, newcomer, settings):
+def test_a_server_that_accepts_no_connection_is_503(ada, newcomer, settings):
     with ExitStack() as sockets:
         full = sockets.enter_context(socket.socket())
         full.bind(("127.0.0.1", 0))
@@ -286,7 +286,7 @@ def test_a_server_that_accepts_no_connection_is_given_up_on(ada, newcomer, setti
 
 
 @pytest.mark.parametrize("failure", [reset, hangs_up, reset_in_the_middle])
-def test_a_connection_that_breaks_once_is_tried_once_more(ada, newcomer, user_service, failure):
+def test_a_broken_connection_is_retried_once(ada, newcomer, user_service, failure):
     user_service.reactions = [failure]
 
     answer = assign(ada, newcomer)
@@ -295,7 +295,7 @@ def test_a_connection_that_breaks_once_is_tried_once_more(ada, newcomer, user_se
     assert len(user_service.calls) == 2
 
 
-def test_a_connection_that_breaks_twice_is_not_tried_a_third_time(ada, newcomer, user_service):
+def test_a_connection_that_breaks_twice_is_503(ada, newcomer, user_service):
     user_service.reactions = [reset, reset]
 
     assert refused_for_now(assign(ada, newcomer))
@@ -305,7 +305,7 @@ def test_a_connection_that_breaks_twice_is_not_tried_a_third_time(ada, newcomer,
 @pytest.mark.parametrize(
     "failure", [status(500), padded, truncated, drips_body], ids=["500", "huge", "truncated", "slow"]
 )
-def test_a_failure_leaves_nothing_behind_for_the_next_look_up(ada, newcomer, user_service, failure):
+def test_a_failure_does_not_affect_the_next_lookup(ada, newcomer, user_service, failure):
     user_service.reaction, honest = failure, user_service.reaction
     assert refused_for_now(assign(ada, newcomer))
 
@@ -314,7 +314,7 @@ def test_a_failure_leaves_nothing_behind_for_the_next_look_up(ada, newcomer, use
     assert assign(ada, newcomer).status_code == 201
 
 
-def test_reading_needs_no_user_service(ada, alice, a_task, user_service):
+def test_reading_works_without_the_user_service(ada, alice, a_task, user_service):
     task = a_task(assigned_to=alice.id)
     user_service.close()
 

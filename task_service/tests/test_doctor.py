@@ -47,15 +47,15 @@ def test_it_works(capsys, user_service):
 @pytest.mark.parametrize(
     ("reaction", "words"),
     [
-        (lambda call: call.answer({}, 401), "rejects our token: JWT_SIGNING_KEY differs there"),
-        (lambda call: call.answer({}, 400), "add that host to ALLOWED_HOSTS"),
-        (lambda call: call.answer({}, 404), "not to the gateway"),
+        (lambda call: call.answer({}, 401), "rejects our token: its JWT_SIGNING_KEY differs"),
+        (lambda call: call.answer({}, 400), "add it to ALLOWED_HOSTS"),
+        (lambda call: call.answer({}, 404), "not of the gateway"),
         (lambda call: call.answer({}, 503), "answered 503; is USER_SERVICE_URL right?"),
         (lambda call: call.answer({"results": 1}), "gives no valid response"),
         (Call.say, "gives no valid response"),
     ],
 )
-def test_a_user_service_that_does_not_answer_as_agreed(user_service, reaction, words):
+def test_an_invalid_response_of_the_user_service_is_reported(user_service, reaction, words):
     user_service.reaction = reaction
 
     found = doctor.user_service()
@@ -74,7 +74,7 @@ def test_a_user_service_that_does_not_answer_as_agreed(user_service, reaction, w
         (timedelta(hours=26), False, "WRONG"),
     ],
 )
-def test_reminders_that_were_not_looked_for(age, worker_seen, state):
+def test_old_reminder_runs_are_reported(age, worker_seen, state):
     reminded(age)
     if worker_seen:
         Heartbeat.objects.beat()
@@ -82,23 +82,23 @@ def test_reminders_that_were_not_looked_for(age, worker_seen, state):
     assert health.reminders().state == state
 
 
-def test_reminders_that_were_never_looked_for():
+def test_missing_reminder_runs_are_reported():
     assert health.reminders().state == "unsure"
 
 
 @pytest.mark.usefixtures("directory")
 @pytest.mark.parametrize(("seconds", "state"), [(50, "ok"), (70, "WRONG")])
-def test_a_directory_that_lags_behind(seconds, state):
+def test_a_directory_lag_is_reported(seconds, state):
     feed_read(seconds_ago=seconds)
 
     assert directory_health.directory().state == state
 
 
-def test_a_directory_that_was_never_read():
+def test_an_unread_directory_is_reported():
     assert directory_health.directory().state == "WRONG"
 
 
-def test_notifications_that_were_dead_lettered_can_be_replayed():
+def test_dead_letters_are_reported():
     event = Event.objects.create(kind="task_status_changed", task_id=1, task_title="x", text="x")
     Delivery.objects.create(event=event, channel="email", state="failed", reason="550 no such user")
 
@@ -109,14 +109,14 @@ def test_notifications_that_were_dead_lettered_can_be_replayed():
     assert "replay_deliveries" in found.text
 
 
-def test_a_log_whose_folder_is_not_there(settings, tmp_path):
+def test_a_missing_log_folder_is_reported(settings, tmp_path):
     settings.NOTIFICATION_CHANNELS = ["log"]
     settings.NOTIFICATION_LOG = str(tmp_path / "gone" / "notifications.log")
 
-    assert "set NOTIFICATION_LOG" in doctor.channels().text
+    assert "change NOTIFICATION_LOG" in doctor.channels().text
 
 
-def test_where_no_channel_sends_mails_none_is_looked_after(settings, capsys):
+def test_mail_is_not_checked_without_a_mail_channel(settings, capsys):
     settings.NOTIFICATION_CHANNELS = ["log"]
     settings.EMAIL_FILE_PATH = "/proc/nowhere"
 
@@ -127,7 +127,7 @@ def test_where_no_channel_sends_mails_none_is_looked_after(settings, capsys):
 
 
 @pytest.mark.django_db(transaction=True)
-def test_while_the_database_is_away_the_user_service_is_asked_all_the_same(user_service, monkeypatch):
+def test_the_user_service_is_checked_without_the_database(user_service, monkeypatch):
     connection.close()
     monkeypatch.setitem(connection.settings_dict, "PORT", "1")
 
@@ -136,7 +136,7 @@ def test_while_the_database_is_away_the_user_service_is_asked_all_the_same(user_
 
 
 @pytest.mark.parametrize(("seconds", "state"), [(-20, "WRONG"), (0, "ok"), (20, "WRONG")])
-def test_a_clock_that_differs_from_the_user_services_is_told(user_service, seconds, state):
+def test_a_clock_difference_is_reported(user_service, seconds, state):
     user_service.reaction = dated(seconds)
 
     found = doctor.user_service()
@@ -168,7 +168,7 @@ def test_readiness_is_degraded_while_the_clocks_differ(client, user_service, sec
     assert degraded is any("of the user service are" in reason for reason in body.get("reasons", []))
 
 
-def test_a_user_service_that_refuses_our_token_may_have_another_clock(client, user_service):
+def test_a_rejected_token_hints_at_the_clock(client, user_service):
     reminded(timedelta(minutes=1))
     feed_read(seconds_ago=60)
     user_service.reaction = dated(-600, status=401)

@@ -91,11 +91,11 @@ def test_it_works(ada, alice, a_task):
     assert (answer["Vary"], bool(answer["X-Request-ID"])) == ("origin, Authorization", True)
 
 
-def test_of_no_tasks_there_is_the_header(alice, tasks):
+def test_an_empty_export_has_only_the_header(alice, tasks):
     assert exported(alice, "search=nowhere") == f"{HEADER}\r\n"
 
 
-def test_the_rows_say_what_the_list_says_in_its_order_and_with_its_filters(ada, alice, tasks):
+def test_the_rows_match_the_list_with_filters_and_ordering(ada, alice, tasks):
     queries = [
         *("", "ordering=due_date", "ordering=-due_date", "ordering=-priority", "ordering=id", "ordering=updated_at"),
         *("status=todo&status=completed", "priority=low,urgent", "overdue=true", "assigned_to=me", "assigned_to=none"),
@@ -113,13 +113,13 @@ def test_the_rows_say_what_the_list_says_in_its_order_and_with_its_filters(ada, 
         assert rows(person, query) == [{name: cell(task[name]) for name in task} for task in listed], query
 
 
-def test_users_export_their_own_alone(alice, bob, charlie, tasks):
+def test_users_export_only_their_own_tasks(alice, bob, charlie, tasks):
     assert {row["title"] for row in rows(alice)} == {"one", "three"}
     assert rows(alice, f"assigned_to={bob.id}") == rows(alice, "assigned_to=none") == []
     assert [who.get(EXPORT).status_code for who in (charlie, APIClient())] == [401, 401]
 
 
-def test_a_completed_task_has_its_instant_and_an_unknown_assignee_no_name(ada, a_task):
+def test_missing_values_are_empty_cells(ada, a_task):
     a_task(status="completed", assigned_to=999)
 
     (row,) = rows(ada)
@@ -135,7 +135,7 @@ def test_a_completed_task_has_its_instant_and_an_unknown_assignee_no_name(ada, a
     ],
     ids=ascii,
 )
-def test_no_text_becomes_a_formula(ada, alice, a_task, text):
+def test_formulas_are_escaped(ada, alice, a_task, text):
     User.objects.filter(pk=alice.id).update(username=text)
     a_task(title=text, description=text, assigned_to=alice.id)
 
@@ -144,7 +144,7 @@ def test_no_text_becomes_a_formula(ada, alice, a_task, text):
 
 
 @pytest.mark.parametrize("text", ["\ttab", "\n", "\r\n", " \t", "\t", "\rx"], ids=ascii)
-def test_nor_does_one_that_begins_with_a_blank(ada, a_task, text):
+def test_formulas_after_whitespace_are_escaped(ada, a_task, text):
     a_task(description=text)
 
     assert rows(ada)[0]["description"] == f"'{text}"
@@ -167,7 +167,7 @@ def test_nor_does_one_that_begins_with_a_blank(ada, a_task, text):
     ],
     ids=ascii,
 )
-def test_nor_does_what_another_separator_makes_a_cell(ada, a_task, text, cell):
+def test_formulas_after_other_separators_are_escaped(ada, a_task, text, cell):
     a_task(title=text, description=text)
 
     (row,) = rows(ada)
@@ -178,7 +178,7 @@ def test_nor_does_what_another_separator_makes_a_cell(ada, a_task, text, cell):
 @settings(IN_ANY_TIME)
 @given(text=TEXT)
 @example("Angebot;=cmd|'/C calc'!A0\n=1,\t@x")
-def test_no_separator_and_no_line_end_lets_a_formula_begin(separator, text):
+def test_formulas_after_separators_and_line_ends_are_escaped(separator, text):
     escaped = escape_formula(text)
 
     for line in re.split("[\r\n]", escaped):
@@ -190,14 +190,14 @@ def test_no_separator_and_no_line_end_lets_a_formula_begin(separator, text):
 @given(text=TEXT)
 @example("'=1;''+2\r\n\t'")
 @example("\ufeff\u200b=1")
-def test_an_escaped_text_can_be_restored(text):
+def test_escaping_can_be_undone(text):
     assert restored(escape_formula(text)) == text
 
 
 @pytest.mark.parametrize(("name", "separator"), [("comma", ","), ("semicolon", ";"), ("tab", "\t")])
 @settings(IN_ANY_TIME, suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=10)
 @given(texts=some.lists(TEXT, max_size=5))
-def test_python_reads_every_text_back(ada, a_task, name, separator, texts):
+def test_python_can_parse_every_text(ada, a_task, name, separator, texts):
     Task.objects.all().delete()
     for text in texts:
         a_task(description=text)
@@ -208,7 +208,7 @@ def test_python_reads_every_text_back(ada, a_task, name, separator, texts):
     assert [restored(row["description"]) for row in read] == texts
 
 
-def test_a_mark_and_a_separator_come_on_request(ada, a_task):
+def test_the_mark_and_the_separator_can_be_chosen(ada, a_task):
     a_task(title="Tür; Tor, Fenster")
 
     for query, begin, cell in [
@@ -237,7 +237,7 @@ def test_a_long_text_is_escaped_in_linear_time():
     ],
     ids=ascii,
 )
-def test_any_other_text_comes_out_as_it_is(ada, a_task, text):
+def test_other_texts_are_not_changed(ada, a_task, text):
     a_task(title=text, description=text)
 
     (row,) = rows(ada)
@@ -257,7 +257,7 @@ def test_cells_are_quoted_as_rfc_4180_says(ada, a_task):
         *("separator=;", "separator=,", "separator=", "separator=Comma"),
     ],
 )
-def test_what_cannot_be_asked_is_refused_as_a_problem(ada, tasks, query):
+def test_invalid_parameters_are_400(ada, tasks, query):
     answer = ada.get(f"{EXPORT}?{query}")
 
     assert (answer.status_code, answer["Content-Type"]) == (400, "application/problem+json")
@@ -266,14 +266,14 @@ def test_what_cannot_be_asked_is_refused_as_a_problem(ada, tasks, query):
 
 
 @pytest.mark.parametrize("method", ["post", "put", "patch", "delete"])
-def test_it_is_only_read(ada, alice, tasks, method):
+def test_other_methods_are_405(ada, alice, tasks, method):
     answer = getattr(ada, method)(EXPORT)
 
     assert (answer.status_code, set(answer["Allow"].split(", "))) == (405, {"GET", "HEAD"})
     assert getattr(alice, method)(EXPORT).status_code in (403, 405)
 
 
-def test_what_fails_before_the_first_row_is_still_a_problem(ada, tasks):
+def test_an_error_before_the_first_row_is_a_problem_response(ada, tasks):
     ada.raise_request_exception = False
     with connection.cursor() as cursor:
         cursor.execute("ALTER TABLE tasks_task RENAME COLUMN description TO lost")
@@ -283,7 +283,7 @@ def test_what_fails_before_the_first_row_is_still_a_problem(ada, tasks):
     assert (answer.status_code, answer["Content-Type"]) == (500, "application/problem+json")
 
 
-def test_five_times_as_many_rows_take_no_more_memory_or_statements(ada):
+def test_more_rows_take_no_more_memory_or_statements(ada):
     def peak_of(number):
         with connection.cursor() as cursor:
             cursor.execute(MANY, [number - Task.objects.count()])
@@ -310,7 +310,7 @@ def read_the_first_piece(person, method):
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_client_that_hangs_up_leaves_no_transaction_behind(ada, a_task, at_once):
+def test_a_disconnected_client_leaves_no_open_transaction(ada, a_task, at_once):
     a_task()
 
     for method in ("get", "head"):

@@ -66,7 +66,7 @@ def test_it_works(alice, bob, user_service):
         ("worker", 1.1, True, [1000]),
     ],
 )
-def test_it_is_read_when_it_was_not_lately(alice, user_service, asking, seconds_ago, failed, pulls):
+def test_a_stale_feed_is_read(alice, user_service, asking, seconds_ago, failed, pulls):
     feed_read(seconds_ago=seconds_ago, failed=failed)
 
     for _ in range(3):
@@ -75,7 +75,7 @@ def test_it_is_read_when_it_was_not_lately(alice, user_service, asking, seconds_
     assert user_service.pulls == pulls
 
 
-def test_an_idle_worker_reads_seldom_and_a_busy_one_in_every_turn(alice, user_service, monkeypatch):
+def test_an_idle_worker_reads_rarely_and_a_busy_one_always(alice, user_service, monkeypatch):
     now, turn = [1000.0], feed.PullWhileBusy()
     monkeypatch.setattr(feed, "time", SimpleNamespace(monotonic=lambda: now[0]))
 
@@ -98,7 +98,7 @@ def test_an_idle_worker_reads_seldom_and_a_busy_one_in_every_turn(alice, user_se
     assert 3 <= idle_again <= 5
 
 
-def test_a_failure_is_an_attempt_and_no_success(alice, user_service):
+def test_a_failure_counts_as_an_attempt_only(alice, user_service):
     user_service.reaction = lambda call: call.answer(b"", status=500)
     feed_read(seconds_ago=5)
     before = Feed.objects.get()
@@ -112,7 +112,7 @@ def test_a_failure_is_an_attempt_and_no_success(alice, user_service):
     assert after.tried_at > before.tried_at
 
 
-def test_where_it_was_never_read_it_is_read_from_the_beginning(alice, user_service):
+def test_an_unread_feed_is_read_from_the_beginning(alice, user_service):
     Feed.objects.all().delete()
 
     assert [alice.get(LIST).status_code for _ in range(2)] == [200, 200]
@@ -120,14 +120,14 @@ def test_where_it_was_never_read_it_is_read_from_the_beginning(alice, user_servi
     assert Feed.objects.get().position == 103  # where bob stands, the last of those that the user service knows
 
 
-def test_a_stranger_does_not_make_anybody_read_it(charlie, user_service):
+def test_anonymous_requests_do_not_read_the_feed(charlie, user_service):
     feed_read(seconds_ago=60)
 
     assert [charlie.get(LIST).status_code, APIClient().get(LIST).status_code] == [401, 401]
     assert user_service.calls == []
 
 
-def test_the_request_that_reads_it_goes_by_what_it_says(ada, alice, user_service):
+def test_the_request_that_reads_the_feed_uses_the_result(ada, alice, user_service):
     user_service.changes(alice, is_active=False)
     feed_read(seconds_ago=3)
     assert alice.get(LIST).status_code == 401
@@ -137,7 +137,7 @@ def test_the_request_that_reads_it_goes_by_what_it_says(ada, alice, user_service
     assert ada.post(LIST, {"title": "Water"}).status_code == 403
 
 
-def test_a_request_reads_one_part_and_the_worker_all_to_the_end(alice, bob, newcomer, user_service):
+def test_a_request_reads_one_page_and_the_worker_all(alice, bob, newcomer, user_service):
     user_service.page_size = 1
     for person in (alice, bob, newcomer):
         user_service.changes(person, username=f"{person.username}2")
@@ -157,7 +157,7 @@ def test_a_request_reads_one_part_and_the_worker_all_to_the_end(alice, bob, newc
 
 @COMMITTING
 @pytest.mark.parametrize("never_read", [True, False])
-def test_of_many_requests_at_once_one_reads_it_and_no_other_waits(alice, user_service, at_once, never_read):
+def test_one_of_many_concurrent_requests_reads_the_feed(alice, user_service, at_once, never_read):
     answered, in_time = Semaphore(0), []
 
     def answer_when_the_others_are_done(call):
@@ -191,7 +191,7 @@ def drips(call):
 
 
 @pytest.mark.parametrize("reaction", [silent, drips])
-def test_a_request_spends_half_a_second_on_it_at_most(alice, user_service, reaction):
+def test_a_request_spends_at_most_half_a_second(alice, user_service, reaction):
     user_service.reaction = reaction
     feed_read(seconds_ago=60)
     before, began = directory(), time.monotonic()
@@ -203,7 +203,7 @@ def test_a_request_spends_half_a_second_on_it_at_most(alice, user_service, react
     assert directory() == before
 
 
-def test_the_worker_has_more_patience(alice, user_service):
+def test_the_worker_waits_longer_than_a_request(alice, user_service):
     def answer_slowly(call):
         call.server.closing.wait(0.55)
         call.answer_honestly()
@@ -235,7 +235,7 @@ def listening(settings):
         yield listening, fill
 
 
-def test_a_request_waits_no_longer_for_a_connection(alice, listening):
+def test_connecting_is_limited_to_half_a_second(alice, listening):
     _, fill = listening
     fill()
     feed_read(seconds_ago=60)
@@ -245,7 +245,7 @@ def test_a_request_waits_no_longer_for_a_connection(alice, listening):
     assert time.monotonic() - began < 30
 
 
-def test_nor_for_another_connection_when_the_first_one_broke(alice, listening):
+def test_a_second_connection_is_within_the_same_limit(alice, listening):
     socket_, fill = listening
 
     def break_late():
@@ -332,7 +332,7 @@ LIES = {
 
 
 @pytest.mark.parametrize("lies", LIES.values(), ids=LIES)
-def test_a_part_that_is_not_as_agreed_changes_nothing(alice, bob, user_service, lies):
+def test_an_invalid_page_changes_nothing(alice, bob, user_service, lies):
     alice.raise_request_exception = False  # a 500 is an answer too
     user_service.changes(alice, username="alicia")
     user_service.changes(bob, username="robert")
@@ -395,7 +395,7 @@ def user_service_tells(call):
     return call.server.changes_after(1000)
 
 
-def test_an_answer_that_is_no_part_changes_nothing(alice, user_service, another_server):
+def test_an_invalid_response_changes_nothing(alice, user_service, another_server):
     def elsewhere(call):
         call.answer(b"", status=302, Location=another_server.url + call.path)
 

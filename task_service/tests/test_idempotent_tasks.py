@@ -40,7 +40,7 @@ def test_it_works(ada, alice, user_service, settings):
     assert sorted(Activity.objects.values_list("kind", flat=True)) == ["assigned", "created"]
 
 
-def test_without_a_key_or_with_another_it_is_another_task(ada):
+def test_without_the_same_key_a_second_task_is_created(ada):
     answers = [make(ada), make(ada, key="k-2"), ada.post(TASKS, {"title": "Water the plants"})]
     again = make(ada, key="k-2", url=TASKS.rstrip("/"))
 
@@ -51,7 +51,7 @@ def test_without_a_key_or_with_another_it_is_another_task(ada):
 @pytest.mark.parametrize(
     "other", [{"title": "Feed the cat"}, {"priority": "normal"}, {"assigned_to": 102}, {"nonsense": 1}, {"title": 1}]
 )
-def test_another_body_under_the_same_key_is_refused(ada, user_service, other):
+def test_a_different_body_with_the_same_key_is_422(ada, user_service, other):
     first = make(ada)
 
     answer = make(ada, **other)
@@ -62,7 +62,7 @@ def test_another_body_under_the_same_key_is_refused(ada, user_service, other):
 
 
 @pytest.mark.parametrize("key", ["", "a b", "k" * 256, "schlüssel"], ids=ascii)
-def test_a_malformed_key_makes_nothing(ada, key):
+def test_a_malformed_key_is_400(ada, key):
     answer = make(ada, key=key)
 
     assert (answer.status_code, answer.json()["errors"][0]["field"]) == (400, "Idempotency-Key")
@@ -72,7 +72,7 @@ def test_a_malformed_key_makes_nothing(ada, key):
 # Who may
 
 
-def test_each_admin_has_keys_of_their_own(ada, bob):
+def test_keys_belong_to_one_admin(ada, bob):
     User.objects.filter(pk=bob.id).update(role="admin")
     first = make(ada)
 
@@ -83,7 +83,7 @@ def test_each_admin_has_keys_of_their_own(ada, bob):
     assert seen(make(ada)) == seen(first)
 
 
-def test_who_is_no_admin_any_more_replays_nothing(ada):
+def test_a_demoted_admin_cannot_replay(ada):
     make(ada)
     User.objects.filter(pk=ada.id).update(role="user")
 
@@ -93,14 +93,14 @@ def test_who_is_no_admin_any_more_replays_nothing(ada):
     assert made() == ["Water the plants"]
 
 
-def test_who_was_deactivated_replays_nothing(ada):
+def test_a_deactivated_admin_cannot_replay(ada):
     make(ada)
     User.objects.filter(pk=ada.id).update(is_active=False)
 
     assert make(ada).status_code == 401
 
 
-def test_users_have_no_keys(ada, alice):
+def test_users_are_403_with_a_key_too(ada, alice):
     first = make(ada)
 
     assert make(alice).status_code == make(alice, key="k-2").status_code == 403
@@ -111,7 +111,7 @@ def test_users_have_no_keys(ada, alice):
 # What has happened since
 
 
-def test_the_first_answer_is_given_whatever_has_become_of_the_task(ada, alice, user_service):
+def test_the_first_response_is_replayed_after_changes(ada, alice, user_service):
     first = make(ada, assigned_to=alice.id)
     url = f"{TASKS}{first.json()['id']}/"
 
@@ -126,7 +126,7 @@ def test_the_first_answer_is_given_whatever_has_become_of_the_task(ada, alice, u
     assert made() == []
 
 
-def test_it_is_replayed_while_the_user_service_is_down(ada, newcomer, user_service):
+def test_a_replay_works_without_the_user_service(ada, newcomer, user_service):
     first = make(ada, assigned_to=newcomer.id)
     user_service.close()
 
@@ -158,7 +158,7 @@ def test_after_an_outage_of_the_user_service_the_same_key_works(ada, newcomer, u
     assert made() == ["Water the plants"]
 
 
-def test_when_the_answer_cannot_be_kept_no_task_is_made(ada, monkeypatch):
+def test_a_failure_to_store_the_response_creates_no_task(ada, monkeypatch):
     def fail(*args, **kwargs):
         raise OperationalError("the connection is gone")
 
@@ -181,7 +181,7 @@ def test_other_methods_ignore_a_key(ada, a_task, method):
 
 
 @pytest.mark.django_db(transaction=True)
-def test_six_at_once_make_one_task_and_get_one_answer(ada, alice, at_once):
+def test_six_concurrent_posts_create_one_task(ada, alice, at_once):
     answers = at_once(*[(make, ada, {"title": "Water the plants", "assigned_to": alice.id})] * 6)
 
     assert [seen(answer) for answer in answers] == [seen(answers[0])] * 6
@@ -190,7 +190,7 @@ def test_six_at_once_make_one_task_and_get_one_answer(ada, alice, at_once):
 
 
 @pytest.mark.django_db(transaction=True)
-def test_of_six_bodies_at_once_under_one_key_one_is_made(ada, at_once):
+def test_one_of_six_bodies_with_one_key_is_created(ada, at_once):
     answers = at_once(*[(make, ada, {"title": f"Task {number}"}) for number in range(6)])
 
     assert sorted(answer.status_code for answer in answers) == [201] + [422] * 5

@@ -63,7 +63,7 @@ def test_it_works(ada, alice, a_task):
     assert (assigned["kind"], assigned["message"]) == ("task_assigned", "ada assigned alice to \u2068Pay\u2069")
 
 
-def test_everybody_finds_their_own_alone_admins_too(ada, alice, bob, tell):
+def test_callers_see_only_their_own_entries(ada, alice, bob, tell):
     hers, his = tell(alice, 2), tell(bob)
 
     assert ids(inbox(alice)) == hers[::-1]
@@ -71,7 +71,7 @@ def test_everybody_finds_their_own_alone_admins_too(ada, alice, bob, tell):
     assert ids(inbox(ada)) == []
 
 
-def test_nobody_gets_in_without_signing_in(alice, charlie, tell):
+def test_anonymous_requests_are_401(alice, charlie, tell):
     (id_,) = tell(alice)
 
     for person in (APIClient(), charlie):
@@ -79,7 +79,7 @@ def test_nobody_gets_in_without_signing_in(alice, charlie, tell):
     assert Notification.objects.get().read_at is None
 
 
-def test_the_title_stays_what_it_was(ada, alice, a_task):
+def test_entries_keep_the_old_title(ada, alice, a_task):
     task = a_task(title="Pay", assigned_to=alice.id)
     change(task, by=ada, status="completed")
     change(task, by=ada, title="Fire alice")
@@ -96,7 +96,7 @@ def test_the_title_stays_what_it_was(ada, alice, a_task):
 # Pages and filters
 
 
-def test_pages_follow_each_other_newest_first_and_back(alice, bob, tell):
+def test_pages_are_newest_first_and_go_both_ways(alice, bob, tell):
     tell(bob, 3)
     hers = tell(alice, 5)[::-1]
 
@@ -109,7 +109,7 @@ def test_pages_follow_each_other_newest_first_and_back(alice, bob, tell):
     assert ids(alice.get(third["previous"]).json()) == hers[2:4]
 
 
-def test_a_page_is_of_20_and_the_oldest_may_come_first(alice, tell):
+def test_a_page_has_20_entries_and_can_be_oldest_first(alice, tell):
     hers = tell(alice, 21)
 
     assert ids(inbox(alice)) == hers[:0:-1]
@@ -117,7 +117,7 @@ def test_a_page_is_of_20_and_the_oldest_may_come_first(alice, tell):
 
 
 @pytest.mark.parametrize(("unread", "expected"), [("true", [2, 0]), ("False", [1]), ("True", [2, 0])])
-def test_what_is_unread_can_be_asked_for(alice, tell, unread, expected):
+def test_entries_can_be_filtered_by_unread(alice, tell, unread, expected):
     hers = tell(alice, 3)
     read(alice, hers[1])
 
@@ -136,7 +136,7 @@ def test_what_is_unread_can_be_asked_for(alice, tell, unread, expected):
         ("?cursor=x", "cursor"),
     ],
 )
-def test_what_cannot_be_asked_is_refused_by_name(alice, query, name):
+def test_invalid_parameters_are_400(alice, query, name):
     answer = alice.get(INBOX + query)
 
     assert (answer.status_code, [error["field"] for error in answer.json()["errors"]]) == (400, [name])
@@ -145,7 +145,7 @@ def test_what_cannot_be_asked_is_refused_by_name(alice, query, name):
 # Reading
 
 
-def test_reading_notes_when_and_keeps_the_first_time(alice, tell):
+def test_marking_as_read_keeps_the_first_time(alice, tell):
     first, second = tell(alice, 2)
     before = timezone.now()
     answers = [read(alice, first) for _ in range(2)]
@@ -158,7 +158,7 @@ def test_reading_notes_when_and_keeps_the_first_time(alice, tell):
     assert Notification.objects.get(pk=second).read_at is None
 
 
-def test_anothers_cannot_be_told_from_none(ada, alice, bob, tell):
+def test_entries_of_others_are_404_like_missing_ones(ada, alice, bob, tell):
     (hers,) = tell(alice)
 
     for person in (ada, bob):
@@ -169,7 +169,7 @@ def test_anothers_cannot_be_told_from_none(ada, alice, bob, tell):
     assert Notification.objects.get().read_at is None
 
 
-def test_of_two_who_are_told_of_the_same_each_reads_their_own(ada, alice, tell):
+def test_two_recipients_mark_the_same_event_separately(ada, alice, tell):
     (hers,) = tell(alice)
     adas = Notification.objects.create(event=Event.objects.get(), recipient_id=ada.id).pk
 
@@ -178,7 +178,7 @@ def test_of_two_who_are_told_of_the_same_each_reads_their_own(ada, alice, tell):
 
 
 @pytest.mark.parametrize("id_", ["0", "-1", "x", "9223372036854775808", "1e3", "\u0661"])
-def test_what_is_no_id_is_absent(alice, id_):
+def test_an_invalid_id_is_404(alice, id_):
     assert read(alice, id_).status_code == 404
 
 
@@ -186,7 +186,7 @@ def test_what_is_no_id_is_absent(alice, id_):
 
 
 @pytest.mark.parametrize("query", ["", "?unread=true&page_size=100"])
-def test_a_page_takes_no_more_than_3_statements(alice, tell, query):
+def test_a_page_takes_at_most_3_statements(alice, tell, query):
     tell(alice, 30)
 
     with CaptureQueriesContext(connection) as captured:
@@ -195,7 +195,7 @@ def test_a_page_takes_no_more_than_3_statements(alice, tell, query):
     assert len(captured) <= 3
 
 
-def test_reading_takes_no_more_than_3_statements(alice, tell):
+def test_marking_as_read_takes_at_most_3_statements(alice, tell):
     (id_,) = tell(alice)
 
     with CaptureQueriesContext(connection) as captured:

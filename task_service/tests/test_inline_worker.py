@@ -24,7 +24,7 @@ def starting(**values):
     return subprocess.Popen(argv, cwd=SERVICE, env=environment, stderr=subprocess.PIPE, text=True)
 
 
-def test_what_is_planned_is_sent_and_gunicorn_ends_at_once_when_told(ada, a_task, tmp_path):
+def test_gunicorn_sends_notifications_and_stops_at_once(ada, a_task, tmp_path):
     log = tmp_path / "notifications.log"
     task = a_task(due_date="2001-01-01")
     change(task, by=ada, status="in_progress")
@@ -50,7 +50,7 @@ def test_what_is_planned_is_sent_and_gunicorn_ends_at_once_when_told(ada, a_task
     assert "Traceback" not in said
 
 
-def test_another_value_is_refused_in_one_sentence():
+def test_an_invalid_value_prevents_the_start():
     with starting(RUN_WORKER="sometimes") as web:
         _, said = web.communicate(timeout=20)
 

@@ -58,7 +58,7 @@ def test_it_works(ada, alice, task):
     assert (line["channel"], line["recipient"], line["state"]) == ("log", None, "planned")
 
 
-def test_what_was_sent_says_when(ada, task):
+def test_a_sent_delivery_has_sent_at(ada, task):
     change(task, by=ada, status="completed")
     deliver_all()
 
@@ -70,7 +70,7 @@ def test_what_was_sent_says_when(ada, task):
     assert (line["state"], line["sent_at"] > line["planned_at"]) == ("sent", True)
 
 
-def test_what_was_skipped_what_waits_and_what_was_dead_lettered_say_why(ada, alice, bob, task, settings):
+def test_unsent_deliveries_have_a_reason(ada, alice, bob, task, settings):
     change(task, by=ada, status="in_progress")
     change(task, by=ada, assigned_to_id=bob.id)
     settings.NOTIFICATION_LOG = "/nowhere/notifications.log"
@@ -87,7 +87,7 @@ def test_what_was_skipped_what_waits_and_what_was_dead_lettered_say_why(ada, ali
     assert by_recipient[None]["reason"].startswith("FileNotFoundError")
 
 
-def test_a_dead_letter_stays_visible_until_it_is_replayed(ada, task):
+def test_a_dead_letter_is_listed_until_it_is_replayed(ada, task):
     change(task, by=ada, status="completed")
     Delivery.objects.update(attempts=MAX_ATTEMPTS)
     deliver_all()
@@ -98,14 +98,14 @@ def test_a_dead_letter_stays_visible_until_it_is_replayed(ada, task):
     ] * 2
 
 
-def test_a_recipient_whom_the_directory_does_not_know_is_nobody(ada, task):
+def test_an_unknown_recipient_is_null(ada, task):
     change(task, by=ada, status="completed")
     Delivery.objects.filter(channel="email").update(recipient_id=999)
 
     assert [(entry["channel"], entry["recipient"]) for entry in ledger(ada, task)] == [("email", None), ("log", None)]
 
 
-def test_it_tells_of_one_task_alone(ada, a_task):
+def test_it_lists_deliveries_of_one_task(ada, a_task):
     one, other = a_task(), a_task()
     for task in (one, other):
         change(task, by=ada, status="completed")
@@ -116,7 +116,7 @@ def test_it_tells_of_one_task_alone(ada, a_task):
     assert ledger(ada, a_task()) == []
 
 
-def test_pages_follow_each_other_newest_first(ada, a_task):
+def test_pages_are_newest_first(ada, a_task):
     task = a_task(created_by=ada.id)
     for status in ("in_progress", "todo", "completed"):
         change(task, by=ada, status=status)
@@ -132,11 +132,11 @@ def test_pages_follow_each_other_newest_first(ada, a_task):
 
 
 @pytest.mark.parametrize("query", ["?state=failed", "?ordering=event__old", "?page_size=0", "?cursor=x"])
-def test_what_cannot_be_asked_is_refused(ada, task, query):
+def test_invalid_parameters_are_400(ada, task, query):
     assert ada.get(path(task.pk) + query).status_code == 400
 
 
-def test_admins_alone_read_it_and_others_do_not_learn_whether_there_is_a_task(ada, alice, bob, charlie, task):
+def test_users_are_403_whether_or_not_the_task_exists(ada, alice, bob, charlie, task):
     former = known(Person(107, "dora", role="admin"), role="user", epoch=1)
     change(task, by=ada, status="completed")
 
@@ -149,7 +149,7 @@ def test_admins_alone_read_it_and_others_do_not_learn_whether_there_is_a_task(ad
     assert ada.get(path(task.pk + 1)).status_code == 404
 
 
-def test_it_takes_no_more_than_3_statements(ada, alice, a_task):
+def test_it_takes_at_most_3_statements(ada, alice, a_task):
     task = a_task(assigned_to=alice.id, created_by=alice.id)
     for status in ("in_progress", "todo") * 10:
         change(task, by=ada, status=status)

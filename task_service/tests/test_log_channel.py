@@ -121,7 +121,7 @@ def test_it_works(ada, alice, bob, task, path):
     ],
     ids=ascii,
 )
-def test_whatever_a_title_holds_is_on_one_line_and_can_be_read_back(ada, task, path, title):
+def test_any_title_is_one_line_of_valid_json(ada, task, path, title):
     Task.objects.filter(pk=task.pk).update(title=title)
     change(task, by=ada, status="completed")
 
@@ -134,7 +134,7 @@ def test_whatever_a_title_holds_is_on_one_line_and_can_be_read_back(ada, task, p
     assert [letter for letter in path.read_text()[:-1] if category(letter) == "Cc"] == []  # a terminal obeys some
 
 
-def test_without_a_file_it_goes_to_standard_output(ada, task, settings, capsys):
+def test_without_a_file_lines_go_to_standard_output(ada, task, settings, capsys):
     settings.NOTIFICATION_LOG = ""
     Task.objects.filter(pk=task.pk).update(title="Pay\nnow")
     change(task, by=ada, status="completed")
@@ -145,7 +145,7 @@ def test_without_a_file_it_goes_to_standard_output(ada, task, settings, capsys):
     assert (json.loads(line)["title"], states()) == ("Pay\nnow", ["sent"])
 
 
-def test_standard_output_that_knows_few_letters_takes_every_line(ada, task, settings, monkeypatch):
+def test_lines_are_ascii_on_standard_output(ada, task, settings, monkeypatch):
     settings.NOTIFICATION_LOG = ""
     output = BytesIO()
     monkeypatch.setattr(sys, "stdout", TextIOWrapper(output, encoding="ascii"))
@@ -158,7 +158,7 @@ def test_standard_output_that_knows_few_letters_takes_every_line(ada, task, sett
     assert json.loads(output.getvalue())["title"] == "Größe"
 
 
-def test_an_event_of_a_task_that_is_gone_or_nobodys_has_its_line_too(ada, a_task, path):
+def test_events_of_deleted_and_unassigned_tasks_are_logged(ada, a_task, path):
     task = a_task()
     change(task, by=ada, status="completed")
     ada.delete(f"/task/tasks/{task.pk}/")
@@ -172,7 +172,7 @@ def test_an_event_of_a_task_that_is_gone_or_nobodys_has_its_line_too(ada, a_task
 # Rotation
 
 
-def test_a_full_file_is_put_aside_and_no_more_than_five_are_kept(path, monkeypatch):
+def test_a_full_file_is_rotated_and_five_are_kept(path, monkeypatch):
     monkeypatch.setattr(log, "MAX_FILE_BYTES", 20)
     for number in range(20):
         log.append(path, b'{"id": %d}\n' % number)  # one or two to a file
@@ -184,7 +184,7 @@ def test_a_full_file_is_put_aside_and_no_more_than_five_are_kept(path, monkeypat
     assert entries(path.with_name("notifications.log.1")) == [{"id": 18}]
 
 
-def test_a_file_holds_what_just_fits(path, monkeypatch):
+def test_a_line_that_just_fits_does_not_rotate(path, monkeypatch):
     monkeypatch.setattr(log, "MAX_FILE_BYTES", 20)
     for _ in range(2):
         log.append(path, b'{"id": 1}\n')
@@ -193,7 +193,7 @@ def test_a_file_holds_what_just_fits(path, monkeypatch):
     assert not path.with_name("notifications.log.1").exists()
 
 
-def test_of_several_processes_that_rotate_at_once_none_loses_a_line(path):
+def test_concurrent_rotation_loses_no_line(path):
     run(WRITERS, path)
 
     files = [file for file in path.parent.iterdir() if file.suffix != ".lock"]
@@ -206,7 +206,7 @@ def test_of_several_processes_that_rotate_at_once_none_loses_a_line(path):
 # A disk that fails
 
 
-def test_a_folder_that_is_not_there_delays_the_line_and_loses_none(ada, task, path):
+def test_a_missing_folder_delays_lines_and_loses_none(ada, task, path):
     path.parent.rmdir()
     change(task, by=ada, status="in_progress")
     change(task, by=ada, status="completed")
@@ -222,7 +222,7 @@ def test_a_folder_that_is_not_there_delays_the_line_and_loses_none(ada, task, pa
     assert states() == ["sent", "sent"]
 
 
-def test_a_log_that_is_no_file_is_tried_again(ada, task, path, caplog):
+def test_a_log_that_is_not_a_file_is_retried(ada, task, path, caplog):
     path.mkdir()
     change(task, by=ada, status="completed")
 
@@ -233,7 +233,7 @@ def test_a_log_that_is_no_file_is_tried_again(ada, task, path, caplog):
     assert caplog.messages == []  # the reason is in the ledger; a traceback would tell no more
 
 
-def test_a_line_that_the_disk_took_half_of_is_written_whole_later(path):
+def test_a_partial_line_is_removed_and_written_again(path):
     done = run(FULL_DISK, path)
 
     assert done.stdout == "File too large\n"

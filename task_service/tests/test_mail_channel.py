@@ -102,7 +102,7 @@ def test_it_works(ada, task, sink):
     assert message["Auto-Submitted"] == "auto-generated"
 
 
-def test_its_date_is_when_it_happened_not_when_it_was_sent(ada, task, sink):
+def test_the_date_is_that_of_the_event(ada, task, sink):
     change(task, by=ada, status="completed")
     event = Delivery.objects.get().event
     event.created_at = timezone.now().replace(year=2001, microsecond=0)
@@ -113,7 +113,7 @@ def test_its_date_is_when_it_happened_not_when_it_was_sent(ada, task, sink):
     assert parsedate_to_datetime(mail_of(sink)["Date"]).replace(tzinfo=UTC) == event.created_at
 
 
-def test_each_kind_of_event_names_itself_in_a_header(ada, alice, a_task, sink):
+def test_the_kind_of_event_is_in_a_header(ada, alice, a_task, sink):
     task = a_task(title="Pay", due_date=timezone.localdate())
     for values in ({"assigned_to_id": alice.id}, {"status": "in_progress"}, {"assigned_to_id": None}):
         change(task, by=ada, **values)
@@ -134,7 +134,7 @@ def test_each_kind_of_event_names_itself_in_a_header(ada, alice, a_task, sink):
     ]
 
 
-def test_the_link_begins_with_the_public_url_wherever_that_is(ada, task, sink, settings):
+def test_the_link_starts_with_the_public_url(ada, task, sink, settings):
     settings.PUBLIC_URL = "http://10.0.0.1:8080"
     change(task, by=ada, status="completed")
 
@@ -143,7 +143,7 @@ def test_the_link_begins_with_the_public_url_wherever_that_is(ada, task, sink, s
     assert text_of(mail_of(sink)).splitlines()[-1] == f"http://10.0.0.1:8080/task/tasks/{task.pk}/"
 
 
-def test_without_a_public_url_the_link_opens_on_this_machine(ada, task, sink, settings):
+def test_without_a_public_url_the_link_is_local(ada, task, sink, settings):
     settings.PUBLIC_URL = ""
     change(task, by=ada, status="completed")
 
@@ -164,7 +164,7 @@ def test_markup_in_a_title_is_text(titled, sink):
 
 
 @pytest.mark.parametrize("title", ["Größe prüfen", "Оплатить счёт", "支払い 😀 👩\u200d👧", "e\u0301" * 40])
-def test_a_title_in_any_script_arrives_as_it_is(titled, sink, title):
+def test_a_title_in_any_script_arrives_unchanged(titled, sink, title):
     titled(title)
 
     deliver_all()
@@ -178,7 +178,7 @@ def test_a_title_in_any_script_arrives_as_it_is(titled, sink, title):
 @pytest.mark.parametrize(
     "title", ["\u05d3\u05d5\u05d7 (1)", "\u0645\u06cc\u200c\u062e\u0648\u0627\u0647\u0645"], ids=ascii
 )
-def test_a_title_from_right_to_left_stands_isolated_everywhere(titled, sink, title):
+def test_a_right_to_left_title_is_isolated(titled, sink, title):
     titled(title)
 
     deliver_all()
@@ -188,7 +188,7 @@ def test_a_title_from_right_to_left_stands_isolated_everywhere(titled, sink, tit
     assert text_of(message, "html").startswith(f"<p>ada completed <bdi>{title}</bdi></p>\n")
 
 
-def test_a_long_title_does_not_push_out_what_happened(ada, sink, a_task, alice):
+def test_a_long_title_is_shortened_in_the_subject(ada, sink, a_task, alice):
     task = a_task(title="\U0001f468\u200d\U0001f469\u200d\U0001f467" * 40, assigned_to=alice.id)
     change(task, by=ada, status="in_progress")
 
@@ -200,7 +200,7 @@ def test_a_long_title_does_not_push_out_what_happened(ada, sink, a_task, alice):
     assert len(subject) <= 150
 
 
-def test_what_the_version_before_planned_has_a_subject_too(titled, sink):
+def test_a_text_of_the_previous_version_has_a_subject(titled, sink):
     titled("Pay")
     Event.objects.update(text='"Pay\n" is Completed now; it was To Do.')
 
@@ -210,7 +210,7 @@ def test_what_the_version_before_planned_has_a_subject_too(titled, sink):
 
 
 @pytest.mark.parametrize("letter", ["x", "ä", "水", "😀"])
-def test_a_subject_is_cut_to_150_characters(titled, sink, letter):
+def test_a_subject_has_at_most_150_characters(titled, sink, letter):
     titled(letter * 200)
 
     deliver_all()
@@ -221,7 +221,7 @@ def test_a_subject_is_cut_to_150_characters(titled, sink, letter):
     assert letter * 200 in text_of(mail_of(sink))
 
 
-def test_a_subject_that_just_fits_is_whole(titled, sink):
+def test_a_subject_that_just_fits_is_not_shortened(titled, sink):
     title = "x" * (150 - len("ada completed \u2068\u2069"))
     titled(title)
 
@@ -248,7 +248,7 @@ def test_a_subject_that_just_fits_is_whole(titled, sink):
     ],
     ids=ascii,
 )
-def test_a_mail_with_a_hostile_title_is_delivered_and_forges_nothing(titled, sink, title):
+def test_a_malicious_title_forges_nothing(titled, sink, title):
     titled(title)
 
     deliver_all()
@@ -260,7 +260,7 @@ def test_a_mail_with_a_hostile_title_is_delivered_and_forges_nothing(titled, sin
     assert sink.commands.count("MAIL") == sink.commands.count("RCPT") == 1
 
 
-def test_a_hostile_username_forges_nothing(ada, bob, task, sink):
+def test_a_malicious_username_forges_nothing(ada, bob, task, sink):
     User.objects.filter(pk=bob.id).update(username="bob\r\nBcc: eve@evil.test")
     change(task, by=ada, assigned_to_id=bob.id)
 
@@ -272,9 +272,7 @@ def test_a_hostile_username_forges_nothing(ada, bob, task, sink):
 
 
 @pytest.mark.parametrize("address", REFUSED, ids=ascii)
-def test_a_hostile_address_reaches_nobody_and_is_dead_lettered_at_once(
-    ada, alice, grace, a_task, sink, address, caplog
-):
+def test_a_malicious_address_is_dead_lettered_at_once(ada, alice, grace, a_task, sink, address, caplog):
     User.objects.filter(pk=alice.id).update(email=address)
     change(a_task(assigned_to=alice.id, created_by=grace.id), by=ada, status="completed")
 
@@ -295,7 +293,7 @@ def test_a_mail_that_cannot_be_built_is_dead_lettered_at_once(titled, sink, monk
     assert (sink.received, [record for record in caplog.records if record.exc_info]) == ([], [])
 
 
-def test_an_account_without_a_confirmed_address_is_skipped_and_the_ledger_says_so(ada, alice, task, sink, caplog):
+def test_an_account_without_confirmed_address_is_skipped(ada, alice, task, sink, caplog):
     User.objects.filter(pk=alice.id).update(email="")
     change(task, by=ada, status="completed")
 
@@ -321,7 +319,7 @@ def test_an_account_without_a_confirmed_address_is_skipped_and_the_ledger_says_s
         ("MAIL", "nonsense", "-1"),
     ],
 )
-def test_what_may_pass_is_tried_again_as_the_same_message(ada, task, sink, command, answer, reason):
+def test_a_temporary_failure_is_retried_as_the_same_message(ada, task, sink, command, answer, reason):
     change(task, by=ada, status="completed")
     sink.answers = {command: answer}
     deliver_all()
@@ -339,7 +337,7 @@ def test_what_may_pass_is_tried_again_as_the_same_message(ada, task, sink, comma
 
 
 @pytest.mark.parametrize(("command", "answer"), [("RCPT", "550 no such user"), (END_OF_DATA, "554 looks like spam")])
-def test_what_is_refused_for_good_is_not_tried_again(ada, task, sink, command, answer, caplog):
+def test_a_permanent_failure_is_not_retried(ada, task, sink, command, answer, caplog):
     change(task, by=ada, status="in_progress")
     sink.answers = {command: answer}
     deliver_all()
@@ -356,7 +354,7 @@ def test_what_is_refused_for_good_is_not_tried_again(ada, task, sink, command, a
 
 
 @pytest.mark.parametrize("answer", ["450 mailbox busy", "550 no such user"])
-def test_neither_addresses_nor_titles_get_into_the_log(ada, task, sink, caplog, answer):
+def test_the_log_has_no_addresses_or_titles(ada, task, sink, caplog, answer):
     caplog.set_level(logging.DEBUG)
     sink.answers = {"RCPT": answer}
     change(task, by=ada, status="completed", title="Fire bob")
@@ -369,7 +367,7 @@ def test_neither_addresses_nor_titles_get_into_the_log(ada, task, sink, caplog, 
     assert "Fire" not in logged
 
 
-def test_a_server_that_never_answers_does_not_stop_the_worker(ada, task, sink, settings):
+def test_a_silent_server_does_not_stop_the_worker(ada, task, sink, settings):
     settings.EMAIL_TIMEOUT = 0.1
     sink.answers = {"CONNECT": HANG}
     change(task, by=ada, status="completed")
@@ -381,7 +379,7 @@ def test_a_server_that_never_answers_does_not_stop_the_worker(ada, task, sink, s
 
 
 @pytest.mark.usefixtures("closed_port")
-def test_while_the_server_is_down_it_waits(ada, task):
+def test_messages_wait_while_the_server_is_down(ada, task):
     change(task, by=ada, status="completed")
 
     deliver_all()
@@ -391,7 +389,7 @@ def test_while_the_server_is_down_it_waits(ada, task):
 
 
 @pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")  # Django leaves that one to the collector
-def test_without_the_encryption_that_is_asked_for_nothing_is_said(ada, task, sink, settings):
+def test_nothing_is_sent_without_the_required_encryption(ada, task, sink, settings):
     settings.EMAIL_USE_TLS = True
     change(task, by=ada, status="completed")
 

@@ -54,7 +54,7 @@ def test_requests_are_counted_by_their_route(client, read):
     assert f"http_server_request_duration_seconds_count{{{labels}}}" in read()
 
 
-def test_deliveries_that_wait_and_that_were_dead_lettered_are_counted(told, ada, a_task, settings, tmp_path):
+def test_waiting_and_dead_lettered_deliveries_are_counted(told, ada, a_task, settings, tmp_path):
     settings.NOTIFICATION_LOG = str(tmp_path / "notifications.log")
     for _ in range(3):
         change(a_task(), by=ada, status="completed")
@@ -67,7 +67,7 @@ def test_deliveries_that_wait_and_that_were_dead_lettered_are_counted(told, ada,
     assert (now["tmservice_deliveries_waiting"], now["tmservice_deliveries_failed"]) == (waiting, 1)
 
 
-def test_the_directory_tells_how_late_it_is_and_how_far_it_has_come(told):
+def test_the_directory_reports_its_lag_and_position(told):
     Feed.objects.update_or_create(pk=1, defaults={"position": 42, "pulled_at": timezone.now() - timedelta(seconds=90)})
 
     now = told()
@@ -88,7 +88,7 @@ def test_a_feed_that_was_never_read_has_no_lag(told, feed):
     assert now["tmservice_directory_position"] == 0
 
 
-def test_an_open_breaker_shows_once_the_request_that_opened_it_is_over(client, told, monkeypatch):
+def test_an_open_breaker_is_reported(client, told, monkeypatch):
     breaker = directory_client.BREAKER
     monkeypatch.setattr(breaker, "failures", breaker.max_failures)
     client.get("/task/health/live/")

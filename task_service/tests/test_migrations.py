@@ -6,5 +6,5 @@ NEWEST_UNCHECKED = {"chassis": 2, "directory": 3, "notifications": 3, "tasks": 7
 
 
 @pytest.mark.django_db(transaction=True)  # concurrent operations refuse to be inside one
-def test_new_migrations_lock_nothing_for_long():
+def test_new_migrations_hold_no_long_locks():
     assert squawk.complaints_about_migrations(newest_unchecked=NEWEST_UNCHECKED) == {}

@@ -70,7 +70,7 @@ def tasks_of(person, number, **values):
 # Reminders
 
 
-def test_ten_runs_at_once_remind_of_each_task_once(ada, alice, at_once):
+def test_ten_concurrent_runs_remind_once_per_task(ada, alice, at_once):
     for number in range(rounds()):
         ReminderRun.objects.all().delete()
         overdue = Task.objects.bulk_create(
@@ -89,9 +89,7 @@ def test_ten_runs_at_once_remind_of_each_task_once(ada, alice, at_once):
         assert ReminderRun.objects.count() == 1
 
 
-def test_a_task_that_changes_while_it_is_looked_for_is_reminded_of_in_the_end_or_skipped(
-    ada, alice, a_task, at_once, log
-):
+def test_a_task_changed_during_a_run_is_reminded_or_skipped(ada, alice, a_task, at_once, log):
     for _ in range(rounds()):
         done, moved, gone = (a_task(assigned_to=alice.id, due_date="2001-01-01") for _ in range(3))
 
@@ -111,7 +109,7 @@ def test_a_task_that_changes_while_it_is_looked_for_is_reminded_of_in_the_end_or
 # Workers
 
 
-def test_of_eight_workers_each_sends_what_no_other_does_and_the_order_is_kept(ada, alice, grace, memory, at_once):
+def test_eight_workers_send_each_message_once_in_order(ada, alice, grace, memory, at_once):
     def work():
         while Delivery.objects.filter(state="planned").exists():
             delivering.deliver_channel("memory")
@@ -134,9 +132,7 @@ def test_of_eight_workers_each_sends_what_no_other_does_and_the_order_is_kept(ad
                 assert len(heard) == 3
 
 
-def test_a_task_that_is_reassigned_or_deleted_while_its_mails_go_out_leaves_nothing_open(
-    ada, alice, bob, a_task, memory, at_once
-):
+def test_changes_while_sending_leave_nothing_pending(ada, alice, bob, a_task, memory, at_once):
     for _ in range(rounds()):
         kept, gone = (a_task(assigned_to=alice.id) for _ in range(2))
         for task in (kept, gone):
@@ -155,9 +151,7 @@ def test_a_task_that_is_reassigned_or_deleted_while_its_mails_go_out_leaves_noth
         assert states(recipient_id=bob.id)[-1] == "sent"
 
 
-def test_a_demotion_while_mails_go_out_leaves_nothing_open_and_nothing_in_the_inbox(
-    alice, grace, a_task, memory, at_once
-):
+def test_a_demotion_while_sending_leaves_nothing_pending(alice, grace, a_task, memory, at_once):
     for number in range(rounds()):
         task = a_task(assigned_to=alice.id, created_by=grace.id)
         User.objects.filter(pk=grace.id).update(role="admin", epoch=2 * number)
@@ -187,7 +181,7 @@ def account_of(person):
 # Changes
 
 
-def test_two_admins_at_once_are_told_of_each_change_that_there_really_was(ada, alice, a_task, at_once):
+def test_concurrent_changes_each_notify_once(ada, alice, a_task, at_once):
     for _ in range(rounds()):
         task = a_task(assigned_to=alice.id)
         path = f"/task/tasks/{task.pk}/"
@@ -205,7 +199,7 @@ def test_two_admins_at_once_are_told_of_each_change_that_there_really_was(ada, a
 # A worker that is killed
 
 
-def test_a_worker_killed_in_the_middle_of_a_mail_leaves_it_to_the_next_under_the_same_id(ada, alice, a_task, settings):
+def test_a_mail_of_a_killed_worker_is_resent_with_its_id(ada, alice, a_task, settings):
     settings.NOTIFICATION_CHANNELS = ["email"]
     change(a_task(assigned_to=alice.id), by=ada, status="completed")
     with serving() as server:

@@ -47,7 +47,7 @@ def test_it_works(health, planned):
     assert health() == OK
 
 
-def test_a_delivery_that_waits_for_more_than_ten_minutes_degrades(health, planned):
+def test_a_delivery_waiting_over_ten_minutes_degrades(health, planned):
     let_pass(minutes=9, seconds=55)
     assert health() == OK
 
@@ -60,14 +60,14 @@ def test_a_delivery_that_waits_for_more_than_ten_minutes_degrades(health, planne
     )
 
 
-def test_the_one_that_waits_longest_counts(health, ada, a_task, planned):
+def test_the_oldest_delivery_counts(health, ada, a_task, planned):
     let_pass(minutes=60)
     change(a_task(), by=ada, status="completed")
 
     assert "for 60 minutes" in health()[1]["reasons"][0]
 
 
-def test_once_it_is_sent_or_dead_lettered_all_is_well(health, ada, a_task, planned):
+def test_sent_and_dead_lettered_deliveries_do_not_degrade(health, ada, a_task, planned):
     let_pass(hours=1)
     change(a_task(), by=ada, status="completed")
     deliver_all()
@@ -76,7 +76,7 @@ def test_once_it_is_sent_or_dead_lettered_all_is_well(health, ada, a_task, plann
     assert health() == OK
 
 
-def test_reminders_that_nobody_looked_for_in_25_hours_degrade(health, db):
+def test_no_reminder_run_for_25_hours_degrades(health, db):
     reminded(hours=24, minutes=59)
     assert health() == OK
 
@@ -88,25 +88,25 @@ def test_reminders_that_nobody_looked_for_in_25_hours_degrade(health, db):
     assert sentence.startswith("reminders: they last ran 25 hours ago; start a worker, or let cron run ")
 
 
-def test_looking_for_reminders_makes_it_well_again(health, db):
+def test_a_reminder_run_restores_ready(health, db):
     reminded(days=3)
     remind()
 
     assert health() == OK
 
 
-def test_both_are_told_at_once(health, planned):
+def test_both_findings_are_reported(health, planned):
     let_pass(minutes=11)
     reminded(days=3)
 
     assert len(health()[1]["reasons"]) == 2
 
 
-def test_a_service_that_has_just_been_installed_is_well(health, db):
+def test_a_new_installation_is_ready(health, db):
     assert health() == OK
 
 
-def test_mails_that_wait_for_a_server_are_told_and_sent_later(settings, health, ada, a_task, alice):
+def test_held_mails_are_reported_and_sent_later(settings, health, ada, a_task, alice):
     settings.NOTIFICATION_CHANNELS = ["email"]
     settings.MAILS_ARE_HELD = True
     reminded(minutes=1)

@@ -109,18 +109,18 @@ def test_the_tables_have_every_kind_of_caller_and_no_other():
 
 
 @pytest.mark.parametrize(("call", "kind", "status"), permission_table.cells(TABLE))
-def test_every_caller_gets_the_answer_in_the_table(caller, call, kind, status):
+def test_every_caller_gets_the_status_in_the_table(caller, call, kind, status):
     assert_answers(caller(kind), call, status)
 
 
 @pytest.mark.parametrize(("patch", "kind", "status"), permission_table.cells(WITH_SETTING))
-def test_an_assignee_may_move_a_task_where_the_setting_lets_them(settings, caller, patch, kind, status):
+def test_the_setting_lets_assignees_change_the_status(settings, caller, patch, kind, status):
     settings.ASSIGNEES_CAN_UPDATE_STATUS = True
 
     assert_answers(caller(kind), f"PATCH {DETAIL}", status, PATCHES[patch])
 
 
-def test_the_setting_opens_nothing_else(settings, alice):
+def test_the_setting_allows_nothing_else(settings, alice):
     settings.ASSIGNEES_CAN_UPDATE_STATUS = True
 
     for call in TABLE.keys() - {f"PATCH {DETAIL}"}:
@@ -130,7 +130,7 @@ def test_the_setting_opens_nothing_else(settings, alice):
 
 
 @pytest.mark.parametrize("route", METHODS)
-def test_a_method_that_a_route_has_not_is_not_allowed(stranger, caller, route):
+def test_other_methods_are_405(stranger, caller, route):
     users = permission_table.users_of(TABLE, route)
     allowed = METHODS[route] | ({"HEAD"} if "GET" in METHODS[route] else set())
     before = rows_of_all_tables()
@@ -144,7 +144,7 @@ def test_a_method_that_a_route_has_not_is_not_allowed(stranger, caller, route):
     assert rows_of_all_tables() == before
 
 
-def test_list_summary_and_export_tell_everybody_of_their_own_tasks_alone(caller, a_task, dora):
+def test_list_summary_and_export_have_only_visible_tasks(caller, a_task, dora):
     of_dora, of_nobody = a_task(assigned_to=dora.id), a_task()
     everything = {TASK, of_dora.pk, of_nobody.pk}
     seen = {"ada": everything, "alice": {TASK}, "bob": set(), "carol": set(), "dora": {of_dora.pk}}

@@ -172,7 +172,7 @@ for_both = pytest.mark.parametrize("person", ["ada", "alice"], indirect=True)
 
 @for_both
 @pytest.mark.parametrize("ordering", ORDERINGS)
-def test_a_page_costs_as_much_as_it_returns_however_deep(ada, person, ordering):
+def test_a_page_reads_only_its_rows_at_any_depth(ada, person, ordering):
     # Of about 110 tasks that are due today the 50th, by any ordering, lies far from either end of all tasks.
     middle = cursor_after(ada, f"ordering={ordering}&due_date={TODAY}&page_size=50")
 
@@ -187,7 +187,7 @@ def test_a_page_costs_as_much_as_it_returns_however_deep(ada, person, ordering):
 
 @for_both
 @pytest.mark.parametrize("ordering", ["completed_at", "-completed_at"])
-def test_so_does_a_page_of_tasks_that_are_not_completed(ada, person, ordering):
+def test_a_page_of_open_tasks_reads_only_its_rows(ada, person, ordering):
     still_open = cursor_after(ada, f"ordering={ordering}&status=todo&due_date={TODAY}&page_size=5")
 
     page, deep = read(person, f"{TASKS}?ordering={ordering}&cursor={still_open}")
@@ -201,7 +201,7 @@ def test_so_does_a_page_of_tasks_that_are_not_completed(ada, person, ordering):
 
 @for_both
 @pytest.mark.parametrize("ordering", ["due_date", "-due_date"])
-def test_so_does_a_page_of_tasks_without_a_due_date(ada, person, ordering):
+def test_a_page_without_due_dates_reads_only_its_rows(ada, person, ordering):
     undated = cursor_after(ada, f"ordering={ordering}&search=someday&page_size=100")
 
     page, deep = read(person, f"{TASKS}?ordering={ordering}&cursor={undated}")
@@ -252,7 +252,7 @@ FILTERS = {
 
 @for_both
 @pytest.mark.parametrize("filters", FILTERS)
-def test_a_filter_costs_little_more_than_it_has_to(ada, grace, person, filters):
+def test_a_filter_reads_few_other_rows(ada, grace, person, filters):
     """Either the ordering's index is walked until the page is full, or all that the filter keeps is sorted."""
     middle = cursor_after(ada, f"due_date={TODAY}&page_size=50")
     one_in = FILTERS[filters]
@@ -271,7 +271,7 @@ def test_a_filter_costs_little_more_than_it_has_to(ada, grace, person, filters):
 @pytest.mark.parametrize(
     "query", ["completed_after={}&ordering=completed_at", "completed_before={}&ordering=-completed_at"]
 )
-def test_what_was_completed_in_a_time_is_a_stretch_of_an_index(person, query):
+def test_completion_dates_use_an_index_range(person, query):
     page, plan = read(person, f"{TASKS}?{query.format(TODAY - timedelta(days=30))}")
 
     assert len(page["results"]) == 20
@@ -281,7 +281,7 @@ def test_what_was_completed_in_a_time_is_a_stretch_of_an_index(person, query):
 
 @for_both
 @pytest.mark.parametrize("text", ["weekly", "week", "orchid", "water weekly", "water -weekly", "none"])
-def test_a_search_is_served_by_indexes_in_every_rank(person, text):
+def test_every_search_rank_uses_indexes(person, text):
     page, first = read(person, f"{TASKS}?search={text}&page_size=5")
     plans = [first] if page["next"] is None else [first, read(person, page["next"])[1]]
 
@@ -291,7 +291,7 @@ def test_a_search_is_served_by_indexes_in_every_rank(person, text):
 
 
 @pytest.mark.parametrize("text", ["orchid", "orchi", "orchid someday"])
-def test_rare_words_are_looked_up_in_the_index_of_words(ada, text):
+def test_rare_words_use_the_word_index(ada, text):
     _, plan = read(ada, f"{TASKS}?search={text}")
 
     assert "task_found_by_word" in repr(plan)
@@ -299,7 +299,7 @@ def test_rare_words_are_looked_up_in_the_index_of_words(ada, text):
 
 @for_both
 @pytest.mark.parametrize("ordering", ["priority", "-priority"])
-def test_sorting_by_what_all_have_in_common_costs_little_more(ada, person, ordering):
+def test_sorting_by_a_common_value_reads_few_other_rows(ada, person, ordering):
     query = f"ordering={ordering}&priority=normal"
     middle = cursor_after(ada, f"{query}&due_date={TODAY}&page_size=40")
 
@@ -311,14 +311,14 @@ def test_sorting_by_what_all_have_in_common_costs_little_more(ada, person, order
 
 
 @pytest.mark.parametrize("filters", ["", "status=todo", "overdue=true", "assigned_to=none", "search=orchid"])
-def test_a_summary_counts_in_indexes_as_far_as_it_says(ada, filters):
+def test_a_summary_counts_in_indexes_up_to_its_limit(ada, filters):
     _, plan = read(ada, f"{TASKS}summary/?{filters}")
 
     assert plan.uses_indexes_only("tasks_task")
     assert plan.rows("tasks_task") <= 6 * MAX_COUNT
 
 
-def test_a_summary_of_ones_own_tasks_looks_at_no_others(alice):
+def test_a_users_summary_reads_only_visible_tasks(alice):
     answer, plan = read(alice, f"{TASKS}summary/")
 
     assert plan.uses_indexes_only("tasks_task")
@@ -326,7 +326,7 @@ def test_a_summary_of_ones_own_tasks_looks_at_no_others(alice):
 
 
 @for_both
-def test_one_task_and_its_history_are_looked_up_by_their_keys(person):
+def test_a_task_and_its_history_use_their_keys(person):
     task = read(person, f"{TASKS}?ordering=id")[0]["results"][0]
 
     _, found = read(person, f"{TASKS}{task['id']}/")
@@ -341,7 +341,7 @@ def test_one_task_and_its_history_are_looked_up_by_their_keys(person):
 
 @for_both
 @pytest.mark.parametrize("query", ["", "unread=true", "ordering=id"])
-def test_an_inbox_is_read_by_indexes_though_most_of_it_is_hidden(person, query):
+def test_a_mostly_hidden_inbox_uses_indexes(person, query):
     url = f"/task/notifications/?{query}"
 
     page, first = read(person, url, table="notifications_notification")
@@ -354,7 +354,7 @@ def test_an_inbox_is_read_by_indexes_though_most_of_it_is_hidden(person, query):
             assert plan.rows(table) <= ROWS // 10
 
 
-def test_the_caller_is_looked_up_by_id(ada):
+def test_the_caller_is_found_by_primary_key(ada):
     _, plan = read(ada, f"{TASKS}summary/?search=orchid", table="directory_user")
 
     assert plan.uses_indexes_only("directory_user")

@@ -56,7 +56,7 @@ def test_it_works(alice, a_task):
     ids=lambda spelling: ascii(spelling)[:24],
 )
 @pytest.mark.parametrize("end", ["", "/"])
-def test_what_is_no_id_is_no_page(ada, a_task, spelling, end):
+def test_an_invalid_id_is_404(ada, a_task, spelling, end):
     for id_ in (1, 3, 100_000):  # what a lenient reader would make of some of these
         a_task(id=id_)
 
@@ -66,19 +66,19 @@ def test_what_is_no_id_is_no_page(ada, a_task, spelling, end):
 
 
 @pytest.mark.parametrize("more", ["%0a", "%0a/", "/%0a", "%0d%0a/", "%20/", "%00/", ";x/", "//", "/x/", ".json"])
-def test_a_task_has_one_spelling(ada, a_task, more):
+def test_a_task_has_one_url(ada, a_task, more):
     answer = ada.get(f"/task/tasks/{a_task().pk}{more}")
 
     assert answer.status_code == 404
 
 
-def test_the_largest_id_is_an_id(ada, a_task):
+def test_the_maximum_id_is_valid(ada, a_task):
     task = a_task(id=2**63 - 1)
 
     assert ada.get(f"/task/tasks/{2**63 - 1}/").json()["id"] == task.pk
 
 
-def test_query_parameters_are_refused(ada, a_task):
+def test_query_parameters_are_400(ada, a_task):
     answer = ada.get(f"/task/tasks/{a_task().pk}/?ordering=id")
 
     assert answer.status_code == 400
@@ -110,7 +110,7 @@ def test_an_open_task_is_overdue_from_the_day_after_its_due_date(ada, a_task, da
     assert ada.get(f"/task/tasks/{task.pk}/").json()["is_overdue"] is overdue
 
 
-def test_today_is_a_day_of_the_configured_time_zone(ada, a_task, settings):
+def test_today_is_in_the_configured_time_zone(ada, a_task, settings):
     settings.TIME_ZONE = "Etc/GMT+12"
     task = a_task(due_date=timezone.localdate())
 

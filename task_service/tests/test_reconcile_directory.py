@@ -36,7 +36,7 @@ def test_it_works(restored, ada, alice, bob, a_task):
 
     assert reconcile() == [
         f"user {bob.id} (bob): deleted; tasks to unassign: {task.pk}",
-        f"user {alice.id} (alice): is alicia there",
+        f"user {alice.id} (alice): renamed to alicia",
         "The directory has 3 accounts (including deleted ones) and is at position 102 of the feed.",
     ]
 
@@ -53,7 +53,7 @@ def test_it_works(restored, ada, alice, bob, a_task):
     assert [alice.get(LIST).status_code, bob.get(LIST).status_code] == [200, 401]
 
 
-def test_a_dry_run_tells_the_same_and_changes_nothing(restored, bob, a_task):
+def test_a_dry_run_reports_the_same_and_changes_nothing(restored, bob, a_task):
     a_task(assigned_to=bob.id)
     before = rows_of_all_tables()
 
@@ -66,7 +66,7 @@ def test_a_dry_run_tells_the_same_and_changes_nothing(restored, bob, a_task):
     assert told[:-1] == reconcile()[:-1]
 
 
-def test_what_happens_afterwards_comes_by_the_feed(restored, ada, alice):
+def test_later_changes_come_through_the_feed(restored, ada, alice):
     reconcile()
     restored.position = 102
     restored.changes(alice, role="admin")
@@ -78,7 +78,7 @@ def test_what_happens_afterwards_comes_by_the_feed(restored, ada, alice):
     assert restored.pulls[-1] == 102
 
 
-def test_whoever_was_deleted_and_is_back_is_there_again_without_their_tasks(user_service, ada, bob, a_task):
+def test_a_restored_account_does_not_get_its_tasks_back(user_service, ada, bob, a_task):
     task = a_task(assigned_to=bob.id)
     user_service.deletes(bob)
     feed_read(seconds_ago=60)
@@ -94,7 +94,7 @@ def test_whoever_was_deleted_and_is_back_is_there_again_without_their_tasks(user
     assert (answer.status_code, answer.json()["assignee"]["username"]) == (200, "bob")
 
 
-def test_orphans_are_told_and_lose_their_tasks(user_service, ada, a_task):
+def test_tasks_of_orphans_are_reported_and_unassigned(user_service, ada, a_task):
     task, other = a_task(assigned_to=999), a_task(assigned_to=998)
     known(Person(998, "dora"), is_active=False, is_deleted=True)
 
@@ -109,14 +109,14 @@ def test_orphans_are_told_and_lose_their_tasks(user_service, ada, a_task):
         assert (each.assigned_to_id, each.version) == (None, 2)
 
 
-def test_all_parts_of_the_feed_are_read(user_service, ada, alice, bob):
+def test_all_pages_of_the_feed_are_read(user_service, ada, alice, bob):
     user_service.page_size = 1
 
     assert reconcile() == ["The directory has 3 accounts (including deleted ones) and is at position 103 of the feed."]
     assert user_service.pulls == [0, 101, 102]
 
 
-def test_a_second_run_has_nothing_to_do(restored, bob, a_task):
+def test_a_second_run_changes_nothing(restored, bob, a_task):
     a_task(assigned_to=bob.id)
     reconcile()
 
@@ -124,14 +124,14 @@ def test_a_second_run_has_nothing_to_do(restored, bob, a_task):
 
 
 @pytest.mark.parametrize("asked", [0, 1])
-def test_where_the_user_service_fails_on_the_way_nothing_is_changed(user_service, bob, asked):
+def test_a_failure_of_the_user_service_changes_nothing(user_service, bob, asked):
     user_service.page_size = 1
     user_service.people.pop(bob.id)
     before = rows_of_all_tables()
     user_service.reactions = [user_service.reaction] * asked
     user_service.reaction = lambda call: call.answer(b"", status=500)
 
-    with pytest.raises(CommandError, match=r"^The user service gave no valid answer; nothing was changed\.$"):
+    with pytest.raises(CommandError, match=r"^The user service gave no valid response; nothing was changed\.$"):
         reconcile()
 
     assert rows_of_all_tables() == before

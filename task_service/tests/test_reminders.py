@@ -90,7 +90,7 @@ def test_it_works(ada, alice, bob, a_task, written, settings):
 
 
 @pytest.mark.parametrize("ahead", [0, 1, 7])
-def test_due_soon_is_from_today_to_as_many_days_ahead_as_are_set(a_task, settings, ahead):
+def test_due_soon_covers_the_configured_days(a_task, settings, ahead):
     settings.DUE_SOON_DAYS = ahead
     for days in (-400, -1, 0, 1, 2, 7, 8):
         a_task(id=1000 + days, due_date=in_days(days))
@@ -102,7 +102,7 @@ def test_due_soon_is_from_today_to_as_many_days_ahead_as_are_set(a_task, setting
     assert {task_id - 1000 for kind, task_id, _ in reminded() if kind == OVERDUE} == {-400, -1}
 
 
-def test_of_what_is_completed_or_has_no_due_date_nobody_is_reminded(a_task):
+def test_completed_tasks_and_missing_dates_are_not_reminded(a_task):
     a_task(due_date=in_days(-1), status="completed")
     a_task(due_date=in_days(0), status="completed")
     a_task()
@@ -112,7 +112,7 @@ def test_of_what_is_completed_or_has_no_due_date_nobody_is_reminded(a_task):
 
 
 @pytest.mark.parametrize("status", ["todo", "in_progress"])
-def test_what_is_in_progress_is_reminded_of_like_what_is_to_do(a_task, status):
+def test_tasks_in_progress_are_reminded_too(a_task, status):
     a_task(due_date=in_days(-1), status=status)
 
     assert check() == said(soon=0, overdue=1)
@@ -121,7 +121,7 @@ def test_what_is_in_progress_is_reminded_of_like_what_is_to_do(a_task, status):
 # Today
 
 
-def test_today_is_in_the_time_zone_that_is_set(a_task, settings):
+def test_today_is_in_the_configured_time_zone(a_task, settings):
     settings.TIME_ZONE = "Etc/GMT+12"
     task = a_task(due_date=timezone.localdate())
     remind()
@@ -141,7 +141,7 @@ def test_today_is_in_the_time_zone_that_is_set(a_task, settings):
         ("Europe/Berlin", date(2026, 10, 25), (2026, 10, 25, 22, 59, 59), (2026, 10, 25, 23)),  # one of 25
     ],
 )
-def test_a_task_is_overdue_when_its_day_is_over_and_not_before(a_task, settings, at, zone, due, last, first):
+def test_a_task_is_overdue_from_the_day_after_its_due_date(a_task, settings, at, zone, due, last, first):
     settings.TIME_ZONE = zone
     a_task(due_date=due)
     at(*last)
@@ -151,7 +151,7 @@ def test_a_task_is_overdue_when_its_day_is_over_and_not_before(a_task, settings,
     assert check() == said(soon=0, overdue=1)
 
 
-def test_the_day_before_the_29th_of_february_is_soon_enough(a_task, at):
+def test_february_28_is_the_day_before_february_29(a_task, at):
     at(2028, 2, 28)
     a_task(due_date=date(2028, 2, 29))
 
@@ -161,7 +161,7 @@ def test_the_day_before_the_29th_of_february_is_soon_enough(a_task, at):
 # Once
 
 
-def test_each_is_reminded_of_once_however_often_it_runs(a_task, alice, written):
+def test_repeated_runs_remind_once(a_task, alice, written):
     a_task(assigned_to=alice.id, due_date=in_days(0))
     a_task(assigned_to=alice.id, due_date=in_days(-1))
 
@@ -173,7 +173,7 @@ def test_each_is_reminded_of_once_however_often_it_runs(a_task, alice, written):
     assert len(written()) == 2
 
 
-def test_an_unassigned_task_has_one_line_not_one_a_minute(directory, a_task, written):
+def test_an_unassigned_task_is_logged_once(directory, a_task, written):
     a_task(due_date=in_days(-1))
     for _ in range(5):
         remind_from_time_of_day()
@@ -182,7 +182,7 @@ def test_an_unassigned_task_has_one_line_not_one_a_minute(directory, a_task, wri
     assert [line["event"] for line in written()] == [OVERDUE]
 
 
-def test_moving_the_due_date_re_arms(ada, a_task):
+def test_a_new_due_date_causes_a_new_reminder(ada, a_task):
     task = a_task(due_date=in_days(-1))
     remind()
     change(task, by=ada, due_date=in_days(-2))
@@ -201,7 +201,7 @@ def test_moving_the_due_date_re_arms(ada, a_task):
 
 
 @pytest.mark.parametrize("values", [{"title": "Pay now"}, {"assigned_to_id": 102}, {"status": "in_progress"}], ids=str)
-def test_no_other_change_re_arms(ada, alice, a_task, values):
+def test_other_changes_cause_no_new_reminder(ada, alice, a_task, values):
     task = a_task(due_date=in_days(-1))
     remind()
     change(task, by=ada, **values)
@@ -209,7 +209,7 @@ def test_no_other_change_re_arms(ada, alice, a_task, values):
     assert check() == said(soon=0, overdue=0)
 
 
-def test_what_was_missed_for_a_week_is_caught_up_once_without_a_flood(a_task, at):
+def test_a_missed_week_is_caught_up_with_one_reminder_per_task(a_task, at):
     for day in range(1, 8):
         a_task(due_date=date(2026, 5, day))
     at(2026, 5, 8, 8)
@@ -219,7 +219,7 @@ def test_what_was_missed_for_a_week_is_caught_up_once_without_a_flood(a_task, at
     assert {kind for kind, _, _ in reminded()} == {OVERDUE}
 
 
-def test_a_task_is_told_of_day_by_day_as_soon_and_then_as_overdue(a_task, at):
+def test_a_task_is_reminded_as_due_soon_then_as_overdue(a_task, at):
     a_task(due_date=date(2026, 5, 3))
     says = []
     for day in range(1, 8):
@@ -230,7 +230,7 @@ def test_a_task_is_told_of_day_by_day_as_soon_and_then_as_overdue(a_task, at):
     assert says == [nothing, said(1, 0), nothing, said(0, 1), nothing, nothing, nothing]
 
 
-def test_a_task_that_is_overdue_when_it_is_made_is_reminded_of_once(ada):
+def test_a_task_created_overdue_is_reminded_once(ada):
     ada.post("/task/tasks/", {"title": "Pay", "due_date": "2001-01-01"})
 
     assert [check() for _ in range(3)] == [said(0, 1), said(0, 0), said(0, 0)]
@@ -240,7 +240,7 @@ def test_a_task_that_is_overdue_when_it_is_made_is_reminded_of_once(ada):
 
 
 @COMMITTING
-def test_many_are_planned_in_batches_each_in_a_transaction_of_its_own(a_task, monkeypatch):
+def test_each_batch_is_a_separate_transaction(a_task, monkeypatch):
     monkeypatch.setattr(reminders, "BATCH_SIZE", 2)
     for days in range(1, 6):
         a_task(due_date=in_days(-days))
@@ -253,7 +253,7 @@ def test_many_are_planned_in_batches_each_in_a_transaction_of_its_own(a_task, mo
 
 
 @COMMITTING
-def test_killed_half_way_the_next_run_plans_only_the_rest(db):
+def test_after_a_kill_the_next_run_plans_the_rest(db):
     Task.objects.bulk_create(Task(title="Pay", created_by=101, due_date=in_days(-1)) for _ in range(3000))
     argv = [sys.executable, "manage.py", "check_due_tasks"]
     values = os.environ | {"DATABASE_URL": database_url()}
@@ -275,7 +275,7 @@ def test_killed_half_way_the_next_run_plans_only_the_rest(db):
 # The command and the job
 
 
-def test_a_dry_run_says_what_would_be_planned_and_changes_nothing(a_task, alice):
+def test_a_dry_run_reports_and_changes_nothing(a_task, alice):
     for days in (-2, -1, 0):
         a_task(assigned_to=alice.id, due_date=in_days(days))
     remind()
@@ -299,7 +299,7 @@ def test_a_dry_run_says_what_would_be_planned_and_changes_nothing(a_task, alice)
         ("Pacific/Kiritimati", "08:00", [(2026, 5, 3, 17, 59)], (2026, 5, 3, 18)),  # the day before in UTC
     ],
 )
-def test_the_worker_waits_until_the_time_of_day_that_is_set(a_task, settings, at, zone, remind_at, too_early, in_time):
+def test_the_worker_waits_until_remind_at(a_task, settings, at, zone, remind_at, too_early, in_time):
     settings.TIME_ZONE, settings.REMIND_AT = zone, time.fromisoformat(remind_at)
     a_task(due_date=date(2026, 1, 1))
     for moment in too_early:
@@ -314,7 +314,7 @@ def test_the_worker_waits_until_the_time_of_day_that_is_set(a_task, settings, at
     assert len(reminded()) == 1
 
 
-def test_a_day_without_a_worker_is_caught_up_at_the_next_ones_time(a_task, settings, at):
+def test_a_day_without_a_worker_is_caught_up_the_next_day(a_task, settings, at):
     settings.REMIND_AT = time(8)
     a_task(due_date=date(2026, 5, 3))
     at(2026, 5, 5, 7)
@@ -335,7 +335,7 @@ def test_the_command_plans_at_any_time_of_day(a_task, settings, at):
     assert check() == said(soon=0, overdue=1)
 
 
-def test_each_run_notes_when_it_was(at, db):
+def test_each_run_records_its_time(at, db):
     at(2026, 5, 3, 8)
     remind()
     at(2026, 5, 4, 8)
@@ -344,7 +344,7 @@ def test_each_run_notes_when_it_was(at, db):
     assert ReminderRun.objects.get().finished_at == datetime(2026, 5, 4, 8, tzinfo=UTC)
 
 
-def test_the_worker_looks_every_minute_and_is_done_in_one_turn(a_task, directory):
+def test_the_worker_runs_reminders_every_minute(a_task, directory):
     (job,) = [job for job in worker.jobs() if job.name == "reminders"]
     a_task(due_date=in_days(-1))
 
@@ -359,7 +359,7 @@ def test_the_worker_looks_every_minute_and_is_done_in_one_turn(a_task, directory
     [({"status": "completed"}, {"status": "todo"}), ({"due_date": None}, {"due_date": "2001-01-01"})],
     ids=["completed and reopened", "moved and moved back"],
 )
-def test_a_reminder_that_was_skipped_comes_back_when_it_is_true_again(ada, a_task, away, back):
+def test_a_skipped_reminder_is_requeued_when_due_again(ada, a_task, away, back):
     task = a_task(due_date="2001-01-01")
     remind()
     ada.patch(f"/task/tasks/{task.pk}/", away)
@@ -376,7 +376,7 @@ def test_a_reminder_that_was_skipped_comes_back_when_it_is_true_again(ada, a_tas
     assert Event.objects.filter(kind="task_overdue").count() == 1
 
 
-def test_a_skipped_reminder_of_the_other_kind_stays_skipped(ada, a_task, at):
+def test_a_skipped_reminder_of_another_kind_stays_skipped(ada, a_task, at):
     task = a_task(due_date=in_days(1))
     remind()
     change(task, by=ada, status="completed")
@@ -390,7 +390,7 @@ def test_a_skipped_reminder_of_the_other_kind_stays_skipped(ada, a_task, at):
     assert states(event__kind=OVERDUE, channel="log") == ["planned"]
 
 
-def test_each_is_a_fact_that_others_may_listen_to(a_task):
+def test_each_reminder_sends_a_signal(a_task):
     soon, overdue = a_task(due_date=timezone.localdate()), a_task(due_date="2001-01-01")
     heard = []
 

@@ -41,7 +41,7 @@ def wait_until(condition, process):
         time.sleep(0.02)
 
 
-def test_once_reads_the_feed_to_its_end_and_forgets_old_answers(alice, bob, user_service):
+def test_once_reads_the_feed_and_deletes_expired_records(alice, bob, user_service):
     kept("old", hours_ago=24)
     kept("new", hours_ago=23)
     user_service.page_size = 1
@@ -58,7 +58,7 @@ def test_once_reads_the_feed_to_its_end_and_forgets_old_answers(alice, bob, user
     assert IdempotencyRecord.objects.get().key == "new"
 
 
-def test_a_user_service_that_is_down_fails_no_job(user_service):
+def test_an_unavailable_user_service_fails_no_job(user_service):
     """A job that failed would wait longer and longer, up to a minute, and rights would end later by that."""
     kept("old", hours_ago=25)
     user_service.close()
@@ -70,11 +70,11 @@ def test_a_user_service_that_is_down_fails_no_job(user_service):
     assert not IdempotencyRecord.objects.exists()
 
 
-def test_it_reads_the_feed_before_any_request_has_to_and_cleans_every_ten_minutes():
+def test_the_jobs_have_their_intervals():
     assert {(job.name, job.every_seconds) for job in worker.jobs()} >= {("directory", 1.5), ("cleaning", 600)}
 
 
-def test_the_worker_catches_up_when_the_user_service_is_back_and_ends_at_once_when_told(alice, user_service):
+def test_the_worker_recovers_from_an_outage_and_stops_at_once(alice, user_service):
     user_service.reactions = [lambda call: call.answer(b"", status=500)]
     user_service.changes(alice, username="alicia")
     feed_read(seconds_ago=3)

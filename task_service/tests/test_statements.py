@@ -91,12 +91,12 @@ def url_of(route, task):
     return "/" + route.replace("<id:task_id>", str(task.pk)) + full_page
 
 
-def test_every_route_is_counted_here():
+def test_every_route_is_measured():
     assert set(routes(get_resolver())) == READS.keys() | ONLY_WRITTEN_TO | OF_HEALTH
 
 
 @pytest.mark.parametrize("route", READS)
-def test_a_read_costs_the_same_however_many_rows_there_are(ada, task, a_lot, route):
+def test_reads_take_as_many_statements_for_any_number_of_rows(ada, task, a_lot, route):
     url = url_of(route, task)
 
     one, for_one = statements(ada.get, url)
@@ -111,7 +111,7 @@ def test_a_read_costs_the_same_however_many_rows_there_are(ada, task, a_lot, rou
 
 
 @pytest.mark.parametrize("route", [route for route in READS if "export" not in route])
-def test_what_has_not_changed_costs_no_more(ada, task, a_lot, route, monkeypatch):
+def test_a_304_takes_no_more_statements(ada, task, a_lot, route, monkeypatch):
     a_lot(task)
     url = url_of(route, task)
     tag = ada.get(url).headers["ETag"]
@@ -123,7 +123,7 @@ def test_what_has_not_changed_costs_no_more(ada, task, a_lot, route, monkeypatch
     assert (answer.status_code, cost) == (304, READS[route])
 
 
-def test_the_export_of_many_pieces_is_one_query(ada, task, a_lot):
+def test_the_export_of_many_chunks_is_one_query(ada, task, a_lot):
     for _ in range(6):
         a_lot(task)
 
@@ -148,7 +148,7 @@ def test_the_export_of_many_pieces_is_one_query(ada, task, a_lot):
     ],
 )
 @pytest.mark.parametrize("route", ["task/tasks/", "task/tasks/summary/", "task/tasks/export.csv"])
-def test_filters_and_orderings_cost_no_statement(ada, task, a_lot, route, query):
+def test_filters_and_orderings_take_no_extra_statement(ada, task, a_lot, route, query):
     a_lot(task)
     query = query if "ordering" not in query or "summary" not in route else ""
 
@@ -158,7 +158,7 @@ def test_filters_and_orderings_cost_no_statement(ada, task, a_lot, route, query)
 
 
 @pytest.mark.parametrize("route", ["task/tasks/", "task/tasks/summary/", "task/tasks/export.csv"])
-def test_a_filter_by_usernames_costs_one_more(ada, task, a_lot, route):
+def test_a_filter_by_usernames_takes_one_more_statement(ada, task, a_lot, route):
     a_lot(task)
 
     answer, cost = statements(ada.get, f"/{route}?assigned_to=user201,user202,none,me")
@@ -168,7 +168,7 @@ def test_a_filter_by_usernames_costs_one_more(ada, task, a_lot, route):
 
 
 @pytest.mark.parametrize(("rows", "cost"), [(20, 3), (21, 2)])
-def test_a_search_costs_one_more_where_what_is_best_does_not_fill_the_page(ada, a_task, rows, cost):
+def test_each_further_search_rank_takes_one_more_statement(ada, a_task, rows, cost):
     for _ in range(rows):
         a_task(title="Water")
     a_task(title="Other", description="water")
@@ -180,7 +180,7 @@ def test_a_search_costs_one_more_where_what_is_best_does_not_fill_the_page(ada, 
 
 
 @pytest.mark.parametrize("ordering", ["due_date", "-due_date", "-completed_at", "priority", "-created_at", "id"])
-def test_pages_there_and_back_cost_as_much_as_the_first(ada, task, a_lot, ordering):
+def test_all_pages_take_as_many_statements_as_the_first(ada, task, a_lot, ordering):
     a_lot(task)
     first = ada.get(f"{TASKS}?ordering={ordering}").json()
 
@@ -210,14 +210,14 @@ def test_pages_there_and_back_cost_as_much_as_the_first(ada, task, a_lot, orderi
         ("get", f"{TASKS}bulk/", 405, 1),
     ],
 )
-def test_a_refusal_costs_at_most_finding_out(alice, task, method, path, status, cost):
+def test_a_rejected_request_takes_few_statements(alice, task, method, path, status, cost):
     answer, taken = statements(getattr(alice, method), path.format(adas=task.pk, gone=task.pk + 1000), {})
 
     assert (answer.status_code, taken) == (status, cost)
 
 
 @pytest.mark.parametrize("route", [route for route in READS if route not in FOR_EVERYBODY])
-def test_who_cannot_get_in_costs_nothing(charlie, task, route):
+def test_an_invalid_token_takes_no_statement(charlie, task, route):
     for person in (charlie, APIClient()):
         answer, cost = statements(person.get, url_of(route, task))
 
@@ -237,7 +237,7 @@ WRITES = {
 
 
 @pytest.mark.parametrize(("method", "path", "body"), WRITES.values(), ids=WRITES)
-def test_a_write_costs_the_same_however_much_there_is(ada, bob, a_task, a_lot, method, path, body):
+def test_writes_take_as_many_statements_for_any_number_of_rows(ada, bob, a_task, a_lot, method, path, body):
     task, old = (a_task(assigned_to=ada.id) for _ in range(2))
     write = methodcaller(method, TASKS + path.format(id=task.pk), body)
     write_old = methodcaller(method, TASKS + path.format(id=old.pk), body)
@@ -250,7 +250,7 @@ def test_a_write_costs_the_same_however_much_there_is(ada, bob, a_task, a_lot, m
     assert for_first == for_second <= MAX_WRITE_STATEMENTS
 
 
-def test_a_change_of_a_hundred_costs_as_much_as_of_one(ada, bob, task, a_lot):
+def test_changing_a_hundred_takes_as_many_statements_as_one(ada, bob, task, a_lot):
     ids = [each.pk for each in a_lot(task)]
     new = {"title": "Weed", "status": "completed", "priority": "high", "due_date": None, "assigned_to": bob.id}
 
@@ -261,7 +261,7 @@ def test_a_change_of_a_hundred_costs_as_much_as_of_one(ada, bob, task, a_lot):
     assert for_one == for_all <= MAX_WRITE_STATEMENTS
 
 
-def test_a_key_costs_less_than_a_second_task(ada, bob, task):
+def test_a_replay_takes_fewer_statements_than_a_second_task(ada, bob, task):
     body = {"title": "Weed", "assigned_to": bob.id}
 
     _, without = statements(ada.post, TASKS, body)
@@ -274,7 +274,7 @@ def test_a_key_costs_less_than_a_second_task(ada, bob, task):
     assert replayed == refused <= first - 2
 
 
-def test_a_change_of_what_has_changed_since_costs_no_more_for_a_long_history(ada, task, a_lot):
+def test_a_412_takes_as_many_statements_with_a_long_history(ada, task, a_lot):
     tag = ada.get(f"{TASKS}{task.pk}/").headers["ETag"]
     ada.patch(f"{TASKS}{task.pk}/", {"title": "Weed"})
 
@@ -286,7 +286,7 @@ def test_a_change_of_what_has_changed_since_costs_no_more_for_a_long_history(ada
     assert for_short == for_long <= MAX_WRITE_STATEMENTS
 
 
-def test_whoever_is_not_in_the_directory_yet_costs_no_more_than_a_write(ada, newcomer, task):
+def test_a_new_caller_takes_no_more_statements_than_a_write(ada, newcomer, task):
     asked, as_caller = statements(newcomer.get, TASKS)
     User.objects.filter(pk=newcomer.id).delete()
     assigned, as_assignee = statements(ada.patch, f"{TASKS}{task.pk}/", {"assigned_to": newcomer.id})
@@ -296,7 +296,7 @@ def test_whoever_is_not_in_the_directory_yet_costs_no_more_than_a_write(ada, new
     assert as_assignee <= MAX_WRITE_STATEMENTS
 
 
-def test_a_read_that_finds_the_directory_stale_costs_no_more_than_a_write(ada, user_service):
+def test_a_read_with_a_stale_feed_takes_no_more_than_a_write(ada, user_service):
     costs = []
     for ids in (range(401, 402), range(501, 600)):
         for id_ in ids:
@@ -310,7 +310,7 @@ def test_a_read_that_finds_the_directory_stale_costs_no_more_than_a_write(ada, u
     assert costs[0] == costs[1] <= MAX_WRITE_STATEMENTS
 
 
-def test_so_does_one_that_learns_of_a_deletion(ada, bob, user_service, task, a_lot):
+def test_a_read_of_a_deletion_takes_no_more_than_a_write(ada, bob, user_service, task, a_lot):
     a_lot(task)
     Task.objects.update(assigned_to=bob.id)
     user_service.deletes(bob)

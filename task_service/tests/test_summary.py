@@ -48,7 +48,7 @@ def test_it_works(ada, tasks):
     }
 
 
-def test_users_count_their_own_alone(alice, bob, tasks):
+def test_users_count_only_visible_tasks(alice, bob, tasks):
     assert counted(alice) == {
         "total": 4,
         "by_status": {"todo": 2, "in_progress": 1, "completed": 1},
@@ -59,7 +59,7 @@ def test_users_count_their_own_alone(alice, bob, tasks):
     assert counted(bob, "assigned_to=102")["total"] == counted(bob, "assigned_to=none")["total"] == 0
 
 
-def test_of_nothing_there_is_nothing(alice):
+def test_an_empty_summary_has_zeros(alice):
     assert counted(alice) == {
         "total": 0,
         "by_status": {"todo": 0, "in_progress": 0, "completed": 0},
@@ -69,7 +69,7 @@ def test_of_nothing_there_is_nothing(alice):
     }
 
 
-def test_it_counts_what_the_list_lists_with_every_filter(ada, alice, tasks):
+def test_it_counts_the_tasks_of_the_list_with_every_filter(ada, alice, tasks):
     today, tomorrow = in_days(0), in_days(1)
     queries = [
         *("status=todo", "status=todo,completed", "status=todo&status=In%20Progress", "priority=low,urgent"),
@@ -97,13 +97,13 @@ def test_it_counts_what_the_list_lists_with_every_filter(ada, alice, tasks):
 
 
 @pytest.mark.parametrize(("days", "soon"), [(0, 1), (1, 2), (6, 2), (7, 3), (8, 4), (365, 4)])
-def test_what_is_soon_is_a_setting(ada, tasks, settings, days, soon):
+def test_due_soon_depends_on_the_setting(ada, tasks, settings, days, soon):
     settings.DUE_SOON_DAYS = days
 
     assert counted(ada)["due_soon"] == soon
 
 
-def test_today_is_a_day_of_the_configured_time_zone(ada, a_task, settings):
+def test_today_is_in_the_configured_time_zone(ada, a_task, settings):
     settings.DUE_SOON_DAYS, settings.TIME_ZONE = 0, "Etc/GMT+12"
     a_task(due_date=timezone.localdate())
 
@@ -114,7 +114,7 @@ def test_today_is_a_day_of_the_configured_time_zone(ada, a_task, settings):
     assert [(each["overdue"], each["due_soon"]) for each in (west, east)] == [(0, 1), (1, 0)]
 
 
-def test_nobody_counts_further_than_anyone_reads(ada, tasks, monkeypatch):
+def test_counts_stop_at_the_limit(ada, tasks, monkeypatch):
     exact = counted(ada)
     assert (summary.MAX_COUNT, summary.MORE) == (10_000, "10000+")
 
@@ -134,7 +134,7 @@ def test_nobody_counts_further_than_anyone_reads(ada, tasks, monkeypatch):
 @pytest.mark.parametrize(
     "query", ["statsu=todo", "ordering=id", "cursor=x", "page_size=1", "overdue=maybe", "search=%00", "status=bogus"]
 )
-def test_what_cannot_be_counted_by_is_refused(ada, query):
+def test_unsupported_parameters_are_400(ada, query):
     answer = ada.get(f"{SUMMARY}?{query}")
 
     assert answer.status_code == 400
@@ -146,7 +146,7 @@ def test_two_statements_count_everything(ada, tasks, django_assert_num_queries):
         counted(ada, "status=todo,completed&assigned_to=none&search=done")
 
 
-def test_it_is_read_alone_and_by_those_who_signed_in(ada, charlie, tasks):
+def test_it_is_read_only_and_requires_a_token(ada, charlie, tasks):
     assert [who.get(SUMMARY).status_code for who in (charlie, APIClient())] == [401, 401]
     assert ada.post(SUMMARY, {}).status_code == ada.delete(SUMMARY).status_code == 405
     assert ada.get(SUMMARY.rstrip("/")).json() == counted(ada)

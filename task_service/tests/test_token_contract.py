@@ -29,7 +29,7 @@ def status_with(claims):
 
 
 @pytest.mark.django_db
-def test_an_access_token_made_from_the_contract_is_accepted(directory):
+def test_an_access_token_from_the_contract_is_accepted(directory):
     claims = example("access")
     known(Person(int(claims["sub"]), claims["username"], role=claims["role"]), epoch=claims["epoch"])
 
@@ -40,7 +40,7 @@ OF_THE_USER_SERVICE = {"session", "sid"}  # by which it finds the session
 
 
 @pytest.mark.parametrize("claim", sorted(example("access").keys() - OF_THE_USER_SERVICE))
-def test_each_claim_of_an_access_token_is_relied_on(claim):
+def test_each_claim_of_an_access_token_is_required(claim):
     claims = example("access")
     del claims[claim]
 
@@ -52,7 +52,7 @@ def test_no_other_token_is_accepted(kind):
     assert status_with(example(kind) | {"username": "alice", "role": "admin", "epoch": 0, "sid": "12"}) == 401
 
 
-def test_the_service_token_sent_is_that_of_the_contract():
+def test_the_service_token_matches_the_contract():
     sent = jwt.decode(tokens.issue_service_token("task_service", on_behalf_of=7), options={"verify_signature": False})
     agreed = example("service")
 
