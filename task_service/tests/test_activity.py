@@ -38,7 +38,7 @@ def changes(rows):
 
 
 def problem(answer):
-    """All that a refusal tells, apart from which request it was."""
+    """Return an error without the id of its request."""
     body = {name: value for name, value in answer.json().items() if name not in ("instance", "request_id")}
     headers = {name: value for name, value in answer.headers.items() if name not in ("X-Request-ID", "Content-Length")}
     return answer.status_code, body, headers
@@ -50,7 +50,7 @@ def fail(*args, **kwargs):
 
 @pytest.fixture
 def task(ada, alice, user_service):
-    """Made at the front door, so that it has a history."""
+    """Created through the API, so that it has a history."""
     made = ada.post(TASKS, {"title": "Water the plants", "assigned_to": alice.id}).json()
     return Task.objects.get(pk=made["id"])
 

@@ -1,4 +1,4 @@
-"""ASSIGNEES_CAN_UPDATE_STATUS lets assignees move their own tasks, and nothing else."""
+"""ASSIGNEES_CAN_UPDATE_STATUS lets assignees change the status of their tasks, and nothing else."""
 
 from concurrent.futures import ThreadPoolExecutor
 
@@ -21,8 +21,8 @@ def path(task):
 
 
 @pytest.fixture
-def task(a_task, alice):
-    return a_task(assigned_to=alice.id)
+def task(create_task, alice):
+    return create_task(assigned_to=alice.id)
 
 
 @pytest.fixture
@@ -110,8 +110,8 @@ class TestAllowed:
         assert alice.patch(f"{path(task)}?status=completed", DONE).status_code == 400
         assert stored() == before
 
-    def test_other_callers_get_404(self, alice, bob, charlie, task, a_task, stored):
-        nobodys = a_task(created_by=bob.id)
+    def test_other_callers_get_404(self, alice, bob, charlie, task, create_task, stored):
+        nobodys = create_task(created_by=bob.id)
         before = stored()
 
         answers = [bob.patch(path(task), DONE), bob.patch(path(nobodys), DONE), bob.patch(f"{TASKS}{2**40}/", DONE)]
@@ -129,9 +129,9 @@ class TestAllowed:
             assert alice.patch(path(task), DONE, headers=headers).status_code == 404
         assert stored() == before
 
-    def test_a_demoted_admin_changes_only_assigned_tasks(self, ada, task, a_task):
+    def test_a_demoted_admin_changes_only_assigned_tasks(self, ada, task, create_task):
         User.objects.filter(pk=ada.id).update(role="user")
-        own = a_task(assigned_to=ada.id)
+        own = create_task(assigned_to=ada.id)
 
         assert ada.patch(path(task), DONE).status_code == 404
         assert ada.patch(path(own), {**DONE, "title": "x"}).status_code == 403

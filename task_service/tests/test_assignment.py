@@ -1,4 +1,4 @@
-"""Whose a task is, who may see it then, and under which name."""
+"""Assignees: visibility after reassignment, usernames, and assignment by username."""
 
 import pytest
 
@@ -24,8 +24,8 @@ def named(person):
 
 
 @pytest.fixture
-def task(a_task, alice):
-    return a_task(assigned_to=alice.id)
+def task(create_task, alice):
+    return create_task(assigned_to=alice.id)
 
 
 def test_a_reassigned_task_moves_to_the_new_assignee(ada, alice, bob, task):
@@ -48,8 +48,8 @@ def test_an_unassigned_task_is_visible_to_admins_only(ada, alice, bob, task):
     assert [who.get(path(task)).status_code for who in (ada, alice, bob)] == [200, 404, 404]
 
 
-def test_an_assigned_task_becomes_visible_to_the_assignee(ada, alice, bob, a_task):
-    task = a_task()
+def test_an_assigned_task_becomes_visible_to_the_assignee(ada, alice, bob, create_task):
+    task = create_task()
     assert seen_by(bob) == {}
 
     answer = ada.put(path(task), {"title": task.title, "assigned_to": bob.id})
@@ -87,8 +87,8 @@ def test_a_deactivated_assignee_keeps_tasks_and_username(ada, alice, task):
     assert ada.patch(path(task), {"title": "Changed"}).json()["assignee"] == named(alice)
 
 
-def test_an_unknown_assignee_has_an_id_but_no_username(ada, a_task, user_service):
-    task = a_task(assigned_to=999)
+def test_an_unknown_assignee_has_an_id_but_no_username(ada, create_task, user_service):
+    task = create_task(assigned_to=999)
 
     assert seen_by(ada) == {task.pk: None}
     read = ada.get(path(task)).json()
@@ -97,16 +97,16 @@ def test_an_unknown_assignee_has_an_id_but_no_username(ada, a_task, user_service
     assert user_service.calls == []
 
 
-def test_tasks_of_an_unknown_assignee_are_filtered_by_id(ada, a_task):
-    task = a_task(assigned_to=999)
-    a_task()
+def test_tasks_of_an_unknown_assignee_are_filtered_by_id(ada, create_task):
+    task = create_task(assigned_to=999)
+    create_task()
 
     assert seen_by(ada, "assigned_to=999") == {task.pk: None}
     assert ada.get(f"{TASKS}summary/?assigned_to=999").json()["total"] == 1
 
 
-def test_a_task_of_an_unknown_assignee_can_be_put_back(ada, a_task, user_service):
-    task = a_task(assigned_to=999)
+def test_a_task_of_an_unknown_assignee_can_be_put_back(ada, create_task, user_service):
+    task = create_task(assigned_to=999)
 
     read = ada.get(path(task)).json()
 
@@ -115,8 +115,8 @@ def test_a_task_of_an_unknown_assignee_can_be_put_back(ada, a_task, user_service
     assert (answer.status_code, answer.json()) == (200, read)
 
 
-def test_tasks_of_a_deleted_account_become_unassigned(ada, alice, bob, task, a_task):
-    done, his = a_task(assigned_to=alice.id, status="completed"), a_task(assigned_to=bob.id)
+def test_tasks_of_a_deleted_account_become_unassigned(ada, alice, bob, task, create_task):
+    done, his = create_task(assigned_to=alice.id, status="completed"), create_task(assigned_to=bob.id)
 
     User.objects.upsert([Person.deleted(alice.id, 2000)])
 
@@ -163,16 +163,16 @@ def test_a_username_of_digits_is_not_an_id(ada, alice, bob, task, user_service):
 
 
 def test_a_new_account_is_found_by_username(ada, newcomer, task, user_service):
-    user_service.changes(newcomer)
+    user_service.change(newcomer)
 
     answer = ada.patch(path(task), {"assigned_to": "nora"})
 
     assert (answer.status_code, answer.json()["assignee"]) == (200, named(newcomer))
-    assert (len(user_service.pulls), user_service.look_ups) == (1, [])
+    assert (len(user_service.pulls), user_service.lookups) == (1, [])
 
 
 def test_a_renamed_account_is_found_by_its_new_username(ada, alice, bob, task, user_service):
-    user_service.changes(bob, username="robert")
+    user_service.change(bob, username="robert")
 
     new = ada.patch(path(task), {"assigned_to": "robert"})
     old = ada.patch(path(task), {"assigned_to": "bob"})
@@ -190,10 +190,10 @@ def test_an_unknown_username_is_400_and_changes_nothing(ada, alice, task, user_s
 
 
 def test_the_username_of_an_ended_account_is_400(ada, alice, bob, task, user_service):
-    user_service.deletes(bob)
+    user_service.delete(bob)
     User.objects.upsert([Person.deleted(bob.id, 2000)])
     User.objects.filter(pk=alice.id).update(is_active=False)
-    user_service.knows(alice, is_active=False)
+    user_service.add(alice, is_active=False)
 
     answers = [ada.post(TASKS, {"title": "Water", "assigned_to": name}) for name in ("bob", "alice")]
 
@@ -213,7 +213,7 @@ def test_without_the_user_service_only_known_usernames_work(ada, bob, task, user
 def test_a_directory_far_behind_the_feed_makes_usernames_503(ada, task, user_service):
     user_service.page_size = 1
     for id_ in range(201, 206):
-        user_service.changes(Caller(id_, f"user{id_}"))
+        user_service.change(Caller(id_, f"user{id_}"))
 
     behind, caught_up = (ada.patch(path(task), {"assigned_to": "user205"}) for _ in range(2))
 

@@ -1,4 +1,4 @@
-"""Bodies as bytes: what a JSON library on the other side would never send."""
+"""Bodies as bytes, which no JSON library would send."""
 
 import gzip
 
@@ -46,8 +46,8 @@ TASKS = "/task/tasks/"
     ],
     ids=lambda body: ascii(body)[1:40],
 )
-def test_a_body_that_is_not_one_json_object_is_400(ada, a_task, body):
-    task = a_task()
+def test_a_body_that_is_not_one_json_object_is_400(ada, create_task, body):
+    task = create_task()
     detail = f"{TASKS}{task.pk}/"
 
     answers = [

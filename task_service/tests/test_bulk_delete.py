@@ -1,4 +1,4 @@
-"""Many tasks, deleted at once."""
+"""Bulk deletion."""
 
 import json
 import logging
@@ -21,8 +21,8 @@ def delete(person, ids, **more):
 
 
 @pytest.fixture
-def ids(a_task, alice):
-    return [a_task(title=title, assigned_to=alice.id).pk for title in ("one", "two", "three")]
+def ids(create_task, alice):
+    return [create_task(title=title, assigned_to=alice.id).pk for title in ("one", "two", "three")]
 
 
 @pytest.mark.django_db(transaction=True)
@@ -66,8 +66,8 @@ def test_a_missing_task_prevents_all_deletions(ada, ids, caplog):
     ],
     ids=lambda value: json.dumps(value)[:60],
 )
-def test_an_invalid_body_is_400(ada, a_task, body, field):
-    a_task(id=1)
+def test_an_invalid_body_is_400(ada, create_task, body, field):
+    create_task(id=1)
 
     answer = ada.post(BULK, body)
 
@@ -81,8 +81,8 @@ def test_only_admins_can_delete_and_if_match_is_refused(ada, alice, charlie, ids
     assert Task.objects.count() == 3
 
 
-def test_a_hundred_tasks_take_as_many_statements_as_one(ada, a_task):
-    ids = [a_task(title=f"Task {number}").pk for number in range(101)]
+def test_a_hundred_tasks_take_as_many_statements_as_one(ada, create_task):
+    ids = [create_task(title=f"Task {number}").pk for number in range(101)]
 
     _, for_one = statements(delete, ada, ids[:1])
     answer, for_many = statements(delete, ada, ids[1:])

@@ -1,4 +1,4 @@
-"""One change of all tasks that a filter matches, with their number to confirm."""
+"""Bulk changes by a filter, confirmed by the number of tasks."""
 
 from concurrent.futures import ThreadPoolExecutor
 
@@ -22,19 +22,19 @@ def change(person, filters, expected_count=None, **values):
     return person.post(BULK, {"filter": filters, "set": values, **count})
 
 
-def wrong(answer):
+def invalid_fields(answer):
     assert answer.status_code == 400, answer.content
     return [error["field"] for error in answer.json()["errors"]]
 
 
 @pytest.fixture
-def tasks(a_task, alice, bob):
-    """Two open tasks of alice, one that she has completed, and one of bob."""
+def tasks(create_task, alice, bob):
+    """Two open tasks and a completed one of alice, and one of bob."""
     return [
-        a_task(title="one", assigned_to=alice.id),
-        a_task(title="two", assigned_to=alice.id, status="in_progress", due_date="2001-01-01"),
-        a_task(title="done", assigned_to=alice.id, status="completed"),
-        a_task(title="other", assigned_to=bob.id),
+        create_task(title="one", assigned_to=alice.id),
+        create_task(title="two", assigned_to=alice.id, status="in_progress", due_date="2001-01-01"),
+        create_task(title="done", assigned_to=alice.id, status="completed"),
+        create_task(title="other", assigned_to=bob.id),
     ]
 
 
@@ -79,7 +79,7 @@ def test_a_missing_count_is_400_with_the_actual_count(ada, tasks, rows):
 
     answer = change(ada, {"assigned_to": ["alice"]}, title="Changed")
 
-    assert (wrong(answer), answer.json()["actual_count"]) == (["expected_count"], 3)
+    assert (invalid_fields(answer), answer.json()["actual_count"]) == (["expected_count"], 3)
     assert answer.json()["detail"].startswith("expected_count: 3 tasks match")
     assert rows() == before
 
@@ -102,14 +102,14 @@ def test_more_matches_than_the_maximum_are_400(ada, rows):
     counted = change(ada, {"status": ["todo"]}, MAX_MATCHING + 1, title="Changed")
     too_few = change(ada, {"status": ["todo"]}, MAX_MATCHING, title="Changed")
 
-    assert (wrong(uncounted), uncounted.json()["errors"][0]["code"]) == (["filter"], "too_many")
-    assert wrong(counted) == ["expected_count"]
+    assert (invalid_fields(uncounted), uncounted.json()["errors"][0]["code"]) == (["filter"], "too_many")
+    assert invalid_fields(counted) == ["expected_count"]
     assert (too_few.status_code, too_few.json()["actual_count"]) == (409, MAX_MATCHING + 1)
     assert rows() == before
 
 
-def test_a_thousand_tasks_take_as_many_statements_as_one(ada, alice, bob, a_task):
-    a_task(assigned_to=alice.id)
+def test_a_thousand_tasks_take_as_many_statements_as_one(ada, alice, bob, create_task):
+    create_task(assigned_to=alice.id)
     filters = {"assigned_to": ["alice"], "status": ["todo"]}
     values = {"assigned_to": "bob", "status": "completed", "priority": "high"}
 
@@ -118,7 +118,7 @@ def test_a_thousand_tasks_take_as_many_statements_as_one(ada, alice, bob, a_task
     many, for_many = statements(change, ada, filters, MAX_MATCHING, **values)
 
     assert (len(one.json()["updated_ids"]), len(many.json()["updated_ids"])) == (1, MAX_MATCHING)
-    assert for_one == for_many <= MAX_WRITE_STATEMENTS + 1  # one more finds the accounts that the filter names
+    assert for_one == for_many <= MAX_WRITE_STATEMENTS + 1  # one more for the accounts in the filter
 
 
 @pytest.mark.parametrize(
@@ -152,12 +152,12 @@ def test_a_thousand_tasks_take_as_many_statements_as_one(ada, alice, bob, a_task
 def test_an_invalid_body_is_400(ada, tasks, rows, body, fields):
     before = rows()
 
-    assert sorted(wrong(ada.post(BULK, body))) == fields
+    assert sorted(invalid_fields(ada.post(BULK, body))) == fields
     assert rows() == before
 
 
 def test_at_most_twenty_unknown_filters_are_reported(ada):
-    assert len(wrong(change(ada, {f"statu{number}": 1 for number in range(50_000)}, title="Changed"))) == 20
+    assert len(invalid_fields(change(ada, {f"statu{number}": 1 for number in range(50_000)}, title="Changed"))) == 20
 
 
 def test_other_callers_are_refused(alice, tasks, rows):

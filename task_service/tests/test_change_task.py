@@ -25,8 +25,8 @@ def difference(before, after):
 
 
 @pytest.fixture
-def task(a_task, alice):
-    return a_task(**FULL | {"priority": Task.Priority.HIGH, "assigned_to": alice.id})
+def task(create_task, alice):
+    return create_task(**FULL | {"priority": Task.Priority.HIGH, "assigned_to": alice.id})
 
 
 @pytest.mark.django_db
@@ -79,8 +79,8 @@ class TestPatch:
         assert [error["field"] for error in answer.json()["errors"]] == list(body)
         assert ada.get(path(task)).json() == before
 
-    def test_an_invalid_due_date_is_400(self, ada, task, no_day):
-        answer = ada.patch(path(task), {"due_date": no_day})
+    def test_an_invalid_due_date_is_400(self, ada, task, invalid_date):
+        answer = ada.patch(path(task), {"due_date": invalid_date})
 
         assert [error["field"] for error in answer.json()["errors"]] == ["due_date"]
         assert str(Task.objects.get().due_date) == FULL["due_date"]
@@ -138,8 +138,8 @@ class TestPut:
         assert answer.status_code == 200
         assert difference(read, answer.json()) == {"title", "version", "updated_at"}
 
-    def test_an_assignee_missing_in_the_directory_can_be_put_back(self, ada, a_task):
-        read = ada.get(path(a_task(assigned_to=999))).json()
+    def test_an_assignee_missing_in_the_directory_can_be_put_back(self, ada, create_task):
+        read = ada.get(path(create_task(assigned_to=999))).json()
 
         answer = ada.put(path(Task.objects.get()), read | {"title": "Feed the cat"})
 
@@ -214,7 +214,7 @@ class TestEither:
     def test_assigning_again_after_removing_is_a_new_lookup(self, ada, alice, task, user_service, method):
         ada.patch(path(task), {"assigned_to": None})
         deactivated(alice)
-        user_service.knows(alice, is_active=False)
+        user_service.add(alice, is_active=False)
 
         answer = getattr(ada, method)(path(task), {"title": "Water", "assigned_to": alice.id})
 
@@ -269,10 +269,10 @@ class TestCompletion:
 
 @pytest.mark.django_db(transaction=True)
 class TestRaces:
-    def test_parallel_changes_of_different_fields_are_both_kept(self, ada, a_task, at_once):
+    def test_parallel_changes_of_different_fields_are_both_kept(self, ada, create_task, at_once):
         kept = []
         for _ in range(30):
-            task = a_task()
+            task = create_task()
 
             answers = at_once(
                 (ada.patch, path(task), {"title": "Changed"}),
@@ -285,9 +285,9 @@ class TestRaces:
 
         assert kept == [("Changed", "Changed", 3)] * 30
 
-    def test_a_change_concurrent_with_a_deletion_is_200_or_404(self, ada, a_task, at_once):
+    def test_a_change_concurrent_with_a_deletion_is_200_or_404(self, ada, create_task, at_once):
         for _ in range(30):
-            task = a_task()
+            task = create_task()
 
             patched, put, deleted = at_once(
                 (ada.patch, path(task), {"title": "Changed"}),
@@ -300,8 +300,8 @@ class TestRaces:
             assert deleted.status_code == 204
             assert not Task.objects.exists()
 
-    def test_one_of_many_parallel_completions_sets_completed_at(self, ada, a_task, at_once):
-        task = a_task()
+    def test_one_of_many_parallel_completions_sets_completed_at(self, ada, create_task, at_once):
+        task = create_task()
 
         answers = at_once(*[(ada.patch, path(task), {"status": "completed"})] * 8)
 

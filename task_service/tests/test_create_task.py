@@ -9,8 +9,8 @@ pytestmark = pytest.mark.django_db
 TASKS = "/task/tasks/"
 
 
-def wrong(answer):
-    """The fields that a 400 names."""
+def invalid_fields(answer):
+    """Return the fields of a 400."""
     assert answer.status_code == 400, answer.content
     return [error["field"] for error in answer.json()["errors"]]
 
@@ -85,7 +85,7 @@ def test_an_expired_token_is_401(charlie):
 def test_a_title_is_required(ada):
     answer = ada.post(TASKS, {"description": "Of what?"})
 
-    assert wrong(answer) == ["title"]
+    assert invalid_fields(answer) == ["title"]
 
 
 @pytest.mark.parametrize(
@@ -117,7 +117,7 @@ def test_a_title_is_required(ada):
 def test_a_title_with_control_characters_is_400(ada, title):
     answer = ada.post(TASKS, {"title": title})
 
-    assert wrong(answer) == ["title"]
+    assert invalid_fields(answer) == ["title"]
     assert not Task.objects.exists()
 
 
@@ -168,7 +168,7 @@ def test_a_description_keeps_lines_with_normalized_line_ends(ada):
     "description", [None, 1, [], "esc\x1b", "exe\u202egnp", "x" * 50_001], ids=lambda d: ascii(d)[:9]
 )
 def test_a_description_that_is_not_plain_text_is_400(ada, description):
-    assert wrong(ada.post(TASKS, {"title": "Water", "description": description})) == ["description"]
+    assert invalid_fields(ada.post(TASKS, {"title": "Water", "description": description})) == ["description"]
 
 
 @pytest.mark.parametrize(
@@ -192,17 +192,17 @@ def test_a_status_is_accepted_as_value_or_label(ada, sent, stored, label):
 @pytest.mark.parametrize("field", ["status", "priority"])
 @pytest.mark.parametrize("value", ["", "bogus", " todo", "normal ", None, 1, True, {}, []], ids=repr)
 def test_an_unknown_status_or_priority_is_400(ada, field, value):
-    assert wrong(ada.post(TASKS, {"title": "Water", field: value})) == [field]
+    assert invalid_fields(ada.post(TASKS, {"title": "Water", field: value})) == [field]
 
 
-def test_an_invalid_due_date_is_400(ada, no_day):
-    assert wrong(ada.post(TASKS, {"title": "Water", "due_date": no_day})) == ["due_date"]
+def test_an_invalid_due_date_is_400(ada, invalid_date):
+    assert invalid_fields(ada.post(TASKS, {"title": "Water", "due_date": invalid_date})) == ["due_date"]
     assert not Task.objects.exists()
 
 
 @pytest.mark.parametrize("value", [20260101, True, [], {}, ["2026-01-01"]], ids=repr)
 def test_a_due_date_that_is_not_a_string_is_400(ada, value):
-    assert wrong(ada.post(TASKS, {"title": "Water", "due_date": value})) == ["due_date"]
+    assert invalid_fields(ada.post(TASKS, {"title": "Water", "due_date": value})) == ["due_date"]
 
 
 @pytest.mark.parametrize("who", ["ada", "alice"])
@@ -227,11 +227,11 @@ def test_an_unknown_assignee_is_400(ada, user_service, unknown):
 
 def test_an_inactive_assignee_is_400(ada, alice, user_service):
     User.objects.filter(pk=alice.id).update(is_active=False)
-    user_service.knows(alice, is_active=False)
+    user_service.add(alice, is_active=False)
 
     answer = ada.post(TASKS, {"title": "Water", "assigned_to": alice.id})
 
-    assert wrong(answer) == ["assigned_to"]
+    assert invalid_fields(answer) == ["assigned_to"]
     assert answer.json()["errors"][0]["code"] == "inactive_user"
     assert not Task.objects.exists()
 
@@ -244,14 +244,14 @@ def test_an_inactive_assignee_is_400(ada, alice, user_service):
 def test_an_invalid_assignee_is_400_without_a_lookup(ada, user_service, assignee):
     answer = ada.post(TASKS, {"title": "Water", "assigned_to": assignee})
 
-    assert wrong(answer) == ["assigned_to"]
+    assert invalid_fields(answer) == ["assigned_to"]
     assert user_service.calls == []
 
 
 def test_other_errors_prevent_the_lookup_of_the_assignee(ada, alice, user_service):
     answer = ada.post(TASKS, {"title": "", "assigned_to": alice.id})
 
-    assert wrong(answer) == ["title"]
+    assert invalid_fields(answer) == ["title"]
     assert user_service.calls == []
 
 
@@ -271,7 +271,7 @@ def test_other_errors_prevent_the_lookup_of_the_assignee(ada, alice, user_servic
 def test_read_only_fields_are_400(ada, field, value):
     answer = ada.post(TASKS, {"title": "Water", field: value})
 
-    assert wrong(answer) == [field]
+    assert invalid_fields(answer) == [field]
     assert answer.json()["errors"][0]["code"] == "read_only"
     assert not Task.objects.exists()
 
@@ -283,7 +283,7 @@ def test_read_only_fields_are_400(ada, field, value):
 def test_an_unknown_field_is_400_with_a_suggestion(ada, field, nearest):
     answer = ada.post(TASKS, {"title": "Water", field: "x"})
 
-    assert wrong(answer) == [field]
+    assert invalid_fields(answer) == [field]
     expected = f"Unknown field; did you mean {nearest}?" if nearest else "Unknown field."
     assert answer.json()["errors"][0]["detail"] == expected
     assert not Task.objects.exists()
@@ -300,11 +300,11 @@ def test_a_field_with_an_empty_name_is_400(ada):
 def test_all_errors_are_reported_together(ada):
     answer = ada.post(TASKS, {"title": "", "status": "bogus", "colour": "red", "version": 9})
 
-    assert sorted(wrong(answer)) == ["colour", "status", "title", "version"]
+    assert sorted(invalid_fields(answer)) == ["colour", "status", "title", "version"]
 
 
 def test_query_parameters_are_400(ada):
     answer = ada.post(f"{TASKS}?status=todo", {"title": "Water"})
 
-    assert wrong(answer) == ["status"]
+    assert invalid_fields(answer) == ["status"]
     assert not Task.objects.exists()

@@ -1,4 +1,4 @@
-"""One mail about all that happened to a person at once: what is in it, and that it goes out once."""
+"""Digests: one mail about simultaneous events, its content, and that it is sent once."""
 
 import os
 import signal
@@ -18,7 +18,7 @@ from notifications import delivering, reminders
 from notifications.models import Delivery, Event, Notification
 from notifications.reminders import remind
 from tasks.models import Task
-from tests.deliveries import SMTP, change, database_url, deliver_all, let_pass, states
+from tests.deliveries import SMTP, advance_time, change, database_url, deliver_all, states
 
 pytestmark = pytest.mark.django_db
 COMMITTING = pytest.mark.django_db(transaction=True)
@@ -36,8 +36,8 @@ def channels(settings, tmp_path):
 
 
 @pytest.fixture
-def three(a_task, alice):
-    return [a_task(title=title, assigned_to=alice.id) for title in ("One", "Two", "Three")]
+def three(create_task, alice):
+    return [create_task(title=title, assigned_to=alice.id) for title in ("One", "Two", "Three")]
 
 
 def complete(tasks, ada):
@@ -116,7 +116,7 @@ def test_a_failed_mail_is_retried_unchanged(ada, alice, three, settings):
         for answers in ({END_OF_DATA: "451 greylisted"}, {}):
             server.answers = answers
             deliver_all("email")
-            let_pass(seconds=11)
+            advance_time(seconds=11)
 
     assert states(channel="email") == ["sent"] * 3
     assert set(Delivery.objects.filter(channel="email").values_list("attempts", flat=True)) == {2}
@@ -131,7 +131,7 @@ def test_a_part_waits_for_an_earlier_mail_about_its_task(ada, alice, three):
     deliver_all("email")
     assert mails() == [("alice", f"ada completed {FIRST} and 1 more")]
 
-    let_pass(minutes=5)
+    advance_time(minutes=5)
     deliver_all("email")
 
     assert [subject for _, subject in mails()[1:]] == [
@@ -144,12 +144,12 @@ def test_a_part_waits_for_an_earlier_mail_about_its_task(ada, alice, three):
 def test_after_a_crash_the_retry_keeps_the_message_id(ada, bob, three):
     complete(three, ada)
     (claimed,) = Delivery.objects.filter(channel="email").claim(1, lease_seconds=60)
-    delivering.send_message(claimed)  # and here the worker dies
+    delivering.send_message(claimed)  # and then the worker is killed
     change(three[0], by=ada, assigned_to_id=bob.id)
     Delivery.objects.filter(event__kind__in=["task_assigned", "task_unassigned"]).delete()
 
     assert delivering.deliver_channel("email") == 0
-    let_pass(seconds=61)
+    advance_time(seconds=61)
     deliver_all("email")
 
     assert mails() == [("alice", f"ada completed {FIRST} and 2 more"), ("alice", f"ada completed {SECOND} and 1 more")]
@@ -160,7 +160,7 @@ def test_a_worker_with_an_expired_lease_changes_nothing(ada, three):
     complete(three, ada)
     (slow,) = Delivery.objects.filter(channel="email").claim(1, lease_seconds=60)
     slow.claim_parts()
-    let_pass(seconds=61)
+    advance_time(seconds=61)
     (fast,) = Delivery.objects.filter(channel="email").claim(1, lease_seconds=60)
     fast.claim_parts()
 
@@ -182,11 +182,11 @@ def test_deliveries_without_a_digest_are_sent_separately(ada, three):
 
 
 @COMMITTING
-def test_two_workers_send_each_mail_once(ada, alice, bob, a_task, settings, at_once):
+def test_two_workers_send_each_mail_once(ada, alice, bob, create_task, settings, at_once):
     settings.NOTIFICATION_CHANNELS = ["email"]
     for _ in range(5):
         post.outbox.clear()
-        tasks = [a_task(assigned_to=person.id) for person in (alice, bob) for _ in range(5)]
+        tasks = [create_task(assigned_to=person.id) for person in (alice, bob) for _ in range(5)]
         complete(tasks, ada)
 
         at_once(*[(deliver_all, "email")] * 2)
@@ -209,7 +209,7 @@ def test_a_mail_of_a_killed_worker_is_sent_by_the_next(ada, three, settings):
             worker.kill()
         server.answers = {}
         settings.EMAIL_BACKEND, settings.EMAIL_HOST, settings.EMAIL_PORT = SMTP, "127.0.0.1", server.port
-        let_pass(seconds=61)
+        advance_time(seconds=61)
         deliver_all()
 
     assert worker.returncode == -signal.SIGKILL
@@ -222,10 +222,10 @@ def test_a_mail_of_a_killed_worker_is_sent_by_the_next(ada, three, settings):
 # Reminders
 
 
-def test_the_reminders_of_one_run_are_one_mail(ada, alice, a_task):
+def test_the_reminders_of_one_run_are_one_mail(ada, alice, create_task):
     for title, days in (("One", 1), ("Two", -1)):
         due = timezone.localdate() + timedelta(days=days)
-        a_task(title=title, assigned_to=alice.id, created_by=alice.id, due_date=due)
+        create_task(title=title, assigned_to=alice.id, created_by=alice.id, due_date=due)
 
     assert remind() == {"task_due_soon": 1, "task_overdue": 1}
     deliver_all("email")
@@ -255,16 +255,16 @@ def test_changing_a_hundred_due_tasks_takes_13_statements(ada, alice, grace, dja
     body = {"set": {"status": "in_progress", "assigned_to": alice.id}}
     body["ids"] = list(Task.objects.values_list("pk", flat=True))
 
-    with django_assert_max_num_queries(13 + 4):  # savepoints and their release are no trips of their own
+    with django_assert_max_num_queries(13 + 4):  # savepoints and their release are no separate round trips
         assert ada.post(BULK, body).status_code == 200
 
     assert (Event.objects.count(), Notification.objects.count()) == (300, 600)
 
 
 @COMMITTING
-def test_a_change_during_a_reminder_run_reminds_once(ada, alice, a_task, at_once):
+def test_a_change_during_a_reminder_run_reminds_once(ada, alice, create_task, at_once):
     for _ in range(5):
-        task = a_task(due_date="2001-01-01", created_by=alice.id)
+        task = create_task(due_date="2001-01-01", created_by=alice.id)
 
         answer, *_ = at_once((ada.patch, f"/task/tasks/{task.pk}/", {"assigned_to": alice.id}), *[(remind,)] * 3)
 
@@ -272,15 +272,15 @@ def test_a_change_during_a_reminder_run_reminds_once(ada, alice, a_task, at_once
         assert Event.objects.filter(task_id=task.pk, kind="task_overdue").count() == 1
 
 
-def test_a_requeued_reminder_is_a_new_mail(ada, alice, a_task):
-    tasks = [a_task(title=title, assigned_to=alice.id, due_date="2001-01-01") for title in ("One", "Two")]
+def test_a_requeued_reminder_is_a_new_mail(ada, alice, create_task):
+    tasks = [create_task(title=title, assigned_to=alice.id, due_date="2001-01-01") for title in ("One", "Two")]
     remind()
-    ids_of = [task.pk for task in tasks]
-    Task.objects.filter(pk__in=ids_of).update(status="completed", completed_at=timezone.now())
+    ids = [task.pk for task in tasks]
+    Task.objects.filter(pk__in=ids).update(status="completed", completed_at=timezone.now())
     deliver_all("email")
     assert mails() == []
 
-    Task.objects.filter(pk__in=ids_of).update(status="todo", completed_at=None)
+    Task.objects.filter(pk__in=ids).update(status="todo", completed_at=None)
     reminders.remind()
     deliver_all("email")
 

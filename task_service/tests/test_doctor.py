@@ -14,16 +14,16 @@ from directory.feed import pull_by_worker
 from notifications import health
 from notifications.management.commands import doctor
 from notifications.models import Delivery, Event, ReminderRun
-from tests.conftest import Call, feed_read
+from tests.conftest import Call, set_feed_age
 
 pytestmark = pytest.mark.django_db
 
 
 @pytest.fixture
-def well(user_service, settings, tmp_path):
-    """A service that lacks nothing, and a user service beside it."""
+def healthy(user_service, settings, tmp_path):
+    """A complete configuration and a working user service."""
     Heartbeat.objects.beat()
-    feed_read(seconds_ago=1)
+    set_feed_age(seconds_ago=1)
     reminded(timedelta(seconds=30))
     settings.GATEWAY_ADDRESSES = ["127.0.0.1"]
     settings.NOTIFICATION_LOG = str(tmp_path / "notifications.log")
@@ -33,12 +33,12 @@ def reminded(age):
     ReminderRun.objects.update_or_create(pk=1, defaults={"finished_at": timezone.now() - age})
 
 
-@pytest.mark.usefixtures("well")
+@pytest.mark.usefixtures("healthy")
 def test_it_works(capsys, user_service):
     call_command("doctor")
 
     found = re.findall("^(ok|WRONG|unsure) +(.{11}) ", capsys.readouterr().out, re.MULTILINE)
-    # The role of these tests owns its tables, and so could change the history of tasks.
+    # The role of these tests owns its tables and could change the history.
     assert {name.strip() for state, name in found if state != "ok"} == {"history"}
     assert {"deliveries", "reminders", "directory", "channels", "users"} <= {name.strip() for _, name in found}
     assert user_service.pulls == [1000]
@@ -52,7 +52,7 @@ def test_it_works(capsys, user_service):
         (lambda call: call.answer({}, 404), "not of the gateway"),
         (lambda call: call.answer({}, 503), "answered 503; is USER_SERVICE_URL right?"),
         (lambda call: call.answer({"results": 1}), "gives no valid response"),
-        (Call.say, "gives no valid response"),
+        (Call.send_raw, "gives no valid response"),
     ],
 )
 def test_an_invalid_response_of_the_user_service_is_reported(user_service, reaction, words):
@@ -89,7 +89,7 @@ def test_missing_reminder_runs_are_reported():
 @pytest.mark.usefixtures("directory")
 @pytest.mark.parametrize(("seconds", "state"), [(50, "ok"), (70, "WRONG")])
 def test_a_directory_lag_is_reported(seconds, state):
-    feed_read(seconds_ago=seconds)
+    set_feed_age(seconds_ago=seconds)
 
     assert directory_health.directory().state == state
 
@@ -137,7 +137,7 @@ def test_the_user_service_is_checked_without_the_database(user_service, monkeypa
 
 @pytest.mark.parametrize(("seconds", "state"), [(-20, "WRONG"), (0, "ok"), (20, "WRONG")])
 def test_a_clock_difference_is_reported(user_service, seconds, state):
-    user_service.reaction = dated(seconds)
+    user_service.reaction = with_clock_difference(seconds)
 
     found = doctor.user_service()
 
@@ -145,12 +145,12 @@ def test_a_clock_difference_is_reported(user_service, seconds, state):
     assert ("let each follow a time server" in found.text) is (state == "WRONG")
 
 
-def dated(seconds, status=200):
-    """Let the user service answer by a clock that is off."""
+def with_clock_difference(seconds, status=200):
+    """Make the user service respond with a wrong Date."""
 
     def reaction(call):
         call.date_time_string = lambda: formatdate(time.time() + seconds, usegmt=True)
-        call.answer(call.server.changes_after(call.after), status)
+        call.answer(call.server.feed_after(call.after), status)
 
     return reaction
 
@@ -158,8 +158,8 @@ def dated(seconds, status=200):
 @pytest.mark.parametrize(("seconds", "degraded"), [(-20, True), (0, False), (20, True)])
 def test_readiness_is_degraded_while_the_clocks_differ(client, user_service, seconds, degraded):
     reminded(timedelta(minutes=1))
-    feed_read(seconds_ago=60)
-    user_service.reaction = dated(seconds)
+    set_feed_age(seconds_ago=60)
+    user_service.reaction = with_clock_difference(seconds)
     pull_by_worker()
 
     body = client.get("/task/health/ready/").json()
@@ -170,8 +170,8 @@ def test_readiness_is_degraded_while_the_clocks_differ(client, user_service, sec
 
 def test_a_rejected_token_hints_at_the_clock(client, user_service):
     reminded(timedelta(minutes=1))
-    feed_read(seconds_ago=60)
-    user_service.reaction = dated(-600, status=401)
+    set_feed_age(seconds_ago=60)
+    user_service.reaction = with_clock_difference(-600, status=401)
     pull_by_worker()
 
     (reason,) = client.get("/task/health/ready/").json()["reasons"]

@@ -116,8 +116,8 @@ def test_a_valid_request_id_is_kept_and_others_are_replaced(ada, sent, kept):
         ("get", "/task/health/live/", None, 200),
     ],
 )
-def test_the_trailing_slash_is_optional(ada, a_task, method, path, body, status):
-    task = a_task()
+def test_the_trailing_slash_is_optional(ada, create_task, method, path, body, status):
+    task = create_task()
     url = path.format(task=f"{TASKS}{task.pk}/").rstrip("/")
 
     answer = getattr(ada, method)(url, body)

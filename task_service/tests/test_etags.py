@@ -1,4 +1,4 @@
-"""What is not read twice, and what is not overwritten unseen."""
+"""Conditional requests: If-None-Match and If-Match."""
 
 import os
 import re
@@ -14,7 +14,7 @@ from tasks.models import Activity, Task
 pytestmark = pytest.mark.django_db
 
 TASKS = "/task/tasks/"
-OTHER = "0123456789ab"  # what some other representation might have hashed to
+OTHER = "0123456789ab"  # the hash of another representation
 
 
 def path(task):
@@ -30,8 +30,8 @@ def if_match(tag):
 
 
 @pytest.fixture
-def task(a_task, alice):
-    return a_task(assigned_to=alice.id)
+def task(create_task, alice):
+    return create_task(assigned_to=alice.id)
 
 
 @pytest.fixture
@@ -107,7 +107,7 @@ class TestReading:
 class TestWriting:
     @pytest.fixture(params=["put", "patch", "delete"])
     def write(self, request):
-        """Change the title to "Mine", or delete it, on a condition."""
+        """Change the title to "Mine", or delete the task, on a condition."""
 
         def send(person, url, condition, body=None):
             body = {"title": "Mine"} if body is None else body
@@ -214,13 +214,13 @@ class TestWriting:
 
 @pytest.mark.django_db(transaction=True)
 class TestRaces:
-    """Lost once in many rounds. RACE_ROUNDS=1000 runs more of them than every day's run has time for."""
+    """A fault would show once in many rounds; RACE_ROUNDS=1000 runs more."""
 
     rounds = int(os.environ.get("RACE_ROUNDS", 15))
 
     @pytest.fixture
     def crew(self):
-        """Runs a few calls at the same moment, in threads that stay, each with a connection that stays."""
+        """Return a function that runs calls concurrently, each in a permanent thread with its own connection."""
         with ThreadPoolExecutor(3) as pool:
 
             def run_all(*calls):
@@ -236,12 +236,12 @@ class TestRaces:
             yield run_all
             run_all(*[lambda: connection.close()] * 3)
 
-    def test_one_of_two_changes_of_a_version_succeeds(self, ada, a_task, crew):
+    def test_one_of_two_changes_of_a_version_succeeds(self, ada, create_task, crew):
         def changing(task, tag, **values):
             return lambda: ada.patch(path(task), values, headers=if_match(tag))
 
         for number in range(self.rounds):
-            task = a_task()
+            task = create_task()
             tag = ada.get(path(task))["ETag"]
 
             one, other = crew(changing(task, tag, title="One"), changing(task, tag, description="Other"))
@@ -254,12 +254,12 @@ class TestRaces:
             expected = ("One", "") if made is one else ("Water the plants", "Other")
             assert (task.title, task.description, task.version) == (*expected, 2)
 
-    def test_changes_of_different_fields_are_all_kept(self, ada, alice, a_task, crew):
+    def test_changes_of_different_fields_are_all_kept(self, ada, alice, create_task, crew):
         def changing(task, **values):
             return lambda: ada.patch(path(task), values).status_code
 
         for _ in range(self.rounds):
-            task = a_task()
+            task = create_task()
 
             statuses = crew(
                 changing(task, title="Changed", priority="high"),

@@ -1,4 +1,4 @@
-"""The list as a file for spreadsheets."""
+"""The CSV export."""
 
 import csv
 import re
@@ -55,28 +55,28 @@ def rows(person, query=""):
 
 
 def restored(cell):
-    """Undo escape_formula, by the line of docs/export.md."""
+    """Undo escape_formula by the code in docs/export.md."""
     (pattern,) = re.findall(r'^ *r?"""(.+)"""', RULE, re.MULTILINE)
     return re.sub(pattern, "", cell)
 
 
 def cell(value):
-    """What a spreadsheet shows of a JSON value."""
+    """Return the cell for a JSON value."""
     if isinstance(value, bool):
         return str(value).lower()
     return "" if value is None else str(value)
 
 
 @pytest.fixture
-def tasks(a_task, alice, bob):
-    a_task(title="one", due_date="2001-01-01", assigned_to=alice.id, priority=4)
-    a_task(title="two", due_date="2096-02-29", assigned_to=bob.id, status="in_progress")
-    a_task(title="three", description="two too", assigned_to=alice.id, status="completed", priority=1)
-    a_task(title="four", version=7)
+def tasks(create_task, alice, bob):
+    create_task(title="one", due_date="2001-01-01", assigned_to=alice.id, priority=4)
+    create_task(title="two", due_date="2096-02-29", assigned_to=bob.id, status="in_progress")
+    create_task(title="three", description="two too", assigned_to=alice.id, status="completed", priority=1)
+    create_task(title="four", version=7)
 
 
-def test_it_works(ada, alice, a_task):
-    task = a_task(title="Water", due_date="2001-01-01", assigned_to=alice.id, priority=4)
+def test_it_works(ada, alice, create_task):
+    task = create_task(title="Water", due_date="2001-01-01", assigned_to=alice.id, priority=4)
     at = task.created_at.isoformat().replace("+00:00", "Z")
 
     answer = ada.get(EXPORT)
@@ -119,8 +119,8 @@ def test_users_export_only_their_own_tasks(alice, bob, charlie, tasks):
     assert [who.get(EXPORT).status_code for who in (charlie, APIClient())] == [401, 401]
 
 
-def test_missing_values_are_empty_cells(ada, a_task):
-    a_task(status="completed", assigned_to=999)
+def test_missing_values_are_empty_cells(ada, create_task):
+    create_task(status="completed", assigned_to=999)
 
     (row,) = rows(ada)
     assert (row["assigned_to"], row["assignee"]) == ("999", "")
@@ -135,17 +135,17 @@ def test_missing_values_are_empty_cells(ada, a_task):
     ],
     ids=ascii,
 )
-def test_formulas_are_escaped(ada, alice, a_task, text):
+def test_formulas_are_escaped(ada, alice, create_task, text):
     User.objects.filter(pk=alice.id).update(username=text)
-    a_task(title=text, description=text, assigned_to=alice.id)
+    create_task(title=text, description=text, assigned_to=alice.id)
 
     (row,) = rows(ada)
     assert [row["title"], row["description"], row["assignee"]] == [f"'{text}"] * 3
 
 
 @pytest.mark.parametrize("text", ["\ttab", "\n", "\r\n", " \t", "\t", "\rx"], ids=ascii)
-def test_formulas_after_whitespace_are_escaped(ada, a_task, text):
-    a_task(description=text)
+def test_formulas_after_whitespace_are_escaped(ada, create_task, text):
+    create_task(description=text)
 
     assert rows(ada)[0]["description"] == f"'{text}"
 
@@ -167,8 +167,8 @@ def test_formulas_after_whitespace_are_escaped(ada, a_task, text):
     ],
     ids=ascii,
 )
-def test_formulas_after_other_separators_are_escaped(ada, a_task, text, cell):
-    a_task(title=text, description=text)
+def test_formulas_after_other_separators_are_escaped(ada, create_task, text, cell):
+    create_task(title=text, description=text)
 
     (row,) = rows(ada)
     assert (row["title"], row["description"]) == (cell, cell)
@@ -197,10 +197,10 @@ def test_escaping_can_be_undone(text):
 @pytest.mark.parametrize(("name", "separator"), [("comma", ","), ("semicolon", ";"), ("tab", "\t")])
 @settings(IN_ANY_TIME, suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=10)
 @given(texts=some.lists(TEXT, max_size=5))
-def test_python_can_parse_every_text(ada, a_task, name, separator, texts):
+def test_python_can_parse_every_text(ada, create_task, name, separator, texts):
     Task.objects.all().delete()
     for text in texts:
-        a_task(description=text)
+        create_task(description=text)
 
     file = exported(ada, f"separator={name}&bom=true&ordering=id")
     read = csv.DictReader(StringIO(file.removeprefix("\ufeff"), newline=""), delimiter=separator, strict=True)
@@ -208,8 +208,8 @@ def test_python_can_parse_every_text(ada, a_task, name, separator, texts):
     assert [restored(row["description"]) for row in read] == texts
 
 
-def test_the_mark_and_the_separator_can_be_chosen(ada, a_task):
-    a_task(title="Tür; Tor, Fenster")
+def test_the_mark_and_the_separator_can_be_chosen(ada, create_task):
+    create_task(title="Tür; Tor, Fenster")
 
     for query, begin, cell in [
         ("", "id,title,", '"Tür; Tor, Fenster",'),
@@ -237,15 +237,15 @@ def test_a_long_text_is_escaped_in_linear_time():
     ],
     ids=ascii,
 )
-def test_other_texts_are_not_changed(ada, a_task, text):
-    a_task(title=text, description=text)
+def test_other_texts_are_not_changed(ada, create_task, text):
+    create_task(title=text, description=text)
 
     (row,) = rows(ada)
     assert (row["title"], row["description"]) == (text, text)
 
 
-def test_cells_are_quoted_as_rfc_4180_says(ada, a_task):
-    a_task(title='say "hi"', description="a,b\r\nc")
+def test_cells_are_quoted_as_rfc_4180_says(ada, create_task):
+    create_task(title='say "hi"', description="a,b\r\nc")
 
     assert ',"say ""hi""","a,b\r\nc",todo,' in exported(ada)
 
@@ -301,7 +301,7 @@ def test_more_rows_take_no_more_memory_or_statements(ada):
 
 
 def read_the_first_piece(person, method):
-    """Hang up then, as a server does that finds the client gone, and return whether a transaction is left behind."""
+    """Close the response, as a server does after a disconnect, and return whether a transaction is left open."""
     environ = getattr(RequestFactory(), method)(EXPORT, headers={"Authorization": f"Bearer {person.token}"}).environ
     response = WSGIHandler()(environ, lambda status, headers: None)
     assert next(iter(response)).startswith(HEADER.encode())
@@ -310,8 +310,8 @@ def read_the_first_piece(person, method):
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_disconnected_client_leaves_no_open_transaction(ada, a_task, at_once):
-    a_task()
+def test_a_disconnected_client_leaves_no_open_transaction(ada, create_task, at_once):
+    create_task()
 
     for method in ("get", "head"):
         assert at_once((read_the_first_piece, ada, method)) == [(False, 200)]

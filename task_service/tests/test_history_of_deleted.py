@@ -1,4 +1,4 @@
-"""The history of a task outlives it: what was deleted, by whom and when, for admins and in the security log."""
+"""The history outlives the task; deletions are in the history and in the security log."""
 
 import logging
 
@@ -36,13 +36,13 @@ def history(person, task):
 
 @pytest.fixture
 def task(ada, alice):
-    """Made at the front door, so that it has a history."""
+    """Created through the API, so that it has a history."""
     return Task.objects.get(pk=ada.post(TASKS, FULL).json()["id"])
 
 
 @pytest.fixture
 def security_log(caplog):
-    """Return who did what to which task, as the security log says, without what was forbidden."""
+    """Return actor, action and task of the lines in the security log, except for rejected requests."""
     caplog.set_level(logging.INFO, logger="security")
 
     def lines():
@@ -200,7 +200,7 @@ def test_a_change_during_a_deletion_is_before_it_or_404(ada, alice, at_once):
         assert [row["version"] for row in rest] == [2, 1, 1] if changed.status_code == 200 else [1, 1]
 
 
-# The version before
+# The previous version
 
 
 def test_deletion_by_the_previous_version_keeps_the_history(ada, task):

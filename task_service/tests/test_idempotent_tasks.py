@@ -1,4 +1,4 @@
-"""A POST with an Idempotency-Key makes its task once, however often it is sent."""
+"""A POST with an Idempotency-Key creates one task, however often it is sent."""
 
 import pytest
 from django.db import OperationalError
@@ -69,7 +69,7 @@ def test_a_malformed_key_is_400(ada, key):
     assert made() == []
 
 
-# Who may
+# Permissions
 
 
 def test_keys_belong_to_one_admin(ada, bob):
@@ -108,7 +108,7 @@ def test_users_are_403_with_a_key_too(ada, alice):
     assert seen(make(ada)) == seen(first)
 
 
-# What has happened since
+# Later changes
 
 
 def test_the_first_response_is_replayed_after_changes(ada, alice, user_service):
@@ -133,7 +133,7 @@ def test_a_replay_works_without_the_user_service(ada, newcomer, user_service):
     assert (first.status_code, seen(make(ada, assigned_to=newcomer.id))) == (201, seen(first))
 
 
-# What fails
+# Failures
 
 
 def test_after_a_bad_body_the_same_key_works(ada):
@@ -169,15 +169,15 @@ def test_a_failure_to_store_the_response_creates_no_task(ada, monkeypatch):
 
 
 @pytest.mark.parametrize("method", ["put", "patch", "delete"])
-def test_other_methods_ignore_a_key(ada, a_task, method):
-    for task in (a_task(), a_task()):
+def test_other_methods_ignore_a_key(ada, create_task, method):
+    for task in (create_task(), create_task()):
         answer = getattr(ada, method)(f"{TASKS}{task.pk}/", {"title": "x"}, headers={"Idempotency-Key": "k-1"})
         assert answer.status_code in (200, 204)
 
     assert not IdempotencyRecord.objects.exists()
 
 
-# Several at once
+# Concurrency
 
 
 @pytest.mark.django_db(transaction=True)

@@ -1,4 +1,4 @@
-"""Search documents: written with the text, and made by the worker where a program that does not know them wrote it."""
+"""Search documents: written with the text, or by the worker if the previous version wrote the text."""
 
 from threading import Event
 
@@ -151,8 +151,8 @@ def test_the_command_can_index_everything_again(ada, capsys):
     assert capsys.readouterr().out.splitlines()[-2:] == ["2 of 2 tasks indexed.", "All tasks are indexed."]
 
 
-def test_lists_do_not_read_search_documents(ada, a_task):
-    task = a_task()
+def test_lists_do_not_read_search_documents(ada, create_task):
+    task = create_task()
 
     with CaptureQueriesContext(connection) as captured:
         ada.get(TASKS)
@@ -208,7 +208,7 @@ def test_a_text_changed_during_indexing_is_indexed_again(ada, at_once, monkeypat
 
 @pytest.fixture(params=LOCALES)
 def database_with_locale(request):
-    """A database whose locale makes letters of other characters than that of the tests."""
+    """A database whose locale classifies letters differently."""
     provider, locale = request.param.split()
     at = {**connection.get_connection_params(), "cursor_factory": None}
     server = psycopg2.connect(**at)

@@ -1,4 +1,4 @@
-"""What holds for everything that takes input."""
+"""Rules for all input."""
 
 import pytest
 

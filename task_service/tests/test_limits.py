@@ -1,4 +1,4 @@
-"""What a caller of this service may ask in a minute, however the directory came to know them."""
+"""The rate limits of this service, for known, new and changed callers."""
 
 import os
 import subprocess
@@ -16,7 +16,7 @@ from chassis.models import Window
 from chassis.testing.limiting import Told, all_told, limit, told, wait_told
 from directory.models import User
 from tasks.models import Task
-from tests.conftest import Person, feed_read, known
+from tests.conftest import Person, add_to_directory, set_feed_age
 
 pytestmark = pytest.mark.django_db
 COMMITTING = pytest.mark.django_db(transaction=True)
@@ -41,7 +41,7 @@ def statuses(number, call, *arguments, **options):
     return [call(*arguments, **options).status_code for _ in range(number)]
 
 
-def let_pass(**duration):
+def advance_time(**duration):
     Window.objects.update(ends_at=F("ends_at") - timedelta(**duration))
 
 
@@ -49,7 +49,7 @@ def counts():
     return dict(Window.objects.values_list("key", "requests"))
 
 
-def known_as(person, **values):
+def update_directory(person, **values):
     User.objects.filter(pk=person.id).update(**values)
 
 
@@ -95,10 +95,10 @@ def test_a_caller_over_the_limit_does_not_affect_others(ada, alice, bob, strange
 
 def test_the_limit_resets_after_a_minute(alice):
     statuses(30, alice.get, LIST)
-    let_pass(seconds=30)
+    advance_time(seconds=30)
     assert 0 < wait_told(alice.get(LIST)) <= 30
 
-    let_pass(seconds=30)
+    advance_time(seconds=30)
 
     assert statuses(11, alice.get, LIST) == [200] * 10 + [429]
 
@@ -108,12 +108,12 @@ def test_a_request_after_retry_after_is_served(settings, alice):
     first = statuses(2, alice.get, LIST)
 
     refused = alice.get(LIST)
-    let_pass(seconds=wait_told(refused))
+    advance_time(seconds=wait_told(refused))
 
     assert first + statuses(1, alice.get, LIST) == [200, 200, 200]
 
 
-REFUSED = {
+REJECTED = {
     "400": lambda user: user.get(f"{LIST}?x=1"),
     "401": lambda user: APIClient().get(LIST, headers={"Authorization": "Bearer nonsense"}),
     "403": lambda user: user.post(LIST, NEW),
@@ -123,12 +123,12 @@ REFUSED = {
 }
 
 
-@pytest.mark.parametrize("status", REFUSED)
+@pytest.mark.parametrize("status", REJECTED)
 def test_rejected_requests_are_counted(settings, ada, alice, status):
     limit(settings, admin="2/min", user="2/min", anon="2/min")
-    caller = ada if status in ("405", "415") else alice  # a user is told 403 before
+    caller = ada if status in ("405", "415") else alice  # a user gets 403 instead
 
-    answers = [REFUSED[status](caller) for _ in range(3)]
+    answers = [REJECTED[status](caller) for _ in range(3)]
 
     assert [answer.status_code for answer in answers] == [int(status)] * 2 + [429]
     assert [told(answer).left for answer in answers] == [1, 0, 0]
@@ -157,18 +157,18 @@ def test_a_disabled_limit_counts_nothing(settings, alice, stranger):
     assert counts() == {"address 127.0.0.1": 1}
 
 
-# Who is not as the token says
+# Tokens that differ from the directory
 
-ENDED = {
+REVOKED = {
     "deactivated": {"is_active": False},
     "deleted": {"is_active": False, "is_deleted": True},
     "all sessions ended": {"epoch": 1, "least_epoch": 1},
 }
 
 
-@pytest.mark.parametrize("values", ENDED.values(), ids=ENDED)
+@pytest.mark.parametrize("values", REVOKED.values(), ids=REVOKED)
 def test_a_revoked_token_counts_as_anonymous(alice, charlie, stranger, values, user_service):
-    known_as(alice, **values)
+    update_directory(alice, **values)
     callers = (alice, charlie, stranger, alice, charlie, alice, stranger)
 
     answers = [each.get(LIST) for each in callers]
@@ -181,10 +181,10 @@ def test_a_revoked_token_counts_as_anonymous(alice, charlie, stranger, values, u
 @pytest.mark.parametrize(("before", "after"), [("user", "admin"), ("admin", "user")])
 def test_the_current_role_decides_the_limit(settings, directory, before, after):
     limit(settings, admin="9/min", user="2/min")
-    rita = known(Person(107, "rita", role=before))
+    rita = add_to_directory(Person(107, "rita", role=before))
     first = told(rita.get(LIST))
 
-    known_as(rita, role=after, epoch=1)
+    update_directory(rita, role=after, epoch=1)
 
     quota = {"admin": 9, "user": 2}
     assert first == Told(before, quota[before], 60, quota[before] - 1, 60)
@@ -193,8 +193,8 @@ def test_the_current_role_decides_the_limit(settings, directory, before, after):
 
 def test_changes_read_by_a_request_apply_to_its_limit(settings, alice, user_service):
     limit(settings, admin="9/min", user="2/min")
-    user_service.changes(alice, role="admin", epoch=1)
-    feed_read(seconds_ago=3)
+    user_service.change(alice, role="admin", epoch=1)
+    set_feed_age(seconds_ago=3)
 
     answer = alice.post(LIST, NEW)
 
@@ -206,8 +206,8 @@ def test_changes_read_by_a_request_apply_to_its_limit(settings, alice, user_serv
 def test_a_demotion_read_by_a_request_applies_to_it(settings, ada, user_service):
     limit(settings, admin="9/min", user="2/min")
     statuses(3, ada.get, LIST)
-    user_service.changes(ada, role="user", epoch=1)
-    feed_read(seconds_ago=3)
+    user_service.change(ada, role="user", epoch=1)
+    set_feed_age(seconds_ago=3)
 
     assert (ada.get(LIST).status_code, counts()) == (429, {f"user {ada.id}": 4})
 
@@ -217,11 +217,11 @@ def test_a_new_caller_is_counted_from_the_first_request(newcomer, user_service):
 
     assert [answer.status_code for answer in answers] == [200] * 10 + [429]
     assert [told(answer).left for answer in answers] == [9, 8, 7, 6, 5, 4, 3, 2, 1, 0, 0]
-    assert len(user_service.look_ups) == 1
+    assert len(user_service.lookups) == 1
 
 
 def test_a_token_newer_than_the_directory_is_counted_once(alice, user_service):
-    user_service.changes(alice, epoch=7, least_epoch=6)
+    user_service.change(alice, epoch=7, least_epoch=6)
     again = Person(alice.id, alice.username, epoch=7)
 
     assert [told(again.get(LIST)).left for _ in range(3)] == [9, 8, 7]
@@ -244,11 +244,11 @@ def test_a_503_without_the_user_service_is_not_counted(newcomer, user_service):
     assert counts() == {}
 
 
-# What is given back
+# Requests that are not counted
 
 
-def test_ten_304s_are_not_counted(alice, a_task):
-    path = f"{LIST}{a_task(assigned_to=alice.id).pk}/"
+def test_ten_304s_are_not_counted(alice, create_task):
+    path = f"{LIST}{create_task(assigned_to=alice.id).pk}/"
     tag = alice.get(path).headers["ETag"]
 
     answers = [alice.get(path, headers={"If-None-Match": tag}) for _ in range(20)]
@@ -277,12 +277,12 @@ def test_a_429_can_be_repeated_with_the_same_key(ada):
     key = {"Idempotency-Key": "k-1"}
     assert ada.post(LIST, NEW, headers=key).status_code == 429
 
-    let_pass(minutes=1)
+    advance_time(minutes=1)
 
     assert ada.post(LIST, NEW, headers=key).status_code == 201
 
 
-# Many at once
+# Concurrency
 
 
 @COMMITTING
@@ -315,7 +315,7 @@ def test_concurrent_requests_of_a_new_caller_share_a_limit(at_once, newcomer, us
     assert sorted(answer.status_code for answer in answers) == [200] * 10 + [429] * 10
 
 
-# What it costs
+# Cost
 
 
 def statements(call, *arguments, **options):
@@ -330,11 +330,11 @@ def test_counting_a_known_caller_takes_no_extra_statement(settings, alice):
     limit(settings, user="1/min")
 
     tag = alice.get(LIST).headers["ETag"]
-    let_pass(minutes=1)
+    advance_time(minutes=1)
 
     assert uncounted == statements(alice.get, LIST) == (200, 2)
     assert statements(alice.get, LIST) == (429, 1)
-    let_pass(minutes=1)
+    advance_time(minutes=1)
     assert statements(alice.get, LIST, headers={"If-None-Match": tag}) == (304, 3)
 
 

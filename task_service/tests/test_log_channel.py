@@ -1,4 +1,4 @@
-"""The log channel: one line of JSON for each event, whatever the disk and other processes do."""
+"""The log channel: one line of JSON per event, with concurrent processes and disk errors."""
 
 import json
 import os
@@ -16,13 +16,13 @@ from notifications.channels import log
 from notifications.models import Delivery, Event
 from notifications.reminders import remind
 from tasks.models import Task
-from tests.deliveries import change, deliver_all, let_pass, states
+from tests.deliveries import advance_time, change, deliver_all, states
 
 pytestmark = pytest.mark.django_db
 
 SERVICE = Path(__file__).resolve().parent.parent
 PROCESSES, LINES, MAX_BYTES = 4, 150, 1000
-# A process that has loaded Django once becomes many.
+# One process loads Django, then forks.
 WRITERS = f"""
 import os, sys
 from pathlib import Path
@@ -37,7 +37,7 @@ for number in range({PROCESSES}):
         os._exit(0)
 sys.exit(any(os.wait()[1] for _ in range({PROCESSES})))
 """
-# A file that may not grow is what a full disk is like: it takes the first bytes of a line and refuses the rest.
+# A file size limit acts like a full disk: it accepts the first bytes of a line and rejects the rest.
 FULL_DISK = """
 import resource, sys
 from pathlib import Path
@@ -65,12 +65,12 @@ def path(settings, tmp_path):
 
 
 @pytest.fixture
-def task(a_task, alice):
-    return a_task(title="Pay", assigned_to=alice.id)
+def task(create_task, alice):
+    return create_task(title="Pay", assigned_to=alice.id)
 
 
 def entries(*paths):
-    """Return what stands in the files, line by line in every sense that a reader may give to the word."""
+    """Return the entries in the files, split at everything that a reader may take for a line end."""
     return [json.loads(line) for path in paths for line in path.read_text().splitlines()]
 
 
@@ -80,7 +80,7 @@ def run(script, *arguments):
     return subprocess.run(argv, cwd=SERVICE, env=values, capture_output=True, text=True, check=True)
 
 
-# What a line says
+# Content
 
 
 def test_it_works(ada, alice, bob, task, path):
@@ -104,7 +104,7 @@ def test_it_works(ada, alice, bob, task, path):
     assert [line["id"] for line in lines] == list(Delivery.objects.order_by("pk").values_list("pk", flat=True))
     assert lines[1]["text"] == "ada assigned bob to \u2068Pay\u2069"
     told_at = [datetime.fromisoformat(line["at"]) for line in lines]
-    events = Event.objects.exclude(kind="task_unassigned").order_by("pk")  # it is said by task_assigned
+    events = Event.objects.exclude(kind="task_unassigned").order_by("pk")  # task_assigned says it
     assert told_at == list(events.values_list("created_at", flat=True))
 
 
@@ -131,7 +131,9 @@ def test_any_title_is_one_line_of_valid_json(ada, task, path, title):
     assert (line["title"], line["text"]) == (title, f"ada completed \u2068{one_line(title)}\u2069")
     assert path.read_bytes().count(b"\n") == 1
     assert path.read_bytes().endswith(b"}\n")
-    assert [letter for letter in path.read_text()[:-1] if category(letter) == "Cc"] == []  # a terminal obeys some
+    assert [
+        letter for letter in path.read_text()[:-1] if category(letter) == "Cc"
+    ] == []  # terminals execute some of them
 
 
 def test_without_a_file_lines_go_to_standard_output(ada, task, settings, capsys):
@@ -158,8 +160,8 @@ def test_lines_are_ascii_on_standard_output(ada, task, settings, monkeypatch):
     assert json.loads(output.getvalue())["title"] == "Größe"
 
 
-def test_events_of_deleted_and_unassigned_tasks_are_logged(ada, a_task, path):
-    task = a_task()
+def test_events_of_deleted_and_unassigned_tasks_are_logged(ada, create_task, path):
+    task = create_task()
     change(task, by=ada, status="completed")
     ada.delete(f"/task/tasks/{task.pk}/")
 
@@ -203,7 +205,7 @@ def test_concurrent_rotation_loses_no_line(path):
     assert all(file.stat().st_size > MAX_BYTES - 20 for file in files if file != path)
 
 
-# A disk that fails
+# Disk errors
 
 
 def test_a_missing_folder_delays_lines_and_loses_none(ada, task, path):
@@ -215,7 +217,7 @@ def test_a_missing_folder_delays_lines_and_loses_none(ada, task, path):
     assert "FileNotFoundError" in Delivery.objects.first().reason
 
     path.parent.mkdir()
-    let_pass(seconds=11)
+    advance_time(seconds=11)
     deliver_all()
 
     assert [line["to"] for line in entries(path)] == ["in_progress", "completed"]
@@ -230,7 +232,7 @@ def test_a_log_that_is_not_a_file_is_retried(ada, task, path, caplog):
 
     assert states() == ["planned"]
     assert "IsADirectoryError" in Delivery.objects.get().reason
-    assert caplog.messages == []  # the reason is in the ledger; a traceback would tell no more
+    assert caplog.messages == []  # the ledger has the reason; a traceback would add nothing
 
 
 def test_a_partial_line_is_removed_and_written_again(path):

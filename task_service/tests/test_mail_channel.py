@@ -1,4 +1,4 @@
-"""Mails to a real SMTP server, which can misbehave."""
+"""The email channel, with a real SMTP server that can misbehave."""
 
 import gc
 import logging
@@ -18,14 +18,14 @@ from directory.models import User
 from notifications.models import Delivery, Event
 from notifications.reminders import remind
 from tasks.models import Task
-from tests.deliveries import SMTP, change, deliver_all, let_pass, outcome, states
+from tests.deliveries import SMTP, advance_time, change, deliver_all, outcome, states
 
 pytestmark = pytest.mark.django_db
 
 
 @pytest.fixture(autouse=True)
 def by_smtp(settings):
-    """Sends mails to a port of this machine."""
+    """Return a function that sends mails to a port of this machine."""
     settings.NOTIFICATION_CHANNELS = ["email"]
     settings.PUBLIC_URL = "https://tm.test"
     settings.EMAIL_BACKEND, settings.EMAIL_HOST, settings.EMAIL_TIMEOUT = SMTP, "127.0.0.1", 5
@@ -45,7 +45,7 @@ def sink(by_smtp):
 
 @pytest.fixture
 def closed_port(by_smtp):
-    """A port that nobody listens at, and that nobody else can take meanwhile."""
+    """A reserved port without a listener."""
     with closing(socket.socket()) as holder:
         holder.bind(("127.0.0.1", 0))
         by_smtp(holder.getsockname()[1])
@@ -53,13 +53,13 @@ def closed_port(by_smtp):
 
 
 @pytest.fixture
-def task(a_task, alice):
-    return a_task(title="Pay", assigned_to=alice.id)
+def task(create_task, alice):
+    return create_task(title="Pay", assigned_to=alice.id)
 
 
 @pytest.fixture
 def titled(ada, task):
-    """Gives the task a title that no request could, and completes it."""
+    """Return a function that sets a title that the API rejects, and completes the task."""
 
     def complete(title):
         Task.objects.filter(pk=task.pk).update(title=title)
@@ -82,7 +82,7 @@ def text_of(message, kind="plain"):
     return message.get_body((kind,)).get_content().replace("\r\n", "\n")
 
 
-# What it looks like
+# Content
 
 
 def test_it_works(ada, task, sink):
@@ -113,12 +113,12 @@ def test_the_date_is_that_of_the_event(ada, task, sink):
     assert parsedate_to_datetime(mail_of(sink)["Date"]).replace(tzinfo=UTC) == event.created_at
 
 
-def test_the_kind_of_event_is_in_a_header(ada, alice, a_task, sink):
-    task = a_task(title="Pay", due_date=timezone.localdate())
+def test_the_kind_of_event_is_in_a_header(ada, alice, create_task, sink):
+    task = create_task(title="Pay", due_date=timezone.localdate())
     for values in ({"assigned_to_id": alice.id}, {"status": "in_progress"}, {"assigned_to_id": None}):
         change(task, by=ada, **values)
         deliver_all()
-    late = a_task(title="Pay", assigned_to=alice.id, created_by=alice.id, due_date="2001-01-01")
+    late = create_task(title="Pay", assigned_to=alice.id, created_by=alice.id, due_date="2001-01-01")
     remind()
     deliver_all()
     ada.delete(f"/task/tasks/{late.pk}/")
@@ -188,8 +188,8 @@ def test_a_right_to_left_title_is_isolated(titled, sink, title):
     assert text_of(message, "html").startswith(f"<p>ada completed <bdi>{title}</bdi></p>\n")
 
 
-def test_a_long_title_is_shortened_in_the_subject(ada, sink, a_task, alice):
-    task = a_task(title="\U0001f468\u200d\U0001f469\u200d\U0001f467" * 40, assigned_to=alice.id)
+def test_a_long_title_is_shortened_in_the_subject(ada, sink, create_task, alice):
+    task = create_task(title="\U0001f468\u200d\U0001f469\u200d\U0001f467" * 40, assigned_to=alice.id)
     change(task, by=ada, status="in_progress")
 
     deliver_all()
@@ -230,7 +230,7 @@ def test_a_subject_that_just_fits_is_not_shortened(titled, sink):
     assert mail_of(sink)["Subject"].endswith(f"{title}\u2069")
 
 
-# What could forge a header
+# Header injection
 
 
 @pytest.mark.parametrize(
@@ -272,9 +272,9 @@ def test_a_malicious_username_forges_nothing(ada, bob, task, sink):
 
 
 @pytest.mark.parametrize("address", REFUSED, ids=ascii)
-def test_a_malicious_address_is_dead_lettered_at_once(ada, alice, grace, a_task, sink, address, caplog):
+def test_a_malicious_address_is_dead_lettered_at_once(ada, alice, grace, create_task, sink, address, caplog):
     User.objects.filter(pk=alice.id).update(email=address)
-    change(a_task(assigned_to=alice.id, created_by=grace.id), by=ada, status="completed")
+    change(create_task(assigned_to=alice.id, created_by=grace.id), by=ada, status="completed")
 
     deliver_all()
 
@@ -305,7 +305,7 @@ def test_an_account_without_confirmed_address_is_skipped(ada, alice, task, sink,
     assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
 
 
-# A server that misbehaves
+# Server errors
 
 
 @pytest.mark.parametrize(
@@ -327,7 +327,7 @@ def test_a_temporary_failure_is_retried_as_the_same_message(ada, task, sink, com
     assert reason in Delivery.objects.get().reason
 
     sink.answers = {}
-    let_pass(seconds=11)
+    advance_time(seconds=11)
     deliver_all()
 
     assert outcome() == ("sent", "")
@@ -345,7 +345,7 @@ def test_a_permanent_failure_is_not_retried(ada, task, sink, command, answer, ca
     assert f"is dead-lettered: {answer}" in caplog.text
 
     sink.answers, sink.received = {}, []
-    let_pass(days=2)
+    advance_time(days=2)
     change(task, by=ada, status="completed")
     deliver_all()
 
@@ -388,7 +388,9 @@ def test_messages_wait_while_the_server_is_down(ada, task):
     assert "ConnectionRefusedError" in Delivery.objects.get().reason
 
 
-@pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")  # Django leaves that one to the collector
+@pytest.mark.filterwarnings(
+    "ignore:unclosed <socket:ResourceWarning"
+)  # Django leaves closing it to the garbage collector
 def test_nothing_is_sent_without_the_required_encryption(ada, task, sink, settings):
     settings.EMAIL_USE_TLS = True
     change(task, by=ada, status="completed")

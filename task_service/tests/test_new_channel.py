@@ -1,4 +1,4 @@
-"""docs/notifications.md shows how a channel is made: its example works as it stands."""
+"""The example of a channel in docs/notifications.md works unchanged."""
 
 import json
 import re
@@ -11,7 +11,7 @@ import pytest
 
 from notifications.channels import channel
 from notifications.models import Delivery, Event
-from tests.deliveries import change, deliver_all, let_pass, outcome, states
+from tests.deliveries import advance_time, change, deliver_all, outcome, states
 
 pytestmark = pytest.mark.django_db
 
@@ -33,7 +33,7 @@ class Post(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def room(settings, tmp_path, monkeypatch):
-    """A chat room on a socket, and the channel of the page that posts to it."""
+    """A chat room on a socket, and the channel from the page that posts to it."""
     (tmp_path / "chat.py").write_text(EXAMPLE)
     monkeypatch.syspath_prepend(tmp_path)
     settings.NOTIFICATION_CHANNEL_CLASSES = settings.NOTIFICATION_CHANNEL_CLASSES | {"chat": "chat.Chat"}
@@ -52,8 +52,8 @@ def room(settings, tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def task(a_task, alice):
-    return a_task(title="Pay", assigned_to=alice.id)
+def task(create_task, alice):
+    return create_task(title="Pay", assigned_to=alice.id)
 
 
 def test_the_example_sends_one_message_per_event(ada, bob, task, room):
@@ -76,7 +76,7 @@ def test_the_example_distinguishes_permanent_failures(ada, task, room):
     for reason in ("the chat room answered 503", "the chat room answered 302"):
         deliver_all()
         assert outcome() == ("planned", reason)
-        let_pass(seconds=21)
+        advance_time(seconds=21)
     deliver_all()
     change(task, by=ada, status="completed")
     deliver_all()

@@ -1,4 +1,4 @@
-"""What happens at the same moment, and what is killed in the middle. RACE_ROUNDS runs more rounds, up to 50."""
+"""Concurrency and killed workers. RACE_ROUNDS runs more rounds, up to 50."""
 
 import json
 import os
@@ -22,7 +22,7 @@ from notifications.channels import Channel, channel
 from notifications.models import Delivery, Event, Notification, ReminderRun
 from notifications.reminders import remind
 from tasks.models import Task
-from tests.deliveries import SMTP, change, database_url, deliver_all, let_pass, states
+from tests.deliveries import SMTP, advance_time, change, database_url, deliver_all, states
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -34,7 +34,7 @@ def rounds():
 
 
 class Memory(Channel):
-    """Remembers what it was given, in whatever thread."""
+    """Records messages from all threads."""
 
     lock, sent = Lock(), []
 
@@ -89,9 +89,9 @@ def test_ten_concurrent_runs_remind_once_per_task(ada, alice, at_once):
         assert ReminderRun.objects.count() == 1
 
 
-def test_a_task_changed_during_a_run_is_reminded_or_skipped(ada, alice, a_task, at_once, log):
+def test_a_task_changed_during_a_run_is_reminded_or_skipped(ada, alice, create_task, at_once, log):
     for _ in range(rounds()):
-        done, moved, gone = (a_task(assigned_to=alice.id, due_date="2001-01-01") for _ in range(3))
+        done, moved, gone = (create_task(assigned_to=alice.id, due_date="2001-01-01") for _ in range(3))
 
         at_once(
             (remind,),
@@ -132,9 +132,9 @@ def test_eight_workers_send_each_message_once_in_order(ada, alice, grace, memory
                 assert len(heard) == 3
 
 
-def test_changes_while_sending_leave_nothing_pending(ada, alice, bob, a_task, memory, at_once):
+def test_changes_while_sending_leave_nothing_pending(ada, alice, bob, create_task, memory, at_once):
     for _ in range(rounds()):
-        kept, gone = (a_task(assigned_to=alice.id) for _ in range(2))
+        kept, gone = (create_task(assigned_to=alice.id) for _ in range(2))
         for task in (kept, gone):
             change(task, by=ada, status="completed")
 
@@ -151,9 +151,9 @@ def test_changes_while_sending_leave_nothing_pending(ada, alice, bob, a_task, me
         assert states(recipient_id=bob.id)[-1] == "sent"
 
 
-def test_a_demotion_while_sending_leaves_nothing_pending(alice, grace, a_task, memory, at_once):
+def test_a_demotion_while_sending_leaves_nothing_pending(alice, grace, create_task, memory, at_once):
     for number in range(rounds()):
-        task = a_task(assigned_to=alice.id, created_by=grace.id)
+        task = create_task(assigned_to=alice.id, created_by=grace.id)
         User.objects.filter(pk=grace.id).update(role="admin", epoch=2 * number)
         for status in ("in_progress", "completed"):
             change(task, by=None, status=status)
@@ -181,9 +181,9 @@ def account_of(person):
 # Changes
 
 
-def test_concurrent_changes_each_notify_once(ada, alice, a_task, at_once):
+def test_concurrent_changes_each_notify_once(ada, alice, create_task, at_once):
     for _ in range(rounds()):
-        task = a_task(assigned_to=alice.id)
+        task = create_task(assigned_to=alice.id)
         path = f"/task/tasks/{task.pk}/"
 
         at_once(*[(ada.patch, path, {"status": status}) for status in ("completed", "in_progress") * 3])
@@ -196,14 +196,14 @@ def test_concurrent_changes_each_notify_once(ada, alice, a_task, at_once):
         assert Notification.objects.filter(event__task_id=task.pk).count() == len(events)
 
 
-# A worker that is killed
+# A killed worker
 
 
-def test_a_mail_of_a_killed_worker_is_resent_with_its_id(ada, alice, a_task, settings):
+def test_a_mail_of_a_killed_worker_is_resent_with_its_id(ada, alice, create_task, settings):
     settings.NOTIFICATION_CHANNELS = ["email"]
-    change(a_task(assigned_to=alice.id), by=ada, status="completed")
+    change(create_task(assigned_to=alice.id), by=ada, status="completed")
     with serving() as server:
-        server.answers = {END_OF_DATA: HANG}  # it has taken the mail, and the worker does not learn of it
+        server.answers = {END_OF_DATA: HANG}  # it accepts the mail, but the worker gets no response
         values = {"DATABASE_URL": database_url(), "EMAIL_URL": f"smtp://127.0.0.1:{server.port}"}
         argv = [sys.executable, "manage.py", "run_worker"]
         environment = os.environ | values | {"NOTIFICATION_CHANNELS": "email", "LOG_LEVEL": "ERROR"}
@@ -215,7 +215,7 @@ def test_a_mail_of_a_killed_worker_is_resent_with_its_id(ada, alice, a_task, set
 
         deliver_all()
         assert states() == ["planned"]
-        let_pass(seconds=61)
+        advance_time(seconds=61)
         deliver_all()
 
     assert worker.returncode == -signal.SIGKILL

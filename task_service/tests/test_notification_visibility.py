@@ -1,4 +1,4 @@
-"""Nobody hears of a task that they cannot see: neither by mail, nor in the inbox, nor by a reminder."""
+"""Nobody is notified of a task that they cannot see: not by mail, in the inbox or by a reminder."""
 
 from contextlib import suppress
 
@@ -13,7 +13,7 @@ from directory.person import Person as Account
 from notifications.models import Delivery, Notification
 from notifications.reminders import remind
 from tasks.models import Task
-from tests.conftest import Person, known
+from tests.conftest import Person, add_to_directory
 from tests.deliveries import change, deliver_all, outcome
 
 pytestmark = pytest.mark.django_db
@@ -29,13 +29,13 @@ def by_mail(settings):
 
 @pytest.fixture
 def dora(directory):
-    """Has created tasks as an admin, and may be demoted."""
-    return known(Person(107, "dora", role="admin"))
+    """An admin who creates tasks and can be demoted."""
+    return add_to_directory(Person(107, "dora", role="admin"))
 
 
 @pytest.fixture
-def task(a_task, alice, dora):
-    return a_task(title="Pay", assigned_to=alice.id, created_by=dora.id)
+def task(create_task, alice, dora):
+    return create_task(title="Pay", assigned_to=alice.id, created_by=dora.id)
 
 
 def demote(person):
@@ -88,10 +88,10 @@ def test_a_creator_who_cannot_see_the_task_is_not_notified(ada, alice, dora, tas
 
 
 @pytest.mark.parametrize("due_date", ["2001-01-01", "today"])
-def test_a_demoted_creator_gets_no_reminder(alice, dora, a_task, due_date):
+def test_a_demoted_creator_gets_no_reminder(alice, dora, create_task, due_date):
     demote(dora)
     due = timezone.localdate() if due_date == "today" else due_date
-    a_task(assigned_to=alice.id, created_by=dora.id, due_date=due)
+    create_task(assigned_to=alice.id, created_by=dora.id, due_date=due)
 
     remind()
     deliver_all()
@@ -142,8 +142,8 @@ def test_a_mail_planned_before_a_demotion_is_skipped(ada, alice, dora, task):
     assert mailed() == ["alice@tm.example"]
 
 
-def test_a_reminder_planned_before_a_demotion_is_skipped(alice, dora, a_task):
-    a_task(assigned_to=alice.id, created_by=dora.id, due_date="2001-01-01")
+def test_a_reminder_planned_before_a_demotion_is_skipped(alice, dora, create_task):
+    create_task(assigned_to=alice.id, created_by=dora.id, due_date="2001-01-01")
     remind()
     demote(dora)
 
@@ -154,8 +154,8 @@ def test_a_reminder_planned_before_a_demotion_is_skipped(alice, dora, a_task):
 
 
 @pytest.mark.parametrize("see_again", [lambda dora, task: promote(dora), lambda dora, task: reassign(task, dora)])
-def test_a_skipped_mail_stays_skipped_when_the_task_is_visible(ada, dora, a_task, see_again):
-    task = a_task(created_by=dora.id, due_date="2001-01-01")
+def test_a_skipped_mail_stays_skipped_when_the_task_is_visible(ada, dora, create_task, see_again):
+    task = create_task(created_by=dora.id, due_date="2001-01-01")
     remind()
     demote(dora)
     deliver_all()
@@ -172,8 +172,8 @@ def reassign(task, person):
     Task.objects.filter(pk=task.pk).update(assigned_to=person.id)
 
 
-def test_a_replayed_dead_letter_is_checked_again(ada, dora, a_task):
-    change(a_task(created_by=dora.id), by=ada, status="completed")
+def test_a_replayed_dead_letter_is_checked_again(ada, dora, create_task):
+    change(create_task(created_by=dora.id), by=ada, status="completed")
     Delivery.objects.update(state="failed", reason="450 mailbox busy")
     demote(dora)
 
@@ -186,8 +186,8 @@ def test_a_replayed_dead_letter_is_checked_again(ada, dora, a_task):
 # The inbox
 
 
-def test_a_demoted_creators_inbox_hides_tasks_of_others(ada, dora, task, a_task):
-    own = a_task(title="Call", assigned_to=dora.id)
+def test_a_demoted_creators_inbox_hides_tasks_of_others(ada, dora, task, create_task):
+    own = create_task(title="Call", assigned_to=dora.id)
     for each in (task, own):
         change(each, by=ada, status="completed")
 
@@ -248,8 +248,8 @@ def test_a_former_assignee_is_not_notified_of_the_deletion(ada, alice, bob, task
     assert [item["task"]["is_gone"] for item in before["results"]] == [True]
 
 
-def test_pages_skip_hidden_entries(ada, alice, bob, a_task):
-    tasks = [a_task(title=f"Number {number}", assigned_to=alice.id) for number in range(6)]
+def test_pages_skip_hidden_entries(ada, alice, bob, create_task):
+    tasks = [create_task(title=f"Number {number}", assigned_to=alice.id) for number in range(6)]
     for task in tasks:
         change(task, by=ada, status="completed")
     for task in tasks[::2]:
@@ -266,7 +266,7 @@ def test_pages_skip_hidden_entries(ada, alice, bob, a_task):
     assert alice.get(second["previous"]).json()["results"] == first["results"]
 
 
-# Who loses a task
+# Lost tasks
 
 
 @pytest.mark.parametrize("assignee", ["bob", None])
@@ -286,8 +286,8 @@ def test_a_former_assignee_learns_only_of_the_loss(request, ada, alice, task, as
     )
 
 
-def test_actors_are_not_notified(ada, bob, a_task):
-    task = a_task(assigned_to=ada.id)
+def test_actors_are_not_notified(ada, bob, create_task):
+    task = create_task(assigned_to=ada.id)
 
     ada.patch(f"/task/tasks/{task.pk}/", {"assigned_to": bob.id})
     ada.delete(f"/task/tasks/{task.pk}/")
@@ -295,8 +295,8 @@ def test_actors_are_not_notified(ada, bob, a_task):
     assert messages(ada) == []
 
 
-def test_a_former_assignee_who_sees_the_task_is_notified_once(ada, bob, dora, a_task):
-    task = a_task(assigned_to=dora.id, created_by=dora.id)
+def test_a_former_assignee_who_sees_the_task_is_notified_once(ada, bob, dora, create_task):
+    task = create_task(assigned_to=dora.id, created_by=dora.id)
 
     ada.patch(f"/task/tasks/{task.pk}/", {"assigned_to": bob.id})
 
@@ -337,9 +337,9 @@ def test_a_creator_is_notified_of_a_deleted_assignee(alice, dora, task):
 # The rule
 
 
-def test_sending_and_the_inbox_have_the_same_rule(ada, alice, bob, dora, a_task):
-    """Of every kind of event about tasks that were kept, reassigned and deleted, to all, a demoted creator included."""
-    kept, moved, gone = (a_task(assigned_to=alice.id, created_by=dora.id) for _ in range(3))
+def test_sending_and_the_inbox_have_the_same_rule(ada, alice, bob, dora, create_task):
+    """All kinds of events about kept, reassigned and deleted tasks, to all, including a demoted creator."""
+    kept, moved, gone = (create_task(assigned_to=alice.id, created_by=dora.id) for _ in range(3))
     for task in (kept, moved, gone):
         change(task, by=ada, status="completed")
     change(moved, by=ada, assigned_to_id=bob.id)
@@ -357,7 +357,7 @@ def test_sending_and_the_inbox_have_the_same_rule(ada, alice, bob, dora, a_task)
         for person in (alice, bob, dora)
         for item in Notification.objects.visible_to(User.objects.get(pk=person.id))
     }
-    # The inbox keeps what was told while the task was theirs; a mail about it is pointless once the task is deleted.
+    # The inbox keeps entries from before; a mail about a deleted task is skipped.
     assert told_by_mail <= shown
     assert {event for event, _ in shown - told_by_mail} == {
         Notification.objects.get(

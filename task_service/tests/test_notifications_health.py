@@ -1,4 +1,4 @@
-"""Readiness tells, in sentences, what is late with notifications; requests are served all the same."""
+"""Readiness reports late notifications as degraded; requests are still served."""
 
 from datetime import timedelta
 
@@ -7,7 +7,7 @@ from django.utils import timezone
 
 from notifications.models import Delivery, ReminderRun
 from notifications.reminders import remind
-from tests.deliveries import change, deliver_all, let_pass
+from tests.deliveries import advance_time, change, deliver_all
 
 pytestmark = pytest.mark.django_db
 
@@ -19,7 +19,7 @@ def _written(settings, tmp_path):
 
 @pytest.fixture
 def health(client):
-    """Returns status and body of the readiness answer."""
+    """Return a function that reads status and body of the readiness response."""
 
     def ask():
         answer = client.get("/task/health/ready/")
@@ -29,8 +29,8 @@ def health(client):
 
 
 @pytest.fixture
-def planned(ada, a_task):
-    change(a_task(), by=ada, status="completed")
+def planned(ada, create_task):
+    change(create_task(), by=ada, status="completed")
     return Delivery.objects.get()
 
 
@@ -48,10 +48,10 @@ def test_it_works(health, planned):
 
 
 def test_a_delivery_waiting_over_ten_minutes_degrades(health, planned):
-    let_pass(minutes=9, seconds=55)
+    advance_time(minutes=9, seconds=55)
     assert health() == OK
 
-    let_pass(minutes=2)
+    advance_time(minutes=2)
 
     reason = "the oldest of the deliveries has been waiting for 12 minutes: nobody has tried to send it"
     assert health() == (
@@ -60,16 +60,16 @@ def test_a_delivery_waiting_over_ten_minutes_degrades(health, planned):
     )
 
 
-def test_the_oldest_delivery_counts(health, ada, a_task, planned):
-    let_pass(minutes=60)
-    change(a_task(), by=ada, status="completed")
+def test_the_oldest_delivery_counts(health, ada, create_task, planned):
+    advance_time(minutes=60)
+    change(create_task(), by=ada, status="completed")
 
     assert "for 60 minutes" in health()[1]["reasons"][0]
 
 
-def test_sent_and_dead_lettered_deliveries_do_not_degrade(health, ada, a_task, planned):
-    let_pass(hours=1)
-    change(a_task(), by=ada, status="completed")
+def test_sent_and_dead_lettered_deliveries_do_not_degrade(health, ada, create_task, planned):
+    advance_time(hours=1)
+    change(create_task(), by=ada, status="completed")
     deliver_all()
     Delivery.objects.filter(pk=planned.pk).update(state="failed", sent_at=None, reason="554 no")
 
@@ -96,7 +96,7 @@ def test_a_reminder_run_restores_ready(health, db):
 
 
 def test_both_findings_are_reported(health, planned):
-    let_pass(minutes=11)
+    advance_time(minutes=11)
     reminded(days=3)
 
     assert len(health()[1]["reasons"]) == 2
@@ -106,11 +106,11 @@ def test_a_new_installation_is_ready(health, db):
     assert health() == OK
 
 
-def test_held_mails_are_reported_and_sent_later(settings, health, ada, a_task, alice):
+def test_held_mails_are_reported_and_sent_later(settings, health, ada, create_task, alice):
     settings.NOTIFICATION_CHANNELS = ["email"]
     settings.MAILS_ARE_HELD = True
     reminded(minutes=1)
-    change(a_task(assigned_to=alice.id), by=ada, status="completed")
+    change(create_task(assigned_to=alice.id), by=ada, status="completed")
 
     deliver_all()
     waiting = health()

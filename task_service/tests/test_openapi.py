@@ -120,20 +120,20 @@ def test_parameters_are_found():
 
 
 @pytest.mark.parametrize(("call", "name"), QUERIES)
-def test_a_query_parameter_accepts_documented_values(ada, a_task, call, name):
+def test_a_query_parameter_accepts_documented_values(ada, create_task, call, name):
     parameter = DOCUMENT.parameters(call, "query")[name]
-    path = call.removeprefix("GET ").replace("{id}", str(a_task().id))
+    path = call.removeprefix("GET ").replace("{id}", str(create_task().id))
 
     taken = {read(ada.get(path, {name: value})).status_code for value in samples(parameter)}
     refused = {read(ada.get(path, {name: value})).status_code for value in beyond(parameter)}
 
-    assert taken == ({400} if name == "cursor" else {200})  # no cursor is one that somebody made up
+    assert taken == ({400} if name == "cursor" else {200})  # a made-up cursor is never valid
     assert refused <= {400}
 
 
 @pytest.mark.parametrize("call", READS)
-def test_an_undocumented_query_parameter_is_400(ada, a_task, call):
-    path = call.removeprefix("GET ").replace("{id}", str(a_task().id))
+def test_an_undocumented_query_parameter_is_400(ada, create_task, call):
+    path = call.removeprefix("GET ").replace("{id}", str(create_task().id))
 
     assert ada.get(path, {"limit": "1"}).json()["errors"][0]["code"] == "unknown_parameter"
 
@@ -142,8 +142,8 @@ WITH_BODY = ["POST /task/tasks/", "POST /task/tasks/bulk/", "PUT /task/tasks/{id
 
 
 @pytest.mark.parametrize("call", WITH_BODY)
-def test_examples_of_bodies_are_accepted(ada, directory, a_task, call):
-    a_task(id=1)  # the one in the examples
+def test_examples_of_bodies_are_accepted(ada, directory, create_task, call):
+    create_task(id=1)  # the one in the examples
     method, route = call.split()
     schema = DOCUMENT.parameters(call, "body")["body"]["schema"]["$ref"]
     example = DOCUMENT.spec["definitions"][schema.rpartition("/")[2]]["example"]
@@ -167,8 +167,8 @@ def test_schema_and_service_agree_on_a_body(ada, directory, changes, is_taken):
     assert (ada.post("/task/tasks/", body).status_code == 201) is is_taken
 
 
-def test_a_task_can_be_sent_back(ada, a_task):
-    path = f"/task/tasks/{a_task().id}/"
+def test_a_task_can_be_sent_back(ada, create_task):
+    path = f"/task/tasks/{create_task().id}/"
     task = ada.get(path).json()
 
     assert DOCUMENT.wrong_in_body("PUT /task/tasks/{id}/", task) == []
@@ -183,8 +183,8 @@ def test_kinds_and_states_are_those_of_the_models():
     assert definitions["Delivery"]["properties"]["state"]["enum"] == Delivery.State.values
 
 
-def test_the_notification_schemas_match_the_responses(ada, alice, a_task):
-    task = a_task()
+def test_the_notification_schemas_match_the_responses(ada, alice, create_task):
+    task = create_task()
     Task.objects.filter(pk=task.pk).change(by_id=ada.id, assigned_to_id=alice.id)
     told = Notification.objects.get(recipient=alice.id)
 
@@ -241,8 +241,8 @@ def test_a_new_task_has_location_and_etag():
     assert {"ETag", "Location"} <= headers.keys()
 
 
-def test_a_412_has_changed_fields(ada, a_task):
-    task = a_task()
+def test_a_412_has_changed_fields(ada, create_task):
+    task = create_task()
     path = f"/task/tasks/{task.pk}/"
     tag = ada.get(path)["ETag"]
     ada.patch(path, {"status": "completed"})

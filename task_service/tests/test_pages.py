@@ -22,7 +22,7 @@ def cursor_of(link):
 
 
 def walk(person, url, direction):
-    """Follow the links from a page on; return the pages, the first one included."""
+    """Follow the links from a page; return all pages, including the first."""
     pages = []
     while url is not None:
         answer = person.get(url)
@@ -35,7 +35,7 @@ def walk(person, url, direction):
 
 @pytest.fixture
 def tasks(db):
-    """45 rows full of ties, a third without a due date, half not completed, in no order that their ids would tell."""
+    """45 rows with many ties, a third without a due date, half not completed, not in the order of their ids."""
     return Task.objects.bulk_create(
         Task(
             title=f"Task {n}",
@@ -107,14 +107,14 @@ def test_a_page_size_out_of_bounds_is_400(ada, size):
 
 
 @pytest.mark.parametrize("ordering", ["-created_at", "due_date", "-due_date", "-priority", "id"])
-def test_changes_between_pages_neither_repeat_nor_hide_rows(ada, tasks, a_task, ordering):
+def test_changes_between_pages_neither_repeat_nor_hide_rows(ada, tasks, create_task, ordering):
     url, met, gone = f"{TASKS}?ordering={ordering}&page_size=6", [], set()
     while url is not None:
         page = ada.get(url).json()
         met += ids(page)
         for due_date, priority in [("2000-01-01", 1), ("2026-02-03", 2), ("2099-01-01", 4), (None, 3)]:
-            a_task(due_date=due_date, priority=priority)
-        gone.add(ids(page)[-1])  # the very row that the next page continues after
+            create_task(due_date=due_date, priority=priority)
+        gone.add(ids(page)[-1])  # the row that the next page continues after
         Task.objects.filter(pk__in=gone).delete()
         url = page["next"] if len(met) < 200 else None
 

@@ -1,4 +1,4 @@
-"""Which accounts are believed, of all that a user service could tell."""
+"""Validation of accounts from the user service."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""How PostgreSQL finds tasks among 100,000: through an index, and looking at hardly more than it returns."""
+"""Query plans with 100,000 tasks: by index, reading few rows more than are returned."""
 
 from datetime import timedelta
 from urllib.parse import parse_qs, urlsplit
@@ -14,9 +14,9 @@ pytestmark = pytest.mark.django_db
 
 TASKS = "/task/tasks/"
 ROWS = 100_000
-READ = 21  # the rows of a page, and one more that tells whether another follows
+READ = 21  # the rows of a page, and one more to know whether another page follows
 MAX_COUNT = 10_001  # by the summary
-ALICES = ROWS // 200  # so many that sorting them all is noticed, so few that a walk to them through the others is
+ALICES = ROWS // 200  # enough that sorting them all would show, and few enough that scanning the others would
 FEW = ALICES // 2
 COLUMNS = ["due_date", "created_at", "updated_at", "completed_at", "priority", "id"]
 ORDERINGS = [sign + column for column in COLUMNS for sign in ("", "-")]
@@ -26,8 +26,8 @@ FILL_DIRECTORY = """
     INSERT INTO directory_user
     SELECT n, 'user' || n, '', 'user', true, false, 0, 0, n FROM generate_series(1001, 6000) AS n
 """
-# Two years of tasks: 70 % are completed, 20 % have no due date, 15 % are nobody's, alice has one in 200, and 200 others
-# have the rest, unevenly; ada made nearly all, grace a few. The draws are the same every time.
+# Two years of tasks: 70 % are completed, 20 % have no due date, 15 % are unassigned, alice has one in 200, and 200
+# others have the rest, unevenly; ada created nearly all, grace a few. The random numbers are the same every time.
 FILL_TASKS = r"""
     SELECT setseed(0.5);
     INSERT INTO tasks_task (id, title, description, status, priority, due_date, assigned_to, created_by, created_at,
@@ -67,7 +67,7 @@ FILL_ACTIVITY = """
     SELECT task, n, 'changed', 'title', '', 1000 + n, now()
     FROM generate_series(1, 500) AS task, generate_series(1, 30) AS n
 """
-# Of each task one person was told: alice of one in ten, though she sees hardly any of these; of others, who has it.
+# One notification per task: one in ten to alice, mostly of tasks that she cannot see; the others to the assignee.
 FILL_INBOXES = """
     INSERT INTO notifications_event (id, kind, task_id, task_title, text, created_at)
     SELECT n, 'task_assigned', n, 'Water', 'Water', now() FROM generate_series(1, %(rows)s) AS n;
@@ -82,7 +82,7 @@ EMPTY = f"TRUNCATE {TABLES}, notifications_delivery RESTART IDENTITY"
 
 
 def fill(cursor):
-    """Make the rows first and their indexes after, which takes half as long."""
+    """Create the rows before their indexes, which takes half as long."""
     cursor.execute(INDEXES)
     indexes = cursor.fetchall()
     for name, _ in indexes:
@@ -97,7 +97,7 @@ def fill(cursor):
 
 @pytest.fixture(scope="module", autouse=True)
 def many_tasks(django_db_setup, django_db_blocker):
-    """Committed, since VACUUM runs in no transaction, and only after it an index can answer without its table."""
+    """Committed, since VACUUM cannot run in a transaction, and index-only scans need VACUUM."""
     with django_db_blocker.unblock(), connection.cursor() as cursor:
         with transaction.atomic():
             fill(cursor)
@@ -108,7 +108,7 @@ def many_tasks(django_db_setup, django_db_blocker):
 
 
 class Plan:
-    """What PostgreSQL did for some statements."""
+    """The plans of some statements."""
 
     def __init__(self, *statements):
         self.nodes = [node for sql in statements for node in with_children(explained(sql))]
@@ -123,7 +123,7 @@ class Plan:
         return "Seq Scan" not in {scan["Node Type"] for scan in self.scans(table)}
 
     def rows(self, table):
-        """Return how many rows of the table were looked at, and taken or not."""
+        """Return how many rows of the table were read, whether returned or not."""
         return sum(looked_at(scan) for scan in self.scans(table))
 
 
@@ -149,7 +149,7 @@ def described(node):
 
 
 def read(person, url, table="tasks_task"):
-    """Return an answer, and the plan of what was read from the table for it."""
+    """Return a response, and the plan of its statements on the table."""
     with CaptureQueriesContext(connection) as captured:
         answer = person.get(url)
     assert answer.status_code == 200, answer.content
@@ -157,7 +157,7 @@ def read(person, url, table="tasks_task"):
 
 
 def cursor_after(person, query):
-    """Return the cursor to what follows the first page of this. It does for lists with other filters too."""
+    """Return the cursor after the first page. It works for lists with other filters too."""
     following = person.get(f"{TASKS}?{query}").json()["next"]
     return parse_qs(urlsplit(following).query)["cursor"][0]
 
@@ -173,7 +173,7 @@ for_both = pytest.mark.parametrize("person", ["ada", "alice"], indirect=True)
 @for_both
 @pytest.mark.parametrize("ordering", ORDERINGS)
 def test_a_page_reads_only_its_rows_at_any_depth(ada, person, ordering):
-    # Of about 110 tasks that are due today the 50th, by any ordering, lies far from either end of all tasks.
+    # The 50th of about 110 tasks due today is far from both ends of all tasks, in any ordering.
     middle = cursor_after(ada, f"ordering={ordering}&due_date={TODAY}&page_size=50")
 
     _, first = read(person, f"{TASKS}?ordering={ordering}")
@@ -182,7 +182,7 @@ def test_a_page_reads_only_its_rows_at_any_depth(ada, person, ordering):
 
     for plan in (first, deep, back):
         assert plan.uses_indexes_only("tasks_task")
-        assert READ <= plan.rows("tasks_task") <= 2 * READ  # twice where tasks with and without a due date are read
+        assert READ <= plan.rows("tasks_task") <= 2 * READ  # twice if tasks with and without a due date are read
 
 
 @for_both
@@ -213,7 +213,7 @@ def test_a_page_without_due_dates_reads_only_its_rows(ada, person, ordering):
         assert READ <= plan.rows("tasks_task") <= 2 * READ
 
 
-# What a filter keeps: one task in so many.
+# Of this many tasks, a filter keeps one.
 FILTERS = {
     "status=todo": 5,
     "status=in_progress": 10,
@@ -253,7 +253,7 @@ FILTERS = {
 @for_both
 @pytest.mark.parametrize("filters", FILTERS)
 def test_a_filter_reads_few_other_rows(ada, grace, person, filters):
-    """Either the ordering's index is walked until the page is full, or all that the filter keeps is sorted."""
+    """Either the index of the ordering is scanned until the page is full, or all filtered tasks are sorted."""
     middle = cursor_after(ada, f"due_date={TODAY}&page_size=50")
     one_in = FILTERS[filters]
     own = ROWS if person is ada else ALICES

@@ -1,4 +1,4 @@
-"""manage.py reconcile_directory: the directory becomes what the user service says, also where that has gone back."""
+"""manage.py reconcile_directory: the directory takes the state of the user service, even an older one."""
 
 from io import StringIO
 
@@ -8,7 +8,7 @@ from django.core.management import CommandError, call_command
 from chassis.testing.permission_table import rows_of_all_tables
 from directory import feed
 from directory.models import Feed, User
-from tests.conftest import Person, feed_read, known
+from tests.conftest import Person, add_to_directory, set_feed_age
 
 pytestmark = pytest.mark.django_db
 
@@ -23,16 +23,16 @@ def reconcile(*options):
 
 @pytest.fixture
 def restored(user_service, ada, alice, bob):
-    """The user service as it was before bob came, and while alice had another name and was no admin yet."""
+    """The user service before bob was created and before alice was renamed and promoted."""
     Feed.objects.update(position=2000)
     User.objects.filter(pk__in=[ada.id, alice.id]).update(position=1500, epoch=4, least_epoch=4, role="admin")
     del user_service.people[bob.id]
-    user_service.knows(alice, username="alicia")
+    user_service.add(alice, username="alicia")
     return user_service
 
 
-def test_it_works(restored, ada, alice, bob, a_task):
-    task, alices = a_task(assigned_to=bob.id), a_task(assigned_to=alice.id)
+def test_it_works(restored, ada, alice, bob, create_task):
+    task, alices = create_task(assigned_to=bob.id), create_task(assigned_to=alice.id)
 
     assert reconcile() == [
         f"user {bob.id} (bob): deleted; tasks to unassign: {task.pk}",
@@ -53,24 +53,24 @@ def test_it_works(restored, ada, alice, bob, a_task):
     assert [alice.get(LIST).status_code, bob.get(LIST).status_code] == [200, 401]
 
 
-def test_a_dry_run_reports_the_same_and_changes_nothing(restored, bob, a_task):
-    a_task(assigned_to=bob.id)
+def test_a_dry_run_reports_the_same_and_changes_nothing(restored, bob, create_task):
+    create_task(assigned_to=bob.id)
     before = rows_of_all_tables()
 
-    told = reconcile("--dry-run")
+    lines = reconcile("--dry-run")
 
     assert rows_of_all_tables() == before
     assert (
-        told[-1] == "The directory would have 3 accounts (including deleted ones) and be at position 102 of the feed."
+        lines[-1] == "The directory would have 3 accounts (including deleted ones) and be at position 102 of the feed."
     )
-    assert told[:-1] == reconcile()[:-1]
+    assert lines[:-1] == reconcile()[:-1]
 
 
 def test_later_changes_come_through_the_feed(restored, ada, alice):
     reconcile()
     restored.position = 102
-    restored.changes(alice, role="admin")
-    feed_read(seconds_ago=60)
+    restored.change(alice, role="admin")
+    set_feed_age(seconds_ago=60)
 
     feed.pull_by_worker()
 
@@ -78,14 +78,14 @@ def test_later_changes_come_through_the_feed(restored, ada, alice):
     assert restored.pulls[-1] == 102
 
 
-def test_a_restored_account_does_not_get_its_tasks_back(user_service, ada, bob, a_task):
-    task = a_task(assigned_to=bob.id)
-    user_service.deletes(bob)
-    feed_read(seconds_ago=60)
+def test_a_restored_account_does_not_get_its_tasks_back(user_service, ada, bob, create_task):
+    task = create_task(assigned_to=bob.id)
+    user_service.delete(bob)
+    set_feed_age(seconds_ago=60)
     feed.pull_by_worker()
     assert bob.get(LIST).status_code == 401
     del user_service.tombstones[bob.id]
-    user_service.knows(bob)
+    user_service.add(bob)
 
     assert reconcile()[0] == f"user {bob.id} (bob): restored"
 
@@ -94,13 +94,13 @@ def test_a_restored_account_does_not_get_its_tasks_back(user_service, ada, bob, 
     assert (answer.status_code, answer.json()["assignee"]["username"]) == (200, "bob")
 
 
-def test_tasks_of_orphans_are_reported_and_unassigned(user_service, ada, a_task):
-    task, other = a_task(assigned_to=999), a_task(assigned_to=998)
-    known(Person(998, "dora"), is_active=False, is_deleted=True)
+def test_tasks_of_orphans_are_reported_and_unassigned(user_service, ada, create_task):
+    task, other = create_task(assigned_to=999), create_task(assigned_to=998)
+    add_to_directory(Person(998, "dora"), is_active=False, is_deleted=True)
 
-    told = reconcile()
+    lines = reconcile()
 
-    assert told[:-1] == [
+    assert lines[:-1] == [
         f"user 998: does not exist; tasks to unassign: {other.pk}",
         f"user 999: does not exist; tasks to unassign: {task.pk}",
     ]
@@ -116,8 +116,8 @@ def test_all_pages_of_the_feed_are_read(user_service, ada, alice, bob):
     assert user_service.pulls == [0, 101, 102]
 
 
-def test_a_second_run_changes_nothing(restored, bob, a_task):
-    a_task(assigned_to=bob.id)
+def test_a_second_run_changes_nothing(restored, bob, create_task):
+    create_task(assigned_to=bob.id)
     reconcile()
 
     assert reconcile() == ["The directory has 3 accounts (including deleted ones) and is at position 102 of the feed."]

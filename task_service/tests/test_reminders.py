@@ -1,4 +1,4 @@
-"""Reminders: of what, to whom, and each once, however often and by whomever tasks are looked through."""
+"""Reminders: tasks, recipients, and that each is planned once, however many runs there are."""
 
 import json
 import os
@@ -33,7 +33,7 @@ SOON, OVERDUE = "task_due_soon", "task_overdue"
 
 
 @pytest.fixture(autouse=True)
-def written(settings, tmp_path):
+def log_lines(settings, tmp_path):
     settings.NOTIFICATION_LOG = str(tmp_path / "notifications.log")
     settings.REMIND_AT = time.min
     return lambda: [json.loads(line) for line in (tmp_path / "notifications.log").read_text().splitlines()]
@@ -41,7 +41,7 @@ def written(settings, tmp_path):
 
 @pytest.fixture
 def at(monkeypatch):
-    """Makes it this instant, in UTC."""
+    """Return a function that sets the clock, in UTC."""
 
     def move(*values):
         monkeypatch.setattr(timezone, "now", lambda: datetime(*values, tzinfo=UTC))
@@ -50,7 +50,7 @@ def at(monkeypatch):
 
 
 def check(*options):
-    """Run the command and return what it says."""
+    """Run the command and return its output."""
     output = StringIO()
     call_command("check_due_tasks", *options, stdout=output)
     return output.getvalue()
@@ -68,19 +68,19 @@ def reminded():
     return list(Event.objects.order_by("pk").values_list("kind", "task_id", "due_date"))
 
 
-# Of what, and to whom
+# Tasks and recipients
 
 
-def test_it_works(ada, alice, bob, a_task, written, settings):
+def test_it_works(ada, alice, bob, create_task, log_lines, settings):
     settings.NOTIFICATION_CHANNELS = ["log", "email"]
-    soon = a_task(title="Pay", assigned_to=alice.id, due_date=in_days(1))
-    late = a_task(title="Call", assigned_to=bob.id, created_by=bob.id, due_date=in_days(-1))
+    soon = create_task(title="Pay", assigned_to=alice.id, due_date=in_days(1))
+    late = create_task(title="Call", assigned_to=bob.id, created_by=bob.id, due_date=in_days(-1))
 
     assert check() == said(soon=1, overdue=1)
     deliver_all()
 
     told = [f"Due on {in_days(1)}: \u2068Pay\u2069", f"Overdue since {in_days(-1)}: \u2068Call\u2069"]
-    assert [(line["event"], line["task"], line["text"]) for line in written()] == [
+    assert [(line["event"], line["task"], line["text"]) for line in log_lines()] == [
         (SOON, soon.pk, told[0]),
         (OVERDUE, late.pk, told[1]),
     ]
@@ -90,10 +90,10 @@ def test_it_works(ada, alice, bob, a_task, written, settings):
 
 
 @pytest.mark.parametrize("ahead", [0, 1, 7])
-def test_due_soon_covers_the_configured_days(a_task, settings, ahead):
+def test_due_soon_covers_the_configured_days(create_task, settings, ahead):
     settings.DUE_SOON_DAYS = ahead
     for days in (-400, -1, 0, 1, 2, 7, 8):
-        a_task(id=1000 + days, due_date=in_days(days))
+        create_task(id=1000 + days, due_date=in_days(days))
 
     remind()
 
@@ -102,18 +102,18 @@ def test_due_soon_covers_the_configured_days(a_task, settings, ahead):
     assert {task_id - 1000 for kind, task_id, _ in reminded() if kind == OVERDUE} == {-400, -1}
 
 
-def test_completed_tasks_and_missing_dates_are_not_reminded(a_task):
-    a_task(due_date=in_days(-1), status="completed")
-    a_task(due_date=in_days(0), status="completed")
-    a_task()
+def test_completed_tasks_and_missing_dates_are_not_reminded(create_task):
+    create_task(due_date=in_days(-1), status="completed")
+    create_task(due_date=in_days(0), status="completed")
+    create_task()
 
     assert check() == said(soon=0, overdue=0)
     assert reminded() == []
 
 
 @pytest.mark.parametrize("status", ["todo", "in_progress"])
-def test_tasks_in_progress_are_reminded_too(a_task, status):
-    a_task(due_date=in_days(-1), status=status)
+def test_tasks_in_progress_are_reminded_too(create_task, status):
+    create_task(due_date=in_days(-1), status=status)
 
     assert check() == said(soon=0, overdue=1)
 
@@ -121,9 +121,9 @@ def test_tasks_in_progress_are_reminded_too(a_task, status):
 # Today
 
 
-def test_today_is_in_the_configured_time_zone(a_task, settings):
+def test_today_is_in_the_configured_time_zone(create_task, settings):
     settings.TIME_ZONE = "Etc/GMT+12"
-    task = a_task(due_date=timezone.localdate())
+    task = create_task(due_date=timezone.localdate())
     remind()
     settings.TIME_ZONE = "Pacific/Kiritimati"  # 26 hours ahead
     remind()
@@ -141,9 +141,9 @@ def test_today_is_in_the_configured_time_zone(a_task, settings):
         ("Europe/Berlin", date(2026, 10, 25), (2026, 10, 25, 22, 59, 59), (2026, 10, 25, 23)),  # one of 25
     ],
 )
-def test_a_task_is_overdue_from_the_day_after_its_due_date(a_task, settings, at, zone, due, last, first):
+def test_a_task_is_overdue_from_the_day_after_its_due_date(create_task, settings, at, zone, due, last, first):
     settings.TIME_ZONE = zone
-    a_task(due_date=due)
+    create_task(due_date=due)
     at(*last)
     assert check() == said(soon=1, overdue=0)
 
@@ -151,9 +151,9 @@ def test_a_task_is_overdue_from_the_day_after_its_due_date(a_task, settings, at,
     assert check() == said(soon=0, overdue=1)
 
 
-def test_february_28_is_the_day_before_february_29(a_task, at):
+def test_february_28_is_the_day_before_february_29(create_task, at):
     at(2028, 2, 28)
-    a_task(due_date=date(2028, 2, 29))
+    create_task(due_date=date(2028, 2, 29))
 
     assert check() == said(soon=1, overdue=0)
 
@@ -161,29 +161,29 @@ def test_february_28_is_the_day_before_february_29(a_task, at):
 # Once
 
 
-def test_repeated_runs_remind_once(a_task, alice, written):
-    a_task(assigned_to=alice.id, due_date=in_days(0))
-    a_task(assigned_to=alice.id, due_date=in_days(-1))
+def test_repeated_runs_remind_once(create_task, alice, log_lines):
+    create_task(assigned_to=alice.id, due_date=in_days(0))
+    create_task(assigned_to=alice.id, due_date=in_days(-1))
 
     assert [check() for _ in range(3)] == [said(1, 1), said(0, 0), said(0, 0)]
     deliver_all()
     assert check() == said(0, 0)
     deliver_all()
 
-    assert len(written()) == 2
+    assert len(log_lines()) == 2
 
 
-def test_an_unassigned_task_is_logged_once(directory, a_task, written):
-    a_task(due_date=in_days(-1))
+def test_an_unassigned_task_is_logged_once(directory, create_task, log_lines):
+    create_task(due_date=in_days(-1))
     for _ in range(5):
         remind_from_time_of_day()
         deliver_all()
 
-    assert [line["event"] for line in written()] == [OVERDUE]
+    assert [line["event"] for line in log_lines()] == [OVERDUE]
 
 
-def test_a_new_due_date_causes_a_new_reminder(ada, a_task):
-    task = a_task(due_date=in_days(-1))
+def test_a_new_due_date_causes_a_new_reminder(ada, create_task):
+    task = create_task(due_date=in_days(-1))
     remind()
     change(task, by=ada, due_date=in_days(-2))
     remind()
@@ -201,17 +201,17 @@ def test_a_new_due_date_causes_a_new_reminder(ada, a_task):
 
 
 @pytest.mark.parametrize("values", [{"title": "Pay now"}, {"assigned_to_id": 102}, {"status": "in_progress"}], ids=str)
-def test_other_changes_cause_no_new_reminder(ada, alice, a_task, values):
-    task = a_task(due_date=in_days(-1))
+def test_other_changes_cause_no_new_reminder(ada, alice, create_task, values):
+    task = create_task(due_date=in_days(-1))
     remind()
     change(task, by=ada, **values)
 
     assert check() == said(soon=0, overdue=0)
 
 
-def test_a_missed_week_is_caught_up_with_one_reminder_per_task(a_task, at):
+def test_a_missed_week_is_caught_up_with_one_reminder_per_task(create_task, at):
     for day in range(1, 8):
-        a_task(due_date=date(2026, 5, day))
+        create_task(due_date=date(2026, 5, day))
     at(2026, 5, 8, 8)
 
     assert check() == said(soon=0, overdue=7)
@@ -219,8 +219,8 @@ def test_a_missed_week_is_caught_up_with_one_reminder_per_task(a_task, at):
     assert {kind for kind, _, _ in reminded()} == {OVERDUE}
 
 
-def test_a_task_is_reminded_as_due_soon_then_as_overdue(a_task, at):
-    a_task(due_date=date(2026, 5, 3))
+def test_a_task_is_reminded_as_due_soon_then_as_overdue(create_task, at):
+    create_task(due_date=date(2026, 5, 3))
     says = []
     for day in range(1, 8):
         at(2026, 5, day, 8)
@@ -240,10 +240,10 @@ def test_a_task_created_overdue_is_reminded_once(ada):
 
 
 @COMMITTING
-def test_each_batch_is_a_separate_transaction(a_task, monkeypatch):
+def test_each_batch_is_a_separate_transaction(create_task, monkeypatch):
     monkeypatch.setattr(reminders, "BATCH_SIZE", 2)
     for days in range(1, 6):
-        a_task(due_date=in_days(-days))
+        create_task(due_date=in_days(-days))
 
     assert check() == said(soon=0, overdue=5)
 
@@ -257,7 +257,7 @@ def test_after_a_kill_the_next_run_plans_the_rest(db):
     Task.objects.bulk_create(Task(title="Pay", created_by=101, due_date=in_days(-1)) for _ in range(3000))
     argv = [sys.executable, "manage.py", "check_due_tasks"]
     values = os.environ | {"DATABASE_URL": database_url()}
-    with transaction.atomic():  # the run has to wait for one task of its third batch
+    with transaction.atomic():  # the run waits for a task of its third batch
         Event.objects.create(kind=OVERDUE, task_id=Task.objects.order_by("pk")[1200].pk, due_date=in_days(-1), text="x")
         with subprocess.Popen(argv, cwd=SERVICE, env=values) as process:
             wait_until_one_waits_for_a_lock()
@@ -275,12 +275,12 @@ def test_after_a_kill_the_next_run_plans_the_rest(db):
 # The command and the job
 
 
-def test_a_dry_run_reports_and_changes_nothing(a_task, alice):
+def test_a_dry_run_reports_and_changes_nothing(create_task, alice):
     for days in (-2, -1, 0):
-        a_task(assigned_to=alice.id, due_date=in_days(days))
+        create_task(assigned_to=alice.id, due_date=in_days(days))
     remind()
     for days in (-2, -1, 0, 1):
-        a_task(assigned_to=alice.id, due_date=in_days(days))
+        create_task(assigned_to=alice.id, due_date=in_days(days))
     before = rows_of_all_tables()
 
     assert check("--dry-run") == "Would remind of 2 tasks that are due soon and 2 that are overdue.\n"
@@ -299,14 +299,14 @@ def test_a_dry_run_reports_and_changes_nothing(a_task, alice):
         ("Pacific/Kiritimati", "08:00", [(2026, 5, 3, 17, 59)], (2026, 5, 3, 18)),  # the day before in UTC
     ],
 )
-def test_the_worker_waits_until_remind_at(a_task, settings, at, zone, remind_at, too_early, in_time):
+def test_the_worker_waits_until_remind_at(create_task, settings, at, zone, remind_at, too_early, in_time):
     settings.TIME_ZONE, settings.REMIND_AT = zone, time.fromisoformat(remind_at)
-    a_task(due_date=date(2026, 1, 1))
+    create_task(due_date=date(2026, 1, 1))
     for moment in too_early:
         at(*moment)
         remind_from_time_of_day()
         assert reminded() == []
-        assert ReminderRun.objects.get().finished_at == timezone.now()  # it has looked: nobody needs to be alarmed
+        assert ReminderRun.objects.get().finished_at == timezone.now()  # the run is recorded, so that no check fails
 
     at(*in_time)
     remind_from_time_of_day()
@@ -314,9 +314,9 @@ def test_the_worker_waits_until_remind_at(a_task, settings, at, zone, remind_at,
     assert len(reminded()) == 1
 
 
-def test_a_day_without_a_worker_is_caught_up_the_next_day(a_task, settings, at):
+def test_a_day_without_a_worker_is_caught_up_the_next_day(create_task, settings, at):
     settings.REMIND_AT = time(8)
-    a_task(due_date=date(2026, 5, 3))
+    create_task(due_date=date(2026, 5, 3))
     at(2026, 5, 5, 7)
     remind_from_time_of_day()
     assert reminded() == []
@@ -327,9 +327,9 @@ def test_a_day_without_a_worker_is_caught_up_the_next_day(a_task, settings, at):
     assert [kind for kind, *_ in reminded()] == [OVERDUE]
 
 
-def test_the_command_plans_at_any_time_of_day(a_task, settings, at):
+def test_the_command_plans_at_any_time_of_day(create_task, settings, at):
     settings.REMIND_AT = time(8)
-    a_task(due_date=date(2026, 5, 3))
+    create_task(due_date=date(2026, 5, 3))
     at(2026, 5, 4, 0, 5)
 
     assert check() == said(soon=0, overdue=1)
@@ -344,11 +344,11 @@ def test_each_run_records_its_time(at, db):
     assert ReminderRun.objects.get().finished_at == datetime(2026, 5, 4, 8, tzinfo=UTC)
 
 
-def test_the_worker_runs_reminders_every_minute(a_task, directory):
+def test_the_worker_runs_reminders_every_minute(create_task, directory):
     (job,) = [job for job in worker.jobs() if job.name == "reminders"]
-    a_task(due_date=in_days(-1))
+    create_task(due_date=in_days(-1))
 
-    assert not job.run()  # nothing is left for a turn right after
+    assert not job.run()  # no further turn is needed
 
     assert job.every_seconds == 60
     assert len(reminded()) == 1
@@ -359,8 +359,8 @@ def test_the_worker_runs_reminders_every_minute(a_task, directory):
     [({"status": "completed"}, {"status": "todo"}), ({"due_date": None}, {"due_date": "2001-01-01"})],
     ids=["completed and reopened", "moved and moved back"],
 )
-def test_a_skipped_reminder_is_requeued_when_due_again(ada, a_task, away, back):
-    task = a_task(due_date="2001-01-01")
+def test_a_skipped_reminder_is_requeued_when_due_again(ada, create_task, away, back):
+    task = create_task(due_date="2001-01-01")
     remind()
     ada.patch(f"/task/tasks/{task.pk}/", away)
     deliver_channel("log")
@@ -376,8 +376,8 @@ def test_a_skipped_reminder_is_requeued_when_due_again(ada, a_task, away, back):
     assert Event.objects.filter(kind="task_overdue").count() == 1
 
 
-def test_a_skipped_reminder_of_another_kind_stays_skipped(ada, a_task, at):
-    task = a_task(due_date=in_days(1))
+def test_a_skipped_reminder_of_another_kind_stays_skipped(ada, create_task, at):
+    task = create_task(due_date=in_days(1))
     remind()
     change(task, by=ada, status="completed")
     deliver_channel("log")
@@ -390,8 +390,8 @@ def test_a_skipped_reminder_of_another_kind_stays_skipped(ada, a_task, at):
     assert states(event__kind=OVERDUE, channel="log") == ["planned"]
 
 
-def test_each_reminder_sends_a_signal(a_task):
-    soon, overdue = a_task(due_date=timezone.localdate()), a_task(due_date="2001-01-01")
+def test_each_reminder_sends_a_signal(create_task):
+    soon, overdue = create_task(due_date=timezone.localdate()), create_task(due_date="2001-01-01")
     heard = []
 
     def listen(tasks, signal, **_):

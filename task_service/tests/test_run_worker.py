@@ -15,9 +15,9 @@ from django.utils import timezone
 from config import worker
 from directory.models import Feed, User
 from tasks.models import IdempotencyRecord
-from tests.conftest import feed_read
+from tests.conftest import set_feed_age
 
-# A turn of a job closes old connections, those inside a transaction too.
+# A turn of a job closes old connections, even inside a transaction.
 pytestmark = pytest.mark.django_db(transaction=True)
 
 SERVICE = Path(__file__).resolve().parent.parent
@@ -45,9 +45,9 @@ def test_once_reads_the_feed_and_deletes_expired_records(alice, bob, user_servic
     kept("old", hours_ago=24)
     kept("new", hours_ago=23)
     user_service.page_size = 1
-    user_service.changes(alice, username="alicia")
-    user_service.changes(bob, is_active=False)
-    feed_read(seconds_ago=3)
+    user_service.change(alice, username="alicia")
+    user_service.change(bob, is_active=False)
+    set_feed_age(seconds_ago=3)
 
     call_command("run_worker", once=True)
 
@@ -59,10 +59,10 @@ def test_once_reads_the_feed_and_deletes_expired_records(alice, bob, user_servic
 
 
 def test_an_unavailable_user_service_fails_no_job(user_service):
-    """A job that failed would wait longer and longer, up to a minute, and rights would end later by that."""
+    """A failed job would be delayed by up to a minute, and so would the end of rights."""
     kept("old", hours_ago=25)
     user_service.close()
-    feed_read(seconds_ago=3)
+    set_feed_age(seconds_ago=3)
 
     call_command("run_worker", once=True)
 
@@ -76,8 +76,8 @@ def test_the_jobs_have_their_intervals():
 
 def test_the_worker_recovers_from_an_outage_and_stops_at_once(alice, user_service):
     user_service.reactions = [lambda call: call.answer(b"", status=500)]
-    user_service.changes(alice, username="alicia")
-    feed_read(seconds_ago=3)
+    user_service.change(alice, username="alicia")
+    set_feed_age(seconds_ago=3)
     values = os.environ | {"DATABASE_URL": database_url(), "USER_SERVICE_URL": user_service.url}
     process = subprocess.Popen(
         [sys.executable, "manage.py", "run_worker"], cwd=SERVICE, env=values, stderr=subprocess.PIPE

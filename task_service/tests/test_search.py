@@ -1,4 +1,4 @@
-"""Words in titles and descriptions, as one types them into a web search."""
+"""Search in titles and descriptions."""
 
 import pytest
 
@@ -17,12 +17,12 @@ def found(person, text, **more):
 
 
 @pytest.fixture
-def tasks(a_task, alice, bob):
-    a_task(title="Water the plants", description="The fern, too: it's thirsty.", assigned_to=alice.id, priority=4)
-    a_task(title="Feed the cat", description="Fern is her NAME", assigned_to=bob.id, due_date="2096-01-01")
-    a_task(title="Wässere die Pflanzen", description="Straße 7, Tür links", due_date="2096-01-02")
-    a_task(title="植物に水をやる", description="毎日 二回")
-    a_task(title="Call bob@tm.example", description="see https://tm.example/a/b or C:\\temp", status="completed")
+def tasks(create_task, alice, bob):
+    create_task(title="Water the plants", description="The fern, too: it's thirsty.", assigned_to=alice.id, priority=4)
+    create_task(title="Feed the cat", description="Fern is her NAME", assigned_to=bob.id, due_date="2096-01-01")
+    create_task(title="Wässere die Pflanzen", description="Straße 7, Tür links", due_date="2096-01-02")
+    create_task(title="植物に水をやる", description="毎日 二回")
+    create_task(title="Call bob@tm.example", description="see https://tm.example/a/b or C:\\temp", status="completed")
 
 
 @pytest.mark.parametrize(
@@ -142,10 +142,10 @@ def test_search_combines_with_filters_and_ordering(ada, alice, tasks):
     ]
 
 
-def test_search_applies_to_every_page(ada, a_task):
+def test_search_applies_to_every_page(ada, create_task):
     for number in range(5):
-        a_task(title=f"Plant {number}")
-        a_task(title=f"Tree {number}")
+        create_task(title=f"Plant {number}")
+        create_task(title=f"Tree {number}")
 
     first = ada.get(TASKS, {"search": "plant -3", "ordering": "id", "page_size": 2}).json()
     second = ada.get(first["next"]).json()

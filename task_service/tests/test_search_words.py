@@ -1,6 +1,6 @@
-"""What is a word: the same in every script, case and normal form, and on every cluster."""
+"""Words: the same rule for every script, case, normal form and locale."""
 
-# ruff: noqa: RUF001  # what people write, in their own letters and signs
+# ruff: noqa: RUF001  # texts in many scripts
 
 import unicodedata
 

@@ -26,16 +26,16 @@ def in_days(number):
 
 
 @pytest.fixture
-def tasks(a_task, ada, alice, bob):
-    a_task(title="late", due_date=in_days(-1), assigned_to=alice.id, priority=4)
-    a_task(title="late and begun", due_date=in_days(-1), assigned_to=bob.id, status="in_progress")
-    a_task(title="late but done", due_date=in_days(-1), assigned_to=alice.id, status="completed")
-    a_task(title="due today", due_date=in_days(0), assigned_to=alice.id)
-    a_task(title="done today", due_date=in_days(0), status="completed")
-    a_task(title="due tomorrow", due_date=in_days(1), status="in_progress", priority=1)
-    a_task(title="due in a week", due_date=in_days(7), assigned_to=ada.id)
-    a_task(title="due in eight days", due_date=in_days(8), assigned_to=alice.id, status="in_progress")
-    a_task(title="without a date")
+def tasks(create_task, ada, alice, bob):
+    create_task(title="late", due_date=in_days(-1), assigned_to=alice.id, priority=4)
+    create_task(title="late and begun", due_date=in_days(-1), assigned_to=bob.id, status="in_progress")
+    create_task(title="late but done", due_date=in_days(-1), assigned_to=alice.id, status="completed")
+    create_task(title="due today", due_date=in_days(0), assigned_to=alice.id)
+    create_task(title="done today", due_date=in_days(0), status="completed")
+    create_task(title="due tomorrow", due_date=in_days(1), status="in_progress", priority=1)
+    create_task(title="due in a week", due_date=in_days(7), assigned_to=ada.id)
+    create_task(title="due in eight days", due_date=in_days(8), assigned_to=alice.id, status="in_progress")
+    create_task(title="without a date")
 
 
 def test_it_works(ada, tasks):
@@ -103,9 +103,9 @@ def test_due_soon_depends_on_the_setting(ada, tasks, settings, days, soon):
     assert counted(ada)["due_soon"] == soon
 
 
-def test_today_is_in_the_configured_time_zone(ada, a_task, settings):
+def test_today_is_in_the_configured_time_zone(ada, create_task, settings):
     settings.DUE_SOON_DAYS, settings.TIME_ZONE = 0, "Etc/GMT+12"
-    a_task(due_date=timezone.localdate())
+    create_task(due_date=timezone.localdate())
 
     west = counted(ada)
     settings.TIME_ZONE = "Pacific/Kiritimati"  # 26 hours ahead, so always on a later day

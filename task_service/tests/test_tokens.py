@@ -1,4 +1,4 @@
-"""Tokens at the front door: which are read, and by whose keys they may be signed here."""
+"""Tokens: accepted formats and signing keys."""
 
 import json
 import os
@@ -18,13 +18,13 @@ SERVICE = Path(__file__).resolve().parent.parent
 
 @pytest.fixture
 def status(alice):
-    """What Alice gets with a token."""
+    """Return the status of a request with a token."""
     return lambda token: APIClient().get("/task/tasks/", headers={"Authorization": f"Bearer {token}"}).status_code
 
 
 @pytest.fixture
 def signed(alice, settings):
-    """Signs Alice's claims with the shared key, changed in what is in them or in how they are written."""
+    """Return a function that signs the claims of alice with the shared key, with changes of content or encoding."""
 
     def sign(write=json.dumps, *, header=None, **changes):
         claims = forge.claims(sub=str(alice.id), username=alice.username, **changes)
@@ -35,7 +35,7 @@ def signed(alice, settings):
 
 @pytest.fixture(params=MAKERS)
 def key(request, settings):
-    """The user service signs by a key pair, and this service has its public half alone."""
+    """The user service signs with a key pair; this service has only the public key."""
     private = pair(request.param)
     settings.JWT_PUBLIC_KEYS = [private.public]
     return private
