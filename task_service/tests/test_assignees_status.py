@@ -74,7 +74,7 @@ class TestAllowed:
 
     def test_other_changes_are_403(self, alice, task, stored):
         before = stored()
-        refused = [
+        rejected = [
             *(("patch", path(task), body) for body in ({}, {"title": "x"}, {**DONE, "title": "x"}, {"Status": "todo"})),
             *(("patch", path(task), {**DONE, name: None}) for name in ("assigned_to", "id", "version", "nonsense")),
             *(("patch", path(task), body) for body in ([], [DONE], ["status"], "status", 7)),
@@ -85,7 +85,7 @@ class TestAllowed:
             ("post", f"{TASKS}bulk/", {"ids": [task.pk], "set": DONE}),
         ]
 
-        for method, url, body in refused:
+        for method, url, body in rejected:
             answer = getattr(alice, method)(url, body)
             assert (answer.status_code, answer.json()["code"]) == (403, "permission_denied"), (method, body)
         assert stored() == before
@@ -111,10 +111,10 @@ class TestAllowed:
         assert stored() == before
 
     def test_other_callers_get_404(self, alice, bob, charlie, task, create_task, stored):
-        nobodys = create_task(created_by=bob.id)
+        unassigned = create_task(created_by=bob.id)
         before = stored()
 
-        answers = [bob.patch(path(task), DONE), bob.patch(path(nobodys), DONE), bob.patch(f"{TASKS}{2**40}/", DONE)]
+        answers = [bob.patch(path(task), DONE), bob.patch(path(unassigned), DONE), bob.patch(f"{TASKS}{2**40}/", DONE)]
 
         assert [answer.status_code for answer in answers] == [404] * 3
         assert charlie.patch(path(task), DONE).status_code == 401

@@ -66,11 +66,11 @@ class TestRequests:
         assert newcomer.get(LIST).status_code == 200
 
     def test_only_consecutive_failures_count(self, newcomer, user_service, correct_reaction):
-        nobody = Person(106, "norman")
+        unknown = Person(106, "norman")
         for _ in range(3):
             fail_lookups(1, newcomer)
             user_service.reactions = [correct_reaction]
-            assert nobody.get(LIST).status_code == 401  # a missing account is a valid response too
+            assert unknown.get(LIST).status_code == 401  # a missing account is a valid response too
 
         assert len(user_service.calls) == 6
 

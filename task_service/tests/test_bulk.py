@@ -139,12 +139,12 @@ def test_missing_ids_are_listed_and_nothing_is_changed(ada, ids, rows):
 def test_a_hundred_tasks_take_few_statements_and_101_are_400(ada, alice, create_task):
     ids = [create_task(title=f"Task {number}").pk for number in range(100)]
     Random(1).shuffle(ids)
-    refused = change(ada, [*ids, create_task().pk], status="completed")
+    rejected = change(ada, [*ids, create_task().pk], status="completed")
 
     with CaptureQueriesContext(connection) as captured:
         answer = change(ada, ids, status="completed", assigned_to=alice.id)
 
-    assert (invalid_fields(refused), refused.json()["errors"][0]["code"]) == (["ids"], "invalid")
+    assert (invalid_fields(rejected), rejected.json()["errors"][0]["code"]) == (["ids"], "invalid")
     assert [task["id"] for task in answer.json()["updated"]] == ids
     assert {task["version"] for task in answer.json()["updated"]} == {2}
     assert Activity.objects.count() == 200
@@ -225,11 +225,11 @@ def test_an_unavailable_user_service_is_503(ada, newcomer, ids, user_service, ro
     user_service.reactions = [lambda call: call.answer({}, status=500)]
     before = rows()
 
-    refused = change(ada, ids, assigned_to=newcomer.id, title="Changed")
+    rejected = change(ada, ids, assigned_to=newcomer.id, title="Changed")
     unchanged = rows() == before
     accepted = change(ada, ids, assigned_to=newcomer.id)
 
-    assert (refused.status_code, refused["Retry-After"], unchanged) == (503, "2", True)
+    assert (rejected.status_code, rejected["Retry-After"], unchanged) == (503, "2", True)
     assert [task["assignee"]["username"] for task in accepted.json()["updated"]] == ["nora"] * 3
     assert [task["assignee"] for task in change(ada, ids, assigned_to=None).json()["updated"]] == [None] * 3
 

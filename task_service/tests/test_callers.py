@@ -106,11 +106,11 @@ def test_a_token_is_valid_from_the_minimum_epoch_on(alice):
 
 
 def test_a_demoted_admin_has_the_rights_of_a_user(ada, create_task, user_service):
-    own, nobodys = create_task(assigned_to=ada.id), create_task()
+    own, unassigned = create_task(assigned_to=ada.id), create_task()
     update_directory(ada, role="user", epoch=1)
 
     assert statuses(ada, task=own) == [200, 200, 403, 403]
-    assert statuses(ada, task=nobodys) == [200, 404, 403, 404]
+    assert statuses(ada, task=unassigned) == [200, 404, 403, 404]
     assert ids(ada.get(LIST)) == {own.pk}
     assert ada.post(f"{LIST}bulk/", {"ids": [own.pk], "set": {"title": "Taken"}}).status_code == 403
     assert set(Task.objects.values_list("title", flat=True)) == {"Water the plants"}
@@ -218,9 +218,9 @@ def test_an_unknown_caller_is_looked_up_and_stored(newcomer, user_service):
 
 
 def test_a_caller_unknown_to_both_services_is_401(user_service):
-    nobody = Person(106, "norman", role="admin")
+    unknown = Person(106, "norman", role="admin")
 
-    answer = nobody.post(LIST, NEW)
+    answer = unknown.post(LIST, NEW)
 
     assert (answer.status_code, answer.json()["code"]) == (401, "token_invalid")
     assert user_service.lookups == ["/internal/users/?ids=106"]

@@ -114,7 +114,7 @@ def test_a_title_is_required(ada):
     ],
     ids=ascii,
 )
-def test_a_title_with_control_characters_is_400(ada, title):
+def test_an_invalid_title_is_400(ada, title):
     answer = ada.post(TASKS, {"title": title})
 
     assert invalid_fields(answer) == ["title"]
@@ -167,7 +167,7 @@ def test_a_description_keeps_lines_with_normalized_line_ends(ada):
 @pytest.mark.parametrize(
     "description", [None, 1, [], "esc\x1b", "exe\u202egnp", "x" * 50_001], ids=lambda d: ascii(d)[:9]
 )
-def test_a_description_that_is_not_plain_text_is_400(ada, description):
+def test_an_invalid_description_is_400(ada, description):
     assert invalid_fields(ada.post(TASKS, {"title": "Water", "description": description})) == ["description"]
 
 

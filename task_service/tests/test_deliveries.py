@@ -54,7 +54,7 @@ def task(create_task, alice):
     return create_task(title="Pay", assigned_to=alice.id)
 
 
-def ids_and_tasks():
+def task_ids_by_delivery():
     return Delivery.objects.values_list("pk", "event__task_id")
 
 
@@ -317,7 +317,7 @@ def test_after_an_outage_mails_arrive_in_order_per_task(ada, alice, create_task,
 
     assert states() == ["sent"] * 10 * len(tasks)
     seen = [message["Message-ID"] for _, _, message in server.received]
-    ids = {message_id(pk, prefix="notification"): (pk, task) for pk, task in ids_and_tasks()}
+    ids = {message_id(pk, prefix="notification"): (pk, task) for pk, task in task_ids_by_delivery()}
     for task in tasks:
         sent_for_task = [ids[message][0] for message in seen if ids[message][1] == task]
         assert sent_for_task == sorted(set(sent_for_task))

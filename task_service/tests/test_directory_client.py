@@ -201,7 +201,7 @@ def test_a_refused_connection_is_503_at_once(ada, newcomer, user_service):
     assert time.monotonic() - began < HANG_SECONDS
 
 
-def body_of(call):
+def valid_body(call):
     return json.dumps({"results": call.rows}).encode()
 
 
@@ -214,23 +214,23 @@ def silent_after_the_headers(call):
 
 
 def drips_headers(call):
-    call.send_raw(RESPONSE, *[b"X: y\r\n"] * MAX_DRIPS, b"\r\n" + body_of(call), pause=0.1)
+    call.send_raw(RESPONSE, *[b"X: y\r\n"] * MAX_DRIPS, b"\r\n" + valid_body(call), pause=0.1)
 
 
 def drips_one_header(call):
-    call.send_raw(RESPONSE + b"X: ", *[b"y"] * MAX_DRIPS, b"\r\n\r\n" + body_of(call), pause=0.1)
+    call.send_raw(RESPONSE + b"X: ", *[b"y"] * MAX_DRIPS, b"\r\n\r\n" + valid_body(call), pause=0.1)
 
 
-def drips_interim_answers(call):
-    call.send_raw(*[b"HTTP/1.1 100 Continue\r\n\r\n"] * MAX_DRIPS, RESPONSE + b"\r\n" + body_of(call), pause=0.1)
+def drips_interim_responses(call):
+    call.send_raw(*[b"HTTP/1.1 100 Continue\r\n\r\n"] * MAX_DRIPS, RESPONSE + b"\r\n" + valid_body(call), pause=0.1)
 
 
 def drips_body(call):
-    call.send_raw(RESPONSE + b"\r\n", *[b" "] * MAX_DRIPS, body_of(call), pause=0.1)
+    call.send_raw(RESPONSE + b"\r\n", *[b" "] * MAX_DRIPS, valid_body(call), pause=0.1)
 
 
 def drips_compressed_body(call):
-    compressed = gzip.compress(body_of(call))
+    compressed = gzip.compress(valid_body(call))
     pieces = [compressed[at : at + 2] for at in range(0, len(compressed), 2)]
     call.send_raw(RESPONSE + b"Content-Encoding: gzip\r\n\r\n", *pieces, pause=0.1)
 
@@ -254,7 +254,7 @@ def drips_a_chunk_size(call):
         silent_after_the_headers,
         drips_headers,
         drips_one_header,
-        drips_interim_answers,
+        drips_interim_responses,
         drips_body,
         drips_compressed_body,
         drips_chunks,

@@ -197,9 +197,9 @@ class TestWriting:
         assert Task.objects.get().title == task.title
 
     def test_every_response_has_the_current_tag(self, ada, alice, user_service):
-        made = ada.post(TASKS, {"title": "Water", "assigned_to": alice.id})
-        url = f"{TASKS}{made.json()['id']}/"
-        tags = [made["ETag"], ada.get(url)["ETag"]]
+        created = ada.post(TASKS, {"title": "Water", "assigned_to": alice.id})
+        url = f"{TASKS}{created.json()['id']}/"
+        tags = [created["ETag"], ada.get(url)["ETag"]]
         for method, body, headers in (
             (ada.patch, {"title": "Feed"}, if_match(tags[0])),
             (ada.patch, {"title": "Feed"}, {}),
@@ -219,7 +219,7 @@ class TestRaces:
     rounds = int(os.environ.get("RACE_ROUNDS", 15))
 
     @pytest.fixture
-    def crew(self):
+    def run_concurrently(self):
         """Return a function that runs calls concurrently, each in a permanent thread with its own connection."""
         with ThreadPoolExecutor(3) as pool:
 
@@ -236,7 +236,7 @@ class TestRaces:
             yield run_all
             run_all(*[lambda: connection.close()] * 3)
 
-    def test_one_of_two_changes_of_a_version_succeeds(self, ada, create_task, crew):
+    def test_one_of_two_changes_of_a_version_succeeds(self, ada, create_task, run_concurrently):
         def changing(task, tag, **values):
             return lambda: ada.patch(path(task), values, headers=if_match(tag))
 
@@ -244,24 +244,24 @@ class TestRaces:
             task = create_task()
             tag = ada.get(path(task))["ETag"]
 
-            one, other = crew(changing(task, tag, title="One"), changing(task, tag, description="Other"))
+            one, other = run_concurrently(changing(task, tag, title="One"), changing(task, tag, description="Other"))
 
-            made, refused = sorted((one, other), key=lambda answer: answer.status_code)
-            field = "title" if made is one else "description"
-            assert (made.status_code, refused.status_code, number) == (200, 412, number)
-            assert refused.json()["changed_fields"] == [field]
+            changed, rejected = sorted((one, other), key=lambda answer: answer.status_code)
+            field = "title" if changed is one else "description"
+            assert (changed.status_code, rejected.status_code, number) == (200, 412, number)
+            assert rejected.json()["changed_fields"] == [field]
             task.refresh_from_db()
-            expected = ("One", "") if made is one else ("Water the plants", "Other")
+            expected = ("One", "") if changed is one else ("Water the plants", "Other")
             assert (task.title, task.description, task.version) == (*expected, 2)
 
-    def test_changes_of_different_fields_are_all_kept(self, ada, alice, create_task, crew):
+    def test_changes_of_different_fields_are_all_kept(self, ada, alice, create_task, run_concurrently):
         def changing(task, **values):
             return lambda: ada.patch(path(task), values).status_code
 
         for _ in range(self.rounds):
             task = create_task()
 
-            statuses = crew(
+            statuses = run_concurrently(
                 changing(task, title="Changed", priority="high"),
                 changing(task, description="Changed", due_date="2030-01-01"),
                 changing(task, status="completed", assigned_to=alice.id),

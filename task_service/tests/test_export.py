@@ -30,14 +30,14 @@ HEADER = (
 RULE = (Path(__file__).resolve().parents[2] / "docs" / "export.md").read_text()
 SAVEPOINTS = ("SAVEPOINT", "RELEASE")
 SIGNS = "=+-@\uff1d\uff0b\uff0d\uff20"
-BLANK = ' \u00a0\u3000\v\f\u200b\u200e\ufeff"\x85\u2028\u2029'
+WHITESPACE = ' \u00a0\u3000\v\f\u200b\u200e\ufeff"\x85\u2028\u2029'
 TEXT = some.text(
     some.one_of(
-        some.sampled_from(f"{SIGNS}{BLANK},;|\t\r\n'a"), some.characters(codec="utf-8", exclude_characters="\0")
+        some.sampled_from(f"{SIGNS}{WHITESPACE},;|\t\r\n'a"), some.characters(codec="utf-8", exclude_characters="\0")
     ),
     max_size=30,
 )
-IN_ANY_TIME = settings(deadline=None, database=None)
+WITHOUT_DEADLINE = settings(deadline=None, database=None)
 MANY = """
     INSERT INTO tasks_task (title, description, status, priority, created_by, created_at, updated_at, version)
     SELECT 'Task ' || n, repeat('x', 1000), 'todo', 2, 101, now(), now(), 1 FROM generate_series(1, %s) AS n
@@ -54,7 +54,7 @@ def rows(person, query=""):
     return list(csv.DictReader(StringIO(exported(person, query), newline=""), strict=True))
 
 
-def restored(cell):
+def unescape_formula(cell):
     """Undo escape_formula by the code in docs/export.md."""
     (pattern,) = re.findall(r'^ *r?"""(.+)"""', RULE, re.MULTILINE)
     return re.sub(pattern, "", cell)
@@ -119,7 +119,7 @@ def test_users_export_only_their_own_tasks(alice, bob, charlie, tasks):
     assert [who.get(EXPORT).status_code for who in (charlie, APIClient())] == [401, 401]
 
 
-def test_missing_values_are_empty_cells(ada, create_task):
+def test_an_unknown_assignee_is_exported_without_username(ada, create_task):
     create_task(status="completed", assigned_to=999)
 
     (row,) = rows(ada)
@@ -175,7 +175,7 @@ def test_formulas_after_other_separators_are_escaped(ada, create_task, text, cel
 
 
 @pytest.mark.parametrize("separator", [",", ";", "\t", "|"])
-@settings(IN_ANY_TIME)
+@settings(WITHOUT_DEADLINE)
 @given(text=TEXT)
 @example("Angebot;=cmd|'/C calc'!A0\n=1,\t@x")
 def test_formulas_after_separators_and_line_ends_are_escaped(separator, text):
@@ -183,19 +183,19 @@ def test_formulas_after_separators_and_line_ends_are_escaped(separator, text):
 
     for line in re.split("[\r\n]", escaped):
         for row in (line.split(separator), *csv.reader([line], delimiter=separator)):
-            assert [cell for cell in row if cell.strip(BLANK).startswith(tuple(SIGNS))] == []
+            assert [cell for cell in row if cell.strip(WHITESPACE).startswith(tuple(SIGNS))] == []
 
 
-@settings(IN_ANY_TIME)
+@settings(WITHOUT_DEADLINE)
 @given(text=TEXT)
 @example("'=1;''+2\r\n\t'")
 @example("\ufeff\u200b=1")
 def test_escaping_can_be_undone(text):
-    assert restored(escape_formula(text)) == text
+    assert unescape_formula(escape_formula(text)) == text
 
 
 @pytest.mark.parametrize(("name", "separator"), [("comma", ","), ("semicolon", ";"), ("tab", "\t")])
-@settings(IN_ANY_TIME, suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=10)
+@settings(WITHOUT_DEADLINE, suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=10)
 @given(texts=some.lists(TEXT, max_size=5))
 def test_python_can_parse_every_text(ada, create_task, name, separator, texts):
     Task.objects.all().delete()
@@ -205,7 +205,7 @@ def test_python_can_parse_every_text(ada, create_task, name, separator, texts):
     file = exported(ada, f"separator={name}&bom=true&ordering=id")
     read = csv.DictReader(StringIO(file.removeprefix("\ufeff"), newline=""), delimiter=separator, strict=True)
 
-    assert [restored(row["description"]) for row in read] == texts
+    assert [unescape_formula(row["description"]) for row in read] == texts
 
 
 def test_the_mark_and_the_separator_can_be_chosen(ada, create_task):
@@ -284,7 +284,7 @@ def test_an_error_before_the_first_row_is_a_problem_response(ada, tasks):
 
 
 def test_more_rows_take_no_more_memory_or_statements(ada):
-    def peak_of(number):
+    def peak_memory(number):
         with connection.cursor() as cursor:
             cursor.execute(MANY, [number - Task.objects.count()])
         with CaptureQueriesContext(connection) as captured:
@@ -296,8 +296,8 @@ def test_more_rows_take_no_more_memory_or_statements(ada):
         assert len([each for each in captured if not each["sql"].startswith(SAVEPOINTS)]) <= 3
         return peak
 
-    of_a_thousand = peak_of(1_000)
-    assert peak_of(5_000) < 1.5 * of_a_thousand
+    of_a_thousand = peak_memory(1_000)
+    assert peak_memory(5_000) < 1.5 * of_a_thousand
 
 
 def read_the_first_piece(person, method):

@@ -12,16 +12,16 @@ pytestmark = pytest.mark.django_db
 TASKS = "/task/tasks/"
 
 
-def make(person, body=None, *, url=TASKS, key="k-1", **values):
+def post_task(person, body=None, *, url=TASKS, key="k-1", **values):
     body = {"title": "Water the plants"} if body is None else body
     return person.post(url, body | values, headers={"Idempotency-Key": key})
 
 
-def made():
+def titles():
     return sorted(Task.objects.values_list("title", flat=True))
 
 
-def seen(answer):
+def comparable(answer):
     headers = [answer.get(name) for name in ("Content-Type", "Location", "ETag")]
     return answer.status_code, answer.content, *headers
 
@@ -29,44 +29,44 @@ def seen(answer):
 def test_it_works(ada, alice, user_service, settings):
     settings.PUBLIC_URL = "https://tm.example"
 
-    answers = [make(ada, assigned_to=alice.id) for _ in range(6)]
+    answers = [post_task(ada, assigned_to=alice.id) for _ in range(6)]
 
     task = Task.objects.get()
     first = answers[0]
     assert (first.status_code, first["Location"]) == (201, f"https://tm.example/task/tasks/{task.pk}/")
     read = ada.get(first["Location"])
     assert (first.json(), first["ETag"]) == (read.json(), read["ETag"])
-    assert [seen(answer) for answer in answers] == [seen(first)] * 6
+    assert [comparable(answer) for answer in answers] == [comparable(first)] * 6
     assert sorted(Activity.objects.values_list("kind", flat=True)) == ["assigned", "created"]
 
 
 def test_without_the_same_key_a_second_task_is_created(ada):
-    answers = [make(ada), make(ada, key="k-2"), ada.post(TASKS, {"title": "Water the plants"})]
-    again = make(ada, key="k-2", url=TASKS.rstrip("/"))
+    answers = [post_task(ada), post_task(ada, key="k-2"), ada.post(TASKS, {"title": "Water the plants"})]
+    again = post_task(ada, key="k-2", url=TASKS.rstrip("/"))
 
     assert len({answer["Location"] for answer in answers}) == Task.objects.count() == 3
-    assert seen(again) == seen(answers[1])
+    assert comparable(again) == comparable(answers[1])
 
 
 @pytest.mark.parametrize(
     "other", [{"title": "Feed the cat"}, {"priority": "normal"}, {"assigned_to": 102}, {"nonsense": 1}, {"title": 1}]
 )
 def test_a_different_body_with_the_same_key_is_422(ada, user_service, other):
-    first = make(ada)
+    first = post_task(ada)
 
-    answer = make(ada, **other)
+    answer = post_task(ada, **other)
 
     assert (answer.status_code, answer.json()["code"]) == (422, "idempotency_key_reused")
-    assert (made(), user_service.calls) == (["Water the plants"], [])
-    assert seen(make(ada)) == seen(first)
+    assert (titles(), user_service.calls) == (["Water the plants"], [])
+    assert comparable(post_task(ada)) == comparable(first)
 
 
 @pytest.mark.parametrize("key", ["", "a b", "k" * 256, "schlüssel"], ids=ascii)
 def test_a_malformed_key_is_400(ada, key):
-    answer = make(ada, key=key)
+    answer = post_task(ada, key=key)
 
     assert (answer.status_code, answer.json()["errors"][0]["field"]) == (400, "Idempotency-Key")
-    assert made() == []
+    assert titles() == []
 
 
 # Permissions
@@ -74,88 +74,90 @@ def test_a_malformed_key_is_400(ada, key):
 
 def test_keys_belong_to_one_admin(ada, bob):
     User.objects.filter(pk=bob.id).update(role="admin")
-    first = make(ada)
+    first = post_task(ada)
 
-    answer = make(bob, title="Feed the cat")
+    answer = post_task(bob, title="Feed the cat")
 
     assert (answer.status_code, answer.json()["created_by"]) == (201, bob.id)
-    assert made() == ["Feed the cat", "Water the plants"]
-    assert seen(make(ada)) == seen(first)
+    assert titles() == ["Feed the cat", "Water the plants"]
+    assert comparable(post_task(ada)) == comparable(first)
 
 
 def test_a_demoted_admin_cannot_replay(ada):
-    make(ada)
+    post_task(ada)
     User.objects.filter(pk=ada.id).update(role="user")
 
-    answer = make(ada)
+    answer = post_task(ada)
 
     assert (answer.status_code, b"plants" in answer.content) == (403, False)
-    assert made() == ["Water the plants"]
+    assert titles() == ["Water the plants"]
 
 
 def test_a_deactivated_admin_cannot_replay(ada):
-    make(ada)
+    post_task(ada)
     User.objects.filter(pk=ada.id).update(is_active=False)
 
-    assert make(ada).status_code == 401
+    assert post_task(ada).status_code == 401
 
 
 def test_users_are_403_with_a_key_too(ada, alice):
-    first = make(ada)
+    first = post_task(ada)
 
-    assert make(alice).status_code == make(alice, key="k-2").status_code == 403
+    assert post_task(alice).status_code == post_task(alice, key="k-2").status_code == 403
     assert IdempotencyRecord.objects.get().caller_id == ada.id
-    assert seen(make(ada)) == seen(first)
+    assert comparable(post_task(ada)) == comparable(first)
 
 
 # Later changes
 
 
 def test_the_first_response_is_replayed_after_changes(ada, alice, user_service):
-    first = make(ada, assigned_to=alice.id)
+    first = post_task(ada, assigned_to=alice.id)
     url = f"{TASKS}{first.json()['id']}/"
 
     ada.patch(url, {"title": "Changed"})
-    after_a_change = make(ada, assigned_to=alice.id)
+    after_a_change = post_task(ada, assigned_to=alice.id)
     User.objects.upsert([Person.deleted(alice.id, 2000)])
-    after_the_assignee = make(ada, assigned_to=alice.id)
+    after_the_assignee = post_task(ada, assigned_to=alice.id)
     ada.delete(url)
-    after_the_task = make(ada, assigned_to=alice.id)
+    after_the_task = post_task(ada, assigned_to=alice.id)
 
-    assert [seen(answer) for answer in (after_a_change, after_the_assignee, after_the_task)] == [seen(first)] * 3
-    assert made() == []
+    assert [comparable(answer) for answer in (after_a_change, after_the_assignee, after_the_task)] == [
+        comparable(first)
+    ] * 3
+    assert titles() == []
 
 
 def test_a_replay_works_without_the_user_service(ada, newcomer, user_service):
-    first = make(ada, assigned_to=newcomer.id)
+    first = post_task(ada, assigned_to=newcomer.id)
     user_service.close()
 
-    assert (first.status_code, seen(make(ada, assigned_to=newcomer.id))) == (201, seen(first))
+    assert (first.status_code, comparable(post_task(ada, assigned_to=newcomer.id))) == (201, comparable(first))
 
 
 # Failures
 
 
 def test_after_a_bad_body_the_same_key_works(ada):
-    refused = make(ada, title="")
+    rejected = post_task(ada, title="")
     kept = IdempotencyRecord.objects.count()
 
-    answer = make(ada)
+    answer = post_task(ada)
 
-    assert (refused.status_code, kept, answer.status_code) == (400, 0, 201)
-    assert made() == ["Water the plants"]
+    assert (rejected.status_code, kept, answer.status_code) == (400, 0, 201)
+    assert titles() == ["Water the plants"]
 
 
 def test_after_an_outage_of_the_user_service_the_same_key_works(ada, newcomer, user_service):
     user_service.reactions = [lambda call: call.answer({}, status=500)]
-    refused = make(ada, assigned_to=newcomer.id)
+    rejected = post_task(ada, assigned_to=newcomer.id)
     kept = IdempotencyRecord.objects.count()
 
-    answer = make(ada, assigned_to=newcomer.id)
+    answer = post_task(ada, assigned_to=newcomer.id)
 
-    assert (refused.status_code, kept, answer.status_code) == (503, 0, 201)
+    assert (rejected.status_code, kept, answer.status_code) == (503, 0, 201)
     assert answer.json()["assignee"] == {"id": newcomer.id, "username": "nora"}
-    assert made() == ["Water the plants"]
+    assert titles() == ["Water the plants"]
 
 
 def test_a_failure_to_store_the_response_creates_no_task(ada, monkeypatch):
@@ -164,8 +166,8 @@ def test_a_failure_to_store_the_response_creates_no_task(ada, monkeypatch):
 
     monkeypatch.setattr(IdempotencyRecord, "save", fail)
 
-    assert make(ada).status_code == 503
-    assert (made(), Activity.objects.count(), IdempotencyRecord.objects.count()) == ([], 0, 0)
+    assert post_task(ada).status_code == 503
+    assert (titles(), Activity.objects.count(), IdempotencyRecord.objects.count()) == ([], 0, 0)
 
 
 @pytest.mark.parametrize("method", ["put", "patch", "delete"])
@@ -182,16 +184,16 @@ def test_other_methods_ignore_a_key(ada, create_task, method):
 
 @pytest.mark.django_db(transaction=True)
 def test_six_concurrent_posts_create_one_task(ada, alice, at_once):
-    answers = at_once(*[(make, ada, {"title": "Water the plants", "assigned_to": alice.id})] * 6)
+    answers = at_once(*[(post_task, ada, {"title": "Water the plants", "assigned_to": alice.id})] * 6)
 
-    assert [seen(answer) for answer in answers] == [seen(answers[0])] * 6
-    assert (answers[0].status_code, made()) == (201, ["Water the plants"])
+    assert [comparable(answer) for answer in answers] == [comparable(answers[0])] * 6
+    assert (answers[0].status_code, titles()) == (201, ["Water the plants"])
     assert sorted(Activity.objects.values_list("kind", flat=True)) == ["assigned", "created"]
 
 
 @pytest.mark.django_db(transaction=True)
 def test_one_of_six_bodies_with_one_key_is_created(ada, at_once):
-    answers = at_once(*[(make, ada, {"title": f"Task {number}"}) for number in range(6)])
+    answers = at_once(*[(post_task, ada, {"title": f"Task {number}"}) for number in range(6)])
 
     assert sorted(answer.status_code for answer in answers) == [201] + [422] * 5
     assert Task.objects.count() == Activity.objects.count() == 1

@@ -169,7 +169,7 @@ def test_entries_of_others_are_404_like_missing_ones(ada, alice, bob, notify):
     assert Notification.objects.get().read_at is None
 
 
-def test_two_recipients_mark_the_same_event_separately(ada, alice, notify):
+def test_a_recipient_cannot_mark_the_entry_of_another(ada, alice, notify):
     (hers,) = notify(alice)
     adas = Notification.objects.create(event=Event.objects.get(), recipient_id=ada.id).pk
 

@@ -13,7 +13,7 @@ from tests.test_statements import PUBLIC_ROUTES, READS
 pytestmark = pytest.mark.django_db
 
 TASKS = "/task/tasks/"
-LIKE_AN_INSTANT = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d[^\"',;\s]*")
+ANY_INSTANT = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d[^\"',;\s]*")
 INSTANT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{6})?Z")
 
 
@@ -29,14 +29,14 @@ def log(settings, tmp_path):
     return tmp_path / "notifications.log"
 
 
-def text_of(answer):
+def response_text(answer):
     assert answer.status_code < 400, answer.content
     content = b"".join(answer.streaming_content) if answer.streaming else answer.content
     return f"{dict(answer.headers)} {content.decode()}"
 
 
 def assert_utc(text):
-    found = LIKE_AN_INSTANT.findall(text)
+    found = ANY_INSTANT.findall(text)
     assert [each for each in found if not INSTANT.fullmatch(each)] == []
     return len(found)
 
@@ -61,7 +61,7 @@ def test_responses_and_log_lines_are_in_utc(ada, alice, grace, log, create_task)
         for route in READS
         if route not in PUBLIC_ROUTES
     ]
-    found = [assert_utc(text_of(answer)) for answer in (*writes, *reads)]
+    found = [assert_utc(response_text(answer)) for answer in (*writes, *reads)]
 
     assert sum(found) > 20
     assert assert_utc(log.read_text()) == len(log.read_text().splitlines()) > 0

@@ -107,8 +107,8 @@ def test_a_request_after_retry_after_is_served(settings, alice):
     limit(settings, user="2/min")
     first = statuses(2, alice.get, LIST)
 
-    refused = alice.get(LIST)
-    advance_time(seconds=wait_told(refused))
+    rejected = alice.get(LIST)
+    advance_time(seconds=wait_told(rejected))
 
     assert first + statuses(1, alice.get, LIST) == [200, 200, 200]
 
@@ -229,9 +229,9 @@ def test_a_token_newer_than_the_directory_is_counted_once(alice, user_service):
 
 
 def test_a_caller_unknown_to_both_services_is_anonymous(user_service):
-    nobody = Person(106, "norman", role="admin")
+    unknown = Person(106, "norman", role="admin")
 
-    answers = [nobody.get(LIST) for _ in range(6)]
+    answers = [unknown.get(LIST) for _ in range(6)]
 
     assert [answer.status_code for answer in answers] == [401] * 5 + [429]
     assert {told(answer).scope for answer in answers} == {"anon"}

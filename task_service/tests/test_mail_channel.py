@@ -24,7 +24,7 @@ pytestmark = pytest.mark.django_db
 
 
 @pytest.fixture(autouse=True)
-def by_smtp(settings):
+def use_smtp(settings):
     """Return a function that sends mails to a port of this machine."""
     settings.NOTIFICATION_CHANNELS = ["email"]
     settings.PUBLIC_URL = "https://tm.test"
@@ -37,18 +37,18 @@ def by_smtp(settings):
 
 
 @pytest.fixture
-def sink(by_smtp):
+def sink(use_smtp):
     with serving() as server:
-        by_smtp(server.port)
+        use_smtp(server.port)
         yield server
 
 
 @pytest.fixture
-def closed_port(by_smtp):
+def closed_port(use_smtp):
     """A reserved port without a listener."""
     with closing(socket.socket()) as holder:
         holder.bind(("127.0.0.1", 0))
-        by_smtp(holder.getsockname()[1])
+        use_smtp(holder.getsockname()[1])
         yield
 
 
@@ -58,7 +58,7 @@ def task(create_task, alice):
 
 
 @pytest.fixture
-def titled(ada, task):
+def complete_with_title(ada, task):
     """Return a function that sets a title that the API rejects, and completes the task."""
 
     def complete(title):
@@ -68,17 +68,17 @@ def titled(ada, task):
     return complete
 
 
-def mail_of(sink):
+def received_mail(sink):
     ((_, recipients, message),) = sink.received
     assert recipients == ["alice@tm.example"]
     return message
 
 
-def subject_of(message):
-    return message["Subject"].removeprefix(" ")  # of one that begins on its second line
+def unfolded_subject(message):
+    return message["Subject"].removeprefix(" ")  # a folded subject may begin on its second line
 
 
-def text_of(message, kind="plain"):
+def body_text(message, kind="plain"):
     return message.get_body((kind,)).get_content().replace("\r\n", "\n")
 
 
@@ -91,13 +91,13 @@ def test_it_works(ada, task, sink):
     deliver_all()
 
     ((sender, recipients, message),) = sink.received
-    told, url = "ada completed \u2068Pay\u2069", f"https://tm.test/task/tasks/{task.pk}/"
+    text, url = "ada completed \u2068Pay\u2069", f"https://tm.test/task/tasks/{task.pk}/"
     html = f'<p>ada completed <bdi>Pay</bdi></p>\n<p><a href="{url}">{url}</a></p>\n'
     assert states() == ["sent"]
     assert (sender, recipients) == ("noreply@tmservice.invalid", ["alice@tm.example"])
-    assert (message["To"], message["Subject"]) == ("alice@tm.example", told)
+    assert (message["To"], message["Subject"]) == ("alice@tm.example", text)
     assert message.get_content_type() == "multipart/alternative"
-    assert (text_of(message), text_of(message, "html")) == (f"{told}\n\n{url}\n", html)
+    assert (body_text(message), body_text(message, "html")) == (f"{text}\n\n{url}\n", html)
     assert message["Message-ID"] == message_id(Delivery.objects.get().pk, prefix="notification")
     assert message["Auto-Submitted"] == "auto-generated"
 
@@ -110,7 +110,7 @@ def test_the_date_is_that_of_the_event(ada, task, sink):
 
     deliver_all()
 
-    assert parsedate_to_datetime(mail_of(sink)["Date"]).replace(tzinfo=UTC) == event.created_at
+    assert parsedate_to_datetime(received_mail(sink)["Date"]).replace(tzinfo=UTC) == event.created_at
 
 
 def test_the_kind_of_event_is_in_a_header(ada, alice, create_task, sink):
@@ -140,7 +140,7 @@ def test_the_link_starts_with_the_public_url(ada, task, sink, settings):
 
     deliver_all()
 
-    assert text_of(mail_of(sink)).splitlines()[-1] == f"http://10.0.0.1:8080/task/tasks/{task.pk}/"
+    assert body_text(received_mail(sink)).splitlines()[-1] == f"http://10.0.0.1:8080/task/tasks/{task.pk}/"
 
 
 def test_without_a_public_url_the_link_is_local(ada, task, sink, settings):
@@ -149,43 +149,43 @@ def test_without_a_public_url_the_link_is_local(ada, task, sink, settings):
 
     deliver_all()
 
-    assert text_of(mail_of(sink)).splitlines()[-1] == f"http://localhost:8080/task/tasks/{task.pk}/"
+    assert body_text(received_mail(sink)).splitlines()[-1] == f"http://localhost:8080/task/tasks/{task.pk}/"
 
 
-def test_markup_in_a_title_is_text(titled, sink):
-    titled('<img src=x onerror="alert(1)"> & </p><script>alert(2)</script>')
+def test_markup_in_a_title_is_text(complete_with_title, sink):
+    complete_with_title('<img src=x onerror="alert(1)"> & </p><script>alert(2)</script>')
 
     deliver_all()
 
-    message = mail_of(sink)
-    assert '<img src=x onerror="alert(1)"> & </p><script>' in text_of(message)
-    assert "&lt;img src=x onerror=&quot;alert(1)&quot;&gt; &amp; &lt;/p&gt;&lt;script&gt;" in text_of(message, "html")
-    assert text_of(message, "html").count("<") == 8
+    message = received_mail(sink)
+    assert '<img src=x onerror="alert(1)"> & </p><script>' in body_text(message)
+    assert "&lt;img src=x onerror=&quot;alert(1)&quot;&gt; &amp; &lt;/p&gt;&lt;script&gt;" in body_text(message, "html")
+    assert body_text(message, "html").count("<") == 8
 
 
 @pytest.mark.parametrize("title", ["Größe prüfen", "Оплатить счёт", "支払い 😀 👩\u200d👧", "e\u0301" * 40])
-def test_a_title_in_any_script_arrives_unchanged(titled, sink, title):
-    titled(title)
+def test_a_title_in_any_script_arrives_unchanged(complete_with_title, sink, title):
+    complete_with_title(title)
 
     deliver_all()
 
-    message = mail_of(sink)
-    assert subject_of(message) == f"ada completed \u2068{title}\u2069"
-    assert title in text_of(message)
-    assert title in text_of(message, "html")
+    message = received_mail(sink)
+    assert unfolded_subject(message) == f"ada completed \u2068{title}\u2069"
+    assert title in body_text(message)
+    assert title in body_text(message, "html")
 
 
 @pytest.mark.parametrize(
     "title", ["\u05d3\u05d5\u05d7 (1)", "\u0645\u06cc\u200c\u062e\u0648\u0627\u0647\u0645"], ids=ascii
 )
-def test_a_right_to_left_title_is_isolated(titled, sink, title):
-    titled(title)
+def test_a_right_to_left_title_is_isolated(complete_with_title, sink, title):
+    complete_with_title(title)
 
     deliver_all()
 
-    message = mail_of(sink)
-    assert subject_of(message) == text_of(message).splitlines()[0] == f"ada completed \u2068{title}\u2069"
-    assert text_of(message, "html").startswith(f"<p>ada completed <bdi>{title}</bdi></p>\n")
+    message = received_mail(sink)
+    assert unfolded_subject(message) == body_text(message).splitlines()[0] == f"ada completed \u2068{title}\u2069"
+    assert body_text(message, "html").startswith(f"<p>ada completed <bdi>{title}</bdi></p>\n")
 
 
 def test_a_long_title_is_shortened_in_the_subject(ada, sink, create_task, alice):
@@ -194,40 +194,40 @@ def test_a_long_title_is_shortened_in_the_subject(ada, sink, create_task, alice)
 
     deliver_all()
 
-    subject = subject_of(mail_of(sink))
+    subject = unfolded_subject(received_mail(sink))
     assert subject.startswith("ada changed the status from To Do to In Progress: \u2068\U0001f468")
     assert subject.endswith("\u200d\U0001f467\u2026\u2069")
     assert len(subject) <= 150
 
 
-def test_a_text_of_the_previous_version_has_a_subject(titled, sink):
-    titled("Pay")
+def test_a_text_of_the_previous_version_has_a_subject(complete_with_title, sink):
+    complete_with_title("Pay")
     Event.objects.update(text='"Pay\n" is Completed now; it was To Do.')
 
     deliver_all()
 
-    assert mail_of(sink)["Subject"] == '"Pay " is Completed now; it was To Do.'
+    assert received_mail(sink)["Subject"] == '"Pay " is Completed now; it was To Do.'
 
 
 @pytest.mark.parametrize("letter", ["x", "ä", "水", "😀"])
-def test_a_subject_has_at_most_150_characters(titled, sink, letter):
-    titled(letter * 200)
+def test_a_subject_has_at_most_150_characters(complete_with_title, sink, letter):
+    complete_with_title(letter * 200)
 
     deliver_all()
 
-    subject = subject_of(mail_of(sink))
+    subject = unfolded_subject(received_mail(sink))
     assert subject == "ada completed \u2068" + letter * 133 + "\u2026\u2069"
     assert len(subject) == 150
-    assert letter * 200 in text_of(mail_of(sink))
+    assert letter * 200 in body_text(received_mail(sink))
 
 
-def test_a_subject_that_just_fits_is_not_shortened(titled, sink):
+def test_a_subject_that_just_fits_is_not_shortened(complete_with_title, sink):
     title = "x" * (150 - len("ada completed \u2068\u2069"))
-    titled(title)
+    complete_with_title(title)
 
     deliver_all()
 
-    assert mail_of(sink)["Subject"].endswith(f"{title}\u2069")
+    assert received_mail(sink)["Subject"].endswith(f"{title}\u2069")
 
 
 # Header injection
@@ -248,15 +248,15 @@ def test_a_subject_that_just_fits_is_not_shortened(titled, sink):
     ],
     ids=ascii,
 )
-def test_a_malicious_title_forges_nothing(titled, sink, title):
-    titled(title)
+def test_a_malicious_title_forges_nothing(complete_with_title, sink, title):
+    complete_with_title(title)
 
     deliver_all()
 
-    message = mail_of(sink)
+    message = received_mail(sink)
     assert states() == ["sent"]
     assert (message["Bcc"], message["Cc"], message["To"]) == (None, None, "alice@tm.example")
-    assert re.fullmatch("ada completed \u2068[^\x00-\x1f\x7f-\x9f\u2028\u2029]*\u2069", subject_of(message))
+    assert re.fullmatch("ada completed \u2068[^\x00-\x1f\x7f-\x9f\u2028\u2029]*\u2069", unfolded_subject(message))
     assert sink.commands.count("MAIL") == sink.commands.count("RCPT") == 1
 
 
@@ -268,7 +268,7 @@ def test_a_malicious_username_forges_nothing(ada, bob, task, sink):
 
     (_, recipients, message), _ = sink.received
     assert (recipients, message["Bcc"]) == (["bob@tm.example"], None)
-    assert subject_of(message) == "ada assigned bob Bcc: eve@evil.test to \u2068Pay\u2069"
+    assert unfolded_subject(message) == "ada assigned bob Bcc: eve@evil.test to \u2068Pay\u2069"
 
 
 @pytest.mark.parametrize("address", REFUSED, ids=ascii)
@@ -283,9 +283,9 @@ def test_a_malicious_address_is_dead_lettered_at_once(ada, alice, grace, create_
     assert not [record for record in caplog.records if record.exc_info]
 
 
-def test_a_mail_that_cannot_be_built_is_dead_lettered_at_once(titled, sink, monkeypatch, caplog):
+def test_a_mail_that_cannot_be_built_is_dead_lettered_at_once(complete_with_title, sink, monkeypatch, caplog):
     monkeypatch.setattr("notifications.channels.email.subject", lambda text: "Bcc: eve\n\neve@evil.test")
-    titled("Pay")
+    complete_with_title("Pay")
 
     deliver_all()
 
@@ -350,7 +350,7 @@ def test_a_permanent_failure_is_not_retried(ada, task, sink, command, answer, ca
     deliver_all()
 
     assert states() == ["failed", "sent"]
-    assert mail_of(sink)["Subject"].startswith("ada completed ")
+    assert received_mail(sink)["Subject"].startswith("ada completed ")
 
 
 @pytest.mark.parametrize("answer", ["450 mailbox busy", "550 no such user"])

@@ -61,7 +61,7 @@ def log(settings, tmp_path):
     return lambda: [json.loads(line) for line in (tmp_path / "notifications.log").read_text().splitlines()]
 
 
-def tasks_of(person, number, **values):
+def create_tasks(person, number, **values):
     return Task.objects.bulk_create(
         Task(title="Pay", created_by=person.id, assigned_to_id=person.id, **values) for _ in range(number)
     )
@@ -76,7 +76,7 @@ def test_ten_concurrent_runs_remind_once_per_task(ada, alice, at_once):
         overdue = Task.objects.bulk_create(
             Task(title="Pay", created_by=ada.id, assigned_to_id=alice.id, due_date="2001-01-01") for _ in range(20)
         )
-        soon = tasks_of(alice, 5, due_date=timezone.localdate())
+        soon = create_tasks(alice, 5, due_date=timezone.localdate())
 
         planned = at_once(*[(remind,)] * 10)
 
@@ -115,7 +115,7 @@ def test_eight_workers_send_each_message_once_in_order(ada, alice, grace, memory
             delivering.deliver_channel("memory")
 
     for number in range(rounds()):
-        tasks = [task.pk for task in tasks_of(alice, 4)]
+        tasks = [task.pk for task in create_tasks(alice, 4)]
         Task.objects.filter(pk__in=tasks).update(created_by=grace.id)
         for status, task in product(("in_progress", "todo", "completed"), tasks):
             Task.objects.filter(pk=task).change(by_id=ada.id, status=status)
@@ -127,9 +127,9 @@ def test_eight_workers_send_each_message_once_in_order(ada, alice, grace, memory
         assert len(ids) == 24 * (number + 1)
         for task in tasks:
             for person in (alice, grace):
-                heard = [id_ for task_id, to, id_ in memory.sent if (task_id, to) == (task, person.id)]
-                assert heard == sorted(heard)
-                assert len(heard) == 3
+                received = [id_ for task_id, to, id_ in memory.sent if (task_id, to) == (task, person.id)]
+                assert received == sorted(received)
+                assert len(received) == 3
 
 
 def test_changes_while_sending_leave_nothing_pending(ada, alice, bob, create_task, memory, at_once):
@@ -157,7 +157,7 @@ def test_a_demotion_while_sending_leaves_nothing_pending(alice, grace, create_ta
         User.objects.filter(pk=grace.id).update(role="admin", epoch=2 * number)
         for status in ("in_progress", "completed"):
             change(task, by=None, status=status)
-        demoted = replace(account_of(grace), role="user", epoch=2 * number + 1, position=2000 + number)
+        demoted = replace(account_in_directory(grace), role="user", epoch=2 * number + 1, position=2000 + number)
 
         at_once(
             (delivering.deliver_channel, "memory"),
@@ -173,7 +173,7 @@ def test_a_demotion_while_sending_leaves_nothing_pending(alice, grace, create_ta
         assert grace.get("/task/notifications/").json()["results"] == []
 
 
-def account_of(person):
+def account_in_directory(person):
     row = User.objects.filter(pk=person.id).values().get()
     return Account(**row)
 

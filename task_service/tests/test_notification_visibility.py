@@ -23,7 +23,7 @@ NOT_VISIBLE = ("skipped", "the account can no longer see the task")
 
 
 @pytest.fixture(autouse=True)
-def by_mail(settings):
+def email_only(settings):
     settings.NOTIFICATION_CHANNELS = ["email"]
 
 
@@ -60,7 +60,7 @@ def messages(person, query=""):
     return [item["message"] for item in answer.json()["results"]]
 
 
-def mailed():
+def mail_recipients():
     return sorted(each.to[0] for each in mail.outbox)
 
 
@@ -68,7 +68,7 @@ def test_a_creator_who_is_an_admin_is_always_notified(ada, dora, task):
     change(task, by=ada, status="completed")
     deliver_all()
 
-    assert mailed() == ["alice@tm.example", "dora@tm.example"]
+    assert mail_recipients() == ["alice@tm.example", "dora@tm.example"]
     assert messages(dora) == ["ada completed \u2068Pay\u2069"]
 
 
@@ -96,7 +96,7 @@ def test_a_demoted_creator_gets_no_reminder(alice, dora, create_task, due_date):
     remind()
     deliver_all()
 
-    assert mailed() == ["alice@tm.example"]
+    assert mail_recipients() == ["alice@tm.example"]
     assert list(Notification.objects.values_list("recipient_id", flat=True)) == [alice.id]
 
 
@@ -106,7 +106,7 @@ def test_a_demoted_creator_who_is_assigned_is_notified(ada, dora, task):
     ada.patch(f"/task/tasks/{task.pk}/", {"assigned_to": dora.id})
     deliver_all()
 
-    assert mailed() == ["alice@tm.example", "dora@tm.example"]
+    assert mail_recipients() == ["alice@tm.example", "dora@tm.example"]
     assert messages(dora) == ["ada assigned dora to \u2068Pay\u2069"]
 
 
@@ -125,7 +125,7 @@ def test_missed_notifications_are_not_sent_later(ada, dora, task):
     promote(dora)
     deliver_all()
 
-    assert mailed() == ["alice@tm.example"]
+    assert mail_recipients() == ["alice@tm.example"]
     assert messages(dora) == []
 
 
@@ -139,7 +139,7 @@ def test_a_mail_planned_before_a_demotion_is_skipped(ada, alice, dora, task):
     deliver_all()
 
     assert outcome(recipient_id=dora.id) == NOT_VISIBLE
-    assert mailed() == ["alice@tm.example"]
+    assert mail_recipients() == ["alice@tm.example"]
 
 
 def test_a_reminder_planned_before_a_demotion_is_skipped(alice, dora, create_task):
@@ -150,7 +150,7 @@ def test_a_reminder_planned_before_a_demotion_is_skipped(alice, dora, create_tas
     deliver_all()
 
     assert outcome(recipient_id=dora.id) == NOT_VISIBLE
-    assert mailed() == ["alice@tm.example"]
+    assert mail_recipients() == ["alice@tm.example"]
 
 
 @pytest.mark.parametrize("see_again", [lambda dora, task: promote(dora), lambda dora, task: reassign(task, dora)])
@@ -165,7 +165,7 @@ def test_a_skipped_mail_stays_skipped_when_the_task_is_visible(ada, dora, create
     deliver_all()
 
     assert outcome(recipient_id=dora.id) == NOT_VISIBLE
-    assert mailed() == []
+    assert mail_recipients() == []
 
 
 def reassign(task, person):
@@ -312,7 +312,7 @@ def test_an_inactive_account_is_not_notified_of_a_loss(ada, alice, bob, task, mo
         deactivate(alice)
     deliver_all()
 
-    assert mailed() == ["bob@tm.example", "dora@tm.example"]
+    assert mail_recipients() == ["bob@tm.example", "dora@tm.example"]
 
 
 def test_a_demoted_creator_is_not_notified_of_a_deletion(ada, dora, task):
@@ -321,7 +321,7 @@ def test_a_demoted_creator_is_not_notified_of_a_deletion(ada, dora, task):
 
     deliver_all()
 
-    assert mailed() == ["alice@tm.example"]
+    assert mail_recipients() == ["alice@tm.example"]
     assert outcome(recipient_id=dora.id) == ("skipped", "the task was deleted")
 
 
@@ -329,7 +329,7 @@ def test_a_creator_is_notified_of_a_deleted_assignee(alice, dora, task):
     delete_account(alice)
     deliver_all()
 
-    assert mailed() == ["dora@tm.example"]
+    assert mail_recipients() == ["dora@tm.example"]
     assert messages(dora) == ["The system unassigned \u2068Pay\u2069"]
     assert dora.get(INBOX).json()["results"][0]["by"] is None
 

@@ -13,7 +13,7 @@ pytestmark = pytest.mark.django_db
 
 
 @pytest.fixture(autouse=True)
-def _written(settings, tmp_path):
+def _log_file(settings, tmp_path):
     settings.NOTIFICATION_LOG = str(tmp_path / "notifications.log")
 
 

@@ -125,10 +125,10 @@ def test_a_query_parameter_accepts_documented_values(ada, create_task, call, nam
     path = call.removeprefix("GET ").replace("{id}", str(create_task().id))
 
     taken = {read(ada.get(path, {name: value})).status_code for value in samples(parameter)}
-    refused = {read(ada.get(path, {name: value})).status_code for value in beyond(parameter)}
+    rejected = {read(ada.get(path, {name: value})).status_code for value in beyond(parameter)}
 
     assert taken == ({400} if name == "cursor" else {200})  # a made-up cursor is never valid
-    assert refused <= {400}
+    assert rejected <= {400}
 
 
 @pytest.mark.parametrize("call", READS)
@@ -186,11 +186,11 @@ def test_kinds_and_states_are_those_of_the_models():
 def test_the_notification_schemas_match_the_responses(ada, alice, create_task):
     task = create_task()
     Task.objects.filter(pk=task.pk).change(by_id=ada.id, assigned_to_id=alice.id)
-    told = Notification.objects.get(recipient=alice.id)
+    notification = Notification.objects.get(recipient=alice.id)
 
     for client, call, path in (
         (alice, "GET /task/notifications/", "/task/notifications/"),
-        (alice, "POST /task/notifications/{id}/read/", f"/task/notifications/{told.pk}/read/"),
+        (alice, "POST /task/notifications/{id}/read/", f"/task/notifications/{notification.pk}/read/"),
         (ada, "GET /task/tasks/{id}/notifications/", f"/task/tasks/{task.pk}/notifications/"),
         (ada, "GET /task/tasks/{id}/activity/", f"/task/tasks/{task.pk}/activity/"),
     ):

@@ -17,7 +17,7 @@ def ids(page):
     return [task["id"] for task in page["results"]]
 
 
-def cursor_of(link):
+def cursor_in(link):
     return parse_qs(urlsplit(link).query)["cursor"][0]
 
 
@@ -64,7 +64,7 @@ def in_order(tasks, ordering):
 @pytest.mark.parametrize("ordering", [sign + column for column in COLUMNS for sign in ("", "-")])
 def test_paging_both_ways_returns_every_row_once_in_order(ada, tasks, ordering, size):
     there = walk(ada, f"{TASKS}?ordering={ordering}&page_size={size}", "next")
-    last = f"{TASKS}?ordering={ordering}&page_size={size}&cursor={cursor_of(there[-2]['next'])}"
+    last = f"{TASKS}?ordering={ordering}&page_size={size}&cursor={cursor_in(there[-2]['next'])}"
     back = walk(ada, last, "previous")
 
     expected = in_order(tasks, ordering)
@@ -140,7 +140,7 @@ def test_changes_between_pages_neither_repeat_nor_hide_rows(ada, tasks, create_t
     ],
 )
 def test_an_invalid_cursor_is_400(ada, tasks, spoil):
-    cursor = cursor_of(ada.get(TASKS).json()["next"])
+    cursor = cursor_in(ada.get(TASKS).json()["next"])
 
     answer = ada.get(TASKS, {"cursor": spoil(cursor)})
 
@@ -150,7 +150,7 @@ def test_an_invalid_cursor_is_400(ada, tasks, spoil):
 
 @pytest.mark.parametrize("other", ["ordering=-priority", "ordering=created_at", "ordering=id", ""])
 def test_a_cursor_belongs_to_its_ordering(ada, tasks, other):
-    cursor = cursor_of(ada.get(f"{TASKS}?ordering=priority").json()["next"])
+    cursor = cursor_in(ada.get(f"{TASKS}?ordering=priority").json()["next"])
 
     answer = ada.get(f"{TASKS}?{other}&cursor={cursor}")
 

@@ -124,7 +124,7 @@ class Plan:
 
     def rows(self, table):
         """Return how many rows of the table were read, whether returned or not."""
-        return sum(looked_at(scan) for scan in self.scans(table))
+        return sum(rows_read(scan) for scan in self.scans(table))
 
 
 def explained(sql):
@@ -139,13 +139,13 @@ def with_children(node):
         yield from with_children(child)
 
 
-def looked_at(scan):
+def rows_read(scan):
     dropped = scan.get("Rows Removed by Filter", 0) + scan.get("Rows Removed by Index Recheck", 0)
     return (scan["Actual Rows"] + dropped) * scan["Actual Loops"]
 
 
 def described(node):
-    return f"{node['Node Type']} of {node.get('Index Name') or node.get('Relation Name')}: {looked_at(node):.0f} rows"
+    return f"{node['Node Type']} of {node.get('Index Name') or node.get('Relation Name')}: {rows_read(node):.0f} rows"
 
 
 def read(person, url, table="tasks_task"):
@@ -167,10 +167,10 @@ def person(request, ada, alice):
     return {"ada": ada, "alice": alice}[request.param]
 
 
-for_both = pytest.mark.parametrize("person", ["ada", "alice"], indirect=True)
+as_admin_and_user = pytest.mark.parametrize("person", ["ada", "alice"], indirect=True)
 
 
-@for_both
+@as_admin_and_user
 @pytest.mark.parametrize("ordering", ORDERINGS)
 def test_a_page_reads_only_its_rows_at_any_depth(ada, person, ordering):
     # The 50th of about 110 tasks due today is far from both ends of all tasks, in any ordering.
@@ -185,7 +185,7 @@ def test_a_page_reads_only_its_rows_at_any_depth(ada, person, ordering):
         assert READ <= plan.rows("tasks_task") <= 2 * READ  # twice if tasks with and without a due date are read
 
 
-@for_both
+@as_admin_and_user
 @pytest.mark.parametrize("ordering", ["completed_at", "-completed_at"])
 def test_a_page_of_open_tasks_reads_only_its_rows(ada, person, ordering):
     still_open = cursor_after(ada, f"ordering={ordering}&status=todo&due_date={TODAY}&page_size=5")
@@ -199,7 +199,7 @@ def test_a_page_of_open_tasks_reads_only_its_rows(ada, person, ordering):
         assert READ <= plan.rows("tasks_task") <= 2 * READ
 
 
-@for_both
+@as_admin_and_user
 @pytest.mark.parametrize("ordering", ["due_date", "-due_date"])
 def test_a_page_without_due_dates_reads_only_its_rows(ada, person, ordering):
     undated = cursor_after(ada, f"ordering={ordering}&search=someday&page_size=100")
@@ -250,7 +250,7 @@ FILTERS = {
 }
 
 
-@for_both
+@as_admin_and_user
 @pytest.mark.parametrize("filters", FILTERS)
 def test_a_filter_reads_few_other_rows(ada, grace, person, filters):
     """Either the index of the ordering is scanned until the page is full, or all filtered tasks are sorted."""
@@ -267,7 +267,7 @@ def test_a_filter_reads_few_other_rows(ada, grace, person, filters):
         assert plan.rows("tasks_task") <= max(FEW, 4 * min(READ * one_in, own / one_in))
 
 
-@for_both
+@as_admin_and_user
 @pytest.mark.parametrize(
     "query", ["completed_after={}&ordering=completed_at", "completed_before={}&ordering=-completed_at"]
 )
@@ -279,7 +279,7 @@ def test_completion_dates_use_an_index_range(person, query):
     assert plan.rows("tasks_task") <= 2 * READ
 
 
-@for_both
+@as_admin_and_user
 @pytest.mark.parametrize("text", ["weekly", "week", "orchid", "water weekly", "water -weekly", "none"])
 def test_every_search_rank_uses_indexes(person, text):
     page, first = read(person, f"{TASKS}?search={text}&page_size=5")
@@ -297,7 +297,7 @@ def test_rare_words_use_the_word_index(ada, text):
     assert "task_found_by_word" in repr(plan)
 
 
-@for_both
+@as_admin_and_user
 @pytest.mark.parametrize("ordering", ["priority", "-priority"])
 def test_sorting_by_a_common_value_reads_few_other_rows(ada, person, ordering):
     query = f"ordering={ordering}&priority=normal"
@@ -325,7 +325,7 @@ def test_a_users_summary_reads_only_visible_tasks(alice):
     assert answer["total"] <= plan.rows("tasks_task") <= 6 * answer["total"]
 
 
-@for_both
+@as_admin_and_user
 def test_a_task_and_its_history_use_their_keys(person):
     task = read(person, f"{TASKS}?ordering=id")[0]["results"][0]
 
@@ -339,7 +339,7 @@ def test_a_task_and_its_history_use_their_keys(person):
     assert history.rows("tasks_activity") <= 30
 
 
-@for_both
+@as_admin_and_user
 @pytest.mark.parametrize("query", ["", "unread=true", "ordering=id"])
 def test_a_mostly_hidden_inbox_uses_indexes(person, query):
     url = f"/task/notifications/?{query}"

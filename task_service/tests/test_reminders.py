@@ -40,7 +40,7 @@ def log_lines(settings, tmp_path):
 
 
 @pytest.fixture
-def at(monkeypatch):
+def set_clock(monkeypatch):
     """Return a function that sets the clock, in UTC."""
 
     def move(*values):
@@ -49,14 +49,14 @@ def at(monkeypatch):
     return move
 
 
-def check(*options):
+def check_due_tasks(*options):
     """Run the command and return its output."""
     output = StringIO()
     call_command("check_due_tasks", *options, stdout=output)
     return output.getvalue()
 
 
-def said(soon, overdue):
+def output_for(soon, overdue):
     return f"Reminded of {soon} tasks that are due soon and {overdue} that are overdue.\n"
 
 
@@ -76,16 +76,16 @@ def test_it_works(ada, alice, bob, create_task, log_lines, settings):
     soon = create_task(title="Pay", assigned_to=alice.id, due_date=in_days(1))
     late = create_task(title="Call", assigned_to=bob.id, created_by=bob.id, due_date=in_days(-1))
 
-    assert check() == said(soon=1, overdue=1)
+    assert check_due_tasks() == output_for(soon=1, overdue=1)
     deliver_all()
 
-    told = [f"Due on {in_days(1)}: \u2068Pay\u2069", f"Overdue since {in_days(-1)}: \u2068Call\u2069"]
+    texts = [f"Due on {in_days(1)}: \u2068Pay\u2069", f"Overdue since {in_days(-1)}: \u2068Call\u2069"]
     assert [(line["event"], line["task"], line["text"]) for line in log_lines()] == [
-        (SOON, soon.pk, told[0]),
-        (OVERDUE, late.pk, told[1]),
+        (SOON, soon.pk, texts[0]),
+        (OVERDUE, late.pk, texts[1]),
     ]
     inboxes = Notification.objects.order_by("pk").values_list("recipient_id", "event__text")
-    assert list(inboxes) == [(ada.id, told[0]), (alice.id, told[0]), (bob.id, told[1])]
+    assert list(inboxes) == [(ada.id, texts[0]), (alice.id, texts[0]), (bob.id, texts[1])]
     assert set(states()) == {"sent"}
 
 
@@ -107,7 +107,7 @@ def test_completed_tasks_and_missing_dates_are_not_reminded(create_task):
     create_task(due_date=in_days(0), status="completed")
     create_task()
 
-    assert check() == said(soon=0, overdue=0)
+    assert check_due_tasks() == output_for(soon=0, overdue=0)
     assert reminded() == []
 
 
@@ -115,7 +115,7 @@ def test_completed_tasks_and_missing_dates_are_not_reminded(create_task):
 def test_tasks_in_progress_are_reminded_too(create_task, status):
     create_task(due_date=in_days(-1), status=status)
 
-    assert check() == said(soon=0, overdue=1)
+    assert check_due_tasks() == output_for(soon=0, overdue=1)
 
 
 # Today
@@ -141,21 +141,21 @@ def test_today_is_in_the_configured_time_zone(create_task, settings):
         ("Europe/Berlin", date(2026, 10, 25), (2026, 10, 25, 22, 59, 59), (2026, 10, 25, 23)),  # one of 25
     ],
 )
-def test_a_task_is_overdue_from_the_day_after_its_due_date(create_task, settings, at, zone, due, last, first):
+def test_a_task_is_overdue_from_the_day_after_its_due_date(create_task, settings, set_clock, zone, due, last, first):
     settings.TIME_ZONE = zone
     create_task(due_date=due)
-    at(*last)
-    assert check() == said(soon=1, overdue=0)
+    set_clock(*last)
+    assert check_due_tasks() == output_for(soon=1, overdue=0)
 
-    at(*first)
-    assert check() == said(soon=0, overdue=1)
+    set_clock(*first)
+    assert check_due_tasks() == output_for(soon=0, overdue=1)
 
 
-def test_february_28_is_the_day_before_february_29(create_task, at):
-    at(2028, 2, 28)
+def test_february_28_is_the_day_before_february_29(create_task, set_clock):
+    set_clock(2028, 2, 28)
     create_task(due_date=date(2028, 2, 29))
 
-    assert check() == said(soon=1, overdue=0)
+    assert check_due_tasks() == output_for(soon=1, overdue=0)
 
 
 # Once
@@ -165,9 +165,9 @@ def test_repeated_runs_remind_once(create_task, alice, log_lines):
     create_task(assigned_to=alice.id, due_date=in_days(0))
     create_task(assigned_to=alice.id, due_date=in_days(-1))
 
-    assert [check() for _ in range(3)] == [said(1, 1), said(0, 0), said(0, 0)]
+    assert [check_due_tasks() for _ in range(3)] == [output_for(1, 1), output_for(0, 0), output_for(0, 0)]
     deliver_all()
-    assert check() == said(0, 0)
+    assert check_due_tasks() == output_for(0, 0)
     deliver_all()
 
     assert len(log_lines()) == 2
@@ -206,34 +206,34 @@ def test_other_changes_cause_no_new_reminder(ada, alice, create_task, values):
     remind()
     change(task, by=ada, **values)
 
-    assert check() == said(soon=0, overdue=0)
+    assert check_due_tasks() == output_for(soon=0, overdue=0)
 
 
-def test_a_missed_week_is_caught_up_with_one_reminder_per_task(create_task, at):
+def test_a_missed_week_is_caught_up_with_one_reminder_per_task(create_task, set_clock):
     for day in range(1, 8):
         create_task(due_date=date(2026, 5, day))
-    at(2026, 5, 8, 8)
+    set_clock(2026, 5, 8, 8)
 
-    assert check() == said(soon=0, overdue=7)
-    assert check() == said(soon=0, overdue=0)
+    assert check_due_tasks() == output_for(soon=0, overdue=7)
+    assert check_due_tasks() == output_for(soon=0, overdue=0)
     assert {kind for kind, _, _ in reminded()} == {OVERDUE}
 
 
-def test_a_task_is_reminded_as_due_soon_then_as_overdue(create_task, at):
+def test_a_task_is_reminded_as_due_soon_then_as_overdue(create_task, set_clock):
     create_task(due_date=date(2026, 5, 3))
     says = []
     for day in range(1, 8):
-        at(2026, 5, day, 8)
-        says.append(check())
+        set_clock(2026, 5, day, 8)
+        says.append(check_due_tasks())
 
-    nothing = said(0, 0)
-    assert says == [nothing, said(1, 0), nothing, said(0, 1), nothing, nothing, nothing]
+    nothing = output_for(0, 0)
+    assert says == [nothing, output_for(1, 0), nothing, output_for(0, 1), nothing, nothing, nothing]
 
 
 def test_a_task_created_overdue_is_reminded_once(ada):
     ada.post("/task/tasks/", {"title": "Pay", "due_date": "2001-01-01"})
 
-    assert [check() for _ in range(3)] == [said(0, 1), said(0, 0), said(0, 0)]
+    assert [check_due_tasks() for _ in range(3)] == [output_for(0, 1), output_for(0, 0), output_for(0, 0)]
 
 
 # Batches
@@ -245,7 +245,7 @@ def test_each_batch_is_a_separate_transaction(create_task, monkeypatch):
     for days in range(1, 6):
         create_task(due_date=in_days(-days))
 
-    assert check() == said(soon=0, overdue=5)
+    assert check_due_tasks() == output_for(soon=0, overdue=5)
 
     with connection.cursor() as cursor:
         cursor.execute("SELECT count(*) FROM notifications_event GROUP BY xmin ORDER BY min(id)")
@@ -266,7 +266,7 @@ def test_after_a_kill_the_next_run_plans_the_rest(db):
     assert process.returncode == -signal.SIGKILL
     assert (Event.objects.count(), Delivery.objects.count(), ReminderRun.objects.count()) == (1000, 1000, 0)
 
-    assert check() == said(soon=0, overdue=2000)
+    assert check_due_tasks() == output_for(soon=0, overdue=2000)
 
     assert Event.objects.values("task_id").distinct().count() == Event.objects.count() == 3000
     assert Delivery.objects.values("event").distinct().count() == Delivery.objects.count() == 3000
@@ -283,10 +283,10 @@ def test_a_dry_run_reports_and_changes_nothing(create_task, alice):
         create_task(assigned_to=alice.id, due_date=in_days(days))
     before = rows_of_all_tables()
 
-    assert check("--dry-run") == "Would remind of 2 tasks that are due soon and 2 that are overdue.\n"
+    assert check_due_tasks("--dry-run") == "Would remind of 2 tasks that are due soon and 2 that are overdue.\n"
 
     assert rows_of_all_tables() == before
-    assert check() == said(soon=2, overdue=2)
+    assert check_due_tasks() == output_for(soon=2, overdue=2)
 
 
 @pytest.mark.parametrize(
@@ -299,46 +299,46 @@ def test_a_dry_run_reports_and_changes_nothing(create_task, alice):
         ("Pacific/Kiritimati", "08:00", [(2026, 5, 3, 17, 59)], (2026, 5, 3, 18)),  # the day before in UTC
     ],
 )
-def test_the_worker_waits_until_remind_at(create_task, settings, at, zone, remind_at, too_early, in_time):
+def test_the_worker_waits_until_remind_at(create_task, settings, set_clock, zone, remind_at, too_early, in_time):
     settings.TIME_ZONE, settings.REMIND_AT = zone, time.fromisoformat(remind_at)
     create_task(due_date=date(2026, 1, 1))
     for moment in too_early:
-        at(*moment)
+        set_clock(*moment)
         remind_from_time_of_day()
         assert reminded() == []
         assert ReminderRun.objects.get().finished_at == timezone.now()  # the run is recorded, so that no check fails
 
-    at(*in_time)
+    set_clock(*in_time)
     remind_from_time_of_day()
 
     assert len(reminded()) == 1
 
 
-def test_a_day_without_a_worker_is_caught_up_the_next_day(create_task, settings, at):
+def test_a_day_without_a_worker_is_caught_up_the_next_day(create_task, settings, set_clock):
     settings.REMIND_AT = time(8)
     create_task(due_date=date(2026, 5, 3))
-    at(2026, 5, 5, 7)
+    set_clock(2026, 5, 5, 7)
     remind_from_time_of_day()
     assert reminded() == []
 
-    at(2026, 5, 5, 8)
+    set_clock(2026, 5, 5, 8)
     remind_from_time_of_day()
 
     assert [kind for kind, *_ in reminded()] == [OVERDUE]
 
 
-def test_the_command_plans_at_any_time_of_day(create_task, settings, at):
+def test_the_command_plans_at_any_time_of_day(create_task, settings, set_clock):
     settings.REMIND_AT = time(8)
     create_task(due_date=date(2026, 5, 3))
-    at(2026, 5, 4, 0, 5)
+    set_clock(2026, 5, 4, 0, 5)
 
-    assert check() == said(soon=0, overdue=1)
+    assert check_due_tasks() == output_for(soon=0, overdue=1)
 
 
-def test_each_run_records_its_time(at, db):
-    at(2026, 5, 3, 8)
+def test_each_run_records_its_time(set_clock, db):
+    set_clock(2026, 5, 3, 8)
     remind()
-    at(2026, 5, 4, 8)
+    set_clock(2026, 5, 4, 8)
     remind()
 
     assert ReminderRun.objects.get().finished_at == datetime(2026, 5, 4, 8, tzinfo=UTC)
@@ -376,13 +376,13 @@ def test_a_skipped_reminder_is_requeued_when_due_again(ada, create_task, away, b
     assert Event.objects.filter(kind="task_overdue").count() == 1
 
 
-def test_a_skipped_reminder_of_another_kind_stays_skipped(ada, create_task, at):
+def test_a_skipped_reminder_of_another_kind_stays_skipped(ada, create_task, set_clock):
     task = create_task(due_date=in_days(1))
     remind()
     change(task, by=ada, status="completed")
     deliver_channel("log")
 
-    at(*in_days(3).timetuple()[:3])
+    set_clock(*in_days(3).timetuple()[:3])
     change(task, by=ada, status="todo")
     remind()
 
@@ -392,10 +392,10 @@ def test_a_skipped_reminder_of_another_kind_stays_skipped(ada, create_task, at):
 
 def test_each_reminder_sends_a_signal(create_task):
     soon, overdue = create_task(due_date=timezone.localdate()), create_task(due_date="2001-01-01")
-    heard = []
+    received = []
 
     def listen(tasks, signal, **_):
-        heard.append((signal, [task.pk for task in tasks], connection.in_atomic_block))
+        received.append((signal, [task.pk for task in tasks], connection.in_atomic_block))
 
     for fact in (task_due_soon, task_overdue):
         fact.connect(listen)
@@ -404,4 +404,4 @@ def test_each_reminder_sends_a_signal(create_task):
     for fact in (task_due_soon, task_overdue):
         fact.disconnect(listen)
 
-    assert heard == [(task_due_soon, [soon.pk], True), (task_overdue, [overdue.pk], True)]
+    assert received == [(task_due_soon, [soon.pk], True), (task_overdue, [overdue.pk], True)]

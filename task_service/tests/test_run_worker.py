@@ -23,7 +23,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 SERVICE = Path(__file__).resolve().parent.parent
 
 
-def kept(key, *, hours_ago):
+def create_record(key, *, hours_ago):
     created_at = timezone.now() - timedelta(hours=hours_ago)
     IdempotencyRecord.objects.create(caller_id=101, method="POST", path="/task/tasks/", key=key, created_at=created_at)
 
@@ -42,8 +42,8 @@ def wait_until(condition, process):
 
 
 def test_once_reads_the_feed_and_deletes_expired_records(alice, bob, user_service):
-    kept("old", hours_ago=24)
-    kept("new", hours_ago=23)
+    create_record("old", hours_ago=24)
+    create_record("new", hours_ago=23)
     user_service.page_size = 1
     user_service.change(alice, username="alicia")
     user_service.change(bob, is_active=False)
@@ -60,7 +60,7 @@ def test_once_reads_the_feed_and_deletes_expired_records(alice, bob, user_servic
 
 def test_an_unavailable_user_service_fails_no_job(user_service):
     """A failed job would be delayed by up to a minute, and so would the end of rights."""
-    kept("old", hours_ago=25)
+    create_record("old", hours_ago=25)
     user_service.close()
     set_feed_age(seconds_ago=3)
 

@@ -7,7 +7,7 @@ from tasks.models import MAX_DESCRIPTION_LENGTH
 pytestmark = pytest.mark.django_db
 
 TASKS = "/task/tasks/"
-RARE = [chr(0x20000 + number) for number in range(25_000)]  # characters of four bytes, each a word of its own
+RARE = [chr(0x20000 + number) for number in range(25_000)]  # characters of four bytes, each a separate word
 
 
 def found(person, text, **more):

@@ -267,11 +267,11 @@ def test_a_replay_takes_fewer_statements_than_a_second_task(ada, bob, task):
     _, without = statements(ada.post, TASKS, body)
     kept, first = statements(ada.post, TASKS, body, HTTP_IDEMPOTENCY_KEY="k")
     again, replayed = statements(ada.post, TASKS, body, HTTP_IDEMPOTENCY_KEY="k")
-    reused, refused = statements(ada.post, TASKS, {"title": "Prune"}, HTTP_IDEMPOTENCY_KEY="k")
+    reused, rejected = statements(ada.post, TASKS, {"title": "Prune"}, HTTP_IDEMPOTENCY_KEY="k")
 
     assert (kept.status_code, again.content, reused.status_code) == (201, kept.content, 422)
     assert without < first <= MAX_WRITE_STATEMENTS
-    assert replayed == refused <= first - 2
+    assert replayed == rejected <= first - 2
 
 
 def test_a_412_takes_as_many_statements_with_a_long_history(ada, task, add_rows):

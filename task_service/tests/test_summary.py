@@ -15,7 +15,7 @@ TASKS = "/task/tasks/"
 SUMMARY = f"{TASKS}summary/"
 
 
-def counted(person, query=""):
+def get_summary(person, query=""):
     answer = person.get(f"{SUMMARY}?{query}")
     assert answer.status_code == 200, answer.content
     return answer.json()
@@ -39,7 +39,7 @@ def tasks(create_task, ada, alice, bob):
 
 
 def test_it_works(ada, tasks):
-    assert counted(ada) == {
+    assert get_summary(ada) == {
         "total": 9,
         "by_status": {"todo": 4, "in_progress": 3, "completed": 2},
         "overdue": 2,
@@ -49,18 +49,18 @@ def test_it_works(ada, tasks):
 
 
 def test_users_count_only_visible_tasks(alice, bob, tasks):
-    assert counted(alice) == {
+    assert get_summary(alice) == {
         "total": 4,
         "by_status": {"todo": 2, "in_progress": 1, "completed": 1},
         "overdue": 1,
         "due_soon": 1,
         "unassigned": 0,
     }
-    assert counted(bob, "assigned_to=102")["total"] == counted(bob, "assigned_to=none")["total"] == 0
+    assert get_summary(bob, "assigned_to=102")["total"] == get_summary(bob, "assigned_to=none")["total"] == 0
 
 
 def test_an_empty_summary_has_zeros(alice):
-    assert counted(alice) == {
+    assert get_summary(alice) == {
         "total": 0,
         "by_status": {"todo": 0, "in_progress": 0, "completed": 0},
         "overdue": 0,
@@ -87,7 +87,7 @@ def test_it_counts_the_tasks_of_the_list_with_every_filter(ada, alice, tasks):
         open_ones = [task for task in listed if task["status"] != "completed"]
         statuses = Counter(task["status"] for task in listed)
 
-        assert counted(person, query) == {
+        assert get_summary(person, query) == {
             "total": len(listed),
             "by_status": {status: statuses[status] for status in Task.Status.values},
             "overdue": sum(task["is_overdue"] for task in listed),
@@ -100,29 +100,29 @@ def test_it_counts_the_tasks_of_the_list_with_every_filter(ada, alice, tasks):
 def test_due_soon_depends_on_the_setting(ada, tasks, settings, days, soon):
     settings.DUE_SOON_DAYS = days
 
-    assert counted(ada)["due_soon"] == soon
+    assert get_summary(ada)["due_soon"] == soon
 
 
 def test_today_is_in_the_configured_time_zone(ada, create_task, settings):
     settings.DUE_SOON_DAYS, settings.TIME_ZONE = 0, "Etc/GMT+12"
     create_task(due_date=timezone.localdate())
 
-    west = counted(ada)
+    west = get_summary(ada)
     settings.TIME_ZONE = "Pacific/Kiritimati"  # 26 hours ahead, so always on a later day
-    east = counted(ada)
+    east = get_summary(ada)
 
     assert [(each["overdue"], each["due_soon"]) for each in (west, east)] == [(0, 1), (1, 0)]
 
 
 def test_counts_stop_at_the_limit(ada, tasks, monkeypatch):
-    exact = counted(ada)
+    exact = get_summary(ada)
     assert (summary.MAX_COUNT, summary.MORE) == (10_000, "10000+")
 
     monkeypatch.setattr(summary, "MAX_COUNT", 3)
     monkeypatch.setattr(summary, "MORE", "3+")
 
-    assert counted(ada) == exact | {"total": "3+", "by_status": {"todo": "3+", "in_progress": 3, "completed": 2}}
-    assert counted(ada, "status=in_progress") == {
+    assert get_summary(ada) == exact | {"total": "3+", "by_status": {"todo": "3+", "in_progress": 3, "completed": 2}}
+    assert get_summary(ada, "status=in_progress") == {
         "total": 3,
         "by_status": {"todo": 0, "in_progress": 3, "completed": 0},
         "overdue": 1,
@@ -143,11 +143,11 @@ def test_unsupported_parameters_are_400(ada, query):
 
 def test_two_statements_count_everything(ada, tasks, django_assert_num_queries):
     with django_assert_num_queries(2):
-        counted(ada, "status=todo,completed&assigned_to=none&search=done")
+        get_summary(ada, "status=todo,completed&assigned_to=none&search=done")
 
 
 def test_it_is_read_only_and_requires_a_token(ada, charlie, tasks):
     assert [who.get(SUMMARY).status_code for who in (charlie, APIClient())] == [401, 401]
     assert ada.post(SUMMARY, {}).status_code == ada.delete(SUMMARY).status_code == 405
-    assert ada.get(SUMMARY.rstrip("/")).json() == counted(ada)
+    assert ada.get(SUMMARY.rstrip("/")).json() == get_summary(ada)
     assert (ada.head(SUMMARY).status_code, ada.head(SUMMARY).content) == (200, b"")

@@ -16,7 +16,7 @@ def ids(answer):
     return {task["id"] for task in answer.json()["results"]}
 
 
-def facts(answer):
+def comparable(answer):
     """Return the content of a response without the id of its request."""
     body = {name: value for name, value in answer.json().items() if name not in ("instance", "request_id")}
     headers = {name: value for name, value in answer.headers.items() if name not in ("X-Request-ID", "Content-Length")}
@@ -24,9 +24,9 @@ def facts(answer):
 
 
 def test_it_works(ada, alice, bob, create_task):
-    hers, his, nobodys = create_task(assigned_to=alice.id), create_task(assigned_to=bob.id), create_task()
+    hers, his, unassigned = create_task(assigned_to=alice.id), create_task(assigned_to=bob.id), create_task()
 
-    assert ids(ada.get("/task/tasks/")) == {hers.pk, his.pk, nobodys.pk}
+    assert ids(ada.get("/task/tasks/")) == {hers.pk, his.pk, unassigned.pk}
     assert ids(alice.get("/task/tasks/")) == {hers.pk}
     assert ids(bob.get("/task/tasks/")) == {his.pk}
 
@@ -48,7 +48,7 @@ def test_a_task_of_another_user_looks_missing(alice, bob, create_task, method, b
     none = getattr(bob, method)(f"/task/tasks/{task.pk + 1}/", body)
 
     assert theirs.status_code == 404
-    assert facts(theirs) == facts(none)
+    assert comparable(theirs) == comparable(none)
     assert Task.objects.values().get() == before
 
 
@@ -60,7 +60,7 @@ def test_an_invalid_body_does_not_reveal_a_task(alice, bob, create_task, user_se
     theirs = getattr(bob, method)(f"/task/tasks/{task.pk}/", body)
     none = getattr(bob, method)(f"/task/tasks/{task.pk + 1}/", body)
 
-    assert facts(theirs) == facts(none)
+    assert comparable(theirs) == comparable(none)
     assert user_service.calls == []
 
 
@@ -179,9 +179,9 @@ def test_a_service_token_is_401():
     ids=str,
 )
 def test_a_token_for_another_purpose_is_401(alice, claims):
-    somebody = type(alice)(alice.id, alice.username, **claims)
+    person = type(alice)(alice.id, alice.username, **claims)
 
-    assert somebody.get("/task/tasks/").status_code == 401
+    assert person.get("/task/tasks/").status_code == 401
 
 
 def test_responses_are_not_cacheable_for_other_callers(ada, create_task):
