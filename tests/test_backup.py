@@ -210,7 +210,7 @@ def test_restoring_users_alone_unassigns_later_accounts(saved_stack, user_ids, b
     output = restore(saved_stack, "--only", "user", "--yes", backup)
 
     assert terminal_output(saved_stack).endswith("Stopped by another process.\n")
-    assert f"user {bob_id} (bob): gone; tasks to unassign: {bobs_task}" in output
+    assert f"user {bob_id} (bob): deleted; tasks to unassign: {bobs_task}" in output
     assert assignees(saved_stack) == {
         "After the backup, of bob": None,
         "Before the backup, of alice": "alice",
@@ -283,7 +283,7 @@ def test_restoring_tasks_alone_catches_up_from_the_feed(stopped, backup):
 def test_a_backup_restores_on_a_new_machine(backup, own_stack):
     output = restore(own_stack, backup)
 
-    assert "The directory has 3 accounts, deleted ones among them" in output
+    assert "The directory has 3 accounts (including deleted ones)" in output
     assert output.endswith("Restored the user service and the task service.\n")
     assert own_stack.processes() == []
 

@@ -261,7 +261,7 @@ def test_postgresql_tools_back_up_and_restore_a_service(manual):
     eventually(lambda: manual.answers(USERS), seconds=30)
     output = manual.paste(COMMANDS["reconcile"])
 
-    assert f"user {bob_id} (bob): gone; tasks to unassign: {task_id}" in output
+    assert f"user {bob_id} (bob): deleted; tasks to unassign: {task_id}" in output
     assert manual.call(TASKS, "GET", "/task/tasks/", token=bobs_token).status_code == 401
     task = manual.call(TASKS, "GET", f"/task/tasks/{task_id}/", token=admin).json()
     assert task["assigned_to"] is None

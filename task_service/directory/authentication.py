@@ -1,4 +1,4 @@
-"""Every caller is checked against the directory, so that rights end here soon after they end in the user service."""
+"""Checks every caller against the directory, so that rights end here soon after they end in the user service."""
 
 from chassis.api.problems import ServiceUnavailable
 from chassis.auth import tokens
@@ -13,6 +13,6 @@ class DirectoryAuthentication(BearerAuthentication):
         try:
             return accounts.resolve_caller(tokens.verify_access(token))
         except (accounts.UnknownUser, accounts.InactiveUser) as error:
-            raise InvalidToken("the account or its rights have ended") from error
+            raise InvalidToken("the account is gone or the token revoked") from error
         except client.DirectoryUnavailable as error:
             raise ServiceUnavailable("Your account cannot be looked up at the moment; try again shortly.") from error

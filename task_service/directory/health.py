@@ -1,4 +1,4 @@
-"""What can be wrong with the directory: its lag behind the user service, and the difference of their clocks."""
+"""Checks of the directory: its lag behind the user service, and the difference of their clocks."""
 
 import math
 
@@ -35,7 +35,7 @@ def directory() -> Finding:
         return wrong(f"the accounts were never read from the user service; {remedy}", gauges)
     text = f"the accounts were last read {duration(lag)} ago, up to change {position}"
     if lag > MAX_LAG_SECONDS:
-        remedy = "a worker does so all the time: is one running, and does the user service answer it?"
+        remedy = "the worker does this continuously: is it running, and does the user service respond?"
         return wrong(f"{text}; {remedy}", gauges)
     return ok(text, gauges)
 

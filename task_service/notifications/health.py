@@ -1,4 +1,4 @@
-"""What can be wrong with notifications, and with all else in this service."""
+"""Checks of notifications, and the list of all checks of this service."""
 
 import math
 from datetime import timedelta
@@ -28,7 +28,7 @@ def held() -> Finding:
 
 
 def failed() -> Finding:
-    remedy = f"when that is fixed: {manage('replay_deliveries')}"
+    remedy = f"once that is fixed: {manage('replay_deliveries')}"
     return checks.failed(Delivery.objects.all(), many="deliveries", remedy=remedy)
 
 
@@ -44,7 +44,7 @@ def reminders() -> Finding:
     if age > MAX_REMINDER_AGE:
         return wrong(f"{text}; start a worker, or let cron run {manage('check_due_tasks')} once a day", gauges)
     if age > MAX_REMINDER_AGE_OF_WORKER and checks.is_worker_alive():
-        return wrong(f"{text}, though a worker runs; its log says why", gauges)
+        return wrong(f"{text}, although a worker runs; see its log", gauges)
     return ok(text, gauges)
 
 

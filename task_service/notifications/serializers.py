@@ -21,7 +21,7 @@ class NotificationSerializer(OutputSerializer):
     id = IdField()
     kind = serializers.ChoiceField(source="event.kind", choices=KINDS)
     task = EventTaskSerializer(source="*", help_text="The task, with the title that it had at the time.")
-    by = PersonField(source="event.by", help_text="Who caused the event; null if the service did, as for reminders.")
+    by = PersonField(source="event.by", help_text="The account that caused the event; null for reminders.")
     message = serializers.CharField(
         source="event.text",
         help_text="The message, in one sentence. U+2068 and U+2069 enclose the title, so that a right-to-left title "

@@ -107,7 +107,7 @@ class BulkSerializer(StrictSerializer):
         help_text="Chooses the tasks by the filters of the list, instead of by `ids`. `search` and dates are strings, "
         "`overdue` and `due_soon` are booleans, all others are lists.",
     )
-    expected_count = CountField(required=False, help_text="How many tasks you expect the filter to match.")
+    expected_count = CountField(required=False, help_text="The number of tasks that the filter should match.")
     set = serializers.DictField(
         allow_empty=False, required=False, help_text="The values to set in each task, as in the body of a PATCH."
     )

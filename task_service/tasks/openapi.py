@@ -18,7 +18,7 @@ from tasks.serializers.fields import INTEGER_OR_STRING
 from tasks.summary import MAX_COUNT, MORE
 
 COUNT = f'An integer, or the string "{MORE}" for more than {MAX_COUNT}.'
-ACTUAL_COUNT = f'How many tasks match the filter; "{MORE}" for more than {MAX_COUNT}.'
+ACTUAL_COUNT = f'The number of tasks that match the filter; "{MORE}" for more than {MAX_COUNT}.'
 
 
 class StatusCountsSerializer(serializers.Serializer):

@@ -1,4 +1,4 @@
-"""What the tests of notifications share: waiting that takes no time, and what became of the deliveries."""
+"""Helpers for the tests of notifications: deliver, advance the time, read the states of deliveries."""
 
 from datetime import timedelta
 from urllib.parse import quote
@@ -15,20 +15,20 @@ SMTP = "django.core.mail.backends.smtp.EmailBackend"
 
 
 def change(task, *, by, **values):
-    """Change a task through its door, as every request does."""
+    """Change a task by its queryset, as every request does."""
     (changed,) = Task.objects.filter(pk=task.pk).change(by_id=by and by.id, **values)
     return changed
 
 
 def deliver_all(*channels):
-    """Deliver by these channels, or by all, until nothing is due."""
+    """Deliver over these channels, or over all, until nothing is due."""
     for name in channels or settings.NOTIFICATION_CHANNELS:
         while delivering.deliver_channel(name):
             pass
 
 
-def let_pass(**duration):
-    """Move every instant of every delivery back, which is as good as waiting."""
+def advance_time(**duration):
+    """Move all times of all deliveries back, instead of waiting."""
     instants = ["planned_at", "due_at", "give_up_at", "leased_until", "sent_at"]
     Delivery.objects.update(**{name: F(name) - timedelta(**duration) for name in instants})
 
@@ -38,11 +38,11 @@ def states(**chosen):
 
 
 def outcome(**chosen):
-    """Return state and reason of the one delivery that is meant."""
+    """Return state and reason of the only delivery that matches."""
     return Delivery.objects.values_list("state", "reason").get(**chosen)
 
 
 def database_url():
-    """Return where the test's database is, for a process of its own."""
+    """Return the URL of the test database, for a separate process."""
     values = {name: quote(str(value), safe="") for name, value in connection.settings_dict.items() if name.isupper()}
     return "postgresql://{USER}:{PASSWORD}@{HOST}:{PORT}/{NAME}".format(**values)

@@ -38,7 +38,7 @@ def changes(rows):
 
 
 def problem(answer):
-    """All that a refusal tells, apart from which request it was."""
+    """Return an error without the id of its request."""
     body = {name: value for name, value in answer.json().items() if name not in ("instance", "request_id")}
     headers = {name: value for name, value in answer.headers.items() if name not in ("X-Request-ID", "Content-Length")}
     return answer.status_code, body, headers
@@ -50,7 +50,7 @@ def fail(*args, **kwargs):
 
 @pytest.fixture
 def task(ada, alice, user_service):
-    """Made at the front door, so that it has a history."""
+    """Created through the API, so that it has a history."""
     made = ada.post(TASKS, {"title": "Water the plants", "assigned_to": alice.id}).json()
     return Task.objects.get(pk=made["id"])
 
@@ -77,12 +77,12 @@ def test_it_works(ada, alice, task):
     assert [row["id"] for row in rows] == sorted((row["id"] for row in rows), reverse=True)
 
 
-def test_a_task_that_is_made_for_nobody_begins_with_one_row(ada, another):
+def test_an_unassigned_task_starts_with_one_entry(ada, another):
     assert [row["kind"] for row in history(ada, another)] == ["created"]
 
 
 @pytest.mark.parametrize("method", ["put", "patch"])
-def test_each_changed_field_is_a_row_with_its_values_as_json(ada, alice, bob, task, method):
+def test_each_changed_field_is_an_entry_with_json_values(ada, alice, bob, task, method):
     answer = getattr(ada, method)(path(task), FULL | {"assigned_to": bob.id})
 
     rows = history(ada, task)[:-2]
@@ -99,7 +99,7 @@ def test_each_changed_field_is_a_row_with_its_values_as_json(ada, alice, bob, ta
     assert {row["at"] for row in rows} == {answer.json()["updated_at"]}
 
 
-def test_taking_a_value_away_is_a_change_too(ada, task):
+def test_clearing_a_value_is_a_change(ada, task):
     ada.patch(path(task), FULL)
 
     ada.patch(path(task), {"due_date": None, "description": "", "status": "completed"})
@@ -111,7 +111,7 @@ def test_taking_a_value_away_is_a_change_too(ada, task):
     }
 
 
-def test_whom_a_task_goes_to_and_from_whom_is_told(ada, alice, bob, task):
+def test_assignments_show_the_old_and_new_assignee(ada, alice, bob, task):
     for who in (bob.id, None, alice.id):
         ada.patch(path(task), {"assigned_to": who})
 
@@ -124,7 +124,7 @@ def test_whom_a_task_goes_to_and_from_whom_is_told(ada, alice, bob, task):
     ]
 
 
-def test_a_change_of_nothing_is_no_fact(ada, alice, task):
+def test_a_change_without_effect_is_not_recorded(ada, alice, task):
     before = history(ada, task)
 
     same = {"title": " Water the plants ", "status": "To Do", "priority": "normal", "assigned_to": alice.id}
@@ -139,19 +139,19 @@ def test_a_change_of_nothing_is_no_fact(ada, alice, task):
     assert history(ada, task) == before
 
 
-def test_people_bear_their_name_of_now(ada, task):
+def test_entries_show_current_usernames(ada, task):
     User.objects.filter(pk=ada.id).update(username="Ada Lovelace")
 
     assert {row["by"]["username"] for row in history(ada, task)} == {"Ada Lovelace"}
 
 
-def test_what_somebody_did_whom_the_directory_does_not_know_is_told_all_the_same(ada, task):
+def test_a_change_by_an_unknown_account_is_shown(ada, task):
     Activity.objects.create(task=task, version=2, kind="created", by_id=999, at=task.created_at)
 
     assert history(ada, task)[0]["by"] is None
 
 
-def test_a_deleted_account_leaves_its_tasks_to_nobody_and_its_name_in_their_history(ada, alice, task, settings):
+def test_deletion_unassigns_tasks_and_keeps_the_name_in_history(ada, alice, task, settings):
     settings.ASSIGNEES_CAN_UPDATE_STATUS = True
     alice.patch(path(task), {"status": "completed"})
 
@@ -164,7 +164,7 @@ def test_a_deleted_account_leaves_its_tasks_to_nobody_and_its_name_in_their_hist
     assert (moved["by"], moved["reason"]) == ({"id": alice.id, "username": "alice"}, None)
 
 
-def test_pages_lead_through_the_whole_history_and_back(ada, task, another):
+def test_pages_cover_the_whole_history_both_ways(ada, task, another):
     for number in range(3):
         ada.patch(path(task), {"title": f"Number {number}"})
         ada.patch(path(another), {"title": f"Number {number}"})
@@ -185,14 +185,14 @@ def test_pages_lead_through_the_whole_history_and_back(ada, task, another):
 
 
 @pytest.mark.parametrize("query", ["ordering=at", "ordering=version", "kind=changed", "page=2", "page_size=101"])
-def test_what_a_history_cannot_be_asked_is_refused(ada, task, query):
+def test_unsupported_parameters_are_400(ada, task, query):
     answer = ada.get(f"{path(task)}activity/?{query}")
 
     assert answer.status_code == 400
     assert [error["field"] for error in answer.json()["errors"]] == [query.partition("=")[0]]
 
 
-def test_a_history_is_seen_by_those_who_see_the_task(ada, alice, bob, charlie, task):
+def test_the_history_is_visible_to_viewers_of_the_task(ada, alice, bob, charlie, task):
     seen = history(ada, task)
 
     assert history(alice, task) == seen
@@ -202,14 +202,14 @@ def test_a_history_is_seen_by_those_who_see_the_task(ada, alice, bob, charlie, t
 
 
 @pytest.mark.parametrize("to", ["bob", None])
-def test_a_former_assignee_sees_it_no_longer_though_she_stands_in_it(ada, alice, bob, task, to):
+def test_a_former_assignee_cannot_see_the_history(ada, alice, bob, task, to):
     ada.patch(path(task), {"assigned_to": bob.id if to else None})
 
     assert problem(alice.get(f"{path(task)}activity/")) == problem(alice.get(f"{TASKS}{task.pk + 1}/activity/"))
     assert alice.get(f"{path(task)}activity/").status_code == 404
 
 
-def test_the_page_of_another_task_leads_to_nothing_one_may_not_see(ada, alice, task, another):
+def test_a_cursor_of_another_task_reveals_nothing(ada, alice, task, another):
     for number in range(2):
         ada.patch(path(another), {"title": f"Number {number}"})
     foreign = page(ada, another, "page_size=1")["next"]
@@ -220,7 +220,7 @@ def test_the_page_of_another_task_leads_to_nothing_one_may_not_see(ada, alice, t
 
 
 @pytest.mark.parametrize("method", ["post", "put", "patch", "delete"])
-def test_nobody_writes_history(ada, task, method):
+def test_the_history_is_read_only(ada, task, method):
     before = history(ada, task)
 
     answer = getattr(ada, method)(f"{path(task)}activity/", {"kind": "created"})
@@ -230,7 +230,7 @@ def test_nobody_writes_history(ada, task, method):
 
 
 @pytest.mark.parametrize("change", ["by_id = NULL", "at = now()", "new = '\"x\"'", "task_id = task_id", "id = -id"])
-def test_sql_cannot_rewrite_it(ada, task, change):
+def test_sql_cannot_update_the_history(ada, task, change):
     before = history(ada, task)
 
     with pytest.raises(IntegrityError, match="append-only"), transaction.atomic(), connection.cursor() as cursor:
@@ -240,7 +240,7 @@ def test_sql_cannot_rewrite_it(ada, task, change):
 
 
 @pytest.mark.parametrize("condition", ["", "WHERE kind = 'created'"])
-def test_sql_cannot_delete_it(ada, task, condition):
+def test_sql_cannot_delete_the_history(ada, task, condition):
     before = history(ada, task)
 
     with connection.cursor() as cursor:
@@ -250,7 +250,7 @@ def test_sql_cannot_delete_it(ada, task, condition):
     assert history(ada, task) == before
 
 
-def test_a_change_that_cannot_be_told_is_not_made(ada, task, monkeypatch):
+def test_a_change_without_history_is_rolled_back(ada, task, monkeypatch):
     monkeypatch.setattr(type(Activity.objects), "bulk_create", fail)
     answers = [
         ada.patch(path(task), {"title": "Changed"}),
@@ -262,7 +262,7 @@ def test_a_change_that_cannot_be_told_is_not_made(ada, task, monkeypatch):
     assert list(Task.objects.values_list("title", "version")) == [("Water the plants", 1)]
 
 
-def test_a_change_that_fails_is_not_told(ada, task, monkeypatch):
+def test_a_failed_change_is_not_recorded(ada, task, monkeypatch):
     before = history(ada, task)
 
     monkeypatch.setattr(IdempotencyRecord, "save", fail)
@@ -276,7 +276,7 @@ def test_a_change_that_fails_is_not_told(ada, task, monkeypatch):
     assert Activity.objects.count() == len(before)
 
 
-def test_a_long_history_costs_no_more_statements_than_a_short_one(ada, bob, task):
+def test_a_long_history_takes_3_statements(ada, bob, task):
     Activity.objects.bulk_create(
         Activity(task=task, version=2, kind="changed", field="title", by_id=who, at=task.created_at)
         for who in [ada.id, bob.id, None] * 16

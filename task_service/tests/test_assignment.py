@@ -1,4 +1,4 @@
-"""Whose a task is, who may see it then, and under which name."""
+"""Assignees: visibility after reassignment, usernames, and assignment by username."""
 
 import pytest
 
@@ -24,11 +24,11 @@ def named(person):
 
 
 @pytest.fixture
-def task(a_task, alice):
-    return a_task(assigned_to=alice.id)
+def task(create_task, alice):
+    return create_task(assigned_to=alice.id)
 
 
-def test_reassigned_to_another_it_is_theirs(ada, alice, bob, task):
+def test_a_reassigned_task_moves_to_the_new_assignee(ada, alice, bob, task):
     answer = ada.patch(path(task), {"assigned_to": bob.id})
 
     assert (answer.status_code, answer.json()["assigned_to"], answer.json()["assignee"]) == (200, bob.id, named(bob))
@@ -39,7 +39,7 @@ def test_reassigned_to_another_it_is_theirs(ada, alice, bob, task):
     assert seen_by(ada, f"assigned_to={alice.id}") == {}
 
 
-def test_taken_from_everybody_it_is_seen_by_admins_alone(ada, alice, bob, task):
+def test_an_unassigned_task_is_visible_to_admins_only(ada, alice, bob, task):
     answer = ada.patch(path(task), {"assigned_to": None})
 
     assert (answer.status_code, answer.json()["assigned_to"], answer.json()["assignee"]) == (200, None, None)
@@ -48,8 +48,8 @@ def test_taken_from_everybody_it_is_seen_by_admins_alone(ada, alice, bob, task):
     assert [who.get(path(task)).status_code for who in (ada, alice, bob)] == [200, 404, 404]
 
 
-def test_given_to_somebody_it_appears_with_them(ada, alice, bob, a_task):
-    task = a_task()
+def test_an_assigned_task_becomes_visible_to_the_assignee(ada, alice, bob, create_task):
+    task = create_task()
     assert seen_by(bob) == {}
 
     answer = ada.put(path(task), {"title": task.title, "assigned_to": bob.id})
@@ -58,7 +58,7 @@ def test_given_to_somebody_it_appears_with_them(ada, alice, bob, a_task):
     assert (seen_by(bob), seen_by(alice)) == ({task.pk: named(bob)}, {})
 
 
-def test_going_round_it_is_always_of_one(ada, alice, bob, task):
+def test_only_the_current_assignee_sees_the_task(ada, alice, bob, task):
     for who in (bob, alice, None, bob, ada):
         answer = ada.patch(path(task), {"assigned_to": who and who.id})
 
@@ -67,7 +67,7 @@ def test_going_round_it_is_always_of_one(ada, alice, bob, task):
     assert answer.json()["version"] == 6
 
 
-def test_an_assignee_bears_the_name_of_now_everywhere(ada, alice, task):
+def test_the_current_username_is_shown_everywhere(ada, alice, task):
     User.objects.filter(pk=alice.id).update(username="Alice Liddell")
     shown = {"id": alice.id, "username": "Alice Liddell"}
 
@@ -79,7 +79,7 @@ def test_an_assignee_bears_the_name_of_now_everywhere(ada, alice, task):
     assert ada.get(path(task)).json()["version"] == 3
 
 
-def test_a_deactivated_assignee_keeps_tasks_and_name(ada, alice, task):
+def test_a_deactivated_assignee_keeps_tasks_and_username(ada, alice, task):
     User.objects.filter(pk=alice.id).update(is_active=False)
 
     assert seen_by(ada) == {task.pk: named(alice)}
@@ -87,8 +87,8 @@ def test_a_deactivated_assignee_keeps_tasks_and_name(ada, alice, task):
     assert ada.patch(path(task), {"title": "Changed"}).json()["assignee"] == named(alice)
 
 
-def test_one_whom_the_directory_does_not_know_has_an_id_and_no_name(ada, a_task, user_service):
-    task = a_task(assigned_to=999)
+def test_an_unknown_assignee_has_an_id_but_no_username(ada, create_task, user_service):
+    task = create_task(assigned_to=999)
 
     assert seen_by(ada) == {task.pk: None}
     read = ada.get(path(task)).json()
@@ -97,16 +97,16 @@ def test_one_whom_the_directory_does_not_know_has_an_id_and_no_name(ada, a_task,
     assert user_service.calls == []
 
 
-def test_tasks_of_one_whom_the_directory_does_not_know_are_found_by_the_id(ada, a_task):
-    task = a_task(assigned_to=999)
-    a_task()
+def test_tasks_of_an_unknown_assignee_are_filtered_by_id(ada, create_task):
+    task = create_task(assigned_to=999)
+    create_task()
 
     assert seen_by(ada, "assigned_to=999") == {task.pk: None}
     assert ada.get(f"{TASKS}summary/?assigned_to=999").json()["total"] == 1
 
 
-def test_a_task_of_one_whom_the_directory_does_not_know_can_be_put_back_as_it_was_read(ada, a_task, user_service):
-    task = a_task(assigned_to=999)
+def test_a_task_of_an_unknown_assignee_can_be_put_back(ada, create_task, user_service):
+    task = create_task(assigned_to=999)
 
     read = ada.get(path(task)).json()
 
@@ -115,8 +115,8 @@ def test_a_task_of_one_whom_the_directory_does_not_know_can_be_put_back_as_it_wa
     assert (answer.status_code, answer.json()) == (200, read)
 
 
-def test_of_a_deleted_account_the_tasks_stay_and_are_nobodys(ada, alice, bob, task, a_task):
-    done, his = a_task(assigned_to=alice.id, status="completed"), a_task(assigned_to=bob.id)
+def test_tasks_of_a_deleted_account_become_unassigned(ada, alice, bob, task, create_task):
+    done, his = create_task(assigned_to=alice.id, status="completed"), create_task(assigned_to=bob.id)
 
     User.objects.upsert([Person.deleted(alice.id, 2000)])
 
@@ -126,7 +126,7 @@ def test_of_a_deleted_account_the_tasks_stay_and_are_nobodys(ada, alice, bob, ta
     assert (answer.status_code, answer.json()["errors"][0]["code"]) == (400, "unknown_user")
 
 
-def test_what_is_shown_of_the_assignee_cannot_be_set(ada, alice, bob, task):
+def test_the_assignee_object_is_read_only(ada, alice, bob, task):
     read = ada.get(path(task)).json()
 
     for assignee in (named(bob), None, bob.id, {"id": alice.id}, {**named(alice), "username": "eve"}):
@@ -142,7 +142,7 @@ def test_what_is_shown_of_the_assignee_cannot_be_set(ada, alice, bob, task):
 
 
 @pytest.mark.parametrize("name", ["bob", "BOB", " bob\n"])
-def test_an_assignee_may_be_named(ada, bob, task, user_service, name):
+def test_an_assignee_can_be_given_by_username(ada, bob, task, user_service, name):
     made = ada.post(TASKS, {"title": "Water", "assigned_to": name})
     changed = ada.patch(path(task), {"assigned_to": name})
     in_bulk = ada.post(f"{TASKS}bulk/", {"ids": [task.pk], "set": {"assigned_to": name, "title": "Weed"}})
@@ -153,7 +153,7 @@ def test_an_assignee_may_be_named(ada, bob, task, user_service, name):
     assert user_service.calls == []
 
 
-def test_a_name_of_digits_is_no_id(ada, alice, bob, task, user_service):
+def test_a_username_of_digits_is_not_an_id(ada, alice, bob, task, user_service):
     User.objects.filter(pk=bob.id).update(username=str(alice.id))
 
     assert ada.patch(path(task), {"assigned_to": str(alice.id)}).json()["assigned_to"] == bob.id
@@ -162,17 +162,17 @@ def test_a_name_of_digits_is_no_id(ada, alice, bob, task, user_service):
     assert (unknown.status_code, unknown.json()["errors"][0]["code"]) == (400, "unknown_user")
 
 
-def test_one_who_registered_a_moment_ago_is_found_by_name(ada, newcomer, task, user_service):
-    user_service.changes(newcomer)
+def test_a_new_account_is_found_by_username(ada, newcomer, task, user_service):
+    user_service.change(newcomer)
 
     answer = ada.patch(path(task), {"assigned_to": "nora"})
 
     assert (answer.status_code, answer.json()["assignee"]) == (200, named(newcomer))
-    assert (len(user_service.pulls), user_service.look_ups) == (1, [])
+    assert (len(user_service.pulls), user_service.lookups) == (1, [])
 
 
-def test_a_renamed_account_is_found_by_its_new_name(ada, alice, bob, task, user_service):
-    user_service.changes(bob, username="robert")
+def test_a_renamed_account_is_found_by_its_new_username(ada, alice, bob, task, user_service):
+    user_service.change(bob, username="robert")
 
     new = ada.patch(path(task), {"assigned_to": "robert"})
     old = ada.patch(path(task), {"assigned_to": "bob"})
@@ -182,25 +182,25 @@ def test_a_renamed_account_is_found_by_its_new_name(ada, alice, bob, task, user_
     assert "user named 'bob'" in old.json()["detail"]
 
 
-def test_a_name_that_nobody_has_is_refused_and_changes_nothing(ada, alice, task, user_service):
+def test_an_unknown_username_is_400_and_changes_nothing(ada, alice, task, user_service):
     for name in ("nobody", "../102?", "alice@tm.example", "%", "x" * 64):
         answer = ada.patch(path(task), {"assigned_to": name, "title": "Changed"})
         assert (answer.status_code, answer.json()["errors"][0]["code"]) == (400, "unknown_user"), name
     assert ada.get(path(task)).json()["version"] == 1
 
 
-def test_a_deleted_or_inactive_account_is_refused_by_name_too(ada, alice, bob, task, user_service):
-    user_service.deletes(bob)
+def test_the_username_of_an_ended_account_is_400(ada, alice, bob, task, user_service):
+    user_service.delete(bob)
     User.objects.upsert([Person.deleted(bob.id, 2000)])
     User.objects.filter(pk=alice.id).update(is_active=False)
-    user_service.knows(alice, is_active=False)
+    user_service.add(alice, is_active=False)
 
     answers = [ada.post(TASKS, {"title": "Water", "assigned_to": name}) for name in ("bob", "alice")]
 
     assert [answer.json()["errors"][0]["code"] for answer in answers] == ["unknown_user", "inactive_user"]
 
 
-def test_while_the_user_service_is_silent_a_known_name_is_taken_and_an_unknown_one_is_503(ada, bob, task, user_service):
+def test_without_the_user_service_only_known_usernames_work(ada, bob, task, user_service):
     user_service.reaction = lambda call: call.answer({}, status=500)
 
     known, unknown = (ada.patch(path(task), {"assigned_to": name}) for name in ("bob", "nora"))
@@ -210,10 +210,10 @@ def test_while_the_user_service_is_silent_a_known_name_is_taken_and_an_unknown_o
     assert (unknown["Retry-After"], ada.get(path(task)).json()["assigned_to"]) == ("2", bob.id)
 
 
-def test_a_directory_that_is_far_behind_vouches_for_no_name(ada, task, user_service):
+def test_a_directory_far_behind_the_feed_makes_usernames_503(ada, task, user_service):
     user_service.page_size = 1
     for id_ in range(201, 206):
-        user_service.changes(Caller(id_, f"user{id_}"))
+        user_service.change(Caller(id_, f"user{id_}"))
 
     behind, caught_up = (ada.patch(path(task), {"assigned_to": "user205"}) for _ in range(2))
 

@@ -1,4 +1,4 @@
-"""Bodies as bytes: what a JSON library on the other side would never send."""
+"""Bodies as bytes, which no JSON library would send."""
 
 import gzip
 
@@ -46,8 +46,8 @@ TASKS = "/task/tasks/"
     ],
     ids=lambda body: ascii(body)[1:40],
 )
-def test_what_is_not_one_plain_json_object_is_refused(ada, a_task, body):
-    task = a_task()
+def test_a_body_that_is_not_one_json_object_is_400(ada, create_task, body):
+    task = create_task()
     detail = f"{TASKS}{task.pk}/"
 
     answers = [
@@ -78,7 +78,7 @@ def test_what_is_not_one_plain_json_object_is_refused(ada, a_task, body):
     ],
     ids=lambda value: str(value)[:40],
 )
-def test_what_is_not_json_in_utf_8_is_refused(ada, content_type, headers):
+def test_a_body_that_is_not_json_in_utf_8_is_refused(ada, content_type, headers):
     body = b'{"title": "Water"}'
 
     answer = ada.generic("POST", TASKS, gzip.compress(body) if headers else body, content_type=content_type, **headers)
@@ -89,14 +89,14 @@ def test_what_is_not_json_in_utf_8_is_refused(ada, content_type, headers):
 
 @pytest.mark.django_db
 @pytest.mark.parametrize("content_type", ["application/json; charset=utf-8", 'APPLICATION/JSON; charset="UTF-8"'])
-def test_json_may_name_its_charset(ada, content_type):
+def test_the_charset_utf_8_is_accepted(ada, content_type):
     answer = ada.generic("POST", TASKS, '{"title": "Gießen"}'.encode(), content_type=content_type)
 
     assert (answer.status_code, answer.json()["title"]) == (201, "Gießen")
 
 
 @pytest.mark.django_db
-def test_a_body_over_one_megabyte_is_refused(ada):
+def test_a_body_over_one_megabyte_is_413(ada):
     answer = ada.post(TASKS, {"title": "Water", "description": "x" * 1024 * 1024})
 
     assert (answer.status_code, answer.json()["code"]) == (413, "payload_too_large")

@@ -1,4 +1,4 @@
-"""When the user service fails again and again, nobody waits for it any more."""
+"""The circuit breaker: after repeated failures of the user service, requests do not wait for it."""
 
 import time
 from concurrent.futures import ThreadPoolExecutor, as_completed
@@ -7,7 +7,7 @@ from threading import Barrier, Event
 import pytest
 
 from directory import client, feed
-from tests.conftest import Person, feed_read
+from tests.conftest import Person, set_feed_age
 
 LIST = "/task/tasks/"
 
@@ -17,30 +17,30 @@ def server_error(call):
 
 
 def silent(call):
-    call.say(b"", pause=60)
+    call.send_raw(b"", pause=60)
 
 
-def let_pass(seconds):
+def advance_time(seconds):
     client.BREAKER.next_try_at -= seconds
 
 
-def fails(times, person):
-    """Let as many look-ups fail as open the breaker, or fewer."""
+def fail_lookups(times, person):
+    """Make this many lookups fail."""
     assert [person.get(LIST).status_code for _ in range(times)] == [503] * times
 
 
 @pytest.fixture
-def honest(user_service):
-    """How the user service answers when it is well again. It fails until then."""
-    honest, user_service.reaction = user_service.reaction, server_error
-    return honest
+def correct_reaction(user_service):
+    """The reaction of a working user service. Until a test uses it, the service fails."""
+    correct_reaction, user_service.reaction = user_service.reaction, server_error
+    return correct_reaction
 
 
 @pytest.mark.django_db
-class TestTheFrontDoor:
-    def test_after_two_failures_nobody_waits(self, ada, alice, newcomer, user_service):
+class TestRequests:
+    def test_after_two_failures_requests_fail_at_once(self, ada, alice, newcomer, user_service):
         user_service.reaction = server_error
-        fails(2, newcomer)
+        fail_lookups(2, newcomer)
         user_service.reaction = silent
         began = time.monotonic()
 
@@ -52,73 +52,73 @@ class TestTheFrontDoor:
         assert time.monotonic() - began < 30
         assert len(user_service.calls) == 2
 
-    def test_reading_and_what_needs_no_look_up_go_on(self, ada, alice, newcomer, honest):
-        fails(2, newcomer)
+    def test_requests_without_a_lookup_work(self, ada, alice, newcomer, correct_reaction):
+        fail_lookups(2, newcomer)
 
         answers = [alice.get(LIST), ada.post(LIST, {"title": "Water", "assigned_to": alice.id})]
 
         assert [answer.status_code for answer in answers] == [200, 201]
 
-    def test_one_failure_is_none(self, newcomer, user_service, honest):
-        fails(1, newcomer)
-        user_service.reaction = honest
+    def test_one_failure_does_not_open_the_breaker(self, newcomer, user_service, correct_reaction):
+        fail_lookups(1, newcomer)
+        user_service.reaction = correct_reaction
 
         assert newcomer.get(LIST).status_code == 200
 
-    def test_only_failures_in_a_row_count(self, newcomer, user_service, honest):
-        nobody = Person(106, "norman")
+    def test_only_consecutive_failures_count(self, newcomer, user_service, correct_reaction):
+        unknown = Person(106, "norman")
         for _ in range(3):
-            fails(1, newcomer)
-            user_service.reactions = [honest]
-            assert nobody.get(LIST).status_code == 401  # that there is no such account is an answer too
+            fail_lookups(1, newcomer)
+            user_service.reactions = [correct_reaction]
+            assert unknown.get(LIST).status_code == 401  # a missing account is a valid response too
 
         assert len(user_service.calls) == 6
 
-    def test_every_two_seconds_one_tries(self, newcomer, user_service, honest):
-        fails(2, newcomer)
-        let_pass(1.5)
-        fails(3, newcomer)
+    def test_one_trial_call_passes_every_two_seconds(self, newcomer, user_service, correct_reaction):
+        fail_lookups(2, newcomer)
+        advance_time(1.5)
+        fail_lookups(3, newcomer)
         assert len(user_service.calls) == 2
 
-        let_pass(0.5)
-        fails(3, newcomer)
+        advance_time(0.5)
+        fail_lookups(3, newcomer)
         assert len(user_service.calls) == 3
 
-        let_pass(2)
-        fails(3, newcomer)
+        advance_time(2)
+        fail_lookups(3, newcomer)
         assert len(user_service.calls) == 4
 
-    def test_one_success_closes_it(self, newcomer, user_service, honest):
-        fails(2, newcomer)
-        let_pass(2)
-        user_service.reactions = [honest]
+    def test_a_success_closes_the_breaker(self, newcomer, user_service, correct_reaction):
+        fail_lookups(2, newcomer)
+        advance_time(2)
+        user_service.reactions = [correct_reaction]
         assert newcomer.get(LIST).status_code == 200
 
         others = [Person(id_, "norman") for id_ in (106, 107, 108)]
         assert [other.get(LIST).status_code for other in others] == [503, 503, 503]
-        assert len(user_service.calls) == 5  # the first two of them were let through
+        assert len(user_service.calls) == 5  # the first two were let through
 
-    def test_the_feed_closes_it_when_it_is_read(self, alice, newcomer, user_service, honest):
-        fails(2, newcomer)
-        user_service.reaction = honest
-        feed_read(seconds_ago=5)
+    def test_reading_the_feed_closes_the_breaker(self, alice, newcomer, user_service, correct_reaction):
+        fail_lookups(2, newcomer)
+        user_service.reaction = correct_reaction
+        set_feed_age(seconds_ago=5)
 
         assert [alice.get(LIST).status_code, newcomer.get(LIST).status_code] == [200, 200]
-        assert (user_service.pulls, len(user_service.look_ups)) == ([1000], 3)
+        assert (user_service.pulls, len(user_service.lookups)) == ([1000], 3)
 
-    def test_the_feed_opens_it_too_and_is_read_though_it_is_open(self, newcomer, user_service, honest):
+    def test_the_feed_opens_the_breaker_and_ignores_it(self, newcomer, user_service, correct_reaction):
         for _ in range(3):
-            feed_read(seconds_ago=5)
+            set_feed_age(seconds_ago=5)
             feed.pull_by_worker()
 
-        fails(1, newcomer)
-        assert (len(user_service.pulls), user_service.look_ups) == (3, [])
+        fail_lookups(1, newcomer)
+        assert (len(user_service.pulls), user_service.lookups) == (3, [])
 
 
 @pytest.mark.django_db
-def test_of_many_at_once_one_tries_and_no_other_waits(newcomer, user_service, honest):
-    fails(2, newcomer)
-    let_pass(2)
+def test_one_of_many_concurrent_requests_makes_the_trial_call(newcomer, user_service, correct_reaction):
+    fail_lookups(2, newcomer)
+    advance_time(2)
     barrier, others_are_done, in_time = Barrier(8), Event(), []
 
     def wait_for_the_others(call):

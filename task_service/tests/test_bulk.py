@@ -1,4 +1,4 @@
-"""Many tasks, one change."""
+"""Bulk changes by ids."""
 
 import os
 from concurrent.futures import ThreadPoolExecutor
@@ -25,15 +25,15 @@ def change(person, ids, **values):
     return person.post(BULK, {"ids": ids, "set": values})
 
 
-def wrong(answer):
-    """The fields that a 400 names."""
+def invalid_fields(answer):
+    """Return the fields of a 400."""
     assert answer.status_code == 400, answer.content
     return [error["field"] for error in answer.json()["errors"]]
 
 
 @pytest.fixture
-def tasks(a_task):
-    return [a_task(title=title) for title in ("one", "two", "three")]
+def tasks(create_task):
+    return [create_task(title=title) for title in ("one", "two", "three")]
 
 
 @pytest.fixture
@@ -43,7 +43,7 @@ def ids(tasks):
 
 @pytest.fixture
 def rows():
-    """All that is stored, to see that nothing changed."""
+    """Return all stored rows, to check that nothing changed."""
     return lambda: (list(Task.objects.order_by("pk").values()), Activity.objects.count())
 
 
@@ -61,8 +61,8 @@ def test_it_works(ada, alice, ids, user_service):
     assert ada.get(f"{TASKS}{two}/").json()["version"] == 1
 
 
-def test_each_task_gets_its_own_history(ada, ids, a_task):
-    late = a_task(due_date="2030-01-01").pk
+def test_each_task_gets_its_own_history_entries(ada, ids, create_task):
+    late = create_task(due_date="2030-01-01").pk
 
     change(ada, [*ids, late], due_date="2031-12-31")
 
@@ -72,7 +72,7 @@ def test_each_task_gets_its_own_history(ada, ids, a_task):
         assert (row["version"], row["by"]) == (2, {"id": ada.id, "username": "ada"})
 
 
-def test_a_task_that_has_the_values_already_stays_as_it_is(ada, tasks, ids):
+def test_a_task_that_already_has_the_values_stays_unchanged(ada, tasks, ids):
     Task.objects.filter(pk=ids[1]).change(by_id=ada.id, status="completed")
     before = ada.get(f"{TASKS}{ids[1]}/").json()
 
@@ -84,7 +84,7 @@ def test_a_task_that_has_the_values_already_stays_as_it_is(ada, tasks, ids):
     assert Activity.objects.filter(task=ids[1]).count() == 1
 
 
-def test_a_task_that_was_completed_keeps_when_and_reopening_forgets_it(ada, ids):
+def test_completed_at_is_kept_until_a_task_is_reopened(ada, ids):
     completed_at = ada.patch(f"{TASKS}{ids[0]}/", {"status": "completed"}).json()["completed_at"]
 
     completed = change(ada, ids, status="completed", title="Done").json()["updated"]
@@ -94,8 +94,8 @@ def test_a_task_that_was_completed_keeps_when_and_reopening_forgets_it(ada, ids)
     assert [task["completed_at"] for task in reopened] == [None] * 3
 
 
-def test_only_admins_may(ada, alice, charlie, ids, a_task, rows):
-    own = a_task(assigned_to=alice.id).pk
+def test_other_callers_are_refused(ada, alice, charlie, ids, create_task, rows):
+    own = create_task(assigned_to=alice.id).pk
     before = rows()
 
     assert [change(who, [own], title="x").status_code for who in (alice, charlie, APIClient())] == [403, 401, 401]
@@ -105,7 +105,7 @@ def test_only_admins_may(ada, alice, charlie, ids, a_task, rows):
     assert rows() == before
 
 
-# Which tasks
+# Ids
 
 
 @pytest.mark.parametrize(
@@ -116,42 +116,42 @@ def test_only_admins_may(ada, alice, charlie, ids, a_task, rows):
     ],
     ids=lambda value: repr(value)[:24],
 )
-def test_ids_that_cannot_be_are_refused(ada, a_task, bad, rows):
+def test_invalid_ids_are_400(ada, create_task, bad, rows):
     for id_ in (1, 2, 3):
-        a_task(id=id_)
+        create_task(id=id_)
     before = rows()
 
-    assert wrong(change(ada, bad, title="Changed")) == ["ids"]
+    assert invalid_fields(change(ada, bad, title="Changed")) == ["ids"]
     assert rows() == before
 
 
-def test_those_that_do_not_exist_are_named_and_no_other_is_changed(ada, ids, rows):
+def test_missing_ids_are_listed_and_nothing_is_changed(ada, ids, rows):
     before = rows()
 
     answer = change(ada, [ids[0], 2**63 - 1, ids[1], 2**40, ids[2]], title="Changed")
 
-    assert wrong(answer) == ["ids"]
+    assert invalid_fields(answer) == ["ids"]
     (error,) = answer.json()["errors"]
     assert (error["code"], error["detail"].partition(": ")[2]) == ("unknown_task", f"{2**63 - 1}, {2**40}.")
     assert rows() == before
 
 
-def test_a_hundred_cost_few_statements_and_one_more_is_too_many(ada, alice, a_task):
-    ids = [a_task(title=f"Task {number}").pk for number in range(100)]
+def test_a_hundred_tasks_take_few_statements_and_101_are_400(ada, alice, create_task):
+    ids = [create_task(title=f"Task {number}").pk for number in range(100)]
     Random(1).shuffle(ids)
-    refused = change(ada, [*ids, a_task().pk], status="completed")
+    rejected = change(ada, [*ids, create_task().pk], status="completed")
 
     with CaptureQueriesContext(connection) as captured:
         answer = change(ada, ids, status="completed", assigned_to=alice.id)
 
-    assert (wrong(refused), refused.json()["errors"][0]["code"]) == (["ids"], "invalid")
+    assert (invalid_fields(rejected), rejected.json()["errors"][0]["code"]) == (["ids"], "invalid")
     assert [task["id"] for task in answer.json()["updated"]] == ids
     assert {task["version"] for task in answer.json()["updated"]} == {2}
     assert Activity.objects.count() == 200
     assert len([each for each in captured if not each["sql"].startswith(SAVEPOINTS)]) <= 13
 
 
-# Which values
+# Values
 
 
 @pytest.mark.parametrize(
@@ -177,14 +177,14 @@ def test_a_hundred_cost_few_statements_and_one_more_is_too_many(ada, alice, a_ta
     ],
     ids=lambda value: repr(value)[:40],
 )
-def test_values_that_cannot_be_are_refused_with_their_place(ada, bob, ids, user_service, values, fields, rows):
+def test_invalid_values_are_400_with_their_path(ada, bob, ids, user_service, values, fields, rows):
     User.objects.filter(pk=bob.id).update(is_active=False)
-    user_service.knows(bob, is_active=False)
+    user_service.add(bob, is_active=False)
     before = rows()
 
     answer = ada.post(BULK, {"ids": ids, "set": values})
 
-    assert sorted(wrong(answer)) == fields
+    assert sorted(invalid_fields(answer)) == fields
     assert rows() == before
 
 
@@ -201,16 +201,16 @@ def test_values_that_cannot_be_are_refused_with_their_place(ada, bob, ids, user_
     ],
     ids=repr,
 )
-def test_a_body_of_another_shape_is_refused(ada, a_task, body, fields, rows):
-    a_task(id=1)
+def test_an_invalid_body_is_400(ada, create_task, body, fields, rows):
+    create_task(id=1)
     before = rows()
 
-    assert sorted(wrong(ada.post(BULK, body))) == fields
+    assert sorted(invalid_fields(ada.post(BULK, body))) == fields
     assert ada.post(BULK).status_code == 400
     assert rows() == before
 
 
-def test_nobody_is_asked_about_an_assignee_when_something_else_is_wrong(ada, newcomer, ids, user_service):
+def test_other_errors_prevent_the_lookup_of_the_assignee(ada, newcomer, ids, user_service):
     answers = [
         change(ada, [], assigned_to=newcomer.id),
         change(ada, ids, assigned_to=newcomer.id, title=""),
@@ -221,24 +221,24 @@ def test_nobody_is_asked_about_an_assignee_when_something_else_is_wrong(ada, new
     assert user_service.calls == []
 
 
-def test_nothing_changes_while_the_assignee_cannot_be_looked_up(ada, newcomer, ids, user_service, rows):
+def test_an_unavailable_user_service_is_503(ada, newcomer, ids, user_service, rows):
     user_service.reactions = [lambda call: call.answer({}, status=500)]
     before = rows()
 
-    refused = change(ada, ids, assigned_to=newcomer.id, title="Changed")
+    rejected = change(ada, ids, assigned_to=newcomer.id, title="Changed")
     unchanged = rows() == before
     accepted = change(ada, ids, assigned_to=newcomer.id)
 
-    assert (refused.status_code, refused["Retry-After"], unchanged) == (503, "2", True)
+    assert (rejected.status_code, rejected["Retry-After"], unchanged) == (503, "2", True)
     assert [task["assignee"]["username"] for task in accepted.json()["updated"]] == ["nora"] * 3
     assert [task["assignee"] for task in change(ada, ids, assigned_to=None).json()["updated"]] == [None] * 3
 
 
-# Several at once
+# Concurrency
 
 
 @pytest.mark.django_db(transaction=True)
-def test_an_assignee_who_is_deleted_in_that_moment_gets_no_task(ada, alice, ids, rows):
+def test_a_concurrently_deleted_assignee_gets_no_tasks(ada, alice, ids, rows):
     before = rows()
 
     with ThreadPoolExecutor(1) as pool:
@@ -249,14 +249,14 @@ def test_an_assignee_who_is_deleted_in_that_moment_gets_no_task(ada, alice, ids,
         answer = running.result()
         pool.submit(lambda: connection.close()).result()
 
-    assert wrong(answer) == ["set.assigned_to"]
+    assert invalid_fields(answer) == ["set.assigned_to"]
     assert answer.json()["errors"][0]["code"] == "unknown_user"
     assert rows() == before
 
 
 @pytest.mark.django_db(transaction=True)
-def test_overlapping_changes_in_opposite_order_do_not_wait_for_each_other_for_ever(ada, a_task, at_once):
-    ids = [a_task().pk for _ in range(30)]
+def test_overlapping_changes_in_opposite_order_do_not_deadlock(ada, create_task, at_once):
+    ids = [create_task().pk for _ in range(30)]
 
     for number in range(int(os.environ.get("RACE_ROUNDS", 50)) // 10):
         answers = at_once(

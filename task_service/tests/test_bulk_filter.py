@@ -1,4 +1,4 @@
-"""One change of all tasks that a filter matches, with their number to confirm."""
+"""Bulk changes by a filter, confirmed by the number of tasks."""
 
 from concurrent.futures import ThreadPoolExecutor
 
@@ -22,19 +22,19 @@ def change(person, filters, expected_count=None, **values):
     return person.post(BULK, {"filter": filters, "set": values, **count})
 
 
-def wrong(answer):
+def invalid_fields(answer):
     assert answer.status_code == 400, answer.content
     return [error["field"] for error in answer.json()["errors"]]
 
 
 @pytest.fixture
-def tasks(a_task, alice, bob):
-    """Two open tasks of alice, one that she has completed, and one of bob."""
+def tasks(create_task, alice, bob):
+    """Two open tasks and a completed one of alice, and one of bob."""
     return [
-        a_task(title="one", assigned_to=alice.id),
-        a_task(title="two", assigned_to=alice.id, status="in_progress", due_date="2001-01-01"),
-        a_task(title="done", assigned_to=alice.id, status="completed"),
-        a_task(title="other", assigned_to=bob.id),
+        create_task(title="one", assigned_to=alice.id),
+        create_task(title="two", assigned_to=alice.id, status="in_progress", due_date="2001-01-01"),
+        create_task(title="done", assigned_to=alice.id, status="completed"),
+        create_task(title="other", assigned_to=bob.id),
     ]
 
 
@@ -43,7 +43,7 @@ def rows():
     return lambda: (list(Task.objects.order_by("pk").values()), Activity.objects.count(), Notification.objects.count())
 
 
-def test_all_open_tasks_of_one_person_go_to_another(ada, alice, bob, tasks):
+def test_open_tasks_of_one_user_are_reassigned_to_another(ada, alice, bob, tasks):
     answer = change(ada, {"assigned_to": [alice.id], "status": ["todo", "in_progress"]}, 2, assigned_to="bob")
 
     assert (answer.status_code, answer.json()) == (200, {"updated_ids": [tasks[0].pk, tasks[1].pk]})
@@ -67,25 +67,25 @@ def test_all_open_tasks_of_one_person_go_to_another(ada, alice, bob, tasks):
         ({"completed_after": "2001-01-01", "due_soon": False}, {"done"}),
     ],
 )
-def test_it_takes_the_filters_of_the_list(ada, tasks, filters, titles):
+def test_it_accepts_the_filters_of_the_list(ada, tasks, filters, titles):
     answer = change(ada, filters, len(titles), priority="high")
 
     assert answer.status_code == 200, answer.content
     assert set(Task.objects.filter(priority=3).values_list("title", flat=True)) == titles
 
 
-def test_without_a_count_it_tells_how_many_match_and_changes_nothing(ada, tasks, rows):
+def test_a_missing_count_is_400_with_the_actual_count(ada, tasks, rows):
     before = rows()
 
     answer = change(ada, {"assigned_to": ["alice"]}, title="Changed")
 
-    assert (wrong(answer), answer.json()["actual_count"]) == (["expected_count"], 3)
+    assert (invalid_fields(answer), answer.json()["actual_count"]) == (["expected_count"], 3)
     assert answer.json()["detail"].startswith("expected_count: 3 tasks match")
     assert rows() == before
 
 
 @pytest.mark.parametrize("expected", [0, 2, 4, 1000])
-def test_another_count_is_a_conflict_that_tells_it_and_changes_nothing(ada, tasks, rows, expected):
+def test_a_wrong_count_is_409_with_the_actual_count(ada, tasks, rows, expected):
     before = rows()
 
     answer = change(ada, {"assigned_to": ["alice"]}, expected, title="Changed")
@@ -94,7 +94,7 @@ def test_another_count_is_a_conflict_that_tells_it_and_changes_nothing(ada, task
     assert rows() == before
 
 
-def test_more_than_the_maximum_is_refused(ada, rows):
+def test_more_matches_than_the_maximum_are_400(ada, rows):
     Task.objects.bulk_create(Task(title="Water", created_by=101) for _ in range(MAX_MATCHING + 1))
     before = rows()
 
@@ -102,14 +102,14 @@ def test_more_than_the_maximum_is_refused(ada, rows):
     counted = change(ada, {"status": ["todo"]}, MAX_MATCHING + 1, title="Changed")
     too_few = change(ada, {"status": ["todo"]}, MAX_MATCHING, title="Changed")
 
-    assert (wrong(uncounted), uncounted.json()["errors"][0]["code"]) == (["filter"], "too_many")
-    assert wrong(counted) == ["expected_count"]
+    assert (invalid_fields(uncounted), uncounted.json()["errors"][0]["code"]) == (["filter"], "too_many")
+    assert invalid_fields(counted) == ["expected_count"]
     assert (too_few.status_code, too_few.json()["actual_count"]) == (409, MAX_MATCHING + 1)
     assert rows() == before
 
 
-def test_a_thousand_cost_as_many_statements_as_one(ada, alice, bob, a_task):
-    a_task(assigned_to=alice.id)
+def test_a_thousand_tasks_take_as_many_statements_as_one(ada, alice, bob, create_task):
+    create_task(assigned_to=alice.id)
     filters = {"assigned_to": ["alice"], "status": ["todo"]}
     values = {"assigned_to": "bob", "status": "completed", "priority": "high"}
 
@@ -118,7 +118,7 @@ def test_a_thousand_cost_as_many_statements_as_one(ada, alice, bob, a_task):
     many, for_many = statements(change, ada, filters, MAX_MATCHING, **values)
 
     assert (len(one.json()["updated_ids"]), len(many.json()["updated_ids"])) == (1, MAX_MATCHING)
-    assert for_one == for_many <= MAX_WRITE_STATEMENTS + 1  # one more finds the accounts that the filter names
+    assert for_one == for_many <= MAX_WRITE_STATEMENTS + 1  # one more for the accounts in the filter
 
 
 @pytest.mark.parametrize(
@@ -149,25 +149,25 @@ def test_a_thousand_cost_as_many_statements_as_one(ada, alice, bob, a_task):
     ],
     ids=lambda value: repr(value)[:60],
 )
-def test_what_cannot_be_asked_is_refused(ada, tasks, rows, body, fields):
+def test_an_invalid_body_is_400(ada, tasks, rows, body, fields):
     before = rows()
 
-    assert sorted(wrong(ada.post(BULK, body))) == fields
+    assert sorted(invalid_fields(ada.post(BULK, body))) == fields
     assert rows() == before
 
 
-def test_of_very_many_unknown_filters_twenty_are_named(ada):
-    assert len(wrong(change(ada, {f"statu{number}": 1 for number in range(50_000)}, title="Changed"))) == 20
+def test_at_most_twenty_unknown_filters_are_reported(ada):
+    assert len(invalid_fields(change(ada, {f"statu{number}": 1 for number in range(50_000)}, title="Changed"))) == 20
 
 
-def test_only_admins_may(alice, tasks, rows):
+def test_other_callers_are_refused(alice, tasks, rows):
     before = rows()
 
     assert change(alice, {"assigned_to": ["me"]}, 3, title="Changed").status_code == 403
     assert rows() == before
 
 
-def test_an_assignee_who_is_not_known_is_asked_about_last(ada, newcomer, tasks, user_service, rows):
+def test_an_unknown_assignee_is_looked_up_last(ada, newcomer, tasks, user_service, rows):
     before = rows()
 
     uncounted = change(ada, {"search": "one"}, assigned_to=newcomer.id)
@@ -179,7 +179,7 @@ def test_an_assignee_who_is_not_known_is_asked_about_last(ada, newcomer, tasks, 
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_task_that_stops_to_match_in_that_moment_makes_the_count_differ(ada, alice, bob, tasks):
+def test_a_concurrent_change_makes_the_count_differ(ada, alice, bob, tasks):
     with ThreadPoolExecutor(1) as pool:
         with transaction.atomic():
             Task.objects.filter(pk=tasks[1].pk).change(by_id=ada.id, assigned_to_id=bob.id)
@@ -193,7 +193,7 @@ def test_a_task_that_stops_to_match_in_that_moment_makes_the_count_differ(ada, a
 
 
 @pytest.mark.django_db(transaction=True)
-def test_of_two_at_once_one_hands_them_over_and_the_other_finds_none(ada, alice, bob, grace, tasks, at_once):
+def test_of_two_concurrent_reassignments_one_is_a_conflict(ada, alice, bob, grace, tasks, at_once):
     body = {"filter": {"assigned_to": ["alice"]}, "expected_count": 3}
 
     answers = at_once(

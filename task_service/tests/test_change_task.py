@@ -25,8 +25,8 @@ def difference(before, after):
 
 
 @pytest.fixture
-def task(a_task, alice):
-    return a_task(**FULL | {"priority": Task.Priority.HIGH, "assigned_to": alice.id})
+def task(create_task, alice):
+    return create_task(**FULL | {"priority": Task.Priority.HIGH, "assigned_to": alice.id})
 
 
 @pytest.mark.django_db
@@ -59,7 +59,7 @@ class TestPatch:
     @pytest.mark.parametrize(
         "body", [{}, FULL, {"status": "In Progress", "title": " Water the plants "}, {"version": 1}]
     )
-    def test_changing_nothing_keeps_version_and_updated_at(self, ada, task, body):
+    def test_a_change_without_effect_keeps_the_version(self, ada, task, body):
         before = ada.get(path(task)).json()
 
         answer = ada.patch(path(task), body)
@@ -70,7 +70,7 @@ class TestPatch:
     @pytest.mark.parametrize(
         "body", [{"title": ""}, {"title": None}, {"status": "bogus"}, {"priority": 1}, {"titel": "x"}]
     )
-    def test_what_is_wrong_is_refused_as_a_whole(self, ada, task, body):
+    def test_an_invalid_field_prevents_the_whole_change(self, ada, task, body):
         before = ada.get(path(task)).json()
 
         answer = ada.patch(path(task), {"description": "Changed"} | body)
@@ -79,14 +79,14 @@ class TestPatch:
         assert [error["field"] for error in answer.json()["errors"]] == list(body)
         assert ada.get(path(task)).json() == before
 
-    def test_what_is_no_day_is_refused(self, ada, task, no_day):
-        answer = ada.patch(path(task), {"due_date": no_day})
+    def test_an_invalid_due_date_is_400(self, ada, task, invalid_date):
+        answer = ada.patch(path(task), {"due_date": invalid_date})
 
         assert [error["field"] for error in answer.json()["errors"]] == ["due_date"]
         assert str(Task.objects.get().due_date) == FULL["due_date"]
 
     @pytest.mark.parametrize("field", ["title", "description", "priority", "due_date", "status"])
-    def test_other_fields_change_while_the_user_service_is_down(self, ada, task, user_service, field):
+    def test_other_fields_can_change_without_the_user_service(self, ada, task, user_service, field):
         user_service.close()
 
         answer = ada.patch(
@@ -122,7 +122,7 @@ class TestPut:
         assert answer.status_code == 400
         assert [(error["field"], error["code"]) for error in answer.json()["errors"]] == [("title", "required")]
 
-    def test_what_is_left_out_returns_to_its_default(self, ada, task):
+    def test_omitted_fields_get_their_defaults(self, ada, task):
         answer = ada.put(path(task), {"title": FULL["title"]})
 
         defaults = {"description": "", "status": "todo", "priority": "normal", "due_date": None, "assigned_to": None}
@@ -130,7 +130,7 @@ class TestPut:
         assert {name: answer.json()[name] for name in defaults} == defaults
         assert answer.json()["title"] == FULL["title"]
 
-    def test_what_was_read_can_be_edited_and_put_back(self, ada, task):
+    def test_a_task_can_be_read_edited_and_put_back(self, ada, task):
         read = ada.get(path(task)).json()
 
         answer = ada.put(path(task), read | {"title": "Feed the cat"})
@@ -138,14 +138,14 @@ class TestPut:
         assert answer.status_code == 200
         assert difference(read, answer.json()) == {"title", "version", "updated_at"}
 
-    def test_an_assignee_whom_the_directory_does_not_know_yet_can_be_put_back(self, ada, a_task):
-        read = ada.get(path(a_task(assigned_to=999))).json()
+    def test_an_assignee_missing_in_the_directory_can_be_put_back(self, ada, create_task):
+        read = ada.get(path(create_task(assigned_to=999))).json()
 
         answer = ada.put(path(Task.objects.get()), read | {"title": "Feed the cat"})
 
         assert (answer.status_code, answer.json()["assigned_to"], answer.json()["assignee"]) == (200, 999, None)
 
-    def test_what_was_read_can_be_put_back_as_it_is(self, ada, task):
+    def test_a_task_can_be_put_back_unchanged(self, ada, task):
         read = ada.patch(path(task), {"status": "completed", "due_date": "2001-01-01"}).json()
 
         answer = ada.put(path(task), read)
@@ -171,7 +171,7 @@ class TestEither:
             ("version", True),
         ],
     )
-    def test_what_the_server_sets_cannot_be_changed(self, ada, task, method, field, value):
+    def test_read_only_fields_cannot_be_changed(self, ada, task, method, field, value):
         before = ada.get(path(task)).json()
 
         answer = getattr(ada, method)(path(task), {"title": "Feed the cat", field: value})
@@ -180,31 +180,29 @@ class TestEither:
         assert [(error["field"], error["code"]) for error in answer.json()["errors"]] == [(field, "read_only")]
         assert ada.get(path(task)).json() == before
 
-    def test_a_list_is_refused(self, ada, task, method):
+    def test_a_list_is_400(self, ada, task, method):
         answer = getattr(ada, method)(path(task), [{"title": "a"}, {"title": "b"}])
 
         assert answer.status_code == 400
         assert Task.objects.get().title == FULL["title"]
 
-    def test_a_task_that_does_not_exist_is_absent(self, ada, method):
+    def test_a_missing_task_is_404(self, ada, method):
         assert getattr(ada, method)("/task/tasks/1/", {"title": "Feed the cat"}).status_code == 404
 
-    def test_query_parameters_are_refused(self, ada, task, method):
+    def test_query_parameters_are_400(self, ada, task, method):
         answer = getattr(ada, method)(f"{path(task)}?page_size=1", {"title": "Feed the cat"})
 
         assert answer.status_code == 400
         assert Task.objects.get().title == FULL["title"]
 
-    def test_reassigning_asks_about_a_new_assignee_who_is_not_in_the_directory(
-        self, ada, newcomer, task, user_service, method
-    ):
+    def test_a_new_unknown_assignee_is_looked_up(self, ada, newcomer, task, user_service, method):
         answer = getattr(ada, method)(path(task), {"title": "Water", "assigned_to": newcomer.id})
 
         assert (answer.status_code, answer.json()["assigned_to"]) == (200, newcomer.id)
         assert [call.path for call in user_service.calls] == [f"/internal/users/?ids={newcomer.id}"]
 
     @pytest.mark.parametrize("assignee", ["alice", None])
-    def test_keeping_or_removing_the_assignee_asks_nobody(self, ada, alice, task, user_service, method, assignee):
+    def test_keeping_or_removing_the_assignee_needs_no_lookup(self, ada, alice, task, user_service, method, assignee):
         deactivated(alice)
         who = alice.id if assignee else None
 
@@ -213,10 +211,10 @@ class TestEither:
         assert (answer.status_code, answer.json()["assigned_to"]) == (200, who)
         assert user_service.calls == []
 
-    def test_assigning_again_after_removing_asks_again(self, ada, alice, task, user_service, method):
+    def test_assigning_again_after_removing_is_a_new_lookup(self, ada, alice, task, user_service, method):
         ada.patch(path(task), {"assigned_to": None})
         deactivated(alice)
-        user_service.knows(alice, is_active=False)
+        user_service.add(alice, is_active=False)
 
         answer = getattr(ada, method)(path(task), {"title": "Water", "assigned_to": alice.id})
 
@@ -224,14 +222,14 @@ class TestEither:
         assert Task.objects.get().assigned_to_id is None
 
     @pytest.mark.parametrize("assignee", [99, 0, -1, 2**63, "102", True, 103.0, [103]], ids=repr)
-    def test_an_assignee_who_cannot_be_is_refused(self, ada, alice, task, user_service, method, assignee):
+    def test_an_invalid_assignee_is_400(self, ada, alice, task, user_service, method, assignee):
         answer = getattr(ada, method)(path(task), {"title": "Changed", "assigned_to": assignee})
 
         assert answer.status_code == 400
         assert [error["field"] for error in answer.json()["errors"]] == ["assigned_to"]
         assert (Task.objects.get().assigned_to_id, Task.objects.get().title) == (alice.id, FULL["title"])
 
-    def test_nothing_changes_when_the_new_assignee_cannot_be_looked_up(self, ada, newcomer, task, user_service, method):
+    def test_an_unavailable_user_service_is_503(self, ada, newcomer, task, user_service, method):
         before = ada.get(path(task)).json()
         user_service.close()
 
@@ -243,7 +241,7 @@ class TestEither:
 
 @pytest.mark.django_db
 class TestCompletion:
-    def test_completing_notes_when(self, ada, task):
+    def test_completing_sets_completed_at(self, ada, task):
         before = ada.get(path(task)).json()
 
         after = ada.patch(path(task), {"status": "Completed"}).json()
@@ -251,7 +249,7 @@ class TestCompletion:
         assert difference(before, after) == {"status", "status_label", "completed_at", "version", "updated_at"}
         assert after["completed_at"] == after["updated_at"]
 
-    def test_completing_again_keeps_when(self, ada, task):
+    def test_completing_again_keeps_completed_at(self, ada, task):
         completed_at = ada.patch(path(task), {"status": "completed"}).json()["completed_at"]
 
         again = ada.patch(path(task), {"status": "completed", "title": "Done"}).json()
@@ -260,7 +258,7 @@ class TestCompletion:
         assert again["updated_at"] > completed_at
 
     @pytest.mark.parametrize("status", ["todo", "in_progress"])
-    def test_reopening_forgets_when(self, ada, task, status):
+    def test_reopening_clears_completed_at(self, ada, task, status):
         ada.patch(path(task), {"status": "completed"})
 
         reopened = ada.patch(path(task), {"status": status}).json()
@@ -271,10 +269,10 @@ class TestCompletion:
 
 @pytest.mark.django_db(transaction=True)
 class TestRaces:
-    def test_parallel_changes_of_different_fields_are_both_kept(self, ada, a_task, at_once):
+    def test_parallel_changes_of_different_fields_are_both_kept(self, ada, create_task, at_once):
         kept = []
         for _ in range(30):
-            task = a_task()
+            task = create_task()
 
             answers = at_once(
                 (ada.patch, path(task), {"title": "Changed"}),
@@ -287,9 +285,9 @@ class TestRaces:
 
         assert kept == [("Changed", "Changed", 3)] * 30
 
-    def test_a_change_that_races_a_deletion_is_done_or_finds_nothing(self, ada, a_task, at_once):
+    def test_a_change_concurrent_with_a_deletion_is_200_or_404(self, ada, create_task, at_once):
         for _ in range(30):
-            task = a_task()
+            task = create_task()
 
             patched, put, deleted = at_once(
                 (ada.patch, path(task), {"title": "Changed"}),
@@ -302,8 +300,8 @@ class TestRaces:
             assert deleted.status_code == 204
             assert not Task.objects.exists()
 
-    def test_one_of_many_parallel_completions_is_the_first(self, ada, a_task, at_once):
-        task = a_task()
+    def test_one_of_many_parallel_completions_sets_completed_at(self, ada, create_task, at_once):
+        task = create_task()
 
         answers = at_once(*[(ada.patch, path(task), {"status": "completed"})] * 8)
 

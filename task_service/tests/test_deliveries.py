@@ -1,4 +1,4 @@
-"""What the worker does with what was planned: it sends, skips with a reason, tries again, gives up."""
+"""Delivery by the worker: sent, skipped with a reason, retried, dead-lettered."""
 
 import os
 from datetime import timedelta
@@ -22,7 +22,7 @@ from notifications.channels import Channel, channel
 from notifications.models import Delivery, Event, Notification
 from notifications.reminders import remind
 from tasks.models import Task
-from tests.deliveries import SMTP, change, deliver_all, let_pass, outcome, states
+from tests.deliveries import SMTP, advance_time, change, deliver_all, outcome, states
 
 pytestmark = pytest.mark.django_db
 
@@ -30,8 +30,8 @@ LONG_AGO = "2001-01-01"
 
 
 @pytest.fixture(autouse=True)
-def written(settings, tmp_path):
-    """Returns the lines of the log channel."""
+def log_lines(settings, tmp_path):
+    """Return a function that reads the lines of the log channel."""
     settings.NOTIFICATION_CHANNELS = ["log", "email"]
     settings.NOTIFICATION_LOG = str(tmp_path / "notifications.log")
     settings.PUBLIC_URL = "https://tm.test"
@@ -39,8 +39,8 @@ def written(settings, tmp_path):
 
 
 @pytest.fixture
-def by_smtp(settings):
-    """Makes a mail server, or the port that one is to have, the one that mails go to."""
+def use_smtp(settings):
+    """Return a function that sends mails over SMTP to a port."""
 
     def use(port):
         settings.EMAIL_BACKEND, settings.EMAIL_HOST, settings.EMAIL_TIMEOUT = SMTP, "127.0.0.1", 5
@@ -50,40 +50,40 @@ def by_smtp(settings):
 
 
 @pytest.fixture
-def task(a_task, alice):
-    return a_task(title="Pay", assigned_to=alice.id)
+def task(create_task, alice):
+    return create_task(title="Pay", assigned_to=alice.id)
 
 
-def ids_and_tasks():
+def task_ids_by_delivery():
     return Delivery.objects.values_list("pk", "event__task_id")
 
 
-def told():
-    """Return who got which mails, in the order in which they went out."""
+def sent_mails():
+    """Return recipient and first line of each mail, in the order of sending."""
     return [(mail.to[0], mail.body.splitlines()[0]) for mail in post.outbox]
 
 
-def test_it_works(ada, alice, grace, a_task, written):
-    task = a_task(title="Pay", assigned_to=alice.id, created_by=grace.id)
+def test_it_works(ada, alice, grace, create_task, log_lines):
+    task = create_task(title="Pay", assigned_to=alice.id, created_by=grace.id)
     change(task, by=ada, status="in_progress")
 
     deliver_all()
 
     assert set(states()) == {"sent"}
-    assert len(written()) == 1
-    assert told() == [
+    assert len(log_lines()) == 1
+    assert sent_mails() == [
         ("alice@tm.example", "ada changed the status from To Do to In Progress: \u2068Pay\u2069"),
         ("grace@tm.example", "ada changed the status from To Do to In Progress: \u2068Pay\u2069"),
     ]
 
 
-def test_what_was_sent_is_not_sent_again(ada, task, written):
+def test_a_sent_message_is_not_sent_again(ada, task, log_lines):
     change(task, by=ada, status="in_progress")
     deliver_all()
-    let_pass(days=2)
+    advance_time(days=2)
     deliver_all()
 
-    assert (len(post.outbox), len(written())) == (1, 1)
+    assert (len(post.outbox), len(log_lines())) == (1, 1)
 
 
 def test_the_request_itself_sends_nothing(ada, task, settings):
@@ -93,7 +93,7 @@ def test_the_request_itself_sends_nothing(ada, task, settings):
     assert ada.patch(f"/task/tasks/{task.pk}/", {"status": "completed"}).status_code == 200
 
 
-# What makes no sense any more
+# Irrelevant deliveries
 
 
 def deactivated(ada, task):
@@ -105,7 +105,7 @@ def account_deleted(ada, task):
 
 
 @pytest.mark.parametrize(
-    ("undo", "reason", "others_told"),
+    ("undo", "reason", "others_notified"),
     [
         (lambda ada, task: change(task, by=ada, assigned_to_id=103), "the task was reassigned", ["bob", "alice"]),
         (lambda ada, task: ada.delete(f"/task/tasks/{task.pk}/"), "the task was deleted", ["alice"]),
@@ -114,9 +114,7 @@ def account_deleted(ada, task):
     ],
     ids=["reassigned", "task deleted", "deactivated", "account deleted"],
 )
-def test_a_mail_that_makes_no_sense_any_more_is_skipped_with_the_reason(
-    ada, bob, task, undo, reason, others_told, written
-):
+def test_an_irrelevant_mail_is_skipped_with_a_reason(ada, bob, task, undo, reason, others_notified, log_lines):
     change(task, by=ada, status="in_progress")
     undo(ada, task)
 
@@ -124,8 +122,8 @@ def test_a_mail_that_makes_no_sense_any_more_is_skipped_with_the_reason(
 
     event = Event.objects.get(kind="task_status_changed")
     assert outcome(event=event, channel="email") == ("skipped", reason)
-    assert [to.partition("@")[0] for to, _ in told()] == others_told
-    assert "task_status_changed" in written()[0]  # it did happen
+    assert [to.partition("@")[0] for to, _ in sent_mails()] == others_notified
+    assert "task_status_changed" in log_lines()[0]  # the log channel reports every event
 
 
 @pytest.mark.parametrize(
@@ -138,8 +136,8 @@ def test_a_mail_that_makes_no_sense_any_more_is_skipped_with_the_reason(
     ],
     ids=["completed", "no due date", "moved", "deleted"],
 )
-def test_a_reminder_that_makes_no_sense_any_more_is_skipped_everywhere(ada, alice, a_task, undo, reason, written):
-    task = a_task(assigned_to=alice.id, due_date=LONG_AGO)
+def test_an_irrelevant_reminder_is_skipped_on_all_channels(ada, alice, create_task, undo, reason, log_lines):
+    task = create_task(assigned_to=alice.id, due_date=LONG_AGO)
     remind()
     undo(ada, task)
 
@@ -147,11 +145,11 @@ def test_a_reminder_that_makes_no_sense_any_more_is_skipped_everywhere(ada, alic
 
     reminder = Event.objects.get(kind="task_overdue")
     assert list(Delivery.objects.filter(event=reminder).values_list("state", "reason")) == [("skipped", reason)] * 3
-    assert not any("overdue" in line for line in (written() if Delivery.objects.filter(state="sent") else []))
+    assert not any("overdue" in line for line in (log_lines() if Delivery.objects.filter(state="sent") else []))
 
 
-def test_a_reminder_is_not_for_whoever_had_the_task_before(ada, alice, bob, a_task):
-    task = a_task(assigned_to=alice.id, due_date=LONG_AGO)
+def test_a_former_assignee_gets_no_reminder(ada, alice, bob, create_task):
+    task = create_task(assigned_to=alice.id, due_date=LONG_AGO)
     remind()
     change(task, by=ada, assigned_to_id=bob.id)
 
@@ -159,45 +157,45 @@ def test_a_reminder_is_not_for_whoever_had_the_task_before(ada, alice, bob, a_ta
 
     of_alice = {"event__kind": "task_overdue", "recipient_id": alice.id}
     assert outcome(**of_alice) == ("skipped", "the task was reassigned")
-    assert [text for to, text in told() if to == "alice@tm.example"] == [
+    assert [text for to, text in sent_mails() if to == "alice@tm.example"] == [
         "ada unassigned you from \u2068Water the plants\u2069"
     ]
-    assert {to for to, _ in told()} == {"ada@tm.example", "alice@tm.example", "bob@tm.example"}
+    assert {to for to, _ in sent_mails()} == {"ada@tm.example", "alice@tm.example", "bob@tm.example"}
 
 
-def test_nothing_is_planned_for_an_account_that_the_directory_does_not_know(ada, a_task):
-    task = a_task(assigned_to=999)
+def test_nothing_is_planned_for_an_unknown_account(ada, create_task):
+    task = create_task(assigned_to=999)
     change(task, by=ada, status="completed")
 
     assert not Notification.objects.exists()
     assert states(channel="email") == []
 
 
-# Order, and who waits for whom
+# Order and independence
 
 
-def test_what_one_hears_of_a_task_comes_in_the_order_in_which_it_happened(ada, task):
+def test_messages_about_a_task_arrive_in_order(ada, task):
     for status in ("in_progress", "todo", "completed"):
         change(task, by=ada, status=status)
     first = Delivery.objects.filter(channel="email").earliest("pk")
     Delivery.objects.filter(pk=first.pk).update(due_at=timezone.now() + timedelta(minutes=5))
     deliver_all("email")
-    assert told() == []
+    assert sent_mails() == []
 
-    let_pass(minutes=5)
+    advance_time(minutes=5)
     deliver_all("email")
 
-    assert [text for _, text in told()] == [
+    assert [text for _, text in sent_mails()] == [
         "ada changed the status from To Do to In Progress: \u2068Pay\u2069",
         "ada changed the status from In Progress to To Do: \u2068Pay\u2069",
         "ada completed \u2068Pay\u2069",
     ]
 
 
-def test_a_mailbox_that_fails_delays_nobody_else(ada, alice, grace, a_task, by_smtp):
-    task = a_task(assigned_to=alice.id, created_by=grace.id)
+def test_a_failing_mailbox_does_not_delay_others(ada, alice, grace, create_task, use_smtp):
+    task = create_task(assigned_to=alice.id, created_by=grace.id)
     with serving() as server:
-        by_smtp(server.port)
+        use_smtp(server.port)
         server.answers = {"alice@tm.example": "450 mailbox busy"}
         for status in ("in_progress", "completed"):
             change(task, by=ada, status=status)
@@ -206,7 +204,7 @@ def test_a_mailbox_that_fails_delays_nobody_else(ada, alice, grace, a_task, by_s
         assert states(recipient_id=alice.id) == ["planned", "planned"]
 
         server.answers = {}
-        let_pass(seconds=11)
+        advance_time(seconds=11)
         deliver_all("email")
 
     assert states(recipient_id=alice.id) == ["sent", "sent"]
@@ -215,11 +213,11 @@ def test_a_mailbox_that_fails_delays_nobody_else(ada, alice, grace, a_task, by_s
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_mail_server_that_is_stuck_delays_no_other_channel(ada, task, by_smtp, written):
+def test_a_stuck_mail_server_does_not_delay_other_channels(ada, task, use_smtp, log_lines):
     change(task, by=ada, status="completed")
     stop = Flag()
     with serving() as server:
-        by_smtp(server.port)
+        use_smtp(server.port)
         server.answers = {"CONNECT": HANG}
         worker = Thread(target=run_jobs, args=(delivering.jobs(), stop))
         worker.start()
@@ -232,51 +230,51 @@ def test_a_mail_server_that_is_stuck_delays_no_other_channel(ada, task, by_smtp,
         worker.join(20)
 
     assert not worker.is_alive()
-    assert len(written()) == 1
+    assert len(log_lines()) == 1
 
 
-class Picky(Channel):
-    """Takes everything but what is completed."""
+class FailingOnCompleted(Channel):
+    """Fails on completed tasks only."""
 
-    is_personal, taken = False, []
+    is_personal, sent = False, []
 
     def send(self, message):
         if message.event.new == "completed":
             raise ZeroDivisionError("a bug")
-        self.taken.append(message.event.task_id)
+        self.sent.append(message.event.task_id)
 
 
 @pytest.fixture
-def picky(settings, monkeypatch):
-    settings.NOTIFICATION_CHANNELS = ["picky"]
-    settings.NOTIFICATION_CHANNEL_CLASSES = {"picky": f"{__name__}.Picky"}
-    monkeypatch.setattr(Picky, "taken", [])
+def failing_on_completed(settings, monkeypatch):
+    settings.NOTIFICATION_CHANNELS = ["failing_on_completed"]
+    settings.NOTIFICATION_CHANNEL_CLASSES = {"failing_on_completed": f"{__name__}.FailingOnCompleted"}
+    monkeypatch.setattr(FailingOnCompleted, "sent", [])
     channel.cache_clear()
-    yield Picky
+    yield FailingOnCompleted
     channel.cache_clear()
 
 
-def test_a_message_that_can_never_be_rendered_is_dead_lettered_and_blocks_nobody(ada, a_task, picky, caplog):
-    task, other = a_task(), a_task()
+def test_an_unrenderable_message_is_dead_lettered(ada, create_task, failing_on_completed, caplog):
+    task, other = create_task(), create_task()
     for each, status in [(task, "completed"), (task, "todo"), (other, "in_progress")]:
         change(each, by=ada, status=status)
     poison = Delivery.objects.order_by("pk")[0]
     deliver_all()
-    assert (states(), picky.taken) == (["planned", "planned", "sent"], [other.pk])
+    assert (states(), failing_on_completed.sent) == (["planned", "planned", "sent"], [other.pk])
 
     attempts = 1
     while outcome(pk=poison.pk)[0] == "planned":
-        let_pass(hours=1)
+        advance_time(hours=1)
         attempts += delivering.deliver_due(Delivery.objects.all(), delivering.send_message, limit=1)
     deliver_all()
 
     assert outcome(pk=poison.pk) == ("failed", "ZeroDivisionError: a bug")
     assert 20 < attempts < 40
-    assert (states(), picky.taken) == (["failed", "sent", "sent"], [other.pk, task.pk])
+    assert (states(), failing_on_completed.sent) == (["failed", "sent", "sent"], [other.pk, task.pk])
     assert f"delivery {poison.pk} is dead-lettered: ZeroDivisionError: a bug" in caplog.messages
 
 
-def test_what_kills_every_worker_is_dead_lettered(ada, task):
+def test_a_message_that_kills_workers_is_dead_lettered(ada, task):
     change(task, by=ada, status="completed")
     Delivery.objects.update(attempts=outbox.MAX_ATTEMPTS)
 
@@ -286,7 +284,7 @@ def test_what_kills_every_worker_is_dead_lettered(ada, task):
     assert post.outbox == []
 
 
-def test_a_channel_that_is_not_set_any_more_leaves_nothing_waiting(settings, ada, task):
+def test_deliveries_of_a_removed_channel_are_skipped(settings, ada, task):
     change(task, by=ada, status="completed")
     settings.NOTIFICATION_CHANNELS = ["log"]
 
@@ -297,45 +295,45 @@ def test_a_channel_that_is_not_set_any_more_leaves_nothing_waiting(settings, ada
     assert "planned" not in states()
 
 
-# The mail server is down
+# Outages of the mail server
 
 
 @pytest.mark.django_db(transaction=True)
-def test_after_an_outage_all_changes_are_told_in_the_order_of_each_task(ada, alice, a_task, settings, by_smtp):
-    """Of 50 changes; of 1,000 where there is time."""
+def test_after_an_outage_mails_arrive_in_order_per_task(ada, alice, create_task, settings, use_smtp):
+    """50 changes; 1,000 with RACE_ROUNDS."""
     settings.NOTIFICATION_CHANNELS = ["email"]
     with serving() as server:
-        by_smtp(server.port)
-    tasks = [a_task(assigned_to=alice.id).pk for _ in range(100 if "RACE_ROUNDS" in os.environ else 5)]
+        use_smtp(server.port)
+    tasks = [create_task(assigned_to=alice.id).pk for _ in range(100 if "RACE_ROUNDS" in os.environ else 5)]
     for number, task in product(range(10), tasks):
         Task.objects.filter(pk=task).change(by_id=ada.id, status="completed" if number % 2 else "in_progress")
     deliver_all()
     assert set(states()) == {"planned"}
-    assert Delivery.objects.filter(attempts__gt=0).count() == len(tasks)  # only the first of each is tried
+    assert Delivery.objects.filter(attempts__gt=0).count() == len(tasks)  # only the first of each task
 
-    let_pass(minutes=10)
+    advance_time(minutes=10)
     with serving(server.port) as server:
         deliver_all()
 
     assert states() == ["sent"] * 10 * len(tasks)
     seen = [message["Message-ID"] for _, _, message in server.received]
-    ids = {message_id(pk, prefix="notification"): (pk, task) for pk, task in ids_and_tasks()}
+    ids = {message_id(pk, prefix="notification"): (pk, task) for pk, task in task_ids_by_delivery()}
     for task in tasks:
-        of_task = [ids[message][0] for message in seen if ids[message][1] == task]
-        assert of_task == sorted(set(of_task))
-        assert len(of_task) == 10
+        sent_for_task = [ids[message][0] for message in seen if ids[message][1] == task]
+        assert sent_for_task == sorted(set(sent_for_task))
+        assert len(sent_for_task) == 10
 
 
 # Crashes
 
 
-def test_what_a_worker_died_over_goes_out_again_under_the_same_id(ada, task):
+def test_a_message_is_sent_again_with_its_id_after_a_crash(ada, task):
     change(task, by=ada, status="completed")
     (claimed,) = Delivery.objects.filter(channel="email").claim(1, lease_seconds=60)
-    delivering.send_message(claimed)  # and here the worker dies
+    delivering.send_message(claimed)  # and then the worker is killed
 
     assert delivering.deliver_channel("email") == 0
-    let_pass(seconds=61)
+    advance_time(seconds=61)
     assert delivering.deliver_channel("email") == 1
 
     first, second = [mail.message()["Message-ID"] for mail in post.outbox]
@@ -343,11 +341,11 @@ def test_what_a_worker_died_over_goes_out_again_under_the_same_id(ada, task):
     assert states(channel="email") == ["sent"]
 
 
-def test_each_channel_that_is_set_has_a_job_of_its_own_every_two_seconds(settings):
+def test_each_channel_has_its_own_job(settings):
     assert {("deliver log", 2), ("deliver email", 2)} <= {(job.name, job.every_seconds) for job in delivering.jobs()}
 
 
-# What can never be
+# Constraints
 
 
 @pytest.mark.parametrize(
@@ -359,7 +357,7 @@ def test_each_channel_that_is_set_has_a_job_of_its_own_every_two_seconds(setting
         ("reminded_once", {"kind": "task_overdue", "due_date": LONG_AGO}),
     ],
 )
-def test_an_impossible_event_cannot_be_stored(db, constraint, values):
+def test_the_database_rejects_an_invalid_event(db, constraint, values):
     Event.objects.create(kind="task_overdue", due_date=LONG_AGO, task_id=1, task_title="Pay", text="x")
 
     with pytest.raises(IntegrityError, match=constraint):
@@ -367,7 +365,7 @@ def test_an_impossible_event_cannot_be_stored(db, constraint, values):
 
 
 @pytest.mark.parametrize("recipient_id", [102, None])
-def test_an_event_goes_out_once_to_each_by_each_channel_to_nobody_too(db, recipient_id):
+def test_the_database_rejects_a_duplicate_delivery(db, recipient_id):
     event = Event.objects.create(kind="task_assigned", task_id=1, task_title="Pay", text="x")
     for name in ("log", "email"):
         Delivery.objects.create(event=event, channel=name, recipient_id=recipient_id)
@@ -376,7 +374,7 @@ def test_an_event_goes_out_once_to_each_by_each_channel_to_nobody_too(db, recipi
         Delivery.objects.create(event=event, channel="log", recipient_id=recipient_id)
 
 
-def test_an_event_is_in_an_inbox_once(alice):
+def test_the_database_rejects_a_duplicate_inbox_entry(alice):
     event = Event.objects.create(kind="task_assigned", task_id=1, task_title="Pay", text="x")
     Notification.objects.create(event=event, recipient_id=alice.id)
 

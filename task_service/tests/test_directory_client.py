@@ -1,4 +1,4 @@
-"""The look-up of an assignee over a real socket, with a user service that is down, slow or lies."""
+"""The lookup of an assignee over a real socket, with a user service that is down, slow or wrong."""
 
 import gzip
 import json
@@ -14,16 +14,16 @@ from tasks.models import Task
 
 pytestmark = pytest.mark.django_db
 
-ANSWER = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
-DRIPS = 300  # at 0.1 s each: far longer than the deadline of a call
-HANG_SECONDS = 25  # a bound against hanging alone
+RESPONSE = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
+MAX_DRIPS = 300  # at 0.1 s each: far longer than the deadline
+HANG_SECONDS = 25  # only a bound against hanging
 
 
 def assign(ada, newcomer, **headers):
     return ada.post("/task/tasks/", {"title": "Water the plants", "assigned_to": newcomer.id}, **headers)
 
 
-def refused_for_now(answer):
+def is_unavailable(answer):
     return answer.status_code == 503 and answer["Retry-After"].isdigit() and not Task.objects.exists()
 
 
@@ -38,13 +38,13 @@ def test_it_works(ada, newcomer, user_service):
     assert call.headers["X-Request-ID"] == answer["X-Request-ID"] == "asked-by.Ada_1"
 
 
-def test_a_request_without_an_id_passes_on_the_one_it_was_given(ada, newcomer, user_service):
+def test_a_generated_request_id_is_passed_on(ada, newcomer, user_service):
     answer = assign(ada, newcomer)
 
     assert user_service.calls[0].headers["X-Request-ID"] == answer["X-Request-ID"]
 
 
-def test_proxies_of_the_environment_are_not_asked(ada, newcomer, user_service, another_server, monkeypatch):
+def test_proxies_from_the_environment_are_ignored(ada, newcomer, user_service, another_server, monkeypatch):
     monkeypatch.setenv("HTTP_PROXY", another_server.url)
     monkeypatch.setenv("http_proxy", another_server.url)
 
@@ -97,16 +97,16 @@ def padded_and_compressed(call):
 
 
 def endless(call):
-    call.say(ANSWER + b"\r\n", *[b" " * 60_000] * 1000)
+    call.send_raw(RESPONSE + b"\r\n", *[b" " * 60_000] * 1000)
 
 
 def truncated(call):
     body = json.dumps({"results": call.rows}).encode()
-    call.say(ANSWER + f"Content-Length: {len(body)}\r\n\r\n".encode() + body[:-9])
+    call.send_raw(RESPONSE + f"Content-Length: {len(body)}\r\n\r\n".encode() + body[:-9])
 
 
 def truncated_chunk(call):
-    call.say(ANSWER + b"Transfer-Encoding: chunked\r\n\r\nff\r\n{")
+    call.send_raw(RESPONSE + b"Transfer-Encoding: chunked\r\n\r\nff\r\n{")
 
 
 def not_compressed(call):
@@ -114,7 +114,7 @@ def not_compressed(call):
 
 
 def no_http(call):
-    call.say(b"\x15\x03\x01\x00\x02\x02\x16 hello \r\n\r\n")
+    call.send_raw(b"\x15\x03\x01\x00\x02\x02\x16 hello \r\n\r\n")
 
 
 def hangs_up(call):
@@ -128,8 +128,8 @@ def reset(call):
 
 
 def reset_in_the_middle(call):
-    call.wfile.write(ANSWER + b'Content-Length: 500\r\n\r\n{"results": [')
-    time.sleep(0.1)  # so that this part arrives before the reset does
+    call.wfile.write(RESPONSE + b'Content-Length: 500\r\n\r\n{"results": [')
+    time.sleep(0.1)  # so that this part arrives before the reset
     reset(call)
 
 
@@ -174,12 +174,12 @@ def reset_in_the_middle(call):
         }.items()
     ],
 )
-def test_an_answer_that_is_not_as_agreed_counts_as_none(ada, newcomer, user_service, reaction):
+def test_an_invalid_response_is_503(ada, newcomer, user_service, reaction):
     user_service.reaction = reaction
 
     answer = assign(ada, newcomer)
 
-    assert refused_for_now(answer)
+    assert is_unavailable(answer)
     assert answer.json()["code"] == "service_unavailable"
 
 
@@ -189,58 +189,62 @@ def test_a_redirect_is_not_followed(ada, newcomer, user_service, another_server)
 
     answer = assign(ada, newcomer)
 
-    assert refused_for_now(answer)
+    assert is_unavailable(answer)
     assert another_server.calls == []
 
 
-def test_nobody_listening_is_told_at_once(ada, newcomer, user_service):
+def test_a_refused_connection_is_503_at_once(ada, newcomer, user_service):
     user_service.close()
     began = time.monotonic()
 
-    assert refused_for_now(assign(ada, newcomer))
+    assert is_unavailable(assign(ada, newcomer))
     assert time.monotonic() - began < HANG_SECONDS
 
 
-def body_of(call):
+def valid_body(call):
     return json.dumps({"results": call.rows}).encode()
 
 
 def silent(call):
-    call.say(b"", pause=60)
+    call.send_raw(b"", pause=60)
 
 
 def silent_after_the_headers(call):
-    call.say(ANSWER + b"Content-Length: 500\r\n\r\n", pause=60)
+    call.send_raw(RESPONSE + b"Content-Length: 500\r\n\r\n", pause=60)
 
 
 def drips_headers(call):
-    call.say(ANSWER, *[b"X: y\r\n"] * DRIPS, b"\r\n" + body_of(call), pause=0.1)
+    call.send_raw(RESPONSE, *[b"X: y\r\n"] * MAX_DRIPS, b"\r\n" + valid_body(call), pause=0.1)
 
 
 def drips_one_header(call):
-    call.say(ANSWER + b"X: ", *[b"y"] * DRIPS, b"\r\n\r\n" + body_of(call), pause=0.1)
+    call.send_raw(RESPONSE + b"X: ", *[b"y"] * MAX_DRIPS, b"\r\n\r\n" + valid_body(call), pause=0.1)
 
 
-def drips_interim_answers(call):
-    call.say(*[b"HTTP/1.1 100 Continue\r\n\r\n"] * DRIPS, ANSWER + b"\r\n" + body_of(call), pause=0.1)
+def drips_interim_responses(call):
+    call.send_raw(*[b"HTTP/1.1 100 Continue\r\n\r\n"] * MAX_DRIPS, RESPONSE + b"\r\n" + valid_body(call), pause=0.1)
 
 
 def drips_body(call):
-    call.say(ANSWER + b"\r\n", *[b" "] * DRIPS, body_of(call), pause=0.1)
+    call.send_raw(RESPONSE + b"\r\n", *[b" "] * MAX_DRIPS, valid_body(call), pause=0.1)
 
 
 def drips_compressed_body(call):
-    compressed = gzip.compress(body_of(call))
+    compressed = gzip.compress(valid_body(call))
     pieces = [compressed[at : at + 2] for at in range(0, len(compressed), 2)]
-    call.say(ANSWER + b"Content-Encoding: gzip\r\n\r\n", *pieces, pause=0.1)
+    call.send_raw(RESPONSE + b"Content-Encoding: gzip\r\n\r\n", *pieces, pause=0.1)
 
 
 def drips_chunks(call):
-    call.say(ANSWER + b"Transfer-Encoding: chunked\r\n\r\n", *[b"1\r\n \r\n"] * DRIPS, b"0\r\n\r\n", pause=0.1)
+    call.send_raw(
+        RESPONSE + b"Transfer-Encoding: chunked\r\n\r\n", *[b"1\r\n \r\n"] * MAX_DRIPS, b"0\r\n\r\n", pause=0.1
+    )
 
 
 def drips_a_chunk_size(call):
-    call.say(ANSWER + b"Transfer-Encoding: chunked\r\n\r\n1;x=", *[b"y"] * DRIPS, b"\r\n \r\n0\r\n\r\n", pause=0.1)
+    call.send_raw(
+        RESPONSE + b"Transfer-Encoding: chunked\r\n\r\n1;x=", *[b"y"] * MAX_DRIPS, b"\r\n \r\n0\r\n\r\n", pause=0.1
+    )
 
 
 @pytest.mark.parametrize(
@@ -250,7 +254,7 @@ def drips_a_chunk_size(call):
         silent_after_the_headers,
         drips_headers,
         drips_one_header,
-        drips_interim_answers,
+        drips_interim_responses,
         drips_body,
         drips_compressed_body,
         drips_chunks,
@@ -264,15 +268,15 @@ def test_a_call_ends_at_its_deadline(ada, newcomer, user_service, reaction):
     answer = assign(ada, newcomer)
 
     assert time.monotonic() - began < HANG_SECONDS
-    assert refused_for_now(answer)
+    assert is_unavailable(answer)
 
 
-def test_a_server_that_accepts_no_connection_is_given_up_on(ada, newcomer, settings):
+def test_a_server_that_accepts_no_connection_is_503(ada, newcomer, settings):
     with ExitStack() as sockets:
         full = sockets.enter_context(socket.socket())
         full.bind(("127.0.0.1", 0))
         full.listen(0)
-        for _ in range(3):  # more than its queue holds, so the kernel drops the next
+        for _ in range(3):  # more than the backlog, so the kernel drops the next
             waiting = sockets.enter_context(socket.socket())
             waiting.setblocking(False)
             waiting.connect_ex(full.getsockname())
@@ -282,11 +286,11 @@ def test_a_server_that_accepts_no_connection_is_given_up_on(ada, newcomer, setti
         answer = assign(ada, newcomer)
 
     assert time.monotonic() - began < HANG_SECONDS
-    assert refused_for_now(answer)
+    assert is_unavailable(answer)
 
 
 @pytest.mark.parametrize("failure", [reset, hangs_up, reset_in_the_middle])
-def test_a_connection_that_breaks_once_is_tried_once_more(ada, newcomer, user_service, failure):
+def test_a_broken_connection_is_retried_once(ada, newcomer, user_service, failure):
     user_service.reactions = [failure]
 
     answer = assign(ada, newcomer)
@@ -295,27 +299,27 @@ def test_a_connection_that_breaks_once_is_tried_once_more(ada, newcomer, user_se
     assert len(user_service.calls) == 2
 
 
-def test_a_connection_that_breaks_twice_is_not_tried_a_third_time(ada, newcomer, user_service):
+def test_a_connection_that_breaks_twice_is_503(ada, newcomer, user_service):
     user_service.reactions = [reset, reset]
 
-    assert refused_for_now(assign(ada, newcomer))
+    assert is_unavailable(assign(ada, newcomer))
     assert len(user_service.calls) == 2
 
 
 @pytest.mark.parametrize(
     "failure", [status(500), padded, truncated, drips_body], ids=["500", "huge", "truncated", "slow"]
 )
-def test_a_failure_leaves_nothing_behind_for_the_next_look_up(ada, newcomer, user_service, failure):
-    user_service.reaction, honest = failure, user_service.reaction
-    assert refused_for_now(assign(ada, newcomer))
+def test_a_failure_does_not_affect_the_next_lookup(ada, newcomer, user_service, failure):
+    user_service.reaction, correct_reaction = failure, user_service.reaction
+    assert is_unavailable(assign(ada, newcomer))
 
-    user_service.reaction = honest
+    user_service.reaction = correct_reaction
 
     assert assign(ada, newcomer).status_code == 201
 
 
-def test_reading_needs_no_user_service(ada, alice, a_task, user_service):
-    task = a_task(assigned_to=alice.id)
+def test_reading_works_without_the_user_service(ada, alice, create_task, user_service):
+    task = create_task(assigned_to=alice.id)
     user_service.close()
 
     answers = [alice.get("/task/tasks/"), alice.get(f"/task/tasks/{task.pk}/"), ada.get("/task/tasks/?assigned_to=102")]

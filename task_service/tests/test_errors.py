@@ -29,7 +29,7 @@ KEYS = {"type", "title", "status", "detail", "code", "instance", "request_id", "
         ("ada", "post", TASKS, {"title": "x", "assigned_to": 102}, 503, "service_unavailable"),
     ],
 )
-def test_every_error_has_the_same_form(request, who, method, path, body, status, code):
+def test_all_errors_have_the_same_format(request, who, method, path, body, status, code):
     person = request.getfixturevalue(who)
 
     answer = getattr(person, method)(path, body)
@@ -48,7 +48,7 @@ def test_every_error_has_the_same_form(request, who, method, path, body, status,
     assert "ErrorDetail" not in problem["detail"]
 
 
-def test_401_says_how_to_sign_in(charlie):
+def test_401_has_www_authenticate(charlie):
     assert charlie.get(TASKS)["WWW-Authenticate"].startswith("Bearer")
 
 
@@ -59,7 +59,7 @@ def test_401_says_how_to_sign_in(charlie):
         (f"{TASKS}1/", ["post", "options", "trace"], {"GET", "HEAD", "PUT", "PATCH", "DELETE"}),
     ],
 )
-def test_405_says_what_is_allowed(ada, path, methods, allowed):
+def test_405_has_allow(ada, path, methods, allowed):
     for method in methods:
         answer = getattr(ada, method)(path)
 
@@ -67,13 +67,13 @@ def test_405_says_what_is_allowed(ada, path, methods, allowed):
         assert set(answer["Allow"].split(", ")) == allowed
 
 
-def test_503_says_when_to_come_back(ada):
+def test_503_has_retry_after(ada):
     answer = ada.post(TASKS, {"title": "Water", "assigned_to": 102})
 
     assert (answer.status_code, answer["Retry-After"]) == (503, "2")
 
 
-def test_a_bug_tells_nothing_of_itself(ada, monkeypatch):
+def test_an_unexpected_error_reveals_nothing(ada, monkeypatch):
     def broken(self, caller):
         raise RuntimeError("the cellar is on fire")
 
@@ -91,7 +91,7 @@ def test_a_bug_tells_nothing_of_itself(ada, monkeypatch):
     ("sent", "kept"),
     [("a.b_c-9", True), ("x" * 64, True), ("x" * 65, False), ("a b", False), ('a"b', False), ("é", False), ("", False)],
 )
-def test_a_sane_request_id_is_kept_and_any_other_replaced(ada, sent, kept):
+def test_a_valid_request_id_is_kept_and_others_are_replaced(ada, sent, kept):
     answer = ada.get(f"{TASKS}0/", HTTP_X_REQUEST_ID=sent)
 
     assert answer.json()["request_id"] == answer["X-Request-ID"]
@@ -116,8 +116,8 @@ def test_a_sane_request_id_is_kept_and_any_other_replaced(ada, sent, kept):
         ("get", "/task/health/live/", None, 200),
     ],
 )
-def test_a_slash_at_the_end_may_be_left_out(ada, a_task, method, path, body, status):
-    task = a_task()
+def test_the_trailing_slash_is_optional(ada, create_task, method, path, body, status):
+    task = create_task()
     url = path.format(task=f"{TASKS}{task.pk}/").rstrip("/")
 
     answer = getattr(ada, method)(url, body)

@@ -1,4 +1,4 @@
-"""What is not read twice, and what is not overwritten unseen."""
+"""Conditional requests: If-None-Match and If-Match."""
 
 import os
 import re
@@ -14,7 +14,7 @@ from tasks.models import Activity, Task
 pytestmark = pytest.mark.django_db
 
 TASKS = "/task/tasks/"
-OTHER = "0123456789ab"  # what some other representation might have hashed to
+OTHER = "0123456789ab"  # the hash of another representation
 
 
 def path(task):
@@ -30,8 +30,8 @@ def if_match(tag):
 
 
 @pytest.fixture
-def task(a_task, alice):
-    return a_task(assigned_to=alice.id)
+def task(create_task, alice):
+    return create_task(assigned_to=alice.id)
 
 
 @pytest.fixture
@@ -40,7 +40,7 @@ def tag(ada, task):
 
 
 class TestReading:
-    def test_the_tag_of_a_task_is_its_version_and_what_is_shown_of_it(self, ada, alice, task, tag):
+    def test_the_tag_of_a_task_has_its_version_and_a_content_hash(self, ada, alice, task, tag):
         assert re.fullmatch(r'"1\.[0-9a-f]{12}"', tag)
         assert ada.get(path(task))["ETag"] == alice.get(path(task))["ETag"] == ada.head(path(task))["ETag"] == tag
 
@@ -48,7 +48,7 @@ class TestReading:
 
         assert re.fullmatch(r'"2\.[0-9a-f]{12}"', ada.get(path(task))["ETag"])
 
-    def test_it_changes_with_a_name_that_comes_from_elsewhere(self, ada, alice, task, tag):
+    def test_the_tag_changes_with_the_username_of_the_assignee(self, ada, alice, task, tag):
         User.objects.filter(pk=alice.id).update(username="alison")
 
         answer = ada.get(path(task), headers=if_none_match(tag))
@@ -57,7 +57,7 @@ class TestReading:
         assert (answer["ETag"] != tag, answer["ETag"].startswith('"1.')) == (True, True)
 
     @pytest.mark.parametrize("method", ["get", "head"])
-    def test_who_has_it_already_is_told_so(self, ada, task, tag, method):
+    def test_a_matching_if_none_match_is_304(self, ada, task, tag, method):
         for header in (tag, f"W/{tag}", f'"x", {tag}', f' {tag} , W/"y"', f'"a,b",{tag}', f"nonsense, {tag}", "*"):
             answer = getattr(ada, method)(path(task), headers=if_none_match(header))
 
@@ -66,7 +66,7 @@ class TestReading:
             assert answer["X-Request-ID"]
             assert "Content-Type" not in answer
 
-    def test_who_has_another_gets_it(self, ada, task, tag):
+    def test_another_if_none_match_is_200(self, ada, task, tag):
         bare, digest = tag.strip('"'), tag.strip('"').removeprefix("1.")
         others = ["", bare, f'"{bare}', '"1"', f'"1.{OTHER}"', f'"2.{digest}"', '"*"', "nonsense", "é", "," * 5000]
 
@@ -75,7 +75,7 @@ class TestReading:
             assert (answer.status_code, answer["ETag"], answer.json()["id"]) == (200, tag, task.pk), header
 
     @pytest.mark.parametrize("end", ["", "summary/", "{id}/activity/"])
-    def test_what_is_made_of_many_has_a_weak_tag(self, ada, task, end):
+    def test_lists_have_weak_tags(self, ada, task, end):
         url = TASKS + end.format(id=task.pk)
         first = ada.get(url)
 
@@ -88,11 +88,11 @@ class TestReading:
         assert [(each.status_code, each.content) for each in (same, stripped)] == [(304, b"")] * 2
         assert (changed.status_code, changed["ETag"] == first["ETag"]) == (200, False)
 
-    def test_the_same_page_of_others_has_another_tag(self, ada, bob, task):
+    def test_the_tag_of_a_page_differs_between_callers(self, ada, bob, task):
         assert ada.get(TASKS)["ETag"] != bob.get(TASKS)["ETag"]
 
     @pytest.mark.parametrize("header", ["{}", "*"])
-    def test_a_former_assignee_is_not_told_that_it_is_unchanged(self, ada, alice, task, tag, header):
+    def test_a_former_assignee_gets_404_instead_of_304(self, ada, alice, task, tag, header):
         activity = alice.get(f"{path(task)}activity/")["ETag"]
         ada.patch(path(task), {"assigned_to": None})
 
@@ -100,14 +100,14 @@ class TestReading:
             answer = alice.get(url, headers=if_none_match(header.format(seen)))
             assert (answer.status_code, "ETag" in answer) == (404, False)
 
-    def test_who_does_not_get_in_is_not_told_either(self, charlie, task, tag):
+    def test_an_invalid_token_gets_401_instead_of_304(self, charlie, task, tag):
         assert charlie.get(path(task), headers=if_none_match("*")).status_code == 401
 
 
 class TestWriting:
     @pytest.fixture(params=["put", "patch", "delete"])
     def write(self, request):
-        """Change the title to "Mine", or delete it, on a condition."""
+        """Change the title to "Mine", or delete the task, on a condition."""
 
         def send(person, url, condition, body=None):
             body = {"title": "Mine"} if body is None else body
@@ -122,12 +122,12 @@ class TestWriting:
     @pytest.mark.parametrize(
         "condition", ["{}", "W/{}", f'"1.{OTHER}"', f'"7.{OTHER}", {{}}', f'"abc", "1.{OTHER}"', '"a,b", {}', "*"]
     )
-    def test_it_is_done_when_nobody_was_faster(self, ada, task, tag, write, is_mine, condition):
+    def test_a_matching_if_match_changes_the_task(self, ada, task, tag, write, is_mine, condition):
         answer = write(ada, path(task), condition.format(tag))
 
         assert (answer.status_code in (200, 204), is_mine()) == (True, True)
 
-    def test_it_is_not_done_when_somebody_was(self, ada, task, tag, write):
+    def test_a_stale_if_match_is_412(self, ada, task, tag, write):
         ada.patch(path(task), {"title": "Changed"})
         before = ada.get(path(task)).json(), Activity.objects.count()
 
@@ -150,7 +150,7 @@ class TestWriting:
             assert problem["changed_fields"] == (["title"] if tag in condition else []), condition
         assert (ada.get(path(task)).json(), Activity.objects.count()) == before
 
-    def test_what_has_changed_since_is_named(self, ada, bob, alice, task, tag, write, user_service):
+    def test_the_412_lists_the_changed_fields(self, ada, bob, alice, task, tag, write, user_service):
         ada.patch(path(task), {"title": "Changed"})
         second = ada.patch(path(task), {"status": "completed", "due_date": "2030-01-01"})["ETag"]
         ada.patch(path(task), {"assigned_to": bob.id, "priority": "low"})
@@ -164,7 +164,7 @@ class TestWriting:
         assert since_first == ["assigned_to", "due_date", "priority", "status", "title"]
         assert since_second == since_the_newer_of_both == ["assigned_to", "priority"]
 
-    def test_a_condition_that_is_none_is_refused(self, ada, task, write, is_mine):
+    def test_an_invalid_condition_is_400(self, ada, task, write, is_mine):
         for condition in ("", "nonsense", f'x, "1.{OTHER}"', "1", '"', "'1.x'", "W/", "**", "1.0123456789ab"):
             answer = write(ada, path(task), condition)
 
@@ -172,7 +172,7 @@ class TestWriting:
             assert [error["field"] for error in answer.json()["errors"]] == ["If-Match"]
         assert not is_mine()
 
-    def test_no_condition_opens_a_task_to_anybody(self, ada, alice, bob, charlie, task, tag, write, is_mine):
+    def test_conditions_do_not_grant_access(self, ada, alice, bob, charlie, task, tag, write, is_mine):
         for condition in (tag, '"abc"', "*", "nonsense"):
             assert write(ada, f"{TASKS}{task.pk + 1}/", condition).status_code == 404
             assert write(bob, path(task), condition).status_code == 404
@@ -181,13 +181,13 @@ class TestWriting:
         assert not is_mine()
 
     @pytest.mark.parametrize("method", ["put", "patch"])
-    def test_a_wrong_body_is_wrong_on_any_condition(self, ada, task, tag, method):
+    def test_an_invalid_body_is_400_with_a_matching_tag(self, ada, task, tag, method):
         for condition in (tag, "*"):
             answer = getattr(ada, method)(path(task), {"title": ""}, headers=if_match(condition))
             assert [error["field"] for error in answer.json()["errors"]] == ["title"]
 
     @pytest.mark.parametrize("method", ["put", "patch"])
-    def test_what_was_read_and_is_put_back_too_late_is_stale_and_not_wrong(self, ada, task, tag, method):
+    def test_a_late_put_is_412_not_400(self, ada, task, tag, method):
         read = ada.get(path(task)).json()
         ada.patch(path(task), {"status": "completed"})
 
@@ -196,10 +196,10 @@ class TestWriting:
         assert (answer.status_code, answer.json().get("changed_fields")) == (412, ["status"])
         assert Task.objects.get().title == task.title
 
-    def test_every_answer_carries_the_tag_of_what_is_stored_then(self, ada, alice, user_service):
-        made = ada.post(TASKS, {"title": "Water", "assigned_to": alice.id})
-        url = f"{TASKS}{made.json()['id']}/"
-        tags = [made["ETag"], ada.get(url)["ETag"]]
+    def test_every_response_has_the_current_tag(self, ada, alice, user_service):
+        created = ada.post(TASKS, {"title": "Water", "assigned_to": alice.id})
+        url = f"{TASKS}{created.json()['id']}/"
+        tags = [created["ETag"], ada.get(url)["ETag"]]
         for method, body, headers in (
             (ada.patch, {"title": "Feed"}, if_match(tags[0])),
             (ada.patch, {"title": "Feed"}, {}),
@@ -214,13 +214,13 @@ class TestWriting:
 
 @pytest.mark.django_db(transaction=True)
 class TestRaces:
-    """Lost once in many rounds. RACE_ROUNDS=1000 runs more of them than every day's run has time for."""
+    """A fault would show once in many rounds; RACE_ROUNDS=1000 runs more."""
 
     rounds = int(os.environ.get("RACE_ROUNDS", 15))
 
     @pytest.fixture
-    def crew(self):
-        """Runs a few calls at the same moment, in threads that stay, each with a connection that stays."""
+    def run_concurrently(self):
+        """Return a function that runs calls concurrently, each in a permanent thread with its own connection."""
         with ThreadPoolExecutor(3) as pool:
 
             def run_all(*calls):
@@ -236,32 +236,32 @@ class TestRaces:
             yield run_all
             run_all(*[lambda: connection.close()] * 3)
 
-    def test_of_two_changes_of_one_version_one_is_made(self, ada, a_task, crew):
+    def test_one_of_two_changes_of_a_version_succeeds(self, ada, create_task, run_concurrently):
         def changing(task, tag, **values):
             return lambda: ada.patch(path(task), values, headers=if_match(tag))
 
         for number in range(self.rounds):
-            task = a_task()
+            task = create_task()
             tag = ada.get(path(task))["ETag"]
 
-            one, other = crew(changing(task, tag, title="One"), changing(task, tag, description="Other"))
+            one, other = run_concurrently(changing(task, tag, title="One"), changing(task, tag, description="Other"))
 
-            made, refused = sorted((one, other), key=lambda answer: answer.status_code)
-            field = "title" if made is one else "description"
-            assert (made.status_code, refused.status_code, number) == (200, 412, number)
-            assert refused.json()["changed_fields"] == [field]
+            changed, rejected = sorted((one, other), key=lambda answer: answer.status_code)
+            field = "title" if changed is one else "description"
+            assert (changed.status_code, rejected.status_code, number) == (200, 412, number)
+            assert rejected.json()["changed_fields"] == [field]
             task.refresh_from_db()
-            expected = ("One", "") if made is one else ("Water the plants", "Other")
+            expected = ("One", "") if changed is one else ("Water the plants", "Other")
             assert (task.title, task.description, task.version) == (*expected, 2)
 
-    def test_of_changes_of_different_fields_none_is_lost(self, ada, alice, a_task, crew):
+    def test_changes_of_different_fields_are_all_kept(self, ada, alice, create_task, run_concurrently):
         def changing(task, **values):
             return lambda: ada.patch(path(task), values).status_code
 
         for _ in range(self.rounds):
-            task = a_task()
+            task = create_task()
 
-            statuses = crew(
+            statuses = run_concurrently(
                 changing(task, title="Changed", priority="high"),
                 changing(task, description="Changed", due_date="2030-01-01"),
                 changing(task, status="completed", assigned_to=alice.id),

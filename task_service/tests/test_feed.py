@@ -1,4 +1,4 @@
-"""Reading the feed of changed accounts: by whom, when, how long, and what is made of it."""
+"""Reading the feed of changed accounts: triggers, time limits and validation."""
 
 import gzip
 import json
@@ -15,7 +15,7 @@ from rest_framework.test import APIClient
 from chassis.auth import tokens
 from directory import feed
 from directory.models import Feed, User
-from tests.conftest import feed_read
+from tests.conftest import set_feed_age
 
 pytestmark = pytest.mark.django_db
 COMMITTING = pytest.mark.django_db(transaction=True)
@@ -31,12 +31,12 @@ def names():
     return dict(User.objects.values_list("id", "username"))
 
 
-# By whom and when
+# Triggers
 
 
 def test_it_works(alice, bob, user_service):
-    user_service.changes(bob, username="robert", email="robert@tm.example", role="admin", epoch=2, least_epoch=1)
-    feed_read(seconds_ago=3)
+    user_service.change(bob, username="robert", email="robert@tm.example", role="admin", epoch=2, least_epoch=1)
+    set_feed_age(seconds_ago=3)
 
     answer = alice.get(LIST, HTTP_X_REQUEST_ID="asked-by.Alice_1")
 
@@ -66,8 +66,8 @@ def test_it_works(alice, bob, user_service):
         ("worker", 1.1, True, [1000]),
     ],
 )
-def test_it_is_read_when_it_was_not_lately(alice, user_service, asking, seconds_ago, failed, pulls):
-    feed_read(seconds_ago=seconds_ago, failed=failed)
+def test_a_stale_feed_is_read(alice, user_service, asking, seconds_ago, failed, pulls):
+    set_feed_age(seconds_ago=seconds_ago, failed=failed)
 
     for _ in range(3):
         alice.get(LIST) if asking == "request" else feed.pull_by_worker()
@@ -75,7 +75,7 @@ def test_it_is_read_when_it_was_not_lately(alice, user_service, asking, seconds_
     assert user_service.pulls == pulls
 
 
-def test_an_idle_worker_reads_seldom_and_a_busy_one_in_every_turn(alice, user_service, monkeypatch):
+def test_an_idle_worker_reads_rarely_and_a_busy_one_always(alice, user_service, monkeypatch):
     now, turn = [1000.0], feed.PullWhileBusy()
     monkeypatch.setattr(feed, "time", SimpleNamespace(monotonic=lambda: now[0]))
 
@@ -83,8 +83,8 @@ def test_an_idle_worker_reads_seldom_and_a_busy_one_in_every_turn(alice, user_se
         before = len(user_service.pulls)
         for _ in range(30):
             turn()
-            feed_read(seconds_ago=3)
-            turn.last_try = feed.last_try()  # nobody else has read it
+            set_feed_age(seconds_ago=3)
+            turn.last_try = feed.last_try()  # no other process has read it
             now[0] += 2
         return len(user_service.pulls) - before
 
@@ -98,9 +98,9 @@ def test_an_idle_worker_reads_seldom_and_a_busy_one_in_every_turn(alice, user_se
     assert 3 <= idle_again <= 5
 
 
-def test_a_failure_is_an_attempt_and_no_success(alice, user_service):
+def test_a_failure_counts_as_an_attempt_only(alice, user_service):
     user_service.reaction = lambda call: call.answer(b"", status=500)
-    feed_read(seconds_ago=5)
+    set_feed_age(seconds_ago=5)
     before = Feed.objects.get()
 
     answers = [alice.get(LIST) for _ in range(3)]
@@ -112,43 +112,43 @@ def test_a_failure_is_an_attempt_and_no_success(alice, user_service):
     assert after.tried_at > before.tried_at
 
 
-def test_where_it_was_never_read_it_is_read_from_the_beginning(alice, user_service):
+def test_an_unread_feed_is_read_from_the_beginning(alice, user_service):
     Feed.objects.all().delete()
 
     assert [alice.get(LIST).status_code for _ in range(2)] == [200, 200]
     assert user_service.pulls == [0]
-    assert Feed.objects.get().position == 103  # where bob stands, the last of those that the user service knows
+    assert Feed.objects.get().position == 103  # the position of bob, the last account
 
 
-def test_a_stranger_does_not_make_anybody_read_it(charlie, user_service):
-    feed_read(seconds_ago=60)
+def test_anonymous_requests_do_not_read_the_feed(charlie, user_service):
+    set_feed_age(seconds_ago=60)
 
     assert [charlie.get(LIST).status_code, APIClient().get(LIST).status_code] == [401, 401]
     assert user_service.calls == []
 
 
-def test_the_request_that_reads_it_goes_by_what_it_says(ada, alice, user_service):
-    user_service.changes(alice, is_active=False)
-    feed_read(seconds_ago=3)
+def test_the_request_that_reads_the_feed_uses_the_result(ada, alice, user_service):
+    user_service.change(alice, is_active=False)
+    set_feed_age(seconds_ago=3)
     assert alice.get(LIST).status_code == 401
 
-    user_service.changes(ada, role="user")
-    feed_read(seconds_ago=3)
+    user_service.change(ada, role="user")
+    set_feed_age(seconds_ago=3)
     assert ada.post(LIST, {"title": "Water"}).status_code == 403
 
 
-def test_a_request_reads_one_part_and_the_worker_all_to_the_end(alice, bob, newcomer, user_service):
+def test_a_request_reads_one_page_and_the_worker_all(alice, bob, newcomer, user_service):
     user_service.page_size = 1
     for person in (alice, bob, newcomer):
-        user_service.changes(person, username=f"{person.username}2")
+        user_service.change(person, username=f"{person.username}2")
 
-    feed_read(seconds_ago=3)
+    set_feed_age(seconds_ago=3)
     alice.get(LIST)
 
     assert (user_service.pulls, names()[alice.id]) == ([1000], "alice2")
     assert (Feed.objects.get().position, names()[bob.id], newcomer.id in names()) == (1001, "bob", False)
 
-    feed_read(seconds_ago=3)
+    set_feed_age(seconds_ago=3)
     feed.pull_by_worker()
 
     assert (user_service.pulls, Feed.objects.get().position) == ([1000, 1001, 1002], 1003)
@@ -157,12 +157,12 @@ def test_a_request_reads_one_part_and_the_worker_all_to_the_end(alice, bob, newc
 
 @COMMITTING
 @pytest.mark.parametrize("never_read", [True, False])
-def test_of_many_requests_at_once_one_reads_it_and_no_other_waits(alice, user_service, at_once, never_read):
+def test_one_of_many_concurrent_requests_reads_the_feed(alice, user_service, at_once, never_read):
     answered, in_time = Semaphore(0), []
 
     def answer_when_the_others_are_done(call):
         in_time.extend(answered.acquire(timeout=0.4) for _ in range(5))
-        call.answer_honestly()
+        call.answer_correctly()
 
     def ask():
         answer = alice.get(LIST)
@@ -170,7 +170,7 @@ def test_of_many_requests_at_once_one_reads_it_and_no_other_waits(alice, user_se
         return answer.status_code
 
     user_service.reaction = answer_when_the_others_are_done
-    feed_read(seconds_ago=3)
+    set_feed_age(seconds_ago=3)
     if never_read:
         Feed.objects.all().delete()
 
@@ -179,21 +179,21 @@ def test_of_many_requests_at_once_one_reads_it_and_no_other_waits(alice, user_se
     assert in_time == [True] * 5
 
 
-# How long
+# Time limits
 
 
 def silent(call):
-    call.say(b"", pause=60)
+    call.send_raw(b"", pause=60)
 
 
 def drips(call):
-    call.say(b"HTTP/1.1 200 OK\r\n", *[b"X: y\r\n"] * 600, pause=0.1)
+    call.send_raw(b"HTTP/1.1 200 OK\r\n", *[b"X: y\r\n"] * 600, pause=0.1)
 
 
 @pytest.mark.parametrize("reaction", [silent, drips])
-def test_a_request_spends_half_a_second_on_it_at_most(alice, user_service, reaction):
+def test_a_request_spends_at_most_half_a_second(alice, user_service, reaction):
     user_service.reaction = reaction
-    feed_read(seconds_ago=60)
+    set_feed_age(seconds_ago=60)
     before, began = directory(), time.monotonic()
 
     answers = [alice.get(LIST), alice.get(LIST)]
@@ -203,14 +203,14 @@ def test_a_request_spends_half_a_second_on_it_at_most(alice, user_service, react
     assert directory() == before
 
 
-def test_the_worker_has_more_patience(alice, user_service):
+def test_the_worker_waits_longer_than_a_request(alice, user_service):
     def answer_slowly(call):
         call.server.closing.wait(0.55)
-        call.answer_honestly()
+        call.answer_correctly()
 
     user_service.reaction = answer_slowly
-    user_service.changes(alice, username="alicia")
-    feed_read(seconds_ago=60)
+    user_service.change(alice, username="alicia")
+    set_feed_age(seconds_ago=60)
 
     feed.pull_by_worker()
 
@@ -218,35 +218,35 @@ def test_the_worker_has_more_patience(alice, user_service):
 
 
 @pytest.fixture
-def listening(settings):
-    """The socket of a user service, and a way to fill its queue, so that the kernel drops whoever comes next."""
+def full_server(settings):
+    """A listening socket, and a function that fills its backlog, so that the kernel drops the next connection."""
     with ExitStack() as sockets:
-        listening = sockets.enter_context(socket.socket())
-        listening.bind(("127.0.0.1", 0))
-        listening.listen(0)
-        settings.USER_SERVICE_URL = f"http://127.0.0.1:{listening.getsockname()[1]}"
+        full_server = sockets.enter_context(socket.socket())
+        full_server.bind(("127.0.0.1", 0))
+        full_server.listen(0)
+        settings.USER_SERVICE_URL = f"http://127.0.0.1:{full_server.getsockname()[1]}"
 
         def fill():
             for _ in range(3):
                 waiting = sockets.enter_context(socket.socket())
                 waiting.setblocking(False)
-                waiting.connect_ex(listening.getsockname())
+                waiting.connect_ex(full_server.getsockname())
 
-        yield listening, fill
+        yield full_server, fill
 
 
-def test_a_request_waits_no_longer_for_a_connection(alice, listening):
-    _, fill = listening
+def test_connecting_is_limited_to_half_a_second(alice, full_server):
+    _, fill = full_server
     fill()
-    feed_read(seconds_ago=60)
+    set_feed_age(seconds_ago=60)
     began = time.monotonic()
 
     assert [alice.get(LIST).status_code for _ in range(2)] == [200, 200]
     assert time.monotonic() - began < 30
 
 
-def test_nor_for_another_connection_when_the_first_one_broke(alice, listening):
-    socket_, fill = listening
+def test_a_second_connection_is_within_the_same_limit(alice, full_server):
+    socket_, fill = full_server
 
     def break_late():
         connection, _ = socket_.accept()
@@ -255,7 +255,7 @@ def test_nor_for_another_connection_when_the_first_one_broke(alice, listening):
             time.sleep(0.3)
             fill()
 
-    feed_read(seconds_ago=60)
+    set_feed_age(seconds_ago=60)
     with ThreadPoolExecutor(1) as pool:
         breaking = pool.submit(break_late)
         began = time.monotonic()
@@ -265,27 +265,27 @@ def test_nor_for_another_connection_when_the_first_one_broke(alice, listening):
         breaking.result()
 
 
-# What is believed
+# Validation
 
 
-def part(**values):
+def with_page(**values):
     return lambda page: page | values
 
 
-def row(**values):
-    """Change the first row of a part."""
+def with_row(**values):
+    """Change the first row of a page."""
     return lambda page: page | {"results": [page["results"][0] | values, page["results"][1]]}
 
 
-def user(**values):
-    return lambda page: row(user=page["results"][0]["user"] | values)(page)
+def with_user(**values):
+    return lambda page: with_row(user=page["results"][0]["user"] | values)(page)
 
 
 def without(name):
     return lambda page: {key: value for key, value in page.items() if key != name}
 
 
-def row_without(name):
+def rows_without(name):
     return lambda page: page | {"results": [without(name)(row) for row in page["results"]]}
 
 
@@ -298,60 +298,63 @@ def backwards(page):
     return page | {"results": page["results"][::-1], "next_after": 1001}
 
 
-LIES = {
+INVALID_PAGES = {
     "shape": [
         *(lambda page, content=content: content for content in (None, [], {}, "", 7, True, [["results", []]])),
         *(without(name) for name in ("results", "next_after", "more")),
-        *(part(results=results) for results in (None, {}, "ab", 7, [None], [[]], [1001], ["nora"], {"1001": {}})),
-        *(part(more=more) for more in (None, 0, 1, "false", "", [])),
+        *(with_page(results=results) for results in (None, {}, "ab", 7, [None], [[]], [1001], ["nora"], {"1001": {}})),
+        *(with_page(more=more) for more in (None, 0, 1, "false", "", [])),
     ],
     "positions": [
-        *(part(next_after=value) for value in (1000, 1001, 1003, 0, -1, 2**63, 1002.0, "1002", None, True, [1002])),
-        *(part(results=[], next_after=value) for value in (999, 1001, 1000.0)),
-        part(results=[], next_after=1000, more=True),
-        *(row(position=value) for value in (1000, 999, 0, -1, 1002, 1003, 2**63, 1001.0, "1001", None, True)),
+        *(
+            with_page(next_after=value)
+            for value in (1000, 1001, 1003, 0, -1, 2**63, 1002.0, "1002", None, True, [1002])
+        ),
+        *(with_page(results=[], next_after=value) for value in (999, 1001, 1000.0)),
+        with_page(results=[], next_after=1000, more=True),
+        *(with_row(position=value) for value in (1000, 999, 0, -1, 1002, 1003, 2**63, 1001.0, "1001", None, True)),
         backwards,
-        row_without("position"),
+        rows_without("position"),
     ],
     "rows": [
-        *(row(id=value) for value in (103, 0, -102, 2**63, "102", None, True)),
-        *(row(id=value, user=None) for value in (0, -102, 2**63, "102", None, True, [102])),
-        *(row(user=value) for value in (False, 7, "", "alice", [], [102], {})),
-        *(row_without(name) for name in ("id", "user")),
+        *(with_row(id=value) for value in (103, 0, -102, 2**63, "102", None, True)),
+        *(with_row(id=value, user=None) for value in (0, -102, 2**63, "102", None, True, [102])),
+        *(with_row(user=value) for value in (False, 7, "", "alice", [], [102], {})),
+        *(rows_without(name) for name in ("id", "user")),
         one_account_twice,
     ],
     "accounts": [
-        *(user(id=value) for value in (103, "102", None, True, 102.5)),
-        *(user(role=value) for value in ("root", "Admin", None)),
-        *(user(username=value) for value in ("", "ali\0ce", "\ud800", None)),
-        *(user(email=value) for value in ("\0", "\ud800@tm.example", None)),
-        *(user(is_active=value) for value in (1, "true", None)),
-        *(user(epoch=value, least_epoch=value) for value in (-1, 2**63, 1.5, True)),
+        *(with_user(id=value) for value in (103, "102", None, True, 102.5)),
+        *(with_user(role=value) for value in ("root", "Admin", None)),
+        *(with_user(username=value) for value in ("", "ali\0ce", "\ud800", None)),
+        *(with_user(email=value) for value in ("\0", "\ud800@tm.example", None)),
+        *(with_user(is_active=value) for value in (1, "true", None)),
+        *(with_user(epoch=value, least_epoch=value) for value in (-1, 2**63, 1.5, True)),
     ],
 }
 
 
-@pytest.mark.parametrize("lies", LIES.values(), ids=LIES)
-def test_a_part_that_is_not_as_agreed_changes_nothing(alice, bob, user_service, lies):
-    alice.raise_request_exception = False  # a 500 is an answer too
-    user_service.changes(alice, username="alicia")
-    user_service.changes(bob, username="robert")
-    honest, known, believed = user_service.changes_after(1000), directory(), []
+@pytest.mark.parametrize("mutations", INVALID_PAGES.values(), ids=INVALID_PAGES)
+def test_an_invalid_page_changes_nothing(alice, bob, user_service, mutations):
+    alice.raise_request_exception = False  # a 500 is a response too
+    user_service.change(alice, username="alicia")
+    user_service.change(bob, username="robert")
+    valid, known, accepted = user_service.feed_after(1000), directory(), []
 
-    for told in (lie(honest) for lie in lies):
-        user_service.reaction = lambda call, told=told: call.answer(told)
-        feed_read(seconds_ago=60)
+    for page in (break_page(valid) for break_page in mutations):
+        user_service.reaction = lambda call, page=page: call.answer(page)
+        set_feed_age(seconds_ago=60)
         status = alice.get(LIST).status_code
         read = Feed.objects.get()
         if (status, directory(), read.position, read.pulled_at < read.tried_at) != (200, known, 1000, True):
-            believed.append((status, told))
-            undo(known)
+            accepted.append((status, page))
+            restore(known)
 
-    assert len(user_service.pulls) == len(lies)
-    assert believed == []
+    assert len(user_service.pulls) == len(mutations)
+    assert accepted == []
 
 
-def undo(known):
+def restore(known):
     for values in known:
         User.objects.filter(pk=values["id"]).update(**values)
     Feed.objects.update(position=1000)
@@ -370,45 +373,45 @@ def a_key_twice(call):
 
 
 def server_error(call):
-    call.answer(user_service_tells(call), status=500)
+    call.answer(valid_page(call), status=500)
 
 
 def another_success(call):
-    call.answer(user_service_tells(call), status=203)
+    call.answer(valid_page(call), status=203)
 
 
 def ten_megabytes(call):
-    call.answer(json.dumps(user_service_tells(call)).encode() + b" " * 10_000_000)
+    call.answer(json.dumps(valid_page(call)).encode() + b" " * 10_000_000)
 
 
 def ten_megabytes_compressed(call):
-    content = json.dumps(user_service_tells(call)).encode() + b" " * 10_000_000
+    content = json.dumps(valid_page(call)).encode() + b" " * 10_000_000
     call.answer(gzip.compress(content, 1), Content_Encoding="gzip")
 
 
 def hangs_up_in_the_middle(call):
-    body = json.dumps(user_service_tells(call)).encode()
-    call.say(f"HTTP/1.1 200 OK\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body[:-9])
+    body = json.dumps(valid_page(call)).encode()
+    call.send_raw(f"HTTP/1.1 200 OK\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body[:-9])
 
 
-def user_service_tells(call):
-    return call.server.changes_after(1000)
+def valid_page(call):
+    return call.server.feed_after(1000)
 
 
-def test_an_answer_that_is_no_part_changes_nothing(alice, user_service, another_server):
-    def elsewhere(call):
+def test_an_invalid_response_changes_nothing(alice, user_service, another_server):
+    def redirect(call):
         call.answer(b"", status=302, Location=another_server.url + call.path)
 
-    user_service.changes(alice, username="alicia")
-    another_server.changes(alice, username="alicia")
+    user_service.change(alice, username="alicia")
+    another_server.change(alice, username="alicia")
     known = directory()
 
     for reaction in (
         *(html, not_utf_8, a_key_twice, server_error, another_success, ten_megabytes, ten_megabytes_compressed),
-        *(hangs_up_in_the_middle, elsewhere),
+        *(hangs_up_in_the_middle, redirect),
     ):
         user_service.reaction = reaction
-        feed_read(seconds_ago=60)
+        set_feed_age(seconds_ago=60)
         status = alice.get(LIST).status_code
 
         assert (status, directory(), Feed.objects.get().position) == (200, known, 1000), reaction.__name__

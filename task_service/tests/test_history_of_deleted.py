@@ -1,4 +1,4 @@
-"""The history of a task outlives it: what was deleted, by whom and when, for admins and in the security log."""
+"""The history outlives the task; deletions are in the history and in the security log."""
 
 import logging
 
@@ -36,13 +36,13 @@ def history(person, task):
 
 @pytest.fixture
 def task(ada, alice):
-    """Made at the front door, so that it has a history."""
+    """Created through the API, so that it has a history."""
     return Task.objects.get(pk=ada.post(TASKS, FULL).json()["id"])
 
 
 @pytest.fixture
 def security_log(caplog):
-    """Return who did what to which task, as the security log says, without what was forbidden."""
+    """Return actor, action and task of the lines in the security log, except for rejected requests."""
     caplog.set_level(logging.INFO, logger="security")
 
     def lines():
@@ -66,7 +66,7 @@ def test_it_works(ada, grace, task):
     assert ada.get(path(task)).status_code == 404
 
 
-def test_the_last_values_are_those_of_the_last_version(ada, task):
+def test_the_deletion_entry_has_the_last_values(ada, task):
     ada.patch(path(task), {"title": "Feed the dog", "due_date": None, "assigned_to": None})
 
     ada.delete(path(task))
@@ -79,11 +79,11 @@ def test_the_last_values_are_those_of_the_last_version(ada, task):
 
 
 @pytest.mark.parametrize("below", ["activity/", "notifications/"])
-def test_a_task_that_never_was_has_none(ada, task, below):
+def test_a_task_that_never_existed_is_404(ada, task, below):
     assert ada.get(f"{TASKS}{task.pk + 1000}/{below}").status_code == 404
 
 
-def test_for_others_a_deleted_task_cannot_be_told_from_none(ada, alice, bob, task):
+def test_users_cannot_tell_deleted_from_missing(ada, alice, bob, task):
     ada.delete(path(task))
 
     for person in (alice, bob):
@@ -92,14 +92,14 @@ def test_for_others_a_deleted_task_cannot_be_told_from_none(ada, alice, bob, tas
         assert told(deleted) == told(missing)
 
 
-def test_a_demoted_admin_sees_the_history_of_deleted_tasks_no_longer(ada, grace, task):
+def test_a_demoted_admin_cannot_see_deleted_tasks(ada, grace, task):
     ada.delete(path(task))
     User.objects.filter(pk=grace.id).update(role="user")
 
     assert grace.get(f"{path(task)}activity/").status_code == 404
 
 
-def test_the_ledger_of_a_deleted_task_stays_for_admins(ada, alice, task):
+def test_admins_can_read_the_ledger_of_a_deleted_task(ada, alice, task):
     change(task, by=ada, status="completed")
     before = ada.get(f"{path(task)}notifications/").json()["results"]
 
@@ -114,7 +114,7 @@ def test_the_ledger_of_a_deleted_task_stays_for_admins(ada, alice, task):
 # The security log
 
 
-def test_a_deletion_is_a_line_in_the_security_log(grace, task, security_log, django_capture_on_commit_callbacks):
+def test_a_deletion_is_in_the_security_log(grace, task, security_log, django_capture_on_commit_callbacks):
     with django_capture_on_commit_callbacks(execute=True):
         grace.delete(path(task))
 
@@ -133,7 +133,7 @@ def test_a_deletion_by_the_service_itself_has_no_actor(ada, task, security_log, 
     ("person", "headers", "status"),
     [("alice", {}, 403), ("bob", {}, 404), ("charlie", {}, 401), ("ada", {"If-Match": '"7.stale"'}, 412)],
 )
-def test_a_refused_deletion_leaves_no_trace(
+def test_a_rejected_deletion_is_not_recorded(
     request, ada, task, security_log, django_capture_on_commit_callbacks, person, headers, status
 ):
     before = history(ada, task)
@@ -146,7 +146,7 @@ def test_a_refused_deletion_leaves_no_trace(
 
 
 @COMMITTING
-def test_a_deletion_that_fails_leaves_no_trace(ada, task, security_log, monkeypatch):
+def test_a_failed_deletion_is_not_recorded(ada, task, security_log, monkeypatch):
     before = history(ada, task)
 
     def fail(*args, **kwargs):
@@ -159,7 +159,7 @@ def test_a_deletion_that_fails_leaves_no_trace(ada, task, security_log, monkeypa
 
 
 @COMMITTING
-def test_a_deletion_that_is_rolled_back_leaves_no_trace(ada, task, security_log):
+def test_a_rolled_back_deletion_is_not_recorded(ada, task, security_log):
     before = history(ada, task)
 
     with transaction.atomic():
@@ -173,7 +173,7 @@ def test_a_deletion_that_is_rolled_back_leaves_no_trace(ada, task, security_log)
 
 
 @COMMITTING
-def test_of_parallel_deletions_one_is_made_and_recorded(ada, alice, grace, at_once, security_log):
+def test_one_of_many_parallel_deletions_is_recorded(ada, alice, grace, at_once, security_log):
     for _ in range(5):
         task = Task.objects.get(pk=ada.post(TASKS, FULL).json()["id"])
 
@@ -185,7 +185,7 @@ def test_of_parallel_deletions_one_is_made_and_recorded(ada, alice, grace, at_on
 
 
 @COMMITTING
-def test_a_change_beside_a_deletion_comes_before_it_or_is_refused(ada, alice, at_once):
+def test_a_change_during_a_deletion_is_before_it_or_404(ada, alice, at_once):
     for _ in range(5):
         task = Task.objects.get(pk=ada.post(TASKS, FULL).json()["id"])
 
@@ -200,10 +200,10 @@ def test_a_change_beside_a_deletion_comes_before_it_or_is_refused(ada, alice, at
         assert [row["version"] for row in rest] == [2, 1, 1] if changed.status_code == 200 else [1, 1]
 
 
-# The version before
+# The previous version
 
 
-def test_the_version_before_can_still_delete_a_task_and_its_history_stays(ada, task):
+def test_deletion_by_the_previous_version_keeps_the_history(ada, task):
     before = history(ada, task)
 
     with connection.cursor() as cursor:  # the statements of its cascade
@@ -215,7 +215,7 @@ def test_the_version_before_can_still_delete_a_task_and_its_history_stays(ada, t
     assert history(ada, task) == before
 
 
-def test_the_history_of_a_deleted_task_keeps_an_account_that_was_deleted(ada, grace, task):
+def test_the_history_names_deleted_accounts(ada, grace, task):
     grace.delete(path(task))
     User.objects.filter(pk=grace.id).update(is_deleted=True, is_active=False)
 

@@ -1,4 +1,4 @@
-"""RUN_WORKER=inline: gunicorn itself does what a worker would, where none can be had."""
+"""RUN_WORKER=inline: gunicorn runs the jobs of the worker."""
 
 import json
 import os
@@ -24,9 +24,9 @@ def starting(**values):
     return subprocess.Popen(argv, cwd=SERVICE, env=environment, stderr=subprocess.PIPE, text=True)
 
 
-def test_what_is_planned_is_sent_and_gunicorn_ends_at_once_when_told(ada, a_task, tmp_path):
+def test_gunicorn_sends_notifications_and_stops_at_once(ada, create_task, tmp_path):
     log = tmp_path / "notifications.log"
-    task = a_task(due_date="2001-01-01")
+    task = create_task(due_date="2001-01-01")
     change(task, by=ada, status="in_progress")
     with starting(RUN_WORKER="inline", NOTIFICATION_LOG=str(log)) as web:
         try:
@@ -44,13 +44,13 @@ def test_what_is_planned_is_sent_and_gunicorn_ends_at_once_when_told(ada, a_task
         "task_status_changed",
         "task_overdue",
     ]
-    assert log.stat().st_mode & 0o077 == 0  # it tells of tasks: for this user's eyes alone
+    assert log.stat().st_mode & 0o077 == 0  # it is about tasks: readable by this user only
     assert web.returncode == 0
     assert "did not finish in time" not in said
     assert "Traceback" not in said
 
 
-def test_another_value_is_refused_in_one_sentence():
+def test_an_invalid_value_prevents_the_start():
     with starting(RUN_WORKER="sometimes") as web:
         _, said = web.communicate(timeout=20)
 

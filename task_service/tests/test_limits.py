@@ -1,4 +1,4 @@
-"""What a caller of this service may ask in a minute, however the directory came to know them."""
+"""The rate limits of this service, for known, new and changed callers."""
 
 import os
 import subprocess
@@ -16,7 +16,7 @@ from chassis.models import Window
 from chassis.testing.limiting import Told, all_told, limit, told, wait_told
 from directory.models import User
 from tasks.models import Task
-from tests.conftest import Person, feed_read, known
+from tests.conftest import Person, add_to_directory, set_feed_age
 
 pytestmark = pytest.mark.django_db
 COMMITTING = pytest.mark.django_db(transaction=True)
@@ -41,7 +41,7 @@ def statuses(number, call, *arguments, **options):
     return [call(*arguments, **options).status_code for _ in range(number)]
 
 
-def let_pass(**duration):
+def advance_time(**duration):
     Window.objects.update(ends_at=F("ends_at") - timedelta(**duration))
 
 
@@ -49,7 +49,7 @@ def counts():
     return dict(Window.objects.values_list("key", "requests"))
 
 
-def known_as(person, **values):
+def update_directory(person, **values):
     User.objects.filter(pk=person.id).update(**values)
 
 
@@ -62,7 +62,7 @@ def test_it_works(alice):
     assert 58 <= wait_told(answers[11]) <= 60
 
 
-def test_behind_a_shared_proxy_the_secret_tells_clients_apart(settings, stranger):
+def test_the_gateway_secret_separates_clients_behind_a_proxy(settings, stranger):
     settings.GATEWAY_SECRET = "bJ2mQ9xTz7LrVn4KpWd8YcHs3GfEuA6RoXi5"
     edge = {"REMOTE_ADDR": "198.51.100.9"}
 
@@ -76,14 +76,14 @@ def test_behind_a_shared_proxy_the_secret_tells_clients_apart(settings, stranger
     assert first == second == neighbour == [401] * 5 + [429] * 2
 
 
-def test_admins_are_counted_like_users_and_apart_from_them(ada, alice, stranger):
+def test_admins_and_users_are_counted_separately(ada, alice, stranger):
     assert statuses(12, ada.post, LIST, NEW) == [201] * 10 + [429] * 2
     assert statuses(12, alice.get, LIST) == [200] * 10 + [429] * 2
     assert statuses(7, stranger.get, LIST) == [401] * 5 + [429] * 2
     assert Task.objects.count() == 10
 
 
-def test_one_who_is_used_up_leaves_all_others_alone(ada, alice, bob, stranger):
+def test_a_caller_over_the_limit_does_not_affect_others(ada, alice, bob, stranger):
     statuses(11, alice.get, LIST)
     statuses(6, stranger.get, LIST)
 
@@ -93,12 +93,12 @@ def test_one_who_is_used_up_leaves_all_others_alone(ada, alice, bob, stranger):
     assert stranger.get(LIST, REMOTE_ADDR="192.0.2.7").status_code == 401
 
 
-def test_after_a_minute_it_goes_on(alice):
+def test_the_limit_resets_after_a_minute(alice):
     statuses(30, alice.get, LIST)
-    let_pass(seconds=30)
+    advance_time(seconds=30)
     assert 0 < wait_told(alice.get(LIST)) <= 30
 
-    let_pass(seconds=30)
+    advance_time(seconds=30)
 
     assert statuses(11, alice.get, LIST) == [200] * 10 + [429]
 
@@ -107,13 +107,13 @@ def test_a_request_after_retry_after_is_served(settings, alice):
     limit(settings, user="2/min")
     first = statuses(2, alice.get, LIST)
 
-    refused = alice.get(LIST)
-    let_pass(seconds=wait_told(refused))
+    rejected = alice.get(LIST)
+    advance_time(seconds=wait_told(rejected))
 
     assert first + statuses(1, alice.get, LIST) == [200, 200, 200]
 
 
-REFUSED = {
+REJECTED = {
     "400": lambda user: user.get(f"{LIST}?x=1"),
     "401": lambda user: APIClient().get(LIST, headers={"Authorization": "Bearer nonsense"}),
     "403": lambda user: user.post(LIST, NEW),
@@ -123,12 +123,12 @@ REFUSED = {
 }
 
 
-@pytest.mark.parametrize("status", REFUSED)
-def test_what_is_refused_is_counted(settings, ada, alice, status):
+@pytest.mark.parametrize("status", REJECTED)
+def test_rejected_requests_are_counted(settings, ada, alice, status):
     limit(settings, admin="2/min", user="2/min", anon="2/min")
-    caller = ada if status in ("405", "415") else alice  # a user is told 403 before
+    caller = ada if status in ("405", "415") else alice  # a user gets 403 instead
 
-    answers = [REFUSED[status](caller) for _ in range(3)]
+    answers = [REJECTED[status](caller) for _ in range(3)]
 
     assert [answer.status_code for answer in answers] == [int(status)] * 2 + [429]
     assert [told(answer).left for answer in answers] == [1, 0, 0]
@@ -146,7 +146,7 @@ def test_health_and_metrics_are_never_counted(settings, stranger):
     assert counts() == {}
 
 
-def test_a_limit_that_is_off_counts_nothing_and_says_nothing(settings, alice, stranger):
+def test_a_disabled_limit_counts_nothing(settings, alice, stranger):
     limit(settings, **USUAL | {"user": None})
 
     answers = [alice.get(LIST) for _ in range(12)]
@@ -157,18 +157,18 @@ def test_a_limit_that_is_off_counts_nothing_and_says_nothing(settings, alice, st
     assert counts() == {"address 127.0.0.1": 1}
 
 
-# Who is not as the token says
+# Tokens that differ from the directory
 
-ENDED = {
+REVOKED = {
     "deactivated": {"is_active": False},
     "deleted": {"is_active": False, "is_deleted": True},
     "all sessions ended": {"epoch": 1, "least_epoch": 1},
 }
 
 
-@pytest.mark.parametrize("values", ENDED.values(), ids=ENDED)
-def test_a_token_whose_rights_have_ended_counts_as_anonymous(alice, charlie, stranger, values, user_service):
-    known_as(alice, **values)
+@pytest.mark.parametrize("values", REVOKED.values(), ids=REVOKED)
+def test_a_revoked_token_counts_as_anonymous(alice, charlie, stranger, values, user_service):
+    update_directory(alice, **values)
     callers = (alice, charlie, stranger, alice, charlie, alice, stranger)
 
     answers = [each.get(LIST) for each in callers]
@@ -179,22 +179,22 @@ def test_a_token_whose_rights_have_ended_counts_as_anonymous(alice, charlie, str
 
 
 @pytest.mark.parametrize(("before", "after"), [("user", "admin"), ("admin", "user")])
-def test_the_role_of_now_decides_whatever_the_token_says(settings, directory, before, after):
+def test_the_current_role_decides_the_limit(settings, directory, before, after):
     limit(settings, admin="9/min", user="2/min")
-    rita = known(Person(107, "rita", role=before))
+    rita = add_to_directory(Person(107, "rita", role=before))
     first = told(rita.get(LIST))
 
-    known_as(rita, role=after, epoch=1)
+    update_directory(rita, role=after, epoch=1)
 
     quota = {"admin": 9, "user": 2}
     assert first == Told(before, quota[before], 60, quota[before] - 1, 60)
     assert told(rita.get(LIST)) == Told(after, quota[after], 60, quota[after] - 2, 60)
 
 
-def test_news_that_a_request_itself_reads_hold_for_it(settings, alice, user_service):
+def test_changes_read_by_a_request_apply_to_its_limit(settings, alice, user_service):
     limit(settings, admin="9/min", user="2/min")
-    user_service.changes(alice, role="admin", epoch=1)
-    feed_read(seconds_ago=3)
+    user_service.change(alice, role="admin", epoch=1)
+    set_feed_age(seconds_ago=3)
 
     answer = alice.post(LIST, NEW)
 
@@ -203,35 +203,35 @@ def test_news_that_a_request_itself_reads_hold_for_it(settings, alice, user_serv
     assert counts() == {f"user {alice.id}": 1}
 
 
-def test_who_is_demoted_by_news_that_a_request_reads_is_judged_as_a_user(settings, ada, user_service):
+def test_a_demotion_read_by_a_request_applies_to_it(settings, ada, user_service):
     limit(settings, admin="9/min", user="2/min")
     statuses(3, ada.get, LIST)
-    user_service.changes(ada, role="user", epoch=1)
-    feed_read(seconds_ago=3)
+    user_service.change(ada, role="user", epoch=1)
+    set_feed_age(seconds_ago=3)
 
     assert (ada.get(LIST).status_code, counts()) == (429, {f"user {ada.id}": 4})
 
 
-def test_who_is_new_here_is_counted_from_the_first_request_on(newcomer, user_service):
+def test_a_new_caller_is_counted_from_the_first_request(newcomer, user_service):
     answers = [newcomer.get(LIST) for _ in range(11)]
 
     assert [answer.status_code for answer in answers] == [200] * 10 + [429]
     assert [told(answer).left for answer in answers] == [9, 8, 7, 6, 5, 4, 3, 2, 1, 0, 0]
-    assert len(user_service.look_ups) == 1
+    assert len(user_service.lookups) == 1
 
 
 def test_a_token_newer_than_the_directory_is_counted_once(alice, user_service):
-    user_service.changes(alice, epoch=7, least_epoch=6)
+    user_service.change(alice, epoch=7, least_epoch=6)
     again = Person(alice.id, alice.username, epoch=7)
 
     assert [told(again.get(LIST)).left for _ in range(3)] == [9, 8, 7]
     assert told(alice.get(LIST)).scope == "anon"
 
 
-def test_somebody_of_whom_nobody_knows_counts_as_anonymous(user_service):
-    nobody = Person(106, "norman", role="admin")
+def test_a_caller_unknown_to_both_services_is_anonymous(user_service):
+    unknown = Person(106, "norman", role="admin")
 
-    answers = [nobody.get(LIST) for _ in range(6)]
+    answers = [unknown.get(LIST) for _ in range(6)]
 
     assert [answer.status_code for answer in answers] == [401] * 5 + [429]
     assert {told(answer).scope for answer in answers} == {"anon"}
@@ -244,11 +244,11 @@ def test_a_503_without_the_user_service_is_not_counted(newcomer, user_service):
     assert counts() == {}
 
 
-# What is given back
+# Requests that are not counted
 
 
-def test_what_has_not_changed_is_given_back_ten_times(alice, a_task):
-    path = f"{LIST}{a_task(assigned_to=alice.id).pk}/"
+def test_ten_304s_are_not_counted(alice, create_task):
+    path = f"{LIST}{create_task(assigned_to=alice.id).pk}/"
     tag = alice.get(path).headers["ETag"]
 
     answers = [alice.get(path, headers={"If-None-Match": tag}) for _ in range(20)]
@@ -257,7 +257,7 @@ def test_what_has_not_changed_is_given_back_ten_times(alice, a_task):
     assert [told(answer).left for answer in answers] == [9] * 10 + [8, 7, 6, 5, 4, 3, 2, 1, 0, 0]
 
 
-def test_a_search_for_any_tag_is_counted_though_it_is_a_304(alice):
+def test_a_304_for_any_tag_is_counted(alice):
     answers = [alice.get(f"{LIST}?search=water", headers={"If-None-Match": "*"}) for _ in range(12)]
 
     assert [answer.status_code for answer in answers] == [304] * 10 + [429] * 2
@@ -272,21 +272,21 @@ def test_a_repeated_request_is_counted_again(ada):
     assert Task.objects.count() == 1
 
 
-def test_what_was_refused_by_the_limit_is_done_when_it_comes_again(ada):
+def test_a_429_can_be_repeated_with_the_same_key(ada):
     statuses(10, ada.get, LIST)
     key = {"Idempotency-Key": "k-1"}
     assert ada.post(LIST, NEW, headers=key).status_code == 429
 
-    let_pass(minutes=1)
+    advance_time(minutes=1)
 
     assert ada.post(LIST, NEW, headers=key).status_code == 201
 
 
-# Many at once
+# Concurrency
 
 
 @COMMITTING
-def test_of_twenty_at_once_ten_are_let_in(at_once, alice):
+def test_ten_of_twenty_concurrent_requests_pass(at_once, alice):
     answers = at_once(*[(alice.get, LIST)] * 20)
 
     assert sorted(answer.status_code for answer in answers) == [200] * 10 + [429] * 10
@@ -294,14 +294,14 @@ def test_of_twenty_at_once_ten_are_let_in(at_once, alice):
 
 
 @COMMITTING
-def test_of_twenty_strangers_of_one_address_at_once_five_are_heard(at_once, stranger):
+def test_five_of_twenty_anonymous_requests_pass(at_once, stranger):
     answers = at_once(*[(stranger.get, LIST)] * 20)
 
     assert sorted(answer.status_code for answer in answers) == [401] * 5 + [429] * 15
 
 
 @COMMITTING
-def test_of_twenty_tasks_at_once_ten_are_made(at_once, ada):
+def test_ten_of_twenty_concurrent_posts_create_a_task(at_once, ada):
     answers = at_once(*[(ada.post, LIST, NEW)] * 20)
 
     assert sorted(answer.status_code for answer in answers) == [201] * 10 + [429] * 10
@@ -309,13 +309,13 @@ def test_of_twenty_tasks_at_once_ten_are_made(at_once, ada):
 
 
 @COMMITTING
-def test_somebody_new_with_many_requests_at_once_has_one_limit(at_once, newcomer, user_service):
+def test_concurrent_requests_of_a_new_caller_share_a_limit(at_once, newcomer, user_service):
     answers = at_once(*[(newcomer.get, LIST)] * 20)
 
     assert sorted(answer.status_code for answer in answers) == [200] * 10 + [429] * 10
 
 
-# What it costs
+# Cost
 
 
 def statements(call, *arguments, **options):
@@ -324,21 +324,21 @@ def statements(call, *arguments, **options):
     return answer.status_code, len(captured)
 
 
-def test_to_count_a_known_caller_takes_no_statement_more(settings, alice):
+def test_counting_a_known_caller_takes_no_extra_statement(settings, alice):
     limit(settings, user=None)
     uncounted = statements(alice.get, LIST)
     limit(settings, user="1/min")
 
     tag = alice.get(LIST).headers["ETag"]
-    let_pass(minutes=1)
+    advance_time(minutes=1)
 
     assert uncounted == statements(alice.get, LIST) == (200, 2)
     assert statements(alice.get, LIST) == (429, 1)
-    let_pass(minutes=1)
+    advance_time(minutes=1)
     assert statements(alice.get, LIST, headers={"If-None-Match": tag}) == (304, 3)
 
 
-def test_a_limit_that_is_none_refuses_the_start_in_one_sentence():
+def test_an_invalid_limit_prevents_the_start():
     argv = [sys.executable, "manage.py", "check"]
     given = os.environ | {"THROTTLE_USER": "10/week"}
 

@@ -1,4 +1,4 @@
-"""The log channel: one line of JSON for each event, whatever the disk and other processes do."""
+"""The log channel: one line of JSON per event, with concurrent processes and disk errors."""
 
 import json
 import os
@@ -16,13 +16,13 @@ from notifications.channels import log
 from notifications.models import Delivery, Event
 from notifications.reminders import remind
 from tasks.models import Task
-from tests.deliveries import change, deliver_all, let_pass, states
+from tests.deliveries import advance_time, change, deliver_all, states
 
 pytestmark = pytest.mark.django_db
 
 SERVICE = Path(__file__).resolve().parent.parent
 PROCESSES, LINES, MAX_BYTES = 4, 150, 1000
-# A process that has loaded Django once becomes many.
+# One process loads Django, then forks.
 WRITERS = f"""
 import os, sys
 from pathlib import Path
@@ -37,7 +37,7 @@ for number in range({PROCESSES}):
         os._exit(0)
 sys.exit(any(os.wait()[1] for _ in range({PROCESSES})))
 """
-# A file that may not grow is what a full disk is like: it takes the first bytes of a line and refuses the rest.
+# A file size limit acts like a full disk: it accepts the first bytes of a line and rejects the rest.
 FULL_DISK = """
 import resource, sys
 from pathlib import Path
@@ -65,12 +65,12 @@ def path(settings, tmp_path):
 
 
 @pytest.fixture
-def task(a_task, alice):
-    return a_task(title="Pay", assigned_to=alice.id)
+def task(create_task, alice):
+    return create_task(title="Pay", assigned_to=alice.id)
 
 
 def entries(*paths):
-    """Return what stands in the files, line by line in every sense that a reader may give to the word."""
+    """Return the entries in the files, split at everything that a reader may take for a line end."""
     return [json.loads(line) for path in paths for line in path.read_text().splitlines()]
 
 
@@ -80,7 +80,7 @@ def run(script, *arguments):
     return subprocess.run(argv, cwd=SERVICE, env=values, capture_output=True, text=True, check=True)
 
 
-# What a line says
+# Content
 
 
 def test_it_works(ada, alice, bob, task, path):
@@ -104,7 +104,7 @@ def test_it_works(ada, alice, bob, task, path):
     assert [line["id"] for line in lines] == list(Delivery.objects.order_by("pk").values_list("pk", flat=True))
     assert lines[1]["text"] == "ada assigned bob to \u2068Pay\u2069"
     told_at = [datetime.fromisoformat(line["at"]) for line in lines]
-    events = Event.objects.exclude(kind="task_unassigned").order_by("pk")  # it is said by task_assigned
+    events = Event.objects.exclude(kind="task_unassigned").order_by("pk")  # task_assigned says it
     assert told_at == list(events.values_list("created_at", flat=True))
 
 
@@ -121,7 +121,7 @@ def test_it_works(ada, alice, bob, task, path):
     ],
     ids=ascii,
 )
-def test_whatever_a_title_holds_is_on_one_line_and_can_be_read_back(ada, task, path, title):
+def test_any_title_is_one_line_of_valid_json(ada, task, path, title):
     Task.objects.filter(pk=task.pk).update(title=title)
     change(task, by=ada, status="completed")
 
@@ -131,10 +131,12 @@ def test_whatever_a_title_holds_is_on_one_line_and_can_be_read_back(ada, task, p
     assert (line["title"], line["text"]) == (title, f"ada completed \u2068{one_line(title)}\u2069")
     assert path.read_bytes().count(b"\n") == 1
     assert path.read_bytes().endswith(b"}\n")
-    assert [letter for letter in path.read_text()[:-1] if category(letter) == "Cc"] == []  # a terminal obeys some
+    assert [
+        letter for letter in path.read_text()[:-1] if category(letter) == "Cc"
+    ] == []  # terminals execute some of them
 
 
-def test_without_a_file_it_goes_to_standard_output(ada, task, settings, capsys):
+def test_without_a_file_lines_go_to_standard_output(ada, task, settings, capsys):
     settings.NOTIFICATION_LOG = ""
     Task.objects.filter(pk=task.pk).update(title="Pay\nnow")
     change(task, by=ada, status="completed")
@@ -145,7 +147,7 @@ def test_without_a_file_it_goes_to_standard_output(ada, task, settings, capsys):
     assert (json.loads(line)["title"], states()) == ("Pay\nnow", ["sent"])
 
 
-def test_standard_output_that_knows_few_letters_takes_every_line(ada, task, settings, monkeypatch):
+def test_lines_are_ascii_on_standard_output(ada, task, settings, monkeypatch):
     settings.NOTIFICATION_LOG = ""
     output = BytesIO()
     monkeypatch.setattr(sys, "stdout", TextIOWrapper(output, encoding="ascii"))
@@ -158,8 +160,8 @@ def test_standard_output_that_knows_few_letters_takes_every_line(ada, task, sett
     assert json.loads(output.getvalue())["title"] == "Größe"
 
 
-def test_an_event_of_a_task_that_is_gone_or_nobodys_has_its_line_too(ada, a_task, path):
-    task = a_task()
+def test_events_of_deleted_and_unassigned_tasks_are_logged(ada, create_task, path):
+    task = create_task()
     change(task, by=ada, status="completed")
     ada.delete(f"/task/tasks/{task.pk}/")
 
@@ -172,7 +174,7 @@ def test_an_event_of_a_task_that_is_gone_or_nobodys_has_its_line_too(ada, a_task
 # Rotation
 
 
-def test_a_full_file_is_put_aside_and_no_more_than_five_are_kept(path, monkeypatch):
+def test_a_full_file_is_rotated_and_five_are_kept(path, monkeypatch):
     monkeypatch.setattr(log, "MAX_FILE_BYTES", 20)
     for number in range(20):
         log.append(path, b'{"id": %d}\n' % number)  # one or two to a file
@@ -184,7 +186,7 @@ def test_a_full_file_is_put_aside_and_no_more_than_five_are_kept(path, monkeypat
     assert entries(path.with_name("notifications.log.1")) == [{"id": 18}]
 
 
-def test_a_file_holds_what_just_fits(path, monkeypatch):
+def test_a_line_that_just_fits_does_not_rotate(path, monkeypatch):
     monkeypatch.setattr(log, "MAX_FILE_BYTES", 20)
     for _ in range(2):
         log.append(path, b'{"id": 1}\n')
@@ -193,7 +195,7 @@ def test_a_file_holds_what_just_fits(path, monkeypatch):
     assert not path.with_name("notifications.log.1").exists()
 
 
-def test_of_several_processes_that_rotate_at_once_none_loses_a_line(path):
+def test_concurrent_rotation_loses_no_line(path):
     run(WRITERS, path)
 
     files = [file for file in path.parent.iterdir() if file.suffix != ".lock"]
@@ -203,10 +205,10 @@ def test_of_several_processes_that_rotate_at_once_none_loses_a_line(path):
     assert all(file.stat().st_size > MAX_BYTES - 20 for file in files if file != path)
 
 
-# A disk that fails
+# Disk errors
 
 
-def test_a_folder_that_is_not_there_delays_the_line_and_loses_none(ada, task, path):
+def test_a_missing_folder_delays_lines_and_loses_none(ada, task, path):
     path.parent.rmdir()
     change(task, by=ada, status="in_progress")
     change(task, by=ada, status="completed")
@@ -215,14 +217,14 @@ def test_a_folder_that_is_not_there_delays_the_line_and_loses_none(ada, task, pa
     assert "FileNotFoundError" in Delivery.objects.first().reason
 
     path.parent.mkdir()
-    let_pass(seconds=11)
+    advance_time(seconds=11)
     deliver_all()
 
     assert [line["to"] for line in entries(path)] == ["in_progress", "completed"]
     assert states() == ["sent", "sent"]
 
 
-def test_a_log_that_is_no_file_is_tried_again(ada, task, path, caplog):
+def test_a_log_that_is_not_a_file_is_retried(ada, task, path, caplog):
     path.mkdir()
     change(task, by=ada, status="completed")
 
@@ -230,10 +232,10 @@ def test_a_log_that_is_no_file_is_tried_again(ada, task, path, caplog):
 
     assert states() == ["planned"]
     assert "IsADirectoryError" in Delivery.objects.get().reason
-    assert caplog.messages == []  # the reason is in the ledger; a traceback would tell no more
+    assert caplog.messages == []  # the ledger has the reason; a traceback would add nothing
 
 
-def test_a_line_that_the_disk_took_half_of_is_written_whole_later(path):
+def test_a_partial_line_is_removed_and_written_again(path):
     done = run(FULL_DISK, path)
 
     assert done.stdout == "File too large\n"

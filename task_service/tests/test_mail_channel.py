@@ -1,4 +1,4 @@
-"""Mails to a real SMTP server, which can misbehave."""
+"""The email channel, with a real SMTP server that can misbehave."""
 
 import gc
 import logging
@@ -18,14 +18,14 @@ from directory.models import User
 from notifications.models import Delivery, Event
 from notifications.reminders import remind
 from tasks.models import Task
-from tests.deliveries import SMTP, change, deliver_all, let_pass, outcome, states
+from tests.deliveries import SMTP, advance_time, change, deliver_all, outcome, states
 
 pytestmark = pytest.mark.django_db
 
 
 @pytest.fixture(autouse=True)
-def by_smtp(settings):
-    """Sends mails to a port of this machine."""
+def use_smtp(settings):
+    """Return a function that sends mails to a port of this machine."""
     settings.NOTIFICATION_CHANNELS = ["email"]
     settings.PUBLIC_URL = "https://tm.test"
     settings.EMAIL_BACKEND, settings.EMAIL_HOST, settings.EMAIL_TIMEOUT = SMTP, "127.0.0.1", 5
@@ -37,29 +37,29 @@ def by_smtp(settings):
 
 
 @pytest.fixture
-def sink(by_smtp):
+def sink(use_smtp):
     with serving() as server:
-        by_smtp(server.port)
+        use_smtp(server.port)
         yield server
 
 
 @pytest.fixture
-def closed_port(by_smtp):
-    """A port that nobody listens at, and that nobody else can take meanwhile."""
+def closed_port(use_smtp):
+    """A reserved port without a listener."""
     with closing(socket.socket()) as holder:
         holder.bind(("127.0.0.1", 0))
-        by_smtp(holder.getsockname()[1])
+        use_smtp(holder.getsockname()[1])
         yield
 
 
 @pytest.fixture
-def task(a_task, alice):
-    return a_task(title="Pay", assigned_to=alice.id)
+def task(create_task, alice):
+    return create_task(title="Pay", assigned_to=alice.id)
 
 
 @pytest.fixture
-def titled(ada, task):
-    """Gives the task a title that no request could, and completes it."""
+def complete_with_title(ada, task):
+    """Return a function that sets a title that the API rejects, and completes the task."""
 
     def complete(title):
         Task.objects.filter(pk=task.pk).update(title=title)
@@ -68,21 +68,21 @@ def titled(ada, task):
     return complete
 
 
-def mail_of(sink):
+def received_mail(sink):
     ((_, recipients, message),) = sink.received
     assert recipients == ["alice@tm.example"]
     return message
 
 
-def subject_of(message):
-    return message["Subject"].removeprefix(" ")  # of one that begins on its second line
+def unfolded_subject(message):
+    return message["Subject"].removeprefix(" ")  # a folded subject may begin on its second line
 
 
-def text_of(message, kind="plain"):
+def body_text(message, kind="plain"):
     return message.get_body((kind,)).get_content().replace("\r\n", "\n")
 
 
-# What it looks like
+# Content
 
 
 def test_it_works(ada, task, sink):
@@ -91,18 +91,18 @@ def test_it_works(ada, task, sink):
     deliver_all()
 
     ((sender, recipients, message),) = sink.received
-    told, url = "ada completed \u2068Pay\u2069", f"https://tm.test/task/tasks/{task.pk}/"
+    text, url = "ada completed \u2068Pay\u2069", f"https://tm.test/task/tasks/{task.pk}/"
     html = f'<p>ada completed <bdi>Pay</bdi></p>\n<p><a href="{url}">{url}</a></p>\n'
     assert states() == ["sent"]
     assert (sender, recipients) == ("noreply@tmservice.invalid", ["alice@tm.example"])
-    assert (message["To"], message["Subject"]) == ("alice@tm.example", told)
+    assert (message["To"], message["Subject"]) == ("alice@tm.example", text)
     assert message.get_content_type() == "multipart/alternative"
-    assert (text_of(message), text_of(message, "html")) == (f"{told}\n\n{url}\n", html)
+    assert (body_text(message), body_text(message, "html")) == (f"{text}\n\n{url}\n", html)
     assert message["Message-ID"] == message_id(Delivery.objects.get().pk, prefix="notification")
     assert message["Auto-Submitted"] == "auto-generated"
 
 
-def test_its_date_is_when_it_happened_not_when_it_was_sent(ada, task, sink):
+def test_the_date_is_that_of_the_event(ada, task, sink):
     change(task, by=ada, status="completed")
     event = Delivery.objects.get().event
     event.created_at = timezone.now().replace(year=2001, microsecond=0)
@@ -110,15 +110,15 @@ def test_its_date_is_when_it_happened_not_when_it_was_sent(ada, task, sink):
 
     deliver_all()
 
-    assert parsedate_to_datetime(mail_of(sink)["Date"]).replace(tzinfo=UTC) == event.created_at
+    assert parsedate_to_datetime(received_mail(sink)["Date"]).replace(tzinfo=UTC) == event.created_at
 
 
-def test_each_kind_of_event_names_itself_in_a_header(ada, alice, a_task, sink):
-    task = a_task(title="Pay", due_date=timezone.localdate())
+def test_the_kind_of_event_is_in_a_header(ada, alice, create_task, sink):
+    task = create_task(title="Pay", due_date=timezone.localdate())
     for values in ({"assigned_to_id": alice.id}, {"status": "in_progress"}, {"assigned_to_id": None}):
         change(task, by=ada, **values)
         deliver_all()
-    late = a_task(title="Pay", assigned_to=alice.id, created_by=alice.id, due_date="2001-01-01")
+    late = create_task(title="Pay", assigned_to=alice.id, created_by=alice.id, due_date="2001-01-01")
     remind()
     deliver_all()
     ada.delete(f"/task/tasks/{late.pk}/")
@@ -134,103 +134,103 @@ def test_each_kind_of_event_names_itself_in_a_header(ada, alice, a_task, sink):
     ]
 
 
-def test_the_link_begins_with_the_public_url_wherever_that_is(ada, task, sink, settings):
+def test_the_link_starts_with_the_public_url(ada, task, sink, settings):
     settings.PUBLIC_URL = "http://10.0.0.1:8080"
     change(task, by=ada, status="completed")
 
     deliver_all()
 
-    assert text_of(mail_of(sink)).splitlines()[-1] == f"http://10.0.0.1:8080/task/tasks/{task.pk}/"
+    assert body_text(received_mail(sink)).splitlines()[-1] == f"http://10.0.0.1:8080/task/tasks/{task.pk}/"
 
 
-def test_without_a_public_url_the_link_opens_on_this_machine(ada, task, sink, settings):
+def test_without_a_public_url_the_link_is_local(ada, task, sink, settings):
     settings.PUBLIC_URL = ""
     change(task, by=ada, status="completed")
 
     deliver_all()
 
-    assert text_of(mail_of(sink)).splitlines()[-1] == f"http://localhost:8080/task/tasks/{task.pk}/"
+    assert body_text(received_mail(sink)).splitlines()[-1] == f"http://localhost:8080/task/tasks/{task.pk}/"
 
 
-def test_markup_in_a_title_is_text(titled, sink):
-    titled('<img src=x onerror="alert(1)"> & </p><script>alert(2)</script>')
+def test_markup_in_a_title_is_text(complete_with_title, sink):
+    complete_with_title('<img src=x onerror="alert(1)"> & </p><script>alert(2)</script>')
 
     deliver_all()
 
-    message = mail_of(sink)
-    assert '<img src=x onerror="alert(1)"> & </p><script>' in text_of(message)
-    assert "&lt;img src=x onerror=&quot;alert(1)&quot;&gt; &amp; &lt;/p&gt;&lt;script&gt;" in text_of(message, "html")
-    assert text_of(message, "html").count("<") == 8
+    message = received_mail(sink)
+    assert '<img src=x onerror="alert(1)"> & </p><script>' in body_text(message)
+    assert "&lt;img src=x onerror=&quot;alert(1)&quot;&gt; &amp; &lt;/p&gt;&lt;script&gt;" in body_text(message, "html")
+    assert body_text(message, "html").count("<") == 8
 
 
 @pytest.mark.parametrize("title", ["Größe prüfen", "Оплатить счёт", "支払い 😀 👩\u200d👧", "e\u0301" * 40])
-def test_a_title_in_any_script_arrives_as_it_is(titled, sink, title):
-    titled(title)
+def test_a_title_in_any_script_arrives_unchanged(complete_with_title, sink, title):
+    complete_with_title(title)
 
     deliver_all()
 
-    message = mail_of(sink)
-    assert subject_of(message) == f"ada completed \u2068{title}\u2069"
-    assert title in text_of(message)
-    assert title in text_of(message, "html")
+    message = received_mail(sink)
+    assert unfolded_subject(message) == f"ada completed \u2068{title}\u2069"
+    assert title in body_text(message)
+    assert title in body_text(message, "html")
 
 
 @pytest.mark.parametrize(
     "title", ["\u05d3\u05d5\u05d7 (1)", "\u0645\u06cc\u200c\u062e\u0648\u0627\u0647\u0645"], ids=ascii
 )
-def test_a_title_from_right_to_left_stands_isolated_everywhere(titled, sink, title):
-    titled(title)
+def test_a_right_to_left_title_is_isolated(complete_with_title, sink, title):
+    complete_with_title(title)
 
     deliver_all()
 
-    message = mail_of(sink)
-    assert subject_of(message) == text_of(message).splitlines()[0] == f"ada completed \u2068{title}\u2069"
-    assert text_of(message, "html").startswith(f"<p>ada completed <bdi>{title}</bdi></p>\n")
+    message = received_mail(sink)
+    assert unfolded_subject(message) == body_text(message).splitlines()[0] == f"ada completed \u2068{title}\u2069"
+    assert body_text(message, "html").startswith(f"<p>ada completed <bdi>{title}</bdi></p>\n")
 
 
-def test_a_long_title_does_not_push_out_what_happened(ada, sink, a_task, alice):
-    task = a_task(title="\U0001f468\u200d\U0001f469\u200d\U0001f467" * 40, assigned_to=alice.id)
+def test_a_long_title_is_shortened_in_the_subject(ada, sink, create_task, alice):
+    task = create_task(title="\U0001f468\u200d\U0001f469\u200d\U0001f467" * 40, assigned_to=alice.id)
     change(task, by=ada, status="in_progress")
 
     deliver_all()
 
-    subject = subject_of(mail_of(sink))
+    subject = unfolded_subject(received_mail(sink))
     assert subject.startswith("ada changed the status from To Do to In Progress: \u2068\U0001f468")
     assert subject.endswith("\u200d\U0001f467\u2026\u2069")
     assert len(subject) <= 150
 
 
-def test_what_the_version_before_planned_has_a_subject_too(titled, sink):
-    titled("Pay")
+def test_a_text_of_the_previous_version_has_a_subject(complete_with_title, sink):
+    complete_with_title("Pay")
     Event.objects.update(text='"Pay\n" is Completed now; it was To Do.')
 
     deliver_all()
 
-    assert mail_of(sink)["Subject"] == '"Pay " is Completed now; it was To Do.'
+    assert received_mail(sink)["Subject"] == '"Pay " is Completed now; it was To Do.'
 
 
 @pytest.mark.parametrize("letter", ["x", "ä", "水", "😀"])
-def test_a_subject_is_cut_to_150_characters(titled, sink, letter):
-    titled(letter * 200)
+def test_a_subject_has_at_most_150_characters(complete_with_title, sink, letter):
+    complete_with_title(letter * 200)
 
     deliver_all()
 
-    subject = subject_of(mail_of(sink))
+    subject = unfolded_subject(received_mail(sink))
     assert subject == "ada completed \u2068" + letter * 133 + "\u2026\u2069"
     assert len(subject) == 150
-    assert letter * 200 in text_of(mail_of(sink))
+    assert letter * 200 in body_text(received_mail(sink))
 
 
-def test_a_subject_that_just_fits_is_whole(titled, sink):
+def test_a_subject_that_just_fits_is_not_shortened(complete_with_title, sink):
     title = "x" * (150 - len("ada completed \u2068\u2069"))
-    titled(title)
+    complete_with_title(title)
 
     deliver_all()
 
-    assert mail_of(sink)["Subject"].endswith(f"{title}\u2069")
+    assert received_mail(sink)["Subject"].endswith(f"{title}\u2069")
 
 
-# What could forge a header
+# Header injection
 
 
 @pytest.mark.parametrize(
@@ -248,19 +248,19 @@ def test_a_subject_that_just_fits_is_whole(titled, sink):
     ],
     ids=ascii,
 )
-def test_a_mail_with_a_hostile_title_is_delivered_and_forges_nothing(titled, sink, title):
-    titled(title)
+def test_a_malicious_title_forges_nothing(complete_with_title, sink, title):
+    complete_with_title(title)
 
     deliver_all()
 
-    message = mail_of(sink)
+    message = received_mail(sink)
     assert states() == ["sent"]
     assert (message["Bcc"], message["Cc"], message["To"]) == (None, None, "alice@tm.example")
-    assert re.fullmatch("ada completed \u2068[^\x00-\x1f\x7f-\x9f\u2028\u2029]*\u2069", subject_of(message))
+    assert re.fullmatch("ada completed \u2068[^\x00-\x1f\x7f-\x9f\u2028\u2029]*\u2069", unfolded_subject(message))
     assert sink.commands.count("MAIL") == sink.commands.count("RCPT") == 1
 
 
-def test_a_hostile_username_forges_nothing(ada, bob, task, sink):
+def test_a_malicious_username_forges_nothing(ada, bob, task, sink):
     User.objects.filter(pk=bob.id).update(username="bob\r\nBcc: eve@evil.test")
     change(task, by=ada, assigned_to_id=bob.id)
 
@@ -268,15 +268,13 @@ def test_a_hostile_username_forges_nothing(ada, bob, task, sink):
 
     (_, recipients, message), _ = sink.received
     assert (recipients, message["Bcc"]) == (["bob@tm.example"], None)
-    assert subject_of(message) == "ada assigned bob Bcc: eve@evil.test to \u2068Pay\u2069"
+    assert unfolded_subject(message) == "ada assigned bob Bcc: eve@evil.test to \u2068Pay\u2069"
 
 
 @pytest.mark.parametrize("address", REFUSED, ids=ascii)
-def test_a_hostile_address_reaches_nobody_and_is_dead_lettered_at_once(
-    ada, alice, grace, a_task, sink, address, caplog
-):
+def test_a_malicious_address_is_dead_lettered_at_once(ada, alice, grace, create_task, sink, address, caplog):
     User.objects.filter(pk=alice.id).update(email=address)
-    change(a_task(assigned_to=alice.id, created_by=grace.id), by=ada, status="completed")
+    change(create_task(assigned_to=alice.id, created_by=grace.id), by=ada, status="completed")
 
     deliver_all()
 
@@ -285,9 +283,9 @@ def test_a_hostile_address_reaches_nobody_and_is_dead_lettered_at_once(
     assert not [record for record in caplog.records if record.exc_info]
 
 
-def test_a_mail_that_cannot_be_built_is_dead_lettered_at_once(titled, sink, monkeypatch, caplog):
+def test_a_mail_that_cannot_be_built_is_dead_lettered_at_once(complete_with_title, sink, monkeypatch, caplog):
     monkeypatch.setattr("notifications.channels.email.subject", lambda text: "Bcc: eve\n\neve@evil.test")
-    titled("Pay")
+    complete_with_title("Pay")
 
     deliver_all()
 
@@ -295,7 +293,7 @@ def test_a_mail_that_cannot_be_built_is_dead_lettered_at_once(titled, sink, monk
     assert (sink.received, [record for record in caplog.records if record.exc_info]) == ([], [])
 
 
-def test_an_account_without_a_confirmed_address_is_skipped_and_the_ledger_says_so(ada, alice, task, sink, caplog):
+def test_an_account_without_confirmed_address_is_skipped(ada, alice, task, sink, caplog):
     User.objects.filter(pk=alice.id).update(email="")
     change(task, by=ada, status="completed")
 
@@ -307,7 +305,7 @@ def test_an_account_without_a_confirmed_address_is_skipped_and_the_ledger_says_s
     assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
 
 
-# A server that misbehaves
+# Server errors
 
 
 @pytest.mark.parametrize(
@@ -321,7 +319,7 @@ def test_an_account_without_a_confirmed_address_is_skipped_and_the_ledger_says_s
         ("MAIL", "nonsense", "-1"),
     ],
 )
-def test_what_may_pass_is_tried_again_as_the_same_message(ada, task, sink, command, answer, reason):
+def test_a_temporary_failure_is_retried_as_the_same_message(ada, task, sink, command, answer, reason):
     change(task, by=ada, status="completed")
     sink.answers = {command: answer}
     deliver_all()
@@ -329,7 +327,7 @@ def test_what_may_pass_is_tried_again_as_the_same_message(ada, task, sink, comma
     assert reason in Delivery.objects.get().reason
 
     sink.answers = {}
-    let_pass(seconds=11)
+    advance_time(seconds=11)
     deliver_all()
 
     assert outcome() == ("sent", "")
@@ -339,7 +337,7 @@ def test_what_may_pass_is_tried_again_as_the_same_message(ada, task, sink, comma
 
 
 @pytest.mark.parametrize(("command", "answer"), [("RCPT", "550 no such user"), (END_OF_DATA, "554 looks like spam")])
-def test_what_is_refused_for_good_is_not_tried_again(ada, task, sink, command, answer, caplog):
+def test_a_permanent_failure_is_not_retried(ada, task, sink, command, answer, caplog):
     change(task, by=ada, status="in_progress")
     sink.answers = {command: answer}
     deliver_all()
@@ -347,16 +345,16 @@ def test_what_is_refused_for_good_is_not_tried_again(ada, task, sink, command, a
     assert f"is dead-lettered: {answer}" in caplog.text
 
     sink.answers, sink.received = {}, []
-    let_pass(days=2)
+    advance_time(days=2)
     change(task, by=ada, status="completed")
     deliver_all()
 
     assert states() == ["failed", "sent"]
-    assert mail_of(sink)["Subject"].startswith("ada completed ")
+    assert received_mail(sink)["Subject"].startswith("ada completed ")
 
 
 @pytest.mark.parametrize("answer", ["450 mailbox busy", "550 no such user"])
-def test_neither_addresses_nor_titles_get_into_the_log(ada, task, sink, caplog, answer):
+def test_the_log_has_no_addresses_or_titles(ada, task, sink, caplog, answer):
     caplog.set_level(logging.DEBUG)
     sink.answers = {"RCPT": answer}
     change(task, by=ada, status="completed", title="Fire bob")
@@ -369,7 +367,7 @@ def test_neither_addresses_nor_titles_get_into_the_log(ada, task, sink, caplog, 
     assert "Fire" not in logged
 
 
-def test_a_server_that_never_answers_does_not_stop_the_worker(ada, task, sink, settings):
+def test_a_silent_server_does_not_stop_the_worker(ada, task, sink, settings):
     settings.EMAIL_TIMEOUT = 0.1
     sink.answers = {"CONNECT": HANG}
     change(task, by=ada, status="completed")
@@ -381,7 +379,7 @@ def test_a_server_that_never_answers_does_not_stop_the_worker(ada, task, sink, s
 
 
 @pytest.mark.usefixtures("closed_port")
-def test_while_the_server_is_down_it_waits(ada, task):
+def test_messages_wait_while_the_server_is_down(ada, task):
     change(task, by=ada, status="completed")
 
     deliver_all()
@@ -390,8 +388,10 @@ def test_while_the_server_is_down_it_waits(ada, task):
     assert "ConnectionRefusedError" in Delivery.objects.get().reason
 
 
-@pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")  # Django leaves that one to the collector
-def test_without_the_encryption_that_is_asked_for_nothing_is_said(ada, task, sink, settings):
+@pytest.mark.filterwarnings(
+    "ignore:unclosed <socket:ResourceWarning"
+)  # Django leaves closing it to the garbage collector
+def test_nothing_is_sent_without_the_required_encryption(ada, task, sink, settings):
     settings.EMAIL_USE_TLS = True
     change(task, by=ada, status="completed")
 

@@ -1,4 +1,4 @@
-"""What can never be, even when written past the API."""
+"""Constraints of the database, which hold without the API too."""
 
 import pytest
 from django.db import DataError, IntegrityError, connection
@@ -24,15 +24,15 @@ IMPOSSIBLE = [
 
 
 @pytest.mark.parametrize(("values", "constraint"), IMPOSSIBLE)
-def test_an_update_cannot_make_it(a_task, values, constraint):
-    a_task()
+def test_an_update_cannot_store_an_invalid_task(create_task, values, constraint):
+    create_task()
 
     with pytest.raises(IntegrityError, match=constraint):
         Task.objects.update(**values)
 
 
 @pytest.mark.parametrize(("values", "constraint"), IMPOSSIBLE)
-def test_a_bulk_insert_cannot_make_it(values, constraint):
+def test_a_bulk_insert_cannot_store_an_invalid_task(values, constraint):
     with pytest.raises(IntegrityError, match=constraint):
         Task.objects.bulk_create([Task(**{"title": "Water", "created_by": 101} | values)])
 
@@ -40,29 +40,29 @@ def test_a_bulk_insert_cannot_make_it(values, constraint):
 @pytest.mark.parametrize(
     "column", ["title", "description", "status", "priority", "created_by", "created_at", "version"]
 )
-def test_sql_cannot_leave_out_what_every_task_has(a_task, column):
-    a_task()
+def test_sql_cannot_omit_required_columns(create_task, column):
+    create_task()
 
     with pytest.raises(IntegrityError, match=column), connection.cursor() as cursor:
         cursor.execute(f"UPDATE tasks_task SET {column} = NULL")
 
 
-def test_a_title_is_not_longer_than_200_characters(a_task):
-    a_task(title="\U0001f331" * 200)
+def test_a_title_has_at_most_200_characters(create_task):
+    create_task(title="\U0001f331" * 200)
 
     with pytest.raises(DataError):
         Task.objects.update(title="\U0001f331" * 201)
 
 
-def test_a_description_is_not_longer_than_50000_characters(a_task):
-    a_task(description="\U0001f331" * 50_000)
+def test_a_description_has_at_most_50000_characters(create_task):
+    create_task(description="\U0001f331" * 50_000)
 
     with pytest.raises(IntegrityError, match="description_is_not_too_long"):
         Task.objects.update(description="x" * 50_001)
 
 
-def test_completing_and_reopening_through_the_model_keeps_the_constraint(a_task):
-    a_task()
+def test_change_satisfies_the_completed_at_constraint(create_task):
+    create_task()
 
     (task,) = Task.objects.all().change(by_id=101, status=Task.Status.COMPLETED)
     assert Task.objects.get().completed_at == task.updated_at
@@ -71,9 +71,9 @@ def test_completing_and_reopening_through_the_model_keeps_the_constraint(a_task)
     assert Task.objects.get().completed_at is None
 
 
-def test_a_change_returns_what_it_stores(a_task):
+def test_a_change_returns_what_it_stores(create_task):
     for status in ("todo", "todo", "completed", "completed"):
-        task = a_task(status=status)
+        task = create_task(status=status)
         for version in range(task.pk % 3):
             Task.objects.filter(pk=task.pk).change(by_id=101, title=f"Weed {version}")
 

@@ -1,4 +1,4 @@
-"""What happens at the same moment, and what is killed in the middle. RACE_ROUNDS runs more rounds, up to 50."""
+"""Concurrency and killed workers. RACE_ROUNDS runs more rounds, up to 50."""
 
 import json
 import os
@@ -22,7 +22,7 @@ from notifications.channels import Channel, channel
 from notifications.models import Delivery, Event, Notification, ReminderRun
 from notifications.reminders import remind
 from tasks.models import Task
-from tests.deliveries import SMTP, change, database_url, deliver_all, let_pass, states
+from tests.deliveries import SMTP, advance_time, change, database_url, deliver_all, states
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -34,7 +34,7 @@ def rounds():
 
 
 class Memory(Channel):
-    """Remembers what it was given, in whatever thread."""
+    """Records messages from all threads."""
 
     lock, sent = Lock(), []
 
@@ -61,7 +61,7 @@ def log(settings, tmp_path):
     return lambda: [json.loads(line) for line in (tmp_path / "notifications.log").read_text().splitlines()]
 
 
-def tasks_of(person, number, **values):
+def create_tasks(person, number, **values):
     return Task.objects.bulk_create(
         Task(title="Pay", created_by=person.id, assigned_to_id=person.id, **values) for _ in range(number)
     )
@@ -70,13 +70,13 @@ def tasks_of(person, number, **values):
 # Reminders
 
 
-def test_ten_runs_at_once_remind_of_each_task_once(ada, alice, at_once):
+def test_ten_concurrent_runs_remind_once_per_task(ada, alice, at_once):
     for number in range(rounds()):
         ReminderRun.objects.all().delete()
         overdue = Task.objects.bulk_create(
             Task(title="Pay", created_by=ada.id, assigned_to_id=alice.id, due_date="2001-01-01") for _ in range(20)
         )
-        soon = tasks_of(alice, 5, due_date=timezone.localdate())
+        soon = create_tasks(alice, 5, due_date=timezone.localdate())
 
         planned = at_once(*[(remind,)] * 10)
 
@@ -89,11 +89,9 @@ def test_ten_runs_at_once_remind_of_each_task_once(ada, alice, at_once):
         assert ReminderRun.objects.count() == 1
 
 
-def test_a_task_that_changes_while_it_is_looked_for_is_reminded_of_in_the_end_or_skipped(
-    ada, alice, a_task, at_once, log
-):
+def test_a_task_changed_during_a_run_is_reminded_or_skipped(ada, alice, create_task, at_once, log):
     for _ in range(rounds()):
-        done, moved, gone = (a_task(assigned_to=alice.id, due_date="2001-01-01") for _ in range(3))
+        done, moved, gone = (create_task(assigned_to=alice.id, due_date="2001-01-01") for _ in range(3))
 
         at_once(
             (remind,),
@@ -111,13 +109,13 @@ def test_a_task_that_changes_while_it_is_looked_for_is_reminded_of_in_the_end_or
 # Workers
 
 
-def test_of_eight_workers_each_sends_what_no_other_does_and_the_order_is_kept(ada, alice, grace, memory, at_once):
+def test_eight_workers_send_each_message_once_in_order(ada, alice, grace, memory, at_once):
     def work():
         while Delivery.objects.filter(state="planned").exists():
             delivering.deliver_channel("memory")
 
     for number in range(rounds()):
-        tasks = [task.pk for task in tasks_of(alice, 4)]
+        tasks = [task.pk for task in create_tasks(alice, 4)]
         Task.objects.filter(pk__in=tasks).update(created_by=grace.id)
         for status, task in product(("in_progress", "todo", "completed"), tasks):
             Task.objects.filter(pk=task).change(by_id=ada.id, status=status)
@@ -129,16 +127,14 @@ def test_of_eight_workers_each_sends_what_no_other_does_and_the_order_is_kept(ad
         assert len(ids) == 24 * (number + 1)
         for task in tasks:
             for person in (alice, grace):
-                heard = [id_ for task_id, to, id_ in memory.sent if (task_id, to) == (task, person.id)]
-                assert heard == sorted(heard)
-                assert len(heard) == 3
+                received = [id_ for task_id, to, id_ in memory.sent if (task_id, to) == (task, person.id)]
+                assert received == sorted(received)
+                assert len(received) == 3
 
 
-def test_a_task_that_is_reassigned_or_deleted_while_its_mails_go_out_leaves_nothing_open(
-    ada, alice, bob, a_task, memory, at_once
-):
+def test_changes_while_sending_leave_nothing_pending(ada, alice, bob, create_task, memory, at_once):
     for _ in range(rounds()):
-        kept, gone = (a_task(assigned_to=alice.id) for _ in range(2))
+        kept, gone = (create_task(assigned_to=alice.id) for _ in range(2))
         for task in (kept, gone):
             change(task, by=ada, status="completed")
 
@@ -155,15 +151,13 @@ def test_a_task_that_is_reassigned_or_deleted_while_its_mails_go_out_leaves_noth
         assert states(recipient_id=bob.id)[-1] == "sent"
 
 
-def test_a_demotion_while_mails_go_out_leaves_nothing_open_and_nothing_in_the_inbox(
-    alice, grace, a_task, memory, at_once
-):
+def test_a_demotion_while_sending_leaves_nothing_pending(alice, grace, create_task, memory, at_once):
     for number in range(rounds()):
-        task = a_task(assigned_to=alice.id, created_by=grace.id)
+        task = create_task(assigned_to=alice.id, created_by=grace.id)
         User.objects.filter(pk=grace.id).update(role="admin", epoch=2 * number)
         for status in ("in_progress", "completed"):
             change(task, by=None, status=status)
-        demoted = replace(account_of(grace), role="user", epoch=2 * number + 1, position=2000 + number)
+        demoted = replace(account_in_directory(grace), role="user", epoch=2 * number + 1, position=2000 + number)
 
         at_once(
             (delivering.deliver_channel, "memory"),
@@ -179,7 +173,7 @@ def test_a_demotion_while_mails_go_out_leaves_nothing_open_and_nothing_in_the_in
         assert grace.get("/task/notifications/").json()["results"] == []
 
 
-def account_of(person):
+def account_in_directory(person):
     row = User.objects.filter(pk=person.id).values().get()
     return Account(**row)
 
@@ -187,9 +181,9 @@ def account_of(person):
 # Changes
 
 
-def test_two_admins_at_once_are_told_of_each_change_that_there_really_was(ada, alice, a_task, at_once):
+def test_concurrent_changes_each_notify_once(ada, alice, create_task, at_once):
     for _ in range(rounds()):
-        task = a_task(assigned_to=alice.id)
+        task = create_task(assigned_to=alice.id)
         path = f"/task/tasks/{task.pk}/"
 
         at_once(*[(ada.patch, path, {"status": status}) for status in ("completed", "in_progress") * 3])
@@ -202,14 +196,14 @@ def test_two_admins_at_once_are_told_of_each_change_that_there_really_was(ada, a
         assert Notification.objects.filter(event__task_id=task.pk).count() == len(events)
 
 
-# A worker that is killed
+# A killed worker
 
 
-def test_a_worker_killed_in_the_middle_of_a_mail_leaves_it_to_the_next_under_the_same_id(ada, alice, a_task, settings):
+def test_a_mail_of_a_killed_worker_is_resent_with_its_id(ada, alice, create_task, settings):
     settings.NOTIFICATION_CHANNELS = ["email"]
-    change(a_task(assigned_to=alice.id), by=ada, status="completed")
+    change(create_task(assigned_to=alice.id), by=ada, status="completed")
     with serving() as server:
-        server.answers = {END_OF_DATA: HANG}  # it has taken the mail, and the worker does not learn of it
+        server.answers = {END_OF_DATA: HANG}  # it accepts the mail, but the worker gets no response
         values = {"DATABASE_URL": database_url(), "EMAIL_URL": f"smtp://127.0.0.1:{server.port}"}
         argv = [sys.executable, "manage.py", "run_worker"]
         environment = os.environ | values | {"NOTIFICATION_CHANNELS": "email", "LOG_LEVEL": "ERROR"}
@@ -221,7 +215,7 @@ def test_a_worker_killed_in_the_middle_of_a_mail_leaves_it_to_the_next_under_the
 
         deliver_all()
         assert states() == ["planned"]
-        let_pass(seconds=61)
+        advance_time(seconds=61)
         deliver_all()
 
     assert worker.returncode == -signal.SIGKILL

@@ -1,4 +1,4 @@
-"""Readiness tells, in sentences, what is late with notifications; requests are served all the same."""
+"""Readiness reports late notifications as degraded; requests are still served."""
 
 from datetime import timedelta
 
@@ -7,19 +7,19 @@ from django.utils import timezone
 
 from notifications.models import Delivery, ReminderRun
 from notifications.reminders import remind
-from tests.deliveries import change, deliver_all, let_pass
+from tests.deliveries import advance_time, change, deliver_all
 
 pytestmark = pytest.mark.django_db
 
 
 @pytest.fixture(autouse=True)
-def _written(settings, tmp_path):
+def _log_file(settings, tmp_path):
     settings.NOTIFICATION_LOG = str(tmp_path / "notifications.log")
 
 
 @pytest.fixture
 def health(client):
-    """Returns status and body of the readiness answer."""
+    """Return a function that reads status and body of the readiness response."""
 
     def ask():
         answer = client.get("/task/health/ready/")
@@ -29,8 +29,8 @@ def health(client):
 
 
 @pytest.fixture
-def planned(ada, a_task):
-    change(a_task(), by=ada, status="completed")
+def planned(ada, create_task):
+    change(create_task(), by=ada, status="completed")
     return Delivery.objects.get()
 
 
@@ -47,11 +47,11 @@ def test_it_works(health, planned):
     assert health() == OK
 
 
-def test_a_delivery_that_waits_for_more_than_ten_minutes_degrades(health, planned):
-    let_pass(minutes=9, seconds=55)
+def test_a_delivery_waiting_over_ten_minutes_degrades(health, planned):
+    advance_time(minutes=9, seconds=55)
     assert health() == OK
 
-    let_pass(minutes=2)
+    advance_time(minutes=2)
 
     reason = "the oldest of the deliveries has been waiting for 12 minutes: nobody has tried to send it"
     assert health() == (
@@ -60,23 +60,23 @@ def test_a_delivery_that_waits_for_more_than_ten_minutes_degrades(health, planne
     )
 
 
-def test_the_one_that_waits_longest_counts(health, ada, a_task, planned):
-    let_pass(minutes=60)
-    change(a_task(), by=ada, status="completed")
+def test_the_oldest_delivery_counts(health, ada, create_task, planned):
+    advance_time(minutes=60)
+    change(create_task(), by=ada, status="completed")
 
     assert "for 60 minutes" in health()[1]["reasons"][0]
 
 
-def test_once_it_is_sent_or_dead_lettered_all_is_well(health, ada, a_task, planned):
-    let_pass(hours=1)
-    change(a_task(), by=ada, status="completed")
+def test_sent_and_dead_lettered_deliveries_do_not_degrade(health, ada, create_task, planned):
+    advance_time(hours=1)
+    change(create_task(), by=ada, status="completed")
     deliver_all()
     Delivery.objects.filter(pk=planned.pk).update(state="failed", sent_at=None, reason="554 no")
 
     assert health() == OK
 
 
-def test_reminders_that_nobody_looked_for_in_25_hours_degrade(health, db):
+def test_no_reminder_run_for_25_hours_degrades(health, db):
     reminded(hours=24, minutes=59)
     assert health() == OK
 
@@ -88,29 +88,29 @@ def test_reminders_that_nobody_looked_for_in_25_hours_degrade(health, db):
     assert sentence.startswith("reminders: they last ran 25 hours ago; start a worker, or let cron run ")
 
 
-def test_looking_for_reminders_makes_it_well_again(health, db):
+def test_a_reminder_run_restores_ready(health, db):
     reminded(days=3)
     remind()
 
     assert health() == OK
 
 
-def test_both_are_told_at_once(health, planned):
-    let_pass(minutes=11)
+def test_both_findings_are_reported(health, planned):
+    advance_time(minutes=11)
     reminded(days=3)
 
     assert len(health()[1]["reasons"]) == 2
 
 
-def test_a_service_that_has_just_been_installed_is_well(health, db):
+def test_a_new_installation_is_ready(health, db):
     assert health() == OK
 
 
-def test_mails_that_wait_for_a_server_are_told_and_sent_later(settings, health, ada, a_task, alice):
+def test_held_mails_are_reported_and_sent_later(settings, health, ada, create_task, alice):
     settings.NOTIFICATION_CHANNELS = ["email"]
     settings.MAILS_ARE_HELD = True
     reminded(minutes=1)
-    change(a_task(assigned_to=alice.id), by=ada, status="completed")
+    change(create_task(assigned_to=alice.id), by=ada, status="completed")
 
     deliver_all()
     waiting = health()

@@ -57,31 +57,31 @@ def test_the_document_is_valid_swagger():
     DOCUMENT.assert_valid()
 
 
-def test_every_call_is_in_it_and_no_other():
+def test_the_document_has_all_routes_and_no_others():
     openapi_pages.assert_complete(DOCUMENT)
 
 
-def test_everything_is_described():
+def test_everything_has_a_description():
     openapi_pages.assert_everything_is_described(DOCUMENT)
 
 
-def test_every_example_is_as_its_schema_says():
+def test_every_example_matches_its_schema():
     assert list(openapi_pages.wrong_examples(DOCUMENT)) == []
 
 
-def test_every_answer_with_a_body_has_an_example():
+def test_every_response_with_a_body_has_an_example():
     assert openapi_pages.answers_without_examples(DOCUMENT) == []
 
 
-def test_the_pages_load_nothing_from_elsewhere(stranger):
+def test_the_pages_load_nothing_from_other_hosts(stranger):
     openapi_pages.assert_loads_nothing_from_elsewhere(stranger, "task")
 
 
-def test_the_pages_have_a_narrow_policy_of_their_own(stranger):
+def test_the_pages_have_a_strict_policy(stranger):
     openapi_pages.assert_policy_is_narrow(stranger, "task")
 
 
-def test_the_pages_ask_for_the_document_alone(stranger):
+def test_the_pages_request_only_the_document(stranger):
     openapi_pages.assert_pages_ask_for_the_document_alone(stranger, "task")
 
 
@@ -96,7 +96,7 @@ def test_a_task_has_all_its_fields_with_their_types():
     assert set(DOCUMENT.spec["definitions"]["Task"]["required"]) == TASK_TYPES.keys()
 
 
-def test_a_body_differs_by_its_method():
+def test_bodies_differ_by_method():
     new, put, patch = (DOCUMENT.spec["definitions"][name] for name in ("NewTask", "TaskPut", "TaskPatch"))
 
     assert new["properties"].keys() == WRITABLE
@@ -110,30 +110,30 @@ def test_a_body_differs_by_its_method():
     assert all(each["additionalProperties"] is False for each in (new, put, patch))
 
 
-def test_the_query_parameters_are_those_that_the_views_know():
+def test_the_query_parameters_are_those_of_the_views():
     openapi_pages.assert_parameters_are_known(DOCUMENT, views_by_route())
 
 
-def test_the_walk_over_parameters_sees_some():
+def test_parameters_are_found():
     assert len(QUERIES) == 12 + 12 + 15 + 3 + 1 + 3 + 3 + 3
     assert known_parameters(views_by_route()["/task/notifications/"]) == {"unread", "cursor", "ordering", "page_size"}
 
 
 @pytest.mark.parametrize(("call", "name"), QUERIES)
-def test_a_query_parameter_takes_what_it_says(ada, a_task, call, name):
+def test_a_query_parameter_accepts_documented_values(ada, create_task, call, name):
     parameter = DOCUMENT.parameters(call, "query")[name]
-    path = call.removeprefix("GET ").replace("{id}", str(a_task().id))
+    path = call.removeprefix("GET ").replace("{id}", str(create_task().id))
 
     taken = {read(ada.get(path, {name: value})).status_code for value in samples(parameter)}
-    refused = {read(ada.get(path, {name: value})).status_code for value in beyond(parameter)}
+    rejected = {read(ada.get(path, {name: value})).status_code for value in beyond(parameter)}
 
-    assert taken == ({400} if name == "cursor" else {200})  # no cursor is one that somebody made up
-    assert refused <= {400}
+    assert taken == ({400} if name == "cursor" else {200})  # a made-up cursor is never valid
+    assert rejected <= {400}
 
 
 @pytest.mark.parametrize("call", READS)
-def test_a_query_parameter_that_it_does_not_have_is_refused(ada, a_task, call):
-    path = call.removeprefix("GET ").replace("{id}", str(a_task().id))
+def test_an_undocumented_query_parameter_is_400(ada, create_task, call):
+    path = call.removeprefix("GET ").replace("{id}", str(create_task().id))
 
     assert ada.get(path, {"limit": "1"}).json()["errors"][0]["code"] == "unknown_parameter"
 
@@ -142,8 +142,8 @@ WITH_BODY = ["POST /task/tasks/", "POST /task/tasks/bulk/", "PUT /task/tasks/{id
 
 
 @pytest.mark.parametrize("call", WITH_BODY)
-def test_an_example_of_a_body_is_taken_by_the_service(ada, directory, a_task, call):
-    a_task(id=1)  # the one in the examples
+def test_examples_of_bodies_are_accepted(ada, directory, create_task, call):
+    create_task(id=1)  # the one in the examples
     method, route = call.split()
     schema = DOCUMENT.parameters(call, "body")["body"]["schema"]["$ref"]
     example = DOCUMENT.spec["definitions"][schema.rpartition("/")[2]]["example"]
@@ -155,7 +155,7 @@ def test_an_example_of_a_body_is_taken_by_the_service(ada, directory, a_task, ca
     assert answer.status_code in (200, 201)
 
 
-def test_bodies_are_all_tried_with_their_example():
+def test_all_bodies_have_an_example():
     assert [call for call in DOCUMENT.operations if DOCUMENT.parameters(call, "body")] == WITH_BODY
 
 
@@ -167,8 +167,8 @@ def test_schema_and_service_agree_on_a_body(ada, directory, changes, is_taken):
     assert (ada.post("/task/tasks/", body).status_code == 201) is is_taken
 
 
-def test_a_task_that_was_read_may_be_sent_back_whole(ada, a_task):
-    path = f"/task/tasks/{a_task().id}/"
+def test_a_task_can_be_sent_back(ada, create_task):
+    path = f"/task/tasks/{create_task().id}/"
     task = ada.get(path).json()
 
     assert DOCUMENT.wrong_in_body("PUT /task/tasks/{id}/", task) == []
@@ -183,14 +183,14 @@ def test_kinds_and_states_are_those_of_the_models():
     assert definitions["Delivery"]["properties"]["state"]["enum"] == Delivery.State.values
 
 
-def test_what_is_told_of_notifications_is_what_there_is(ada, alice, a_task):
-    task = a_task()
+def test_the_notification_schemas_match_the_responses(ada, alice, create_task):
+    task = create_task()
     Task.objects.filter(pk=task.pk).change(by_id=ada.id, assigned_to_id=alice.id)
-    told = Notification.objects.get(recipient=alice.id)
+    notification = Notification.objects.get(recipient=alice.id)
 
     for client, call, path in (
         (alice, "GET /task/notifications/", "/task/notifications/"),
-        (alice, "POST /task/notifications/{id}/read/", f"/task/notifications/{told.pk}/read/"),
+        (alice, "POST /task/notifications/{id}/read/", f"/task/notifications/{notification.pk}/read/"),
         (ada, "GET /task/tasks/{id}/notifications/", f"/task/tasks/{task.pk}/notifications/"),
         (ada, "GET /task/tasks/{id}/activity/", f"/task/tasks/{task.pk}/activity/"),
     ):
@@ -211,7 +211,7 @@ HEADERS = {
 
 
 @pytest.mark.parametrize("call", HEADERS)
-def test_a_call_takes_its_headers(call):
+def test_operations_accept_their_headers(call):
     assert DOCUMENT.parameters(call, "header").keys() == HEADERS[call]
 
 
@@ -226,7 +226,7 @@ STATUSES = {
 
 
 @pytest.mark.parametrize("call", STATUSES)
-def test_a_call_has_its_statuses_and_no_others(call):
+def test_operations_have_their_statuses_and_no_others(call):
     responses = DOCUMENT.operations[call]["responses"]
 
     assert {int(status) for status in responses if status != "default"} == STATUSES[call]
@@ -235,14 +235,14 @@ def test_a_call_has_its_statuses_and_no_others(call):
     assert responses["401"]["schema"] == {"$ref": "#/definitions/Problem"}
 
 
-def test_a_new_task_has_an_address_and_a_tag():
+def test_a_new_task_has_location_and_etag():
     headers = DOCUMENT.operations["POST /task/tasks/"]["responses"]["201"]["headers"]
 
     assert {"ETag", "Location"} <= headers.keys()
 
 
-def test_a_stale_version_names_what_has_changed(ada, a_task):
-    task = a_task()
+def test_a_412_has_changed_fields(ada, create_task):
+    task = create_task()
     path = f"/task/tasks/{task.pk}/"
     tag = ada.get(path)["ETag"]
     ada.patch(path, {"status": "completed"})
@@ -253,7 +253,7 @@ def test_a_stale_version_names_what_has_changed(ada, a_task):
     assert DOCUMENT.wrong_in_answer("PATCH /task/tasks/{id}/", "412", answer.json()) == []
 
 
-def test_every_call_but_none_asks_for_a_bearer_token():
+def test_every_operation_requires_a_bearer_token():
     assert DOCUMENT.spec["securityDefinitions"]["Bearer"]["type"] == "apiKey"
     assert all(operation["security"] == [{"Bearer": []}] for operation in DOCUMENT.operations.values())
 
@@ -265,13 +265,13 @@ def test_no_other_file_is_served(stranger, name):
     assert stranger.get(f"/task/static/{name}").status_code == 404
 
 
-def test_no_one_is_counted_for_reading_the_documentation(stranger):
+def test_reading_the_documentation_is_not_counted(stranger):
     answers = [stranger.get("/task/docs/"), read(stranger.get("/task/static/drf-yasg/style.css"))]
 
     assert [answer.status_code for answer in answers] == [200, 200]
     assert not any("RateLimit" in answer.headers for answer in answers)
 
 
-def test_any_other_answer_keeps_the_policy_that_allows_nothing(ada):
+def test_other_responses_keep_the_default_policy(ada):
     for path in ("/task/tasks/", "/task/nowhere/", "/task/health/live/"):
         assert ada.get(path)["Content-Security-Policy"] == "default-src 'none'; frame-ancestors 'none'"

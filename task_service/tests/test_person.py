@@ -1,4 +1,4 @@
-"""Which accounts are believed, of all that a user service could tell."""
+"""Validation of accounts from the user service."""
 
 import pytest
 
@@ -21,22 +21,22 @@ def test_it_works():
     assert Person.from_row(ROW) == Person(**ROW, is_deleted=False)
 
 
-def test_fields_that_are_not_agreed_on_are_none_of_its_business():
+def test_unknown_fields_are_ignored():
     assert Person.from_row(ROW | {"phone": "112", "groups": [], "date_joined": None}) == Person.from_row(ROW)
 
 
-def test_a_user_service_cannot_say_of_a_living_account_that_it_is_deleted():
+def test_is_deleted_in_a_row_is_ignored():
     assert Person.from_row(ROW | {"is_deleted": True}) == Person.from_row(ROW)
 
 
-def test_a_row_of_the_feed_says_at_which_position_it_stands():
+def test_a_row_of_the_feed_has_a_position():
     row = {name: value for name, value in ROW.items() if name != "position"}
 
     assert Person.from_row(row, position=1007) == Person.from_row(ROW)
     assert Person.from_row(ROW, position=1008).position == 1008
 
 
-def test_of_a_deleted_account_nothing_is_left_but_its_id():
+def test_a_deleted_account_has_only_its_id():
     assert Person.deleted(105, 1008) == Person(
         id=105,
         username="",
@@ -63,7 +63,7 @@ def test_of_a_deleted_account_nothing_is_left_but_its_id():
     ],
     ids=ascii,
 )
-def test_what_may_be_is_taken_as_it_is(values):
+def test_valid_values_are_kept(values):
     person = Person.from_row(ROW | values)
 
     assert {name: getattr(person, name) for name in values} == values
@@ -81,24 +81,24 @@ def test_what_may_be_is_taken_as_it_is(values):
     ],
     ids=ascii,
 )
-def test_what_cannot_be_is_refused(values):
+def test_invalid_values_are_rejected(values):
     with pytest.raises((TypeError, ValueError)):
         Person.from_row(ROW | values)
 
 
 @pytest.mark.parametrize("name", sorted(ROW))
-def test_everything_that_is_agreed_on_must_be_there(name):
+def test_every_field_is_required(name):
     with pytest.raises(KeyError, match=name):
         Person.from_row({key: value for key, value in ROW.items() if key != name})
 
 
 @pytest.mark.parametrize("row", [None, [], "nora", 7, True, [["id", 105]]], ids=repr)
-def test_what_is_no_object_is_no_account(row):
+def test_a_row_that_is_not_an_object_is_rejected(row):
     with pytest.raises(TypeError):
         Person.from_row(row)
 
 
 @pytest.mark.parametrize(("id_", "position"), [(0, 1), (2**63, 1), (True, 1), (1, 0), (1, 2**63), (1, 1.5), (None, 1)])
-def test_a_deletion_has_to_name_an_account_and_a_position(id_, position):
+def test_a_deletion_needs_an_id_and_a_position(id_, position):
     with pytest.raises((TypeError, ValueError)):
         Person.deleted(id_, position)

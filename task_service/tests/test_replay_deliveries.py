@@ -1,4 +1,4 @@
-"""manage.py replay_deliveries: another day for what was dead-lettered."""
+"""manage.py replay_deliveries: requeue dead letters."""
 
 from io import StringIO
 
@@ -9,7 +9,7 @@ from django.utils import timezone
 
 from chassis.testing.permission_table import rows_of_all_tables
 from notifications.models import Delivery
-from tests.deliveries import change, deliver_all, let_pass, states
+from tests.deliveries import advance_time, change, deliver_all, states
 
 pytestmark = pytest.mark.django_db
 
@@ -21,12 +21,12 @@ def channels(settings, tmp_path):
 
 
 @pytest.fixture
-def task(a_task, alice):
-    return a_task(title="Pay", assigned_to=alice.id)
+def task(create_task, alice):
+    return create_task(title="Pay", assigned_to=alice.id)
 
 
 def replay(*options):
-    """Run the command and return the lines that it prints."""
+    """Run the command and return its output lines."""
     output = StringIO()
     call_command("replay_deliveries", *options, stdout=output)
     return output.getvalue().splitlines()
@@ -39,7 +39,7 @@ def dead_letter(**chosen):
 def test_it_works(ada, task):
     change(task, by=ada, status="completed")
     dead_letter()
-    let_pass(days=3)
+    advance_time(days=3)
 
     assert replay() == ["Replayed 2 deliveries that had failed."]
 
@@ -51,13 +51,13 @@ def test_it_works(ada, task):
     assert replay() == ["Replayed 0 deliveries that had failed."]
 
 
-def test_only_what_has_failed_is_replayed(ada, a_task):
+def test_only_dead_letters_are_replayed(ada, create_task):
     for values in (
         {"state": "sent", "sent_at": timezone.now()},
         {"state": "skipped", "reason": "the task was reassigned"},
         {"state": "planned"},
     ):
-        change(a_task(), by=ada, status="completed")
+        change(create_task(), by=ada, status="completed")
         Delivery.objects.filter(state="planned").update(**values)
     before = rows_of_all_tables()
 
@@ -82,8 +82,8 @@ def test_a_dry_run_lists_them_and_replays_nothing(ada, alice, task):
     assert rows_of_all_tables() == before
 
 
-def test_those_of_a_channel_or_a_task_can_be_chosen(ada, alice, a_task):
-    tasks = [a_task(assigned_to=alice.id) for _ in range(2)]
+def test_dead_letters_can_be_chosen_by_channel_or_task(ada, alice, create_task):
+    tasks = [create_task(assigned_to=alice.id) for _ in range(2)]
     for task in tasks:
         change(task, by=ada, status="completed")
     dead_letter()
@@ -96,12 +96,12 @@ def test_those_of_a_channel_or_a_task_can_be_chosen(ada, alice, a_task):
     assert states(channel="log") == ["failed", "planned"]
 
 
-def test_a_channel_that_is_not_set_is_refused():
+def test_an_unconfigured_channel_is_refused():
     with pytest.raises(CommandError, match="pigeon"):
         replay("--channel", "pigeon")
 
 
-def test_what_makes_no_sense_any_more_is_skipped_when_it_is_replayed(ada, bob, task):
+def test_an_irrelevant_dead_letter_is_skipped_when_replayed(ada, bob, task):
     change(task, by=ada, status="in_progress")
     dead_letter()
     change(task, by=ada, assigned_to_id=bob.id)
@@ -113,7 +113,7 @@ def test_what_makes_no_sense_any_more_is_skipped_when_it_is_replayed(ada, bob, t
     assert [mail.to for mail in post.outbox] == [["bob@tm.example"], ["alice@tm.example"]]
 
 
-def test_what_is_replayed_comes_before_what_happened_later(ada, task):
+def test_a_replayed_message_is_sent_before_later_ones(ada, task):
     change(task, by=ada, status="in_progress")
     dead_letter()
     change(task, by=ada, status="completed")

@@ -1,6 +1,6 @@
-"""What is a word: the same in every script, case and normal form, and on every cluster."""
+"""Words: the same rule for every script, case, normal form and locale."""
 
-# ruff: noqa: RUF001  # what people write, in their own letters and signs
+# ruff: noqa: RUF001  # texts in many scripts
 
 import unicodedata
 
@@ -90,7 +90,7 @@ def test_a_title_is_not_found(ada, title, text):
         ("-appl", ["-5 degrees", "5 apples"]),
     ],
 )
-def test_a_minus_excludes_unless_it_is_the_sign_of_a_first_number(ada, text, titles):
+def test_a_minus_excludes_unless_it_starts_a_first_number(ada, text, titles):
     for title in ("5 apples", "-5 degrees"):
         ada.post(TASKS, {"title": title})
 
@@ -100,21 +100,21 @@ def test_a_minus_excludes_unless_it_is_the_sign_of_a_first_number(ada, text, tit
 @pytest.mark.parametrize(
     ("text", "titles"), [("b", ["Budget", "Plan B"]), ("plan b", ["Plan B"]), ("bu pl", ["Budget"])]
 )
-def test_a_single_letter_beside_other_words_is_a_word(ada, text, titles):
+def test_a_single_letter_with_other_words_is_a_whole_word(ada, text, titles):
     ada.post(TASKS, {"title": "Plan B"})
     ada.post(TASKS, {"title": "Budget", "description": "planned"})
 
     assert sorted(found(ada, text)) == titles
 
 
-def test_title_and_description_are_no_phrase_together(ada):
+def test_a_phrase_does_not_span_title_and_description(ada):
     ada.post(TASKS, {"title": "Call Bob", "description": "Smith knows"})
 
     assert found(ada, '"bob smith"') == []
     assert found(ada, "bob smith") == ["Call Bob"]
 
 
-def test_a_phrase_is_found_wherever_it_is_in_a_long_text(ada):
+def test_a_phrase_is_found_anywhere_in_a_long_text(ada):
     ada.post(TASKS, {"title": "Log", "description": "and so on " * 4_000 + "until the very end"})
 
     assert found(ada, '"the very end"') == found(ada, "on-until-the") == ["Log"]

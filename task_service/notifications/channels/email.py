@@ -43,7 +43,7 @@ def subject(texts: Sequence[str]) -> str:
     """Return one line: the first text, its title shortened to fit, and the number of further texts."""
     text = texts[0].replace("=?", "= ?")  # mail clients would decode it as an encoded word
     more = f" and {len(texts) - 1} more" if len(texts) > 1 else ""
-    if not ISOLATED.search(text):  # planned by the version before; its format is unknown
+    if not ISOLATED.search(text):  # planned by the previous version, in an unknown format
         return shortened(one_line(text), MAX_SUBJECT - len(more)) + more
     room = MAX_SUBJECT - len(ISOLATED.sub(isolated(""), text)) - len(more)
     return ISOLATED.sub(lambda title: isolated(shortened(title[1], max(room, MIN_TITLE))), text) + more

@@ -46,11 +46,11 @@ class AssigneeIdField(IdField):
 
 
 class AssigneeField(PersonField):
-    """{"id", "username"} of the assignee; null without one, or if the directory does not know the account."""
+    """{"id", "username"} of the assignee; null without one, or if the directory does not have the account."""
 
     def __init__(self) -> None:
         description = (
-            "The account of the assignee; null without an assignee, or if the directory does not know the account."
+            "The account of the assignee; null without an assignee, or if the directory does not have the account."
         )
         super().__init__(source="*", help_text=description)
 

@@ -1,4 +1,4 @@
-"""Which facts are announced, and what is planned for whom in the transaction in which they become true."""
+"""Signals of changes, and the notifications planned in the same transaction."""
 
 import os
 import subprocess
@@ -14,7 +14,7 @@ from directory.person import Person as Account
 from notifications.models import Delivery, Event, Notification
 from tasks.models import Task
 from tasks.signals import tasks_changed
-from tests.conftest import known
+from tests.conftest import add_to_directory
 from tests.deliveries import change
 
 pytestmark = pytest.mark.django_db
@@ -30,7 +30,7 @@ def path(task):
 
 
 def inboxes():
-    """Return who finds which kind of event in the inbox."""
+    """Return kind and recipient of each inbox entry."""
     return list(Notification.objects.order_by("pk").values_list("event__kind", "recipient_id"))
 
 
@@ -39,23 +39,23 @@ def planned():
 
 
 @pytest.fixture
-def heard():
-    """What a listener hears: of which fact, from what to what, by whom."""
+def received():
+    """The changes that a receiver got, as (field, [(task, old, new)], actor)."""
     announced = []
 
-    def note(changes, by_id, **_):
+    def record(changes, by_id, **_):
         for field in (STATUS, ASSIGNED):
             facts = [(each.task.pk, each.old, each.new) for each in changes if each.field == field]
             if facts:
                 announced.append((field, facts, by_id))
 
-    tasks_changed.connect(note)
+    tasks_changed.connect(record)
     yield announced
-    tasks_changed.disconnect(note)
+    tasks_changed.disconnect(record)
 
 
 @pytest.fixture
-def failing_listener():
+def failing_receiver():
     def fail(**_):
         raise ZeroDivisionError()
 
@@ -65,22 +65,22 @@ def failing_listener():
 
 
 @pytest.fixture
-def both(settings):
+def log_and_email(settings):
     settings.NOTIFICATION_CHANNELS = ["log", "email"]
 
 
 @pytest.fixture
-def task(a_task, alice):
-    return a_task(title="Pay", assigned_to=alice.id, status="in_progress")
+def task(create_task, alice):
+    return create_task(title="Pay", assigned_to=alice.id, status="in_progress")
 
 
-# What is announced
+# Signals
 
 
-def test_it_works(ada, alice, heard, both):
+def test_it_works(ada, alice, received, log_and_email):
     task = ada.post(LIST, {"title": "Pay", "assigned_to": alice.id}).json()
 
-    assert heard == [(ASSIGNED, [(task["id"], None, alice.id)], ada.id)]
+    assert received == [(ASSIGNED, [(task["id"], None, alice.id)], ada.id)]
     event = Event.objects.get()
     assert (event.kind, event.old, event.new, event.by_id) == ("task_assigned", None, alice.id, ada.id)
     assert (event.task_id, event.task_title, event.text) == (task["id"], "Pay", "ada assigned alice to \u2068Pay\u2069")
@@ -100,47 +100,47 @@ def test_it_works(ada, alice, heard, both):
         ("put", {"title": "x", "status": "completed", "assigned_to": 102}, [(STATUS, "in_progress", "completed")]),
     ],
 )
-def test_each_fact_is_announced_once_with_the_old_and_the_new_value(ada, bob, task, heard, method, body, facts):
+def test_each_change_is_announced_with_old_and_new_value(ada, bob, task, received, method, body, facts):
     assert getattr(ada, method)(path(task), body).status_code == 200
 
-    assert heard == [(name, [(task.pk, old, new)], ada.id) for name, old, new in facts]
+    assert received == [(name, [(task.pk, old, new)], ada.id) for name, old, new in facts]
     events = Event.objects.exclude(kind="task_unassigned").order_by("pk")
     assert list(events.values_list("old", "new")) == [(old, new) for _, old, new in facts]
 
 
-def test_a_bulk_change_announces_each_fact_once_with_all_tasks_that_it_changed(ada, alice, a_task, heard):
-    tasks = [a_task(status=status) for status in ("todo", "completed", "in_progress")]
+def test_a_bulk_change_is_announced_once_with_all_tasks(ada, alice, create_task, received):
+    tasks = [create_task(status=status) for status in ("todo", "completed", "in_progress")]
     ids = [task.pk for task in tasks]
 
     ada.post(BULK, {"ids": ids[::-1], "set": {"status": "completed", "assigned_to": alice.id}})
 
-    assert heard == [
+    assert received == [
         (STATUS, [(ids[0], "todo", "completed"), (ids[2], "in_progress", "completed")], ada.id),
         (ASSIGNED, [(id_, None, alice.id) for id_ in ids], ada.id),
     ]
 
 
-def test_a_deleted_account_announces_once_that_its_tasks_are_nobodys(ada, alice, a_task, heard):
-    ids = [a_task(title=f"Task {number}", assigned_to=alice.id).pk for number in range(3)]
+def test_a_deleted_account_announces_its_unassigned_tasks_once(ada, alice, create_task, received):
+    ids = [create_task(title=f"Task {number}", assigned_to=alice.id).pk for number in range(3)]
 
     User.objects.upsert([Account.deleted(alice.id, 1001)])
 
-    assert heard == [(ASSIGNED, [(id_, alice.id, None) for id_ in ids], None)]
+    assert received == [(ASSIGNED, [(id_, alice.id, None) for id_ in ids], None)]
     assert inboxes() == [("task_assigned", ada.id)] * 3
     assert list(Event.objects.order_by("pk").values_list("text", "by_id")) == [
         (f"The system unassigned \u2068Task {number}\u2069", None) for number in range(3)
     ]
 
 
-def test_a_listener_is_given_the_task_as_it_is_now(ada, bob, task):
+def test_receivers_get_the_changed_task(ada, bob, task):
     given = []
 
-    def note(changes, **_):
+    def record(changes, **_):
         given.extend(each.task for each in changes if each.field == STATUS)
 
-    tasks_changed.connect(note)
+    tasks_changed.connect(record)
     ada.patch(path(task), {"status": "completed", "title": "Pay now", "assigned_to": bob.id})
-    tasks_changed.disconnect(note)
+    tasks_changed.disconnect(record)
 
     (now,) = given
     assert (now.title, now.status, now.version, now.assignee_name) == ("Pay now", "completed", 2, "bob")
@@ -158,12 +158,12 @@ def test_a_listener_is_given_the_task_as_it_is_now(ada, bob, task):
     ],
     ids=str,
 )
-def test_other_edits_and_values_it_has_already_announce_nothing(ada, task, heard, body):
+def test_other_edits_are_not_announced(ada, task, received, body):
     assert ada.patch(path(task), body).status_code == 200
     if body:
         assert ada.post(BULK, {"ids": [task.pk], "set": body}).status_code == 200
 
-    assert heard == []
+    assert received == []
     assert not Event.objects.exists()
 
 
@@ -177,35 +177,35 @@ def test_other_edits_and_values_it_has_already_announce_nothing(ada, task, heard
         ("bob", {"status": "completed"}, {}, 404),
     ],
 )
-def test_what_is_refused_announces_nothing(request, user_service, task, heard, person, body, headers, status):
+def test_rejected_changes_are_not_announced(request, user_service, task, received, person, body, headers, status):
     answer = request.getfixturevalue(person).patch(path(task), body, headers=headers)
 
     assert answer.status_code == status
-    assert heard == []
+    assert received == []
     assert not Event.objects.exists()
 
 
-def test_a_task_without_assignee_and_a_deletion_announce_nothing(ada, heard):
+def test_creating_unassigned_and_deleting_announce_no_change(ada, received):
     location = ada.post(LIST, {"title": "Pay", "status": "completed"})["Location"]
     assert ada.delete(location).status_code == 204
 
-    assert heard == []
+    assert received == []
 
 
-def test_a_post_that_is_sent_again_is_told_of_once(ada, alice, heard):
+def test_a_repeated_post_notifies_once(ada, alice, received):
     for _ in range(2):
         answer = ada.post(LIST, {"title": "Pay", "assigned_to": alice.id}, headers={"Idempotency-Key": "once"})
         assert answer.status_code == 201
 
-    assert len(heard) == Event.objects.count() == 1
+    assert len(received) == Event.objects.count() == 1
 
 
-# In the same transaction
+# One transaction
 
 
-@pytest.mark.usefixtures("failing_listener")
+@pytest.mark.usefixtures("failing_receiver")
 @pytest.mark.parametrize("body", [{"status": "completed"}, {"assigned_to": None}], ids=str)
-def test_where_a_listener_fails_the_change_and_all_that_was_planned_are_undone(ada, task, body):
+def test_a_failing_receiver_rolls_everything_back(ada, task, body):
     with pytest.raises(ZeroDivisionError):
         ada.patch(path(task), body)
 
@@ -216,7 +216,7 @@ def test_where_a_listener_fails_the_change_and_all_that_was_planned_are_undone(a
     assert not Notification.objects.exists()
 
 
-def test_a_change_that_is_rolled_back_takes_its_notifications_along(ada, task):
+def test_a_rolled_back_change_has_no_notifications(ada, task):
     with transaction.atomic():
         change(task, by=None, status="completed")
         assert (Event.objects.count(), Notification.objects.count(), Delivery.objects.count()) == (1, 2, 1)
@@ -227,14 +227,14 @@ def test_a_change_that_is_rolled_back_takes_its_notifications_along(ada, task):
     assert not Delivery.objects.exists()
 
 
-def test_a_bulk_change_with_an_id_that_does_not_exist_tells_nobody(ada, task):
+def test_a_failed_bulk_change_notifies_nobody(ada, task):
     answer = ada.post(BULK, {"ids": [task.pk, task.pk + 1], "set": {"status": "completed"}})
 
     assert answer.status_code == 400
     assert not Event.objects.exists()
 
 
-def test_a_hundred_tasks_changed_in_both_ways_take_no_more_than_13_statements(ada, alice, grace, both):
+def test_a_hundred_changed_tasks_take_13_statements(ada, alice, grace, log_and_email):
     Task.objects.bulk_create(Task(title="Pay", created_by=grace.id) for _ in range(100))
     ids = list(Task.objects.values_list("pk", flat=True))
 
@@ -246,11 +246,11 @@ def test_a_hundred_tasks_changed_in_both_ways_take_no_more_than_13_statements(ad
     assert (Event.objects.count(), Notification.objects.count(), Delivery.objects.count()) == (200, 400, 600)
 
 
-# Who is told
+# Recipients
 
 
 @pytest.mark.parametrize(
-    ("assignee", "creator", "by", "told"),
+    ("assignee", "creator", "by", "notified"),
     [
         (102, 109, 101, [102, 109]),
         (102, 109, 102, [109]),
@@ -262,19 +262,19 @@ def test_a_hundred_tasks_changed_in_both_ways_take_no_more_than_13_statements(ad
         (None, 101, 101, []),
     ],
 )
-def test_assignee_and_creator_are_told_once_but_not_who_did_it(
-    ada, alice, grace, a_task, both, assignee, creator, by, told
+def test_assignee_and_creator_are_notified_but_not_the_actor(
+    ada, alice, grace, create_task, log_and_email, assignee, creator, by, notified
 ):
-    task = a_task(assigned_to=assignee, created_by=creator)
+    task = create_task(assigned_to=assignee, created_by=creator)
 
     Task.objects.filter(pk=task.pk).change(by_id=by, status="completed")
 
-    assert inboxes() == [("task_status_changed", id_) for id_ in told]
-    assert planned() == {("log", None), *(("email", id_) for id_ in told)}
-    assert Delivery.objects.count() == 1 + len(told)
+    assert inboxes() == [("task_status_changed", id_) for id_ in notified]
+    assert planned() == {("log", None), *(("email", id_) for id_ in notified)}
+    assert Delivery.objects.count() == 1 + len(notified)
 
 
-def test_of_a_reassignment_the_new_and_the_former_assignee_hear(ada, alice, bob, task):
+def test_a_reassignment_notifies_both_assignees(ada, alice, bob, task):
     ada.patch(path(task), {"assigned_to": bob.id})
 
     assert inboxes() == [("task_assigned", bob.id), ("task_unassigned", alice.id)]
@@ -282,7 +282,7 @@ def test_of_a_reassignment_the_new_and_the_former_assignee_hear(ada, alice, bob,
     assert list(Event.objects.order_by("pk").values_list("text", flat=True)) == texts
 
 
-def test_an_assignee_who_moves_a_task_is_not_told_but_its_creator_is(settings, ada, alice, task):
+def test_a_status_change_by_the_assignee_notifies_the_creator(settings, ada, alice, task):
     settings.ASSIGNEES_CAN_UPDATE_STATUS = True
 
     assert alice.patch(path(task), {"status": "completed"}).status_code == 200
@@ -291,14 +291,14 @@ def test_an_assignee_who_moves_a_task_is_not_told_but_its_creator_is(settings, a
     assert Event.objects.get().text == "alice completed \u2068Pay\u2069"
 
 
-def test_nobody_hears_of_anothers_task(ada, alice, bob, task):
-    dora = known(type(bob)(107, "dora"))
+def test_other_users_are_not_notified(ada, alice, bob, task):
+    dora = add_to_directory(type(bob)(107, "dora"))
     change(task, by=ada, status="completed")
 
     assert [client.get("/task/notifications/").json()["results"] for client in (bob, dora)] == [[], []]
 
 
-# By which channels
+# Channels
 
 
 @pytest.mark.parametrize(
@@ -309,7 +309,7 @@ def test_nobody_hears_of_anothers_task(ada, alice, bob, task):
         (["log", "email"], {("log", None), ("email", 102)}),
     ],
 )
-def test_only_the_channels_that_are_set_are_used_and_the_inbox_always_is(settings, ada, task, channels, expected):
+def test_the_inbox_and_configured_channels_are_used(settings, ada, task, channels, expected):
     settings.NOTIFICATION_CHANNELS = channels
 
     change(task, by=ada, status="completed")
@@ -318,7 +318,7 @@ def test_only_the_channels_that_are_set_are_used_and_the_inbox_always_is(setting
     assert inboxes() == [("task_status_changed", 102)]
 
 
-def test_a_channel_that_nobody_knows_is_refused_at_the_start_in_one_sentence():
+def test_an_unknown_channel_prevents_the_start():
     argv = [sys.executable, "manage.py", "check"]
     values = os.environ | {"NOTIFICATION_CHANNELS": "log,pigeon"}
 
