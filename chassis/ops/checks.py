@@ -27,7 +27,7 @@ MAX_HEARTBEAT_AGE_SECONDS = 60
 MAX_WAIT_SECONDS = 600  # of a message in an outbox
 REFUSED_WRITE_SECONDS = 60
 # So that an outbox of any size costs a scrape some milliseconds.
-MAX_COUNTED, NEWEST = 10_000, 100_000
+MAX_COUNTED, MAX_EXAMINED = 10_000, 100_000
 ASK_SERVER = """
     SELECT rolname, rolsuper, current_setting('server_version'), current_setting('server_version_num')::int,
         clock_timestamp()
@@ -294,7 +294,7 @@ def outbox(messages: DeliveryQuerySet[Any], *, one: str, many: str, sendable: De
 def failed(messages: DeliveryQuerySet[Any], *, many: str, remedy: str) -> Finding:
     """Judge dead-lettered messages; `remedy` says what to do about them."""
     newest = messages.aggregate(newest=Max("pk"))["newest"] or 0
-    dead_lettered = messages.filter(state="failed", pk__gt=newest - NEWEST).order_by("-pk")
+    dead_lettered = messages.filter(state="failed", pk__gt=newest - MAX_EXAMINED).order_by("-pk")
     gauges = outbox_metrics(messages, many, failed=(number := dead_lettered.count()))
     if number:
         last = dead_lettered[0].reason
@@ -306,7 +306,7 @@ def outbox_metrics(messages: DeliveryQuerySet[Any], many: str, *, failed: int) -
     waiting = messages.filter(state="planned")[:MAX_COUNTED].count()
     return (
         Gauge(f"tmservice_{many}_waiting", f"How many {many} wait to be sent, counted up to {MAX_COUNTED}.", waiting),
-        Gauge(f"tmservice_{many}_failed", f"How many of the newest {NEWEST} {many} were dead-lettered.", failed),
+        Gauge(f"tmservice_{many}_failed", f"How many of the newest {MAX_EXAMINED} {many} were dead-lettered.", failed),
     )
 
 

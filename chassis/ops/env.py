@@ -40,7 +40,7 @@ SAMPLE_WORDS = (
 # What only migrations and the making of the first admin need. Nothing that serves has it in its environment.
 PRIVILEGED = ("ADMIN_PASSWORD", "OWNER_DATABASE_URL", "USER_OWNER_DATABASE_URL", "TASK_OWNER_DATABASE_URL")
 OPEN_FILES = "/dev/fd/"
-FEWEST_DIFFERENT_CHARACTERS = 10
+MIN_DISTINCT_CHARACTERS = 10
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 LOCAL_HOSTS = ("localhost", "127.0.0.1", "[::1]")
@@ -156,20 +156,20 @@ def flag(name: str, default: bool) -> bool:
     return value in TRUE
 
 
-def number(name: str, default: int, *, smallest: int, largest: int) -> int:
+def number(name: str, default: int, *, min_value: int, max_value: int) -> int:
     value = text(name, str(default))
-    if not re.fullmatch("[0-9]{1,9}", value) or not smallest <= int(value) <= largest:
-        raise SettingError(f"{name} must be a whole number from {smallest} to {largest}, not {value!r}.")
+    if not re.fullmatch("[0-9]{1,9}", value) or not min_value <= int(value) <= max_value:
+        raise SettingError(f"{name} must be a whole number from {min_value} to {max_value}, not {value!r}.")
     return int(value)
 
 
 def port(name: str, default: int) -> int:
-    return number(name, default, smallest=1, largest=65535)
+    return number(name, default, min_value=1, max_value=65535)
 
 
 def workers() -> int:
     """Read how many processes serve; gunicorn reads the same variable itself, so its name is not ours to choose."""
-    return number("WEB_CONCURRENCY", 2, smallest=1, largest=64)
+    return number("WEB_CONCURRENCY", 2, min_value=1, max_value=64)
 
 
 def words(name: str, default: str = "") -> list[str]:
@@ -259,7 +259,7 @@ def usable_secret(name: str, value: str, *, min_bytes: int) -> str:
         raise SettingError(f"{name} is shorter than {min_bytes} bytes; {remedy}")
     if any(word in value.lower() for word in SAMPLE_WORDS):
         raise SettingError(f"{name} is a sample value; {remedy}")
-    if len(set(value)) < FEWEST_DIFFERENT_CHARACTERS:
+    if len(set(value)) < MIN_DISTINCT_CHARACTERS:
         raise SettingError(f"{name} is too easy to guess; {remedy}")
     return value
 

@@ -20,11 +20,11 @@ def complaints(sql):
     return done.stdout if done.returncode else ""
 
 
-def complaints_about_migrations(*, newest_unchecked):
+def complaints_about_migrations(*, last_unchecked):
     """Return the complaints about each migration of our apps, but for those up to the number given for its app."""
     found = {}
     for app, name in MigrationLoader(connection).graph.nodes:
-        if app in newest_unchecked and int(name[:4]) > newest_unchecked[app]:
+        if app in last_unchecked and int(name[:4]) > last_unchecked[app]:
             sql = StringIO()
             call_command("sqlmigrate", app, name, stdout=sql, no_color=True)
             found[f"{app}.{name}"] = complaints(sql.getvalue())

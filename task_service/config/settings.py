@@ -51,7 +51,7 @@ DATABASES = {"default": settings.database("DATABASE_URL", "TASK_DATABASE_URL")}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 USE_TZ = True
 TIME_ZONE = env.time_zone("TIME_ZONE", "UTC")  # defines "today"
-DUE_SOON_DAYS = env.number("DUE_SOON_DAYS", 1, smallest=0, largest=365)
+DUE_SOON_DAYS = env.number("DUE_SOON_DAYS", 1, min_value=0, max_value=365)
 REMIND_AT = env.time_of_day("REMIND_AT", "08:00")  # the worker plans reminders from this time of day on
 ASSIGNEES_CAN_UPDATE_STATUS = env.flag("ASSIGNEES_CAN_UPDATE_STATUS", False)
 

@@ -79,7 +79,7 @@ PASSWORD_URL, CONFIRM_EMAIL_URL = env.token_url("PASSWORD_URL"), env.token_url("
 
 REST_FRAMEWORK = settings.rest_framework(authentication="accounts.authentication.AccountAuthentication")
 REGISTRATION = env.choice("REGISTRATION", "open", known=("open", "invite"))
-SESSION_MAX_DAYS = env.number("SESSION_MAX_DAYS", 30, smallest=1, largest=365)
+SESSION_MAX_DAYS = env.number("SESSION_MAX_DAYS", 30, min_value=1, max_value=365)
 # chassis.auth.tokens signs and verifies, so simplejwt needs no key, algorithm, issuer or audience.
 SIMPLE_JWT = {
     "ACCESS_TOKEN_LIFETIME": timedelta(seconds=tokens.LIFETIME_SECONDS["access"]),

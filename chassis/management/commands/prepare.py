@@ -12,7 +12,7 @@ from chassis.ops import roles
 # A table of this name is created and never committed: as names are unique, that is a lock. A role that may create no
 # tables in this schema cannot hold it, and it ends with the connection.
 LOCK = "CREATE TABLE chassis_prepare_lock ()"
-LONGEST_WAIT_SECONDS = 300
+MAX_WAIT_SECONDS = 300
 PAUSE_SECONDS = 0.5
 
 
@@ -29,7 +29,7 @@ class Command(BaseCommand):
     @contextmanager
     def locked(self) -> Iterator[None]:
         """Hold the lock in a transaction of a second connection."""
-        deadline = time.monotonic() + LONGEST_WAIT_SECONDS
+        deadline = time.monotonic() + MAX_WAIT_SECONDS
         with roles.as_owner():
             second: Any = connection.copy()
         try:
