@@ -15,11 +15,11 @@ INSTANT = struct.Struct("d")
 MEMORY = mmap.mmap(-1, INSTANT.size)
 
 
-def note() -> None:
+def record() -> None:
     INSTANT.pack_into(MEMORY, 0, time.monotonic())
 
 
 def age_seconds() -> float:
     """Return how long ago that was; infinity if it never was."""
-    (noted_at,) = INSTANT.unpack_from(MEMORY)
-    return time.monotonic() - noted_at if noted_at else math.inf
+    (recorded_at,) = INSTANT.unpack_from(MEMORY)
+    return time.monotonic() - recorded_at if recorded_at else math.inf

@@ -69,7 +69,7 @@ def provision(owner_url: str, *, database: str, tenants: list[Tenant]) -> None:
         cursor.execute(sql.SQL("REVOKE ALL ON DATABASE {} FROM PUBLIC").format(sql.Identifier(database)))
         cursor.execute("REVOKE ALL ON SCHEMA public FROM PUBLIC")
         for tenant in tenants:
-            for statement in for_tenant(tenant, database):
+            for statement in tenant_statements(tenant, database):
                 cursor.execute(statement)
 
 
@@ -92,16 +92,16 @@ def check_server_version(server_version: int) -> None:
         raise CannotProvision(f"PostgreSQL {MIN_POSTGRESQL} or newer is needed; this is {major}.{minor}.")
 
 
-def for_tenant(tenant: Tenant, database: str) -> list[sql.Composable]:
+def tenant_statements(tenant: Tenant, database: str) -> list[sql.Composable]:
     names = {
         "role": sql.Identifier(tenant.role),
         "owner": sql.Identifier(tenant.owner),
         "role_name": sql.Literal(tenant.role),
     }
     return [
-        *for_role(tenant.role, tenant.password, schema=tenant.role, database=database),
+        *role_statements(tenant.role, tenant.password, schema=tenant.role, database=database),
         *time_limits(tenant.role, TIME_LIMITS, database=database),
-        *for_role(tenant.owner, tenant.owner_password, schema=tenant.role, database=database),
+        *role_statements(tenant.owner, tenant.owner_password, schema=tenant.role, database=database),
         *time_limits(tenant.owner, OWNERS_TIME_LIMITS, database=database),
         sql.SQL("CREATE SCHEMA IF NOT EXISTS {role} AUTHORIZATION {owner}").format(**names),
         sql.SQL(HAND_OVER).format(**names),
@@ -121,7 +121,7 @@ HAND_OVER = """
 """
 
 
-def for_role(role: str, password: str, *, schema: str, database: str) -> list[sql.Composable]:
+def role_statements(role: str, password: str, *, schema: str, database: str) -> list[sql.Composable]:
     names = {"role": sql.Identifier(role), "schema": sql.Identifier(schema), "database": sql.Identifier(database)}
     literal = sql.Literal(role)
     return [
@@ -147,7 +147,7 @@ def time_limits(role: str, limits: Mapping[str, str], *, database: str) -> Itera
         yield where + sql.SQL(" SET {} = {}").format(sql.Identifier(name), sql.Literal(value))
 
 
-def urls_of(owner_url: str, given: Mapping[str, str], *, host: str = "") -> dict[str, str]:
+def service_urls(owner_url: str, given: Mapping[str, str], *, host: str = "") -> dict[str, str]:
     """Return the URLs of each service: as given, or in the database of OWNER_URL with a password that is made up.
 
     Where only the URL of the role that serves is given, the owner is named after it and is in the same database. `host`
@@ -162,19 +162,19 @@ def urls_of(owner_url: str, given: Mapping[str, str], *, host: str = "") -> dict
     database = owner.path.removeprefix("/")
     path = f"/{DATABASE}" if database in ("", "postgres") else owner.path
 
-    def made_up(role: str) -> str:
+    def generate_url(role: str) -> str:
         return urlunsplit(owner._replace(netloc=f"{role}:{secrets.token_urlsafe(32)}@{place}", path=path))
 
-    def beside(url: str) -> str:
+    def generate_owner_url(url: str) -> str:
         parts = urlsplit(url)
         place = parts.netloc.rpartition("@")[2]
         return urlunsplit(parts._replace(netloc=f"{parts.username}_owner:{secrets.token_urlsafe(32)}@{place}"))
 
-    urls = {name: given.get(name) or made_up(role) for name, role in ROLES.items()}
+    urls = {name: given.get(name) or generate_url(role) for name, role in ROLES.items()}
     for serving, owning in PAIRS:
         if given.get(serving) and not given.get(owning):
             check_url(serving, given[serving])
-            urls[owning] = beside(given[serving])
+            urls[owning] = generate_owner_url(given[serving])
     return urls
 
 
@@ -187,20 +187,20 @@ def provision_urls(owner_url: str, urls: Mapping[str, str]) -> None:
     taken = [unquote(urlsplit(owner_url).username or "")]
     places = {}
     for name, url in urls.items():
-        places[name] = place_in(name, url)
+        places[name] = parse_place(name, url)
         _, role, _ = places[name]
         if role in taken:
             raise CannotProvision(f"{name} names the role {role}, which is taken; each URL needs a role of its own.")
         taken.append(role)
     for serving, owning in PAIRS:
-        database, *of_role = places[serving]
-        owners_database, *of_owner = places[owning]
+        database, *role_login = places[serving]
+        owners_database, *owner_login = places[owning]
         if database != owners_database:
             raise CannotProvision(f"{owning} must name the same database as {serving}, {database}.")
-        provision(owner_url, database=database, tenants=[Tenant(*of_role, *of_owner)])
+        provision(owner_url, database=database, tenants=[Tenant(*role_login, *owner_login)])
 
 
-def place_in(name: str, url: str) -> tuple[str, str, str]:
+def parse_place(name: str, url: str) -> tuple[str, str, str]:
     """Return the database that a URL names, and the role with its password."""
     check_url(name, url)
     parts = urlsplit(url)
@@ -223,7 +223,7 @@ def check_url(name: str, url: str) -> None:
         raise CannotProvision(f"{name} is not a valid URL; percent-encode what is special in its password.")
 
 
-def in_a_sentence(error: psycopg2.Error) -> str:
+def error_sentence(error: psycopg2.Error) -> str:
     lines = str(error).strip().splitlines() or [type(error).__name__]
     sentence = lines[0].removesuffix(".")
     return f"{sentence}; {RIGHTS}" if isinstance(error, psycopg2.errors.InsufficientPrivilege) else f"{sentence}."
@@ -233,16 +233,16 @@ def command(prog: str) -> None:
     arguments = parse(prog)
     try:
         if arguments.files:
-            provision_urls((arguments.files / "database" / "OWNER_URL").read_text(), urls_in(arguments.files))
+            provision_urls((arguments.files / "database" / "OWNER_URL").read_text(), read_urls(arguments.files))
         else:
-            provision_and_tell(arguments.owner_url, host=arguments.host)
+            provision_and_print(arguments.owner_url, host=arguments.host)
     except (CannotProvision, env.SettingError) as error:
         sys.exit(f"{prog}: {error}")
     except psycopg2.Error as error:
-        sys.exit(f"{prog}: {in_a_sentence(error)}")
+        sys.exit(f"{prog}: {error_sentence(error)}")
 
 
-def urls_in(folder: Path) -> dict[str, str]:
+def read_urls(folder: Path) -> dict[str, str]:
     """Return the URLs that deploy.secret_files has written."""
     return {
         f"{name.upper()}_{setting}": (folder / place / setting).read_text()
@@ -269,16 +269,16 @@ def parse(prog: str) -> argparse.Namespace:
     return parser.parse_args()
 
 
-def provision_and_tell(owner_url: str, *, host: str) -> None:
+def provision_and_print(owner_url: str, *, host: str) -> None:
     """Print what .env needs, and nothing else, to standard output."""
     env.load_dotenv()
     given = {name: env.given(name) for name in ROLES}
     check_url("OWNER_URL", owner_url)
-    urls = urls_of(owner_url, given, host=host)
+    urls = service_urls(owner_url, given, host=host)
     provision_urls(owner_url, urls)
-    made_up = {name: url for name, url in urls.items() if not given[name]}
-    print("The roles and schemas are there." + (" For .env:" if made_up else ""), file=sys.stderr)
-    for name, url in made_up.items():
+    generated = {name: url for name, url in urls.items() if not given[name]}
+    print("The roles and schemas are there." + (" For .env:" if generated else ""), file=sys.stderr)
+    for name, url in generated.items():
         print(f"{name}={url}")
 
 

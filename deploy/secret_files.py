@@ -13,28 +13,28 @@ DATABASE = "postgresql://{role}:{password}@database:5432/{database}"
 
 
 def make(folder: Path) -> None:
-    signing_key = kept(folder / "user" / "JWT_SIGNING_KEY", secret())
-    kept(folder / "task" / "JWT_SIGNING_KEY", signing_key)
-    kept(folder / "user" / "USER_SECRET_KEY", secret())
-    kept(folder / "task" / "TASK_SECRET_KEY", secret())
+    signing_key = write_once(folder / "user" / "JWT_SIGNING_KEY", secret())
+    write_once(folder / "task" / "JWT_SIGNING_KEY", signing_key)
+    write_once(folder / "user" / "USER_SECRET_KEY", secret())
+    write_once(folder / "task" / "TASK_SECRET_KEY", secret())
     before = folder / "user" / "ADMIN_PASSWORD"  # where it was when the user service could read it
     password = before.read_text() if before.is_file() else secrets.token_urlsafe(12)
-    kept(folder / "user-owner" / "ADMIN_PASSWORD", password)
+    write_once(folder / "user-owner" / "ADMIN_PASSWORD", password)
     before.unlink(missing_ok=True)
-    owner = kept(folder / "database" / "POSTGRES_PASSWORD", secret())
-    kept(folder / "database" / "OWNER_URL", DATABASE.format(role="postgres", password=owner, database="postgres"))
+    owner = write_once(folder / "database" / "POSTGRES_PASSWORD", secret())
+    write_once(folder / "database" / "OWNER_URL", DATABASE.format(role="postgres", password=owner, database="postgres"))
     for name in ("user", "task"):
         url = DATABASE.format(role=f"{name}_service", password=secret(), database="tmservice")
-        kept(folder / name / "DATABASE_URL", url)
+        write_once(folder / name / "DATABASE_URL", url)
         url = DATABASE.format(role=f"{name}_service_owner", password=secret(), database="tmservice")
-        kept(folder / f"{name}-owner" / "OWNER_DATABASE_URL", url)
+        write_once(folder / f"{name}-owner" / "OWNER_DATABASE_URL", url)
 
 
 def secret() -> str:
     return secrets.token_urlsafe(48)
 
 
-def kept(file: Path, value: str) -> str:
+def write_once(file: Path, value: str) -> str:
     """Return what the file holds, and write the value into it if it is not there.
 
     Others in the same container may read it: PostgreSQL's is another user than the one that makes it.

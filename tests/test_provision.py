@@ -168,7 +168,7 @@ def test_each_service_may_have_a_database_of_its_own(server):
     ],
 )
 def test_made_up_urls_lead_to_where_the_owners_does(owner_url, made_up):
-    for url in provision.urls_of(owner_url, {}).values():
+    for url in provision.service_urls(owner_url, {}).values():
         assert f"@{url.rpartition('@')[2]}" == made_up
 
 

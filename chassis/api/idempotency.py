@@ -141,7 +141,7 @@ def idempotent(records: type[IdempotencyRecord]) -> Callable[[Callable[..., Resp
         def keyed(view: "Endpoint", request: Request, *args: Any, **kwargs: Any) -> HttpResponse:
             if HEADER not in request.headers:
                 return view_method(view, request, *args, **kwargs)
-            identity, sent = identity_of(view), fingerprint(view.body)
+            identity, sent = request_identity(view), fingerprint(view.body)
             with transaction.atomic():
                 record, is_claimed = records.objects.claim(fingerprint=sent, **identity)
                 if not is_claimed:
@@ -153,7 +153,7 @@ def idempotent(records: type[IdempotencyRecord]) -> Callable[[Callable[..., Resp
     return decorate
 
 
-def identity_of(view: "Endpoint") -> dict[str, Any]:
+def request_identity(view: "Endpoint") -> dict[str, Any]:
     """Return the columns that identify a record. The path ends in a slash: see OptionalSlashMiddleware."""
     request = view.request
     key = request.headers[HEADER]

@@ -49,7 +49,7 @@ class Order:
         """Return the first rows beyond a place."""
         stretches = [Q()] if place is None else self.beyond(*place, backwards=backwards)
         columns = self.columns(backwards=backwards)
-        return list(first_of([queryset.filter(stretch) for stretch in stretches], columns, limit=limit))
+        return list(first_rows([queryset.filter(stretch) for stretch in stretches], columns, limit=limit))
 
     def beyond(self, value: Any, id_: int, *, backwards: bool) -> list[Any]:
         """Return the conditions for the rows after (value, id), or before it for `backwards`, in the order of the rows.
@@ -83,11 +83,11 @@ class RankedOrder(Order):
             (stretch,) = self.beyond(value, id_, backwards=backwards)
             ranks[rank : rank + 1] = [part.filter(stretch) for part in ranks[rank : rank + 1]]
         columns = self.columns(backwards=backwards)
-        rows = list(first_of(ranks[rank : rank + 1], columns, limit=limit))
+        rows = list(first_rows(ranks[rank : rank + 1], columns, limit=limit))
         others = ranks[:rank] if backwards else ranks[rank + 1 :]
         if others and len(rows) < limit:
             by_rank = "-rank" if backwards else "rank"
-            rows += first_of(others, columns, by_rank, limit=limit - len(rows))
+            rows += first_rows(others, columns, by_rank, limit=limit - len(rows))
         return rows
 
 
@@ -95,7 +95,7 @@ def numbered(ranks: list[Any]) -> list[Any]:
     return [part.annotate(rank=Value(number)) for number, part in enumerate(ranks)]
 
 
-def first_of(parts: list[Any], columns: list[Any], *before: str, limit: int) -> Any:
+def first_rows(parts: list[Any], columns: list[Any], *before: str, limit: int) -> Any:
     """Return the first rows of all parts in one query, in which an index can serve each part."""
     if len(parts) < 2:
         return parts[0].order_by(*columns)[:limit] if parts else []
@@ -119,8 +119,8 @@ class KeysetPagination(BasePagination):
 
     def paginate_queryset(self, queryset: Any, request: Request, view: Any = None) -> list[Any]:
         self.request = request
-        self.ordering, self.order = order_of(request, view, queryset.model)
-        self.size = self.size_of(request.query_params.get("page_size"))
+        self.ordering, self.order = resolve_order(request, view, queryset.model)
+        self.size = self.parse_page_size(request.query_params.get("page_size"))
         cursor = request.query_params.get("cursor")
         place, backwards = self.read(cursor, queryset.model) if cursor is not None else (None, False)
         order = replace(self.order, column="id", nullable=False) if self.is_pinned() else self.order
@@ -150,7 +150,7 @@ class KeysetPagination(BasePagination):
         values = self.request.query_params.getlist(self.order.column)
         return len(values) == 1 and "," not in values[0]
 
-    def size_of(self, text: str | None) -> int:
+    def parse_page_size(self, text: str | None) -> int:
         if text is None:
             return self.default_size
         if not (text.isascii() and text.isdigit() and len(text) < 4 and 1 <= int(text) <= self.max_size):
@@ -160,7 +160,7 @@ class KeysetPagination(BasePagination):
     def link(self, row: Any, *, backwards: bool) -> str:
         """Return the URL of the page beyond `row`; the caller's other parameters stay. The Host header has no say."""
         rank = [row.rank] if isinstance(self.order, RankedOrder) else []
-        cursor = signer().sign_object([self.ordering, backwards, text_of(row, self.order.column), row.pk, *rank])
+        cursor = signer().sign_object([self.ordering, backwards, cursor_value(row, self.order.column), row.pk, *rank])
         kept = [(name, value) for name, values in self.request.query_params.lists() for value in values]
         query = urlencode([*((name, value) for name, value in kept if name != "cursor"), ("cursor", cursor)])
         return f"{settings.PUBLIC_URL}{self.request.path}?{query}"
@@ -176,7 +176,7 @@ class KeysetPagination(BasePagination):
         return [None if value is None else field.to_python(value), *rest], backwards
 
 
-def text_of(row: Model, column: str) -> str | None:
+def cursor_value(row: Model, column: str) -> str | None:
     """Return the value of a column as its field can read it again."""
     value = getattr(row, column)
     field: Any = row._meta.get_field(column)
@@ -190,7 +190,7 @@ def signer() -> signing.Signer:
     return signing.Signer(salt=SALT)
 
 
-def order_of(request: Request, view: Any, model: type[Model]) -> tuple[str, Order]:
+def resolve_order(request: Request, view: Any, model: type[Model]) -> tuple[str, Order]:
     """Return what to sort by, by its name."""
     is_ranked = view.ranks_search and bool(request.query_params.get("search"))
     ordering = request.query_params.get("ordering", RELEVANCE if is_ranked else view.default_ordering)

@@ -34,12 +34,12 @@ def client_address(request: HttpRequest | Request) -> str | None:
     GATEWAY_ADDRESSES may name several in a row: of those who passed the request on, the last that is none of them is
     the client.
     """
-    address = address_in(request.META.get("REMOTE_ADDR", ""))
+    address = parse_ip(request.META.get("REMOTE_ADDR", ""))
     if knows_secret(request):
-        return address_in(request.headers.get(CLIENT_HEADER, "")) or address
+        return parse_ip(request.headers.get(CLIENT_HEADER, "")) or address
     passed_on = request.headers.get("X-Forwarded-For", "").split(",")
     while is_gateway(address) and passed_on:
-        before = address_in(passed_on.pop().strip())
+        before = parse_ip(passed_on.pop().strip())
         if before is None:
             break
         address = before
@@ -47,7 +47,7 @@ def client_address(request: HttpRequest | Request) -> str | None:
 
 
 def comes_from_gateway(request: HttpRequest | Request) -> bool:
-    return knows_secret(request) or is_gateway(address_in(request.META.get("REMOTE_ADDR", "")))
+    return knows_secret(request) or is_gateway(parse_ip(request.META.get("REMOTE_ADDR", "")))
 
 
 def knows_secret(request: HttpRequest | Request) -> bool:
@@ -59,7 +59,7 @@ def is_gateway(address: str | None) -> bool:
     return address is not None and any(ipaddress.ip_address(address) in each for each in settings.GATEWAY_ADDRESSES)
 
 
-def address_in(text: str) -> str | None:
+def parse_ip(text: str) -> str | None:
     try:
         address = ipaddress.ip_address(text.partition("%")[0])  # the zone means something on one machine alone
     except ValueError:

@@ -91,7 +91,7 @@ class CallerThrottle(ScopedRateThrottle):
     used_up: Allowance | None = None
 
     def allow_request(self, request: Request, view: "APIView") -> bool:
-        allowances = allowances_of(request)
+        allowances = request_allowances(request)
         if not allowances:
             allowances.extend(count(request))
         self.used_up = next((each for each in allowances if each.is_used_up), None)
@@ -112,20 +112,20 @@ def count(request: Request) -> list[Allowance]:
     rate, address = rates.get(limits.ANON), client_address(request)
     if rate is None:
         return []
-    by_address = limits.spend(limits.ANON, rate, f"address {network_of(address, IPV6_PREFIX_BITS)}")
+    by_address = limits.spend(limits.ANON, rate, f"address {network_prefix(address, IPV6_PREFIX_BITS)}")
     if by_address.is_used_up or not is_ipv6(address):
         return [by_address]
     site_rate = Rate(SITE_FACTOR * rate.requests, rate.seconds)
-    return [by_address, limits.spend(SITE_SCOPE, site_rate, f"site {network_of(address, SITE_PREFIX_BITS)}")]
+    return [by_address, limits.spend(SITE_SCOPE, site_rate, f"site {network_prefix(address, SITE_PREFIX_BITS)}")]
 
 
 def record(request: Request, caller: Caller | ServiceCaller, counted: Counted | None) -> None:
     """Record that authentication has counted the request."""
     if counted and isinstance(caller, Caller) and (rate := limits.rates().get(caller.role)):
-        allowances_of(request).append(Allowance(caller.role, rate, counted))
+        request_allowances(request).append(Allowance(caller.role, rate, counted))
 
 
-def allowances_of(request: Request) -> list[Allowance]:
+def request_allowances(request: Request) -> list[Allowance]:
     """Return the list of what was counted, on Django's own request, where RateLimitMiddleware finds it."""
     allowances: list[Allowance] = request._request.__dict__.setdefault("allowances", [])
     return allowances
@@ -142,7 +142,7 @@ def is_ipv6(address: str | None) -> bool:
     return address is not None and ":" in address
 
 
-def network_of(address: str | None, ipv6_prefix_bits: int) -> str:
+def network_prefix(address: str | None, ipv6_prefix_bits: int) -> str:
     if not is_ipv6(address):
         return str(address)
     return str(ipaddress.ip_network(f"{address}/{ipv6_prefix_bits}", strict=False))

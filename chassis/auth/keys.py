@@ -55,13 +55,13 @@ class PublicKey(Key):
     jwk: tuple[tuple[str, str], ...]
 
     @classmethod
-    def of(cls, material: Ed25519PublicKey | EllipticCurvePublicKey) -> Self:
+    def from_material(cls, material: Ed25519PublicKey | EllipticCurvePublicKey) -> Self:
         if isinstance(material, Ed25519PublicKey):
             algorithm, described = "EdDSA", OKPAlgorithm.to_jwk(material, as_dict=True)
         else:
             algorithm, described = "ES256", ECAlgorithm.to_jwk(material, as_dict=True)
         members = {name: str(value) for name, value in described.items() if name in ("crv", "kty", "x", "y")}
-        thumbprint = thumbprint_of(members)
+        thumbprint = compute_thumbprint(members)
         if thumbprint in SAMPLE_THUMBPRINTS:
             raise UnusableKey("is a sample key")
         return cls(thumbprint, algorithm, material, tuple(members.items()))
@@ -90,7 +90,7 @@ def key_id(secret: str) -> str:
     return hashlib.sha256(b"tmservice kid " + secret.encode()).hexdigest()[:16]
 
 
-def thumbprint_of(members: dict[str, str]) -> str:
+def compute_thumbprint(members: dict[str, str]) -> str:
     """Return the RFC 7638 thumbprint of a public key's required members."""
     canonical = json.dumps(members, sort_keys=True, separators=(",", ":"))
     return base64url_encode(hashlib.sha256(canonical.encode()).digest()).decode()
@@ -110,7 +110,7 @@ def private_key(text: str) -> PrivateKey:
         raise UnusableKey("must be an Ed25519 or a P-256 key")
     if len(set(secret)) < MIN_DISTINCT_BYTES:
         raise UnusableKey("is too easy to guess")
-    public = PublicKey.of(material.public_key())
+    public = PublicKey.from_material(material.public_key())
     return PrivateKey(public.id, public.algorithm, material, public)
 
 
@@ -125,7 +125,7 @@ def public_key(label: str, pem: bytes) -> PublicKey:
     material = load(load_pem_public_key, pem)
     if not isinstance(material, Ed25519PublicKey) and not is_p256(material, EllipticCurvePublicKey):
         raise UnusableKey("must be Ed25519 or P-256 keys")
-    return PublicKey.of(material)
+    return PublicKey.from_material(material)
 
 
 def is_p256(material: object, kind: type[EllipticCurvePrivateKey] | type[EllipticCurvePublicKey]) -> bool:

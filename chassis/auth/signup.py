@@ -7,7 +7,7 @@ from rest_framework.exceptions import Throttled
 from rest_framework.request import Request
 
 from chassis.auth import limits
-from chassis.auth.gate import allowances_of
+from chassis.auth.gate import request_allowances
 from chassis.auth.limits import Allowance
 from chassis.auth.signals import request_limited
 
@@ -26,7 +26,7 @@ def signup_budget(request: Request) -> Iterator[None]:
         yield
         return
     allowance = limits.spend(SIGNUP, rate, SIGNUP)
-    allowances_of(request).append(allowance)
+    request_allowances(request).append(allowance)
     if allowance.is_used_up:
         request_limited.send(SIGNUP, scope=SIGNUP)
         raise Throttled(allowance.wait_seconds, "Too many requests.")
@@ -38,4 +38,4 @@ def signup_budget(request: Request) -> Iterator[None]:
 
 def give_back(request: Request, allowance: Allowance) -> None:
     allowance.given_back()
-    allowances_of(request).remove(allowance)
+    request_allowances(request).remove(allowance)

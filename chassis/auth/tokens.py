@@ -58,8 +58,8 @@ class Caller:
             raise InvalidToken("claim username is not as issued")
         if role not in ROLES or type(epoch) is not int or epoch < 0:
             raise InvalidToken("claims role and epoch are not as issued")
-        key = session_key_of(claims)
-        return cls(id=id_of(claims["sub"]), username=username, role=role, epoch=epoch, session_key=key)
+        key = parse_session_key(claims)
+        return cls(id=parse_id_claim(claims["sub"]), username=username, role=role, epoch=epoch, session_key=key)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +70,7 @@ class ServiceCaller:
     on_behalf_of: int | None = None
 
 
-def id_of(claim: object) -> int:
+def parse_id_claim(claim: object) -> int:
     """Read a claim that holds an id as a string of decimal digits, as RFC 7519 wants `sub`."""
     id_ = parse_id(claim) if isinstance(claim, str) else None
     if id_ is None:
@@ -78,14 +78,14 @@ def id_of(claim: object) -> int:
     return id_
 
 
-def session_key_of(claims: dict[str, Any]) -> UUID | None:
+def parse_session_key(claims: dict[str, Any]) -> UUID | None:
     """Read the claim by which the user service finds the session, None in a token of the version before."""
     if "session" not in claims:
         return None
-    return UUID(random_id_of(claims["session"]))
+    return UUID(parse_random_id(claims["session"]))
 
 
-def random_id_of(claim: object) -> str:
+def parse_random_id(claim: object) -> str:
     if not isinstance(claim, str) or not RANDOM_ID.fullmatch(claim):
         raise InvalidToken("a claim that must hold a random id does not")
     return claim
@@ -122,7 +122,7 @@ def verify(token: str, *, token_type: str, audience: str) -> dict[str, Any]:
 
     Everything relied on is named: algorithm, key, issuer, audience, type, and that exp, iat, jti and sub are there.
     """
-    key = key_of(strict_header(token), audience=audience)
+    key = find_key(strict_header(token), audience=audience)
     try:
         claims = jwt.decode(
             token,
@@ -161,7 +161,7 @@ def strict_object(part: str) -> dict[str, Any]:
     """Parse as chassis.api.strict_json does, which cannot be imported here: settings read this module."""
     try:
         text = base64url_decode(part).decode()
-        found = json.loads(text, object_pairs_hook=unique_names, parse_constant=refuse_constant)
+        found = json.loads(text, object_pairs_hook=unique_names, parse_constant=reject_constant)
     except (ValueError, RecursionError) as error:
         raise InvalidToken(f"header or payload is not JSON in UTF-8: {error}") from error
     if not isinstance(found, dict):
@@ -175,11 +175,11 @@ def unique_names(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return dict(pairs)
 
 
-def refuse_constant(name: str) -> None:
+def reject_constant(name: str) -> None:
     raise InvalidToken(f"{name} is not JSON")
 
 
-def key_of(header: dict[str, Any], *, audience: str) -> Key:
+def find_key(header: dict[str, Any], *, audience: str) -> Key:
     try:
         return verifying_keys(audience)[header["kid"]]
     except (KeyError, TypeError) as error:  # TypeError: a kid that cannot be looked up, such as a list
@@ -194,7 +194,7 @@ def check_claims(claims: dict[str, Any], *, token_type: str) -> None:
         raise InvalidToken("exp, iat and nbf must be whole numbers")
     if not 0 < claims["exp"] - claims["iat"] <= LIFETIME_SECONDS[token_type]:
         raise InvalidToken("lives longer than any such token of ours")
-    random_id_of(claims["jti"])
+    parse_random_id(claims["jti"])
     if claims["iat"] > time.time() + CLOCK_SKEW_SECONDS:
         raise InvalidToken("issued in the future")
 
@@ -206,7 +206,7 @@ def verify_access(token: str) -> Caller:
 def verify_service(token: str) -> ServiceCaller:
     claims = verify(token, token_type="service", audience=INTERNAL_AUDIENCE)
     user = claims.get("on_behalf_of")
-    return ServiceCaller(claims["sub"], on_behalf_of=None if user is None else id_of(user))
+    return ServiceCaller(claims["sub"], on_behalf_of=None if user is None else parse_id_claim(user))
 
 
 def issue_service_token(service: str, *, on_behalf_of: int | None = None) -> str:

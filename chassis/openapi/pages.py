@@ -83,8 +83,8 @@ def readable(make: Callable[[], HttpResponse]) -> Callable[[HttpRequest], HttpRe
     """Return a view that refuses other methods than GET and HEAD, and supports conditional requests."""
 
     def read(request: HttpRequest) -> HttpResponse:
-        if refusal := health.not_a_read(request):
-            return refusal
+        if error := health.method_not_allowed(request):
+            return error
         answer = make()
         answer["Cache-Control"] = "no-cache"
         tag = f'"{hashlib.sha256(answer.content).hexdigest()[:16]}"'

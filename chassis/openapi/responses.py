@@ -120,5 +120,5 @@ def example(error: exceptions.APIException, path: str) -> dict[str, Any]:
     instance = "/".join("1" if part.startswith("{") else part for part in path.split("/"))
     errors = [UNKNOWN_PARAMETER] if error.status_code == HTTPStatus.BAD_REQUEST else []
     detail = problems.summary(error, errors)
-    content = problems.body(error.status_code, problems.code_of(error), detail, instance, errors)
+    content = problems.body(error.status_code, problems.problem_code(error), detail, instance, errors)
     return content | getattr(error, "members", {}) | {"request_id": "5f0c1a7e3b9d4c2f8a6e0d1b7c3f9a52"}

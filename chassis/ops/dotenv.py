@@ -35,12 +35,12 @@ def parse(text: str) -> dict[str, str]:
         if found is None:
             raise UnreadableLine(f"line {text.count(chr(10), 0, position) + 1}: {remedy(text, position)}")
         if found.re is ENTRY:
-            values[found["name"]] = value_of(found)
+            values[found["name"]] = entry_value(found)
         position = found.end()
     return values
 
 
-def value_of(entry: re.Match[str]) -> str:
+def entry_value(entry: re.Match[str]) -> str:
     if entry["escaped"] is not None:
         return ESCAPE.sub(lambda found: ESCAPES.get(found[1], found[1]), entry["escaped"])
     return entry["literal"] or entry["plain"] or ""

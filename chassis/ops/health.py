@@ -9,19 +9,19 @@ from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.urls import URLPattern, path
 
 from chassis.api import problems
-from chassis.auth.client_address import address_in
+from chassis.auth.client_address import parse_ip
 from chassis.ops.checks import Check, common_checks, examine_database
 
 NOT_READY = "The service is not ready; try again shortly."  # the reason is for those who run it
 
 
 def live(request: HttpRequest) -> HttpResponse:
-    return not_a_read(request) or JsonResponse({"status": "ok"})
+    return method_not_allowed(request) or JsonResponse({"status": "ok"})
 
 
 def ready(request: HttpRequest, checks: Sequence[Check]) -> HttpResponse:
-    if refusal := not_a_read(request):
-        return refusal
+    if error := method_not_allowed(request):
+        return error
     problem, server = examine_database()
     explains = may_know_reasons(request)
     if problem or server is None:
@@ -37,7 +37,7 @@ def ready(request: HttpRequest, checks: Sequence[Check]) -> HttpResponse:
 
 def may_know_reasons(request: HttpRequest) -> bool:
     """Tell whether the request comes straight from this machine, not through a proxy on it, or has METRICS_TOKEN."""
-    address = address_in(request.META.get("REMOTE_ADDR", ""))
+    address = parse_ip(request.META.get("REMOTE_ADDR", ""))
     is_local = address is not None and ipaddress.ip_address(address).is_loopback
     return (is_local and "X-Forwarded-For" not in request.headers) or has_metrics_token(request)
 
@@ -48,7 +48,7 @@ def has_metrics_token(request: HttpRequest) -> bool:
     return bool(settings.METRICS_TOKEN) and compare_digest(sent.encode(), expected.encode())
 
 
-def not_a_read(request: HttpRequest) -> HttpResponse | None:
+def method_not_allowed(request: HttpRequest) -> HttpResponse | None:
     if request.method in ("GET", "HEAD"):
         return None
     detail = f'Method "{request.method}" not allowed.'

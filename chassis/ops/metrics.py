@@ -122,8 +122,8 @@ class GaugeCollector(Collector):
 
 def metrics(request: HttpRequest, checks: Sequence[Check]) -> HttpResponse:
     """Answer whoever sends METRICS_TOKEN as a bearer token; for everybody else there is nothing here."""
-    if refusal := health.not_a_read(request):
-        return refusal
+    if error := health.method_not_allowed(request):
+        return error
     if not health.has_metrics_token(request):
         raise Http404
     registry = CollectorRegistry()

@@ -55,7 +55,7 @@ def as_owner() -> Iterator[str | None]:
         connection.settings_dict.update(serving)
 
 
-def refuse_pooler(error: OperationalError) -> None:
+def reject_pooler(error: OperationalError) -> None:
     """Raise CommandError where a connection that migrates was refused by a pooler."""
     if REFUSED_BY_POOLER in str(error):
         remedy = "set OWNER_DATABASE_URL to the address of PostgreSQL itself"

@@ -30,17 +30,17 @@ from chassis.ops.startup import exit_on_setting_error
 from chassis.time_limits import STATEMENT_SECONDS
 
 DRAIN_SECONDS = 5
-REFUSALS = {
+PARSE_ERRORS = {
     errors.LimitRequestLine: (414, "uri_too_long", "The address is longer than 8 kB."),
     errors.LimitRequestHeaders: (431, "headers_too_large", "A header is longer than 8 kB, or there are too many."),
     errors.UnsupportedTransferCoding: (501, "not_implemented", "This Transfer-Encoding is not supported."),
     errors.ExpectationFailed: (417, "expectation_failed", "What Expect asks for is not supported."),
 }
-NOT_UNDERSTOOD = (400, "bad_request", "The request is malformed.")
-FAULT = (500, "server_error", "Internal error; it is logged under the request_id.")
-SHORT_OF_MEMORY = (503, "service_unavailable", "The service is short of memory at the moment; try again shortly.")
+MALFORMED = (400, "bad_request", "The request is malformed.")
+INTERNAL_ERROR = (500, "server_error", "Internal error; it is logged under the request_id.")
+OUT_OF_MEMORY = (503, "service_unavailable", "The service is short of memory at the moment; try again shortly.")
 # gunicorn's errors that are none of the client's.
-OURS = (errors.ConfigurationProblem, errors.InvalidResponseHeader, errors.InvalidResponseHeaderName)
+SERVER_ERRORS = (errors.ConfigurationProblem, errors.InvalidResponseHeader, errors.InvalidResponseHeaderName)
 
 
 class JSONLogger(Logger):
@@ -79,15 +79,15 @@ class Worker(SyncWorker):
     def handle_error(self, req: Any, client: Any, addr: Any, exc: BaseException) -> None:
         if req is None:  # nothing was understood: it must not be logged under the id of the request before
             request_id.current.set(uuid4().hex)
-        if isinstance(exc, errors.ParseException) and not isinstance(exc, OURS):
+        if isinstance(exc, errors.ParseException) and not isinstance(exc, SERVER_ERRORS):
             # Not its text, in which a token may stand.
             self.log.warning("refused what %s sent: %s", addr[0] if addr else "somebody", type(exc).__name__)
-            refusal = REFUSALS.get(type(exc), NOT_UNDERSTOOD)
+            error = PARSE_ERRORS.get(type(exc), MALFORMED)
         else:
             self.log.error("%s %s failed", getattr(req, "method", "-"), getattr(req, "path", "-"), exc_info=exc)
-            refusal = SHORT_OF_MEMORY if isinstance(exc, MemoryError) else FAULT
+            error = OUT_OF_MEMORY if isinstance(exc, MemoryError) else INTERNAL_ERROR
         try:
-            util.write_nonblock(client, problem(*refusal, instance=getattr(req, "path", "")))
+            util.write_nonblock(client, problem(*error, instance=getattr(req, "path", "")))
         except OSError:
             self.log.debug("nobody waits for the answer any more")
 
@@ -108,7 +108,7 @@ def problem(status: int, code: str, detail: str, *, instance: str) -> bytes:
         "X-Content-Type-Options: nosniff",
         "Cache-Control: no-store",
         "Connection: close",
-        *(f"{name}: {value}" for name, value in problems.RETRY_AFTER.items() if status == SHORT_OF_MEMORY[0]),
+        *(f"{name}: {value}" for name, value in problems.RETRY_AFTER.items() if status == OUT_OF_MEMORY[0]),
     ]
     return "\r\n".join([*head, "\r\n"]).encode() + content
 
@@ -178,18 +178,18 @@ def on_starting(server: Any) -> None:
 
 # Where the workers' metrics come together: a folder for each master, which lives no longer than that and its workers.
 # In memory where possible, as a full disk under a file that is mapped into memory ends the process with SIGBUS.
-FOLDERS = Path("/dev/shm" if os.access("/dev/shm", os.W_OK) else tempfile.gettempdir())  # noqa: S108 - made by mkdtemp
-OF_METRICS = "tmservice-metrics-"
+METRICS_ROOT = Path("/dev/shm" if os.access("/dev/shm", os.W_OK) else tempfile.gettempdir())  # noqa: S108 - made by mkdtemp
+METRICS_PREFIX = "tmservice-metrics-"
 
 
 def make_metrics_folder(server: Any) -> None:
-    for left_behind in FOLDERS.glob(f"{OF_METRICS}*"):
-        remove_if_abandoned(left_behind)
-    new = Path(tempfile.mkdtemp(prefix="tmservice-new-", dir=FOLDERS))
+    for leftover in METRICS_ROOT.glob(f"{METRICS_PREFIX}*"):
+        remove_if_abandoned(leftover)
+    new = Path(tempfile.mkdtemp(prefix="tmservice-new-", dir=METRICS_ROOT))
     os.chown(new, server.cfg.uid, server.cfg.gid)
     # Held, by the workers too, until the last of them has ended, however it ends; not found before that.
     fcntl.flock(os.open(new, os.O_RDONLY), fcntl.LOCK_EX)
-    server.metrics_folder = new.rename(new.with_name(new.name.replace("tmservice-new-", OF_METRICS)))
+    server.metrics_folder = new.rename(new.with_name(new.name.replace("tmservice-new-", METRICS_PREFIX)))
     # prometheus_client looks at this when it is imported.
     os.environ.update(PROMETHEUS_MULTIPROC_DIR=str(server.metrics_folder))
 
@@ -209,16 +209,16 @@ def prepare() -> None:
 
 def remove_if_abandoned(folder: Path) -> None:
     try:
-        held = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
     except OSError:  # somebody else's, or gone meanwhile
         return
     try:
-        fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         shutil.rmtree(folder, ignore_errors=True)
     except BlockingIOError:  # its master or a worker lives
         return
     finally:
-        os.close(held)
+        os.close(descriptor)
 
 
 def child_exit(server: Any, worker: Any) -> None:

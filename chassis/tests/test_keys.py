@@ -103,7 +103,7 @@ def test_a_key_is_named_by_its_thumbprint():
     """The example of RFC 8037 appendix A.3."""
     members = {"crv": "Ed25519", "kty": "OKP", "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}
 
-    assert keys.thumbprint_of(members) == "kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k"
+    assert keys.compute_thumbprint(members) == "kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k"
 
 
 def test_a_jwk_holds_the_public_half_alone(private):

@@ -255,7 +255,7 @@ def test_an_empty_outbox_tells_of_nothing():
 
 def test_counting_ends_somewhere(letters, monkeypatch):
     monkeypatch.setattr(checks, "MAX_COUNTED", 5)
-    monkeypatch.setattr(checks, "NEWEST", 4)
+    monkeypatch.setattr(checks, "MAX_EXAMINED", 4)
     letters(2, "failed", "554 no")
     letters(3, "failed", "554 no")
     letters(6, "planned")

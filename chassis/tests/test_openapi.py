@@ -275,13 +275,13 @@ def test_a_field_takes_what_its_pattern_does(field, value):
     except ValidationError:
         taken = False
 
-    assert bool(re.search(schemas.schema_of(field)["pattern"], value)) == taken
+    assert bool(re.search(schemas.value_schema(field)["pattern"], value)) == taken
 
 
 def test_a_filter_of_days_has_the_pattern_of_a_day(document):
     assert (
         document.parameters("GET /things/", "query")["made"]["pattern"]
-        == schemas.schema_of(fields.DateField())["pattern"]
+        == schemas.value_schema(fields.DateField())["pattern"]
     )
 
 
@@ -322,7 +322,7 @@ def test_a_field_or_filter_of_a_kind_that_nobody_described_is_refused():
 
     inspector = inspectors.SerializerInspector(None, "", "GET", None, None, AutoSchema.field_inspectors)
     with pytest.raises(TypeError, match="FileField field"):
-        inspector.object_of(Odd())
+        inspector.object_schema(Odd())
     with pytest.raises(TypeError, match="NumberFilter count"):
         inspectors.parameter("count", django_filters.NumberFilter())
 

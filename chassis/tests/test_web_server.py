@@ -361,7 +361,7 @@ from django.urls import path
 from chassis import refused_writes
 
 def refuse(request):
-    refused_writes.note()
+    refused_writes.record()
     return HttpResponse(os.getpid())
 
 def age(request):

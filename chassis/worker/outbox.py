@@ -32,7 +32,7 @@ CLAIM = """
     SELECT * FROM claimed ORDER BY id
 """
 # The mail server rejects the client, not the message: an operator can fix that within the day.
-REFUSALS_OF_US = (smtplib.SMTPConnectError, smtplib.SMTPHeloError, smtplib.SMTPAuthenticationError)
+CLIENT_REJECTIONS = (smtplib.SMTPConnectError, smtplib.SMTPHeloError, smtplib.SMTPAuthenticationError)
 
 log = logging.getLogger(__name__)
 
@@ -242,6 +242,6 @@ def classify(error: OSError) -> PermanentFailure | TemporaryFailure:
     final = replies and all(
         500 <= code <= 599 and code != 530 for code, _ in replies
     )  # 530: the client has to authenticate
-    if final and not isinstance(error, REFUSALS_OF_US):
+    if final and not isinstance(error, CLIENT_REJECTIONS):
         return PermanentFailure(reason)
     return TemporaryFailure(reason or f"{type(error).__name__}: {error}")

@@ -21,7 +21,7 @@ class Command(migrate.Command):
                 if serving:
                     roles.grant(serving)
         except OperationalError as error:
-            roles.refuse_pooler(error)
+            roles.reject_pooler(error)
             raise
         roles.limit_time()
         connection.close()  # what comes next has these limits

@@ -48,7 +48,7 @@ class Command(BaseCommand):
                 cursor.execute("SET LOCAL idle_in_transaction_session_timeout = 0")
                 cursor.execute(LOCK)
         except OperationalError as error:  # it is away, or somebody else has held the lock for longer than lock_timeout
-            roles.refuse_pooler(error)
+            roles.reject_pooler(error)
             self.stderr.write(f"Waiting for the database: {error}".strip())
             second.close()
             return False
