@@ -13,16 +13,16 @@ from psycopg2.extensions import POLL_OK, POLL_READ, STATUS_SETUP, set_wait_callb
 
 CONNECT_SECONDS = 2.0
 STATEMENT_SECONDS = 60  # of a background job
-ANSWER_SECONDS = 0.5  # more than a statement may take: the server's own refusal is the better one
+GRACE_SECONDS = 0.5  # more than a statement may take: the server's own refusal is the better one
 
 
-def give_up_after(*, seconds: float) -> None:
+def limit_waits(*, seconds: float) -> None:
     """Stop waiting for a server that is silent, in this process: libpq would wait for hours.
 
     The server itself ends what takes longer than the role may (chassis.time_limits). Nothing is set for the
     connection: a pooler such as PgBouncer gives its server connections to one client after the other.
     """
-    set_wait_callback(partial(wait, seconds=seconds + ANSWER_SECONDS))
+    set_wait_callback(partial(wait, seconds=seconds + GRACE_SECONDS))
 
 
 def wait(connection: Any, *, seconds: float) -> None:

@@ -17,7 +17,7 @@ UNSAFE = re.compile("|".join(characters.pattern for characters in FORBIDDEN))
 # What belongs to the character before it, beside combining marks: skin tones and the tags of a flag.
 MODIFIERS = re.compile("[\U0001f3fb-\U0001f3ff\U000e0020-\U000e007f]")
 REGION = "[\U0001f1e6-\U0001f1ff]"  # two of them are a flag
-HALF_A_FLAG = re.compile(f"(?<!{REGION})(?:{REGION}{REGION})*{REGION}$")
+UNPAIRED_REGION = re.compile(f"(?<!{REGION})(?:{REGION}{REGION})*{REGION}$")
 FIRST_ISOLATE, POP_ISOLATE = "\u2068", "\u2069"
 
 
@@ -31,12 +31,12 @@ def one_line(text: str) -> str:
     return " ".join(UNSAFE.sub(" ", text).split())
 
 
-def isolated(text: str) -> str:
+def isolate(text: str) -> str:
     """Return one line of text from outside that may stand in a sentence without changing its reading direction."""
     return f"{FIRST_ISOLATE}{one_line(text)}{POP_ISOLATE}"
 
 
-def shortened(text: str, limit: int) -> str:
+def shorten(text: str, limit: int) -> str:
     """Cut a text to `limit` characters, the ellipsis included, but never inside of what is seen as one character."""
     if len(text) <= limit:
         return text
@@ -53,4 +53,4 @@ def is_boundary(text: str, index: int) -> bool:
         return False
     if "\u1160" <= after <= "\u11ff":  # a later part of a Korean syllable
         return False
-    return not (re.match(REGION, after) and HALF_A_FLAG.search(text, 0, index))
+    return not (re.match(REGION, after) and UNPAIRED_REGION.search(text, 0, index))

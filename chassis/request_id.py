@@ -8,7 +8,7 @@ from uuid import uuid4
 from django.http import HttpRequest, HttpResponse
 
 HEADER = "X-Request-ID"
-SANE = re.compile(r"[A-Za-z0-9._-]{1,64}")  # the gateway's template holds the same rule
+VALID = re.compile(r"[A-Za-z0-9._-]{1,64}")  # the gateway's template holds the same rule
 
 current: ContextVar[str] = ContextVar("request_id", default="")
 
@@ -22,7 +22,7 @@ class RequestIdMiddleware:
     def __call__(self, request: HttpRequest) -> HttpResponse:
         sent = request.headers.get(HEADER, "")
         # Left set after the answer: gunicorn and runserver log about a request when the middleware is done with it.
-        current.set(sent if SANE.fullmatch(sent) else uuid4().hex)
+        current.set(sent if VALID.fullmatch(sent) else uuid4().hex)
         response = self.get_response(request)
         response[HEADER] = current.get()
         return response

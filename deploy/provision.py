@@ -272,7 +272,7 @@ def parse(prog: str) -> argparse.Namespace:
 def provision_and_print(owner_url: str, *, host: str) -> None:
     """Print what .env needs, and nothing else, to standard output."""
     env.load_dotenv()
-    given = {name: env.given(name) for name in ROLES}
+    given = {name: env.raw_value(name) for name in ROLES}
     check_url("OWNER_URL", owner_url)
     urls = service_urls(owner_url, given, host=host)
     provision_urls(owner_url, urls)

@@ -35,16 +35,16 @@ class RateLimitMiddleware:
         allowances: list[Allowance] = getattr(request, "allowances", [])
         names_a_tag = not etags.is_any(request.headers.get("If-None-Match", ""))
         if response.status_code == HTTPStatus.NOT_MODIFIED and names_a_tag:
-            allowances = [given_back(each) for each in allowances]
+            allowances = [refund(each) for each in allowances]
         if allowances:
             response["RateLimit-Policy"] = ", ".join(each.policy for each in allowances)
             response["RateLimit"] = ", ".join(each.state for each in allowances)
         return response
 
 
-def given_back(allowance: Allowance) -> Allowance:
+def refund(allowance: Allowance) -> Allowance:
     try:
-        return allowance.given_back_as_not_modified()
+        return allowance.refund_not_modified()
     except (OperationalError, InterfaceError) as error:  # the answer is there: it is not to be lost for that
         log.warning("a 304 was not given back: %s", error)
         return allowance
@@ -62,13 +62,13 @@ class OverdueMiddleware:
         self.ready_at = time.time()
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
-        if time.time() - max(came_at(request), self.ready_at) > MAX_WAIT_SECONDS:
+        if time.time() - max(received_at(request), self.ready_at) > MAX_WAIT_SECONDS:
             detail = "The service is overloaded; try again shortly."
-            return problems.answer(request, 503, "overloaded", detail, **{"Retry-After": "2"})
+            return problems.problem_response(request, 503, "overloaded", detail, **{"Retry-After": "2"})
         return self.get_response(request)
 
 
-def came_at(request: HttpRequest) -> float:
+def received_at(request: HttpRequest) -> float:
     sent = re.fullmatch(r"t=([0-9]{1,12}\.[0-9]{3})", request.headers.get("X-Request-Start", ""))
     if sent is None or not comes_from_gateway(request):
         return time.time()
@@ -118,7 +118,7 @@ class OptionalSlashMiddleware:
         return self.get_response(request)
 
 
-class PrivateAnswerMiddleware:
+class PrivateResponseMiddleware:
     """Keep answers out of shared caches: what one caller may see is not for the next (RFC 9111 section 3.5)."""
 
     def __init__(self, get_response: GetResponse) -> None:

@@ -15,7 +15,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from chassis.api.fields import utc_text
-from chassis.api.serializers import unknown
+from chassis.api.serializers import unknown_name
 
 SALT = "chassis.api.pagination.cursor"
 PARAMETERS = frozenset({"cursor", "ordering", "page_size"})
@@ -42,19 +42,19 @@ class Order:
         column = F(self.column)
         return [column.desc(**nulls) if descending else column.asc(**nulls), by_id]
 
-    def everything(self, queryset: Any) -> Any:
+    def sort(self, queryset: Any) -> Any:
         return queryset.order_by(*self.columns(backwards=False))
 
-    def page(self, queryset: Any, place: list[Any] | None, *, backwards: bool, limit: int) -> list[Any]:
+    def page(self, queryset: Any, position: list[Any] | None, *, backwards: bool, limit: int) -> list[Any]:
         """Return the first rows beyond a place."""
-        stretches = [Q()] if place is None else self.beyond(*place, backwards=backwards)
+        ranges = [Q()] if position is None else self.conditions_after(*position, backwards=backwards)
         columns = self.columns(backwards=backwards)
-        return list(first_rows([queryset.filter(stretch) for stretch in stretches], columns, limit=limit))
+        return list(first_rows([queryset.filter(range_) for range_ in ranges], columns, limit=limit))
 
-    def beyond(self, value: Any, id_: int, *, backwards: bool) -> list[Any]:
+    def conditions_after(self, value: Any, id_: int, *, backwards: bool) -> list[Any]:
         """Return the conditions for the rows after (value, id), or before it for `backwards`, in the order of the rows.
 
-        Each is one stretch of an index, where a single condition for all would make PostgreSQL read from its beginning.
+        Each is one range_ of an index, where a single condition for all would make PostgreSQL read from its beginning.
         """
         descending = self.descending is not backwards
         next_id = Q(id__lt=id_) if descending else Q(id__gt=id_)
@@ -72,16 +72,16 @@ class Order:
 class RankedOrder(Order):
     """The `ranks` of a queryset, which have no row in common, one after the other, each sorted by the column."""
 
-    def everything(self, queryset: Any) -> Any:
-        return union(numbered(queryset.ranks)).order_by("rank", *self.columns(backwards=False))
+    def sort(self, queryset: Any) -> Any:
+        return union(annotate_ranks(queryset.ranks)).order_by("rank", *self.columns(backwards=False))
 
-    def page(self, queryset: Any, place: list[Any] | None, *, backwards: bool, limit: int) -> list[Any]:
+    def page(self, queryset: Any, position: list[Any] | None, *, backwards: bool, limit: int) -> list[Any]:
         """Return the first rows beyond a place. Only where its own rank has too few, the others are looked at."""
-        ranks, rank = numbered(queryset.ranks), 0
-        if place is not None:
-            value, id_, rank = place
-            (stretch,) = self.beyond(value, id_, backwards=backwards)
-            ranks[rank : rank + 1] = [part.filter(stretch) for part in ranks[rank : rank + 1]]
+        ranks, rank = annotate_ranks(queryset.ranks), 0
+        if position is not None:
+            value, id_, rank = position
+            (range_,) = self.conditions_after(value, id_, backwards=backwards)
+            ranks[rank : rank + 1] = [part.filter(range_) for part in ranks[rank : rank + 1]]
         columns = self.columns(backwards=backwards)
         rows = list(first_rows(ranks[rank : rank + 1], columns, limit=limit))
         others = ranks[:rank] if backwards else ranks[rank + 1 :]
@@ -91,7 +91,7 @@ class RankedOrder(Order):
         return rows
 
 
-def numbered(ranks: list[Any]) -> list[Any]:
+def annotate_ranks(ranks: list[Any]) -> list[Any]:
     return [part.annotate(rank=Value(number)) for number, part in enumerate(ranks)]
 
 
@@ -122,14 +122,14 @@ class KeysetPagination(BasePagination):
         self.ordering, self.order = resolve_order(request, view, queryset.model)
         self.size = self.parse_page_size(request.query_params.get("page_size"))
         cursor = request.query_params.get("cursor")
-        place, backwards = self.read(cursor, queryset.model) if cursor is not None else (None, False)
-        order = replace(self.order, column="id", nullable=False) if self.is_pinned() else self.order
-        rows = order.page(queryset, place, backwards=backwards, limit=self.size + 1)
+        position, backwards = self.read(cursor, queryset.model) if cursor is not None else (None, False)
+        order = replace(self.order, column="id", nullable=False) if self.has_constant_column() else self.order
+        rows = order.page(queryset, position, backwards=backwards, limit=self.size + 1)
         more, rows = len(rows) > self.size, rows[: self.size]
         if backwards:
             rows.reverse()
         self.has_next = bool(rows) and (backwards or more)
-        self.has_previous = bool(rows) and (more if backwards else place is not None)
+        self.has_previous = bool(rows) and (more if backwards else position is not None)
         self.rows = rows
         return rows
 
@@ -142,7 +142,7 @@ class KeysetPagination(BasePagination):
             }
         )
 
-    def is_pinned(self) -> bool:
+    def has_constant_column(self) -> bool:
         """Tell whether a filter gives all rows the same value in the column, so that only their ids sort them.
 
         PostgreSQL knows it, and would look for the page by the ids of all rows.
@@ -200,7 +200,7 @@ def resolve_order(request: Request, view: Any, model: type[Model]) -> tuple[str,
         kind, sorting = Order, ordering
     column, allowed = sorting.removeprefix("-"), view.ordering_fields
     if column not in allowed:
-        raise parameter_error("ordering", unknown("ordering", column, allowed) + f" Known: {', '.join(allowed)}.")
+        raise parameter_error("ordering", unknown_name("ordering", column, allowed) + f" Known: {', '.join(allowed)}.")
     field: Any = model._meta.get_field(column)
     return ordering, kind(column, descending=sorting.startswith("-"), nullable=field.null)
 

@@ -9,13 +9,13 @@ from rest_framework.request import Request
 
 from chassis.api.problems import PreconditionUnsupported
 
-ON_READS = frozenset({"If-Match", "If-Unmodified-Since"})
-ON_WRITES = frozenset({"If-Match", "If-None-Match", "If-Modified-Since", "If-Unmodified-Since", "If-Range"})
+READ_CONDITIONS = frozenset({"If-Match", "If-Unmodified-Since"})
+WRITE_CONDITIONS = frozenset({"If-Match", "If-None-Match", "If-Modified-Since", "If-Unmodified-Since", "If-Range"})
 
 
 def check(request: Request, *, evaluated: frozenset[str]) -> None:
     """Refuse the conditional headers that the view does not evaluate."""
-    unsupported = ON_READS | {"If-None-Match"} if request.method in SAFE_METHODS else ON_WRITES
+    unsupported = READ_CONDITIONS | {"If-None-Match"} if request.method in SAFE_METHODS else WRITE_CONDITIONS
     for header in sorted(unsupported - evaluated):
         if header in request.headers:
             raise PreconditionUnsupported(header, f"Is not evaluated on this {request.method}; leave it out.")

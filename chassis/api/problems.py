@@ -186,7 +186,7 @@ def excerpt(text: str, max_length: int = MAX_EXCERPT) -> str:
     return text if len(text) <= max_length else f"{text[: max_length - 1]}\u2026"
 
 
-def answer(request: HttpRequest, status: int, code: str, detail: str, **headers: str) -> HttpResponse:
+def problem_response(request: HttpRequest, status: int, code: str, detail: str, **headers: str) -> HttpResponse:
     """Return a problem outside of DRF's views."""
     content = orjson.dumps(body(status, code, detail, request.path))
     return HttpResponse(content, status=status, content_type=CONTENT_TYPE, headers=headers)
@@ -196,18 +196,18 @@ def answer(request: HttpRequest, status: int, code: str, detail: str, **headers:
 
 
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
-    return answer(request, 400, "bad_request", "The request is malformed.")
+    return problem_response(request, 400, "bad_request", "The request is malformed.")
 
 
 def permission_denied(request: HttpRequest, exception: Exception) -> HttpResponse:
-    return answer(request, 403, "permission_denied", str(exceptions.PermissionDenied.default_detail))
+    return problem_response(request, 403, "permission_denied", str(exceptions.PermissionDenied.default_detail))
 
 
 def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
-    return answer(request, 404, "not_found", str(exceptions.NotFound.default_detail))
+    return problem_response(request, 404, "not_found", str(exceptions.NotFound.default_detail))
 
 
 def server_error(request: HttpRequest) -> HttpResponse:
     if isinstance(sys.exception(), MemoryError):
-        return answer(request, 503, "service_unavailable", OUT_OF_MEMORY, **RETRY_AFTER)
-    return answer(request, 500, "server_error", "Internal error; it is logged under the request_id.")
+        return problem_response(request, 503, "service_unavailable", OUT_OF_MEMORY, **RETRY_AFTER)
+    return problem_response(request, 500, "server_error", "Internal error; it is logged under the request_id.")

@@ -43,10 +43,10 @@ class StrictSerializer(serializers.Serializer):
         current = self.to_representation(self.instance) if updating and read_only else {}
         for name, value in data.items():
             if name not in self.fields:
-                yield name, [ErrorDetail(unknown("field", name, self.writable_names()), code="unknown_field")]
+                yield name, [ErrorDetail(unknown_name("field", name, self.writable_names()), code="unknown_field")]
             elif name in read_only and not updating:
                 yield name, [ErrorDetail("Is set by the server; leave it out.", code="read_only")]
-            elif name in read_only and not same(value, current[name]):
+            elif name in read_only and not json_equal(value, current[name]):
                 yield name, [ErrorDetail("Is set by the server and cannot be changed.", code="read_only")]
 
     def writable_names(self) -> list[str]:
@@ -66,12 +66,12 @@ class StrictModelSerializer(StrictSerializer, serializers.ModelSerializer):
         return instance
 
 
-def same(sent: Any, current: Any) -> bool:
+def json_equal(sent: Any, current: Any) -> bool:
     """Compare JSON values; true is not 1."""
     return type(sent) is type(current) and bool(sent == current)
 
 
-def unknown(kind: str, name: str, known: Iterable[str]) -> str:
+def unknown_name(kind: str, name: str, known: Iterable[str]) -> str:
     """Say that a name is not known, and which one was probably meant."""
     near = get_close_matches(name, known, n=1) if len(name) <= MAX_COMPARED_LENGTH else []
     return f"Unknown {kind}; did you mean {near[0]}?" if near else f"Unknown {kind}."
@@ -90,10 +90,10 @@ def readers(kind: type[OutputSerializer]) -> list[tuple[str, Callable[[Any], Any
     """Return for each field its name, what gets its value from an instance, and what makes JSON of it."""
     fields = kind().fields.items()
     return [
-        (name, itself if field.source == "*" else attrgetter(str(field.source)), field.to_representation)
+        (name, identity if field.source == "*" else attrgetter(str(field.source)), field.to_representation)
         for name, field in fields
     ]
 
 
-def itself(instance: Any) -> Any:
+def identity(instance: Any) -> Any:
     return instance

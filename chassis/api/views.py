@@ -12,7 +12,7 @@ from rest_framework.response import Response
 
 from chassis.api import etags, preconditions
 from chassis.api.filters import StrictFilterBackend
-from chassis.api.serializers import MAX_REPORTED_ERRORS, unknown
+from chassis.api.serializers import MAX_REPORTED_ERRORS, unknown_name
 from chassis.auth import gate
 from chassis.auth.tokens import Caller
 from chassis.size_limits import ANONYMOUS_BODY_LIMIT_BYTES, BODY_LIMIT_BYTES
@@ -63,7 +63,7 @@ class Endpoint(GenericAPIView):
             if len(errors) == MAX_REPORTED_ERRORS:
                 break
             if name not in known:
-                errors[name] = [ErrorDetail(unknown("query parameter", name, known), code="unknown_parameter")]
+                errors[name] = [ErrorDetail(unknown_name("query parameter", name, known), code="unknown_parameter")]
             elif len(values) > 1 and name not in self.repeatable_parameters:
                 errors[name] = [ErrorDetail("Give it once.", code="repeated_parameter")]
             elif any(len(value) > MAX_PARAMETER_LENGTH for value in values):

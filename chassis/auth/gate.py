@@ -88,19 +88,19 @@ class ServiceAuthentication(BearerAuthentication):
 class CallerThrottle(ScopedRateThrottle):
     """Count a request unless authentication has, and refuse one over a limit. The caller's role is the scope."""
 
-    used_up: Allowance | None = None
+    exhausted: Allowance | None = None
 
     def allow_request(self, request: Request, view: "APIView") -> bool:
         allowances = request_allowances(request)
         if not allowances:
             allowances.extend(count(request))
-        self.used_up = next((each for each in allowances if each.is_used_up), None)
-        if self.used_up:
-            request_limited.send(self.used_up.scope, scope=self.used_up.scope)
-        return self.used_up is None
+        self.exhausted = next((each for each in allowances if each.is_exhausted), None)
+        if self.exhausted:
+            request_limited.send(self.exhausted.scope, scope=self.exhausted.scope)
+        return self.exhausted is None
 
     def wait(self) -> float | None:
-        return self.used_up.wait_seconds if self.used_up else None
+        return self.exhausted.wait_seconds if self.exhausted else None
 
 
 def count(request: Request) -> list[Allowance]:
@@ -113,7 +113,7 @@ def count(request: Request) -> list[Allowance]:
     if rate is None:
         return []
     by_address = limits.spend(limits.ANON, rate, f"address {network_prefix(address, IPV6_PREFIX_BITS)}")
-    if by_address.is_used_up or not is_ipv6(address):
+    if by_address.is_exhausted or not is_ipv6(address):
         return [by_address]
     site_rate = Rate(SITE_FACTOR * rate.requests, rate.seconds)
     return [by_address, limits.spend(SITE_SCOPE, site_rate, f"site {network_prefix(address, SITE_PREFIX_BITS)}")]

@@ -22,22 +22,22 @@ from rest_framework.throttling import SimpleRateThrottle
 from chassis.models import Window
 
 ANON = "anon"
-# `asked` has a row {key, seconds} for whom to count, or none. The clock stands still in a statement: were it to go on
-# between the CASEs, a window would get a new count without a new end.
+# `counted_as` has one row {key, seconds}, or none. statement_timestamp() is fixed during a statement: if the clock went on
+# between the CASEs, a window could get a new count without a new end.
 COUNT = """
     INSERT INTO chassis_window AS known (key, ends_at, requests)
-    SELECT key, statement_timestamp() + make_interval(secs => seconds), 1 FROM asked
+    SELECT key, statement_timestamp() + make_interval(secs => seconds), 1 FROM counted_as
     ON CONFLICT (key) DO UPDATE SET
         requests = CASE WHEN known.ends_at <= statement_timestamp() THEN 1 ELSE known.requests + 1 END,
         not_modified = CASE WHEN known.ends_at <= statement_timestamp() THEN 0 ELSE known.not_modified END,
         ends_at = CASE WHEN known.ends_at <= statement_timestamp() THEN excluded.ends_at ELSE known.ends_at END
     RETURNING key, requests, ends_at, extract(epoch FROM ends_at - statement_timestamp()) AS seconds_left
 """
-COUNT_ONE = f"WITH asked AS (SELECT %s AS key, %s AS seconds) {COUNT}"
+COUNT_ONE = f"WITH counted_as AS (SELECT %s AS key, %s AS seconds) {COUNT}"
 # A caller whose rights have ended, or who has to be looked up, is not counted here: it is not known as whom.
 COUNT_CALLER = """
     WITH caller AS ({caller}),
-    asked AS (
+    counted_as AS (
         SELECT 'user ' || caller_id AS key, (%s::jsonb ->> role)::float AS seconds FROM caller
         WHERE is_current AND %s::jsonb ->> role IS NOT NULL
     ),
@@ -79,7 +79,7 @@ class Counted:
         key, number, ends_at, seconds_left = row
         return cls(key, number, ends_at, float(seconds_left))
 
-    def given_back(self, *, max_requests: int) -> "Counted":
+    def refund(self, *, max_requests: int) -> "Counted":
         """Take the request out of its window, and return the count after that.
 
         Requests over the limit are forgotten with it: they were refused, so they must not take the free place.
@@ -87,7 +87,7 @@ class Counted:
         self.window.update(requests=Least("requests", max_requests) - 1)
         return replace(self, number=self.number - 1)
 
-    def given_back_as_not_modified(self, *, max_requests: int) -> "Counted":
+    def refund_not_modified(self, *, max_requests: int) -> "Counted":
         """Do the same for a 304, at most `max_requests` times in a window: the condition is in the caller's hands."""
         free = self.window.filter(not_modified__lt=max_requests)
         updated = free.update(requests=Least("requests", max_requests) - 1, not_modified=F("not_modified") + 1)
@@ -108,18 +108,18 @@ class Allowance:
     counted: Counted
 
     @property
-    def is_used_up(self) -> bool:
+    def is_exhausted(self) -> bool:
         return self.counted.number > self.rate.requests
 
     @property
     def wait_seconds(self) -> int:
         return max(1, math.ceil(self.counted.seconds_left))
 
-    def given_back(self) -> "Allowance":
-        return replace(self, counted=self.counted.given_back(max_requests=self.rate.requests))
+    def refund(self) -> "Allowance":
+        return replace(self, counted=self.counted.refund(max_requests=self.rate.requests))
 
-    def given_back_as_not_modified(self) -> "Allowance":
-        return replace(self, counted=self.counted.given_back_as_not_modified(max_requests=self.rate.requests))
+    def refund_not_modified(self) -> "Allowance":
+        return replace(self, counted=self.counted.refund_not_modified(max_requests=self.rate.requests))
 
     @property
     def policy(self) -> str:

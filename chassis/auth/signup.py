@@ -27,15 +27,15 @@ def signup_budget(request: Request) -> Iterator[None]:
         return
     allowance = limits.spend(SIGNUP, rate, SIGNUP)
     request_allowances(request).append(allowance)
-    if allowance.is_used_up:
+    if allowance.is_exhausted:
         request_limited.send(SIGNUP, scope=SIGNUP)
         raise Throttled(allowance.wait_seconds, "Too many requests.")
     with ExitStack() as undo:
-        undo.callback(give_back, request, allowance)
+        undo.callback(refund, request, allowance)
         yield
         undo.pop_all()
 
 
-def give_back(request: Request, allowance: Allowance) -> None:
-    allowance.given_back()
+def refund(request: Request, allowance: Allowance) -> None:
+    allowance.refund()
     request_allowances(request).remove(allowance)

@@ -7,7 +7,7 @@ import drf_yasg
 from whitenoise.middleware import WhiteNoiseMiddleware
 
 YASG_STATIC = Path(drf_yasg.__file__).parent / "static" / "drf-yasg"
-OURS = Path(__file__).parent / "static"
+OWN_STATIC = Path(__file__).parent / "static"
 NAMES = (
     "style.css",
     "immutable.min.js",
@@ -29,5 +29,5 @@ class PageFilesMiddleware(WhiteNoiseMiddleware):
         super().__init__(*args, **kwargs)
         for name in NAMES:
             self.add_file_to_dictionary(f"{self.static_prefix}drf-yasg/{name}", str(YASG_STATIC / name))
-        for path in OURS.iterdir():
+        for path in OWN_STATIC.iterdir():
             self.add_file_to_dictionary(f"{self.static_prefix}tmservice/{path.name}", str(path))

@@ -24,10 +24,10 @@ with warnings.catch_warnings():  # they import a validator, and that what jsonsc
 
 # Nothing comes from another host, and no script stands in a page. Redoc writes its styles into the page, and searches
 # in a worker.
-OURS_ALONE = "default-src 'self'; img-src 'self' data:; object-src 'none'; base-uri 'none'; frame-ancestors 'none'"
+SAME_ORIGIN = "default-src 'self'; img-src 'self' data:; object-src 'none'; base-uri 'none'; frame-ancestors 'none'"
 POLICIES = {
-    "swagger.html": OURS_ALONE,
-    "redoc.html": f"{OURS_ALONE}; style-src 'self' 'unsafe-inline'; worker-src blob:",
+    "swagger.html": SAME_ORIGIN,
+    "redoc.html": f"{SAME_ORIGIN}; style-src 'self' 'unsafe-inline'; worker-src blob:",
 }
 # A 304 replaces the values that a browser has cached.
 SHARED_HEADERS = {"Cache-Control", "Content-Security-Policy"}
@@ -76,10 +76,10 @@ VIEWS: dict[str, Callable[[Documentation], HttpResponse]] = {
 
 
 def urls(prefix: str, documentation: Documentation) -> list[URLPattern]:
-    return [path(f"{prefix}/{name}", readable(partial(view, documentation))) for name, view in VIEWS.items()]
+    return [path(f"{prefix}/{name}", get_only(partial(view, documentation))) for name, view in VIEWS.items()]
 
 
-def readable(make: Callable[[], HttpResponse]) -> Callable[[HttpRequest], HttpResponse]:
+def get_only(make: Callable[[], HttpResponse]) -> Callable[[HttpRequest], HttpResponse]:
     """Return a view that refuses other methods than GET and HEAD, and supports conditional requests."""
 
     def read(request: HttpRequest) -> HttpResponse:

@@ -28,13 +28,13 @@ MAX_WAIT_SECONDS = 600  # of a message in an outbox
 REFUSED_WRITE_SECONDS = 60
 # So that an outbox of any size costs a scrape some milliseconds.
 MAX_COUNTED, MAX_EXAMINED = 10_000, 100_000
-ASK_SERVER = """
+SERVER_QUERY = """
     SELECT rolname, rolsuper, current_setting('server_version'), current_setting('server_version_num')::int,
         clock_timestamp()
     FROM pg_roles WHERE rolname = current_user
 """
 # Tables of others that this role reaches. What an extension brings along is for everybody.
-REACHED = """
+REACHABLE_TABLES = """
     SELECT format('%I.%I', space.nspname, class.relname)
     FROM pg_class AS class JOIN pg_namespace AS space ON space.oid = class.relnamespace
     WHERE class.relkind IN ('r', 'p', 'v', 'm', 'f')
@@ -76,20 +76,20 @@ class Server(NamedTuple):
     version: str
     version_number: int
     clock_difference_seconds: float
-    answer_seconds: float
+    response_seconds: float
 
 
-def ask_server() -> Server:
+def query_server() -> Server:
     connection.ensure_connection()
     before, began = timezone.now(), time.perf_counter()
-    ((role, is_superuser, version, number, theirs),) = ask(ASK_SERVER)
-    answer_seconds = time.perf_counter() - began
+    ((role, is_superuser, version, number, theirs),) = query(SERVER_QUERY)
+    response_seconds = time.perf_counter() - began
     # However long the way there and back was, it is not a difference.
     difference = max((before - theirs).total_seconds(), (theirs - timezone.now()).total_seconds(), 0.0)
-    return Server(role, is_superuser, version, number, difference, answer_seconds)
+    return Server(role, is_superuser, version, number, difference, response_seconds)
 
 
-def ask(statement: str) -> Any:
+def query(statement: str) -> Any:
     """Return the rows of a statement, if it has any."""
     with connection.cursor() as cursor:
         cursor.execute(statement)
@@ -103,7 +103,7 @@ def first_line(error: Exception) -> str:
 def examine_database() -> tuple[str, Server | None]:
     """Return why this service cannot use its database, "" if it can, and what the server says."""
     try:
-        server = ask_server()
+        server = query_server()
         blocking = {"role": superuser(server), "migrations": migrations()}
     except Error:
         return "The database cannot be reached.", None
@@ -169,7 +169,7 @@ def migrations() -> Finding:
 
 
 def version(server: Server) -> Finding:
-    milliseconds = server.answer_seconds * 1000
+    milliseconds = server.response_seconds * 1000
     text = f"PostgreSQL {server.version.split()[0]} answers in {milliseconds:.0f} ms, role {server.role}"
     if server.version_number < MIN_POSTGRESQL * 10_000:
         return wrong(f"{text}; use PostgreSQL {MIN_POSTGRESQL} or newer")
@@ -178,7 +178,7 @@ def version(server: Server) -> Finding:
 
 def timeouts() -> Finding:
     """Read what holds for this very connection; for use outside of `looking`, which has a limit of its own."""
-    limits = dict(ask(LIMITS.format(", ".join(f"'{name}'" for name in TIME_LIMITS))))
+    limits = dict(query(LIMITS.format(", ".join(f"'{name}'" for name in TIME_LIMITS))))
     if unlimited := [name for name in TIME_LIMITS if not limits[name]]:
         remedy = "run manage.py migrate, which sets them for this role, then restart the service and what pools for it"
         return wrong(f"{', '.join(unlimited)} is 0, so that the server ends nothing that hangs; {remedy}")
@@ -189,7 +189,7 @@ def writing() -> Finding:
     """Store what needs new room on the disk, and take it back."""
     try:
         with transaction.atomic():
-            ask(WRITE)
+            query(WRITE)
             transaction.set_rollback(True)
     except Error as error:
         return wrong(
@@ -199,19 +199,19 @@ def writing() -> Finding:
 
 
 def role() -> Finding:
-    server = ask_server()
+    server = query_server()
     if server.is_superuser:
         return superuser(server)
     name = server.role
-    reached = [table for (table,) in ask(REACHED)]
-    if reached:
+    reachable = [table for (table,) in query(REACHABLE_TABLES)]
+    if reachable:
         remedy = "give each service a role of its own, and take from this one what it has been granted"
-        return wrong(f"{name} reaches {len(reached)} tables outside of its schema, such as {reached[0]}; {remedy}")
+        return wrong(f"{name} reaches {len(reachable)} tables outside of its schema, such as {reachable[0]}; {remedy}")
     return ok(f"{name} is no superuser and reaches no tables but this service's")
 
 
 def schema() -> Finding:
-    ((name, path, owner),) = ask(
+    ((name, path, owner),) = query(
         "SELECT current_schema(), current_setting('search_path'), "
         "(SELECT pg_get_userbyid(nspowner) FROM pg_namespace WHERE nspname = current_schema())"
     )
@@ -227,7 +227,7 @@ def schema() -> Finding:
 def history() -> Finding:
     """Tell whether anyone who takes over this service can also change what is append-only."""
     tables = roles.append_only_tables()
-    changeable = [name for name, rights in tables.items() if ask(MAY_CHANGE.format(table=name, rights=rights))[0][0]]
+    changeable = [name for name, rights in tables.items() if query(MAY_CHANGE.format(table=name, rights=rights))[0][0]]
     if changeable:
         remedy = "give migrations an owner of their own: scripts/provision-database, and OWNER_DATABASE_URL"
         return unsure(f"this role may change or delete {', '.join(changeable)}; {remedy}")
@@ -235,7 +235,7 @@ def history() -> Finding:
 
 
 def counting() -> Finding:
-    ((persistence,),) = ask("SELECT relpersistence FROM pg_class WHERE oid = 'chassis_window'::regclass")
+    ((persistence,),) = query("SELECT relpersistence FROM pg_class WHERE oid = 'chassis_window'::regclass")
     if persistence != "u":
         remedy = "ALTER TABLE chassis_window SET UNLOGGED"
         return wrong(f"requests are counted in a table that is logged, a write to disk for each; {remedy}")
@@ -253,12 +253,12 @@ def worker() -> Finding:
     remedy = f"start one: {manage('run_worker')}, or set RUN_WORKER=inline where no further process can run"
     if not math.isnan(age):
         return wrong(f"none has been at work for {duration(age)}; {remedy}")
-    if migrated_lately():
+    if migrated_recently():
         return unsure(f"none was at work yet, and the tables are new; if it stays so for a minute, {remedy}")
     return wrong(f"none was ever at work; {remedy}")
 
 
-def migrated_lately() -> bool:
+def migrated_recently() -> bool:
     """Whether a worker may not have noticed its tables yet: it waits the longer the more often it did not find them."""
     newest = MigrationRecorder(connection).migration_qs.aggregate(newest=Max("applied"))["newest"]
     return newest is not None and (timezone.now() - newest).total_seconds() < MAX_HEARTBEAT_AGE_SECONDS
@@ -270,7 +270,7 @@ DATABASE_CHECKS = [
     Check("history", history),
     Check("migrations", migrations),
     Check("counting", counting),
-    Check("clock", lambda: clock(ask_server())),
+    Check("clock", lambda: clock(query_server())),
     Check("worker", worker),
 ]
 
@@ -310,7 +310,7 @@ def outbox_metrics(messages: DeliveryQuerySet[Any], many: str, *, failed: int) -
     )
 
 
-def held(mails: DeliveryQuerySet[Any]) -> Finding:
+def held_mails(mails: DeliveryQuerySet[Any]) -> Finding:
     """Judge the mails that wait for a mail server to be set."""
     if settings.MAILS_ARE_HELD and mails.oldest_pending_age_seconds():
         return unsure("mails wait in the database until EMAIL_URL is set")

@@ -57,7 +57,7 @@ class DoctorCommand(BaseCommand, ABC):
             yield "timeouts", checks.timeouts()
             yield "writing", checks.writing()
             for check in (*checks.DATABASE_CHECKS, *self.checks):
-                yield check.name, looked_up(check)
+                yield check.name, run_check(check)
         yield "mail", mail(address) if address or self.sends_mails() else ok("no mails are sent by this service")
         for check in self.outside_checks:
             yield check.name, check.find()
@@ -74,17 +74,17 @@ def quiet() -> Iterator[None]:
 
 
 @contextmanager
-def looking() -> Iterator[None]:
+def read_only() -> Iterator[None]:
     """A block in which the database itself refuses changes, and ends what takes long."""
     with transaction.atomic():
-        checks.ask("SET TRANSACTION READ ONLY")
-        checks.ask("SET LOCAL statement_timeout = '5s'")
+        checks.query("SET TRANSACTION READ ONLY")
+        checks.query("SET LOCAL statement_timeout = '5s'")
         yield
 
 
-def looked_up(check: Check) -> Finding:
+def run_check(check: Check) -> Finding:
     try:
-        with looking():
+        with read_only():
             return check.find()
     except Error as error:
         return unsure(f"the database does not tell: {checks.first_line(error)}; apply all migrations and look again")
@@ -92,7 +92,7 @@ def looked_up(check: Check) -> Finding:
 
 def database() -> Finding:
     try:
-        return checks.version(checks.ask_server())
+        return checks.version(checks.query_server())
     except Error as error:
         remedy = "is PostgreSQL running, and does DATABASE_URL name it, the role and the password?"
         return wrong(f"{checks.first_line(error)}; {remedy} What it holds was not looked at.")

@@ -75,14 +75,14 @@ class SettingError(ImproperlyConfigured):
 def load_dotenv() -> None:
     """Add the variables of the checkout's .env file, if it is there, to the environment. What is already set wins.
 
-    TMSERVICE_ENV_FILE names another file. PRIVILEGED ones are left in the file, where `given` finds them.
+    TMSERVICE_ENV_FILE names another file. PRIVILEGED ones are left in the file, where `raw_value` finds them.
     """
-    for name, value in in_dotenv().items():
+    for name, value in dotenv_values().items():
         if name not in PRIVILEGED and not os.environ.get(name):
             os.environ[name] = value
 
 
-def in_dotenv() -> dict[str, str]:
+def dotenv_values() -> dict[str, str]:
     path = Path(os.environ.get("TMSERVICE_ENV_FILE") or Path(__file__).resolve().parents[2] / ".env")
     return read_dotenv(path) if path.is_file() else {}
 
@@ -99,7 +99,7 @@ def read_dotenv(path: Path) -> dict[str, str]:
         raise SettingError(f"{path}, {error}") from error
 
 
-def given(name: str) -> str:
+def raw_value(name: str) -> str:
     """Return what is set, "" where nothing is."""
     if value := os.environ.get(name, ""):
         return value
@@ -108,7 +108,7 @@ def given(name: str) -> str:
             return Path(file).read_text().strip()
         except (OSError, UnicodeDecodeError) as error:
             raise SettingError(f"{name}_FILE names a file that cannot be read: {error}.") from error
-    return in_dotenv().get(name, "") if name in PRIVILEGED else ""
+    return dotenv_values().get(name, "") if name in PRIVILEGED else ""
 
 
 def hide_privileged() -> None:
@@ -143,7 +143,7 @@ def forget_privileged() -> None:
 
 
 def text(name: str, default: str | None = None) -> str:
-    value = given(name) or default
+    value = raw_value(name) or default
     if value is None:
         raise SettingError(f"{name} is not set; see .env.example.")
     return value
@@ -220,7 +220,7 @@ def gateway_port() -> int:
 
 def rate(name: str, default: str, *, old_name: str = "") -> str | None:
     """Read a rate as DRF writes it, such as 10/min; None for "off". `old_name` still serves where `name` is not set."""
-    if old_name and given(old_name) and not given(name):
+    if old_name and raw_value(old_name) and not raw_value(name):
         log.warning("%s is now called %s; the old name will not be read by the next version.", old_name, name)
         name = old_name
     value = text(name, default)
@@ -319,7 +319,7 @@ def token_url(name: str) -> str:
 
 def database(*names: str) -> dict[str, Any]:
     """Read a PostgreSQL URL from the first of `names` that is set, as a DATABASES entry of Django."""
-    name = next((name for name in names if given(name)), " or ".join(names))
+    name = next((name for name in names if raw_value(name)), " or ".join(names))
     url = text(name)
     if not url.startswith(("postgres://", "postgresql://")):
         raise SettingError(f"{name} must be a postgresql:// URL (nothing but PostgreSQL is supported).")

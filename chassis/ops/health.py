@@ -23,10 +23,10 @@ def ready(request: HttpRequest, checks: Sequence[Check]) -> HttpResponse:
     if error := method_not_allowed(request):
         return error
     problem, server = examine_database()
-    explains = may_know_reasons(request)
+    explains = may_see_reasons(request)
     if problem or server is None:
         detail = problem if explains else NOT_READY
-        return problems.answer(request, 503, "not_ready", detail, **problems.RETRY_AFTER)
+        return problems.problem_response(request, 503, "not_ready", detail, **problems.RETRY_AFTER)
     asked = [check for check in (*common_checks(server), *checks) if check.degrades]
     findings = [(check, check.find()) for check in asked]
     reasons = [f"{check.name}: {found.text}" for check, found in findings if found.state in check.degrades]
@@ -35,7 +35,7 @@ def ready(request: HttpRequest, checks: Sequence[Check]) -> HttpResponse:
     return JsonResponse({"status": "ok"})
 
 
-def may_know_reasons(request: HttpRequest) -> bool:
+def may_see_reasons(request: HttpRequest) -> bool:
     """Tell whether the request comes straight from this machine, not through a proxy on it, or has METRICS_TOKEN."""
     address = parse_ip(request.META.get("REMOTE_ADDR", ""))
     is_local = address is not None and ipaddress.ip_address(address).is_loopback
@@ -52,7 +52,7 @@ def method_not_allowed(request: HttpRequest) -> HttpResponse | None:
     if request.method in ("GET", "HEAD"):
         return None
     detail = f'Method "{request.method}" not allowed.'
-    return problems.answer(request, 405, "method_not_allowed", detail, Allow="GET, HEAD")
+    return problems.problem_response(request, 405, "method_not_allowed", detail, Allow="GET, HEAD")
 
 
 def urls(prefix: str, *, checks: Sequence[Check]) -> list[URLPattern]:

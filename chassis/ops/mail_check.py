@@ -10,7 +10,7 @@ from django.conf import settings
 from django.core.mail import EmailMessage, get_connection
 
 from chassis.ops.findings import Finding, ok, unsure, wrong
-from chassis.ops.settings import sample_sender
+from chassis.ops.settings import sender_warning
 from chassis.worker.outbox import classify
 
 
@@ -42,7 +42,7 @@ def mail_to_folder(folder: Path, address: str | None) -> Finding:
 
 
 def mail_to_server(address: str | None) -> Finding:
-    if warning := sample_sender(settings.MAIL_DOMAIN):
+    if warning := sender_warning(settings.MAIL_DOMAIN):
         return wrong(warning)
     backend: Any = get_connection()
     with backend as session:  # connected, encrypted and signed in as the settings say

@@ -33,7 +33,7 @@ GRANTS = (
 def owner() -> dict[str, Any] | None:
     """Return where and as whom the owner connects, if one is set."""
     for_both = f"{settings.SERVICE.partition('_')[0].upper()}_OWNER_DATABASE_URL"  # where both services read one .env
-    if not (env.given("OWNER_DATABASE_URL") or env.given(for_both)):
+    if not (env.raw_value("OWNER_DATABASE_URL") or env.raw_value(for_both)):
         return None
     entry = env.database("OWNER_DATABASE_URL", for_both)
     return {name: entry[name] for name in PLACE}

@@ -26,7 +26,7 @@ MIDDLEWARE = [
     "chassis.auth.client_address.ClientAddressMiddleware",
     "chassis.api.middleware.RateLimitMiddleware",
     "django.middleware.security.SecurityMiddleware",
-    "chassis.api.middleware.PrivateAnswerMiddleware",
+    "chassis.api.middleware.PrivateResponseMiddleware",
     "corsheaders.middleware.CorsMiddleware",
     "chassis.api.middleware.OverdueMiddleware",
     "chassis.api.middleware.KnownHostMiddleware",
@@ -100,7 +100,7 @@ def local_url() -> str:
 
 def run_worker() -> str:
     """Return where the background jobs run: "inline", in the web processes, or in "separate" ones."""
-    if env.given("RUN_WORKER") == "apart":
+    if env.raw_value("RUN_WORKER") == "apart":
         log.warning("RUN_WORKER=apart is now called separate; the old value will not be read by the next version.")
         return "separate"
     return env.choice("RUN_WORKER", "separate", known=("separate", "inline"))
@@ -127,13 +127,13 @@ def mail_domain(sender: str) -> str:
     return address.partition("@")[2]
 
 
-def warn_of_sample_sender(sender_domain: str) -> None:
+def warn_about_sender(sender_domain: str) -> None:
     """Warn where mails go to a server that will refuse their sender: the default of MAIL_FROM is no real address."""
-    if warning := sample_sender(sender_domain):
+    if warning := sender_warning(sender_domain):
         log.warning("%s", warning)
 
 
-def sample_sender(sender_domain: str) -> str:
+def sender_warning(sender_domain: str) -> str:
     """Return what is wrong with the sender, in a sentence, if anything is."""
     if not env.text("EMAIL_URL", "") or not f".{sender_domain}".endswith(".invalid"):
         return ""

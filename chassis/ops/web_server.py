@@ -141,7 +141,7 @@ def post_worker_init(worker: Any) -> None:
     """Give up on a database that is silent, and with RUN_WORKER=inline run the background jobs beside the requests."""
     from chassis import database  # needs Django's settings, which are there only now
 
-    database.give_up_after(seconds=STATEMENT_SECONDS)
+    database.limit_waits(seconds=STATEMENT_SECONDS)
     if settings.RUN_WORKER == "inline":
         job_threads.append(Thread(target=run_jobs_until, args=[stop], name="jobs"))
         job_threads[0].start()

@@ -6,7 +6,7 @@ from pathlib import Path
 from prometheus_client.parser import text_string_to_metric_families
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "monitoring.md"
-OF_PARTS = {"le"}  # a histogram's own
+PART_LABELS = {"le"}  # a histogram's own
 
 
 def documented(service):
@@ -22,6 +22,6 @@ def emitted(text):
     families = list(text_string_to_metric_families(text))
     return {
         family.name + "_total" * (family.type == "counter"): set().union(*(each.labels for each in family.samples))
-        - OF_PARTS
+        - PART_LABELS
         for family in families
     }

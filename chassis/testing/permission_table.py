@@ -75,14 +75,14 @@ def read(answer):
     return answer
 
 
-def head_like(answer):
+def as_head(answer):
     """Return what the same request gets as HEAD."""
     request = answer.wsgi_request
     headers = {name: value for name, value in request.headers.items() if name == "Authorization"}
     return read(APIClient().head(request.get_full_path(), headers=headers))
 
 
-def users_of(rows, route):
+def served_callers(rows, route):
     """Return the kinds of callers to whom a route has something to give, in the order of the columns.
 
     A route that none of them opens tells them all alike what it has not.
@@ -95,7 +95,7 @@ def rows_of_all_tables():
     return {model: list(model._base_manager.order_by("pk").values()) for model in apps.get_models()}
 
 
-def told(answer):
+def response_content(answer):
     """Return all that an answer tells, apart from which request it was."""
     body = {name: value for name, value in answer.json().items() if name not in ("instance", "request_id")}
     headers = {name: value for name, value in answer.headers.items() if name not in ("X-Request-ID", "Content-Length")}

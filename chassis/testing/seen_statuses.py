@@ -7,7 +7,15 @@ from django.test.client import Client
 from chassis.testing.openapi_document import Document
 from chassis.testing.permission_table import route_of
 
-OF_OTHER_METHODS = {400, 401, 403, 404, 405, 429, 503}  # what a method that the route does not have is answered with
+UNSUPPORTED_METHOD_STATUSES = {
+    400,
+    401,
+    403,
+    404,
+    405,
+    429,
+    503,
+}  # what a method that the route does not have is answered with
 NAMED_HEADERS = (
     *("ETag", "Location", "RateLimit", "RateLimit-Policy", "Retry-After", "WWW-Authenticate"),
     *("X-Request-ID", "Content-Disposition"),
@@ -47,7 +55,7 @@ def undocumented(document, answer):
             if described is None
             else differences(document, call, described, answer)
         )
-    elif route in document.routes and answer.status_code not in OF_OTHER_METHODS:
+    elif route in document.routes and answer.status_code not in UNSUPPORTED_METHOD_STATUSES:
         yield f"{call} is not documented, and {status} is no refusal of a method"
 
 

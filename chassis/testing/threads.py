@@ -28,7 +28,7 @@ def in_own_connection(work):
     return together(1, work)
 
 
-def wait_until_one_waits_for_a_lock():
+def wait_for_lock_waiter():
     deadline = time.monotonic() + 30
     query = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
     with connection.cursor() as cursor:

@@ -5,7 +5,7 @@ from django.test import Client
 
 from chassis.models import Window
 from chassis.ops import env
-from chassis.testing.limiting import limit, told
+from chassis.testing.limiting import read_limit, set_limits
 
 APP, LOCAL = "https://app.example.com", "http://localhost:3000"
 # As a person reads them, the same as one that is allowed, or close to it.
@@ -154,7 +154,7 @@ def test_what_is_no_origin_is_refused(monkeypatch, value):
 
 def test_a_preflight_is_not_counted_and_needs_no_token(settings):
     """No database is there for this test, so nothing can be counted."""
-    limit(settings, anon="1/min")
+    set_limits(settings, anon="1/min")
 
     answers = [preflight(origin, path) for origin in (APP, "https://app.evil") for path in ("/echo/", "/who-am-i/")]
 
@@ -164,12 +164,12 @@ def test_a_preflight_is_not_counted_and_needs_no_token(settings):
 
 @pytest.mark.django_db
 def test_a_page_reads_what_is_left_and_when_to_come_back(settings):
-    limit(settings, anon="1/min")
+    set_limits(settings, anon="1/min")
 
     answers = [ask(APP) for _ in range(2)]
 
     assert [answer.status_code for answer in answers] == [200, 429]
-    assert {told(answer).scope for answer in answers} == {"anon"}
+    assert {read_limit(answer).scope for answer in answers} == {"anon"}
     assert {answer.headers[f"{ALLOW}Origin"] for answer in answers} == {APP}
     assert {"RateLimit", "RateLimit-Policy", "Retry-After"} <= listed(answers[1], "Access-Control-Expose-Headers")
     assert Window.objects.get().requests == 2

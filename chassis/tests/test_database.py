@@ -12,7 +12,7 @@ from django.db import OperationalError, connection, transaction
 from psycopg2.extensions import set_wait_callback
 
 from chassis import database
-from chassis.testing.limiting import limit
+from chassis.testing.limiting import set_limits
 from chassis.tests.idempotency_app.models import Note
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -76,9 +76,9 @@ def _limited(monkeypatch):
     kept = deepcopy(connection.settings_dict)
     connection.close()
     monkeypatch.setattr(database, "CONNECT_SECONDS", CONNECT_SECONDS)
-    monkeypatch.setattr(database, "ANSWER_SECONDS", SILENCE_SECONDS - LIMIT_SECONDS)
+    monkeypatch.setattr(database, "GRACE_SECONDS", SILENCE_SECONDS - LIMIT_SECONDS)
     connection.settings_dict["OPTIONS"]["options"] = LIMITS_OF_THE_ROLE
-    database.give_up_after(seconds=LIMIT_SECONDS)
+    database.limit_waits(seconds=LIMIT_SECONDS)
     yield
     set_wait_callback(None)
     connection.close()
@@ -224,7 +224,7 @@ def test_a_connection_that_was_given_up_is_closed_and_replaced(line):
 
 
 def test_a_request_that_meets_silence_is_a_503_and_the_next_one_is_served(client, settings, line):
-    limit(settings, anon="5/min")
+    set_limits(settings, anon="5/min")
     before = client.get("/echo/")
     line.dead.set()
     began = time.monotonic()

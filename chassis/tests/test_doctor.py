@@ -23,8 +23,8 @@ def reading(old, new):
     return connection.execute_wrapper(execute)
 
 
-def looked_up(find):
-    return doctor.looked_up(checks.Check("any", find))
+def run_check(find):
+    return doctor.run_check(checks.Check("any", find))
 
 
 def execute(*statements):
@@ -101,7 +101,7 @@ def test_behind_a_gateway_that_is_not_named_all_strangers_share_one_limit(settin
 def test_each_check_of_a_database_that_is_well():
     Heartbeat.objects.beat()
 
-    found = {check.name: doctor.looked_up(check) for check in checks.DATABASE_CHECKS}
+    found = {check.name: doctor.run_check(check) for check in checks.DATABASE_CHECKS}
 
     assert {name: each.text for name, each in found.items() if each.state != "ok"} == {}
     assert doctor.database().state == "ok"
@@ -109,7 +109,7 @@ def test_each_check_of_a_database_that_is_well():
 
 @NEEDS_DATABASE
 def test_looking_cannot_change_anything():
-    found = looked_up(Heartbeat.objects.beat)
+    found = run_check(Heartbeat.objects.beat)
 
     assert "read-only transaction" in found.text
     assert not Heartbeat.objects.exists()
@@ -119,8 +119,8 @@ def test_looking_cannot_change_anything():
 def test_a_check_whose_table_is_missing_leaves_it_open_and_the_next_goes_on():
     execute("DROP TABLE chassis_window")
 
-    assert "does not exist; apply all migrations" in looked_up(checks.counting).text
-    assert looked_up(lambda: checks.clock(checks.ask_server())).state == "ok"
+    assert "does not exist; apply all migrations" in run_check(checks.counting).text
+    assert run_check(lambda: checks.clock(checks.query_server())).state == "ok"
 
 
 @pytest.mark.django_db(transaction=True)
@@ -219,7 +219,7 @@ def test_counting_in_a_logged_table():
 @pytest.mark.parametrize(("interval", "state"), [("3.5 s", "unsure"), ("-3.5 s", "unsure"), ("-45 s", "WRONG")])
 def test_the_databases_clock(interval, state):
     with reading("clock_timestamp()", f"clock_timestamp() + interval '{interval}'"):
-        assert checks.clock(checks.ask_server()).state == state
+        assert checks.clock(checks.query_server()).state == state
 
 
 @NEEDS_DATABASE

@@ -12,7 +12,7 @@ from django.test.utils import CaptureQueriesContext
 from chassis import refused_writes
 from chassis.ops import checks, findings, health
 from chassis.ops.checks import Check
-from chassis.testing.limiting import limit
+from chassis.testing.limiting import set_limits
 
 pytestmark = pytest.mark.django_db
 
@@ -76,7 +76,7 @@ def _well(monkeypatch):
 @pytest.mark.usefixtures("_well")
 @pytest.mark.parametrize("sqlstate", ["53100", "25006"], ids=["disk full", "read-only"])
 def test_a_write_that_was_refused_degrades_for_a_minute(client, settings, monkeypatch, sqlstate):
-    limit(settings, anon="5/min")
+    set_limits(settings, anon="5/min")
 
     def refuse(execute, sql, params, many, context):
         refused = f"DO $$ BEGIN RAISE EXCEPTION SQLSTATE '{sqlstate}'; END $$"

@@ -16,7 +16,7 @@ from rest_framework.exceptions import ValidationError
 from chassis.api import idempotency
 from chassis.api.problems import Conflict
 from chassis.testing.forge import claims, signed
-from chassis.testing.threads import in_own_connection, together, wait_until_one_waits_for_a_lock
+from chassis.testing.threads import in_own_connection, together, wait_for_lock_waiter
 from chassis.tests.idempotency_app.models import IdempotencyRecord, Note
 from chassis.tests.urls import Notes
 
@@ -458,7 +458,7 @@ def test_a_waiting_twin_replays_as_soon_as_the_first_is_done(stage, start):
     first = start()
     assert stage.entered.wait(30)
     twin = start()
-    wait_until_one_waits_for_a_lock()
+    wait_for_lock_waiter()
     stage.end()
 
     assert seen(*twin.result()) == seen(*first.result())
@@ -471,7 +471,7 @@ def test_a_waiting_twin_takes_over_from_a_first_one_that_fails(stage, start, err
     first = start()
     assert stage.entered.wait(30)
     twin = start()
-    wait_until_one_waits_for_a_lock()
+    wait_for_lock_waiter()
     stage.end(error)
 
     (failed,), (answer,) = first.result(), twin.result()
@@ -568,7 +568,7 @@ def test_a_key_that_is_claimed_anew_while_the_old_answer_is_being_forgotten_keep
 
     with ThreadPoolExecutor(1) as pool:
         forgetting = pool.submit(in_own_connection, IdempotencyRecord.objects.delete_expired)
-        wait_until_one_waits_for_a_lock()
+        wait_for_lock_waiter()
         stage.end()
         forgetting.result()
 

@@ -177,7 +177,7 @@ def test_each_run_has_a_request_id_of_its_own(start):
         run.wait_for(calls=3)
     seen = ids["one"][:3] + ids["two"][:3]
     assert len(set(seen)) == 6
-    assert all(request_id.SANE.fullmatch(each) for each in seen)
+    assert all(request_id.VALID.fullmatch(each) for each in seen)
 
 
 @pytest.mark.django_db(transaction=True)
@@ -318,7 +318,7 @@ def test_a_signal_sets_the_event(number):
 @pytest.fixture
 def work(monkeypatch):
     """Runs the command with these jobs. Those of every worker need a database."""
-    monkeypatch.setattr("chassis.database.give_up_after", lambda *, seconds: None)
+    monkeypatch.setattr("chassis.database.limit_waits", lambda *, seconds: None)
     monkeypatch.setattr(run_worker, "wait_for_database", lambda stop: None)
 
     def work(*jobs, **options):

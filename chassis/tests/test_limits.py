@@ -16,7 +16,7 @@ from chassis.auth import limits
 from chassis.auth.limits import Allowance, Counted, Rate
 from chassis.models import Window
 from chassis.ops import metrics
-from chassis.testing.limiting import Told, all_told, limit, told, wait_told
+from chassis.testing.limiting import Limit, read_limit, read_limits, read_retry_after, set_limits
 from chassis.testing.threads import together
 from chassis.worker import jobs
 
@@ -104,7 +104,7 @@ def test_while_ended_windows_are_forgotten_none_is_counted_twice():
     let_pass(minutes=5)
 
     def count_and_forget():
-        jobs.forget_ended_windows()
+        jobs.delete_ended_windows()
         return limits.count("a", A_MINUTE).number
 
     assert sorted(together(20, count_and_forget)) == list(range(1, 21))
@@ -114,7 +114,7 @@ def test_windows_that_ended_a_minute_ago_are_forgotten():
     for key, seconds in [("long ago", -62), ("just now", -58), ("not yet", 1)]:
         Window.objects.create(key=key, ends_at=timezone.now() + timedelta(seconds=seconds), requests=1)
 
-    jobs.forget_ended_windows()
+    jobs.delete_ended_windows()
 
     assert counts().keys() == {"just now", "not yet"}
 
@@ -133,7 +133,7 @@ def test_what_is_given_back_is_taken_out_of_its_window():
     limits.count("b", A_MINUTE)
     limits.count("a", A_MINUTE)
 
-    given_back = limits.count("a", A_MINUTE).given_back(max_requests=5)
+    given_back = limits.count("a", A_MINUTE).refund(max_requests=5)
 
     assert given_back.number == 1
     assert counts() == {"a": 1, "b": 1}
@@ -144,7 +144,7 @@ def test_giving_back_leaves_a_window_that_ends_at_the_same_time():
     counted = limits.count("a", A_MINUTE)
     Window.objects.create(key="b", ends_at=counted.ends_at, requests=1)
 
-    counted.given_back(max_requests=5)
+    counted.refund(max_requests=5)
 
     assert counts() == {"a": 0, "b": 1}
 
@@ -154,7 +154,7 @@ def test_what_is_given_back_too_late_is_not_taken_out_of_the_next_window():
     let_pass(seconds=60)
     limits.count("a", A_MINUTE)
 
-    counted.given_back(max_requests=5)
+    counted.refund(max_requests=5)
 
     assert counts() == {"a": 1}
 
@@ -163,14 +163,14 @@ def test_to_give_back_what_is_forgotten_does_no_harm():
     counted = limits.count("a", A_MINUTE)
     Window.objects.all().delete()
 
-    counted.given_back(max_requests=5)
+    counted.refund(max_requests=5)
 
     assert counts() == {}
 
 
 @COMMITTING
 def test_what_fifty_give_back_at_once_is_all_there_again():
-    together(50, lambda: limits.count("a", A_MINUTE).given_back(max_requests=50))
+    together(50, lambda: limits.count("a", A_MINUTE).refund(max_requests=50))
 
     assert counts() == {"a": 0}
 
@@ -180,25 +180,25 @@ def test_what_was_refused_before_it_was_given_back_does_not_take_its_place():
     rate = Rate(2, 60)
     allowances = [Allowance("anon", rate, limits.count("a", rate)) for _ in range(5)]
 
-    allowances[1].given_back()
+    allowances[1].refund()
 
-    assert [each.is_used_up for each in allowances] == [False, False, True, True, True]
+    assert [each.is_exhausted for each in allowances] == [False, False, True, True, True]
     assert [limits.count("a", rate).number for _ in range(2)] == [2, 3]
 
 
 @pytest.mark.parametrize("method", ["get", "head"])
 def test_a_304_is_given_back_as_often_as_the_rate_has_requests(client, settings, method):
-    limit(settings, anon="5/min")
+    set_limits(settings, anon="5/min")
     tag = client.get("/echo/").headers["ETag"]
 
     answers = [getattr(client, method)("/echo/", headers={"If-None-Match": tag}) for _ in range(12)]
 
     assert [answer.status_code for answer in answers] == [304] * 9 + [429] * 3
-    assert [told(answer).left for answer in answers] == [4] * 5 + [3, 2, 1, 0] + [0] * 3
+    assert [read_limit(answer).left for answer in answers] == [4] * 5 + [3, 2, 1, 0] + [0] * 3
 
 
 def test_a_new_window_gives_back_again(client, settings):
-    limit(settings, anon="2/min")
+    set_limits(settings, anon="2/min")
     unchanged = {"If-None-Match": client.get("/echo/").headers["ETag"]}
     spent = [client.get("/echo/", headers=unchanged).status_code for _ in range(4)]
     let_pass(seconds=60)
@@ -207,24 +207,24 @@ def test_a_new_window_gives_back_again(client, settings):
 
     assert spent == [304] * 3 + [429]
     assert [answer.status_code for answer in answers] == [304] * 4 + [429]
-    assert [told(answer).left for answer in answers] == [2, 2, 1, 0, 0]
+    assert [read_limit(answer).left for answer in answers] == [2, 2, 1, 0, 0]
 
 
 @pytest.mark.parametrize("condition", ["*", " * "])
 def test_a_304_for_any_tag_is_never_given_back(client, settings, condition):
-    limit(settings, anon="3/min")
+    set_limits(settings, anon="3/min")
 
     answers = [client.get("/echo/", headers={"If-None-Match": condition}) for _ in range(5)]
 
     assert [answer.status_code for answer in answers] == [304] * 3 + [429] * 2
-    assert [told(answer).left for answer in answers] == [2, 1, 0, 0, 0]
+    assert [read_limit(answer).left for answer in answers] == [2, 1, 0, 0, 0]
 
 
 @COMMITTING
 def test_of_many_304s_at_once_no_more_than_the_rate_are_given_back():
     counted = [limits.count("a", A_MINUTE) for _ in range(10)][-1]
 
-    afterwards = together(40, lambda: counted.given_back_as_not_modified(max_requests=10).number)
+    afterwards = together(40, lambda: counted.refund_not_modified(max_requests=10).number)
 
     assert sorted(afterwards) == [9] * 10 + [10] * 30
     assert (Window.objects.get().not_modified, counts()) == (10, {"a": 0})
@@ -232,7 +232,7 @@ def test_of_many_304s_at_once_no_more_than_the_rate_are_given_back():
 
 @COMMITTING
 def test_of_forty_304s_at_once_at_most_twice_the_rate_are_served(client, settings):
-    limit(settings, anon="10/min")
+    set_limits(settings, anon="10/min")
     unchanged = {"If-None-Match": client.get("/echo/").headers["ETag"]}
     let_pass(seconds=60)
 
@@ -248,7 +248,7 @@ def test_the_version_before_may_count_without_knowing_the_column():
     with connection.cursor() as cursor:
         cursor.execute("INSERT INTO chassis_window (key, ends_at, requests) VALUES ('a', now() + interval '1 min', 1)")
 
-    assert limits.count("a", A_MINUTE).given_back_as_not_modified(max_requests=5).number == 1
+    assert limits.count("a", A_MINUTE).refund_not_modified(max_requests=5).number == 1
 
 
 @COMMITTING
@@ -269,43 +269,43 @@ def test_a_304_that_cannot_be_given_back_is_answered_all_the_same(monkeypatch, c
 
 def test_where_nothing_was_counted_nothing_is_told():
     for answer in (HttpResponse(), HttpResponseNotModified()):
-        assert all_told(RateLimitMiddleware(lambda request, answer=answer: answer)(RequestFactory().get("/"))) == []
+        assert read_limits(RateLimitMiddleware(lambda request, answer=answer: answer)(RequestFactory().get("/"))) == []
 
 
 # What answers tell
 
 
 def test_each_answer_tells_what_is_left(client, settings):
-    limit(settings, anon="5/min")
+    set_limits(settings, anon="5/min")
 
     answers = [client.get("/echo/") for _ in range(7)]
 
     assert [answer.status_code for answer in answers] == [200] * 5 + [429] * 2
-    assert [told(answer).left for answer in answers] == [4, 3, 2, 1, 0, 0, 0]
-    assert {told(answer)[:3] for answer in answers} == {("anon", 5, 60)}
-    assert {told(answer).ends_in for answer in answers} == {60}
+    assert [read_limit(answer).left for answer in answers] == [4, 3, 2, 1, 0, 0, 0]
+    assert {read_limit(answer)[:3] for answer in answers} == {("anon", 5, 60)}
+    assert {read_limit(answer).ends_in for answer in answers} == {60}
     assert answers[0].headers["RateLimit-Policy"] == '"anon";q=5;w=60'
     assert answers[0].headers["RateLimit"] == '"anon";r=4;t=60'
 
 
 def test_a_refusal_is_a_problem_that_says_when_to_come_back(client, settings):
-    limit(settings, anon="1/min")
+    set_limits(settings, anon="1/min")
     client.get("/echo/")
     let_pass(seconds=42.5)
 
     answer = client.get("/echo/")
 
-    assert wait_told(answer) == 18
+    assert read_retry_after(answer) == 18
     assert answer.json()["detail"] == "Too many requests. Expected available in 18 seconds."
     assert (answer.json()["status"], answer.json()["title"]) == (429, "Too Many Requests")
     assert answer.headers["Cache-Control"] == "no-store"
 
 
 def test_the_wait_that_is_told_is_long_enough(client, settings):
-    limit(settings, anon="2/sec")
+    set_limits(settings, anon="2/sec")
     statuses = [client.get("/echo/").status_code for _ in range(2)]
 
-    wait = wait_told(client.get("/echo/"))
+    wait = read_retry_after(client.get("/echo/"))
     time.sleep(wait)
 
     assert wait == 1
@@ -317,9 +317,9 @@ def test_the_wait_that_is_told_is_long_enough(client, settings):
     [("5/sec", 1), ("5/s", 1), ("5/minute", 60), ("5/hour", 3600), ("5/h", 3600), ("5/day", 86400)],
 )
 def test_a_window_is_as_long_as_the_rate_says(client, settings, rate, window):
-    limit(settings, anon=rate)
+    set_limits(settings, anon=rate)
 
-    assert told(client.get("/echo/")) == Told("anon", 5, window, 4, window)
+    assert read_limit(client.get("/echo/")) == Limit("anon", 5, window, 4, window)
 
 
 REFUSED = {
@@ -333,18 +333,18 @@ REFUSED = {
 
 @pytest.mark.parametrize("status", REFUSED)
 def test_what_is_refused_or_fails_is_counted(settings, status):
-    limit(settings, anon="2/min")
+    set_limits(settings, anon="2/min")
     client = Client(raise_request_exception=False)
     method, path, options = REFUSED[status]
 
     answers = [client.generic(method, path, b"{}", **options) for _ in range(3)]
 
     assert [answer.status_code for answer in answers] == [status, status, 429]
-    assert [told(answer).left for answer in answers] == [1, 0, 0]
+    assert [read_limit(answer).left for answer in answers] == [1, 0, 0]
 
 
 def test_without_the_database_nothing_is_let_through_uncounted(monkeypatch, transactional_db, settings):
-    limit(settings, anon="5/min")
+    set_limits(settings, anon="5/min")
     connection.close()
     monkeypatch.setitem(connection.settings_dict, "PORT", "1")
 
@@ -354,7 +354,7 @@ def test_without_the_database_nothing_is_let_through_uncounted(monkeypatch, tran
 
 
 def test_what_is_refused_is_counted_in_the_metrics_by_its_scope(client, settings):
-    limit(settings, anon="1/min")
+    set_limits(settings, anon="1/min")
     before = refused("anon")
 
     for _ in range(3):

@@ -9,7 +9,7 @@ from django.db import IntegrityError, transaction
 from django.db.models import F
 from django.utils import timezone
 
-from chassis.testing.threads import in_own_connection, together, wait_until_one_waits_for_a_lock
+from chassis.testing.threads import in_own_connection, together, wait_for_lock_waiter
 from chassis.tests.outbox_app.models import Letter
 from chassis.worker.outbox import (
     MAX_ATTEMPTS,
@@ -271,7 +271,7 @@ def test_a_late_mark_that_waited_for_the_row_looks_at_it_again(late_mark):
         with transaction.atomic():
             Letter.objects.update(lease_token="0" * 32)
             marking = pool.submit(in_own_connection, lambda: late_mark(late))
-            wait_until_one_waits_for_a_lock()
+            wait_for_lock_waiter()
         assert marking.result(timeout=30) == [False]
 
     assert Letter.objects.get().state == "planned"

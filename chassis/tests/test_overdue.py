@@ -9,7 +9,7 @@ from django.test import Client
 from chassis.api import middleware
 from chassis.models import Window
 from chassis.testing.forge import claims, signed
-from chassis.testing.limiting import all_told, limit
+from chassis.testing.limiting import read_limits, set_limits
 from chassis.tests.idempotency_app.models import Note
 
 GATEWAY, STRANGER = "192.0.2.1", "203.0.113.7"
@@ -113,12 +113,12 @@ def test_the_time_before_the_process_was_there_does_not_count(ask, seconds_ago, 
 
 @pytest.mark.django_db
 def test_nothing_is_done_or_counted_for_it(settings, ask, seconds_ago):
-    limit(settings, user="5/min", anon="5/min")
+    set_limits(settings, user="5/min", anon="5/min")
     signed_in = {"Authorization": f"Bearer {signed(claims())}"}
 
     answers = [ask(seconds_ago(6), method="POST", path="/notes/", **headers) for headers in ({}, signed_in)]
 
     assert [answer.status_code for answer in answers] == [503, 503]
-    assert [all_told(answer) for answer in answers] == [[], []]
+    assert [read_limits(answer) for answer in answers] == [[], []]
     assert not Note.objects.exists()
     assert not Window.objects.exists()

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from chassis.printable import isolated, one_line, printable, shortened
+from chassis.printable import isolate, one_line, printable, shorten
 from chassis.worker.mailing import message_id
 
 FAMILY = "\U0001f468\u200d\U0001f469\u200d\U0001f467"
@@ -28,12 +28,12 @@ def test_what_could_do_harm_is_a_space_or_escaped(character):
 
 
 def test_a_text_cannot_leave_its_isolation():
-    assert isolated("a\u2069\u202eb") == "\u2068a b\u2069"
+    assert isolate("a\u2069\u202eb") == "\u2068a b\u2069"
 
 
 def test_what_fits_is_not_cut():
-    assert shortened("x" * 10, 10) == "x" * 10
-    assert shortened("x" * 11, 10) == "x" * 9 + "\u2026"
+    assert shorten("x" * 10, 10) == "x" * 10
+    assert shorten("x" * 11, 10) == "x" * 9 + "\u2026"
 
 
 @pytest.mark.parametrize(
@@ -45,13 +45,13 @@ def test_no_character_is_cut_in_pieces(whole):
     for before in ("", "ab", f"ab{whole}"):
         text = before + whole * 3
         for limit in range(len(before) + len(whole) + 1, len(text)):
-            kept = shortened(text, limit).removesuffix("\u2026").removeprefix(before)
+            kept = shorten(text, limit).removesuffix("\u2026").removeprefix(before)
             assert kept.replace(whole, "") == ""
             assert len(kept) + len(before) + 1 <= limit
 
 
 def test_one_that_is_longer_than_the_limit_is_cut_all_the_same():
-    assert shortened("e" + "\u0301" * 200, 10) == "e" + "\u0301" * 8 + "\u2026"
+    assert shorten("e" + "\u0301" * 200, 10) == "e" + "\u0301" * 8 + "\u2026"
 
 
 def test_a_message_of_another_installation_has_another_id(settings):

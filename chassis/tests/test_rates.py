@@ -6,26 +6,26 @@ from chassis.models import Window
 from chassis.ops.env import SettingError
 from chassis.ops.settings import rest_framework
 from chassis.testing.forge import claims, signed
-from chassis.testing.limiting import all_told, limit
+from chassis.testing.limiting import read_limits, set_limits
 
 SCOPES = {"admin": "10/min", "user": "10/min", "anon": "5/min", "signup": "60/min"}
 
 
 @pytest.mark.django_db
 def test_a_limit_that_is_off_counts_nothing_and_says_nothing(client, settings):
-    limit(settings, user=None, anon="1/min")
+    set_limits(settings, user=None, anon="1/min")
     signed_in = {"Authorization": f"Bearer {signed(claims())}"}
 
     answers = [client.get("/echo/", headers=signed_in) for _ in range(20)]
 
     assert {answer.status_code for answer in answers} == {200}
-    assert [all_told(answer) for answer in answers] == [[]] * 20
+    assert [read_limits(answer) for answer in answers] == [[]] * 20
     assert not Window.objects.exists()
 
 
 def test_with_all_limits_off_a_request_asks_no_database(client, settings):
     """No database is there for this test."""
-    limit(settings, **dict.fromkeys(SCOPES))
+    set_limits(settings, **dict.fromkeys(SCOPES))
 
     assert [client.get("/echo/").status_code for _ in range(20)] == [200] * 20
 

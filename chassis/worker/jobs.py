@@ -90,10 +90,10 @@ def pause_seconds(every_seconds: float, failures: int) -> float:
 
 def run_once(jobs: Sequence[Job]) -> list[str]:
     """Give each job one turn, which lasts as long as it has more to do, and return the names of those that failed."""
-    return [job.name for job in jobs if last_outcome(job) is Outcome.FAILED]
+    return [job.name for job in jobs if run_to_end(job) is Outcome.FAILED]
 
 
-def last_outcome(job: Job) -> Outcome:
+def run_to_end(job: Job) -> Outcome:
     outcome = Outcome.MORE
     while outcome is Outcome.MORE:
         outcome = run(job)
@@ -109,7 +109,7 @@ def all_jobs() -> list[Job]:
 def common_jobs() -> list[Job]:
     return [
         Job("heartbeat", beat, every_seconds=10),
-        Job("limits", forget_ended_windows, every_seconds=60),
+        Job("limits", delete_ended_windows, every_seconds=60),
     ]
 
 
@@ -120,6 +120,6 @@ def beat() -> None:
         Path(settings.HEARTBEAT_PATH).touch()
 
 
-def forget_ended_windows() -> None:
+def delete_ended_windows() -> None:
     with database.long_statements():
         Window.objects.ended().delete()

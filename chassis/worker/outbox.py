@@ -17,7 +17,7 @@ from django.db.models import Exists, OuterRef, Q
 from django.utils import timezone
 from django.utils.encoding import force_str
 
-from chassis.printable import one_line, shortened
+from chassis.printable import one_line, shorten
 
 MIN_PAUSE_SECONDS, MAX_PAUSE_SECONDS = 5, 60 * 60
 DEAD_LETTER_AFTER = timedelta(hours=24)
@@ -180,7 +180,7 @@ class Delivery(models.Model):
 
 def stored_reason(reason: str) -> str:
     """Return a reason as one storable line, never empty."""
-    return shortened(one_line(reason), MAX_REASON_LENGTH) or "no reason given"
+    return shorten(one_line(reason), MAX_REASON_LENGTH) or "no reason given"
 
 
 def backoff_seconds(attempts: int) -> float:

@@ -132,8 +132,8 @@ def users(state: State) -> Finding:
 
 def password(state: State) -> Finding:
     """Tell whether the banner's words on the admin's password still hold."""
-    place = "ADMIN_PASSWORD" if env.given("ADMIN_PASSWORD") else str(state.admin_password)
-    if not (env.given("ADMIN_PASSWORD") or state.admin_password.is_file()):
+    place = "ADMIN_PASSWORD" if env.raw_value("ADMIN_PASSWORD") else str(state.admin_password)
+    if not (env.raw_value("ADMIN_PASSWORD") or state.admin_password.is_file()):
         return unsure("this stack knows no admin's password")
     try:
         opens = startup.password_opens(state, in_force.environment(state, "user-service"))

@@ -128,7 +128,7 @@ def chosen(name: str, otherwise: str) -> str:
 
 def admin_password(state: State) -> str:
     """Return ADMIN_PASSWORD, or the one made up for this stack, which stands in a file of its own."""
-    if given := env.given("ADMIN_PASSWORD"):
+    if given := env.raw_value("ADMIN_PASSWORD"):
         return given
     return made_up(state.admin_password)
 

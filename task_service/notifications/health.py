@@ -24,7 +24,7 @@ def deliveries() -> Finding:
 
 
 def held() -> Finding:
-    return checks.held(Delivery.objects.filter(channel="email"))
+    return checks.held_mails(Delivery.objects.filter(channel="email"))
 
 
 def failed() -> Finding:

@@ -5,7 +5,7 @@ import logging
 import pytest
 from django.db import OperationalError, connection, transaction
 
-from chassis.testing.permission_table import told
+from chassis.testing.permission_table import response_content
 from directory.models import User
 from tasks.models import Activity, Task, TaskQuerySet
 from tests.deliveries import change
@@ -89,7 +89,7 @@ def test_for_others_a_deleted_task_cannot_be_told_from_none(ada, alice, bob, tas
     for person in (alice, bob):
         deleted, missing = (person.get(f"{TASKS}{id_}/activity/") for id_ in (task.pk, task.pk + 1000))
         assert deleted.status_code == 404
-        assert told(deleted) == told(missing)
+        assert response_content(deleted) == response_content(missing)
 
 
 def test_a_demoted_admin_sees_the_history_of_deleted_tasks_no_longer(ada, grace, task):

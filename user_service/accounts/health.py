@@ -16,7 +16,7 @@ def mails() -> Finding:
 
 
 def held() -> Finding:
-    return checks.held(Mail.objects.all())
+    return checks.held_mails(Mail.objects.all())
 
 
 def failed() -> Finding:
@@ -29,7 +29,7 @@ def admin() -> Finding:
     if not names:
         return wrong(f"no admin is active; set ADMIN_PASSWORD and run: {manage('ensure_admin')}")
     text = f"active: {', '.join(names[:3])}{', ...' if len(names) > 3 else ''}"
-    name, password = admin_username(), env.given("ADMIN_PASSWORD")
+    name, password = admin_username(), env.raw_value("ADMIN_PASSWORD")
     if password and not User.objects.is_admin_with(name, password):
         return unsure(f"{text}; ADMIN_PASSWORD is not the password of an admin called {name}, so take it out of .env")
     return ok(text)

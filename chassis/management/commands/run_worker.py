@@ -25,7 +25,7 @@ class Command(BaseCommand):
             if failed := run_once(all_jobs()):
                 raise CommandError(f"These jobs failed; the log says why: {', '.join(failed)}.")
             return
-        database.give_up_after(seconds=database.STATEMENT_SECONDS)
+        database.limit_waits(seconds=database.STATEMENT_SECONDS)
         stop = Event()
         stop_on_signals(stop)
         wait_for_database(stop)
