@@ -203,7 +203,7 @@ def test_the_line_for_cron_works_without_any_environment(hands):
 
 def test_the_workers_are_at_work_until_ctrl_c(hands):
     looking = "cd user_service && ../.venv/bin/python manage.py check_worker"
-    assert "No worker has been at work" in hands.tries(looking).stderr
+    assert "No worker was active" in hands.tries(looking).stderr
 
     for lines in PROGRAMS[2:]:
         hands.leaves_running(lines)

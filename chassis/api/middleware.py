@@ -1,4 +1,4 @@
-"""Middleware that both services stand on."""
+"""Middleware of both services."""
 
 import logging
 import re
@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 
 
 class RateLimitMiddleware:
-    """Tell what was counted of this request, and give it back if it was a 304 to a caller who named an entity tag."""
+    """Add the RateLimit headers. Refund the request if it is a 304 for a specific entity tag."""
 
     def __init__(self, get_response: GetResponse) -> None:
         self.get_response = get_response
@@ -45,16 +45,16 @@ class RateLimitMiddleware:
 def refund(allowance: Allowance) -> Allowance:
     try:
         return allowance.refund_not_modified()
-    except (OperationalError, InterfaceError) as error:  # the answer is there: it is not to be lost for that
-        log.warning("a 304 was not given back: %s", error)
+    except (OperationalError, InterfaceError) as error:  # the response is ready and must not be lost
+        log.warning("a 304 was not refunded: %s", error)
         return allowance
 
 
 class OverdueMiddleware:
-    """Refuse at once what waited so long in front of this process that whoever sent it may have given up.
+    """Reject requests that waited so long for this process that the client may have given up.
 
-    When it came to the gateway, the gateway says. From anyone else the header is a claim. The time before this process
-    was there does not count: then it was restarted, which is no overload.
+    The gateway sends the arrival time; the header is not trusted from others. Time before the start of this process
+    does not count, because a restart is no overload.
     """
 
     def __init__(self, get_response: GetResponse) -> None:
@@ -76,9 +76,9 @@ def received_at(request: HttpRequest) -> float:
 
 
 class KnownHostMiddleware:
-    """Answer only to ALLOWED_HOSTS: Django checks the Host header when it is asked for it, which no view here does.
+    """Accept only ALLOWED_HOSTS: Django checks the Host header only in get_host(), which no view calls.
 
-    Health is told under any name: whoever looks after containers asks by their address.
+    Health checks accept any host, because container platforms call them by IP address.
     """
 
     def __init__(self, get_response: GetResponse) -> None:
@@ -86,14 +86,14 @@ class KnownHostMiddleware:
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
         if not HEALTH.fullmatch(request.path_info):
-            request.get_host()  # raises DisallowedHost, which Django answers with 400
+            request.get_host()  # raises DisallowedHost, which becomes a 400
         return self.get_response(request)
 
 
 class PlainPathMiddleware:
-    """Serve each path in one spelling: ours are plain ASCII, so what is percent-encoded is none of them (404).
+    """Serve each path in one spelling: routes are plain ASCII, so a percent-encoded path is a 404.
 
-    Django knows only the decoded path; gunicorn keeps the one that was sent, behind which the query may be encoded.
+    Django only has the decoded path; gunicorn keeps the original with its query, which may be encoded.
     """
 
     def __init__(self, get_response: GetResponse) -> None:
@@ -119,7 +119,7 @@ class OptionalSlashMiddleware:
 
 
 class PrivateResponseMiddleware:
-    """Keep answers out of shared caches: what one caller may see is not for the next (RFC 9111 section 3.5)."""
+    """Keep responses out of shared caches, because they depend on the caller (RFC 9111 section 3.5)."""
 
     def __init__(self, get_response: GetResponse) -> None:
         self.get_response = get_response

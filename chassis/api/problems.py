@@ -1,4 +1,4 @@
-"""The one place that renders errors, as application/problem+json (RFC 9457). Views raise; they never build one."""
+"""Renders all errors as application/problem+json (RFC 9457). Views raise exceptions and never build error responses."""
 
 import logging
 import sys
@@ -21,7 +21,7 @@ from chassis.auth import audit
 CONTENT_TYPE = "application/problem+json"
 RETRY_AFTER_SECONDS = 2
 RETRY_AFTER = {"Retry-After": str(RETRY_AFTER_SECONDS)}
-# Characters of the request that an error repeats, and characters of its detail.
+# Characters of the request that an error may repeat, and characters of its detail.
 MAX_EXCERPT, MAX_DETAIL = 100, 300
 OUT_OF_MEMORY = "The service is short of memory at the moment; try again shortly."
 NON_FIELD_ERRORS = "non_field_errors"  # DRF's name for errors of the whole body
@@ -45,7 +45,7 @@ class PayloadTooLarge(exceptions.APIException):
 
 
 class PreconditionFailed(exceptions.APIException):
-    """If-Match names a version that is not the current one; `members` become members of the answer's body."""
+    """If-Match does not match the current version; `members` are added to the response body."""
 
     status_code = 412
     default_detail = "It has changed since the version in If-Match; read it again."
@@ -64,7 +64,7 @@ class ServiceUnavailable(exceptions.APIException):
 
 
 class PreconditionUnsupported(exceptions.ValidationError):
-    """A conditional header (RFC 9110 section 13) that the view does not evaluate: ignoring it might lose a change."""
+    """A conditional header (RFC 9110 section 13) that the view does not evaluate; ignoring it could lose an update."""
 
     default_code = "precondition_unsupported"
 
@@ -98,7 +98,7 @@ def exception_handler(error: Exception, context: dict[str, Any]) -> Response | N
 def as_api_exception(error: Exception) -> exceptions.APIException | None:
     if isinstance(error, exceptions.APIException):
         return error
-    if isinstance(error, Http404):  # its text would reveal the kind of the missing row
+    if isinstance(error, Http404):  # its text would reveal the type of the missing row
         return exceptions.NotFound()
     if isinstance(error, PermissionDenied):
         return exceptions.PermissionDenied()
@@ -115,7 +115,7 @@ def as_api_exception(error: Exception) -> exceptions.APIException | None:
 
 
 def database_error_detail(error: Exception) -> str:
-    """Return why the database rejects the request at the moment. Each cause rolled back the transaction."""
+    """Return why the database rejected the request. In each case the transaction was rolled back."""
     if isinstance(error.__cause__, (LockNotAvailable, TransactionRollbackError)):
         return "Another request is changing the same data; try again shortly."
     if isinstance(error.__cause__, QueryCanceled):
@@ -182,17 +182,17 @@ def body(
 
 
 def excerpt(text: str, max_length: int = MAX_EXCERPT) -> str:
-    """Return the text, shortened to the length that an error may repeat."""
+    """Shorten a text to the length that an error may repeat."""
     return text if len(text) <= max_length else f"{text[: max_length - 1]}\u2026"
 
 
 def problem_response(request: HttpRequest, status: int, code: str, detail: str, **headers: str) -> HttpResponse:
-    """Return a problem outside of DRF's views."""
+    """Return a problem outside DRF's views."""
     content = orjson.dumps(body(status, code, detail, request.path))
     return HttpResponse(content, status=status, content_type=CONTENT_TYPE, headers=headers)
 
 
-# Django's four error handlers, for requests that never reach a DRF view: urls.py of each service names them.
+# Django's four error handlers, for requests that never reach a DRF view. Each service's urls.py refers to them.
 
 
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:

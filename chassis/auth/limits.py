@@ -1,7 +1,7 @@
-"""How many requests a caller may make: counted exactly, whichever process or replica serves them.
+"""Rate limits, counted exactly over all processes and replicas.
 
-One atomic statement counts a request, and finds who the caller is in the same breath. A window opens with the first
-request that is counted and lasts as long as the rate says; what is refused in it does not prolong it.
+One atomic statement looks up the caller and counts the request. A window opens with the first counted request and lasts
+as long as the rate says; rejected requests do not extend it.
 """
 
 import json
@@ -22,8 +22,8 @@ from rest_framework.throttling import SimpleRateThrottle
 from chassis.models import Window
 
 ANON = "anon"
-# `counted_as` has one row {key, seconds}, or none. statement_timestamp() is fixed during a statement: if the clock went on
-# between the CASEs, a window could get a new count without a new end.
+# `counted_as` has one row {key, seconds} or none. statement_timestamp() is fixed during a statement: with a running
+# clock, a window could get a new count without a new end.
 COUNT = """
     INSERT INTO chassis_window AS known (key, ends_at, requests)
     SELECT key, statement_timestamp() + make_interval(secs => seconds), 1 FROM counted_as
@@ -34,7 +34,7 @@ COUNT = """
     RETURNING key, requests, ends_at, extract(epoch FROM ends_at - statement_timestamp()) AS seconds_left
 """
 COUNT_ONE = f"WITH counted_as AS (SELECT %s AS key, %s AS seconds) {COUNT}"
-# A caller whose rights have ended, or who has to be looked up, is not counted here: it is not known as whom.
+# A caller who is not current is not counted here, because the scope is unknown.
 COUNT_CALLER = """
     WITH caller AS ({caller}),
     counted_as AS (
@@ -49,14 +49,14 @@ COUNT_COLUMNS = 4
 
 @dataclass(frozen=True, slots=True)
 class Rate:
-    """So many requests in so many seconds."""
+    """`requests` per `seconds`."""
 
     requests: int
     seconds: int
 
 
 def rates() -> dict[str, Rate]:
-    """Return the rate of each scope that has one: DEFAULT_THROTTLE_RATES of DRF's settings, in which None is "off"."""
+    """Return the rate of each limited scope, from DEFAULT_THROTTLE_RATES in DRF's settings, where None means "off"."""
     parse = SimpleRateThrottle.parse_rate
     return {
         scope: Rate(*parse(None, rate))  # type: ignore[arg-type]  # it uses no `self`
@@ -67,7 +67,7 @@ def rates() -> dict[str, Rate]:
 
 @dataclass(frozen=True, slots=True)
 class Counted:
-    """A request that was counted: the how-manieth it is in its window, and when that ends."""
+    """A counted request: its ordinal in the window, and when the window ends."""
 
     key: str
     number: int
@@ -80,28 +80,28 @@ class Counted:
         return cls(key, number, ends_at, float(seconds_left))
 
     def refund(self, *, max_requests: int) -> "Counted":
-        """Take the request out of its window, and return the count after that.
+        """Remove the request from its window and return the new count.
 
-        Requests over the limit are forgotten with it: they were refused, so they must not take the free place.
+        Requests over the limit are removed too: they were rejected, so they must not use the freed slot.
         """
         self.window.update(requests=Least("requests", max_requests) - 1)
         return replace(self, number=self.number - 1)
 
     def refund_not_modified(self, *, max_requests: int) -> "Counted":
-        """Do the same for a 304, at most `max_requests` times in a window: the condition is in the caller's hands."""
+        """Do the same for a 304, at most `max_requests` times per window: the client controls the condition."""
         free = self.window.filter(not_modified__lt=max_requests)
         updated = free.update(requests=Least("requests", max_requests) - 1, not_modified=F("not_modified") + 1)
         return replace(self, number=self.number - 1) if updated else self
 
     @property
     def window(self) -> QuerySet[Window]:
-        """The window that the request was counted in, unless the next one has begun."""
+        """The window of the request, unless the next one has begun."""
         return Window.objects.filter(key=self.key, ends_at=self.ends_at)
 
 
 @dataclass(frozen=True, slots=True)
 class Allowance:
-    """What a counted request has used of a rate (draft-ietf-httpapi-ratelimit-headers-11)."""
+    """A rate and its use after a counted request (draft-ietf-httpapi-ratelimit-headers-11)."""
 
     scope: str
     rate: Rate
@@ -146,15 +146,15 @@ class Parameter:
 
 
 def parameter(name: str) -> RawSQL:
-    """Return what stands in the queryset of a CallerQuery for a value that is given each time."""
+    """Return a placeholder in the queryset of a CallerQuery; `run` takes its value."""
     return RawSQL("%s", [Parameter(name)])
 
 
 class CallerQuery:
-    """Finds a caller and counts the request, in one statement.
+    """Looks up a caller and counts the request in one statement.
 
-    The queryset gives a dictionary with at least `caller_id`, `role` and `is_current`: whether the
-    rights are those of the token. It is built once: to compile it anew for each request took longer than to run it.
+    The queryset returns a dictionary with at least `caller_id`, `role` and `is_current`: whether the token matches the
+    caller's current rights. It is compiled once: compiling it for each request took longer than running it.
     """
 
     def __init__(self, queryset: Callable[[], QuerySet[Any, Any]]) -> None:
@@ -166,7 +166,7 @@ class CallerQuery:
         return COUNT_CALLER.format(caller=sql, count=COUNT), list(params)
 
     def run(self, **values: Any) -> tuple[dict[str, Any] | None, Counted | None]:
-        """Return the caller's row, if there is one, and the count, if the caller is current and has a rate."""
+        """Return the caller's row, if any, and the count if the caller is current and has a rate."""
         sql, params = self.compiled
         seconds = json.dumps({scope: rate.seconds for scope, rate in rates().items()})
         given = [values[each.name] if isinstance(each, Parameter) else each for each in params]

@@ -1,4 +1,4 @@
-"""The limit that all sign-ups share."""
+"""The limit shared by all sign-ups."""
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -16,10 +16,10 @@ SIGNUP = "signup"
 
 @contextmanager
 def signup_budget(request: Request) -> Iterator[None]:
-    """Spend one of the sign-ups that all callers share, or raise Throttled. What raises in the block gives it back.
+    """Spend one sign-up of the shared budget, or raise Throttled. An exception in the block refunds it.
 
-    The block makes an account or plans a mail to a stranger. Whatever can be refused before must be: a refused request
-    that spent the budget would let anybody keep everybody else out.
+    The block creates an account or plans a mail to a stranger. Validate everything before it: if invalid requests spent
+    the budget, anyone could lock out everyone else.
     """
     rate = limits.rates().get(SIGNUP)
     if rate is None:

@@ -56,7 +56,7 @@ def test_text_is_not_made_of_anything_but_a_string(field, value):
 @pytest.mark.parametrize("field", [StringField(), SingleLineField()])
 def test_a_control_or_direction_character_is_named_with_its_place(field, character):
     assert refusals(field, f"ab{character}c")[0] == (
-        f"Must not hold control or text-direction characters (U+{ord(character):04X} at position 3)."
+        f"Must not contain control or text-direction characters (U+{ord(character):04X} at position 3)."
     )
 
 
@@ -103,7 +103,7 @@ def test_unusual_line_ends_in_a_text_become_line_feeds(end):
     ids=ascii,
 )
 def test_a_line_shows_something(text):
-    assert refusals(SingleLineField(), text) == ["Must hold at least one visible character."]
+    assert refusals(SingleLineField(), text) == ["Must contain at least one visible character."]
 
 
 @pytest.mark.parametrize(
@@ -149,7 +149,7 @@ def test_an_invisible_character_may_shape_what_it_stands_beside(text):
 )
 @pytest.mark.parametrize("field", [StringField(), SingleLineField()])
 def test_any_other_invisible_character_is_refused(field, text, code, position):
-    assert refusals(field, text) == [f"Must not hold invisible characters (U+{code:04X} at position {position})."]
+    assert refusals(field, text) == [f"Must not contain invisible characters (U+{code:04X} at position {position})."]
 
 
 def test_marks_of_direction_belong_to_a_text_with_right_to_left_letters():
@@ -218,7 +218,7 @@ def test_ids_are_a_list_of_one_to_so_many(value):
     "item", [0, -1, 2**63, 10**400, 1.0, float("nan"), True, False, "1", "", None, [1], [], {}, {"id": 1}]
 )
 def test_a_list_of_ids_holds_nothing_else(item):
-    refusal = "Must hold ids alone: whole numbers from 1 to 9223372036854775807."
+    refusal = "Must contain only ids: whole numbers from 1 to 9223372036854775807."
 
     for ids in ([item], [7, item], [item, item, 7]):
         assert refusals(IdsField(max_ids=3), ids) == [refusal]
@@ -226,7 +226,7 @@ def test_a_list_of_ids_holds_nothing_else(item):
 
 @pytest.mark.parametrize(("ids", "twice"), [([1, 1], 1), ([3, 1, 2, 3], 3), ([1, 2, 2, 1], 1), ([5, 4, 4, 4], 4)])
 def test_an_id_stands_in_a_list_once(ids, twice):
-    assert refusals(IdsField(max_ids=4), ids) == [f"Must name each id once; {twice} appears twice."]
+    assert refusals(IdsField(max_ids=4), ids) == [f"Must not repeat ids; {twice} appears twice."]
 
 
 @pytest.mark.parametrize(
@@ -262,7 +262,7 @@ def test_a_day_goes_out_as_it_came_in(text):
 
 @pytest.mark.parametrize("text", ["0001-01-01", "1999-12-31", "2101-01-01", "9999-12-31"])
 def test_a_day_lies_in_this_century(text):
-    assert refusals(DateField(), text) == ["Must lie between 2000-01-01 and 2100-12-31."]
+    assert refusals(DateField(), text) == ["Must be between 2000-01-01 and 2100-12-31."]
 
 
 @pytest.mark.parametrize("text", ["2026-02-30", "2025-02-29", "2026-13-01", "2026-00-10", "2026-01-00", "0000-01-01"])
@@ -281,7 +281,7 @@ def test_a_day_is_in_the_calendar(text):
     ids=ascii,
 )
 def test_a_day_has_one_spelling(value):
-    assert refusals(DateField(), value) == ["Must be a date as YYYY-MM-DD."]
+    assert refusals(DateField(), value) == ["Must be a date in the format YYYY-MM-DD."]
 
 
 def status_field():

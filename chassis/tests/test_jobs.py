@@ -362,7 +362,7 @@ def test_once_tells_which_jobs_failed_after_all_had_their_turn(work, caplog):
     last = Recorder()
     broken, also = Job("pull", Recorder(ValueError("x")), every_seconds=1), Job("scan", Recorder(1, OSError()), 1)
 
-    with pytest.raises(CommandError, match=r"These jobs failed; the log says why: pull, scan\."):
+    with pytest.raises(CommandError, match=r"These jobs failed; see the log: pull, scan\."):
         work(broken, also, Job("deliver", last, every_seconds=1), once=True)
 
     assert last.calls == 1

@@ -264,7 +264,7 @@ def test_a_304_that_cannot_be_given_back_is_answered_all_the_same(monkeypatch, c
         answer = RateLimitMiddleware(lambda request: HttpResponse(status=status))(request)
 
     assert (answer.status_code, answer.headers["RateLimit"]) == (status, '"anon";r=3;t=30')
-    assert ("a 304 was not given back" in caplog.text) == (status == 304)
+    assert ("a 304 was not refunded" in caplog.text) == (status == 304)
 
 
 def test_where_nothing_was_counted_nothing_is_told():

@@ -146,14 +146,14 @@ def test_a_link_keeps_the_other_parameters_and_names_our_host_alone(settings):
     ids=lambda value: value[:20],
 )
 def test_a_cursor_that_no_page_gave_is_refused(cursor):
-    assert refusal(f"cursor={cursor}") == {"cursor": "Is not a cursor of this list."}
+    assert refusal(f"cursor={cursor}") == {"cursor": "Is not a valid cursor of this list."}
 
 
 def test_a_changed_cursor_is_refused():
     cursor = cursor_of(page().link(Task(pk=7), backwards=False))
     changed = ("X" if cursor[5] != "X" else "Y").join((cursor[:5], cursor[6:]))
 
-    assert refusal(f"cursor={changed}") == {"cursor": "Is not a cursor of this list."}
+    assert refusal(f"cursor={changed}") == {"cursor": "Is not a valid cursor of this list."}
 
 
 def test_the_same_page_has_the_same_links_whenever_it_is_read(monkeypatch):
@@ -166,7 +166,7 @@ def test_the_same_page_has_the_same_links_whenever_it_is_read(monkeypatch):
 def test_a_cursor_belongs_to_its_ordering():
     cursor = signing.Signer(salt=SALT).sign_object(["title", False, "Sweep", 7])
 
-    assert refusal(f"cursor={cursor}") == {"cursor": "Belongs to ordering=title; leave ordering out or start again."}
+    assert refusal(f"cursor={cursor}") == {"cursor": "Belongs to ordering=title; remove ordering or start again."}
 
 
 def test_no_rows_are_an_answer_without_links():

@@ -28,7 +28,7 @@ def test_a_write_refuses_every_condition_that_it_does_not_evaluate(client, heade
     )
 
     assert refusal(answer) == (400, "precondition_unsupported", [(header, "precondition_unsupported")])
-    assert answer.json()["detail"] == f"{header}: Is not evaluated on this POST; leave it out."
+    assert answer.json()["detail"] == f"{header}: Is not supported for this POST; remove it."
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD"])

@@ -69,7 +69,7 @@ def test_everything_wrong_is_told_at_once():
         "title": [("This field is required.", "required")],
         "is_urgent": [("Must be true or false.", "invalid")],
         "titel": [("Unknown field; did you mean title?", "unknown_field")],
-        "id": [("Is set by the server; leave it out.", "read_only")],
+        "id": [("Is set by the server; remove it.", "read_only")],
     }
 
 

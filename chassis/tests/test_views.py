@@ -21,10 +21,10 @@ def test_known_parameters_are_taken(client, query):
         ("format=html", "format", "unknown_parameter", "Unknown query parameter."),
         ("=1", "", "unknown_parameter", "Unknown query parameter."),
         ("%ed%a0%80=1", "\ufffd\ufffd\ufffd", "unknown_parameter", "Unknown query parameter."),
-        ("search=a&search=a", "search", "repeated_parameter", "Give it once."),
-        ("cursor=a&cursor=b", "cursor", "repeated_parameter", "Give it once."),
-        ("search=a%00b", "search", "invalid", "Must not hold a NUL character."),
-        ("status=todo&status=%00", "status", "invalid", "Must not hold a NUL character."),
+        ("search=a&search=a", "search", "repeated_parameter", "Must not be repeated."),
+        ("cursor=a&cursor=b", "cursor", "repeated_parameter", "Must not be repeated."),
+        ("search=a%00b", "search", "invalid", "Must not contain a NUL character."),
+        ("status=todo&status=%00", "status", "invalid", "Must not contain a NUL character."),
     ],
 )
 def test_a_parameter_that_cannot_be_meant_is_named(client, query, field, code, detail):

@@ -141,7 +141,7 @@ def test_a_value_that_cannot_be_is_refused(ada, tasks, name, value):
     ("name", "value", "detail"),
     [
         ("status", "100%s", "'100%s' is not one of: "),
-        ("due_date", "%(x)d", "Must be a date as YYYY-MM-DD."),
+        ("due_date", "%(x)d", "Must be a date in the format YYYY-MM-DD."),
         ("search", "%d" * 101, "Ensure this value has at most 200 characters (it has 202)."),
     ],
 )

@@ -107,5 +107,5 @@ class TestCheckWorker:
         if seconds:
             Heartbeat.objects.create(beat_at=timezone.now() - timedelta(seconds=seconds))
 
-        with pytest.raises(CommandError, match="No worker has been at work within 60 seconds"):
+        with pytest.raises(CommandError, match="No worker was active in the last 60 seconds"):
             call_command("check_worker")

@@ -18,12 +18,12 @@ class Command(BaseCommand):
     help = "Run this service's background jobs until SIGTERM or Ctrl-C."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("--once", action="store_true", help="give each job one turn, then exit; 1 if one failed")
+        parser.add_argument("--once", action="store_true", help="run each job once, then exit; status 1 if one failed")
 
     def handle(self, *args: Any, **options: Any) -> None:
         if options["once"]:
             if failed := run_once(all_jobs()):
-                raise CommandError(f"These jobs failed; the log says why: {', '.join(failed)}.")
+                raise CommandError(f"These jobs failed; see the log: {', '.join(failed)}.")
             return
         database.limit_waits(seconds=database.STATEMENT_SECONDS)
         stop = Event()
@@ -33,13 +33,13 @@ class Command(BaseCommand):
 
 
 def stop_on_signals(stop: Event) -> None:
-    """Let SIGTERM and Ctrl-C set the event. Only the main thread may call this."""
+    """Set the event on SIGTERM and Ctrl-C. Call this in the main thread."""
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
 
 
 def wait_for_database(stop: Event) -> None:
-    """Wait until the schema is what the jobs need: a job that starts earlier fails and then pauses longer."""
+    """Wait until the database is migrated: a job that starts earlier fails and then pauses longer."""
     logged = ""
     while not stop.is_set() and (problem := checks.examine_database()[0]):
         if problem != logged:
