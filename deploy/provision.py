@@ -220,7 +220,7 @@ def check_url(name: str, url: str) -> None:
     except ValueError:  # its text may hold a part of the password
         is_usable = False
     if not is_usable:
-        raise CannotProvision(f"{name} is not a valid URL; percent-encode what is special in its password.")
+        raise CannotProvision(f"{name} is not a valid URL; percent-encode special characters in its password.")
 
 
 def error_sentence(error: psycopg2.Error) -> str:

@@ -178,7 +178,10 @@ def test_made_up_urls_lead_to_where_the_owners_does(owner_url, made_up):
         ("host=localhost dbname=x", "OWNER_URL must be a postgresql:// URL."),
         ("mysql://me:x@127.0.0.1/x", "OWNER_URL must be a postgresql:// URL."),
         *(
-            (f"postgresql://me:top{special}secret@127.0.0.1/x", "OWNER_URL is not a valid URL; percent-encode what is")
+            (
+                f"postgresql://me:top{special}secret@127.0.0.1/x",
+                "OWNER_URL is not a valid URL; percent-encode special characters",
+            )
             for special in "#/?"
         ),
     ],

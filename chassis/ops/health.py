@@ -1,4 +1,4 @@
-"""Liveness (the process answers) and readiness (it can do its work), for containers, Render and scripts/run."""
+"""Liveness (the process responds) and readiness (it can serve), for containers, Render and scripts/run."""
 
 import ipaddress
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ from chassis.api import problems
 from chassis.auth.client_address import parse_ip
 from chassis.ops.checks import Check, common_checks, examine_database
 
-NOT_READY = "The service is not ready; try again shortly."  # the reason is for those who run it
+NOT_READY = "The service is not ready; try again shortly."  # only operators see the reason
 
 
 def live(request: HttpRequest) -> HttpResponse:
@@ -36,7 +36,7 @@ def ready(request: HttpRequest, checks: Sequence[Check]) -> HttpResponse:
 
 
 def may_see_reasons(request: HttpRequest) -> bool:
-    """Tell whether the request comes straight from this machine, not through a proxy on it, or has METRICS_TOKEN."""
+    """Return whether the request has METRICS_TOKEN or comes from this machine, and not through a proxy on it."""
     address = parse_ip(request.META.get("REMOTE_ADDR", ""))
     is_local = address is not None and ipaddress.ip_address(address).is_loopback
     return (is_local and "X-Forwarded-For" not in request.headers) or has_metrics_token(request)
@@ -56,5 +56,5 @@ def method_not_allowed(request: HttpRequest) -> HttpResponse | None:
 
 
 def urls(prefix: str, *, checks: Sequence[Check]) -> list[URLPattern]:
-    """Return the two routes. A service that is degraded still serves requests, so readiness is 200."""
+    """Return the two routes. A degraded service can still serve, so its readiness is 200."""
     return [path(f"{prefix}/health/live/", live), path(f"{prefix}/health/ready/", ready, {"checks": checks})]

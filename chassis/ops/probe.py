@@ -1,6 +1,6 @@
-"""Asks this container's own service whether it is healthy: python -I -S probe.py PATH. Exit status 1 says no.
+"""Health check of the service in this container: python -I -S probe.py PATH. The exit status is 1 if it is unhealthy.
 
-It runs again and again, so it imports next to nothing: no package, not even urllib.
+It runs often, so it imports no package, not even urllib.
 """
 
 import os

@@ -69,5 +69,5 @@ SENDERS += [address for address in REFUSED_UNTRIMMED if "<alice@example.com>" no
 
 @pytest.mark.parametrize("sender", SENDERS, ids=ascii)
 def test_no_mail_is_sent_from_a_refused_address(sender):
-    with pytest.raises(SettingError, match="MAIL_FROM holds no valid address"):
+    with pytest.raises(SettingError, match="MAIL_FROM is not a valid address"):
         settings.mail_domain(sender)

@@ -7,7 +7,7 @@ from chassis.ops import env, settings
 
 GOOD = "bJ2mQ9xTz7LrVn4KpWd8YcHs3GfEuA6RoXi5"
 OTHER = "Zq8LwN3vRt6YbKs1MfXc9HgJd4PzUe7TnAi2"
-REMEDY = "make one with: python3 -c 'import secrets; print(secrets.token_urlsafe(48))'"
+REMEDY = "generate one with: python3 -c 'import secrets; print(secrets.token_urlsafe(48))'"
 
 
 @pytest.fixture
@@ -141,7 +141,7 @@ def test_any_host_is_refused_outside_debug(monkeypatch, hosts):
     monkeypatch.setenv("ALLOWED_HOSTS", hosts)
 
     assert refusal(env.allowed_hosts, debug=False) == (
-        "ALLOWED_HOSTS=* is for DEBUG only; name the hosts this service answers to."
+        "ALLOWED_HOSTS=* is for DEBUG only; list the host names of this service."
     )
 
 
@@ -150,7 +150,7 @@ def test_debug_is_refused_with_a_public_host(monkeypatch, hosts):
     monkeypatch.setenv("ALLOWED_HOSTS", hosts)
 
     assert refusal(env.allowed_hosts, debug=True) == (
-        "DEBUG must be off where ALLOWED_HOSTS names a public host (api.tm.test)."
+        "DEBUG must be off if ALLOWED_HOSTS contains a public host (api.tm.test)."
     )
 
 
@@ -202,11 +202,11 @@ def test_every_name_a_database_url_may_have_is_told_when_none_is_set(setting):
 @pytest.mark.parametrize(
     ("url", "reason"),
     [
-        ("sqlite:///tasks.db", "must be a postgresql:// URL (nothing but PostgreSQL is supported)."),
-        ("mysql://db.test/tasks", "must be a postgresql:// URL (nothing but PostgreSQL is supported)."),
-        ("tasks", "must be a postgresql:// URL (nothing but PostgreSQL is supported)."),
-        ("postgresql://db.test", "names no database; it must end in /DATABASE."),
-        ("postgresql://db.test/", "names no database; it must end in /DATABASE."),
+        ("sqlite:///tasks.db", "must be a postgresql:// URL (only PostgreSQL is supported)."),
+        ("mysql://db.test/tasks", "must be a postgresql:// URL (only PostgreSQL is supported)."),
+        ("tasks", "must be a postgresql:// URL (only PostgreSQL is supported)."),
+        ("postgresql://db.test", "has no database name; it must end in /DATABASE."),
+        ("postgresql://db.test/", "has no database name; it must end in /DATABASE."),
         ("postgresql://db.test:port/tasks", "is not a valid URL"),
         ("postgresql://db.test:99999/tasks", "is not a valid URL"),
         ("postgresql://[::1/tasks", "is not a valid URL"),

@@ -33,7 +33,7 @@ def test_several_are_chosen_each_once_in_their_order(setting, value, chosen):
 def test_one_of_several_that_nobody_knows_and_none_at_all_are_refused_with_what_there_is(setting, value):
     setting(value)
 
-    sentence = "^SETTING must be one or several of log, email, separated by commas[.]$"
+    sentence = "^SETTING must be one or more of log, email, separated by commas[.]$"
     with pytest.raises(env.SettingError, match=sentence):
         env.choices("SETTING", "log", known=KNOWN)
 

@@ -168,7 +168,7 @@ def test_an_unusable_private_key_is_refused_in_one_sentence(given, name):
 
     assert refusal.startswith("JWT_PRIVATE_KEY ")
     assert sentence in refusal
-    assert refusal.endswith("; make one with: openssl genpkey -algorithm ed25519")
+    assert refusal.endswith("; generate one with: openssl genpkey -algorithm ed25519")
     assert not any(line in refusal for line in pem.splitlines()[1:-1])
 
 

@@ -51,7 +51,7 @@ def test_the_limits_unless_set(rates_of):
 def test_the_old_name_of_the_sign_up_limit_is_still_read(rates_of, caplog):
     assert rates_of(THROTTLE_NEWCOMERS="7/min") == SCOPES | {"signup": "7/min"}
     assert [record.getMessage() for record in caplog.records] == [
-        "THROTTLE_NEWCOMERS is now called THROTTLE_SIGNUP; the old name will not be read by the next version."
+        "THROTTLE_NEWCOMERS is now called THROTTLE_SIGNUP; the next version will not read the old name."
     ]
 
 

@@ -22,9 +22,7 @@ def test_the_old_value_is_read_with_a_warning(monkeypatch, caplog):
     monkeypatch.setenv("RUN_WORKER", "apart")
 
     assert settings.run_worker() == "separate"
-    assert caplog.messages == [
-        "RUN_WORKER=apart is now called separate; the old value will not be read by the next version."
-    ]
+    assert caplog.messages == ["RUN_WORKER=apart is now called separate; the next version will not read the old value."]
 
 
 def test_another_value_is_refused(monkeypatch):

@@ -32,7 +32,7 @@ Named = Iterable[tuple[str, Finding]]
 def main() -> None:
     address = parse().mail
     if address is not None and not is_address(address):
-        print(f"scripts/doctor: --mail: {address!r} is no mail address.", file=sys.stderr)
+        print(f"scripts/doctor: --mail: {address!r} is not a mail address.", file=sys.stderr)
         sys.exit(2)
     with command("doctor", env.SettingError):
         env.load_dotenv()

@@ -105,7 +105,7 @@ def test_notifications_that_were_dead_lettered_can_be_replayed():
     found = health.failed()
 
     assert found.state == "unsure"
-    assert "1 deliveries were dead-lettered, the last because: 550 no such user" in found.text
+    assert "1 deliveries were dead-lettered, the last one because: 550 no such user" in found.text
     assert "replay_deliveries" in found.text
 
 
@@ -123,7 +123,7 @@ def test_where_no_channel_sends_mails_none_is_looked_after(settings, capsys):
     with pytest.raises(SystemExit):
         call_command("doctor")
 
-    assert re.search("^ok +mail +no mails are sent", capsys.readouterr().out, re.MULTILINE)
+    assert re.search("^ok +mail +this service sends no mails", capsys.readouterr().out, re.MULTILINE)
 
 
 @pytest.mark.django_db(transaction=True)
@@ -142,7 +142,7 @@ def test_a_clock_that_differs_from_the_user_services_is_told(user_service, secon
     found = doctor.user_service()
 
     assert found.state == state
-    assert ("let each follow a time server" in found.text) is (state == "WRONG")
+    assert ("synchronize both with a time server" in found.text) is (state == "WRONG")
 
 
 def dated(seconds, status=200):
@@ -176,4 +176,4 @@ def test_a_user_service_that_refuses_our_token_may_have_another_clock(client, us
 
     (reason,) = client.get("/task/health/ready/").json()["reasons"]
 
-    assert re.search(r"of the user service are (599|600)\.\d s apart", reason)
+    assert re.search(r"of the user service differ by (599|600)\.\d s", reason)

@@ -324,5 +324,5 @@ def test_a_channel_that_nobody_knows_is_refused_at_the_start_in_one_sentence():
 
     done = subprocess.run(argv, cwd=SERVICE, env=values, capture_output=True, text=True, check=False)
 
-    sentence = "NOTIFICATION_CHANNELS must be one or several of log, email, separated by commas."
+    sentence = "NOTIFICATION_CHANNELS must be one or more of log, email, separated by commas."
     assert (done.returncode, done.stderr) == (78, f"task_service: {sentence}\n")

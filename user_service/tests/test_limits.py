@@ -290,7 +290,7 @@ def test_the_old_name_of_a_limit_is_one_warning_at_start():
         argv, cwd=SERVICE, env=given | {"THROTTLE_NEWCOMERS": "7/min"}, capture_output=True, text=True, check=True
     )
 
-    sentence = "THROTTLE_NEWCOMERS is now called THROTTLE_SIGNUP; the old name will not be read by the next version."
+    sentence = "THROTTLE_NEWCOMERS is now called THROTTLE_SIGNUP; the next version will not read the old name."
     assert done.stderr == f"{sentence}\n"
 
 
