@@ -1,8 +1,8 @@
-"""Makes up the secrets of a stack of containers, once: python -m deploy.secret_files FOLDER.
+"""Generate the secrets of a container stack, once: python -m deploy.secret_files FOLDER.
 
-Each service has a folder of its own, for a volume that it alone is given, with a file for each setting; what its
-migrations need is in another one, which the service itself is not given. A service reads
-the setting NAME from the file that NAME_FILE names; what is set as NAME itself wins.
+Each service has its own folder, for a volume that only it mounts, with a file per setting. Settings for migrations are
+in separate folders, which the service does not mount. A service reads the setting NAME from the file that NAME_FILE
+names; NAME itself takes precedence.
 """
 
 import secrets
@@ -17,7 +17,7 @@ def make(folder: Path) -> None:
     write_once(folder / "task" / "JWT_SIGNING_KEY", signing_key)
     write_once(folder / "user" / "USER_SECRET_KEY", secret())
     write_once(folder / "task" / "TASK_SECRET_KEY", secret())
-    before = folder / "user" / "ADMIN_PASSWORD"  # where it was when the user service could read it
+    before = folder / "user" / "ADMIN_PASSWORD"  # its place in older versions
     password = before.read_text() if before.is_file() else secrets.token_urlsafe(12)
     write_once(folder / "user-owner" / "ADMIN_PASSWORD", password)
     before.unlink(missing_ok=True)
@@ -35,9 +35,9 @@ def secret() -> str:
 
 
 def write_once(file: Path, value: str) -> str:
-    """Return what the file holds, and write the value into it if it is not there.
+    """Write the value to a new file, or keep an existing file. Return its content.
 
-    Others in the same container may read it: PostgreSQL's is another user than the one that makes it.
+    Readable by all users of the container, because PostgreSQL runs as another user.
     """
     if not file.is_file():
         draft = file.with_suffix(".new")

@@ -197,11 +197,11 @@ def test_a_wrong_url_is_refused_without_its_password(owner_url, sentence):
     ("url", "sentence"),
     [
         ("mysql://a:b@127.0.0.1/x", "USER_DATABASE_URL must be a postgresql:// URL."),
-        ("postgresql://a@127.0.0.1/x", "USER_DATABASE_URL names no password; it must be postgresql://"),
-        ("postgresql://127.0.0.1/x", "USER_DATABASE_URL names no role; it must be postgresql://"),
-        ("postgresql://a:b@127.0.0.1", "USER_DATABASE_URL names no database; it must be postgresql://"),
+        ("postgresql://a@127.0.0.1/x", "USER_DATABASE_URL has no password; it must be postgresql://"),
+        ("postgresql://127.0.0.1/x", "USER_DATABASE_URL has no role; it must be postgresql://"),
+        ("postgresql://a:b@127.0.0.1", "USER_DATABASE_URL has no database; it must be postgresql://"),
         ("postgresql://a:b#c@127.0.0.1/x", "USER_DATABASE_URL is not a valid URL; percent-encode"),
-        ("postgresql://postgres:b@127.0.0.1/x", "USER_DATABASE_URL names the role postgres, which is taken; each URL"),
+        ("postgresql://postgres:b@127.0.0.1/x", "USER_DATABASE_URL uses the role postgres again; each URL"),
     ],
 )
 def test_a_services_url_that_cannot_be_meant_is_refused_before_anything_is_done(server, url, sentence):
@@ -215,7 +215,7 @@ def test_one_role_for_both_services_is_refused(server):
 
     told = refusal(server, **(chosen | {"TASK_DATABASE_URL": chosen["USER_DATABASE_URL"]}))
 
-    assert told == "TASK_DATABASE_URL names the role user_shared, which is taken; each URL needs a role of its own."
+    assert told == "TASK_DATABASE_URL uses the role user_shared again; each URL needs a different role."
 
 
 def test_an_owner_in_another_database_is_refused(server):
@@ -236,7 +236,7 @@ def test_a_server_that_is_away_or_does_not_let_in_is_told_in_a_sentence(server):
 
 
 def test_an_old_server_is_refused():
-    with pytest.raises(provision.CannotProvision, match=r"^PostgreSQL 15 or newer is needed; this is 14\.9\.$"):
+    with pytest.raises(provision.CannotProvision, match=r"^PostgreSQL 15 or newer is required; this is 14\.9\.$"):
         provision.check_server_version(140_009)
 
     provision.check_server_version(150_000)

@@ -34,7 +34,7 @@ REQUEST_ID = (
 
 
 class AutoSchema(yasg.SwaggerAutoSchema):
-    # Without drf-yasg's last inspector, which describes any unknown field as a string.
+    # Without drf-yasg's last inspector, which describes unknown fields as strings.
     field_inspectors = [
         *(inspectors.SerializerInspector, inspectors.FieldInspector),
         *(yasg.ChoiceFieldInspector, yasg.JSONFieldInspector),
@@ -56,7 +56,7 @@ class AutoSchema(yasg.SwaggerAutoSchema):
         return [self.view.tag]
 
     def get_summary_and_description(self) -> tuple[Any, Any]:
-        """Leave out docstrings: they are not for the users of the API."""
+        """Ignore docstrings, which are not for API users."""
         return self.overrides.get("operation_summary"), self.overrides.get("operation_description")
 
     def get_produces(self) -> list[str]:
@@ -81,7 +81,7 @@ class AutoSchema(yasg.SwaggerAutoSchema):
         return reference
 
     def body_example(self, serializer: Any) -> dict[str, Any]:
-        """Return the example at the view, or by default the writable part of the serializer's example."""
+        """Return the example of the view; by default the writable part of the serializer's example."""
         example = self.overrides.get("example") or serializer_example(serializer)
         return {name: value for name, value in example.items() if not serializer.fields[name].read_only}
 
@@ -165,7 +165,7 @@ class AutoSchema(yasg.SwaggerAutoSchema):
         return {status for status, does in applies.items() if does}
 
     def requires_admin(self) -> bool:
-        """Return whether the permissions of the view refuse a user who is not an admin."""
+        """Return whether the permissions of the view reject users who are not admins."""
         user = Caller(id=1, username="alice", role="user", epoch=0)
         request: Any = SimpleNamespace(method=self.method, user=user, data={})
         return not all(

@@ -1,4 +1,4 @@
-"""The files that the pages load: those of drf-yasg that they name, and ours. No other can be asked for."""
+"""The static files of the pages: some of drf-yasg's and our own. No others are served."""
 
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ NAMES = (
 
 
 class PageFilesMiddleware(WhiteNoiseMiddleware):
-    """Answers each file itself, before any view."""
+    """Serves these files before any view."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)

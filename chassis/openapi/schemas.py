@@ -23,7 +23,7 @@ PERSON: Schema = {"type": "object", "required": list(PERSON_FIELDS), "properties
 
 
 def excluding_pattern(*sets: re.Pattern[str]) -> str:
-    """Return the pattern of strings without any character of these sets, in a spelling that JavaScript understands."""
+    """Return the pattern of strings without any character of these sets, escaped for JavaScript."""
     forbidden = "".join(each.pattern[1:-1] for each in sets)
     return re.sub("[^ -~]", lambda character: f"\\u{ord(character[0]):04x}", f"^[^{forbidden}]*$")
 

@@ -1,4 +1,4 @@
-"""What both services' tests ask of everything that takes input."""
+"""Checks of all inputs, for the tests of both services."""
 
 import json
 
@@ -14,7 +14,7 @@ MAX_REPEATED = 110
 
 
 def uncapped_texts(*packages):
-    """Yield each text that a serializer or filter of these packages takes at any length."""
+    """Yield each text field of serializers and filters in these packages without a maximum length."""
     for each in subclasses(StrictSerializer):
         if each.__module__.startswith(packages):
             for name, field in each().fields.items():
@@ -34,7 +34,7 @@ def subclasses(kind):
 
 
 def echoes(*clients):
-    """Yield each call whose answer repeats more of what was sent than an error may."""
+    """Yield each call whose response repeats too much of the request."""
     long = JUNK * 2
     bodies = ({long: 1}, {"a": {long: 1}}, {"set": {long: long}}, {"id": long}, [long], long)
     raw = [json.dumps(body) for body in bodies] + [f'{{"{long}": 1, "{long}": 2}}', long]

@@ -1,4 +1,4 @@
-"""Reads what answers tell of limits (draft-ietf-httpapi-ratelimit-headers-11), and sets limits for a test."""
+"""Reads the RateLimit headers of responses (draft-ietf-httpapi-ratelimit-headers-11), and sets limits for a test."""
 
 import re
 from typing import NamedTuple
@@ -8,7 +8,7 @@ STATE = re.compile(r'"([a-z-]+)";r=([0-9]+);t=([0-9]+)')
 
 
 class Limit(NamedTuple):
-    """One limit as an answer tells it: `left` of `quota` requests in a window of `window` seconds, which ends in."""
+    """A limit in a response: `left` of `quota` requests in a window of `window` seconds that ends in `ends_in`."""
 
     scope: str
     quota: int
@@ -18,7 +18,7 @@ class Limit(NamedTuple):
 
 
 def read_limits(answer):
-    """Return every limit that an answer tells of; it has both headers or neither."""
+    """Return all limits of a response; it has both headers or neither."""
     headers = answer.headers
     assert ("RateLimit" in headers) == ("RateLimit-Policy" in headers)
     policies, states = (
@@ -34,13 +34,13 @@ def read_limits(answer):
 
 
 def read_limit(answer):
-    """Return the one limit that an answer tells of."""
+    """Return the only limit of a response."""
     (limit,) = read_limits(answer)
     return limit
 
 
 def read_retry_after(answer):
-    """Return how many seconds a refusal by a limit tells to wait, which is as long as its window goes on."""
+    """Return Retry-After of a 429, which is when the window ends."""
     assert (answer.status_code, answer.json()["code"]) == (429, "throttled")
     assert answer.headers["Content-Type"] == "application/problem+json"
     wait = int(answer.headers["Retry-After"])
@@ -49,5 +49,5 @@ def read_retry_after(answer):
 
 
 def set_limits(settings, **rates):
-    """Set the rates of these scopes, and of no other, by pytest-django's `settings`."""
+    """Set the rates of these scopes only, in pytest-django's `settings`."""
     settings.REST_FRAMEWORK = {**settings.REST_FRAMEWORK, "DEFAULT_THROTTLE_RATES": rates}

@@ -1,4 +1,4 @@
-"""What holds of the document and its pages in every service."""
+"""Assertions on the document and its pages, for every service."""
 
 import json
 import re
@@ -91,7 +91,7 @@ def assert_policy_is_narrow(client, prefix):
 
 
 def assert_revalidates(client, path):
-    """What a 304 says of caching and of the policy takes the place of what the browser has kept."""
+    """A 304 must repeat the headers, since it replaces those that the browser has cached."""
     first = client.get(path)
     again = client.get(path, headers={"If-None-Match": first["ETag"]})
 
@@ -105,7 +105,7 @@ def policy_of(answer):
 
 
 def settings_of(client, prefix, name):
-    """Return the settings that a page hands to its script."""
+    """Return the settings that a page passes to its script."""
     html = client.get(f"/{prefix}/{name}/").content.decode()
     script = {"docs": "swagger-settings", "redoc": "redoc-settings"}[name]
     return json.loads(re.search(rf'<script id="{script}" type="application/json">(.*?)</script>', html).group(1))
@@ -153,7 +153,7 @@ def views_by_route():
 
 
 def samples(parameter):
-    """Return values that a query parameter takes, by what the document says of it."""
+    """Return valid values of a query parameter, by its description in the document."""
     kind = kind_of(parameter)
     if "enum" in parameter:
         return parameter["enum"]
@@ -177,7 +177,7 @@ def kind_of(parameter):
 
 
 def beyond(parameter):
-    """Return values that it does not take."""
+    """Return invalid values of a query parameter."""
     kind = kind_of(parameter)
     if kind == "string" and not {"enum", "pattern", "maxLength"} & set(parameter):
         return []

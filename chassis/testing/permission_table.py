@@ -1,4 +1,4 @@
-"""The tables of docs/permissions.md as data, and what the walks over them share. A call is as "GET /task/tasks/"."""
+"""The tables of docs/permissions.md as data, and helpers to test them. A call is "GET /task/tasks/"."""
 
 import re
 from itertools import dropwhile, takewhile
@@ -21,7 +21,7 @@ def table(heading):
     lines = takewhile(lambda line: line.startswith("|"), from_table)
     (_, *callers), _, *rows = ([cell.strip() for cell in line.replace("`", "").strip("|").split("|")] for line in lines)
     found = {call: dict(zip(callers, map(int, statuses), strict=True)) for call, *statuses in rows}
-    assert len(found) == len(rows), f"a call stands twice below {heading}"
+    assert len(found) == len(rows), f"a call appears twice below {heading}"
     return found
 
 
@@ -38,7 +38,7 @@ def methods_by_route(rows):
 
 
 def routed_calls():
-    """Return every call that the service at hand routes."""
+    """Return every call that this service routes."""
     views = routed_views(get_resolver().url_patterns)
     return {f"{method} {route}" for route, view in views for method in methods_of(route, view)}
 
@@ -57,7 +57,7 @@ def route_of(pattern):
 
 
 def methods_of(route, view):
-    """Return what a view class has handlers for; a plain function does not tell without being asked."""
+    """Return the methods of a view class; a plain function has to be called."""
     if view_class := getattr(view, "view_class", None):
         return {name.upper() for name in view_class.http_method_names if hasattr(view_class, name)} & TABLED_METHODS
     stranger, path = APIClient(), route.replace("{id}", "1")
@@ -70,23 +70,20 @@ def send(client, call, *, id_, body):
 
 
 def read(answer):
-    """Read an answer to its end: one that is streamed is in a transaction until then."""
+    """Read a response to its end: until then a streamed one has an open transaction."""
     answer.getvalue()
     return answer
 
 
 def as_head(answer):
-    """Return what the same request gets as HEAD."""
+    """Return the response to the same request as HEAD."""
     request = answer.wsgi_request
     headers = {name: value for name, value in request.headers.items() if name == "Authorization"}
     return read(APIClient().head(request.get_full_path(), headers=headers))
 
 
 def served_callers(rows, route):
-    """Return the kinds of callers to whom a route has something to give, in the order of the columns.
-
-    A route that none of them opens tells them all alike what it has not.
-    """
+    """Return the kinds of callers that a route serves, in the order of the columns; all if it serves none."""
     served = [row for call, row in rows.items() if call.split()[1] == route]
     return [kind for kind in served[0] if any(row[kind] not in (401, 403, 404) for row in served)] or list(served[0])
 
@@ -96,7 +93,7 @@ def rows_of_all_tables():
 
 
 def response_content(answer):
-    """Return all that an answer tells, apart from which request it was."""
+    """Return status, body and headers of a response, without what identifies the request."""
     body = {name: value for name, value in answer.json().items() if name not in ("instance", "request_id")}
     headers = {name: value for name, value in answer.headers.items() if name not in ("X-Request-ID", "Content-Length")}
     return answer.status_code, body, headers

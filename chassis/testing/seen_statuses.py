@@ -1,4 +1,4 @@
-"""Holds every answer that any test gets from a view to what the OpenAPI document says of it."""
+"""Checks every response in tests against the OpenAPI document."""
 
 from functools import cache
 
@@ -28,7 +28,7 @@ def document_of(documentation):
 
 
 def watch(documentation, monkeypatch):
-    """Note what is wrong while a test runs, whichever client and thread asks, and fail it at its end."""
+    """Collect undocumented responses during a test, from any client and thread, and fail it at the end."""
     wrong, request = set(), Client.request
 
     def watched(client, **kwargs):
@@ -42,7 +42,7 @@ def watch(documentation, monkeypatch):
 
 
 def undocumented(document, answer):
-    """Yield what the document does not say of an answer. A bug is none: it is a 500, and has no place there."""
+    """Yield how a response differs from the document. A 500 is a bug, so it is not documented."""
     sent = answer.wsgi_request
     if sent.resolver_match is None or answer.status_code == 500:
         return
@@ -56,7 +56,7 @@ def undocumented(document, answer):
             else differences(document, call, described, answer)
         )
     elif route in document.routes and answer.status_code not in UNSUPPORTED_METHOD_STATUSES:
-        yield f"{call} is not documented, and {status} is no refusal of a method"
+        yield f"{call} is not documented, and {status} is not for an unsupported method"
 
 
 def differences(document, call, described, answer):

@@ -1,4 +1,4 @@
-"""Work at the same moment, in threads of which each has a database connection of its own."""
+"""Concurrent work in threads, each with its own database connection."""
 
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -8,7 +8,7 @@ from django.db import connection
 
 
 def together(number, work):
-    """Run `work` in so many threads at the same moment and return the results."""
+    """Run `work` in `number` threads at once and return the results."""
     barrier = Barrier(number)
 
     def run():
@@ -38,4 +38,4 @@ def wait_for_lock_waiter():
             if cursor.fetchone() == (1,):
                 return
             time.sleep(0.002)
-    raise AssertionError("nobody came to wait for the row")
+    raise AssertionError("no statement waited for the row")

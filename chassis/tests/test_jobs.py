@@ -280,7 +280,7 @@ def test_a_job_that_does_not_finish_is_left_behind_after_the_grace_period(start,
 
     assert stuck.is_alive()
     assert stuck.daemon
-    assert caplog.messages == ["job stuck did not finish in time and is left behind"]
+    assert caplog.messages == ["job stuck did not finish in time and is abandoned"]
     release.set()
     assert_ends(stuck)
 
