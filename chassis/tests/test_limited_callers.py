@@ -21,7 +21,7 @@ def get(path="/echo/", *, token=None, **options):
     return Client().get(path, headers=headers | options.pop("headers", {}), **options)
 
 
-def test_a_role_is_the_scope_and_the_account_the_key(settings):
+def test_the_role_is_the_scope_and_the_account_the_key(settings):
     set_limits(settings, admin="3/min", user="2/min", anon="1/min")
     ada, alice = (signed(claims(sub=sub, role=role)) for sub, role in [("1", "admin"), ("7", "user")])
     bob = signed(claims(sub="77"))
@@ -35,7 +35,7 @@ def test_a_role_is_the_scope_and_the_account_the_key(settings):
     assert [answer.status_code for answer in answers] == [200, 200, 200, 429, 200, 200, 200, 200]
 
 
-def test_an_account_has_one_count_whatever_its_token_and_address(settings):
+def test_an_account_has_one_count_over_tokens_and_addresses(settings):
     set_limits(settings, user="2/min")
 
     statuses = [
@@ -49,7 +49,7 @@ def test_an_account_has_one_count_whatever_its_token_and_address(settings):
 @pytest.mark.parametrize(
     "token", ["nonsense", "a.b.c", signed(claims(exp=1)), signed(claims(), key="x" * 40), signed(claims(role="root"))]
 )
-def test_a_token_that_is_not_good_counts_as_anonymous(settings, token):
+def test_an_invalid_token_counts_as_anonymous(settings, token):
     set_limits(settings, admin="9/min", user="9/min", anon="2/min")
 
     answers = [get(token=token), get(), get(token=token), get()]
@@ -58,7 +58,7 @@ def test_a_token_that_is_not_good_counts_as_anonymous(settings, token):
     assert {read_limit(answer).scope for answer in answers} == {"anon"}
 
 
-def test_many_bad_tokens_are_one_stranger(settings):
+def test_many_invalid_tokens_share_one_limit(settings):
     set_limits(settings, anon="2/min")
 
     statuses = [get(token=signed(claims(sub=str(number), exp=1))).status_code for number in range(1, 5)]
@@ -66,7 +66,7 @@ def test_many_bad_tokens_are_one_stranger(settings):
     assert statuses == [401, 401, 429, 429]
 
 
-def test_an_address_that_is_used_up_leaves_others_and_accounts_alone(settings):
+def test_an_exhausted_address_does_not_affect_others(settings):
     set_limits(settings, user="2/min", anon="1/min")
     assert [get(REMOTE_ADDR="192.0.2.1").status_code for _ in range(2)] == [200, 429]
 
@@ -88,7 +88,7 @@ def test_an_address_that_is_used_up_leaves_others_and_accounts_alone(settings):
         (("", "unix:"), True),
     ],
 )
-def test_addresses_that_one_client_can_take_are_one(settings, addresses, are_one):
+def test_addresses_of_one_client_share_a_limit(settings, addresses, are_one):
     set_limits(settings, anon="1/min")
 
     statuses = [get(REMOTE_ADDR=address).status_code for address in addresses]
@@ -96,7 +96,7 @@ def test_addresses_that_one_client_can_take_are_one(settings, addresses, are_one
     assert statuses == [200, 429 if are_one else 200]
 
 
-def test_networks_of_one_ipv6_site_share_ten_times_the_limit(settings):
+def test_networks_of_an_ipv6_site_share_ten_times_the_limit(settings):
     set_limits(settings, anon="2/min")
 
     answers = [get(REMOTE_ADDR=f"2001:db8:1:{number * 3000:x}::1") for number in range(22)]
@@ -110,7 +110,7 @@ def test_networks_of_one_ipv6_site_share_ten_times_the_limit(settings):
     assert get(REMOTE_ADDR="2001:db8:1:ffff::1", token=signed(claims())).status_code == 200  # an account
 
 
-def test_one_network_does_not_use_up_the_limit_of_its_site(settings):
+def test_one_network_does_not_exhaust_the_limit_of_its_site(settings):
     set_limits(settings, anon="2/min")
 
     answers = [get(REMOTE_ADDR="2001:db8:1:1::1") for _ in range(50)]
@@ -122,7 +122,7 @@ def test_one_network_does_not_use_up_the_limit_of_its_site(settings):
 
 
 @COMMITTING
-def test_a_site_of_many_networks_is_exact_at_once(settings):
+def test_the_limit_of_a_site_is_exact_under_concurrency(settings):
     set_limits(settings, anon="1/min")
     numbers = count()
 
@@ -145,7 +145,7 @@ CLAIMS = ("X-Forwarded-For", "X-Real-IP", "Forwarded", "X-Client-IP", "True-Clie
 
 
 @pytest.mark.parametrize("header", CLAIMS)
-def test_nobody_gets_more_by_claiming_to_be_others(settings, header):
+def test_spoofed_addresses_do_not_raise_a_limit(settings, header):
     set_limits(settings, anon="5/min")
 
     statuses = [get(headers={header: f"203.0.113.{number}"}).status_code for number in range(60)]
@@ -153,7 +153,7 @@ def test_nobody_gets_more_by_claiming_to_be_others(settings, header):
     assert statuses == [200] * 5 + [429] * 55
 
 
-def test_behind_the_gateway_it_says_whom_to_count(settings):
+def test_the_gateway_names_the_client_to_count(settings):
     set_limits(settings, anon="1/min")
     settings.GATEWAY_ADDRESSES = [ipaddress.ip_network("192.0.2.1")]
     clients = ("203.0.113.1", "203.0.113.2", "203.0.113.9, 203.0.113.1", "2001:db8::1", "2001:db8::2")
@@ -165,7 +165,7 @@ def test_behind_the_gateway_it_says_whom_to_count(settings):
 
 @COMMITTING
 @pytest.mark.parametrize(("token", "most"), [(None, 5), (signed(claims()), 10)])
-def test_of_fifty_at_once_exactly_the_limit_is_let_in(settings, token, most):
+def test_fifty_concurrent_requests_get_exactly_the_limit(settings, token, most):
     set_limits(settings, user="10/min", anon="5/min")
 
     answers = together(50, lambda: get(token=token))

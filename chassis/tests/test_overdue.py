@@ -68,22 +68,22 @@ def test_it_works(ask, seconds_ago):
 
 
 @pytest.mark.parametrize("seconds", [0, 1, 5])
-def test_what_did_not_wait_long_is_served(ask, seconds_ago, seconds):
+def test_a_request_that_waited_briefly_is_served(ask, seconds_ago, seconds):
     assert ask(seconds_ago(seconds)).status_code == 200
 
 
 @pytest.mark.parametrize("seconds", [-3600, -1])
-def test_a_clock_of_the_gateway_that_is_ahead_does_no_harm(ask, seconds_ago, seconds):
+def test_a_gateway_clock_ahead_is_harmless(ask, seconds_ago, seconds):
     assert ask(seconds_ago(seconds)).status_code == 200
 
 
 @pytest.mark.parametrize("peer", [STRANGER, "127.0.0.1", "192.0.2.11", "2001:db8::1", "", "unix:"])
-def test_from_anyone_else_it_is_a_claim(ask, seconds_ago, peer):
+def test_the_header_is_ignored_from_other_peers(ask, seconds_ago, peer):
     assert ask(seconds_ago(3600), peer=peer).status_code == 200
 
 
 @pytest.mark.parametrize("peer", [GATEWAY, f"::ffff:{GATEWAY}"])
-def test_the_gateway_is_known_in_either_spelling(ask, seconds_ago, peer):
+def test_the_gateway_is_known_as_ipv4_or_mapped_ipv6(ask, seconds_ago, peer):
     assert ask(seconds_ago(3600), peer=peer).status_code == 503
 
 
@@ -95,11 +95,11 @@ def test_the_gateway_is_known_in_either_spelling(ask, seconds_ago, peer):
         "t=9999999999999.000",
     ],
 )
-def test_what_cannot_be_read_is_overlooked(ask, header):
+def test_an_unparsable_start_header_is_ignored(ask, header):
     assert ask(header).status_code == 200
 
 
-def test_the_time_before_the_process_was_there_does_not_count(ask, seconds_ago, process, clock):
+def test_time_before_the_start_of_the_process_does_not_count(ask, seconds_ago, process, clock):
     """Then it was restarted, which is no overload."""
     process.handler.load_middleware()  # as a process that has just begun
     sent = seconds_ago(60)
@@ -112,7 +112,7 @@ def test_the_time_before_the_process_was_there_does_not_count(ask, seconds_ago, 
 
 
 @pytest.mark.django_db
-def test_nothing_is_done_or_counted_for_it(settings, ask, seconds_ago):
+def test_an_overdue_request_is_not_executed_or_counted(settings, ask, seconds_ago):
     set_limits(settings, user="5/min", anon="5/min")
     signed_in = {"Authorization": f"Bearer {signed(claims())}"}
 
