@@ -75,7 +75,7 @@ def received_at(request: HttpRequest) -> float:
     return float(sent[1])
 
 
-class KnownHostMiddleware:
+class AllowedHostMiddleware:
     """Accept only ALLOWED_HOSTS: Django checks the Host header only in get_host(), which no view calls.
 
     Health checks accept any host, because container platforms call them by IP address.

@@ -52,7 +52,7 @@ class StrictJSONRenderer(BaseRenderer):
         return b"" if data is None else orjson.dumps(data, default=str)
 
 
-class OnlyJSON(DefaultContentNegotiation):
+class JSONOnlyNegotiation(DefaultContentNegotiation):
     """Accept only JSON, and return it whatever Accept says, as RFC 9110 section 12.5.1 allows: clients must always be
     able to read errors."""
 

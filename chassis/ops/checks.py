@@ -18,7 +18,7 @@ from django.utils import timezone
 from chassis import refused_writes
 from chassis.models import Heartbeat
 from chassis.ops import findings, roles
-from chassis.ops.findings import Finding, Gauge, State, duration, manage, ok, unsure, wrong
+from chassis.ops.findings import Finding, Gauge, State, duration, manage_command, ok, unsure, wrong
 from chassis.time_limits import TIME_LIMITS
 from chassis.versions import MIN_POSTGRESQL
 from chassis.worker.outbox import DeliveryQuerySet
@@ -47,12 +47,12 @@ REACHABLE_TABLES = """
     ORDER BY 1
 """
 
-LIMITS = "SELECT name, setting::int FROM pg_settings WHERE name IN ({})"
-WRITE = """
+TIME_LIMITS_QUERY = "SELECT name, setting::int FROM pg_settings WHERE name IN ({})"
+WRITE_TEST = """
     INSERT INTO chassis_window (key, ends_at, requests)
     SELECT 'doctor ' || gen_random_uuid(), now(), 0 FROM generate_series(1, 5000)
 """
-MAY_CHANGE = """
+CHANGE_RIGHTS = """
     SELECT has_table_privilege('{table}', '{rights}, TRUNCATE') OR pg_has_role(tableowner, 'MEMBER')
     FROM pg_tables WHERE schemaname = current_schema() AND tablename = '{table}'
 """
@@ -161,7 +161,7 @@ SCHEMA = Schema()
 def migrations() -> Finding:
     if missing := SCHEMA.missing():
         first = ".".join(missing[0])
-        return wrong(f"{len(missing)} are not applied, such as {first}; run: {manage('migrate')}")
+        return wrong(f"{len(missing)} are not applied, such as {first}; run: {manage_command('migrate')}")
     return ok("all are applied")
 
 
@@ -178,7 +178,7 @@ def version(server: Server) -> Finding:
 
 def timeouts() -> Finding:
     """Check the limits of this connection. Do not use it inside `read_only`, which sets another limit."""
-    limits = dict(query(LIMITS.format(", ".join(f"'{name}'" for name in TIME_LIMITS))))
+    limits = dict(query(TIME_LIMITS_QUERY.format(", ".join(f"'{name}'" for name in TIME_LIMITS))))
     if unlimited := [name for name in TIME_LIMITS if not limits[name]]:
         remedy = (
             "run manage.py migrate, which sets them for this role, then restart the service and its connection pooler"
@@ -191,7 +191,7 @@ def writing() -> Finding:
     """Write rows that need new disk space, and roll back."""
     try:
         with transaction.atomic():
-            query(WRITE)
+            query(WRITE_TEST)
             transaction.set_rollback(True)
     except Error as error:
         return wrong(f"the database rejects writes: {first_line(error)}; free disk space, or use a primary server")
@@ -227,7 +227,9 @@ def schema() -> Finding:
 def history() -> Finding:
     """Check whether an attacker who takes over this service could change append-only tables."""
     tables = roles.append_only_tables()
-    changeable = [name for name, rights in tables.items() if query(MAY_CHANGE.format(table=name, rights=rights))[0][0]]
+    changeable = [
+        name for name, rights in tables.items() if query(CHANGE_RIGHTS.format(table=name, rights=rights))[0][0]
+    ]
     if changeable:
         remedy = "use a separate owner for migrations: scripts/provision-database and OWNER_DATABASE_URL"
         return unsure(f"this role may change or delete {', '.join(changeable)}; {remedy}")
@@ -252,7 +254,7 @@ def worker() -> Finding:
     age = Heartbeat.objects.age_seconds()
     if age < MAX_HEARTBEAT_AGE_SECONDS:
         return ok(f"one was active {duration(max(age, 0))} ago")
-    remedy = f"start one: {manage('run_worker')}, or set RUN_WORKER=inline if no separate process can run"
+    remedy = f"start one: {manage_command('run_worker')}, or set RUN_WORKER=inline if no separate process can run"
     if not math.isnan(age):
         return wrong(f"none was active for {duration(age)}; {remedy}")
     if migrated_recently():

@@ -48,7 +48,7 @@ class DoctorCommand(BaseCommand, ABC):
             sys.exit(1)
 
     def examine(self, address: str | None) -> Iterator[tuple[str, Finding]]:
-        yield "settings", accepted_settings()
+        yield "settings", valid_settings()
         yield "limits", limits()
         yield "links", links(in_mails=self.sends_mails())
         found = database()
@@ -101,7 +101,7 @@ def database() -> Finding:
 # Settings. Invalid ones have already stopped the command at start.
 
 
-def accepted_settings() -> Finding:
+def valid_settings() -> Finding:
     for_people, for_services = (
         " and ".join(tokens.verifying_keys(audience)) for audience in (tokens.AUDIENCE, tokens.INTERNAL_AUDIENCE)
     )

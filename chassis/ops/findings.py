@@ -40,7 +40,7 @@ class Finding:
 ok, wrong, unsure = (partial(Finding, state) for state in State)
 
 
-def manage(command: str) -> str:
+def manage_command(command: str) -> str:
     """Return the shell command that runs a command of this service; scripts/run sets MANAGE_COMMAND."""
     return f"{os.environ.get('MANAGE_COMMAND', 'manage.py')} {command}"
 

@@ -33,21 +33,21 @@ METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 # Names, labels and buckets of the HTTP histogram are those of OpenTelemetry's semantic conventions.
 BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0)
 # prometheus_client reads the same variable when it is imported.
-SEVERAL_PROCESSES = "PROMETHEUS_MULTIPROC_DIR" in os.environ
+IS_MULTIPROCESS = "PROMETHEUS_MULTIPROC_DIR" in os.environ
 
 log = logging.getLogger(__name__)
 
 prometheus_client.disable_created_metrics()
-COUNTED = CollectorRegistry()
+REGISTRY = CollectorRegistry()
 SECONDS = Histogram(
     "http_server_request_duration_seconds",
     "The time until the response began.",
     ["http_request_method", "http_route", "http_response_status_code"],
     buckets=BUCKETS,
-    registry=COUNTED,
+    registry=REGISTRY,
 )
-LIMITED = Counter("tmservice_limited_total", "Requests rejected by a rate limit.", ["scope"], registry=COUNTED)
-LOG_ERRORS = Counter("tmservice_log_errors_total", "Log lines that could not be written.", registry=COUNTED)
+LIMITED = Counter("tmservice_limited_total", "Requests rejected by a rate limit.", ["scope"], registry=REGISTRY)
+LOG_ERRORS = Counter("tmservice_log_errors_total", "Log lines that could not be written.", registry=REGISTRY)
 
 
 @receiver(request_limited)
@@ -66,7 +66,7 @@ class ProcessGauge:
     all: list["ProcessGauge"] = []
 
     def __init__(self, name: str, description: str, read: Callable[[], float]) -> None:
-        self.gauge = prometheus_client.Gauge(name, description, multiprocess_mode="livemax", registry=COUNTED)
+        self.gauge = prometheus_client.Gauge(name, description, multiprocess_mode="livemax", registry=REGISTRY)
         self.read, self.last = read, 0.0
         self.all.append(self)
 
@@ -130,10 +130,10 @@ def metrics(request: HttpRequest, checks: Sequence[Check]) -> HttpResponse:
         raise Http404
     registry = CollectorRegistry()
     registry.register(GaugeCollector(database_gauges(checks)))
-    if SEVERAL_PROCESSES:
+    if IS_MULTIPROCESS:
         MultiProcessCollector(registry)
     else:
-        registry.register(COUNTED)
+        registry.register(REGISTRY)
     return HttpResponse(generate_latest(registry), content_type=CONTENT_TYPE_LATEST)
 
 

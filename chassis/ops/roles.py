@@ -17,9 +17,9 @@ from chassis.ops import env
 from chassis.time_limits import OWNERS_TIME_LIMITS, TIME_LIMITS
 
 # A migration may run long but not wait long for a lock, because its request blocks later ones.
-MIGRATING = " ".join(f"-c {name}={value}" for name, value in OWNERS_TIME_LIMITS.items())
+OWNER_OPTIONS = " ".join(f"-c {name}={value}" for name, value in OWNERS_TIME_LIMITS.items())
 REFUSED_BY_POOLER = "unsupported startup parameter"
-PLACE = ("NAME", "USER", "PASSWORD", "HOST", "PORT")
+CONNECTION_SETTINGS = ("NAME", "USER", "PASSWORD", "HOST", "PORT")
 GRANTS = (
     "GRANT USAGE ON SCHEMA {schema} TO {role}",
     "GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA {schema} TO {role}",
@@ -36,7 +36,7 @@ def owner() -> dict[str, Any] | None:
     if not (env.raw_value("OWNER_DATABASE_URL") or env.raw_value(for_both)):
         return None
     entry = env.database("OWNER_DATABASE_URL", for_both)
-    return {name: entry[name] for name in PLACE}
+    return {name: entry[name] for name in CONNECTION_SETTINGS}
 
 
 @contextmanager
@@ -45,9 +45,9 @@ def as_owner() -> Iterator[str | None]:
 
     These connections must not go through a pooler, which accepts no settings from its clients.
     """
-    entry, serving = owner() or {}, {name: connection.settings_dict[name] for name in (*PLACE, "OPTIONS")}
+    entry, serving = owner() or {}, {name: connection.settings_dict[name] for name in (*CONNECTION_SETTINGS, "OPTIONS")}
     connection.close()
-    connection.settings_dict.update(entry, OPTIONS=serving["OPTIONS"] | {"options": MIGRATING})
+    connection.settings_dict.update(entry, OPTIONS=serving["OPTIONS"] | {"options": OWNER_OPTIONS})
     try:
         yield serving["USER"] if entry.get("USER", serving["USER"]) != serving["USER"] else None
     finally:
@@ -64,14 +64,14 @@ def reject_pooler(error: OperationalError) -> None:
         ) from error
 
 
-def limit_time() -> None:
+def set_time_limits() -> None:
     """Set missing time limits of the serving role. A role may set its own."""
     with connection.cursor() as cursor:
         for name, value in TIME_LIMITS.items():
-            cursor.execute(LIMIT, {"name": name, "value": value})
+            cursor.execute(SET_TIME_LIMIT, {"name": name, "value": value})
 
 
-LIMIT = """
+SET_TIME_LIMIT = """
     DO $$ BEGIN IF current_setting(%(name)s) = '0' THEN
         EXECUTE format('ALTER ROLE %%I IN DATABASE %%I SET %%I = %%L',
             current_user, current_database(), %(name)s, %(value)s);

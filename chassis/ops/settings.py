@@ -29,7 +29,7 @@ MIDDLEWARE = [
     "chassis.api.middleware.PrivateResponseMiddleware",
     "corsheaders.middleware.CorsMiddleware",
     "chassis.api.middleware.OverdueMiddleware",
-    "chassis.api.middleware.KnownHostMiddleware",
+    "chassis.api.middleware.AllowedHostMiddleware",
     "chassis.api.middleware.PlainPathMiddleware",
     "chassis.api.middleware.OptionalSlashMiddleware",
 ]
@@ -52,7 +52,7 @@ def rest_framework(*, authentication: str) -> dict[str, Any]:
         "DEFAULT_THROTTLE_RATES": throttle_rates(),
         "DEFAULT_PARSER_CLASSES": ["chassis.api.strict_json.StrictJSONParser"],
         "DEFAULT_RENDERER_CLASSES": ["chassis.api.strict_json.StrictJSONRenderer"],
-        "DEFAULT_CONTENT_NEGOTIATION_CLASS": "chassis.api.strict_json.OnlyJSON",
+        "DEFAULT_CONTENT_NEGOTIATION_CLASS": "chassis.api.strict_json.JSONOnlyNegotiation",
         "DEFAULT_PAGINATION_CLASS": "chassis.api.pagination.KeysetPagination",
         "DEFAULT_METADATA_CLASS": None,
         "EXCEPTION_HANDLER": "chassis.api.problems.exception_handler",

@@ -59,9 +59,11 @@ def echoes(*clients):
             ]
             calls.append(client.get(f"{path}{long}"))
             yield from (
-                f"{each.request['REQUEST_METHOD']} {path}" for each in calls if JUNK[:MAX_REPEATED] in text_of(each)
+                f"{each.request['REQUEST_METHOD']} {path}"
+                for each in calls
+                if JUNK[:MAX_REPEATED] in response_text(each)
             )
 
 
-def text_of(answer):
+def response_text(answer):
     return "" if answer.streaming else answer.content.decode()

@@ -41,7 +41,7 @@ class Document:
     def parameters(self, call, place):
         return {each["name"]: each for each in self.operations[call]["parameters"] if each["in"] == place}
 
-    def wrong_in_answer(self, call, status, body):
+    def response_errors(self, call, status, body):
         """Return the errors of a response against its schema. It must have every property that is not optional, and no
         others."""
         if (call, status) not in self.validators:
@@ -49,7 +49,7 @@ class Document:
             self.validators[call, status] = Draft4Validator(self.plain(schema, closed=True))
         return [f"{error.json_path}: {error.message}" for error in self.validators[call, status].iter_errors(body)]
 
-    def wrong_in_body(self, call, body):
+    def body_errors(self, call, body):
         schema = self.plain(self.parameters(call, "body")["body"]["schema"], closed=False)
         return [f"{error.json_path}: {error.message}" for error in Draft4Validator(schema).iter_errors(body)]
 
@@ -61,7 +61,7 @@ class Document:
         if "properties" in schema:
             found["properties"] = {name: self.plain(each, closed=closed) for name, each in schema["properties"].items()}
             if closed:
-                found |= {"additionalProperties": False, **needing(found["properties"])}
+                found |= {"additionalProperties": False, **required_properties(found["properties"])}
         if "items" in schema:
             found["items"] = self.plain(schema["items"], closed=closed)
         if schema.get("x-nullable") and "type" in schema:
@@ -69,6 +69,6 @@ class Document:
         return found
 
 
-def needing(properties):
+def required_properties(properties):
     required = [name for name, schema in properties.items() if "x-optional" not in schema]
     return {"required": required} if required else {}

@@ -38,11 +38,11 @@ def wrong_examples(document):
     for call, operation in document.operations.items():
         for body in document.parameters(call, "body").values():
             example = document.spec["definitions"][body["schema"]["$ref"].rpartition("/")[2]]["example"]
-            yield from ((call, "body", wrong) for wrong in document.wrong_in_body(call, example))
+            yield from ((call, "body", wrong) for wrong in document.body_errors(call, example))
         for status, response in operation["responses"].items():
             for media_type, example in response.get("examples", {}).items():
                 if "json" in media_type:
-                    yield from ((call, status, wrong) for wrong in document.wrong_in_answer(call, status, example))
+                    yield from ((call, status, wrong) for wrong in document.response_errors(call, status, example))
 
 
 def answers_without_examples(document):
@@ -176,7 +176,7 @@ def kind_of(parameter):
     return parameter["type"] if parameter["type"] == "integer" else parameter.get("format") or parameter["type"]
 
 
-def beyond(parameter):
+def invalid_samples(parameter):
     """Return invalid values of a query parameter."""
     kind = kind_of(parameter)
     if kind == "string" and not {"enum", "pattern", "maxLength"} & set(parameter):

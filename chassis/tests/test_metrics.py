@@ -223,7 +223,7 @@ def test_a_process_gauge_is_updated_with_each_request(samples):
             assert samples()["tmservice_mood",] == value
     finally:
         metrics.ProcessGauge.all.remove(gauge)
-        metrics.COUNTED.unregister(gauge.gauge)
+        metrics.REGISTRY.unregister(gauge.gauge)
 
 
 @pytest.fixture

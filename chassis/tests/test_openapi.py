@@ -24,9 +24,9 @@ from chassis.openapi import inspectors, schemas
 from chassis.openapi.auto_schema import AutoSchema
 from chassis.openapi.generator import Generator
 from chassis.openapi.pages import Documentation
+from chassis.testing.documented_responses import undocumented
 from chassis.testing.forge import claims, signed
 from chassis.testing.openapi_document import Document
-from chassis.testing.seen_statuses import undocumented
 from chassis.tests.idempotency_app.models import IdempotencyRecord
 from chassis.tests.urls import Row
 

@@ -23,5 +23,5 @@ class Command(migrate.Command):
         except OperationalError as error:
             roles.reject_pooler(error)
             raise
-        roles.limit_time()
+        roles.set_time_limits()
         connection.close()  # later statements need a connection with these limits

@@ -67,4 +67,4 @@ def differences(document, call, described, answer):
     if answer.wsgi_request.method == "HEAD" or answer.streaming or not answer.content:
         return
     if "json" in answer.headers["Content-Type"]:
-        yield from (f"{call}: {status} at {wrong}" for wrong in document.wrong_in_answer(call, status, answer.json()))
+        yield from (f"{call}: {status} at {wrong}" for wrong in document.response_errors(call, status, answer.json()))
