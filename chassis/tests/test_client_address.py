@@ -96,7 +96,7 @@ def test_other_headers_have_no_effect(header):
 
 
 SECRET = "bJ2mQ9xTz7LrVn4KpWd8YcHs3GfEuA6RoXi5"
-EDGE = "198.51.100.9"  # a platform's proxy, which strangers share
+EDGE = "198.51.100.9"  # a proxy of the platform, shared with other customers
 
 
 def test_a_gateway_with_the_secret_may_have_any_address(settings):
@@ -105,7 +105,7 @@ def test_a_gateway_with_the_secret_may_have_any_address(settings):
 
     assert address(EDGE, "2001:db8::7, 192.0.2.77", **vouched) == "2001:db8::7"
     assert address(GATEWAY, "203.0.113.8", **vouched) == "2001:db8::7"
-    assert address(GATEWAY, "203.0.113.8") == "203.0.113.8"  # GATEWAY_ADDRESSES holds beside it
+    assert address(GATEWAY, "203.0.113.8") == "203.0.113.8"  # GATEWAY_ADDRESSES still applies
 
 
 @pytest.mark.parametrize("sent", [None, "", SECRET[:-1], f"{SECRET}x", SECRET.lower(), f"{SECRET}, {SECRET}", "\u00e9"])
@@ -142,14 +142,14 @@ def test_without_a_peer_there_is_no_address():
 
 @pytest.mark.parametrize("zone", ["%eth0", "%enx001122334455", "%" + "x" * 5000])
 def test_the_zone_of_an_address_is_removed(zone):
-    """It names an interface of one machine, and PostgreSQL does not take it."""
+    """It names an interface of one machine, and PostgreSQL rejects it."""
     assert address(f"fe80::1{zone}") == "fe80::1"
     assert address(GATEWAY, f"fe80::1{zone}") == "fe80::1"
 
 
 @pytest.mark.parametrize("spelling", ["2001:DB8::7", "2001:0db8:0:0::7"])
 def test_an_address_is_normalized(spelling):
-    """Else each would be a caller of its own."""
+    """Otherwise each would count as a separate caller."""
     assert address(spelling) == "2001:db8::7"
     assert address(GATEWAY, spelling) == "2001:db8::7"
 

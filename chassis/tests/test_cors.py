@@ -1,4 +1,4 @@
-"""Web pages of other origins: only those that are named may read answers, and none with credentials."""
+"""CORS: only allowed origins can read responses, and none with credentials."""
 
 import pytest
 from django.test import Client
@@ -8,7 +8,7 @@ from chassis.ops import env
 from chassis.testing.limiting import read_limit, set_limits
 
 APP, LOCAL = "https://app.example.com", "http://localhost:3000"
-# As a person reads them, the same as one that is allowed, or close to it.
+# Look the same as an allowed origin, or similar.
 OTHERS = [
     *("https://app.evil", "https://evil.example.com", "http://app.example.com", "https://app.example.com:8443"),
     *(
@@ -116,7 +116,7 @@ def test_another_origin_gets_no_cors_headers(origin, path):
 
 
 def test_a_response_without_an_origin_varies_too():
-    """Else a cache would give it to a page that may read it."""
+    """Otherwise a cache could return it to an allowed origin."""
     answer = Client().get("/echo/")
 
     assert told_to_browsers(answer) == set()
@@ -153,7 +153,7 @@ def test_an_invalid_origin_is_rejected(monkeypatch, value):
 
 
 def test_a_preflight_is_not_counted_and_needs_no_token(settings):
-    """No database is there for this test, so nothing can be counted."""
+    """This test has no database, so nothing can be counted."""
     set_limits(settings, anon="1/min")
 
     answers = [preflight(origin, path) for origin in (APP, "https://app.evil") for path in ("/echo/", "/who-am-i/")]

@@ -1,4 +1,4 @@
-"""A process waits for the database, but not without end: for a slow statement, or for a server that is silent."""
+"""Limits on waiting for the database: slow statements and unresponsive servers."""
 
 import select
 import socket
@@ -20,12 +20,12 @@ pytestmark = pytest.mark.django_db(transaction=True)
 LIMIT_SECONDS = 0.5
 LIMITS_OF_THE_ROLE = "-c statement_timeout=500ms -c lock_timeout=2s"
 SILENCE_SECONDS = 0.6
-CONNECT_SECONDS = 0.7  # in place of 2, so that the tests are fast
-BUSY_SECONDS = 20  # how much later a machine that is busy may get to it
+CONNECT_SECONDS = 0.7  # instead of 2, for fast tests
+BUSY_SECONDS = 20  # tolerance on a busy machine
 
 
 class Silent:
-    """A server that accepts connections and never answers."""
+    """A server that accepts connections and never responds."""
 
     def __init__(self):
         self.listener = socket.create_server(("127.0.0.1", 0))
@@ -36,7 +36,7 @@ class Silent:
 
 
 class Line:
-    """Stands between a client and PostgreSQL, and can go dead without a word: open, but nothing comes or goes."""
+    """A proxy to PostgreSQL that can go silent: its connections stay open but transfer nothing."""
 
     def __init__(self, *, host, port):
         self.server = (host, int(port))
@@ -72,7 +72,7 @@ class Line:
 
 @pytest.fixture(autouse=True)
 def _limited(monkeypatch):
-    """Limits this process, and undoes it: what is set is in force for every connection of the process."""
+    """Sets limits for all connections of this process, and resets them."""
     kept = deepcopy(connection.settings_dict)
     connection.close()
     monkeypatch.setattr(database, "CONNECT_SECONDS", CONNECT_SECONDS)
@@ -95,7 +95,7 @@ def silent():
 
 @pytest.fixture
 def line():
-    """The way to the database of this test."""
+    """A proxy to the database of this test."""
     line = Line(host=connection.settings_dict["HOST"], port=connection.settings_dict["PORT"])
     connect_by(line)
     yield line
@@ -113,7 +113,7 @@ def ask(statement="SELECT 1", *params):
 
 
 def given_up(statement="SELECT 1"):
-    """Return the error, and how long it took until it came."""
+    """Return the error and the seconds until it was raised."""
     began = time.monotonic()
     with pytest.raises(OperationalError) as caught:
         ask(statement)

@@ -15,7 +15,7 @@ ADDRESS = "ada@example.com"
 
 
 def reading(old, new):
-    """Let the database read something else than it was sent."""
+    """Change what the database reads."""
 
     def execute(run, sql, params, many, context):
         return run(sql.replace(old, new), params, many, context)
@@ -33,7 +33,7 @@ def execute(*statements):
             cursor.execute(statement)
 
 
-# What is found
+# Matches
 
 
 def test_a_finding_is_one_line():
@@ -243,7 +243,7 @@ def test_a_worker_on_new_tables_is_unsure():
     assert (fresh.state, older.state) == ("unsure", "WRONG")
 
 
-# What waits to be sent
+# Mails
 
 
 def judge():
@@ -286,7 +286,7 @@ def test_dead_letters_are_reported_with_reason_and_remedy():
 
 @pytest.fixture
 def smtp(settings):
-    """A mail server, and the settings that lead there."""
+    """A mail server, and settings for it."""
     settings.EMAIL_BACKEND = "django.core.mail.backends.smtp.EmailBackend"
     settings.SERVICE, settings.MAIL_DOMAIN = "the_service", "tm.test"
     settings.EMAIL_HOST, settings.EMAIL_TIMEOUT = "127.0.0.1", 5

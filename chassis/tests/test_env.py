@@ -180,7 +180,7 @@ def test_a_database_url_becomes_an_entry_with_conn_max_age(setting, scheme):
         "NAME": "tasks",
         "CONN_MAX_AGE": 60,
         "CONN_HEALTH_CHECKS": True,
-        "OPTIONS": {"connect_timeout": 3, "sslmode": "require"},  # and nothing that a pooler would refuse
+        "OPTIONS": {"connect_timeout": 3, "sslmode": "require"},  # nothing that a pooler would reject
     }
 
 
@@ -288,7 +288,7 @@ def test_user_and_password_of_a_mail_server_are_decoded(setting, written, meant)
         "smtp://",
         "smtp:mail.test",
         "http://tm:hunter2@mail.test",
-        "smtps://tm:hunter2@mail.test",  # to some it means STARTTLS, to others TLS from the start
+        "smtps://tm:hunter2@mail.test",  # ambiguous: STARTTLS or TLS from the start
         "consolemail://hunter2",
         "dummymail://",
         "://tm:hunter2@mail.test",

@@ -16,7 +16,7 @@ def request(**headers):
     return Request(APIRequestFactory().get("/", headers=named))
 
 
-# What a tag is
+# Tags
 
 
 def test_a_tag_has_the_version_and_a_digest():
@@ -121,7 +121,7 @@ def test_a_response_without_a_tag_gets_a_weak_one():
     assert response["ETag"] == etags.weak_etag(b"[1]")
 
 
-# Through the front door
+# Over HTTP
 
 
 @pytest.mark.parametrize("path", ["/echo/", "/rows/7/"])

@@ -138,7 +138,7 @@ def test_an_invisible_character_may_modify_its_neighbor(text):
         ("a\U000e0041\U000e007f", 0xE0041, 2),
         ("🏴\U000e0067\U000e0062", 0xE0067, 2),  # no cancel tag
         ("😀\U000e0067\U000e0062\U000e0073\U000e007f", 0xE0067, 2),  # no flag
-        ("😀\ufe0f\ufe01", 0xFE01, 3),  # a byte may hide in each selector
+        ("😀\ufe0f\ufe01", 0xFE01, 3),  # each selector may encode a hidden byte
         ("😀\U000e0100\U000e0101", 0xE0101, 3),
         ("a\ufe0f", 0xFE0F, 2),
         ("👨\u200d\u200d👩", 0x200D, 3),

@@ -19,13 +19,13 @@ pytestmark = pytest.mark.django_db
 
 @pytest.fixture(autouse=True)
 def schema(monkeypatch):
-    """A process that has not asked for migrations yet."""
+    """A process that has not checked migrations yet."""
     monkeypatch.setattr(checks, "SCHEMA", checks.Schema())
     return checks.SCHEMA
 
 
 def ask(*found, **meta):
-    """Ask for readiness, with a check for each finding that shall be found."""
+    """Call readiness with a check for each finding."""
     degrading = [Check("mail", lambda each=each: each, degrades=("WRONG",)) for each in found]
     answer = health.ready(RequestFactory().get("/ready/", **meta), degrading)
     return answer.status_code, json.loads(answer.content)
@@ -35,7 +35,7 @@ LATE = findings.wrong("one waits")
 
 
 def reading(old, new):
-    """Let the database read something else than it was sent."""
+    """Change what the database reads."""
 
     def execute(run, sql, params, many, context):
         return run(sql.replace(old, new), params, many, context)
@@ -68,7 +68,7 @@ def test_a_check_that_never_degrades_is_not_run():
 
 @pytest.fixture
 def _well(monkeypatch):
-    """No write was refused before, nor is after."""
+    """No write is rejected before or after the test."""
     yield
     refused_writes.INSTANT.pack_into(refused_writes.MEMORY, 0, 0.0)
 

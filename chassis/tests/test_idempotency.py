@@ -27,7 +27,7 @@ HELLO = {"text": "hello"}
 
 
 def send(body=HELLO, *, key="k-1", caller=7, path="/notes/", method="POST"):
-    """Send a body, given as what it means or byte by byte, the way a bug in a view is a 500."""
+    """Send a body, as a value or as bytes; a bug in a view is a 500."""
     headers = {"Authorization": f"Bearer {signed(claims(sub=str(caller)))}"} if caller else {}
     if key is not None:
         headers["Idempotency-Key"] = key
@@ -37,7 +37,7 @@ def send(body=HELLO, *, key="k-1", caller=7, path="/notes/", method="POST"):
 
 
 def seen(answer):
-    """All that a caller sees, but for the id that each request has of its own."""
+    """Everything a client sees except the request id."""
     headers = {name: value for name, value in answer.headers.items() if name != "X-Request-ID"}
     return answer.status_code, answer.content, headers
 
@@ -52,12 +52,12 @@ def let_pass(**duration):
 
 @pytest.fixture
 def before_answering(monkeypatch):
-    """Lets something happen when a note is made but not yet answered for."""
+    """Runs a function after a note is created and before the response is stored."""
     return lambda happen: monkeypatch.setattr(Notes, "before_answering", staticmethod(happen))
 
 
 class Stage:
-    """Holds the first request in the middle of its work until it is told how to end. Later ones pass."""
+    """Blocks the first request until the test decides its result. Later ones pass."""
 
     def __init__(self):
         self.entered, self.may_end, self.error = Event(), Event(), None
@@ -84,7 +84,7 @@ def stage(before_answering):
 
 @pytest.fixture
 def start():
-    """Starts a request in a thread and returns its future, whose result is the one answer in a list."""
+    """Starts a request in a thread and returns its future; the result is a list with the response."""
     with ThreadPoolExecutor(8) as pool:
         yield lambda **values: pool.submit(in_own_connection, lambda: send(**values))
 
@@ -211,7 +211,7 @@ def test_the_fingerprint_of_a_body_needs_the_secret(settings):
     assert idempotency.fingerprint(HELLO) != kept
 
 
-# What a key belongs to
+# Scope of a key
 
 
 @pytest.mark.parametrize(
@@ -278,7 +278,7 @@ def test_a_replay_needs_authentication(path):
     assert texts() == ["hello"]
 
 
-# What is kept, and for how long
+# Stored responses and their expiry
 
 
 @pytest.mark.parametrize(
@@ -339,7 +339,7 @@ def test_other_responses_cannot_be_stored():
 
 
 def test_an_unwritable_response_rolls_back_its_change(monkeypatch):
-    monkeypatch.setattr(Notes, "size", 2**70)  # no number that the renderer can write
+    monkeypatch.setattr(Notes, "size", 2**70)  # a number that the renderer cannot write
 
     assert send().status_code == 500
     assert not Note.objects.exists()
@@ -528,7 +528,7 @@ def test_waiting_for_another_row_is_not_key_in_use(before_answering, start):
     assert texts() == ["locked"]
 
 
-# Forgetting
+# Deleting expired records
 
 
 def kept(key="k-1", **values):
@@ -553,7 +553,7 @@ def test_expired_records_are_deleted_in_batches(monkeypatch, django_assert_num_q
     for number in range(5):
         kept(key=f"old-{number}", created_at=timezone.now() - timedelta(hours=25))
 
-    with django_assert_num_queries(7):  # three times look and delete, and the look that finds nothing
+    with django_assert_num_queries(7):  # three times SELECT and DELETE, and the last SELECT
         IdempotencyRecord.objects.delete_expired()
 
 

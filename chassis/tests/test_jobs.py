@@ -20,7 +20,7 @@ PATIENCE_SECONDS = 30
 
 
 class Recorder:
-    """Counts its calls; each raises or returns the next of `results`, and returns None when they are used up."""
+    """Counts its calls. Each raises or returns the next of `results`, then None."""
 
     def __init__(self, *results):
         self.results, self.calls, self.reached = list(results), 0, threading.Condition()
@@ -41,7 +41,7 @@ class Recorder:
 
 @pytest.fixture
 def start():
-    """Starts jobs; gives the event that stops them and the thread in which `run_jobs` is, which ends with the test."""
+    """Starts jobs; returns the event that stops them and the thread of `run_jobs`, which ends with the test."""
     started = []
 
     def start(*jobs, **options):
@@ -71,7 +71,7 @@ def assert_ends(thread):
     assert not thread.is_alive()
 
 
-# Turns
+# Runs
 
 
 def test_a_job_runs_repeatedly(start):
@@ -160,7 +160,7 @@ def test_a_job_with_long_pauses_keeps_them_when_it_fails():
     assert [pause_seconds(300, failures) for failures in range(3)] == [300, 300, 300]
 
 
-# Each run for itself
+# Isolation of runs
 
 
 def test_each_run_has_its_own_request_id(start):
@@ -229,7 +229,7 @@ def test_pausing_jobs_stop_at_once(start, caplog):
     stop.set()
 
     assert_ends(thread)
-    assert caplog.messages == []  # it would tell of those that were left behind
+    assert caplog.messages == []  # it would log abandoned jobs
 
 
 def test_a_job_with_endless_work_stops_too(start, caplog):
@@ -317,7 +317,7 @@ def test_a_signal_sets_the_event(number):
 
 @pytest.fixture
 def work(monkeypatch):
-    """Runs the command with these jobs. Those of every worker need a database."""
+    """Runs the command with these jobs, without the common ones, which need a database."""
     monkeypatch.setattr("chassis.database.limit_waits", lambda *, seconds: None)
     monkeypatch.setattr(run_worker, "wait_for_database", lambda stop: None)
 

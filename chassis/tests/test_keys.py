@@ -1,4 +1,4 @@
-"""Which keys are taken, what they are called, and which tokens each is good for."""
+"""Which keys are accepted, their ids, and the tokens that they verify."""
 
 import json
 
@@ -29,7 +29,7 @@ def private(request):
 
 @pytest.fixture
 def given(monkeypatch):
-    """Sets a variable, and returns what the reader makes of it or the sentence by which it refuses."""
+    """Sets a variable, and returns the value that the reader returns or its error."""
 
     def read(reader, name, value):
         monkeypatch.setenv(name, value)
@@ -41,7 +41,7 @@ def given(monkeypatch):
     return read
 
 
-# What is read
+# Accepted input
 
 
 def test_a_private_key_is_read_with_its_public_key(given, private):
@@ -114,7 +114,7 @@ def test_a_jwk_contains_only_the_public_key(private):
     assert algorithm.from_jwk(json.dumps(key.to_jwk())) == private.public_key()
 
 
-# What is refused
+# Rejected input
 
 
 UNUSABLE_PRIVATE = {
@@ -208,12 +208,12 @@ def test_a_verifying_service_needs_public_keys(monkeypatch):
     assert common.public_keys() == [pair().public]
 
 
-# Which key is good for which token
+# Keys by token type
 
 
 @pytest.fixture(params=MAKERS)
 def key(request, settings):
-    """The key pair in use: this process signs with it, as the user service does."""
+    """The current key pair; this process signs with it, like the user service."""
     settings.JWT_PREVIOUS_SIGNING_KEYS = []
     settings.JWT_PRIVATE_KEY = pair(request.param)
     settings.JWT_PUBLIC_KEYS = [settings.JWT_PRIVATE_KEY.public]
@@ -221,7 +221,7 @@ def key(request, settings):
 
 
 def by(key, of, **header):
-    """A token signed by a key pair, with whatever header."""
+    """A token signed by a key pair, with any header."""
     return jwt.encode(of, key.material, algorithm=key.algorithm, headers={"kid": key.id} | header)
 
 

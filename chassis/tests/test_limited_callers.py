@@ -1,4 +1,4 @@
-"""Who is counted as whom: accounts by their id, everybody else by the address."""
+"""How callers are counted: accounts by id, others by address."""
 
 import ipaddress
 from itertools import count

@@ -1,4 +1,4 @@
-"""Requests are counted exactly, in windows, and answers tell what is left."""
+"""Requests are counted exactly, in windows, and responses have the remaining number."""
 
 import logging
 import time
@@ -126,7 +126,7 @@ def test_counting_writes_no_wal():
         assert cursor.fetchone() == ("u",)
 
 
-# Giving back
+# Refunds
 
 
 def test_a_refund_removes_the_request_from_its_window():
@@ -176,7 +176,7 @@ def test_fifty_concurrent_refunds_are_exact():
 
 
 def test_earlier_rejections_do_not_use_a_refunded_slot():
-    """As when two requests come at once where one is left, and the one that is let in turns out to be a 304."""
+    """Two concurrent requests with one left in the limit, where the accepted one is a 304."""
     rate = Rate(2, 60)
     allowances = [Allowance("anon", rate, limits.count("a", rate)) for _ in range(5)]
 
@@ -272,7 +272,7 @@ def test_uncounted_requests_have_no_rate_limit_headers():
         assert read_limits(RateLimitMiddleware(lambda request, answer=answer: answer)(RequestFactory().get("/"))) == []
 
 
-# What answers tell
+# Headers
 
 
 def test_each_response_has_the_remaining_requests(client, settings):

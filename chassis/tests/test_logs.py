@@ -18,7 +18,7 @@ CONFIGURED = ("", "django", "django.server", "django.request", "gunicorn.error",
 
 @pytest.fixture
 def lines(monkeypatch):
-    """Configure logging as a service does, and return a function that reads what it wrote."""
+    """Configure logging as a service does; return a function that reads the lines."""
     before = [
         (logger, logger.handlers[:], logger.level, logger.propagate) for logger in map(logging.getLogger, CONFIGURED)
     ]
@@ -178,7 +178,7 @@ def test_an_invalid_log_level_is_rejected_in_one_sentence(level):
 
 @pytest.fixture
 def lost():
-    """A list that grows by one with every line that is lost."""
+    """A list with an entry per lost log line."""
     found = []
 
     def note(**_):

@@ -48,7 +48,7 @@ def samples(settings):
 
 @pytest.fixture
 def grown(samples):
-    """Returns what has grown since the test began, of one metric."""
+    """Returns the increase of a metric since the start of the test."""
     before = samples()
 
     def difference(name):
@@ -228,7 +228,7 @@ def test_a_process_gauge_is_updated_with_each_request(samples):
 
 @pytest.fixture
 def letters():
-    """Makes letters in a state."""
+    """Creates letters in a state."""
 
     def make(number, state, reason=""):
         return Letter.objects.bulk_create(Letter(state=state, reason=reason) for _ in range(number))

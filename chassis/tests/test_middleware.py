@@ -39,7 +39,7 @@ def test_a_host_that_is_not_allowed_is_400(client, host):
 
 
 def test_health_checks_accept_any_host(client, settings):
-    """Whoever looks after containers asks by their address."""
+    """Container platforms call health checks by IP address."""
     settings.ROOT_URLCONF = ModuleType("urls_with_health")
     settings.ROOT_URLCONF.urlpatterns = health.urls("task", checks=[])
 

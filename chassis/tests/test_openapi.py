@@ -1,4 +1,4 @@
-"""What the OpenAPI document derives by itself, and how the tests notice what it does not say."""
+"""What the OpenAPI document derives, and how tests find undocumented responses."""
 
 import re
 from types import SimpleNamespace

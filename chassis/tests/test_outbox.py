@@ -38,7 +38,7 @@ FINISHED = [
 
 
 class Postbox:
-    """Takes letters, and for those whose text is a key of `errors` raises that error instead."""
+    """Accepts letters, or raises the error that `errors` has for their text."""
 
     def __init__(self, **errors):
         self.errors, self.sent = errors, []
@@ -58,7 +58,7 @@ def plan_all(*texts, **values):
 
 
 def let_pass(**duration):
-    """Move every instant of every letter back, which is as good as waiting."""
+    """Move all times of all letters back, instead of waiting."""
     instants = ["planned_at", "due_at", "give_up_at", "leased_until", "sent_at"]
     Letter.objects.update(**{name: F(name) - timedelta(**duration) for name in instants})
 
@@ -471,7 +471,7 @@ def test_any_reason_can_be_stored_and_is_one_line(outcome, told, kept):
     assert Letter.objects.get().reason == kept
 
 
-# A day, then dead letter, then replay
+# Dead letters and replay
 
 
 @pytest.mark.parametrize("error", [TemporaryFailure("down"), ConnectionRefusedError("down"), ValueError("down")])
@@ -632,7 +632,7 @@ def test_many_workers_keep_the_order_of_each_key():
         assert of_key == sorted(of_key)
 
 
-# What can never be, and figures
+# Constraints and counts
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""What waited too long in front of a process is refused at once, where the gateway says so."""
+"""Requests that waited too long for a process are rejected, by the header of the gateway."""
 
 import ipaddress
 from types import SimpleNamespace
@@ -30,7 +30,7 @@ def clock(monkeypatch):
 
 @pytest.fixture
 def process(clock):
-    """A process that has been there for an hour."""
+    """A process that started an hour ago."""
     client = Client()
     assert client.get("/echo/").status_code == 200
     clock.at += 3600
@@ -53,7 +53,7 @@ def ask(process):
 
 @pytest.fixture
 def seconds_ago(clock):
-    """Gives the header as the gateway writes it: $msec of Nginx."""
+    """Formats the header like the gateway: $msec of Nginx."""
     return lambda seconds: f"t={clock.at - seconds:.3f}"
 
 
@@ -100,8 +100,8 @@ def test_an_unparsable_start_header_is_ignored(ask, header):
 
 
 def test_time_before_the_start_of_the_process_does_not_count(ask, seconds_ago, process, clock):
-    """Then it was restarted, which is no overload."""
-    process.handler.load_middleware()  # as a process that has just begun
+    """A restart is no overload."""
+    process.handler.load_middleware()  # like a new process
     sent = seconds_ago(60)
 
     clock.at += 5

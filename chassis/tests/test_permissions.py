@@ -5,7 +5,7 @@ import pytest
 from chassis.auth.permissions import AdminWritesOnceVisible, IsAdmin, IsAuthenticated, IsService, ReadOnly
 from chassis.auth.tokens import Caller, ServiceCaller
 
-CHARLIE = None  # has not signed in
+CHARLIE = None  # anonymous
 ALICE = Caller(id=1, username="alice", role="user", epoch=0, session_id=10)
 ADA = Caller(id=2, username="ada", role="admin", epoch=0, session_id=20)
 TASK_SERVICE = ServiceCaller("task_service")

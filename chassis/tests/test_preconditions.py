@@ -1,4 +1,4 @@
-"""A condition that is not evaluated is refused: to ignore it might overwrite what somebody else has changed."""
+"""Unsupported conditions are rejected: ignoring one could overwrite another change."""
 
 import pytest
 from rest_framework.response import Response

@@ -1,4 +1,4 @@
-"""Text from outside on one line: what is kept, what is replaced, and where it may be cut."""
+"""Untrusted text on one line: what is kept, what is replaced, and where it is shortened."""
 
 import re
 

@@ -1,4 +1,4 @@
-"""The health check of the containers."""
+"""The health check of containers."""
 
 import subprocess
 import sys

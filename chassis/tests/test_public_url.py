@@ -1,4 +1,4 @@
-"""PUBLIC_URL is obeyed everywhere, or refused."""
+"""PUBLIC_URL is used everywhere, or rejected."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""The limits as settings: what they are unless set, what lifts them, and what is refused."""
+"""Settings of the limits: defaults, off, and errors."""
 
 import pytest
 
@@ -24,7 +24,7 @@ def test_a_limit_that_is_off_counts_nothing_and_adds_no_headers(client, settings
 
 
 def test_with_all_limits_off_no_query_is_made(client, settings):
-    """No database is there for this test."""
+    """This test has no database."""
     set_limits(settings, **dict.fromkeys(SCOPES))
 
     assert [client.get("/echo/").status_code for _ in range(20)] == [200] * 20
@@ -32,7 +32,7 @@ def test_with_all_limits_off_no_query_is_made(client, settings):
 
 @pytest.fixture
 def rates_of(monkeypatch):
-    """Reads the rates as a service does when it starts, from the environment that is given."""
+    """Reads the rates from an environment, like a service at start."""
 
     def read(**environment):
         for scope in [*SCOPES, "newcomers"]:

@@ -1,4 +1,4 @@
-"""What holds for every kind of token alike: form, encoding, lifetime and clock."""
+"""Checks common to all token types: form, encoding, lifetime and clock."""
 
 import json
 import time
@@ -25,7 +25,7 @@ def kind(request):
 
 @pytest.fixture
 def good(kind):
-    """The claims of a good token of this kind, with changes."""
+    """The claims of a valid token of this type, with changes."""
 
     def make(**changes):
         now = int(time.time())

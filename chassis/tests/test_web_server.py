@@ -1,4 +1,4 @@
-"""gunicorn as chassis.ops.web_server configures it, really started: each test has a master with two workers."""
+"""A real gunicorn with chassis.ops.web_server; each test has a master with two workers."""
 
 import json
 import os
@@ -22,7 +22,7 @@ PROBLEM_KEYS = {"type", "title", "status", "detail", "code", "instance", "reques
 
 @pytest.fixture
 def start(tmp_path):
-    """Start gunicorn; whatever a test leaves running is ended."""
+    """Start gunicorn; it is stopped after the test."""
     started = []
 
     def run(**options):
@@ -99,7 +99,7 @@ def test_the_metrics_folder_of_a_killed_master_is_removed_later(start):
     left_behind, workers = Path(killed.get("/folder/")[1]), killed.workers()
 
     for pid in workers:
-        os.kill(pid, signal.SIGSTOP)  # they serve on for a while, here for as long as the test needs
+        os.kill(pid, signal.SIGSTOP)  # workers of a killed master keep running for a while
     killed.end(signal.SIGKILL)
     start().get("/folder/")
     assert left_behind.exists()
@@ -145,7 +145,7 @@ def test_sigterm_loses_no_queued_request(start, tmp_path):
 
 
 def queue_length(port):
-    """Return how many connections to this port no worker has accepted yet."""
+    """Return the number of connections to this port that no worker has accepted yet."""
     for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
         _, local, _, state, queues, *_ = line.split()
         if (local.partition(":")[2], state) == (f"{port:04X}", "0A"):  # LISTEN
@@ -165,7 +165,7 @@ def test_every_log_line_is_a_json_object(start):
     assert web.messages()[-1].startswith("Shutting down")
     assert "Not Found: /nowhere/" in web.messages()
     assert {line["service"] for line in web.lines()} == {"sample_service"}
-    assert len(set(web.messages())) == len(web.messages())  # no handler says it again
+    assert len(set(web.messages())) == len(web.messages())  # no other handler repeats it
 
 
 def test_a_timed_out_request_is_logged_counted_and_answered(start):
@@ -203,7 +203,7 @@ def test_an_unknown_log_level_is_rejected_in_one_sentence(start):
 
 @pytest.fixture(params=["full disk", "nobody reads"])
 def broken_stderr(request):
-    """A file to which nothing can be written."""
+    """A file that rejects writes."""
     if request.param == "full disk":
         number = os.open("/dev/full", os.O_WRONLY)
     else:
@@ -261,7 +261,7 @@ def test_an_error_before_django_is_a_problem(web, sent, status, code):
 
 @pytest.fixture(scope="module")
 def web(tmp_path_factory):
-    """One gunicorn for all tests that leave it as it is."""
+    """One gunicorn for all tests that do not change it."""
     with Gunicorn(tmp_path_factory.mktemp("web")) as running:
         running.workers()
         yield running
@@ -331,7 +331,7 @@ jobs.common_jobs = list  # they need a database
 
 def work():
     Path(f"began-{os.getpid()}").touch()
-    time.sleep(1)  # long enough for the process to be asked to stop meanwhile
+    time.sleep(1)  # long enough for the process to get the signal
     thread = Thread(target=Path(f"ended-{os.getpid()}").touch)
     thread.start()
     thread.join()
@@ -342,7 +342,7 @@ def service_jobs():
 
 
 def test_an_inline_job_finishes_its_run_when_the_worker_stops(start):
-    """From Python 3.12 on, a job that outlives its main thread can start no thread, and a look-up needs one."""
+    """From Python 3.12 on, a job that outlives the main thread cannot start threads, which a lookup needs."""
     web = start(files={"worker.py": A_SLOW_JOB}, RUN_WORKER="inline", LOG_LEVEL="ERROR")
     until(lambda: len(list(web.home.glob("began-*"))) == 2)
 
