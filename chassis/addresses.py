@@ -13,7 +13,7 @@ import unicodedata
 MAX_LENGTH = 254  # a path is at most 256 octets, with its angle brackets (RFC 5321, section 4.5.3.1.3)
 ATOM = "[A-Za-z0-9!#$%&'*+/^_`{|}~-]+"
 LABEL = "[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
-# At most 64 characters before the "@", and no last label of digits alone, as in an IP address.
+# At most 64 characters before the "@", and no last label of digits only, as in an IP address.
 ADDRESS = re.compile(rf"(?=[^@]{{1,64}}@){ATOM}(?:\.{ATOM})*@(?:{LABEL}\.)+(?![0-9]+ *$){LABEL}")
 
 

@@ -10,7 +10,7 @@ def build(model: str, *indexes: Index) -> list[Operation]:
     """Return the operations for a migration with `atomic = False`.
 
     An invalid index left by an interrupted run is dropped first. The build waits for open transactions, such as
-    exports, so there is no lock timeout.
+    exports, so it has no lock timeout.
     """
     return [
         RunSQL("SET lock_timeout = 0", "RESET lock_timeout"),

@@ -33,7 +33,7 @@ def wait(connection: Any, *, seconds: float) -> None:
         poller = select.poll()
         poller.register(connection.fileno(), select.POLLIN if state == POLL_READ else select.POLLOUT)
         if not poller.poll(max(0.0, deadline - time.monotonic()) * 1000):
-            raise psycopg2.OperationalError(f"the database has been silent for {limit} s")
+            raise psycopg2.OperationalError(f"the database did not respond for {limit} s")
 
 
 @contextmanager

@@ -8,4 +8,4 @@ TIME_LIMITS = {
     "lock_timeout": "2s",
     "idle_in_transaction_session_timeout": "30s",
 }
-OWNERS_TIME_LIMITS = {**TIME_LIMITS, "statement_timeout": "0"}  # a migration may take long
+OWNER_TIME_LIMITS = {**TIME_LIMITS, "statement_timeout": "0"}  # a migration may take long

@@ -20,7 +20,7 @@ import psycopg2
 from psycopg2 import sql
 
 from chassis.ops import env
-from chassis.time_limits import OWNERS_TIME_LIMITS, TIME_LIMITS
+from chassis.time_limits import OWNER_TIME_LIMITS, TIME_LIMITS
 from chassis.versions import MIN_POSTGRESQL
 
 ROLES = {
@@ -75,7 +75,7 @@ def provision(owner_url: str, *, database: str, tenants: list[Tenant]) -> None:
 
 @contextmanager
 def connected(url: str, dbname: str | None = None) -> Iterator[Any]:
-    """Connect, in autocommit since CREATE DATABASE allows no transaction, and give a cursor."""
+    """Connect and yield a cursor, in autocommit mode because CREATE DATABASE cannot run in a transaction."""
     connection = psycopg2.connect(url, dbname=dbname, connect_timeout=CONNECT_SECONDS)
     connection.autocommit = True
     try:
@@ -102,7 +102,7 @@ def tenant_statements(tenant: Tenant, database: str) -> list[sql.Composable]:
         *role_statements(tenant.role, tenant.password, schema=tenant.role, database=database),
         *time_limits(tenant.role, TIME_LIMITS, database=database),
         *role_statements(tenant.owner, tenant.owner_password, schema=tenant.role, database=database),
-        *time_limits(tenant.owner, OWNERS_TIME_LIMITS, database=database),
+        *time_limits(tenant.owner, OWNER_TIME_LIMITS, database=database),
         sql.SQL("CREATE SCHEMA IF NOT EXISTS {role} AUTHORIZATION {owner}").format(**names),
         sql.SQL(HAND_OVER).format(**names),
     ]

@@ -76,7 +76,7 @@ class IdempotencyRecordQuerySet(models.QuerySet[Row]):
     def delete_expired(self) -> None:
         expired = self.filter(created_at__lte=timezone.now() - RETENTION)
         while ids := list(expired.values_list("pk", flat=True)[:DELETE_BATCH_SIZE]):
-            expired.filter(pk__in=ids).delete()  # not by id alone: a key may have been claimed again since
+            expired.filter(pk__in=ids).delete()  # `expired` again: a key may have been claimed since
 
 
 class IdempotencyRecord(models.Model):

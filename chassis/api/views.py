@@ -103,7 +103,7 @@ class Endpoint(GenericAPIView):
 
     def finalize_response(self, request: Request, response: Any, *args: Any, **kwargs: Any) -> Any:
         """Add an entity tag to a successful GET, or return a 304 if the client already has it."""
-        answer = super().finalize_response(request, response, *args, **kwargs)
-        if request.method in SAFE_METHODS and answer.status_code == HTTPStatus.OK and isinstance(answer, Response):
-            answer.add_post_render_callback(lambda rendered: etags.conditional(request._request, rendered))
-        return answer
+        final = super().finalize_response(request, response, *args, **kwargs)
+        if request.method in SAFE_METHODS and final.status_code == HTTPStatus.OK and isinstance(final, Response):
+            final.add_post_render_callback(lambda rendered: etags.conditional(request._request, rendered))
+        return final

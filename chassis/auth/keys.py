@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives.serialization import (
 from jwt.algorithms import ECAlgorithm, OKPAlgorithm
 from jwt.utils import base64url_encode
 
-MIN_DISTINCT_BYTES = 10  # 32 random bytes hold about 30
+MIN_DISTINCT_BYTES = 10  # 32 random bytes have about 30
 PEM_BLOCK = re.compile(r"-----BEGIN ([A-Z0-9 ]+)-----.*?-----END \1-----", re.DOTALL)
 # Thumbprints of published private keys: RFC 8037 A.1, RFC 8032 7.1 (tests 2 and 3), RFC 7515 A.3,
 # RFC 7517 A.1, and the sample of jwt.io.

@@ -78,19 +78,19 @@ def urls(prefix: str, documentation: Documentation) -> list[URLPattern]:
     return [path(f"{prefix}/{name}", get_only(partial(view, documentation))) for name, view in VIEWS.items()]
 
 
-def get_only(make: Callable[[], HttpResponse]) -> Callable[[HttpRequest], HttpResponse]:
+def get_only(build: Callable[[], HttpResponse]) -> Callable[[HttpRequest], HttpResponse]:
     """Return a view for GET and HEAD that supports conditional requests."""
 
     def read(request: HttpRequest) -> HttpResponse:
         if error := health.method_not_allowed(request):
             return error
-        answer = make()
-        answer["Cache-Control"] = "no-cache"
-        tag = f'"{hashlib.sha256(answer.content).hexdigest()[:16]}"'
-        checked = condition(etag_func=lambda _: tag)(lambda _: answer)(request)
-        for name in SHARED_HEADERS.intersection(answer.headers):
-            checked[name] = answer[name]
-        return checked
+        response = build()
+        response["Cache-Control"] = "no-cache"
+        tag = f'"{hashlib.sha256(response.content).hexdigest()[:16]}"'
+        conditional = condition(etag_func=lambda _: tag)(lambda _: response)(request)
+        for name in SHARED_HEADERS.intersection(response.headers):
+            conditional[name] = response[name]
+        return conditional
 
     return read
 

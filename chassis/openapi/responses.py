@@ -57,7 +57,7 @@ NOT_MODIFIED = (
     "responses do not count against it; further ones count, and so does every response to `*`."
 )
 OTHERWISE = (
-    "Any other error: 500 is a fault of the service; 414, 421, 431, 502 and 504 come from the gateway, without "
+    "Any other error: 500 is a bug in the service; 414, 421, 431, 502 and 504 come from the gateway, without "
     "`instance`."
 )
 CHANGED_FIELDS = "The fields that have changed since; null if unknown."

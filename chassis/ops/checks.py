@@ -165,7 +165,7 @@ def migrations() -> Finding:
     return ok("all are applied")
 
 
-# For the doctor alone
+# Only for the doctor
 
 
 def version(server: Server) -> Finding:

@@ -325,7 +325,7 @@ def database(*names: str) -> dict[str, Any]:
         raise SettingError(f"{name} must be a postgresql:// URL (only PostgreSQL is supported).")
     try:
         entry: dict[str, Any] = environ.Env.db_url_config(url)
-    except ValueError:  # its text may hold a part of the password
+    except ValueError:  # its text may contain a part of the password
         detail = "is not a valid URL; percent-encode special characters in its password"
         raise SettingError(f"{name} {detail}.") from None
     if not entry.get("NAME"):
@@ -345,7 +345,7 @@ def email(name: str, *, folder: str) -> Mail:
     try:
         parts = urlsplit(url)
         entry: dict[str, Any] = environ.Env.email_url_config(url)
-    except ValueError:  # its text may hold a part of the password
+    except ValueError:  # its text may contain a part of the password
         parts = urlsplit("")
     if not parts.hostname or parts.path.strip("/") or parts.fragment:
         raise SettingError(f"{name} is not a valid URL; percent-encode special characters in its password.") from None

@@ -46,9 +46,9 @@ def mail_to_server(address: str | None) -> Finding:
         return wrong(warning)
     backend: Any = get_connection()
     with backend as session:  # connects, starts TLS and signs in as configured
-        code, answer = session.connection.noop()
+        code, reply = session.connection.noop()
         if code != 250:  # RFC 5321 section 4.3.2
-            raise smtplib.SMTPResponseException(code, answer)
+            raise smtplib.SMTPResponseException(code, reply)
         if address:
             send(address, session)
             return ok(f"{server()} accepted a mail to {address}; did it arrive?")

@@ -20,7 +20,7 @@ def main() -> None:
     except OSError as error:
         sys.exit(f"{address}: {error}")
     if status_line.split()[1:2] != ["200"]:
-        sys.exit(f"{sys.argv[1]}: {status_line.strip() or 'no answer'}")
+        sys.exit(f"{sys.argv[1]}: {status_line.strip() or 'no response'}")
 
 
 if __name__ == "__main__":

@@ -14,10 +14,10 @@ from django.db import OperationalError, connection, transaction
 from django.db.migrations.recorder import MigrationRecorder
 
 from chassis.ops import env
-from chassis.time_limits import OWNERS_TIME_LIMITS, TIME_LIMITS
+from chassis.time_limits import OWNER_TIME_LIMITS, TIME_LIMITS
 
 # A migration may run long but not wait long for a lock, because its request blocks later ones.
-OWNER_OPTIONS = " ".join(f"-c {name}={value}" for name, value in OWNERS_TIME_LIMITS.items())
+OWNER_OPTIONS = " ".join(f"-c {name}={value}" for name, value in OWNER_TIME_LIMITS.items())
 REFUSED_BY_POOLER = "unsupported startup parameter"
 CONNECTION_SETTINGS = ("NAME", "USER", "PASSWORD", "HOST", "PORT")
 GRANTS = (

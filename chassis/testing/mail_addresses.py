@@ -72,5 +72,5 @@ INTERNATIONAL = {
     "x@\u043f\u0440\u0438\u043c\u0435\u0440.\u0440\u0444": "x@xn--e1afmkfd.xn--p1ai",
     "x@\u4f8b\u3048.jp": "x@xn--r8jz45g.jp",
 }
-# Rejected as it is; fields strip the line break.
+# Rejected unless a field strips the line break.
 REFUSED_UNTRIMMED = [*REFUSED, "alice@example.com\n"]

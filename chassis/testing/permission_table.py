@@ -60,8 +60,8 @@ def methods_of(route, view):
     """Return the methods of a view class; a plain function has to be called."""
     if view_class := getattr(view, "view_class", None):
         return {name.upper() for name in view_class.http_method_names if hasattr(view_class, name)} & TABLED_METHODS
-    stranger, path = APIClient(), route.replace("{id}", "1")
-    return {method for method in TABLED_METHODS if stranger.generic(method, path).status_code != 405}
+    anonymous, path = APIClient(), route.replace("{id}", "1")
+    return {method for method in TABLED_METHODS if anonymous.generic(method, path).status_code != 405}
 
 
 def send(client, call, *, id_, body):

@@ -60,11 +60,11 @@ def test_a_clock_difference_is_reported(seconds, state):
 
 
 @pytest.mark.parametrize(
-    ("seconds", "told"),
+    ("seconds", "expected"),
     [(0.4, "0 s"), (119, "119 s"), (120, "2 minutes"), (7000, "117 minutes"), (7200, "2 hours"), (200_000, "2 days")],
 )
-def test_durations_are_readable(seconds, told):
-    assert findings.duration(seconds) == told
+def test_durations_are_readable(seconds, expected):
+    assert findings.duration(seconds) == expected
 
 
 # Settings
@@ -330,21 +330,21 @@ def test_the_requested_mail_is_sent(smtp):
 
 
 @pytest.mark.parametrize(
-    ("answers", "told"),
+    ("answers", "expected"),
     [
         ({"CONNECT": "554 not you"}, "554 not you"),
         ({"NOOP": "421 closing"}, "421 closing"),
         ({"NOOP": HANG_UP}, "Connection unexpectedly closed"),
     ],
 )
-def test_an_unreachable_mail_server_is_wrong(smtp, answers, told):
+def test_an_unreachable_mail_server_is_wrong(smtp, answers, expected):
     smtp.answers.update(answers)
 
     found = mail_check.mail(None)
 
     assert found.state == "WRONG"
     assert f"127.0.0.1:{smtp.port}: " in found.text
-    assert told in found.text
+    assert expected in found.text
     assert "set EMAIL_URL" in found.text
 
 

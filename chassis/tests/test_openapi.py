@@ -353,7 +353,7 @@ def test_an_undocumented_header_is_reported(document, client):
 
 
 @pytest.mark.parametrize(
-    ("says", "told"),
+    ("says", "expected"),
     [
         ({"next": None, "previous": None}, "$: 'results' is a required property"),
         (
@@ -364,7 +364,7 @@ def test_an_undocumented_header_is_reported(document, client):
         ({"next": None, "previous": None, "results": [{"id": 1}]}, "$.results[0]: 'name' is a required property"),
     ],
 )
-def test_an_undocumented_body_is_reported(monkeypatch, document, client, user, says, told):
+def test_an_undocumented_body_is_reported(monkeypatch, document, client, user, says, expected):
     monkeypatch.setattr(Things, "says", says)
 
-    assert f"GET /things/: 200 at {told}" in wrong(document, client.get("/things/", headers=user))
+    assert f"GET /things/: 200 at {expected}" in wrong(document, client.get("/things/", headers=user))

@@ -450,7 +450,7 @@ def test_other_smtp_errors_are_temporary(error, reason, caplog):
 
 
 @pytest.mark.parametrize(
-    ("told", "kept"),
+    ("expected", "kept"),
     [
         ("a\0b", "a b"),
         ("550 no\r\nsuch user", "550 no such user"),
@@ -463,10 +463,10 @@ def test_other_smtp_errors_are_temporary(error, reason, caplog):
     ids=ascii,
 )
 @pytest.mark.parametrize("outcome", [Skipped, PermanentFailure, TemporaryFailure])
-def test_any_reason_can_be_stored_and_is_one_line(outcome, told, kept):
+def test_any_reason_can_be_stored_and_is_one_line(outcome, expected, kept):
     plan("hello")
 
-    deliver_due(Letter.objects, Postbox(hello=outcome(told)))
+    deliver_due(Letter.objects, Postbox(hello=outcome(expected)))
 
     assert Letter.objects.get().reason == kept
 

@@ -99,7 +99,7 @@ def test_a_database_that_rejects_writes_is_a_503():
 
 
 @pytest.mark.parametrize(
-    ("cause", "told"),
+    ("cause", "expected"),
     [
         (errors.LockNotAvailable, "Another request is changing the same data"),
         (errors.DeadlockDetected, "Another request is changing the same data"),
@@ -109,14 +109,14 @@ def test_a_database_that_rejects_writes_is_a_503():
         (errors.TooManyConnections, "The database cannot be reached"),
     ],
 )
-def test_a_database_error_names_its_cause(cause, told):
+def test_a_database_error_names_its_cause(cause, expected):
     error = OperationalError()
     error.__cause__ = cause()
 
     problem = problem_of(error)
 
     assert (problem["status"], problem["code"]) == (503, "service_unavailable")
-    assert problem["detail"].startswith(told)
+    assert problem["detail"].startswith(expected)
 
 
 @pytest.mark.parametrize("error", [ServiceUnavailable(), OperationalError()])
