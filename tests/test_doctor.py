@@ -167,7 +167,7 @@ DATABASE_FAULTS = {
     ("user service", "role"): (
         "GRANT USAGE ON SCHEMA task_service TO user_service; GRANT SELECT ON task_service.tasks_task TO user_service",
         "REVOKE ALL ON task_service.tasks_task FROM user_service; REVOKE ALL ON SCHEMA task_service FROM user_service",
-        "reaches 1 tables outside its schema, such as task_service.tasks_task",
+        "can access 1 tables outside its schema, such as task_service.tasks_task",
     ),
     ("task service", "role"): (
         "ALTER ROLE task_service SUPERUSER",

@@ -36,7 +36,7 @@ SAMPLE_THUMBPRINTS = {
 
 
 class UnusableKey(ValueError):
-    """The text completes a sentence that begins with the name of the setting: "is not a PEM"."""
+    """The text completes a sentence that begins with the name of the setting: "is not in PEM format"."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +137,7 @@ def pem_blocks(text: str) -> list[tuple[str, bytes]]:
     text = text.replace("\\n", "\n")
     blocks = [(found[1], found[0].encode()) for found in PEM_BLOCK.finditer(text)]
     if not blocks or PEM_BLOCK.sub("", text).strip(" \r\n,"):
-        raise UnusableKey("is not a PEM")
+        raise UnusableKey("is not in PEM format")
     return blocks
 
 

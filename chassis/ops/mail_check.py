@@ -24,7 +24,7 @@ def mail(address: str | None) -> Finding:
     except OSError as error:
         place = f"the folder {folder}" if folder else server()
         remedy = (
-            "set MAIL_FOLDER, or EMAIL_URL" if folder else "set EMAIL_URL to a server that accepts this service's mails"
+            "set MAIL_FOLDER or EMAIL_URL" if folder else "set EMAIL_URL to a server that accepts this service's mails"
         )
         return wrong(f"{place}: {reason(error)}; {remedy}")
 
@@ -37,7 +37,7 @@ def mail_to_folder(folder: Path, address: str | None) -> Finding:
         return ok(f"the mail to {address} is one of the {place}")
     existing = next(each for each in (folder, *folder.absolute().parents) if each.exists())
     if not (existing.is_dir() and os.access(existing, os.W_OK | os.X_OK)):
-        return wrong(f"mails are {place}, which is not writable; set MAIL_FOLDER or EMAIL_URL")
+        return wrong(f"mails are {place}, but the folder is not writable; set MAIL_FOLDER or EMAIL_URL")
     return ok(f"mails are {place}")
 
 

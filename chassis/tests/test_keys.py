@@ -118,11 +118,11 @@ def test_a_jwk_contains_only_the_public_key(private):
 
 
 UNUSABLE_PRIVATE = {
-    "no PEM": ("x" * 64, "is not a PEM"),
-    "an empty block": ("-----BEGIN PRIVATE KEY-----\n-----END PRIVATE KEY-----", "is not a PEM of a key"),
-    "garbage": ("-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----", "is not a PEM of a key"),
-    "cut off": (private_pem(ed25519.Ed25519PrivateKey.generate())[:-10], "is not a PEM"),
-    "text around it": ("key: " + private_pem(ed25519.Ed25519PrivateKey.generate()), "is not a PEM"),
+    "no PEM": ("x" * 64, "is not in PEM format"),
+    "an empty block": ("-----BEGIN PRIVATE KEY-----\n-----END PRIVATE KEY-----", "is not a supported key in PEM"),
+    "garbage": ("-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----", "is not a supported key in PEM"),
+    "cut off": (private_pem(ed25519.Ed25519PrivateKey.generate())[:-10], "is not in PEM format"),
+    "text around it": ("key: " + private_pem(ed25519.Ed25519PrivateKey.generate()), "is not in PEM format"),
     "a public key": (
         public_pem(ed25519.Ed25519PrivateKey.generate()),
         "must be one PRIVATE KEY in PEM (PKCS#8), not PUBLIC",
@@ -146,9 +146,9 @@ UNUSABLE_PRIVATE = {
     "the sample of RFC 8037": (private_pem(SAMPLE), "is a sample key"),
 }
 UNUSABLE_PUBLIC = {
-    "no PEM": ("x" * 64, "is not a PEM"),
-    "garbage": ("-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----", "is not a PEM of a key"),
-    "a private key": (private_pem(ed25519.Ed25519PrivateKey.generate()), "nothing else, not PRIVATE KEY"),
+    "no PEM": ("x" * 64, "is not in PEM format"),
+    "garbage": ("-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----", "is not a supported key in PEM"),
+    "a private key": (private_pem(ed25519.Ed25519PrivateKey.generate()), "blocks in PEM, not PRIVATE KEY"),
     "RSA": (public_pem(rsa.generate_private_key(65537, 2048)), "must be Ed25519 or P-256"),
     "DSA": (public_pem(dsa.generate_private_key(1024)), "must be Ed25519 or P-256"),
     "P-384": (public_pem(ec.generate_private_key(ec.SECP384R1())), "must be Ed25519 or P-256"),

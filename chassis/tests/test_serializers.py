@@ -12,7 +12,7 @@ from chassis.api.fields import (
     SingleLineField,
     StrictBooleanField,
 )
-from chassis.api.serializers import OutputSerializer, StrictModelSerializer, StrictSerializer, unknown
+from chassis.api.serializers import OutputSerializer, StrictModelSerializer, StrictSerializer, unknown_name
 
 
 class TaskSerializer(StrictSerializer):
@@ -114,9 +114,9 @@ def test_a_model_is_updated_through_change():
 
 
 def test_a_name_is_only_suggested_if_it_is_close():
-    assert unknown("filter", "statsu", ["status", "search"]) == "Unknown filter; did you mean status?"
-    assert unknown("filter", "zzz", ["status", "search"]) == "Unknown filter."
-    assert unknown("filter", "status", []) == "Unknown filter."
+    assert unknown_name("filter", "statsu", ["status", "search"]) == "Unknown filter; did you mean status?"
+    assert unknown_name("filter", "zzz", ["status", "search"]) == "Unknown filter."
+    assert unknown_name("filter", "status", []) == "Unknown filter."
 
 
 class PairSerializer(OutputSerializer):

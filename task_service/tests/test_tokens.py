@@ -91,7 +91,7 @@ def test_a_shared_key_that_is_listed_is_good_while_a_change_lasts(status, signed
 @pytest.mark.parametrize(
     ("environment", "sentence"),
     [
-        ({"JWT_PUBLIC_KEYS": "nonsense"}, "JWT_PUBLIC_KEYS is not a PEM; write the public key with: openssl"),
+        ({"JWT_PUBLIC_KEYS": "nonsense"}, "JWT_PUBLIC_KEYS is not in PEM format; write the public key with: openssl"),
         ({"JWT_PUBLIC_KEYS": private_pem(pair().material)}, "JWT_PUBLIC_KEYS must contain only PUBLIC KEY"),
         ({"JWT_PRIVATE_KEY": private_pem(pair().material)}, "JWT_PRIVATE_KEY is set without JWT_PUBLIC_KEYS"),
     ],
