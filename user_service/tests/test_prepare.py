@@ -79,7 +79,7 @@ class TestPrepare:
     def test_it_does_not_wait_for_ever(self, somebody_else, monkeypatch):
         monkeypatch.setattr(prepare, "LONGEST_WAIT_SECONDS", 0.1)
 
-        with pytest.raises(CommandError, match="cannot be reached, or another migration does not end"):
+        with pytest.raises(CommandError, match="cannot be reached, or another migration is still running"):
             call_command("prepare")
 
         assert not User.objects.exists()
