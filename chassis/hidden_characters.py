@@ -17,8 +17,8 @@ NEVER_ALLOWED = re.compile(
 )
 JOINERS = "\u200c\u200d"
 SELECTORS = "\u180b-\u180f\ufe00-\ufe0f\U000e0100-\U000e01ef"
-MARKS = "\u200e\u200f"
-REST = "\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff"  # shorthand, music, tags
+DIRECTION_MARKS = "\u200e\u200f"
+OTHER_INVISIBLE = "\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff"  # shorthand, music, tags
 BASES = (
     "#*0-9\u00a9\u00ae\u0590-\u115e\u1161-\u17b3\u17b6-\u180a\u1810-\u1fff\u203c\u2049\u2100-\u2fff\u3001-\u3163"
     "\u3165-\ufdff\ufe10-\ufefe\uff01-\uff9f\uffa1-\uffef\U00010000-\U0001bc9f\U0001bca4-\U0001d172\U0001d17b-\U000dffff"
@@ -30,10 +30,10 @@ RIGHT_TO_LEFT = re.compile("[\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufefc\U00010800-\
 def pattern(hidden: str) -> re.Pattern[str]:
     """Match allowed sequences as a whole, and a misplaced character as group 1."""
     in_place = f"{FLAG}|[{BASES}](?:[{SELECTORS}][{JOINERS}]?|[{JOINERS}])"
-    return re.compile(f"{in_place}|([{NEVER_ALLOWED.pattern[1:-1]}{JOINERS}{SELECTORS}{REST}{hidden}])")
+    return re.compile(f"{in_place}|([{NEVER_ALLOWED.pattern[1:-1]}{JOINERS}{SELECTORS}{OTHER_INVISIBLE}{hidden}])")
 
 
-WITH_MARKS, WITHOUT_MARKS = pattern(""), pattern(MARKS)
+WITH_MARKS, WITHOUT_MARKS = pattern(""), pattern(DIRECTION_MARKS)
 
 
 def first_hidden(text: str) -> re.Match[str] | None:

@@ -12,7 +12,7 @@ from pathlib import Path
 DATABASE = "postgresql://{role}:{password}@database:5432/{database}"
 
 
-def make(folder: Path) -> None:
+def generate(folder: Path) -> None:
     signing_key = write_once(folder / "user" / "JWT_SIGNING_KEY", secret())
     write_once(folder / "task" / "JWT_SIGNING_KEY", signing_key)
     write_once(folder / "user" / "USER_SECRET_KEY", secret())
@@ -48,4 +48,4 @@ def write_once(file: Path, value: str) -> str:
 
 
 if __name__ == "__main__":
-    make(Path(sys.argv[1]))
+    generate(Path(sys.argv[1]))

@@ -232,7 +232,7 @@ class AnyField(serializers.Field):
         return value
 
 
-class PersonField(serializers.Field):
+class UserReferenceField(serializers.Field):
     """Shows an account as {"id", "username"}."""
 
     def __init__(self, **kwargs: Any) -> None:

@@ -22,7 +22,7 @@ from rest_framework.throttling import ScopedRateThrottle
 
 from chassis.auth import limits, tokens
 from chassis.auth.client_address import client_address
-from chassis.auth.limits import Allowance, Counted, Rate
+from chassis.auth.limits import Allowance, CountedRequest, Rate
 from chassis.auth.signals import request_limited
 from chassis.auth.tokens import Caller, InvalidToken, ServiceCaller
 
@@ -70,7 +70,7 @@ class BearerAuthentication(BaseAuthentication):
         record(request, caller, counted)
         return caller, None
 
-    def resolve(self, token: str) -> tuple[Caller | ServiceCaller, Counted | None]:
+    def resolve(self, token: str) -> tuple[Caller | ServiceCaller, CountedRequest | None]:
         """Return the current caller, and the count if the same statement counted; or raise InvalidToken."""
         return tokens.verify_access(token), None
 
@@ -121,7 +121,7 @@ def count(request: Request) -> list[Allowance]:
     return [by_address, limits.spend(SITE_SCOPE, site_rate, f"site {network_prefix(address, SITE_PREFIX_BITS)}")]
 
 
-def record(request: Request, caller: Caller | ServiceCaller, counted: Counted | None) -> None:
+def record(request: Request, caller: Caller | ServiceCaller, counted: CountedRequest | None) -> None:
     """Record the count that authentication took."""
     if counted and isinstance(caller, Caller) and (rate := limits.rates().get(caller.role)):
         request_allowances(request).append(Allowance(caller.role, rate, counted))

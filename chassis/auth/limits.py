@@ -66,7 +66,7 @@ def rates() -> dict[str, Rate]:
 
 
 @dataclass(frozen=True, slots=True)
-class Counted:
+class CountedRequest:
     """A counted request: its ordinal in the window, and when the window ends."""
 
     key: str
@@ -75,11 +75,11 @@ class Counted:
     seconds_left: float
 
     @classmethod
-    def from_row(cls, row: tuple[Any, ...]) -> "Counted":
+    def from_row(cls, row: tuple[Any, ...]) -> "CountedRequest":
         key, number, ends_at, seconds_left = row
         return cls(key, number, ends_at, float(seconds_left))
 
-    def refund(self, *, max_requests: int) -> "Counted":
+    def refund(self, *, max_requests: int) -> "CountedRequest":
         """Remove the request from its window and return the new count.
 
         Requests over the limit are removed too: they were rejected, so they must not use the freed slot.
@@ -87,7 +87,7 @@ class Counted:
         self.window.update(requests=Least("requests", max_requests) - 1)
         return replace(self, number=self.number - 1)
 
-    def refund_not_modified(self, *, max_requests: int) -> "Counted":
+    def refund_not_modified(self, *, max_requests: int) -> "CountedRequest":
         """Do the same for a 304, at most `max_requests` times per window: the client controls the condition."""
         free = self.window.filter(not_modified__lt=max_requests)
         updated = free.update(requests=Least("requests", max_requests) - 1, not_modified=F("not_modified") + 1)
@@ -105,7 +105,7 @@ class Allowance:
 
     scope: str
     rate: Rate
-    counted: Counted
+    counted: CountedRequest
 
     @property
     def is_exhausted(self) -> bool:
@@ -130,10 +130,10 @@ class Allowance:
         return f'"{self.scope}";r={max(0, self.rate.requests - self.counted.number)};t={self.wait_seconds}'
 
 
-def count(key: str, rate: Rate) -> Counted:
+def count(key: str, rate: Rate) -> CountedRequest:
     with connection.cursor() as cursor:
         cursor.execute(COUNT_ONE, [key, rate.seconds])
-        return Counted.from_row(cursor.fetchone())
+        return CountedRequest.from_row(cursor.fetchone())
 
 
 def spend(scope: str, rate: Rate, key: str) -> Allowance:
@@ -165,7 +165,7 @@ class CallerQuery:
         sql, params = self.queryset().query.sql_with_params()
         return COUNT_CALLER.format(caller=sql, count=COUNT), list(params)
 
-    def run(self, **values: Any) -> tuple[dict[str, Any] | None, Counted | None]:
+    def run(self, **values: Any) -> tuple[dict[str, Any] | None, CountedRequest | None]:
         """Return the caller's row, if any, and the count if the caller is current and has a rate."""
         sql, params = self.compiled
         seconds = json.dumps({scope: rate.seconds for scope, rate in rates().items()})
@@ -177,4 +177,4 @@ class CallerQuery:
                 return None, None
             names = [column.name for column in cursor.description[COUNT_COLUMNS:]]
         caller = dict(zip(names, row[COUNT_COLUMNS:], strict=True))
-        return caller, Counted.from_row(row[:COUNT_COLUMNS]) if row[0] is not None else None
+        return caller, CountedRequest.from_row(row[:COUNT_COLUMNS]) if row[0] is not None else None

@@ -18,8 +18,12 @@ DATE_PATTERN = "(?:20[0-9]{2}|2100)-(?:0[1-9]|1[0-2])-(?:0[1-9]|[12][0-9]|3[01])
 DATE: Schema = {"type": "string", "format": "date", "pattern": f"^{DATE_PATTERN}$"}
 BOOLEAN: Schema = {"type": "boolean"}
 USER: Schema = {"type": "string", "pattern": f"^(?:{PATTERN}|{filters.NAME_PATTERN})$"}
-PERSON_FIELDS = {"id": ID, "username": {"type": "string"}}
-PERSON: Schema = {"type": "object", "required": list(PERSON_FIELDS), "properties": PERSON_FIELDS}
+USER_REFERENCE_FIELDS = {"id": ID, "username": {"type": "string"}}
+USER_REFERENCE: Schema = {
+    "type": "object",
+    "required": list(USER_REFERENCE_FIELDS),
+    "properties": USER_REFERENCE_FIELDS,
+}
 
 
 def excluding_pattern(*sets: re.Pattern[str]) -> str:
@@ -64,7 +68,7 @@ SCHEMAS: dict[type, Callable[[Any], Schema]] = {
     fields.ChoiceField: lambda field: {"type": "string", "enum": list(field.names.values())},
     fields.StrictBooleanField: lambda _: BOOLEAN,
     fields.DateField: lambda _: DATE,
-    fields.PersonField: lambda _: PERSON,
+    fields.UserReferenceField: lambda _: USER_REFERENCE,
     fields.AnyField: lambda _: {},
     filters.ChoicesFilter: choices,
     filters.UsersFilter: lambda _: list_schema(USER, maxItems=filters.MAX_USERS, collectionFormat="csv"),

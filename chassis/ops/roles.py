@@ -18,7 +18,7 @@ from chassis.time_limits import OWNER_TIME_LIMITS, TIME_LIMITS
 
 # A migration may run long but not wait long for a lock, because its request blocks later ones.
 OWNER_OPTIONS = " ".join(f"-c {name}={value}" for name, value in OWNER_TIME_LIMITS.items())
-REFUSED_BY_POOLER = "unsupported startup parameter"
+POOLER_ERROR = "unsupported startup parameter"
 CONNECTION_SETTINGS = ("NAME", "USER", "PASSWORD", "HOST", "PORT")
 GRANTS = (
     "GRANT USAGE ON SCHEMA {schema} TO {role}",
@@ -57,7 +57,7 @@ def as_owner() -> Iterator[str | None]:
 
 def reject_pooler(error: OperationalError) -> None:
     """Raise CommandError if a connection pooler rejected the connection."""
-    if REFUSED_BY_POOLER in str(error):
+    if POOLER_ERROR in str(error):
         remedy = "set OWNER_DATABASE_URL to the address of PostgreSQL itself"
         raise CommandError(
             f"Migrations do not work through a connection pooler such as PgBouncer; {remedy}."

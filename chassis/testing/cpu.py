@@ -91,7 +91,7 @@ def walk(patterns, prefix=""):
             yield from walk(each.url_patterns, path)
 
 
-def serializer_class_of(view_class):
+def find_serializer_class(view_class):
     """Return the serializer class of a view, for simplejwt from SIMPLE_JWT, or None."""
     path = getattr(view_class, "_serializer_class", "")
     return getattr(view_class, "serializer_class", None) or (import_string(path) if path else None)
@@ -101,7 +101,7 @@ def open_routes():
     """Return the anonymous POST routes with the names of their fields."""
     views = [(path, getattr(view, "cls", None)) for path, view in routes()]
     return {
-        path: [name for name, field in serializer_class_of(cls)().fields.items() if not field.read_only]
+        path: [name for name, field in find_serializer_class(cls)().fields.items() if not field.read_only]
         for path, cls in views
         if cls and AllowAny in cls.permission_classes and hasattr(cls, "post")
     }

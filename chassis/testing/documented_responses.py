@@ -5,7 +5,7 @@ from functools import cache
 from django.test.client import Client
 
 from chassis.testing.openapi_document import Document
-from chassis.testing.permission_table import route_of
+from chassis.testing.permission_table import format_route
 
 UNSUPPORTED_METHOD_STATUSES = {
     400,
@@ -23,7 +23,7 @@ NAMED_HEADERS = (
 
 
 @cache
-def document_of(documentation):
+def get_document(documentation):
     return Document(documentation)
 
 
@@ -33,7 +33,7 @@ def watch(documentation, monkeypatch):
 
     def watched(client, **kwargs):
         answer = request(client, **kwargs)
-        wrong.update(undocumented(document_of(documentation), answer))
+        wrong.update(undocumented(get_document(documentation), answer))
         return answer
 
     monkeypatch.setattr(Client, "request", watched)
@@ -46,7 +46,7 @@ def undocumented(document, answer):
     sent = answer.wsgi_request
     if sent.resolver_match is None or answer.status_code == 500:
         return
-    route, status = route_of(f"/{sent.resolver_match.route}"), str(answer.status_code)
+    route, status = format_route(f"/{sent.resolver_match.route}"), str(answer.status_code)
     call = f"{'GET' if sent.method == 'HEAD' else sent.method} {route}"
     if call in document.operations:
         described = document.operations[call]["responses"].get(status)

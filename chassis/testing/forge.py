@@ -47,11 +47,11 @@ def signed(payload, *, key=JWT_SIGNING_KEY, digest="sha256", **header):
 
 
 def signed_text(header, payload, key=JWT_SIGNING_KEY, digest="sha256"):
-    message = f"{base64(bytes_of(header))}.{base64(bytes_of(payload))}"
+    message = f"{base64(to_bytes(header))}.{base64(to_bytes(payload))}"
     return f"{message}.{base64(hmac.digest(key.encode(), message.encode(), digest))}"
 
 
-def bytes_of(text):
+def to_bytes(text):
     return text if isinstance(text, bytes) else text.encode()
 
 

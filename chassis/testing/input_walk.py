@@ -7,7 +7,7 @@ from rest_framework import serializers
 
 from chassis.api.fields import CappedField
 from chassis.api.serializers import StrictSerializer
-from chassis.testing.cpu import routes, serializer_class_of
+from chassis.testing.cpu import find_serializer_class, routes
 
 JUNK = "".join(chr(0x61 + number % 26) for number in range(997))
 MAX_REPEATED = 110
@@ -39,7 +39,7 @@ def echoes(*clients):
     bodies = ({long: 1}, {"a": {long: 1}}, {"set": {long: long}}, {"id": long}, [long], long)
     raw = [json.dumps(body) for body in bodies] + [f'{{"{long}": 1, "{long}": 2}}', long]
     for path, view in routes():
-        fields = serializer_class_of(getattr(view, "cls", None))
+        fields = find_serializer_class(getattr(view, "cls", None))
         filters = getattr(getattr(view, "cls", None), "filterset_class", None)
         texts = [*raw, json.dumps(dict.fromkeys(getattr(fields(), "fields", ()) if fields else (), long))]
         names = [long, "ordering", "cursor", "page_size", "ids", "after", *(filters.base_filters if filters else ())]

@@ -78,7 +78,9 @@ def assert_names_no_host(script):
 
 def assert_policy_is_narrow(client, prefix):
     for name in PAGES:
-        policy = dict(part.strip().split(" ", 1) for part in policy_of(client.get(f"/{prefix}/{name}/")).split(";"))
+        policy = dict(
+            part.strip().split(" ", 1) for part in content_policy(client.get(f"/{prefix}/{name}/")).split(";")
+        )
 
         assert policy["default-src"] == "'self'"
         assert policy["object-src"] == policy["base-uri"] == policy["frame-ancestors"] == "'none'"
@@ -87,7 +89,7 @@ def assert_policy_is_narrow(client, prefix):
         assert ("style-src" in policy) == (name == "redoc")
         assert_revalidates(client, f"/{prefix}/{name}/")
     for file in FILES:
-        assert policy_of(client.get(f"/{prefix}/{file}")) == "default-src 'none'; frame-ancestors 'none'"
+        assert content_policy(client.get(f"/{prefix}/{file}")) == "default-src 'none'; frame-ancestors 'none'"
 
 
 def assert_revalidates(client, path):
@@ -99,12 +101,12 @@ def assert_revalidates(client, path):
     assert all(again[name] == first[name] for name in ("ETag", "Cache-Control", "Content-Security-Policy"))
 
 
-def policy_of(answer):
+def content_policy(answer):
     assert answer.status_code == 200
     return answer["Content-Security-Policy"]
 
 
-def settings_of(client, prefix, name):
+def page_settings(client, prefix, name):
     """Return the settings that a page passes to its script."""
     html = client.get(f"/{prefix}/{name}/").content.decode()
     script = {"docs": "swagger-settings", "redoc": "redoc-settings"}[name]
@@ -112,7 +114,7 @@ def settings_of(client, prefix, name):
 
 
 def assert_pages_ask_for_the_document_alone(client, prefix):
-    swagger, redoc = (settings_of(client, prefix, name) for name in PAGES)
+    swagger, redoc = (page_settings(client, prefix, name) for name in PAGES)
 
     assert swagger["url"] == redoc["url"] == f"/{prefix}/swagger.json"
     assert swagger["validatorUrl"] is None
@@ -154,7 +156,7 @@ def views_by_route():
 
 def samples(parameter):
     """Return valid values of a query parameter, by its description in the document."""
-    kind = kind_of(parameter)
+    kind = parameter_type(parameter)
     if "enum" in parameter:
         return parameter["enum"]
     if kind == "array":
@@ -172,13 +174,13 @@ def matching(schema):
     return [value for value in ("1", "none", "2030-12-01") if re.search(schema.get("pattern", ""), value)]
 
 
-def kind_of(parameter):
+def parameter_type(parameter):
     return parameter["type"] if parameter["type"] == "integer" else parameter.get("format") or parameter["type"]
 
 
 def invalid_samples(parameter):
     """Return invalid values of a query parameter."""
-    kind = kind_of(parameter)
+    kind = parameter_type(parameter)
     if kind == "string" and not {"enum", "pattern", "maxLength"} & set(parameter):
         return []
     if kind == "integer":

@@ -40,23 +40,23 @@ def methods_by_route(rows):
 def routed_calls():
     """Return every call that this service routes."""
     views = routed_views(get_resolver().url_patterns)
-    return {f"{method} {route}" for route, view in views for method in methods_of(route, view)}
+    return {f"{method} {route}" for route, view in views for method in view_methods(route, view)}
 
 
 def routed_views(patterns, prefix="/"):
     for pattern in patterns:
-        route = prefix + route_of(str(pattern.pattern))
+        route = prefix + format_route(str(pattern.pattern))
         if isinstance(pattern, URLResolver):
             yield from routed_views(pattern.url_patterns, route)
         else:
             yield route, pattern.callback
 
 
-def route_of(pattern):
+def format_route(pattern):
     return re.sub(r"<id:\w+>", "{id}", pattern)
 
 
-def methods_of(route, view):
+def view_methods(route, view):
     """Return the methods of a view class; a plain function has to be called."""
     if view_class := getattr(view, "view_class", None):
         return {name.upper() for name in view_class.http_method_names if hasattr(view_class, name)} & TABLED_METHODS

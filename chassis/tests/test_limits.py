@@ -13,7 +13,7 @@ from django.utils import timezone
 
 from chassis.api.middleware import RateLimitMiddleware
 from chassis.auth import limits
-from chassis.auth.limits import Allowance, Counted, Rate
+from chassis.auth.limits import Allowance, CountedRequest, Rate
 from chassis.models import Window
 from chassis.ops import metrics
 from chassis.testing.limiting import Limit, read_limit, read_limits, read_retry_after, set_limits
@@ -255,7 +255,7 @@ def test_the_previous_version_can_count_without_the_column():
 @pytest.mark.parametrize("status", [304, 200])
 def test_a_304_is_returned_even_if_its_refund_fails(monkeypatch, caplog, status):
     request = RequestFactory().get("/")
-    counted = Counted("a", 2, timezone.now(), 30.0)
+    counted = CountedRequest("a", 2, timezone.now(), 30.0)
     request.allowances = [Allowance("anon", A_MINUTE, counted)]
     connection.close()
     monkeypatch.setitem(connection.settings_dict, "PORT", "1")

@@ -8,9 +8,9 @@ from chassis.api.fields import (
     IdField,
     InstantField,
     NullableTextField,
-    PersonField,
     SingleLineField,
     StrictBooleanField,
+    UserReferenceField,
 )
 from chassis.api.serializers import OutputSerializer, StrictModelSerializer, StrictSerializer, unknown_name
 
@@ -125,7 +125,7 @@ class PairSerializer(OutputSerializer):
 
 class RowSerializer(OutputSerializer):
     name = NullableTextField(source="owner.name")
-    owner = PersonField()
+    owner = UserReferenceField()
     pair = PairSerializer(source="*")
     read_at = InstantField(allow_null=True)
 

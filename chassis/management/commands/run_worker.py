@@ -9,7 +9,7 @@ from chassis import database
 from chassis.ops import checks
 from chassis.worker.jobs import all_jobs, run_jobs, run_once
 
-DATABASE_LOOK_SECONDS = 0.5
+DATABASE_POLL_SECONDS = 0.5
 
 log = logging.getLogger(__name__)
 
@@ -45,4 +45,4 @@ def wait_for_database(stop: Event) -> None:
         if problem != logged:
             log.warning("waiting for the database: %s", problem)
         logged = problem
-        stop.wait(DATABASE_LOOK_SECONDS)
+        stop.wait(DATABASE_POLL_SECONDS)
