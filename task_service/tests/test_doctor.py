@@ -165,7 +165,7 @@ def test_readiness_is_degraded_while_the_clocks_differ(client, user_service, sec
     body = client.get("/task/health/ready/").json()
 
     assert body["status"] == ("degraded" if degraded else "ok")
-    assert degraded is any("of the user service are" in reason for reason in body.get("reasons", []))
+    assert degraded is any("of the user service differ by" in reason for reason in body.get("reasons", []))
 
 
 def test_a_user_service_that_refuses_our_token_may_have_another_clock(client, user_service):
