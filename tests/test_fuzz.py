@@ -118,7 +118,7 @@ def call_all(python, stand_in, temporary, capfd):
 
 
 def no_such_day(day):
-    errors = [{"field": "size", "code": "invalid", "detail": f"There is no such day: {day}."}]
+    errors = [{"field": "size", "code": "invalid", "detail": f"There is no such date: {day}."}]
     return 400, {"code": "invalid", "errors": errors}
 
 

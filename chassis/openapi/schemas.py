@@ -61,6 +61,7 @@ def date_or(keyword: str) -> Schema:
 
 SCHEMAS: dict[type, Callable[[Any], Schema]] = {
     serializers.CharField: text,
+    serializers.JSONField: lambda _: {"type": "object", "additionalProperties": True},
     fields.StringField: lambda field: text(field) | {"pattern": excluding_pattern(FORBIDDEN_IN_TEXT, NEVER_ALLOWED)},
     fields.SecretField: lambda field: text(field) | {"format": "password"},
     fields.IdField: lambda _: ID,

@@ -1,4 +1,4 @@
-"""What can be wrong with the directory: how far behind the user service it is, and how far apart their clocks are."""
+"""What can be wrong with the directory: its lag behind the user service, and the difference of their clocks."""
 
 import math
 
@@ -27,8 +27,8 @@ def directory() -> Finding:
     lag = read["since"].total_seconds() if read and read["since"] is not None else math.nan
     position = read["position"] if read else 0
     gauges = (
-        Gauge("tmservice_directory_lag_seconds", "How long ago the feed of changed accounts was last read.", lag),
-        Gauge("tmservice_directory_position", "How far the feed of changed accounts has been read.", position),
+        Gauge("tmservice_directory_lag_seconds", "Age of the last read of the feed of changed accounts.", lag),
+        Gauge("tmservice_directory_position", "Position in the feed of changed accounts.", position),
     )
     if math.isnan(lag):
         remedy = f"start a worker: {manage_command('run_worker')}"

@@ -13,7 +13,7 @@ from directory.health import CHECKS as DIRECTORY_CHECKS
 from notifications.models import Delivery, ReminderRun
 from tasks.health import CHECKS as TASK_CHECKS
 
-MAX_REMINDER_AGE = timedelta(hours=25)  # where no worker runs, cron looks once a day
+MAX_REMINDER_AGE = timedelta(hours=25)  # without a worker, cron runs reminders once a day
 MAX_REMINDER_AGE_OF_WORKER = timedelta(minutes=10)
 
 
@@ -36,11 +36,11 @@ def reminders() -> Finding:
     last = ReminderRun.objects.first()
     age = timezone.now() - last.finished_at if last else None
     seconds = age.total_seconds() if age else math.nan
-    gauges = (Gauge("tmservice_reminders_age_seconds", "How long ago reminders were last looked for.", seconds),)
+    gauges = (Gauge("tmservice_reminders_age_seconds", "Age of the last reminder run.", seconds),)
     if age is None:
-        remedy = f"a worker does so every minute, cron by {manage_command('check_due_tasks')}"
-        return unsure(f"they were never looked for; {remedy}", gauges)
-    text = f"they were last looked for {duration(seconds)} ago"
+        remedy = f"a worker runs them every minute, cron by {manage_command('check_due_tasks')}"
+        return unsure(f"they never ran; {remedy}", gauges)
+    text = f"they last ran {duration(seconds)} ago"
     if age > MAX_REMINDER_AGE:
         return wrong(f"{text}; start a worker, or let cron run {manage_command('check_due_tasks')} once a day", gauges)
     if age > MAX_REMINDER_AGE_OF_WORKER and checks.is_worker_alive():

@@ -7,7 +7,7 @@ from tasks.models import Task
 
 def search() -> Finding:
     waiting = Task.objects.not_indexed()[:MAX_COUNTED].count()
-    description = f"How many tasks wait to be indexed, counted up to {MAX_COUNTED}."
+    description = f"Number of tasks that are not indexed yet, counted up to {MAX_COUNTED}."
     gauges = (Gauge("tmservice_search_waiting", description, waiting),)
     if waiting:
         number = f"{MAX_COUNTED} or more" if waiting == MAX_COUNTED else waiting

@@ -85,7 +85,7 @@ def test_reminders_that_nobody_looked_for_in_25_hours_degrade(health, db):
 
     (sentence,) = body["reasons"]
     assert (status, body["status"]) == (200, "degraded")
-    assert sentence.startswith("reminders: they were last looked for 25 hours ago; start a worker, or let cron run ")
+    assert sentence.startswith("reminders: they last ran 25 hours ago; start a worker, or let cron run ")
 
 
 def test_looking_for_reminders_makes_it_well_again(health, db):

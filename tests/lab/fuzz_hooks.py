@@ -312,7 +312,7 @@ def depends_on_what_is_stored(failure: Any, response: Any) -> bool:
 
 def names_no_day(error: dict[str, str]) -> bool:
     """No pattern can exclude a 31st of April."""
-    found = re.search(r"no such day: (\d{4}-\d\d-\d\d)\.", error.get("detail", ""))
+    found = re.search(r"no such date: (\d{4}-\d\d-\d\d)\.", error.get("detail", ""))
     try:
         return found is not None and not date.fromisoformat(found[1])
     except ValueError:

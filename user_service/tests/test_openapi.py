@@ -308,3 +308,9 @@ def test_a_call_has_its_statuses_and_no_others(call):
 def test_the_documentation_counts_nobody_and_other_answers_keep_their_policy(client):
     assert "RateLimit" not in client.get("/user/docs/").headers
     assert client.get("/user/me/")["Content-Security-Policy"] == "default-src 'none'; frame-ancestors 'none'"
+
+
+def test_details_of_an_audit_event_may_have_any_members():
+    details = DOCUMENT.spec["definitions"]["AuditEvent"]["properties"]["details"]
+
+    assert (details["type"], details["additionalProperties"]) == ("object", True)
