@@ -25,7 +25,7 @@ BAD_TASKS = {
     "an id as text": ({"title": "x", "assigned_to": "1"}, "assigned_to", "There is no user named '1'."),
     "an unknown status": ({"title": "x", "status": "done"}, "status", "Must be one of: todo, in_progress, completed."),
     "no such day": ({"title": "x", "due_date": "2026-02-30"}, "due_date", "There is no such date: 2026-02-30."),
-    "a control character in a title": ({"title": "a\x1bb"}, "title", "Must not hold control"),
+    "a control character in a title": ({"title": "a\x1bb"}, "title", "Must not contain control"),
     "a field set by the server": ({"title": "x", "version": 7}, "version", "Is set by the server"),
 }
 

@@ -203,7 +203,7 @@ def test_the_cron_line_works_without_an_environment(manual):
 
 def test_the_workers_run_until_ctrl_c(manual):
     looking = "cd user_service && ../.venv/bin/python manage.py check_worker"
-    assert "No worker has been at work" in manual.run_lines(looking).stderr
+    assert "No worker was active" in manual.run_lines(looking).stderr
 
     for lines in PROGRAMS[2:]:
         manual.start(lines)

@@ -132,7 +132,7 @@ def test_it_sends_test_mails_and_checks_the_settings_in_force(own_stack):
     assert "MAIL_FROM" not in banner
     assert f"127.0.0.1:{mail_port}: Connection refused; set EMAIL_URL" in refused["user service", "mail"][1]
     assert f"{url} gives no answer" in refused["task service", "users"][1]
-    assert "took a mail to ada@example.com" in accepted["user service", "mail"][1]
+    assert "accepted a mail to ada@example.com" in accepted["user service", "mail"][1]
     assert [to for _, to, _ in sink.received] == [["ada@example.com"]] * 2
     for report in (refused, accepted):
         assert "(EMAIL_URL, USER_SERVICE_URL in user-service" in report["stack", "restart"][1]
@@ -167,7 +167,7 @@ DATABASE_FAULTS = {
     ("user service", "role"): (
         "GRANT USAGE ON SCHEMA task_service TO user_service; GRANT SELECT ON task_service.tasks_task TO user_service",
         "REVOKE ALL ON task_service.tasks_task FROM user_service; REVOKE ALL ON SCHEMA task_service FROM user_service",
-        "reaches 1 tables outside of its schema, such as task_service.tasks_task",
+        "can access 1 tables outside its schema, such as task_service.tasks_task",
     ),
     ("task service", "role"): (
         "ALTER ROLE task_service SUPERUSER",
@@ -192,7 +192,7 @@ DATABASE_FAULTS = {
     ("task service", "worker"): (
         "UPDATE task_service.chassis_heartbeat SET beat_at = now() - interval '5 minutes'",
         "UPDATE task_service.chassis_heartbeat SET beat_at = now()",
-        "none has been at work for 5 minutes; start one: scripts/manage task run_worker",
+        "none was active for 5 minutes; start one: scripts/manage task run_worker",
     ),
     ("task service", "directory"): (
         "UPDATE task_service.directory_feed SET pulled_at = now() - interval '5 minutes'",

@@ -55,6 +55,6 @@ def test_scripts_run_names_file_and_line(own_stack, tmp_path):
 
     assert (refused.returncode, refused.stdout) == (1, "")
     assert refused.stderr == (
-        f"scripts/run: {file}, line 2: write this value in single quotes, NAME='VALUE', "
-        "or see the head of .env.example for what else it may be.\n"
+        f"scripts/run: {file}, line 2: write the value in single quotes, NAME='VALUE', "
+        "or see the top of .env.example for the syntax.\n"
     )

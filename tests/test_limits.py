@@ -12,7 +12,7 @@ from itertools import count
 
 import pytest
 
-from chassis.testing.limiting import all_told, told, wait_told
+from chassis.testing.limiting import read_limit, read_limits, read_retry_after
 from stack import programs
 from stack import settings as stack_settings
 from stack.ports import free_ports
@@ -145,7 +145,7 @@ def at_once(number, person, path, *ports):
 
 def states(answers):
     """Return the scopes and remaining counts in the responses."""
-    limits = [told(answer) for answer in answers]
+    limits = [read_limit(answer) for answer in answers]
     return {limit.scope for limit in limits}, [limit.left for limit in limits]
 
 
@@ -203,7 +203,7 @@ def test_a_429_passes_the_gateway_with_retry_after(limited, caller):
 
     refused = person.call(limited.port, "/task/tasks/")
 
-    wait = wait_told(refused)
+    wait = read_retry_after(refused)
     assert 60 - (time.monotonic() - began) - 1 <= wait <= 60
     assert refused.headers.get_all("Retry-After") == [str(wait)]
     assert refused.headers.get_all("RateLimit-Policy") == ['"user";q=10;w=60']
@@ -301,7 +301,7 @@ def test_health_is_never_counted(limited):
         answers = at_once(20, person, path, limited.port)
 
         assert {answer.status_code for answer in answers} == {200}
-        assert [all_told(answer) for answer in answers] == [[]] * 20
+        assert [read_limits(answer) for answer in answers] == [[]] * 20
 
 
 @each_service
@@ -326,11 +326,11 @@ def test_a_request_after_retry_after_passes(limited):
     with replica(limited, "task-service", THROTTLE_ANON="2/sec", WEB_CONCURRENCY="1") as port:
         answers = in_a_row(2, person, "/task/tasks/", port)
         refused = person.call(port, "/task/tasks/")
-        time.sleep(wait_told(refused))
+        time.sleep(read_retry_after(refused))
         afterwards = person.call(port, "/task/tasks/")
 
     assert [answer.status_code for answer in (*answers, refused, afterwards)] == [401, 401, 429, 401]
-    assert told(afterwards) == ("anon", 2, 1, 1, 1)
+    assert read_limit(afterwards) == ("anon", 2, 1, 1, 1)
 
 
 def test_the_old_name_of_the_signup_limit_reaches_the_services(monkeypatch, tmp_path):

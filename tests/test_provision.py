@@ -168,7 +168,7 @@ def test_each_service_may_have_its_own_database(server):
     ],
 )
 def test_generated_urls_use_the_host_of_the_owner_url(owner_url, generated):
-    for url in provision.urls_of(owner_url, {}).values():
+    for url in provision.service_urls(owner_url, {}).values():
         assert f"@{url.rpartition('@')[2]}" == generated
 
 
@@ -178,7 +178,10 @@ def test_generated_urls_use_the_host_of_the_owner_url(owner_url, generated):
         ("host=localhost dbname=x", "OWNER_URL must be a postgresql:// URL."),
         ("mysql://me:x@127.0.0.1/x", "OWNER_URL must be a postgresql:// URL."),
         *(
-            (f"postgresql://me:top{special}secret@127.0.0.1/x", "OWNER_URL is not a valid URL; percent-encode what is")
+            (
+                f"postgresql://me:top{special}secret@127.0.0.1/x",
+                "OWNER_URL is not a valid URL; percent-encode special characters",
+            )
             for special in "#/?"
         ),
     ],
@@ -194,11 +197,11 @@ def test_a_wrong_url_is_refused_without_its_password(owner_url, sentence):
     ("url", "sentence"),
     [
         ("mysql://a:b@127.0.0.1/x", "USER_DATABASE_URL must be a postgresql:// URL."),
-        ("postgresql://a@127.0.0.1/x", "USER_DATABASE_URL names no password; it must be postgresql://"),
-        ("postgresql://127.0.0.1/x", "USER_DATABASE_URL names no role; it must be postgresql://"),
-        ("postgresql://a:b@127.0.0.1", "USER_DATABASE_URL names no database; it must be postgresql://"),
+        ("postgresql://a@127.0.0.1/x", "USER_DATABASE_URL has no password; it must be postgresql://"),
+        ("postgresql://127.0.0.1/x", "USER_DATABASE_URL has no role; it must be postgresql://"),
+        ("postgresql://a:b@127.0.0.1", "USER_DATABASE_URL has no database; it must be postgresql://"),
         ("postgresql://a:b#c@127.0.0.1/x", "USER_DATABASE_URL is not a valid URL; percent-encode"),
-        ("postgresql://postgres:b@127.0.0.1/x", "USER_DATABASE_URL names the role postgres, which is taken; each URL"),
+        ("postgresql://postgres:b@127.0.0.1/x", "USER_DATABASE_URL uses the role postgres again; each URL"),
     ],
 )
 def test_an_invalid_service_url_is_refused_before_any_change(server, url, sentence):
@@ -212,7 +215,7 @@ def test_one_role_for_both_services_is_refused(server):
 
     message = refusal(server, **(chosen | {"TASK_DATABASE_URL": chosen["USER_DATABASE_URL"]}))
 
-    assert message == "TASK_DATABASE_URL names the role user_shared, which is taken; each URL needs a role of its own."
+    assert message == "TASK_DATABASE_URL uses the role user_shared again; each URL needs a different role."
 
 
 def test_an_owner_in_another_database_is_refused(server):
@@ -233,7 +236,7 @@ def test_an_unreachable_server_or_failed_login_is_reported(server):
 
 
 def test_an_old_server_is_refused():
-    with pytest.raises(provision.CannotProvision, match=r"^PostgreSQL 15 or newer is needed; this is 14\.9\.$"):
+    with pytest.raises(provision.CannotProvision, match=r"^PostgreSQL 15 or newer is required; this is 14\.9\.$"):
         provision.check_server_version(140_009)
 
     provision.check_server_version(150_000)

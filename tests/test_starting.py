@@ -115,7 +115,7 @@ REFUSALS = {
     "a wildcard host": ({"ALLOWED_HOSTS": "*"}, "user_service: ALLOWED_HOSTS=* is for DEBUG only"),
     "debug in public": (
         {"DEBUG": "true", "ALLOWED_HOSTS": "tasks.example.com"},
-        "user_service: DEBUG must be off where ALLOWED_HOSTS names a public host (tasks.example.com).",
+        "user_service: DEBUG must be off if ALLOWED_HOSTS contains a public host (tasks.example.com).",
     ),
     "workers that are none": ({"WEB_CONCURRENCY": "many"}, "WEB_CONCURRENCY must be a whole number from 1 to 64"),
     "a flag that is none": ({"DEBUG": "maybe"}, "user_service: DEBUG must be true or false, not 'maybe'."),
@@ -125,18 +125,18 @@ REFUSALS = {
     ),
     "a weak password": ({"ADMIN_PASSWORD": "12345678"}, "ADMIN_PASSWORD cannot be used: This password is too common."),
     "a bad admin name": ({"ADMIN_USERNAME": "a@b"}, "ADMIN_USERNAME cannot be used: Must be 1 to 64 characters"),
-    "an address that is none": ({"MAIL_FROM": "TMService"}, "user_service: MAIL_FROM holds no valid address"),
+    "an address that is none": ({"MAIL_FROM": "TMService"}, "user_service: MAIL_FROM is not a valid address"),
     "a link without a token": (
         {"PASSWORD_URL": "https://app.example.com/"},
-        "user_service: PASSWORD_URL must hold TOKEN after a #, as in",
+        "user_service: PASSWORD_URL must contain TOKEN after a #, as in",
     ),
     "a link whose token is sent to the server": (
         {"CONFIRM_EMAIL_URL": "https://app.example.com/?token=TOKEN"},
-        "user_service: CONFIRM_EMAIL_URL must hold TOKEN after a #, as in",
+        "user_service: CONFIRM_EMAIL_URL must contain TOKEN after a #, as in",
     ),
     "an address with a path": (
         {"PUBLIC_URL": "https://example.com/tasks"},
-        "user_service: PUBLIC_URL must be http://HOST or https://HOST, with or without a port",
+        "user_service: PUBLIC_URL must be http://HOST or https://HOST with an optional port",
     ),
     "a zone that is none": ({"TIME_ZONE": "Mars"}, "task_service: TIME_ZONE must be a time zone such as UTC"),
     "an hour that is none": ({"REMIND_AT": "8am"}, "task_service: REMIND_AT must be a time of day from 00:00 to 23:59"),

@@ -1,4 +1,4 @@
-"""Tokens as we issue them and as nobody should, made by hand: PyJWT refuses to write the worst of them."""
+"""Valid and forged tokens, built by hand because PyJWT refuses to write the worst."""
 
 import hmac
 import json
@@ -12,7 +12,7 @@ SESSION_KEY = "5e551017" * 4
 
 
 class Missing:
-    """In the place of a claim that is left out. Every worker of pytest has to call it the same."""
+    """Marks a missing claim. The repr must be the same in every pytest worker."""
 
     def __repr__(self):
         return "MISSING"
@@ -41,17 +41,17 @@ def claims(**changes):
 
 
 def signed(payload, *, key=JWT_SIGNING_KEY, digest="sha256", **header):
-    """Sign a payload, given as claims, or as text or bytes that need not be JSON."""
+    """Sign a payload: claims, or text or bytes that need not be JSON."""
     header = without_missing({"alg": "HS256", "typ": "JWT", "kid": key_id(key)} | header)
     return signed_text(json.dumps(header), json.dumps(payload) if isinstance(payload, dict) else payload, key, digest)
 
 
 def signed_text(header, payload, key=JWT_SIGNING_KEY, digest="sha256"):
-    message = f"{base64(bytes_of(header))}.{base64(bytes_of(payload))}"
+    message = f"{base64(to_bytes(header))}.{base64(to_bytes(payload))}"
     return f"{message}.{base64(hmac.digest(key.encode(), message.encode(), digest))}"
 
 
-def bytes_of(text):
+def to_bytes(text):
     return text if isinstance(text, bytes) else text.encode()
 
 

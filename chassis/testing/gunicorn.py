@@ -1,4 +1,4 @@
-"""Starts a real gunicorn in front of a small service of its own."""
+"""Starts a real gunicorn with a small sample service."""
 
 import json
 import os
@@ -111,9 +111,9 @@ application = wsgi.application()
 
 
 class Gunicorn:
-    """One master with two workers. What it says is in `log`, unless `stderr` is given.
+    """A master with two workers. Its output is in `log`, unless `stderr` is given.
 
-    It is handed a socket that listens already, or opens its own.
+    It inherits a listening socket, or opens its own.
     """
 
     def __init__(self, folder, *, stderr=None, options="", own_socket=False, files=(), **environment):
@@ -153,10 +153,10 @@ class Gunicorn:
 
     def end(self, number=signal.SIGTERM):
         self.process.send_signal(number)
-        return self.process.wait(60)  # a worker that was just starting is killed after graceful_timeout
+        return self.process.wait(60)  # a starting worker is killed after graceful_timeout
 
     def get(self, path, **headers):
-        """Return status and text, from whichever worker takes it."""
+        """Return status and text from any worker."""
         connection = HTTPConnection("localhost", self.port, timeout=20)
         connection.request("GET", path, headers=headers)
         answer = connection.getresponse()
@@ -165,7 +165,7 @@ class Gunicorn:
         return answer.status, text
 
     def raw(self, sent):
-        """Send bytes; return status, headers and body of what comes back."""
+        """Send bytes; return status, headers and body of the response."""
         with socket.create_connection(("localhost", self.port), timeout=20) as client:
             client.sendall(sent)
             answer = b"".join(iter(lambda: client.recv(65536), b""))
@@ -174,18 +174,18 @@ class Gunicorn:
         return int(first.split()[1]), dict(line.split(": ", 1) for line in lines), body
 
     def metric(self, name):
-        """Return the value of a sample, 0 where it is not told."""
+        """Return the value of a sample, 0 if it is missing."""
         status, text = self.get("/metrics/", Authorization=f"Bearer {TOKEN}")
         assert status == 200, text
         found = re.search(rf"^{re.escape(name)} (\S+)$", text, re.MULTILINE)
         return float(found[1]) if found else 0.0
 
     def workers(self):
-        """Return the processes that answer: asked until two have, both being idle most of the time."""
+        """Return the pids of both workers: send requests until both have answered."""
         return self.ask_until("/things/1/", lambda pids: len(pids) == 2)
 
     def ask(self, path, processes):
-        """Return the different answers, asked until so many of them have come."""
+        """Send requests until `processes` different answers have come; return them."""
         answers = set()
         deadline = time.monotonic() + 20
         while len(answers) < processes:

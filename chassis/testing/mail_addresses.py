@@ -1,4 +1,4 @@
-"""Addresses for the tests of all packages."""
+"""Mail addresses for the tests of all packages."""
 
 ACCEPTED = [
     "alice@example.com",
@@ -10,7 +10,7 @@ ACCEPTED = [
     "alice@" + "l" * 63 + ".example",
     "alice@" + ".".join(["l" * 61] * 3) + "." + "l" * 62,  # 254 characters
 ]
-# Also what Python's mail package reads as another address, and what tries to forge a header or a command.
+# Some are parsed as other addresses by Python's mail package, or try to forge a header or a command.
 REFUSED = [
     "=?utf-8?q?alice?=@example.com",
     "=?utf-8?q?=00?=@example.com",
@@ -57,14 +57,14 @@ REFUSED = [
     "\n",
     "zo\u00eb@example.com",
     "alice@\uff45xample.com",
-    "alice@stra\u00dfe.example",  # IDNA 2003 and IDNA 2008 make two domains of it
+    "alice@stra\u00dfe.example",  # IDNA 2003 and IDNA 2008 encode it differently
     "alice@\u03ba\u03cc\u03c3\u03bc\u03bf\u03c2.example",
     "alice@ex\u00e4mple..com",
     "alice@" + "\u00e4" * 64 + ".example",
     "alice@\u00e4" + ".example" * 40,
     "alice\u200b@example.com",
 ]
-# Domains in letters of other alphabets, with the form in which they are stored.
+# International domains, with their stored form.
 INTERNATIONAL = {
     "x@m\u00fcnchen.example": "x@xn--mnchen-3ya.example",
     "X@M\u00dcNCHEN.example": "X@xn--mnchen-3ya.example",
@@ -72,5 +72,5 @@ INTERNATIONAL = {
     "x@\u043f\u0440\u0438\u043c\u0435\u0440.\u0440\u0444": "x@xn--e1afmkfd.xn--p1ai",
     "x@\u4f8b\u3048.jp": "x@xn--r8jz45g.jp",
 }
-# Refused where it must be an address as it is; cut off by fields, as whitespace around any pasted line.
+# Rejected unless a field strips the line break.
 REFUSED_UNTRIMMED = [*REFUSED, "alice@example.com\n"]

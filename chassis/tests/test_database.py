@@ -1,4 +1,4 @@
-"""A process waits for the database, but not without end: for a slow statement, or for a server that is silent."""
+"""Limits on waiting for the database: slow statements and unresponsive servers."""
 
 import select
 import socket
@@ -12,7 +12,7 @@ from django.db import OperationalError, connection, transaction
 from psycopg2.extensions import set_wait_callback
 
 from chassis import database
-from chassis.testing.limiting import limit
+from chassis.testing.limiting import set_limits
 from chassis.tests.idempotency_app.models import Note
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -20,12 +20,12 @@ pytestmark = pytest.mark.django_db(transaction=True)
 LIMIT_SECONDS = 0.5
 LIMITS_OF_THE_ROLE = "-c statement_timeout=500ms -c lock_timeout=2s"
 SILENCE_SECONDS = 0.6
-CONNECT_SECONDS = 0.7  # in place of 2, so that the tests are fast
-BUSY_SECONDS = 20  # how much later a machine that is busy may get to it
+CONNECT_SECONDS = 0.7  # instead of 2, for fast tests
+BUSY_SECONDS = 20  # tolerance on a busy machine
 
 
 class Silent:
-    """A server that accepts connections and never answers."""
+    """A server that accepts connections and never responds."""
 
     def __init__(self):
         self.listener = socket.create_server(("127.0.0.1", 0))
@@ -36,7 +36,7 @@ class Silent:
 
 
 class Line:
-    """Stands between a client and PostgreSQL, and can go dead without a word: open, but nothing comes or goes."""
+    """A proxy to PostgreSQL that can go silent: its connections stay open but transfer nothing."""
 
     def __init__(self, *, host, port):
         self.server = (host, int(port))
@@ -72,13 +72,13 @@ class Line:
 
 @pytest.fixture(autouse=True)
 def _limited(monkeypatch):
-    """Limits this process, and undoes it: what is set is in force for every connection of the process."""
+    """Sets limits for all connections of this process, and resets them."""
     kept = deepcopy(connection.settings_dict)
     connection.close()
     monkeypatch.setattr(database, "CONNECT_SECONDS", CONNECT_SECONDS)
-    monkeypatch.setattr(database, "ANSWER_SECONDS", SILENCE_SECONDS - LIMIT_SECONDS)
+    monkeypatch.setattr(database, "GRACE_SECONDS", SILENCE_SECONDS - LIMIT_SECONDS)
     connection.settings_dict["OPTIONS"]["options"] = LIMITS_OF_THE_ROLE
-    database.give_up_after(seconds=LIMIT_SECONDS)
+    database.limit_waits(seconds=LIMIT_SECONDS)
     yield
     set_wait_callback(None)
     connection.close()
@@ -95,7 +95,7 @@ def silent():
 
 @pytest.fixture
 def line():
-    """The way to the database of this test."""
+    """A proxy to the database of this test."""
     line = Line(host=connection.settings_dict["HOST"], port=connection.settings_dict["PORT"])
     connect_by(line)
     yield line
@@ -113,7 +113,7 @@ def ask(statement="SELECT 1", *params):
 
 
 def given_up(statement="SELECT 1"):
-    """Return the error, and how long it took until it came."""
+    """Return the error and the seconds until it was raised."""
     began = time.monotonic()
     with pytest.raises(OperationalError) as caught:
         ask(statement)
@@ -126,14 +126,14 @@ def test_it_works():
     assert ask("SHOW lock_timeout") == ("2s",)
 
 
-def test_a_job_has_a_minute_for_a_statement_and_leaves_no_trace_of_it():
+def test_a_long_statement_has_a_minute():
     with database.long_statements():
         assert ask("SHOW statement_timeout") == ("1min",)
 
     assert ask("SHOW statement_timeout") == ("500ms",)
 
 
-def test_what_takes_less_is_waited_for():
+def test_a_fast_enough_statement_succeeds():
     began = time.monotonic()
 
     ask("SELECT pg_sleep(0.2)")
@@ -141,17 +141,17 @@ def test_what_takes_less_is_waited_for():
     assert time.monotonic() - began >= 0.2
 
 
-def test_a_long_answer_comes_whole():
+def test_a_long_result_is_complete():
     (text,) = ask("SELECT repeat('x', 2000000)")
 
     assert text == "x" * 2_000_000
 
 
-def test_a_long_question_is_sent_whole():
+def test_a_long_statement_is_sent_completely():
     assert ask("SELECT length(%s)", "x" * 2_000_000) == (2_000_000,)
 
 
-def test_the_server_ends_a_slow_statement_itself_and_the_connection_stays():
+def test_the_server_cancels_a_slow_statement():
     ask()
     before = connection.connection
 
@@ -163,17 +163,17 @@ def test_the_server_ends_a_slow_statement_itself_and_the_connection_stays():
     assert connection.connection is before
 
 
-def test_a_server_that_is_silent_from_the_beginning_is_given_up(silent):
+def test_a_server_that_never_responds_times_out(silent):
     connect_by(silent)
 
     error, seconds = given_up()
 
-    assert error == "the database has been silent for 0.7 s"
+    assert error == "the database did not respond for 0.7 s"
     assert CONNECT_SECONDS <= seconds < CONNECT_SECONDS + BUSY_SECONDS
     assert connection.connection is None
 
 
-def test_after_each_silence_it_is_tried_anew(silent, line):
+def test_it_is_retried_after_each_timeout(silent, line):
     connect_by(silent)
     given_up()
     connect_by(line)
@@ -181,36 +181,36 @@ def test_after_each_silence_it_is_tried_anew(silent, line):
     assert ask() == (1,)
 
 
-def test_a_line_that_goes_dead_between_statements_is_given_up(line):
+def test_a_connection_lost_between_statements_times_out(line):
     ask()
     line.dead.set()
 
     error, seconds = given_up()
 
-    assert error == "the database has been silent for 0.6 s"
+    assert error == "the database did not respond for 0.6 s"
     assert SILENCE_SECONDS <= seconds < SILENCE_SECONDS + BUSY_SECONDS
 
 
-def test_a_line_that_goes_dead_in_a_statement_is_given_up(line):
+def test_a_connection_lost_during_a_statement_times_out(line):
     ask()
     Thread(target=lambda: (time.sleep(0.1), line.dead.set()), daemon=True).start()
 
     error, seconds = given_up("SELECT pg_sleep(30)")
 
-    assert error == "the database has been silent for 0.6 s"
+    assert error == "the database did not respond for 0.6 s"
     assert seconds < SILENCE_SECONDS + BUSY_SECONDS
 
 
-def test_a_line_that_goes_dead_while_it_connects_is_given_up(line):
+def test_a_connection_lost_while_connecting_times_out(line):
     line.dead.set()
 
     error, seconds = given_up()
 
-    assert error == "the database has been silent for 0.7 s"
+    assert error == "the database did not respond for 0.7 s"
     assert seconds < CONNECT_SECONDS + BUSY_SECONDS
 
 
-def test_a_connection_that_was_given_up_is_closed_and_replaced(line):
+def test_an_abandoned_connection_is_closed_and_replaced(line):
     ask()
     first = connection.connection
     line.dead.set()
@@ -223,8 +223,8 @@ def test_a_connection_that_was_given_up_is_closed_and_replaced(line):
     assert connection.connection is not first
 
 
-def test_a_request_that_meets_silence_is_a_503_and_the_next_one_is_served(client, settings, line):
-    limit(settings, anon="5/min")
+def test_a_request_without_a_database_is_503_and_the_next_works(client, settings, line):
+    set_limits(settings, anon="5/min")
     before = client.get("/echo/")
     line.dead.set()
     began = time.monotonic()
@@ -240,7 +240,7 @@ def test_a_request_that_meets_silence_is_a_503_and_the_next_one_is_served(client
     assert took < SILENCE_SECONDS + BUSY_SECONDS
 
 
-def test_a_transaction_that_took_too_long_is_rolled_back_and_the_next_begins_well():
+def test_a_timed_out_transaction_is_rolled_back():
     with suppress(OperationalError), transaction.atomic():
         Note.objects.create(text="hello")
         ask("SELECT pg_sleep(30)")
@@ -249,7 +249,7 @@ def test_a_transaction_that_took_too_long_is_rolled_back_and_the_next_begins_wel
         assert not Note.objects.exists()
 
 
-def test_a_refusal_to_connect_is_told_at_once():
+def test_a_refused_connection_fails_at_once():
     connection.settings_dict["PORT"] = "1"
 
     error, seconds = given_up()

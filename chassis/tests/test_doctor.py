@@ -15,7 +15,7 @@ ADDRESS = "ada@example.com"
 
 
 def reading(old, new):
-    """Let the database read something else than it was sent."""
+    """Change what the database reads."""
 
     def execute(run, sql, params, many, context):
         return run(sql.replace(old, new), params, many, context)
@@ -23,8 +23,8 @@ def reading(old, new):
     return connection.execute_wrapper(execute)
 
 
-def looked_up(find):
-    return doctor.looked_up(checks.Check("any", find))
+def run_check(find):
+    return doctor.run_check(checks.Check("any", find))
 
 
 def execute(*statements):
@@ -33,7 +33,7 @@ def execute(*statements):
             cursor.execute(statement)
 
 
-# What is found
+# Matches
 
 
 def test_a_finding_is_one_line():
@@ -45,7 +45,7 @@ def test_a_finding_is_one_line():
 @pytest.mark.parametrize(
     "character", ["\x1b", "\x7f", "\x9b", "\u200b", "\u202e", "\u2066", "\ufeff", "\ud800"], ids=ascii
 )
-def test_a_finding_moves_no_terminal(character):
+def test_a_finding_has_no_terminal_escapes(character):
     line = findings.wrong(f"550 {character}[2J no").line("mail")
 
     assert line.isprintable()
@@ -55,23 +55,23 @@ def test_a_finding_moves_no_terminal(character):
 @pytest.mark.parametrize(
     ("seconds", "state"), [(0, "ok"), (2, "ok"), (2.1, "unsure"), (5, "unsure"), (5.1, "WRONG"), (90_000, "WRONG")]
 )
-def test_clocks_that_are_apart(seconds, state):
+def test_a_clock_difference_is_reported(seconds, state):
     assert findings.clock(seconds, whose="the database's").state == state
 
 
 @pytest.mark.parametrize(
-    ("seconds", "told"),
+    ("seconds", "expected"),
     [(0.4, "0 s"), (119, "119 s"), (120, "2 minutes"), (7000, "117 minutes"), (7200, "2 hours"), (200_000, "2 days")],
 )
-def test_durations_are_told_as_people_do(seconds, told):
-    assert findings.duration(seconds) == told
+def test_durations_are_readable(seconds, expected):
+    assert findings.duration(seconds) == expected
 
 
 # Settings
 
 
-def test_keys_are_reported_by_their_ids_alone(settings):
-    found = doctor.accepted_settings()
+def test_keys_are_reported_only_by_id(settings):
+    found = doctor.valid_settings()
 
     shared = [settings.JWT_SIGNING_KEY, *settings.JWT_PREVIOUS_SIGNING_KEYS]
     assert found.state == "ok"
@@ -79,13 +79,13 @@ def test_keys_are_reported_by_their_ids_alone(settings):
     assert all(found.text.count(key_id(secret)) == 2 for secret in shared)
 
 
-def test_debug_is_for_a_person_to_judge(settings):
+def test_debug_is_unsure(settings):
     settings.DEBUG = True
 
-    assert doctor.accepted_settings().state == "unsure"
+    assert doctor.valid_settings().state == "unsure"
 
 
-def test_behind_a_gateway_that_is_not_named_all_strangers_share_one_limit(settings):
+def test_a_gateway_without_settings_is_unsure(settings):
     unnamed = doctor.limits()
     settings.GATEWAY_ADDRESSES = ["127.0.0.1"]
     named = doctor.limits()
@@ -98,33 +98,33 @@ def test_behind_a_gateway_that_is_not_named_all_strangers_share_one_limit(settin
 
 
 @NEEDS_DATABASE
-def test_each_check_of_a_database_that_is_well():
+def test_each_check_of_a_healthy_database_is_ok():
     Heartbeat.objects.beat()
 
-    found = {check.name: doctor.looked_up(check) for check in checks.DATABASE_CHECKS}
+    found = {check.name: doctor.run_check(check) for check in checks.DATABASE_CHECKS}
 
     assert {name: each.text for name, each in found.items() if each.state != "ok"} == {}
     assert doctor.database().state == "ok"
 
 
 @NEEDS_DATABASE
-def test_looking_cannot_change_anything():
-    found = looked_up(Heartbeat.objects.beat)
+def test_checks_cannot_write():
+    found = run_check(Heartbeat.objects.beat)
 
     assert "read-only transaction" in found.text
     assert not Heartbeat.objects.exists()
 
 
 @NEEDS_DATABASE
-def test_a_check_whose_table_is_missing_leaves_it_open_and_the_next_goes_on():
+def test_a_check_without_its_table_is_unsure_and_the_next_runs():
     execute("DROP TABLE chassis_window")
 
-    assert "does not exist; apply all migrations" in looked_up(checks.counting).text
-    assert looked_up(lambda: checks.clock(checks.ask_server())).state == "ok"
+    assert "does not exist; apply all migrations" in run_check(checks.counting).text
+    assert run_check(lambda: checks.clock(checks.query_server())).state == "ok"
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_database_that_is_away(monkeypatch):
+def test_an_unreachable_database_is_wrong(monkeypatch):
     connection.close()
     monkeypatch.setitem(connection.settings_dict, "PORT", "1")
 
@@ -135,7 +135,7 @@ def test_a_database_that_is_away(monkeypatch):
 
 
 @NEEDS_DATABASE
-def test_an_old_postgresql():
+def test_an_old_postgresql_is_wrong():
     with reading("current_setting('server_version_num')", "140011"):
         found = doctor.database()
 
@@ -143,17 +143,17 @@ def test_an_old_postgresql():
 
 
 @NEEDS_DATABASE
-def test_a_role_that_reaches_the_tables_of_another():
+def test_a_role_with_access_to_other_tables_is_wrong():
     execute("CREATE SCHEMA another", "CREATE TABLE another.secret (id int)", "CREATE VIEW another.shown AS SELECT 1")
 
     found = checks.role()
 
     assert found.state == "WRONG"
-    assert "reaches 2 tables outside of its schema, such as another.secret" in found.text
+    assert "can access 2 tables outside its schema, such as another.secret" in found.text
 
 
 @NEEDS_DATABASE
-def test_a_role_that_may_not_pass_into_a_schema_does_not_reach_its_tables():
+def test_tables_in_an_inaccessible_schema_do_not_count():
     execute("CREATE SCHEMA another", "CREATE TABLE another.secret (id int)")
     execute("REVOKE ALL ON SCHEMA another FROM CURRENT_USER")
 
@@ -161,25 +161,25 @@ def test_a_role_that_may_not_pass_into_a_schema_does_not_reach_its_tables():
 
 
 @NEEDS_DATABASE
-def test_a_superuser():
+def test_a_superuser_is_wrong():
     with reading("rolsuper", "true"):
         assert "is a superuser" in checks.role().text
 
 
 @NEEDS_DATABASE
-def test_a_schema_that_two_services_share():
+def test_a_schema_shared_by_two_services_is_wrong():
     execute("INSERT INTO django_migrations (app, name, applied) VALUES ('accounts', '0001_initial', now())")
 
     found = checks.schema()
 
-    assert (found.state, "also holds the tables of accounts" in found.text) == ("WRONG", True)
+    assert (found.state, "also contains the tables of accounts" in found.text) == ("WRONG", True)
 
 
 @NEEDS_DATABASE
-def test_a_search_path_that_leads_nowhere():
+def test_a_search_path_without_a_schema_is_wrong():
     execute("SET LOCAL search_path = nowhere")
 
-    assert "there is none of search_path nowhere" in checks.schema().text
+    assert "no schema of search_path nowhere exists" in checks.schema().text
 
 
 @NEEDS_DATABASE
@@ -189,16 +189,16 @@ def test_a_role_that_owns_the_tables_can_change_history(monkeypatch):
     found = checks.history()
 
     assert found.state == "unsure"
-    assert f"may change or delete {Letter._meta.db_table}; give migrations an owner" in found.text
+    assert f"may change or delete {Letter._meta.db_table}; use a separate owner for migrations" in found.text
 
 
 @NEEDS_DATABASE
-def test_without_append_only_tables_there_is_no_history_to_change():
+def test_without_append_only_tables_history_is_ok():
     assert checks.history().state == "ok"
 
 
 @NEEDS_DATABASE
-def test_a_migration_that_is_not_applied(monkeypatch):
+def test_an_unapplied_migration_is_wrong(monkeypatch):
     monkeypatch.setattr(checks, "SCHEMA", checks.Schema())
     execute("DELETE FROM django_migrations WHERE app = 'chassis'")
 
@@ -209,7 +209,7 @@ def test_a_migration_that_is_not_applied(monkeypatch):
 
 
 @NEEDS_DATABASE
-def test_counting_in_a_logged_table():
+def test_counting_in_a_logged_table_is_wrong():
     execute("ALTER TABLE chassis_window SET LOGGED")
 
     assert checks.counting().state == "WRONG"
@@ -217,14 +217,14 @@ def test_counting_in_a_logged_table():
 
 @NEEDS_DATABASE
 @pytest.mark.parametrize(("interval", "state"), [("3.5 s", "unsure"), ("-3.5 s", "unsure"), ("-45 s", "WRONG")])
-def test_the_databases_clock(interval, state):
+def test_the_clock_of_the_database_is_checked(interval, state):
     with reading("clock_timestamp()", f"clock_timestamp() + interval '{interval}'"):
-        assert checks.clock(checks.ask_server()).state == state
+        assert checks.clock(checks.query_server()).state == state
 
 
 @NEEDS_DATABASE
 @pytest.mark.parametrize(("seconds_ago", "state"), [(-1, "ok"), (59, "ok"), (61, "WRONG")])
-def test_a_worker_is_known_by_its_heartbeat(seconds_ago, state):
+def test_a_heartbeat_shows_a_live_worker(seconds_ago, state):
     Heartbeat.objects.create(beat_at=timezone.now() - timedelta(seconds=seconds_ago))
 
     found = checks.worker()
@@ -234,7 +234,7 @@ def test_a_worker_is_known_by_its_heartbeat(seconds_ago, state):
 
 
 @NEEDS_DATABASE
-def test_before_its_tables_were_there_a_worker_could_not_be_seen():
+def test_a_worker_on_new_tables_is_unsure():
     execute("UPDATE django_migrations SET applied = now() - interval '10 s'")
     fresh = checks.worker()
     execute("UPDATE django_migrations SET applied = now() - interval '2 minutes'")
@@ -243,7 +243,7 @@ def test_before_its_tables_were_there_a_worker_could_not_be_seen():
     assert (fresh.state, older.state) == ("unsure", "WRONG")
 
 
-# What waits to be sent
+# Mails
 
 
 def judge():
@@ -252,7 +252,7 @@ def judge():
 
 
 @NEEDS_DATABASE
-def test_an_empty_outbox_and_one_with_a_new_letter_are_well():
+def test_an_empty_or_fresh_outbox_is_ok():
     empty = judge()
     Letter.objects.create(text="hello")
 
@@ -261,24 +261,24 @@ def test_an_empty_outbox_and_one_with_a_new_letter_are_well():
 
 
 @NEEDS_DATABASE
-def test_what_waits_too_long_is_told_with_the_reason_of_the_last_attempt():
+def test_a_late_message_is_reported_with_its_last_reason():
     Letter.objects.create(text="hello", planned_at=timezone.now() - timedelta(hours=3), reason="450 busy")
 
     found = judge()
 
     assert found.state == "WRONG"
-    assert "waiting for 3 hours: 450 busy; is a worker running?" in found.text
+    assert "waited for 3 hours: 450 busy; is a worker running?" in found.text
 
 
 @NEEDS_DATABASE
-def test_what_was_dead_lettered_is_told_with_the_last_reason_and_the_remedy():
+def test_dead_letters_are_reported_with_reason_and_remedy():
     Letter.objects.create(text="hello", state="failed", reason="550 no such user")
     Letter.objects.create(text="hello", state="failed", reason="552 full")
 
     found = checks.failed(Letter.objects.all(), many="letters", remedy="send them again")
 
     assert found.state == "unsure"
-    assert found.text == "2 letters were dead-lettered, the last because: 552 full; send them again"
+    assert found.text == "2 letters were dead-lettered, the last one because: 552 full; send them again"
 
 
 # Mail
@@ -286,7 +286,7 @@ def test_what_was_dead_lettered_is_told_with_the_last_reason_and_the_remedy():
 
 @pytest.fixture
 def smtp(settings):
-    """A mail server, and the settings that lead there."""
+    """A mail server, and settings for it."""
     settings.EMAIL_BACKEND = "django.core.mail.backends.smtp.EmailBackend"
     settings.SERVICE, settings.MAIL_DOMAIN = "the_service", "tm.test"
     settings.EMAIL_HOST, settings.EMAIL_TIMEOUT = "127.0.0.1", 5
@@ -303,25 +303,25 @@ def mail_folder(settings, tmp_path):
     return tmp_path / "mail"
 
 
-def test_a_mail_server_that_answers_is_asked_and_no_mail_is_sent(smtp):
+def test_a_working_mail_server_is_ok_without_sending_a_mail(smtp):
     found = mail_check.mail(None)
 
     assert found.state == "ok"
-    assert f"127.0.0.1:{smtp.port} answers, without a login" in found.text
+    assert f"127.0.0.1:{smtp.port} responds, without a login" in found.text
     assert ("NOOP" in smtp.commands, smtp.received) == (True, [])
 
 
 @pytest.mark.usefixtures("smtp")
-def test_links_in_mails_that_leave_this_machine(settings):
+def test_links_in_sent_mails_need_a_public_url(settings):
     settings.PUBLIC_URL, settings.LOCAL_URL = "", "http://localhost:8080"
     inside, outside = doctor.links(in_mails=False), doctor.links(in_mails=True)
     settings.PUBLIC_URL = "https://tasks.example.com"
 
     assert [inside.state, outside.state, doctor.links(in_mails=True).state] == ["ok", "unsure", "ok"]
-    assert "those in mails begin with http://localhost:8080, which opens here alone" in outside.text
+    assert "links in mails begin with http://localhost:8080, which only opens on this machine" in outside.text
 
 
-def test_the_mail_that_was_asked_for_is_sent(smtp):
+def test_the_requested_mail_is_sent(smtp):
     found = mail_check.mail(ADDRESS)
 
     ((_, recipients, message),) = smtp.received
@@ -330,25 +330,25 @@ def test_the_mail_that_was_asked_for_is_sent(smtp):
 
 
 @pytest.mark.parametrize(
-    ("answers", "told"),
+    ("answers", "expected"),
     [
         ({"CONNECT": "554 not you"}, "554 not you"),
         ({"NOOP": "421 closing"}, "421 closing"),
         ({"NOOP": HANG_UP}, "Connection unexpectedly closed"),
     ],
 )
-def test_a_mail_server_that_refuses(smtp, answers, told):
+def test_an_unreachable_mail_server_is_wrong(smtp, answers, expected):
     smtp.answers.update(answers)
 
     found = mail_check.mail(None)
 
     assert found.state == "WRONG"
     assert f"127.0.0.1:{smtp.port}: " in found.text
-    assert told in found.text
+    assert expected in found.text
     assert "set EMAIL_URL" in found.text
 
 
-def test_a_login_that_the_mail_server_does_not_take(smtp, settings):
+def test_a_rejected_mail_login_is_wrong(smtp, settings):
     settings.EMAIL_HOST_USER, settings.EMAIL_HOST_PASSWORD = "ada", "seven green bicycles"
 
     found = mail_check.mail(None)
@@ -357,13 +357,13 @@ def test_a_login_that_the_mail_server_does_not_take(smtp, settings):
     assert "bicycles" not in found.text
 
 
-def test_a_recipient_who_is_refused(smtp):
+def test_a_rejected_recipient_is_wrong(smtp):
     smtp.answers[ADDRESS] = "550 no such user"
 
     assert "550 no such user" in mail_check.mail(ADDRESS).text
 
 
-def test_without_a_mail_server_mails_become_files(mail_folder):
+def test_without_a_mail_server_mails_are_files(mail_folder):
     looked = mail_check.mail(None)
     before = mail_folder.exists()
     sent = mail_check.mail(ADDRESS)
@@ -374,16 +374,16 @@ def test_without_a_mail_server_mails_become_files(mail_folder):
     assert mail_folder.stat().st_mode & 0o077 == 0
 
 
-def test_a_mail_folder_that_is_none(mail_folder):
+def test_an_unusable_mail_folder_is_wrong(mail_folder):
     mail_folder.write_text("a file")
 
     for found in (mail_check.mail(None), mail_check.mail(ADDRESS)):
         assert found.state == "WRONG"
-        assert "set MAIL_FOLDER, or EMAIL_URL" in found.text
+        assert "set MAIL_FOLDER or EMAIL_URL" in found.text
 
 
 @NEEDS_DATABASE
-def test_time_limits_that_hold_are_told():
+def test_time_limits_are_reported():
     limits = {"statement_timeout": "3s", "lock_timeout": "2s", "idle_in_transaction_session_timeout": "30s"}
     execute(*(f"SET LOCAL {name} = '{value}'" for name, value in limits.items()))
 
@@ -394,33 +394,33 @@ def test_time_limits_that_hold_are_told():
 
 
 @NEEDS_DATABASE
-def test_a_time_limit_that_does_not_hold_is_wrong():
+def test_a_missing_time_limit_is_wrong():
     execute("SET LOCAL statement_timeout = 0", "SET LOCAL lock_timeout = '2s'")
 
     found = checks.timeouts()
 
     assert found.state == "WRONG"
     assert found.text.startswith(
-        "statement_timeout is 0, so that the server ends nothing that hangs; run manage.py migrate"
+        "statement_timeout is 0, so the server never cancels a statement that hangs; run manage.py migrate"
     )
 
 
 @NEEDS_DATABASE
-def test_a_database_that_stores_nothing_is_wrong():
+def test_a_database_that_rejects_writes_is_wrong():
     with reading("INSERT INTO chassis_window", "INSERT INTO chassis_window_of_a_full_disk"):
         found = checks.writing()
 
     assert found.state == "WRONG"
-    assert found.text.startswith("the database stores nothing: ")
+    assert found.text.startswith("the database rejects writes: ")
 
 
 @NEEDS_DATABASE
-def test_what_is_written_to_find_that_out_is_taken_back():
+def test_the_write_check_is_rolled_back():
     assert checks.writing().state == "ok"
     assert not Window.objects.exists()
 
 
-def test_a_sample_sender_is_wrong_once_mails_leave_the_machine(settings, monkeypatch):
+def test_a_sample_sender_is_wrong_with_a_mail_server(settings, monkeypatch):
     settings.MAIL_DOMAIN = "tmservice.invalid"
     monkeypatch.setenv("EMAIL_URL", "smtp://127.0.0.1:1")
 

@@ -7,7 +7,7 @@ from chassis.ops import env, settings
 
 GOOD = "bJ2mQ9xTz7LrVn4KpWd8YcHs3GfEuA6RoXi5"
 OTHER = "Zq8LwN3vRt6YbKs1MfXc9HgJd4PzUe7TnAi2"
-REMEDY = "make one with: python3 -c 'import secrets; print(secrets.token_urlsafe(48))'"
+REMEDY = "generate one with: python3 -c 'import secrets; print(secrets.token_urlsafe(48))'"
 
 
 @pytest.fixture
@@ -25,7 +25,7 @@ def refusal(read, *arguments, **options):
 
 
 @pytest.mark.parametrize("reader", [env.text, env.secret, env.http_url, env.database])
-def test_a_setting_that_is_missing_is_named_with_where_to_look(monkeypatch, setting, reader):
+def test_a_missing_setting_is_named_with_a_hint(monkeypatch, setting, reader):
     monkeypatch.delenv("SETTING", raising=False)
     assert refusal(reader, "SETTING") == "SETTING is not set; see .env.example."
 
@@ -50,20 +50,20 @@ def test_an_empty_setting_takes_the_default(setting):
     ("value", "expected"),
     [("1", True), ("TRUE", True), ("yes", True), ("On", True), ("0", False), ("False", False), ("no", False)],
 )
-def test_a_flag_may_be_spelled_as_people_do(setting, value, expected):
+def test_a_flag_accepts_common_spellings(setting, value, expected):
     setting(value)
 
     assert env.flag("SETTING", not expected) is expected
 
 
 @pytest.mark.parametrize("value", ["2", "tru", " true", "enabled", "none"])
-def test_a_flag_that_says_neither_is_refused(setting, value):
+def test_a_flag_with_another_value_is_rejected(setting, value):
     setting(value)
 
     assert refusal(env.flag, "SETTING", False) == f"SETTING must be true or false, not '{value}'."
 
 
-def test_a_list_forgives_spaces_and_a_trailing_comma(setting):
+def test_a_list_may_have_spaces_and_a_trailing_comma(setting):
     setting(" a , b,,c, ")
 
     assert env.words("SETTING") == ["a", "b", "c"]
@@ -82,7 +82,7 @@ def test_a_list_forgives_spaces_and_a_trailing_comma(setting):
         (" " * 40, "is too easy to guess"),
     ],
 )
-def test_a_weak_secret_is_refused_with_a_remedy_and_not_repeated(setting, value, reason):
+def test_a_weak_secret_is_rejected_and_not_repeated(setting, value, reason):
     setting(value)
 
     assert refusal(env.secret, "SETTING") == f"SETTING {reason}; {REMEDY}"
@@ -102,7 +102,7 @@ def test_each_of_several_secrets_is_checked(setting):
     assert refusal(env.secrets, "SETTING") == f"SETTING is shorter than 32 bytes; {REMEDY}"
 
 
-def test_signing_keys_are_the_current_one_and_those_before_it(monkeypatch):
+def test_previous_signing_keys_are_read_too(monkeypatch):
     monkeypatch.setenv("JWT_SIGNING_KEY", GOOD)
     monkeypatch.setenv("JWT_PREVIOUS_SIGNING_KEYS", OTHER)
 
@@ -110,7 +110,7 @@ def test_signing_keys_are_the_current_one_and_those_before_it(monkeypatch):
 
 
 @pytest.mark.parametrize("secret_key", [GOOD, OTHER])
-def test_a_signing_key_that_is_also_the_secret_key_is_refused(monkeypatch, secret_key):
+def test_a_signing_key_equal_to_the_secret_key_is_rejected(monkeypatch, secret_key):
     monkeypatch.setenv("JWT_SIGNING_KEY", GOOD)
     monkeypatch.setenv("JWT_PREVIOUS_SIGNING_KEYS", OTHER)
 
@@ -123,7 +123,7 @@ def test_a_signing_key_that_is_also_the_secret_key_is_refused(monkeypatch, secre
     ("hosts", "debug"),
     [("api.tm.test", False), ("localhost,127.0.0.1,[::1]", True), ("*", True), ("localhost,api.tm.test", False)],
 )
-def test_hosts_are_taken_as_named(monkeypatch, hosts, debug):
+def test_allowed_hosts_are_read_as_given(monkeypatch, hosts, debug):
     monkeypatch.setenv("ALLOWED_HOSTS", hosts)
 
     assert env.allowed_hosts(debug=debug) == hosts.split(",")
@@ -137,38 +137,38 @@ def test_only_this_machine_is_allowed_by_default(monkeypatch, debug):
 
 
 @pytest.mark.parametrize("hosts", ["*", "api.tm.test,*"])
-def test_any_host_is_refused_outside_debug(monkeypatch, hosts):
+def test_a_wildcard_host_is_rejected_without_debug(monkeypatch, hosts):
     monkeypatch.setenv("ALLOWED_HOSTS", hosts)
 
     assert refusal(env.allowed_hosts, debug=False) == (
-        "ALLOWED_HOSTS=* is for DEBUG only; name the hosts this service answers to."
+        "ALLOWED_HOSTS=* is for DEBUG only; list the host names of this service."
     )
 
 
 @pytest.mark.parametrize("hosts", ["api.tm.test", "localhost,api.tm.test", "*,api.tm.test"])
-def test_debug_is_refused_with_a_public_host(monkeypatch, hosts):
+def test_debug_is_rejected_with_a_public_host(monkeypatch, hosts):
     monkeypatch.setenv("ALLOWED_HOSTS", hosts)
 
     assert refusal(env.allowed_hosts, debug=True) == (
-        "DEBUG must be off where ALLOWED_HOSTS names a public host (api.tm.test)."
+        "DEBUG must be off if ALLOWED_HOSTS contains a public host (api.tm.test)."
     )
 
 
-def test_a_base_url_loses_the_slash_at_its_end(setting):
+def test_a_base_url_loses_its_trailing_slash(setting):
     setting("https://tm.test/")
 
     assert env.http_url("SETTING") == "https://tm.test"
 
 
 @pytest.mark.parametrize("value", ["tm.test", "ftp://tm.test", "//tm.test", "javascript:alert(1)"])
-def test_a_base_url_of_another_scheme_is_refused(setting, value):
+def test_a_base_url_with_another_scheme_is_rejected(setting, value):
     setting(value)
 
     assert refusal(env.http_url, "SETTING") == f"SETTING must begin with http:// or https:// and a host, not '{value}'."
 
 
 @pytest.mark.parametrize("scheme", ["postgres", "postgresql"])
-def test_a_database_url_becomes_an_entry_that_keeps_connections(setting, scheme):
+def test_a_database_url_becomes_an_entry_with_conn_max_age(setting, scheme):
     setting(f"{scheme}://task:p%40ss@db.test:5433/tasks?sslmode=require")
 
     assert settings.database("SETTING") == {
@@ -180,7 +180,7 @@ def test_a_database_url_becomes_an_entry_that_keeps_connections(setting, scheme)
         "NAME": "tasks",
         "CONN_MAX_AGE": 60,
         "CONN_HEALTH_CHECKS": True,
-        "OPTIONS": {"connect_timeout": 3, "sslmode": "require"},  # and nothing that a pooler would refuse
+        "OPTIONS": {"connect_timeout": 3, "sslmode": "require"},  # nothing that a pooler would reject
     }
 
 
@@ -193,7 +193,7 @@ def test_the_first_database_url_that_is_set_is_used(setting, monkeypatch):
     assert env.database("FIRST", "SETTING")["HOST"] == "first.test"
 
 
-def test_every_name_a_database_url_may_have_is_told_when_none_is_set(setting):
+def test_the_error_lists_all_names_of_a_database_url(setting):
     setting("")
 
     assert refusal(env.database, "SETTING", "OTHER") == "SETTING or OTHER is not set; see .env.example."
@@ -202,23 +202,23 @@ def test_every_name_a_database_url_may_have_is_told_when_none_is_set(setting):
 @pytest.mark.parametrize(
     ("url", "reason"),
     [
-        ("sqlite:///tasks.db", "must be a postgresql:// URL (nothing but PostgreSQL is supported)."),
-        ("mysql://db.test/tasks", "must be a postgresql:// URL (nothing but PostgreSQL is supported)."),
-        ("tasks", "must be a postgresql:// URL (nothing but PostgreSQL is supported)."),
-        ("postgresql://db.test", "names no database; it must end in /DATABASE."),
-        ("postgresql://db.test/", "names no database; it must end in /DATABASE."),
+        ("sqlite:///tasks.db", "must be a postgresql:// URL (only PostgreSQL is supported)."),
+        ("mysql://db.test/tasks", "must be a postgresql:// URL (only PostgreSQL is supported)."),
+        ("tasks", "must be a postgresql:// URL (only PostgreSQL is supported)."),
+        ("postgresql://db.test", "has no database name; it must end in /DATABASE."),
+        ("postgresql://db.test/", "has no database name; it must end in /DATABASE."),
         ("postgresql://db.test:port/tasks", "is not a valid URL"),
         ("postgresql://db.test:99999/tasks", "is not a valid URL"),
         ("postgresql://[::1/tasks", "is not a valid URL"),
     ],
 )
-def test_a_database_url_that_cannot_be_used_is_refused(setting, url, reason):
+def test_an_unusable_database_url_is_rejected(setting, url, reason):
     setting(url)
 
     assert refusal(env.database, "SETTING").startswith(f"SETTING {reason}")
 
 
-def test_a_refused_database_url_does_not_tell_its_password(setting):
+def test_the_error_of_a_database_url_hides_the_password(setting):
     setting("postgresql://task:hunter2/unquoted@db.test/tasks")
 
     assert "hunter2" not in refusal(env.database, "SETTING")
@@ -229,7 +229,7 @@ SMTP = "django.core.mail.backends.smtp.EmailBackend"
 
 
 @pytest.mark.parametrize("url", [None, ""])
-def test_without_a_mail_server_mails_become_files(monkeypatch, setting, url):
+def test_without_a_mail_server_mails_are_files(monkeypatch, setting, url):
     monkeypatch.delenv("SETTING", raising=False)
     if url is not None:
         setting(url)
@@ -237,7 +237,7 @@ def test_without_a_mail_server_mails_become_files(monkeypatch, setting, url):
     assert env.email("SETTING", folder="/state/mail") == env.Mail(FILES, "/state/mail")
 
 
-def test_without_a_mail_server_and_a_folder_that_lasts_mails_wait(setting):
+def test_without_a_mail_server_or_folder_mails_wait(setting):
     setting("")
 
     mail = env.email("SETTING", folder="off")
@@ -250,7 +250,7 @@ def test_without_a_mail_server_and_a_folder_that_lasts_mails_wait(setting):
     ("scheme", "port", "encryption"),
     [("smtp", 25, {}), ("smtp+tls", 587, {"use_tls": True}), ("smtp+ssl", 465, {"use_ssl": True})],
 )
-def test_a_mail_server_is_reached_at_the_port_of_its_scheme(setting, scheme, port, encryption):
+def test_a_mail_url_implies_the_port_of_its_scheme(setting, scheme, port, encryption):
     setting(f"{scheme}://mail.test")
 
     assert env.email("SETTING", folder="/state/mail") == env.Mail(SMTP, host="mail.test", port=port, **encryption)
@@ -260,7 +260,7 @@ def test_a_mail_server_is_reached_at_the_port_of_its_scheme(setting, scheme, por
     ("address", "host", "port"),
     [("mail.test:2525", "mail.test", 2525), ("[::1]:2525", "::1", 2525), ("127.0.0.1:2525/", "127.0.0.1", 2525)],
 )
-def test_a_port_of_its_own_is_kept(setting, address, host, port):
+def test_an_explicit_port_is_kept(setting, address, host, port):
     setting(f"smtp+tls://tm:secret@{address}")
 
     entry = env.email("SETTING", folder="/state/mail")
@@ -288,7 +288,7 @@ def test_user_and_password_of_a_mail_server_are_decoded(setting, written, meant)
         "smtp://",
         "smtp:mail.test",
         "http://tm:hunter2@mail.test",
-        "smtps://tm:hunter2@mail.test",  # to some it means STARTTLS, to others TLS from the start
+        "smtps://tm:hunter2@mail.test",  # ambiguous: STARTTLS or TLS from the start
         "consolemail://hunter2",
         "dummymail://",
         "://tm:hunter2@mail.test",
@@ -306,7 +306,7 @@ def test_user_and_password_of_a_mail_server_are_decoded(setting, written, meant)
         "smtp+tls://tm:25#hunter2@mail.test",
     ],
 )
-def test_a_mail_url_that_cannot_be_used_is_refused_in_one_sentence_without_its_password(setting, url):
+def test_an_invalid_mail_url_is_rejected_without_its_password(setting, url):
     setting(url)
 
     sentence = refusal(env.email, "SETTING", folder="/state/mail")
@@ -318,7 +318,7 @@ def test_a_mail_url_that_cannot_be_used_is_refused_in_one_sentence_without_its_p
     assert "unquoted" not in sentence
 
 
-def test_nothing_of_a_refused_password_hides_behind_the_refusal(setting):
+def test_an_error_has_no_cause_that_contains_the_password(setting):
     setting("smtp+tls://tm:hunter2/unquoted@mail.test")
 
     with pytest.raises(env.SettingError) as caught:
@@ -328,14 +328,14 @@ def test_nothing_of_a_refused_password_hides_behind_the_refusal(setting):
     assert caught.value.__cause__ is None
 
 
-def test_a_time_zone_is_taken_by_its_name(setting):
+def test_a_time_zone_is_read_by_name(setting):
     setting("Europe/Berlin")
 
     assert env.time_zone("SETTING", "UTC") == "Europe/Berlin"
 
 
 @pytest.mark.parametrize("value", ["Mars/Olympus", "../../etc/passwd", "+02:00", "utc "])
-def test_a_time_zone_that_nobody_knows_is_refused(setting, value):
+def test_an_unknown_time_zone_is_rejected(setting, value):
     setting(value)
 
     assert refusal(env.time_zone, "SETTING", "UTC") == (
@@ -353,7 +353,7 @@ def test_a_time_of_day_is_read(setting, value, time):
 @pytest.mark.parametrize(
     "value", ["8:00", "8am", "24:00", "12:60", "08:00:00", "off", "08:00+02:00", "\u0660\u0668:00"]
 )
-def test_what_is_no_time_of_day_is_refused(setting, value):
+def test_an_invalid_time_of_day_is_rejected(setting, value):
     setting(value)
 
     assert refusal(env.time_of_day, "SETTING", "08:00") == (
@@ -372,7 +372,7 @@ def test_the_environment_wins_over_the_file_unless_it_is_empty(monkeypatch, tmp_
     assert (os.environ["SET"], os.environ["EMPTY"]) == ("environment", "file")
 
 
-def test_a_file_is_read_as_shells_write_it_and_leaves_the_environment_alone(monkeypatch, tmp_path):
+def test_a_file_is_parsed_without_changing_the_environment(monkeypatch, tmp_path):
     monkeypatch.delenv("ONE", raising=False)
     (tmp_path / ".env").write_text("# a comment\nexport ONE='two words'\n\nURL=postgresql://u:p@h/d?a=b#c\nNONE=\n")
 
@@ -384,7 +384,7 @@ def test_a_file_is_read_as_shells_write_it_and_leaves_the_environment_alone(monk
     assert "ONE" not in os.environ
 
 
-def test_what_one_file_holds_is_forgotten_before_the_next(tmp_path):
+def test_values_of_one_file_do_not_leak_into_the_next(tmp_path):
     (tmp_path / "first").write_text("ONE=1\n")
     (tmp_path / "second").write_text("TWO=2\n")
     env.read_dotenv(tmp_path / "first")
@@ -392,7 +392,7 @@ def test_what_one_file_holds_is_forgotten_before_the_next(tmp_path):
     assert env.read_dotenv(tmp_path / "second") == {"TWO": "2"}
 
 
-def test_no_file_is_needed(monkeypatch, tmp_path):
+def test_the_env_file_is_optional(monkeypatch, tmp_path):
     monkeypatch.setenv("TMSERVICE_ENV_FILE", str(tmp_path / "absent"))
     before = dict(os.environ)
 
@@ -404,7 +404,7 @@ def test_no_file_is_needed(monkeypatch, tmp_path):
 # Settings in files
 
 
-def test_a_setting_may_be_in_a_file(monkeypatch, tmp_path):
+def test_a_setting_can_be_read_from_a_file(monkeypatch, tmp_path):
     (tmp_path / "key").write_text("from the file\n")
     monkeypatch.setenv("SETTING_FILE", str(tmp_path / "key"))
     monkeypatch.setenv("SETTING", "")
@@ -431,7 +431,7 @@ def test_an_empty_file_sets_nothing(monkeypatch, tmp_path):
 
 
 @pytest.mark.parametrize("content", [None, b"\xff\xfe"])
-def test_a_file_that_cannot_be_read_is_refused(monkeypatch, tmp_path, content):
+def test_an_unreadable_file_is_rejected(monkeypatch, tmp_path, content):
     if content:
         (tmp_path / "key").write_bytes(content)
     monkeypatch.setenv("SETTING_FILE", str(tmp_path / "key"))
@@ -443,7 +443,7 @@ SECRET = "correct-horse-battery-staple"
 
 
 @pytest.mark.parametrize("line", [SECRET, f"ADMIN_PASSWORD {SECRET}", f"export: {SECRET}", f"ADMIN-PASSWORD={SECRET}"])
-def test_a_line_that_sets_nothing_is_named_by_its_number_alone(tmp_path, caplog, line):
+def test_an_invalid_line_is_reported_by_number_only(tmp_path, caplog, line):
     file = tmp_path / ".env"
     file.write_text(f"# a comment\n\nLOG_LEVEL=INFO\n{line}\n")
 

@@ -23,30 +23,30 @@ def setting(monkeypatch):
         ("", ["log"]),
     ],
 )
-def test_several_are_chosen_each_once_in_their_order(setting, value, chosen):
+def test_several_choices_are_read_in_order_without_repeats(setting, value, chosen):
     setting(value)
 
     assert env.choices("SETTING", "log", known=KNOWN) == chosen
 
 
 @pytest.mark.parametrize("value", ["pigeon", "log,pigeon", "LOG", "log email", "log;email", ",", " "])
-def test_one_of_several_that_nobody_knows_and_none_at_all_are_refused_with_what_there_is(setting, value):
+def test_unknown_or_no_choices_are_rejected_with_the_known_ones(setting, value):
     setting(value)
 
-    sentence = "^SETTING must be one or several of log, email, separated by commas[.]$"
+    sentence = "^SETTING must be one or more of log, email, separated by commas[.]$"
     with pytest.raises(env.SettingError, match=sentence):
         env.choices("SETTING", "log", known=KNOWN)
 
 
 @pytest.mark.parametrize(("value", "chosen"), [("email", "email"), ("", "log")])
-def test_one_is_chosen(setting, value, chosen):
+def test_one_choice_is_read(setting, value, chosen):
     setting(value)
 
     assert env.choice("SETTING", "log", known=KNOWN) == chosen
 
 
 @pytest.mark.parametrize("value", ["pigeon", "EMAIL", " log", "log,email", ","])
-def test_one_that_nobody_knows_is_refused_with_what_there_is(setting, value):
+def test_an_unknown_choice_is_rejected_with_the_known_ones(setting, value):
     setting(value)
 
     with pytest.raises(env.SettingError, match=f"^SETTING must be one of log, email, not '{value}'[.]$"):

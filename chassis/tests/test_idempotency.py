@@ -16,7 +16,7 @@ from rest_framework.exceptions import ValidationError
 from chassis.api import idempotency
 from chassis.api.problems import Conflict
 from chassis.testing.forge import claims, signed
-from chassis.testing.threads import in_own_connection, together, wait_until_one_waits_for_a_lock
+from chassis.testing.threads import in_own_connection, together, wait_for_lock_waiter
 from chassis.tests.idempotency_app.models import IdempotencyRecord, Note
 from chassis.tests.urls import Notes
 
@@ -27,7 +27,7 @@ HELLO = {"text": "hello"}
 
 
 def send(body=HELLO, *, key="k-1", caller=7, path="/notes/", method="POST"):
-    """Send a body, given as what it means or byte by byte, the way a bug in a view is a 500."""
+    """Send a body, as a value or as bytes; a bug in a view is a 500."""
     headers = {"Authorization": f"Bearer {signed(claims(sub=str(caller)))}"} if caller else {}
     if key is not None:
         headers["Idempotency-Key"] = key
@@ -37,7 +37,7 @@ def send(body=HELLO, *, key="k-1", caller=7, path="/notes/", method="POST"):
 
 
 def seen(answer):
-    """All that a caller sees, but for the id that each request has of its own."""
+    """Everything a client sees except the request id."""
     headers = {name: value for name, value in answer.headers.items() if name != "X-Request-ID"}
     return answer.status_code, answer.content, headers
 
@@ -52,12 +52,12 @@ def let_pass(**duration):
 
 @pytest.fixture
 def before_answering(monkeypatch):
-    """Lets something happen when a note is made but not yet answered for."""
+    """Runs a function after a note is created and before the response is stored."""
     return lambda happen: monkeypatch.setattr(Notes, "before_answering", staticmethod(happen))
 
 
 class Stage:
-    """Holds the first request in the middle of its work until it is told how to end. Later ones pass."""
+    """Blocks the first request until the test decides its result. Later ones pass."""
 
     def __init__(self):
         self.entered, self.may_end, self.error = Event(), Event(), None
@@ -84,7 +84,7 @@ def stage(before_answering):
 
 @pytest.fixture
 def start():
-    """Starts a request in a thread and returns its future, whose result is the one answer in a list."""
+    """Starts a request in a thread and returns its future; the result is a list with the response."""
     with ThreadPoolExecutor(8) as pool:
         yield lambda **values: pool.submit(in_own_connection, lambda: send(**values))
 
@@ -92,7 +92,7 @@ def start():
 # Replaying
 
 
-def test_six_equal_requests_make_one_note_and_get_one_answer():
+def test_six_equal_requests_create_one_note():
     answers = [send() for _ in range(6)]
 
     note = Note.objects.get()
@@ -103,7 +103,7 @@ def test_six_equal_requests_make_one_note_and_get_one_answer():
     assert IdempotencyRecord.objects.count() == 1
 
 
-def test_without_a_key_each_request_makes_its_note():
+def test_without_a_key_each_request_creates_a_note():
     answers = [send(key=None) for _ in range(2)]
 
     assert [answer.status_code for answer in answers] == [201, 201]
@@ -111,7 +111,7 @@ def test_without_a_key_each_request_makes_its_note():
     assert not IdempotencyRecord.objects.exists()
 
 
-def test_a_keyed_answer_looks_like_one_without_a_key():
+def test_a_response_is_the_same_with_and_without_a_key():
     keyed, replayed, plain = send(), send(), send(key=None)
 
     assert keyed.headers.keys() == replayed.headers.keys() == plain.headers.keys() - {"X-Note"}
@@ -119,13 +119,13 @@ def test_a_keyed_answer_looks_like_one_without_a_key():
         assert keyed.headers[name] == replayed.headers[name] == plain.headers[name]
 
 
-def test_a_replay_has_a_request_id_of_its_own():
+def test_a_replay_has_its_own_request_id():
     ids = {send().headers["X-Request-ID"] for _ in range(2)}
 
     assert len(ids) == 2
 
 
-def test_the_bytes_are_those_of_the_first_answer_whatever_happened_since():
+def test_a_replay_has_the_bytes_of_the_first_response():
     first = send()
     Note.objects.all().delete()
 
@@ -141,7 +141,7 @@ def test_the_bytes_are_those_of_the_first_answer_whatever_happened_since():
         b'{"text": "h\\u00e9", "to": [1, {"a": 1, "b": 2}]}',
     ],
 )
-def test_white_space_order_of_keys_and_escapes_make_no_other_body(body):
+def test_equivalent_json_is_the_same_body(body):
     first = send({"text": "hé", "to": [1, {"a": 1, "b": 2}]})
 
     assert seen(send(body)) == seen(first)
@@ -149,14 +149,14 @@ def test_white_space_order_of_keys_and_escapes_make_no_other_body(body):
 
 
 @pytest.mark.parametrize("paths", [("/notes", "/notes/"), ("/notes/", "/notes")])
-def test_the_slash_at_the_end_makes_no_other_path(paths):
+def test_the_trailing_slash_makes_no_other_key(paths):
     first, second = [send(path=path) for path in paths]
 
     assert seen(first) == seen(second)
     assert texts() == ["hello"]
 
 
-def test_a_number_of_4000_digits_is_a_body_like_any_other():
+def test_a_number_of_4000_digits_is_valid():
     body = b'{"text": "hello", "number": ' + b"9" * 4000 + b"}"
 
     assert [send(body).status_code for _ in range(2)] == [201, 201]
@@ -165,7 +165,7 @@ def test_a_number_of_4000_digits_is_a_body_like_any_other():
 
 
 @pytest.mark.parametrize("wrap", [b"[%b]", b'{"a":%b}'], ids=["lists", "objects"])
-def test_a_body_is_refused_as_too_deep_or_taken_but_breaks_nothing(wrap):
+def test_a_deep_body_is_rejected_or_parsed_but_never_fails(wrap):
     statuses = set()
     for depth in [*range(780, 1000, 3), 50_000]:
         head, tail = wrap.split(b"%b")
@@ -183,7 +183,7 @@ def test_a_body_is_refused_as_too_deep_or_taken_but_breaks_nothing(wrap):
     [{"text": "bye"}, {**HELLO, "more": None}, {"text": "Hello"}, {"text": "hello "}, [HELLO], {"text": ["hello"]}, {}],
     ids=repr,
 )
-def test_another_body_under_the_same_key_is_refused_and_changes_nothing(body):
+def test_another_body_with_the_same_key_is_422(body):
     first = send()
 
     answer = send(body)
@@ -195,13 +195,13 @@ def test_another_body_under_the_same_key_is_refused_and_changes_nothing(body):
 
 
 @pytest.mark.parametrize(("one", "other"), [(1, True), (1, 1.0), (1, "1"), (None, False), ([1, 2], [2, 1])])
-def test_values_that_look_alike_are_different(one, other):
+def test_similar_values_are_different_bodies(one, other):
     statuses = [send({**HELLO, "value": value}).status_code for value in (one, other)]
 
     assert statuses == [201, 422]
 
 
-def test_from_what_is_kept_of_a_body_nobody_without_the_secret_can_guess_it(settings):
+def test_the_fingerprint_of_a_body_needs_the_secret(settings):
     send()
     kept = IdempotencyRecord.objects.get().fingerprint
     guess = json.dumps(HELLO, sort_keys=True).encode()
@@ -211,7 +211,7 @@ def test_from_what_is_kept_of_a_body_nobody_without_the_secret_can_guess_it(sett
     assert idempotency.fingerprint(HELLO) != kept
 
 
-# What a key belongs to
+# Scope of a key
 
 
 @pytest.mark.parametrize(
@@ -219,7 +219,7 @@ def test_from_what_is_kept_of_a_body_nobody_without_the_secret_can_guess_it(sett
     [{"caller": 8}, {"path": "/more-notes/"}, {"method": "PUT"}, {"key": "k-2"}, {"key": "K-1"}, {"key": '"k-1"'}],
     ids=repr,
 )
-def test_a_key_is_one_callers_for_one_method_and_path(other):
+def test_a_key_belongs_to_one_caller_method_and_path(other):
     first = send()
 
     second = send(**other)
@@ -230,7 +230,7 @@ def test_a_key_is_one_callers_for_one_method_and_path(other):
     assert seen(send(**other)) == seen(second)
 
 
-def test_a_key_stays_its_callers_in_another_session():
+def test_a_key_works_in_another_session_of_the_caller():
     bodies = set()
     for session in ("70", "71"):
         headers = {"Authorization": f"Bearer {signed(claims(sid=session))}", "Idempotency-Key": "k-1"}
@@ -241,7 +241,7 @@ def test_a_key_stays_its_callers_in_another_session():
 
 
 @pytest.mark.parametrize("key", ["!", "~", "k" * 255, "a,b", '"quoted"', "8e03978e-40d5-43dd-bc93-6894a57f9324", "0"])
-def test_a_key_is_taken_as_it_is(key):
+def test_a_key_is_used_verbatim(key):
     answers = [send(key=key) for _ in range(2)]
 
     assert seen(answers[0]) == seen(answers[1])
@@ -263,13 +263,13 @@ def test_a_malformed_key_is_named(key):
 
 
 @pytest.mark.parametrize("key", ["k-1", "k" * 256])
-def test_where_keys_mean_nothing_they_are_ignored(key):
+def test_keys_are_ignored_on_other_routes(key):
     assert send(path="/echo/", key=key).json() == {"received": HELLO}
     assert not IdempotencyRecord.objects.exists()
 
 
 @pytest.mark.parametrize("path", ["/notes/", "/open-notes/"])
-def test_nobody_replays_without_saying_who_they_are(path):
+def test_a_replay_needs_authentication(path):
     send(path=path)
 
     answer = send(path=path, caller=None)
@@ -278,7 +278,7 @@ def test_nobody_replays_without_saying_who_they_are(path):
     assert texts() == ["hello"]
 
 
-# What is kept, and for how long
+# Stored responses and their expiry
 
 
 @pytest.mark.parametrize(
@@ -291,7 +291,7 @@ def test_nobody_replays_without_saying_who_they_are(path):
     ],
     ids=repr,
 )
-def test_of_a_request_that_fails_nothing_is_kept_and_its_key_works_afterwards(before_answering, error, status):
+def test_a_failed_request_is_rolled_back_and_releases_its_key(before_answering, error, status):
     def fail():
         raise error
 
@@ -307,14 +307,14 @@ def test_of_a_request_that_fails_nothing_is_kept_and_its_key_works_afterwards(be
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b'{"text": "a", "text": "b"}', b"\xff"])
-def test_a_body_that_cannot_be_read_is_refused_and_its_key_works_afterwards(content):
+def test_a_key_can_be_reused_after_an_unreadable_body(content):
     assert send(content).status_code == 400
 
     assert send().status_code == 201
 
 
 @pytest.mark.parametrize("status", [200, 202])
-def test_every_answer_of_success_is_kept(monkeypatch, status):
+def test_every_successful_response_is_stored(monkeypatch, status):
     monkeypatch.setattr(Notes, "status", status)
 
     answers = [send() for _ in range(2)]
@@ -324,7 +324,7 @@ def test_every_answer_of_success_is_kept(monkeypatch, status):
 
 
 @pytest.mark.parametrize("status", [303, 404, 409, 503])
-def test_no_other_answer_is_kept(monkeypatch, status):
+def test_other_responses_are_not_stored(monkeypatch, status):
     monkeypatch.setattr(Notes, "status", status)
 
     answers = [send() for _ in range(2)]
@@ -333,20 +333,20 @@ def test_no_other_answer_is_kept(monkeypatch, status):
     assert (texts(), IdempotencyRecord.objects.count()) == (["hello", "hello"], 0)
 
 
-def test_no_other_answer_can_be_stored():
+def test_other_responses_cannot_be_stored():
     with pytest.raises(IntegrityError, match="keptanswer_is_of_a_success"):
         kept(status=404)
 
 
-def test_an_answer_that_cannot_be_written_undoes_what_it_tells_of(monkeypatch):
-    monkeypatch.setattr(Notes, "size", 2**70)  # no number that the renderer can write
+def test_an_unwritable_response_rolls_back_its_change(monkeypatch):
+    monkeypatch.setattr(Notes, "size", 2**70)  # a number that the renderer cannot write
 
     assert send().status_code == 500
     assert not Note.objects.exists()
     assert not IdempotencyRecord.objects.exists()
 
 
-def test_a_key_is_good_for_24_hours():
+def test_a_key_is_valid_for_24_hours():
     first = send()
 
     let_pass(hours=23, minutes=59)
@@ -361,7 +361,7 @@ def test_a_key_is_good_for_24_hours():
     assert send().status_code == 422
 
 
-def test_a_replay_does_not_prolong_the_24_hours():
+def test_a_replay_does_not_extend_the_24_hours():
     send()
     let_pass(hours=13)
     send()
@@ -371,7 +371,7 @@ def test_a_replay_does_not_prolong_the_24_hours():
     assert texts() == ["hello", "hello"]
 
 
-def test_the_limit_on_waiting_is_for_the_key_alone(before_answering):
+def test_the_lock_timeout_only_applies_to_the_key(before_answering):
     limits = []
     before_answering(lambda: limits.append(lock_timeout()))
     with connection.cursor() as cursor:
@@ -383,7 +383,7 @@ def test_the_limit_on_waiting_is_for_the_key_alone(before_answering):
     assert [*limits, lock_timeout()] == ["7s", "7s"]
 
 
-def test_a_claim_waits_for_a_lock_for_one_second():
+def test_a_claim_waits_one_second_for_a_lock():
     with transaction.atomic(), idempotency.short_wait():
         assert lock_timeout() == "1s"
 
@@ -409,7 +409,7 @@ def lock_timeout():
 
 @COMMITTING
 @pytest.mark.parametrize("before", ["nothing", "an old answer"])
-def test_six_at_once_make_one_note_and_get_one_answer(before):
+def test_six_concurrent_requests_create_one_note(before):
     if before == "an old answer":
         send({"text": "old"})
         let_pass(hours=25)
@@ -424,7 +424,7 @@ def test_six_at_once_make_one_note_and_get_one_answer(before):
 
 @COMMITTING
 @pytest.mark.parametrize("body", [HELLO, {"text": "bye"}], ids=repr)
-def test_the_twin_of_one_that_is_still_running_is_told_so_after_a_second(stage, start, body):
+def test_a_duplicate_of_a_running_request_is_409_after_a_second(stage, start, body):
     first = start()
     assert stage.entered.wait(30)
 
@@ -442,7 +442,7 @@ def test_the_twin_of_one_that_is_still_running_is_told_so_after_a_second(stage, 
 
 
 @COMMITTING
-def test_once_the_first_is_done_its_twin_replays(stage, start):
+def test_a_duplicate_replays_after_the_first(stage, start):
     first = start()
     assert stage.entered.wait(30)
     assert send().status_code == 409
@@ -454,11 +454,11 @@ def test_once_the_first_is_done_its_twin_replays(stage, start):
 
 
 @COMMITTING
-def test_a_waiting_twin_replays_as_soon_as_the_first_is_done(stage, start):
+def test_a_waiting_duplicate_replays_when_the_first_is_done(stage, start):
     first = start()
     assert stage.entered.wait(30)
     twin = start()
-    wait_until_one_waits_for_a_lock()
+    wait_for_lock_waiter()
     stage.end()
 
     assert seen(*twin.result()) == seen(*first.result())
@@ -467,11 +467,11 @@ def test_a_waiting_twin_replays_as_soon_as_the_first_is_done(stage, start):
 
 @COMMITTING
 @pytest.mark.parametrize(("error", "status"), [(ValidationError("no"), 400), (RuntimeError("a bug"), 500)], ids=repr)
-def test_a_waiting_twin_takes_over_from_a_first_one_that_fails(stage, start, error, status):
+def test_a_waiting_duplicate_runs_if_the_first_fails(stage, start, error, status):
     first = start()
     assert stage.entered.wait(30)
     twin = start()
-    wait_until_one_waits_for_a_lock()
+    wait_for_lock_waiter()
     stage.end(error)
 
     (failed,), (answer,) = first.result(), twin.result()
@@ -484,7 +484,7 @@ def test_a_waiting_twin_takes_over_from_a_first_one_that_fails(stage, start, err
 @pytest.mark.parametrize(
     "other", [{"caller": 8}, {"path": "/more-notes/"}, {"method": "PUT"}, {"key": "k-2"}], ids=repr
 )
-def test_nobody_waits_for_another_key(stage, start, other):
+def test_different_keys_do_not_wait_for_each_other(stage, start, other):
     first = start()
     assert stage.entered.wait(30)
 
@@ -496,7 +496,7 @@ def test_nobody_waits_for_another_key(stage, start, other):
 
 
 @COMMITTING
-def test_a_twin_that_is_interrupted_for_another_reason_is_not_told_that_the_key_is_in_use(stage, start):
+def test_another_interruption_is_not_reported_as_key_in_use(stage, start):
     first = start()
     assert stage.entered.wait(30)
 
@@ -511,7 +511,7 @@ def test_a_twin_that_is_interrupted_for_another_reason_is_not_told_that_the_key_
 
 
 @COMMITTING
-def test_what_waits_for_another_row_than_its_keys_is_not_told_that_the_key_is_in_use(before_answering, start):
+def test_waiting_for_another_row_is_not_key_in_use(before_answering, start):
     locked = Note.objects.create(text="locked")
 
     def wait_for_the_row():
@@ -528,7 +528,7 @@ def test_what_waits_for_another_row_than_its_keys_is_not_told_that_the_key_is_in
     assert texts() == ["locked"]
 
 
-# Forgetting
+# Deleting expired records
 
 
 def kept(key="k-1", **values):
@@ -536,7 +536,7 @@ def kept(key="k-1", **values):
     return IdempotencyRecord.objects.create(**row | {"status": 201, "headers": {}, "body": b"{}"} | values)
 
 
-def test_answers_are_forgotten_after_24_hours(monkeypatch):
+def test_responses_are_deleted_after_24_hours(monkeypatch):
     monkeypatch.setattr(idempotency, "DELETE_BATCH_SIZE", 2)
     now = timezone.now()
     for number in range(5):
@@ -548,17 +548,17 @@ def test_answers_are_forgotten_after_24_hours(monkeypatch):
     assert list(IdempotencyRecord.objects.order_by("pk")) == recent
 
 
-def test_no_statement_forgets_more_than_its_share(monkeypatch, django_assert_num_queries):
+def test_expired_records_are_deleted_in_batches(monkeypatch, django_assert_num_queries):
     monkeypatch.setattr(idempotency, "DELETE_BATCH_SIZE", 2)
     for number in range(5):
         kept(key=f"old-{number}", created_at=timezone.now() - timedelta(hours=25))
 
-    with django_assert_num_queries(7):  # three times look and delete, and the look that finds nothing
+    with django_assert_num_queries(7):  # three times SELECT and DELETE, and the last SELECT
         IdempotencyRecord.objects.delete_expired()
 
 
 @COMMITTING
-def test_a_key_that_is_claimed_anew_while_the_old_answer_is_being_forgotten_keeps_its_new_one(stage, start):
+def test_deleting_expired_records_keeps_a_key_claimed_again(stage, start):
     stage.entered.set()
     send()
     let_pass(hours=25)
@@ -568,7 +568,7 @@ def test_a_key_that_is_claimed_anew_while_the_old_answer_is_being_forgotten_keep
 
     with ThreadPoolExecutor(1) as pool:
         forgetting = pool.submit(in_own_connection, IdempotencyRecord.objects.delete_expired)
-        wait_until_one_waits_for_a_lock()
+        wait_for_lock_waiter()
         stage.end()
         forgetting.result()
 

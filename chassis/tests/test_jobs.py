@@ -20,7 +20,7 @@ PATIENCE_SECONDS = 30
 
 
 class Recorder:
-    """Counts its calls; each raises or returns the next of `results`, and returns None when they are used up."""
+    """Counts its calls. Each raises or returns the next of `results`, then None."""
 
     def __init__(self, *results):
         self.results, self.calls, self.reached = list(results), 0, threading.Condition()
@@ -41,7 +41,7 @@ class Recorder:
 
 @pytest.fixture
 def start():
-    """Starts jobs; gives the event that stops them and the thread in which `run_jobs` is, which ends with the test."""
+    """Starts jobs; returns the event that stops them and the thread of `run_jobs`, which ends with the test."""
     started = []
 
     def start(*jobs, **options):
@@ -71,10 +71,10 @@ def assert_ends(thread):
     assert not thread.is_alive()
 
 
-# Turns
+# Runs
 
 
-def test_a_job_runs_again_and_again(start):
+def test_a_job_runs_repeatedly(start):
     run = Recorder()
 
     start(Job("pull", run, every_seconds=SOON))
@@ -82,7 +82,7 @@ def test_a_job_runs_again_and_again(start):
     run.wait_for(calls=5)
 
 
-def test_a_job_waits_for_its_next_turn(start):
+def test_a_job_pauses_between_runs(start):
     run, other = Recorder(), Recorder()
 
     start(Job("seldom", run, every_seconds=NEVER_AGAIN), Job("often", other, every_seconds=SOON))
@@ -101,7 +101,7 @@ def test_a_job_with_more_to_do_runs_again_at_once(start):
     assert run.calls == 4
 
 
-def test_a_job_that_is_stuck_delays_no_other(start):
+def test_a_stuck_job_does_not_delay_others(start):
     entered, release = Event(), Event()
     run = Recorder()
 
@@ -119,7 +119,7 @@ def test_a_job_that_is_stuck_delays_no_other(start):
 
 
 @pytest.mark.parametrize("error", [ValueError("broken"), OperationalError("gone"), SystemExit(3)])
-def test_a_job_that_fails_is_in_the_log_and_goes_on(start, caplog, error):
+def test_a_failing_job_is_logged_and_runs_again(start, caplog, error):
     run = Recorder(error)
 
     start(Job("pull", run, every_seconds=SOON))
@@ -129,7 +129,7 @@ def test_a_job_that_fails_is_in_the_log_and_goes_on(start, caplog, error):
     assert (record.levelname, record.getMessage(), record.exc_info[1]) == ("ERROR", "job pull failed", error)
 
 
-def test_a_job_that_fails_delays_no_other(start):
+def test_a_failing_job_does_not_delay_others(start):
     run = Recorder()
 
     start(Job("broken", Recorder(ValueError()), every_seconds=NEVER_AGAIN), Job("pull", run, every_seconds=SOON))
@@ -137,7 +137,7 @@ def test_a_job_that_fails_delays_no_other(start):
     run.wait_for(calls=5)
 
 
-def test_pauses_double_with_failures_in_a_row_and_begin_anew_after_a_success(start, monkeypatch):
+def test_pauses_double_per_failure_and_reset_after_a_success(start, monkeypatch):
     failures = []
     monkeypatch.setattr("chassis.worker.jobs.pause_seconds", lambda every, number: failures.append(number) or every)
     run = Recorder(ValueError(), ValueError(), None, ValueError(), 1, ValueError())
@@ -148,7 +148,7 @@ def test_pauses_double_with_failures_in_a_row_and_begin_anew_after_a_success(sta
     assert failures[:6] == [1, 2, 0, 1, 1, 0]
 
 
-def test_a_pause_doubles_with_every_failure_up_to_a_minute():
+def test_a_pause_doubles_per_failure_up_to_a_minute():
     pauses = [pause_seconds(1, failures) for failures in range(10)]
 
     assert pauses == [1, 2, 4, 8, 16, 32, 60, 60, 60, 60]
@@ -160,10 +160,10 @@ def test_a_job_with_long_pauses_keeps_them_when_it_fails():
     assert [pause_seconds(300, failures) for failures in range(3)] == [300, 300, 300]
 
 
-# Each run for itself
+# Isolation of runs
 
 
-def test_each_run_has_a_request_id_of_its_own(start):
+def test_each_run_has_its_own_request_id(start):
     ids = {"one": [], "two": []}
     runs = {name: Recorder() for name in ids}
 
@@ -177,11 +177,11 @@ def test_each_run_has_a_request_id_of_its_own(start):
         run.wait_for(calls=3)
     seen = ids["one"][:3] + ids["two"][:3]
     assert len(set(seen)) == 6
-    assert all(request_id.SANE.fullmatch(each) for each in seen)
+    assert all(request_id.VALID.fullmatch(each) for each in seen)
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_lost_database_connection_is_replaced_for_the_next_run(start):
+def test_a_lost_connection_is_replaced_before_the_next_run(start):
     answers, run = [], Recorder()
 
     def ask():
@@ -200,7 +200,7 @@ def test_a_lost_database_connection_is_replaced_for_the_next_run(start):
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_job_that_has_ended_leaves_no_database_connection_open(start):
+def test_an_ended_job_closes_its_database_connection(start):
     used, run = [], Recorder()
 
     def ask():
@@ -220,7 +220,7 @@ def test_a_job_that_has_ended_leaves_no_database_connection_open(start):
 # Stopping
 
 
-def test_jobs_between_their_turns_stop_at_once(start, caplog):
+def test_pausing_jobs_stop_at_once(start, caplog):
     runs = [Recorder(), Recorder()]
     stop, thread = start(*(Job("seldom", run, every_seconds=NEVER_AGAIN) for run in runs))
     for run in runs:
@@ -229,10 +229,10 @@ def test_jobs_between_their_turns_stop_at_once(start, caplog):
     stop.set()
 
     assert_ends(thread)
-    assert caplog.messages == []  # it would tell of those that were left behind
+    assert caplog.messages == []  # it would log abandoned jobs
 
 
-def test_a_job_with_ever_more_to_do_stops_too(start, caplog):
+def test_a_job_with_endless_work_stops_too(start, caplog):
     run = Recorder(*[True] * 1_000_000)
     stop, thread = start(Job("deliver", run, every_seconds=NEVER_AGAIN))
     run.wait_for(calls=2)
@@ -264,7 +264,7 @@ def test_a_running_job_finishes_its_run(start, caplog):
     assert caplog.messages == []
 
 
-def test_a_job_that_does_not_finish_is_left_behind_after_the_grace_period(start, caplog):
+def test_a_job_is_abandoned_after_the_grace_period(start, caplog):
     entered, release = Event(), Event()
 
     def get_stuck():
@@ -280,12 +280,12 @@ def test_a_job_that_does_not_finish_is_left_behind_after_the_grace_period(start,
 
     assert stuck.is_alive()
     assert stuck.daemon
-    assert caplog.messages == ["job stuck did not finish in time and is left behind"]
+    assert caplog.messages == ["job stuck did not finish in time and is abandoned"]
     release.set()
     assert_ends(stuck)
 
 
-def test_the_main_thread_never_holds_the_lock_that_a_signal_handler_needs():
+def test_a_signal_handler_cannot_deadlock_the_main_thread():
     waiting = []
 
     class Watched(Event):
@@ -317,8 +317,8 @@ def test_a_signal_sets_the_event(number):
 
 @pytest.fixture
 def work(monkeypatch):
-    """Runs the command with these jobs. Those of every worker need a database."""
-    monkeypatch.setattr("chassis.database.give_up_after", lambda *, seconds: None)
+    """Runs the command with these jobs, without the common ones, which need a database."""
+    monkeypatch.setattr("chassis.database.limit_waits", lambda *, seconds: None)
     monkeypatch.setattr(run_worker, "wait_for_database", lambda stop: None)
 
     def work(*jobs, **options):
@@ -329,7 +329,7 @@ def work(monkeypatch):
 
 
 @pytest.mark.usefixtures("_signals_restored")
-def test_the_command_runs_its_jobs_until_it_is_told_to_stop(work):
+def test_the_command_runs_jobs_until_it_is_stopped(work):
     run = Recorder()
 
     def stop_at_the_third_turn():
@@ -342,7 +342,7 @@ def test_the_command_runs_its_jobs_until_it_is_told_to_stop(work):
     assert run.calls >= 3
 
 
-def test_once_gives_each_job_one_turn_in_their_order(work):
+def test_once_runs_each_job_in_order(work):
     order = []
 
     work(*(Job(name, partial(order.append, name), every_seconds=SOON) for name in "abc"), once=True)
@@ -350,7 +350,7 @@ def test_once_gives_each_job_one_turn_in_their_order(work):
     assert order == ["a", "b", "c"]
 
 
-def test_once_is_not_over_while_there_is_more(work):
+def test_once_runs_a_job_until_it_has_no_more(work):
     run = Recorder(10, 10, 3, 0)
 
     work(Job("deliver", run, every_seconds=NEVER_AGAIN), once=True)
@@ -358,11 +358,11 @@ def test_once_is_not_over_while_there_is_more(work):
     assert run.calls == 4
 
 
-def test_once_tells_which_jobs_failed_after_all_had_their_turn(work, caplog):
+def test_once_reports_failed_jobs_after_all_ran(work, caplog):
     last = Recorder()
     broken, also = Job("pull", Recorder(ValueError("x")), every_seconds=1), Job("scan", Recorder(1, OSError()), 1)
 
-    with pytest.raises(CommandError, match=r"These jobs failed; the log says why: pull, scan\."):
+    with pytest.raises(CommandError, match=r"These jobs failed; see the log: pull, scan\."):
         work(broken, also, Job("deliver", last, every_seconds=1), once=True)
 
     assert last.calls == 1

@@ -18,7 +18,7 @@ CONFIGURED = ("", "django", "django.server", "django.request", "gunicorn.error",
 
 @pytest.fixture
 def lines(monkeypatch):
-    """Configure logging as a service does, and return a function that reads what it wrote."""
+    """Configure logging as a service does; return a function that reads the lines."""
     before = [
         (logger, logger.handlers[:], logger.level, logger.propagate) for logger in map(logging.getLogger, CONFIGURED)
     ]
@@ -31,7 +31,7 @@ def lines(monkeypatch):
         logger.setLevel(level)
 
 
-def test_a_line_says_when_how_bad_where_what_and_during_which_request(lines):
+def test_a_log_line_has_time_level_logger_message_and_request_id(lines):
     request_id.current.set("abc-1")
 
     logging.getLogger("tasks").warning("task %s is late", 7)
@@ -62,7 +62,7 @@ def test_a_line_says_when_how_bad_where_what_and_during_which_request(lines):
     ],
     ids=ascii,
 )
-def test_no_text_forges_a_second_line(lines, title):
+def test_no_text_can_forge_a_log_line(lines, title):
     logging.getLogger("tasks").info("task %r", title, extra={"title": title})
     logging.getLogger("tasks").info("task " + title)
 
@@ -82,7 +82,7 @@ def test_a_line_is_plain_ascii(lines, character):
     assert line.isprintable()
 
 
-def test_the_security_log_has_a_level_of_its_own(lines, monkeypatch):
+def test_the_security_log_has_its_own_level(lines, monkeypatch):
     stream = StringIO()
     monkeypatch.setattr(sys, "stderr", stream)
     logging.config.dictConfig(logging_for("task_service", "ERROR"))
@@ -101,7 +101,7 @@ def test_the_security_log_has_a_level_of_its_own(lines, monkeypatch):
     }
 
 
-def test_a_traceback_stays_on_the_line(lines):
+def test_a_traceback_stays_on_one_line(lines):
     try:
         raise RuntimeError("two\nlines")
     except RuntimeError:
@@ -111,14 +111,14 @@ def test_a_traceback_stays_on_the_line(lines):
     assert "RuntimeError: two\nlines" in line["exc_info"]
 
 
-def test_what_is_below_the_level_is_left_out(lines):
+def test_lines_below_the_level_are_not_logged(lines):
     logging.getLogger("tasks").debug("noise")
 
     assert lines() == []
 
 
 @pytest.mark.parametrize("path", ["/nowhere/", "/who-am-i/", "/echo/?nope=1", "/broken/"])
-def test_a_refused_request_is_one_line_under_its_id(lines, client, path):
+def test_a_rejected_request_logs_one_line_with_its_id(lines, client, path):
     client.raise_request_exception = False
 
     client.get(path, headers={"X-Request-ID": "abc-1"})
@@ -127,7 +127,7 @@ def test_a_refused_request_is_one_line_under_its_id(lines, client, path):
     assert (line["logger"], line["request_id"]) == ("django.request", "abc-1")
 
 
-def test_a_token_in_the_header_is_never_in_the_log(lines, client):
+def test_a_token_in_a_header_is_not_logged(lines, client):
     client.get("/who-am-i/", headers={"Authorization": "Bearer eyJhbGciOi"})
 
     assert lines()
@@ -135,7 +135,7 @@ def test_a_token_in_the_header_is_never_in_the_log(lines, client):
 
 
 @pytest.mark.parametrize("path", ["/nowhere/", "/who-am-i/", "/echo/", "/broken/"])
-def test_a_token_in_the_query_is_never_in_the_log(lines, client, path):
+def test_a_token_in_the_query_is_not_logged(lines, client, path):
     client.raise_request_exception = False
 
     client.get(f"{path}?access_token=eyJhbGciOi")
@@ -144,7 +144,7 @@ def test_a_token_in_the_query_is_never_in_the_log(lines, client, path):
     assert "eyJhbGciOi" not in "".join(lines())
 
 
-def test_the_time_is_utc_wherever_the_service_is(lines, monkeypatch):
+def test_the_time_is_utc_in_any_time_zone(lines, monkeypatch):
     monkeypatch.setenv("TZ", "Pacific/Auckland")
     time.tzset()
     try:
@@ -158,7 +158,7 @@ def test_the_time_is_utc_wherever_the_service_is(lines, monkeypatch):
 
 
 @pytest.mark.parametrize("logger", ["django.request", "django.server", "tasks"])
-def test_no_logger_has_a_level_of_its_own(lines, monkeypatch, logger):
+def test_no_logger_has_its_own_level(lines, monkeypatch, logger):
     stream = StringIO()
     monkeypatch.setattr(sys, "stderr", stream)
     monkeypatch.setattr(logging.getLogger("django"), "level", logging.INFO)  # as Django sets it first
@@ -171,14 +171,14 @@ def test_no_logger_has_a_level_of_its_own(lines, monkeypatch, logger):
 
 
 @pytest.mark.parametrize("level", ["info", "LOUD", "", "10"])
-def test_a_level_that_is_none_is_refused_in_a_sentence(level):
+def test_an_invalid_log_level_is_rejected_in_one_sentence(level):
     with pytest.raises(SettingError, match="LOG_LEVEL must be one of DEBUG, INFO, WARNING, ERROR, CRITICAL, not"):
         logging_for("task_service", level)
 
 
 @pytest.fixture
 def lost():
-    """A list that grows by one with every line that is lost."""
+    """A list with an entry per lost log line."""
     found = []
 
     def note(**_):
@@ -200,7 +200,7 @@ class Closed(StringIO):
 
 
 @pytest.mark.parametrize("stream", [Full(), Closed(), None], ids=["full", "closed", "none at all"])
-def test_a_line_that_cannot_be_written_is_told_of_and_does_no_harm(lines, lost, monkeypatch, capsys, stream):
+def test_a_log_line_that_cannot_be_written_is_signaled(lines, lost, monkeypatch, capsys, stream):
     monkeypatch.setattr(sys, "stderr", stream)
     logging.config.dictConfig(logging_for("task_service", "INFO"))
 
@@ -211,7 +211,7 @@ def test_a_line_that_cannot_be_written_is_told_of_and_does_no_harm(lines, lost, 
     assert capsys.readouterr() == ("", "")
 
 
-def test_arguments_that_do_not_fit_leave_the_text(lines, lost):
+def test_log_arguments_that_do_not_match_are_dropped(lines, lost):
     logging.getLogger("tasks").info("task %d is late", "seven")
 
     (line,) = map(json.loads, lines())

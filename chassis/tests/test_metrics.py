@@ -48,7 +48,7 @@ def samples(settings):
 
 @pytest.fixture
 def grown(samples):
-    """Returns what has grown since the test began, of one metric."""
+    """Returns the increase of a metric since the start of the test."""
     before = samples()
 
     def difference(name):
@@ -73,7 +73,7 @@ def test_it_works(settings):
 @pytest.mark.parametrize(
     "header", ["", "Bearer", f"Bearer {TOKEN}x", f"Basic {TOKEN}", TOKEN, "Bearer \u00e9", "Bearer "]
 )
-def test_without_the_token_there_is_nothing(settings, header):
+def test_without_the_token_metrics_are_404(settings, header):
     settings.METRICS_TOKEN = TOKEN
 
     with pytest.raises(Http404):
@@ -81,14 +81,14 @@ def test_without_the_token_there_is_nothing(settings, header):
 
 
 @pytest.mark.parametrize("header", ["", "Bearer ", "Bearer"])
-def test_where_no_token_is_set_nothing_opens_it(settings, header):
+def test_without_a_metrics_token_metrics_are_404(settings, header):
     settings.METRICS_TOKEN = ""
 
     with pytest.raises(Http404):
         ask(Authorization=header)
 
 
-def test_it_is_for_reading_alone(settings):
+def test_metrics_only_allow_get_and_head(settings):
     settings.METRICS_TOKEN = TOKEN
 
     assert ask("post", Authorization=f"Bearer {TOKEN}").status_code == 405
@@ -109,7 +109,7 @@ def test_a_request_is_counted_by_method_route_and_status(client, grown):
     }
 
 
-def test_how_long_it_took_is_in_every_bucket_from_there_on(client, grown):
+def test_a_duration_is_in_every_larger_bucket(client, grown):
     client.get("/rows/7/")
 
     assert grown(f"{DURATION}_count") == {("GET", "200", "rows/<id:row_id>/"): 1}
@@ -120,19 +120,19 @@ def test_how_long_it_took_is_in_every_bucket_from_there_on(client, grown):
 
 
 @pytest.mark.parametrize("path", ["/nowhere/", "/rows/0/", "/\u2603", "/rows/7/x/"])
-def test_what_has_no_route_is_counted_as_none(client, grown, path):
+def test_a_request_without_a_route_is_counted_as_none(client, grown, path):
     client.get(path)
 
     assert grown(f"{DURATION}_count") == {("GET", "404", NONE): 1}
 
 
-def test_what_is_refused_before_it_has_a_route_is_counted(client, grown):
+def test_requests_rejected_before_routing_are_counted(client, grown):
     client.get("/rows/7/", headers={"Host": "elsewhere.test"})
 
     assert grown(f"{DURATION}_count") == {("GET", "400", NONE): 1}
 
 
-def test_methods_that_nobody_knows_are_counted_as_one(client, grown):
+def test_unknown_methods_are_counted_together(client, grown):
     client.generic("BREW", "/rows/7/")
     client.generic("X" * 50, "/rows/7/")
 
@@ -157,7 +157,7 @@ def test_a_request_whose_worker_is_stopped_is_counted_as_500(grown):
     assert grown(f"{DURATION}_count") == {("GET", "500", NONE): 1}
 
 
-def test_what_a_limit_refused_is_counted_by_its_scope(grown):
+def test_rejections_are_counted_by_scope(grown):
     metrics.count_limited("login")
     metrics.count_limited("login")
     metrics.count_limited("register")
@@ -165,11 +165,11 @@ def test_what_a_limit_refused_is_counted_by_its_scope(grown):
     assert grown("tmservice_limited_total") == {("login",): 2, ("register",): 1}
 
 
-def test_nothing_tells_when_a_count_began(samples):
+def test_there_are_no_created_metrics(samples):
     assert not [key for key in samples() if key[0].endswith("_created")]
 
 
-def test_every_check_that_is_measured_is_asked(samples):
+def test_every_measured_check_is_run(samples):
     now = samples(
         AGE, measuring(Gauge("tmservice_other", "Another.", 3)), Check("role", lambda: pytest.fail("it was asked"))
     )
@@ -177,14 +177,14 @@ def test_every_check_that_is_measured_is_asked(samples):
     assert (now["tmservice_age_seconds",], now["tmservice_other",]) == (12.5, 3)
 
 
-def test_the_database_is_up_and_its_clock_is_ours(samples):
+def test_metrics_include_the_database_and_its_clock(samples):
     now = samples()
 
     assert (now["tmservice_database_up",], now["tmservice_clock_difference_seconds",]) == (1, 0)
 
 
 @pytest.mark.django_db(transaction=True)
-def test_without_the_database_counts_are_told_and_no_figure_is_made_up(client, samples, monkeypatch):
+def test_without_the_database_only_counts_are_reported(client, samples, monkeypatch):
     client.get("/rows/7/")
     connection.close()
     monkeypatch.setitem(connection.settings_dict, "PORT", "1")
@@ -196,7 +196,7 @@ def test_without_the_database_counts_are_told_and_no_figure_is_made_up(client, s
     assert now[f"{DURATION}_count", "GET", "200", "rows/<id:row_id>/"] >= 1
 
 
-def test_a_figure_that_the_database_fails_to_give_takes_no_other_along(samples):
+def test_a_failing_gauge_does_not_affect_the_others(samples):
     def failing():
         raise ProgrammingError("there is no such table")
 
@@ -206,13 +206,13 @@ def test_a_figure_that_the_database_fails_to_give_takes_no_other_along(samples):
     assert ("tmservice_log_errors_total",) in now
 
 
-def test_what_runs_is_told_by_its_version(samples):
+def test_metrics_include_the_version(samples):
     build = [key for key in samples() if key[0] == "tmservice_build_info"]
 
     assert build == [("tmservice_build_info", platform.python_version(), chassis.__version__)]
 
 
-def test_a_gauge_of_the_process_follows_from_request_to_request(samples):
+def test_a_process_gauge_is_updated_with_each_request(samples):
     state = {"value": 0.0}
     gauge = metrics.ProcessGauge("tmservice_mood", "How it is.", lambda: state["value"])
     measured = metrics.MetricsMiddleware(lambda request: HttpResponse())
@@ -223,12 +223,12 @@ def test_a_gauge_of_the_process_follows_from_request_to_request(samples):
             assert samples()["tmservice_mood",] == value
     finally:
         metrics.ProcessGauge.all.remove(gauge)
-        metrics.COUNTED.unregister(gauge.gauge)
+        metrics.REGISTRY.unregister(gauge.gauge)
 
 
 @pytest.fixture
 def letters():
-    """Makes letters in a state."""
+    """Creates letters in a state."""
 
     def make(number, state, reason=""):
         return Letter.objects.bulk_create(Letter(state=state, reason=reason) for _ in range(number))
@@ -241,7 +241,7 @@ def outbox_metrics():
     return {name: value for name, _, value in found.gauges}
 
 
-def test_an_outbox_tells_what_waits_and_what_was_dead_lettered(letters):
+def test_an_outbox_reports_waiting_and_dead_lettered_messages(letters):
     letters(3, "planned")
     letters(2, "failed", "554 no")
     letters(4, "skipped", "nobody there")
@@ -249,13 +249,13 @@ def test_an_outbox_tells_what_waits_and_what_was_dead_lettered(letters):
     assert outbox_metrics() == {"tmservice_letters_waiting": 3, "tmservice_letters_failed": 2}
 
 
-def test_an_empty_outbox_tells_of_nothing():
+def test_an_empty_outbox_has_zero_gauges():
     assert outbox_metrics() == {"tmservice_letters_waiting": 0, "tmservice_letters_failed": 0}
 
 
-def test_counting_ends_somewhere(letters, monkeypatch):
+def test_counting_is_capped(letters, monkeypatch):
     monkeypatch.setattr(checks, "MAX_COUNTED", 5)
-    monkeypatch.setattr(checks, "NEWEST", 4)
+    monkeypatch.setattr(checks, "MAX_EXAMINED", 4)
     letters(2, "failed", "554 no")
     letters(3, "failed", "554 no")
     letters(6, "planned")

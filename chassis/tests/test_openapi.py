@@ -1,4 +1,4 @@
-"""What the OpenAPI document derives by itself, and how the tests notice what it does not say."""
+"""What the OpenAPI document derives, and how tests find undocumented responses."""
 
 import re
 from types import SimpleNamespace
@@ -24,9 +24,9 @@ from chassis.openapi import inspectors, schemas
 from chassis.openapi.auto_schema import AutoSchema
 from chassis.openapi.generator import Generator
 from chassis.openapi.pages import Documentation
+from chassis.testing.documented_responses import undocumented
 from chassis.testing.forge import claims, signed
 from chassis.testing.openapi_document import Document
-from chassis.testing.seen_statuses import undocumented
 from chassis.tests.idempotency_app.models import IdempotencyRecord
 from chassis.tests.urls import Row
 
@@ -149,13 +149,13 @@ def test_the_document_is_valid_swagger(document):
     document.assert_valid()
 
 
-def test_operations_are_in_the_order_of_their_paths_without_those_for_services(document):
+def test_operations_are_sorted_and_exclude_internal_ones(document):
     assert list(document.operations) == [
         *("POST /open/", "GET /things/", "POST /things/", "GET /things/{id}/", "PATCH /things/{id}/")
     ]
 
 
-def test_statuses_follow_from_permissions_bodies_keys_and_limits(document):
+def test_statuses_are_derived_from_the_view(document):
     common = {400, 401, 429, 503}
 
     assert statuses(document, "GET /things/") == common | {200, 304}
@@ -165,7 +165,7 @@ def test_statuses_follow_from_permissions_bodies_keys_and_limits(document):
     assert statuses(document, "POST /open/") == {204, 400, 409, 503}
 
 
-def test_what_is_noted_by_hand_and_what_follows_are_both_told(document):
+def test_declared_and_derived_statuses_are_both_listed(document):
     keyed, by_hand = (document.operations[call]["responses"]["409"] for call in ("POST /things/", "POST /open/"))
 
     assert keyed["description"] == "The first request with this `Idempotency-Key` is still running."
@@ -174,7 +174,7 @@ def test_what_is_noted_by_hand_and_what_follows_are_both_told(document):
     assert "Retry-After" not in by_hand["headers"]
 
 
-def test_an_example_of_an_error_is_one_that_there_is(document):
+def test_an_example_error_is_a_real_error(document):
     responses = document.operations["POST /things/"]["responses"]
     codes = {
         status: each["examples"]["application/problem+json"]["code"]
@@ -190,7 +190,7 @@ def test_an_example_of_an_error_is_one_that_there_is(document):
     }
 
 
-def test_the_document_is_made_once(monkeypatch, document):
+def test_the_document_is_built_once(monkeypatch, document):
     made, get_schema = [], Generator.get_schema
 
     def count(generator):
@@ -205,7 +205,7 @@ def test_the_document_is_made_once(monkeypatch, document):
     assert made == [1]
 
 
-def test_only_what_is_counted_tells_of_limits(document):
+def test_only_counted_requests_have_rate_limit_headers(document):
     assert "RateLimit" in document.operations["GET /things/"]["responses"]["200"]["headers"]
     assert "RateLimit" not in document.operations["POST /open/"]["responses"]["204"]["headers"]
 
@@ -227,19 +227,19 @@ def test_filters_are_typed(document):
     assert found.keys() == {"color", "made", "owner", "is_big", "search", "ordering", "page_size", "cursor"}
 
 
-def test_any_request_id_is_taken(document, client):
+def test_any_request_id_is_accepted(document, client):
     assert "pattern" not in document.parameters("POST /open/", "header")["X-Request-ID"]
     assert client.post("/open/", headers={"X-Request-ID": "{}"}).status_code == 204
 
 
 @pytest.mark.parametrize("tag", ["*", '"3.1f2e3d4c5b6a"', 'W/"3.1f2e3d4c5b6a"', '"1.a", "2.b"', '"a,b"', '""'])
-def test_an_if_match_is_what_the_document_says(document, tag):
+def test_a_valid_if_match_matches_the_pattern(document, tag):
     assert re.search(pattern_of_if_match(document), tag)
     etags.if_match(SimpleNamespace(headers={"If-Match": tag}))
 
 
 @pytest.mark.parametrize("tag", ["", "3", '"3', "W/", "{}", "**", '"1" "2"', '"1", 2', "'3'"])
-def test_an_if_match_is_nothing_that_the_document_does_not_say(document, tag):
+def test_an_invalid_if_match_does_not_match_the_pattern(document, tag):
     assert not re.search(pattern_of_if_match(document), tag)
     with pytest.raises(ValidationError):
         etags.if_match(SimpleNamespace(headers={"If-Match": tag}))
@@ -269,19 +269,19 @@ DAYS = ["2000-01-01", "2100-12-31", "2026-02-28", "1999-12-31", "2101-01-01", "2
         *((fields.DateField(), day) for day in DAYS),
     ],
 )
-def test_a_field_takes_what_its_pattern_does(field, value):
+def test_a_field_accepts_what_its_pattern_matches(field, value):
     try:
         taken = bool(field.run_validation(value))
     except ValidationError:
         taken = False
 
-    assert bool(re.search(schemas.schema_of(field)["pattern"], value)) == taken
+    assert bool(re.search(schemas.value_schema(field)["pattern"], value)) == taken
 
 
-def test_a_filter_of_days_has_the_pattern_of_a_day(document):
+def test_a_date_filter_has_the_pattern_of_a_date(document):
     assert (
         document.parameters("GET /things/", "query")["made"]["pattern"]
-        == schemas.schema_of(fields.DateField())["pattern"]
+        == schemas.value_schema(fields.DateField())["pattern"]
     )
 
 
@@ -289,7 +289,7 @@ def test_only_a_get_has_query_parameters(document):
     assert document.parameters("POST /things/", "query") == {}
 
 
-def test_what_is_in_an_object_depends_on_what_it_is_for(document):
+def test_a_schema_depends_on_its_mode(document):
     definitions = document.spec["definitions"]
     shown, made, changed = (definitions[name] for name in ("Thing", "NewThing", "ThingPatch"))
 
@@ -309,20 +309,20 @@ def test_what_is_in_an_object_depends_on_what_it_is_for(document):
     assert (made["properties"]["is_big"]["default"], made["properties"]["text"]["default"]) == (True, "")
 
 
-def test_a_problem_need_not_have_what_the_gateways_own_do_not(document):
+def test_a_problem_schema_allows_those_of_the_gateway(document):
     definitions = document.spec["definitions"]
 
     for name in ("Problem", "StaleProblem"):
         assert definitions[name]["properties"].keys() - set(definitions[name]["required"]) == {"instance"}
 
 
-def test_a_field_or_filter_of_a_kind_that_nobody_described_is_refused():
+def test_a_field_or_filter_without_a_schema_is_an_error():
     class Odd(serializers.Serializer):
         field = serializers.FileField()
 
     inspector = inspectors.SerializerInspector(None, "", "GET", None, None, AutoSchema.field_inspectors)
     with pytest.raises(TypeError, match="FileField field"):
-        inspector.object_of(Odd())
+        inspector.object_schema(Odd())
     with pytest.raises(TypeError, match="NumberFilter count"):
         inspectors.parameter("count", django_filters.NumberFilter())
 
@@ -331,7 +331,7 @@ def wrong(document, answer):
     return list(undocumented(document, answer))
 
 
-def test_an_answer_that_is_as_documented_is_none_to_complain_of(document, client, user):
+def test_a_documented_response_has_no_complaints(document, client, user):
     assert wrong(document, client.get("/things/", headers=user)) == []
     assert wrong(document, client.get("/things/?limit=1", headers=user)) == []
     assert wrong(document, client.get("/things/")) == []
@@ -342,18 +342,18 @@ def test_an_answer_that_is_as_documented_is_none_to_complain_of(document, client
     assert wrong(document, client.get("/nowhere/")) == []
 
 
-def test_a_status_that_is_not_documented_is_told(monkeypatch, document, client):
+def test_an_undocumented_status_is_reported(monkeypatch, document, client):
     monkeypatch.setattr(Open, "status", 202)
 
     assert wrong(document, client.post("/open/")) == ["POST /open/: 202 is not documented"]
 
 
-def test_a_header_that_is_not_documented_is_told(document, client):
+def test_an_undocumented_header_is_reported(document, client):
     assert wrong(document, client.post("/open/")) == ["POST /open/: 204 has a header Location that is not documented"]
 
 
 @pytest.mark.parametrize(
-    ("says", "told"),
+    ("says", "expected"),
     [
         ({"next": None, "previous": None}, "$: 'results' is a required property"),
         (
@@ -364,7 +364,7 @@ def test_a_header_that_is_not_documented_is_told(document, client):
         ({"next": None, "previous": None, "results": [{"id": 1}]}, "$.results[0]: 'name' is a required property"),
     ],
 )
-def test_json_that_is_not_as_documented_is_told(monkeypatch, document, client, user, says, told):
+def test_an_undocumented_body_is_reported(monkeypatch, document, client, user, says, expected):
     monkeypatch.setattr(Things, "says", says)
 
-    assert f"GET /things/: 200 at {told}" in wrong(document, client.get("/things/", headers=user))
+    assert f"GET /things/: 200 at {expected}" in wrong(document, client.get("/things/", headers=user))

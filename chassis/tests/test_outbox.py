@@ -9,7 +9,7 @@ from django.db import IntegrityError, transaction
 from django.db.models import F
 from django.utils import timezone
 
-from chassis.testing.threads import in_own_connection, together, wait_until_one_waits_for_a_lock
+from chassis.testing.threads import in_own_connection, together, wait_for_lock_waiter
 from chassis.tests.outbox_app.models import Letter
 from chassis.worker.outbox import (
     MAX_ATTEMPTS,
@@ -38,7 +38,7 @@ FINISHED = [
 
 
 class Postbox:
-    """Takes letters, and for those whose text is a key of `errors` raises that error instead."""
+    """Accepts letters, or raises the error that `errors` has for their text."""
 
     def __init__(self, **errors):
         self.errors, self.sent = errors, []
@@ -58,7 +58,7 @@ def plan_all(*texts, **values):
 
 
 def let_pass(**duration):
-    """Move every instant of every letter back, which is as good as waiting."""
+    """Move all times of all letters back, instead of waiting."""
     instants = ["planned_at", "due_at", "give_up_at", "leased_until", "sent_at"]
     Letter.objects.update(**{name: F(name) - timedelta(**duration) for name in instants})
 
@@ -75,7 +75,7 @@ def states():
 # Delivering
 
 
-def test_a_planned_message_is_sent_and_marked():
+def test_a_pending_message_is_sent_and_marked():
     plan("hello")
     postbox = Postbox()
 
@@ -98,7 +98,7 @@ def test_a_sent_message_is_not_sent_again():
     assert postbox.sent == ["hello"]
 
 
-def test_messages_go_out_in_the_order_they_were_planned():
+def test_messages_are_sent_in_planned_order():
     plan_all("one", "two", "three")
     postbox = Postbox()
 
@@ -107,7 +107,7 @@ def test_messages_go_out_in_the_order_they_were_planned():
     assert postbox.sent == ["one", "two", "three"]
 
 
-def test_one_call_handles_no_more_than_its_limit():
+def test_one_call_handles_at_most_its_limit():
     plan_all("one", "two", "three")
     postbox = Postbox()
 
@@ -124,7 +124,7 @@ def test_a_message_is_not_sent_before_it_is_due():
     assert deliver_due(Letter.objects, Postbox()) == 1
 
 
-def test_a_message_that_makes_no_sense_any_more_is_skipped_with_the_reason():
+def test_an_irrelevant_message_is_skipped_with_the_reason():
     plan("late")
 
     deliver_due(Letter.objects, Postbox(late=Skipped("the task is completed")))
@@ -143,7 +143,7 @@ def test_only_messages_of_the_queryset_are_delivered():
     assert postbox.sent == ["a line"]
 
 
-def test_a_filter_over_the_queryset_may_use_any_value():
+def test_a_claim_works_on_a_queryset_with_any_value():
     plan('100 % "sure", isn\'t it? %s')
 
     (letter,) = Letter.objects.filter(text='100 % "sure", isn\'t it? %s').claim(1, lease_seconds=60)
@@ -154,7 +154,7 @@ def test_a_filter_over_the_queryset_may_use_any_value():
 # Claiming
 
 
-def test_a_claim_leases_the_messages_under_a_fresh_token():
+def test_a_claim_leases_messages_with_a_new_token():
     plan_all("one", "two", "three")
 
     first = Letter.objects.claim(2, lease_seconds=60)
@@ -167,7 +167,7 @@ def test_a_claim_leases_the_messages_under_a_fresh_token():
     assert Letter.objects.get(pk=second.pk).lease_token == second.lease_token
 
 
-def test_marking_one_of_several_claimed_messages_leaves_the_others():
+def test_marking_one_claimed_message_leaves_the_others():
     plan_all("one", "two")
     first, _ = Letter.objects.claim(2, lease_seconds=60)
 
@@ -176,7 +176,7 @@ def test_marking_one_of_several_claimed_messages_leaves_the_others():
     assert states() == {"one": "sent", "two": "planned"}
 
 
-def test_what_is_due_longest_is_claimed_first_and_comes_in_the_order_of_ids():
+def test_the_longest_overdue_messages_are_claimed_first():
     now = timezone.now()
     for minutes, text in enumerate(["latest", "middle", "earliest"]):
         plan(text, due_at=now - timedelta(minutes=minutes))
@@ -185,7 +185,7 @@ def test_what_is_due_longest_is_claimed_first_and_comes_in_the_order_of_ids():
 
 
 @pytest.mark.parametrize("values", FINISHED, ids=lambda values: values["state"])
-def test_what_is_finished_is_not_claimed(values):
+def test_finished_messages_are_not_claimed(values):
     plan(**values)
 
     assert Letter.objects.claim(1, lease_seconds=60) == []
@@ -208,7 +208,7 @@ def test_eight_workers_claim_each_of_200_messages_once():
 
 
 @COMMITTING
-def test_a_claim_passes_over_a_row_that_somebody_has_locked():
+def test_a_claim_skips_locked_rows():
     locked, free = plan_all("locked", "free")
 
     with ThreadPoolExecutor(1) as pool, transaction.atomic():
@@ -219,7 +219,7 @@ def test_a_claim_passes_over_a_row_that_somebody_has_locked():
 
 
 @COMMITTING
-def test_a_claim_inside_a_transaction_is_refused():
+def test_claiming_inside_a_transaction_is_rejected():
     plan()
 
     with pytest.raises(RuntimeError, match="durable"), transaction.atomic():
@@ -232,7 +232,7 @@ def test_a_claim_inside_a_transaction_is_refused():
 
 
 @pytest.mark.parametrize("death", [SystemExit(1), KeyboardInterrupt()], ids=lambda death: type(death).__name__)
-def test_a_message_whose_worker_dies_goes_out_again_under_the_same_id_once_its_lease_is_over(death):
+def test_a_message_is_sent_again_when_its_lease_expires(death):
     letter = plan("hello")
     with pytest.raises(type(death)):
         deliver_due(Letter.objects, Postbox(hello=death))
@@ -248,7 +248,7 @@ def test_a_message_whose_worker_dies_goes_out_again_under_the_same_id_once_its_l
 
 
 @pytest.mark.parametrize("late_mark", MARKS.values(), ids=MARKS)
-def test_a_worker_whose_lease_ran_out_cannot_overwrite_what_the_next_one_does(late_mark):
+def test_an_expired_lease_cannot_overwrite_the_next_one(late_mark):
     plan()
     late = claim_one()
     let_pass(seconds=61)
@@ -263,7 +263,7 @@ def test_a_worker_whose_lease_ran_out_cannot_overwrite_what_the_next_one_does(la
 
 @pytest.mark.parametrize("late_mark", MARKS.values(), ids=MARKS)
 @COMMITTING
-def test_a_late_mark_that_waited_for_the_row_looks_at_it_again(late_mark):
+def test_a_late_mark_is_rechecked_after_waiting_for_the_row(late_mark):
     plan()
     late = claim_one()
 
@@ -271,20 +271,20 @@ def test_a_late_mark_that_waited_for_the_row_looks_at_it_again(late_mark):
         with transaction.atomic():
             Letter.objects.update(lease_token="0" * 32)
             marking = pool.submit(in_own_connection, lambda: late_mark(late))
-            wait_until_one_waits_for_a_lock()
+            wait_for_lock_waiter()
         assert marking.result(timeout=30) == [False]
 
     assert Letter.objects.get().state == "planned"
 
 
 @pytest.mark.parametrize("mark", MARKS.values(), ids=MARKS)
-def test_what_was_never_claimed_cannot_be_marked(mark):
+def test_an_unclaimed_message_cannot_be_marked(mark):
     assert mark(plan()) is False
     assert Letter.objects.get().state == "planned"
 
 
 @pytest.mark.parametrize("mark", MARKS.values(), ids=MARKS)
-def test_a_claim_is_good_for_one_mark(mark):
+def test_a_claimed_message_can_be_marked_once(mark):
     plan()
     letter = claim_one()
 
@@ -292,7 +292,7 @@ def test_a_claim_is_good_for_one_mark(mark):
     assert letter.mark_sent() is False
 
 
-def test_a_worker_that_comes_too_late_says_so_in_the_log(caplog):
+def test_a_worker_that_marks_too_late_logs_it(caplog):
     letter = plan()
 
     def dawdle(letter):
@@ -324,7 +324,7 @@ def test_a_message_that_kills_every_worker_is_dead_lettered():
     "error",
     [ValueError("no such template"), UnicodeEncodeError("ascii", "é", 0, 1, "no"), IntegrityError("x"), Exception()],
 )
-def test_a_message_that_cannot_be_rendered_holds_nobody_up(error, caplog):
+def test_a_message_that_cannot_be_rendered_delays_no_other(error, caplog):
     plan_all("before", "poison", "after")
     postbox = Postbox(poison=error)
 
@@ -340,7 +340,7 @@ def test_a_message_that_cannot_be_rendered_holds_nobody_up(error, caplog):
     assert record.getMessage() == f"letter {poison.pk}: sending it failed unexpectedly"
 
 
-def test_a_message_that_can_never_be_rendered_fails_in_the_end():
+def test_a_message_that_cannot_be_rendered_fails_after_a_day():
     plan("poison")
     postbox = Postbox(poison=ValueError("no such template"))
 
@@ -354,7 +354,7 @@ def test_a_message_that_can_never_be_rendered_fails_in_the_end():
     assert attempts == letter.attempts == 25
 
 
-def test_a_temporary_failure_is_tried_again_after_its_pause():
+def test_a_temporary_failure_is_retried_after_a_pause():
     plan("hello")
 
     deliver_due(Letter.objects, Postbox(hello=TemporaryFailure("greylisted")))
@@ -379,7 +379,7 @@ def test_the_pause_grows_with_the_attempts():
     assert timedelta(seconds=150) < pause <= timedelta(seconds=320)
 
 
-def test_a_permanent_failure_is_not_tried_again_and_is_in_the_log(caplog):
+def test_a_permanent_failure_is_logged_and_not_retried(caplog):
     letter = plan("hello")
 
     deliver_due(Letter.objects, Postbox(hello=PermanentFailure("no address")))
@@ -408,7 +408,7 @@ BUSY = (450, b"mailbox busy")
     ],
     ids=lambda value: type(value).__name__,
 )
-def test_what_the_mail_server_refuses_for_good_has_failed(error, reason):
+def test_a_permanent_smtp_error_fails_the_message(error, reason):
     plan("hello")
 
     deliver_due(Letter.objects, Postbox(hello=error))
@@ -439,7 +439,7 @@ def test_what_the_mail_server_refuses_for_good_has_failed(error, reason):
     ],
     ids=lambda value: type(value).__name__,
 )
-def test_whatever_else_goes_wrong_with_the_mail_server_may_pass(error, reason, caplog):
+def test_other_smtp_errors_are_temporary(error, reason, caplog):
     plan("hello")
 
     deliver_due(Letter.objects, Postbox(hello=error))
@@ -450,7 +450,7 @@ def test_whatever_else_goes_wrong_with_the_mail_server_may_pass(error, reason, c
 
 
 @pytest.mark.parametrize(
-    ("told", "kept"),
+    ("expected", "kept"),
     [
         ("a\0b", "a b"),
         ("550 no\r\nsuch user", "550 no such user"),
@@ -463,19 +463,19 @@ def test_whatever_else_goes_wrong_with_the_mail_server_may_pass(error, reason, c
     ids=ascii,
 )
 @pytest.mark.parametrize("outcome", [Skipped, PermanentFailure, TemporaryFailure])
-def test_any_reason_can_be_stored_and_is_one_line(outcome, told, kept):
+def test_any_reason_can_be_stored_and_is_one_line(outcome, expected, kept):
     plan("hello")
 
-    deliver_due(Letter.objects, Postbox(hello=outcome(told)))
+    deliver_due(Letter.objects, Postbox(hello=outcome(expected)))
 
     assert Letter.objects.get().reason == kept
 
 
-# A day, then dead letter, then replay
+# Dead letters and replay
 
 
 @pytest.mark.parametrize("error", [TemporaryFailure("down"), ConnectionRefusedError("down"), ValueError("down")])
-def test_a_message_is_tried_for_a_day_and_then_dead_lettered(error):
+def test_a_message_is_dead_lettered_after_a_day(error):
     plan("hello")
     let_pass(hours=23, minutes=59)
     deliver_due(Letter.objects, Postbox(hello=error))
@@ -489,7 +489,7 @@ def test_a_message_is_tried_for_a_day_and_then_dead_lettered(error):
     assert "down" in letter.reason
 
 
-def test_a_message_that_waited_for_days_for_its_worker_still_gets_an_attempt():
+def test_an_overdue_message_still_gets_an_attempt():
     plan("hello")
     let_pass(days=3)
     postbox = Postbox()
@@ -517,7 +517,7 @@ def test_a_replayed_message_gets_another_day():
     assert states() == {"hello": "sent"}
 
 
-def test_replayed_messages_queue_behind_what_is_due_already():
+def test_replayed_messages_come_after_messages_due_earlier():
     plan("old", state="failed", reason="down")
     plan("new")
 
@@ -526,7 +526,7 @@ def test_replayed_messages_queue_behind_what_is_due_already():
     assert claim_one().text == "new"
 
 
-def test_only_what_has_failed_is_replayed():
+def test_only_failed_messages_are_replayed():
     for values in FINISHED:
         plan(values["state"], **values)
     plan("planned")
@@ -555,7 +555,7 @@ def test_only_what_has_failed_is_replayed():
         (MAX_ATTEMPTS, 1800, 3600),
     ],
 )
-def test_a_pause_doubles_from_5_seconds_up_to_an_hour_and_is_left_to_chance(attempts, shortest, longest):
+def test_retries_back_off_from_5_seconds_to_an_hour_with_jitter(attempts, shortest, longest):
     pauses = [backoff_seconds(attempts) for _ in range(200)]
 
     assert shortest <= min(pauses) < max(pauses) <= longest
@@ -565,14 +565,14 @@ def test_a_pause_doubles_from_5_seconds_up_to_an_hour_and_is_left_to_chance(atte
 # Order
 
 
-def test_messages_of_one_key_go_out_in_order():
+def test_messages_with_one_key_are_sent_in_order():
     plan_all("one", "two", "three", ordering_key=7)
 
     assert [letter.text for letter in Letter.objects.claim(5, lease_seconds=60)] == ["one"]
     assert Letter.objects.claim(5, lease_seconds=60) == []
 
 
-def test_a_message_waits_while_the_one_before_it_is_put_off():
+def test_a_message_waits_for_the_retry_of_the_one_before_it():
     plan_all("one", "two", ordering_key=7)
     postbox = Postbox()
     deliver_due(Letter.objects, Postbox(one=TemporaryFailure("greylisted")))
@@ -586,7 +586,7 @@ def test_a_message_waits_while_the_one_before_it_is_put_off():
 
 
 @pytest.mark.parametrize("values", FINISHED, ids=lambda values: values["state"])
-def test_what_is_finished_holds_nobody_up(values):
+def test_finished_messages_do_not_delay_others(values):
     plan("one", ordering_key=7, **values)
     plan("two", ordering_key=7)
 
@@ -594,14 +594,14 @@ def test_what_is_finished_holds_nobody_up(values):
 
 
 @pytest.mark.parametrize(("first", "second"), [(7, 8), (7, None), (None, 7), (None, None)])
-def test_messages_of_different_keys_or_of_none_do_not_wait_for_each_other(first, second):
+def test_messages_with_different_keys_do_not_wait_for_each_other(first, second):
     plan("one", ordering_key=first)
     plan("two", ordering_key=second)
 
     assert [letter.text for letter in Letter.objects.claim(5, lease_seconds=60)] == ["one", "two"]
 
 
-def test_order_holds_among_the_messages_of_a_queryset():
+def test_order_applies_within_a_queryset():
     plan("a mail", channel="email", ordering_key=7)
     plan("a line", channel="log", ordering_key=7)
     claim_one()
@@ -632,7 +632,7 @@ def test_many_workers_keep_the_order_of_each_key():
         assert of_key == sorted(of_key)
 
 
-# What can never be, and figures
+# Constraints and counts
 
 
 @pytest.mark.parametrize(
@@ -664,7 +664,7 @@ def test_an_empty_outbox_has_waited_for_no_time():
     assert Letter.objects.oldest_pending_age_seconds() == 0.0
 
 
-def test_the_oldest_message_is_the_oldest_that_waits():
+def test_the_oldest_message_is_the_oldest_that_is_planned():
     for values in [*FINISHED, FINISHED[0]]:
         plan(**values)
     let_pass(hours=2)

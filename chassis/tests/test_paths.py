@@ -3,7 +3,7 @@ from django.urls import NoReverseMatch, reverse
 
 
 @pytest.mark.parametrize("row_id", [1, 7, 10, 2**31, 2**63 - 1])
-def test_an_id_leads_to_its_row(client, row_id):
+def test_an_id_in_a_path_finds_its_row(client, row_id):
     answer = client.get(f"/rows/{row_id}/")
 
     assert (answer.status_code, answer.json()) == (200, {"id": row_id})
@@ -35,17 +35,17 @@ def test_an_id_leads_to_its_row(client, row_id):
     ],
     ids=lambda value: value[:20],
 )
-def test_any_other_spelling_leads_nowhere(client, spelling):
+def test_any_other_spelling_of_an_id_is_404(client, spelling):
     answer = client.get(f"/rows/{spelling}/")
 
     assert (answer.status_code, answer.json()["code"]) == (404, "not_found")
 
 
-def test_a_row_has_one_address():
+def test_a_row_has_one_url():
     assert reverse("row", args=[7]) == "/rows/7/"
 
 
 @pytest.mark.parametrize("row_id", [0, -1, 2**64])
-def test_what_is_no_id_has_no_address(row_id):
+def test_an_invalid_id_has_no_route(row_id):
     with pytest.raises(NoReverseMatch):
         reverse("row", args=[row_id])

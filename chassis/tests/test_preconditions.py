@@ -1,4 +1,4 @@
-"""A condition that is not evaluated is refused: to ignore it might overwrite what somebody else has changed."""
+"""Unsupported conditions are rejected: ignoring one could overwrite another change."""
 
 import pytest
 from rest_framework.response import Response
@@ -22,30 +22,30 @@ def refusal(answer):
 
 
 @pytest.mark.parametrize("header", CONDITIONS)
-def test_a_write_refuses_every_condition_that_it_does_not_evaluate(client, header):
+def test_a_write_rejects_conditions_it_does_not_evaluate(client, header):
     answer = client.generic(
         "POST", "/echo/", b"{}", content_type="application/json", headers={header: CONDITIONS[header]}
     )
 
     assert refusal(answer) == (400, "precondition_unsupported", [(header, "precondition_unsupported")])
-    assert answer.json()["detail"] == f"{header}: Is not evaluated on this POST; leave it out."
+    assert answer.json()["detail"] == f"{header}: Is not supported for this POST; remove it."
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
 @pytest.mark.parametrize("header", ["If-Match", "If-Unmodified-Since"])
-def test_a_read_refuses_conditions_of_writes(client, method, header):
+def test_a_read_rejects_conditions_of_writes(client, method, header):
     answer = client.generic(method, "/echo/", headers={header: CONDITIONS[header]})
 
     assert answer.status_code == 400
 
 
 @pytest.mark.parametrize("header", ["If-None-Match", "If-Modified-Since", "If-Range"])
-def test_a_read_takes_the_others(client, header):
+def test_a_read_accepts_the_other_conditions(client, header):
     assert client.get("/echo/", headers={header: CONDITIONS[header]}).status_code == 200
 
 
 @pytest.mark.parametrize(("path", "status"), [("/who-am-i/", 401), ("/rows/1/", 405)])
-def test_what_is_refused_anyway_is_refused_for_that(client, path, status):
+def test_other_errors_take_precedence(client, path, status):
     answer = client.generic("POST", path, b"{}", content_type="application/json", headers=CONDITIONS)
 
     assert answer.status_code == status
@@ -72,7 +72,7 @@ class Declared(Endpoint):
         ("GET", "If-Match", 400),
     ],
 )
-def test_a_view_declares_what_it_evaluates(rf, method, header, status):
+def test_a_view_declares_its_conditions(rf, method, header, status):
     answer = Declared.as_view()(rf.generic(method, "/", headers={header: TAG}))
 
     assert answer.status_code == status

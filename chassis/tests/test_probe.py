@@ -1,4 +1,4 @@
-"""The health check of the containers."""
+"""The health check of containers."""
 
 import subprocess
 import sys
@@ -35,7 +35,7 @@ def test_only_a_200_is_healthy(service):
     assert [probe(service, f"/{status}/").returncode for status in (200, 503, 404)] == [0, 1, 1]
 
 
-def test_a_service_that_is_away_is_not_healthy(service):
+def test_an_unreachable_service_is_unhealthy(service):
     done = probe(1, "/200/")
 
     assert done.returncode == 1

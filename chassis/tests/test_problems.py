@@ -74,14 +74,14 @@ def test_each_error_has_its_status_and_code(error, status, code):
     assert (answer.status_code, problem["status"], problem["code"]) == (status, status, code)
 
 
-def test_a_missing_row_reads_the_same_whoever_says_so():
+def test_a_404_is_the_same_from_django_and_drf():
     assert answer_to(Http404("No Task matches the given query.")).content == answer_to(exceptions.NotFound()).content
 
 
 @pytest.mark.parametrize(
     "error", [OperationalError("password=hunter2"), PermissionDenied("hunter2"), Http404("hunter2")]
 )
-def test_what_an_error_says_inside_stays_inside(error):
+def test_internal_error_text_is_not_exposed(error):
     assert b"hunter2" not in answer_to(error).content
 
 
@@ -91,7 +91,7 @@ def test_a_lost_database_is_logged_with_its_reason(caplog):
     assert caplog.messages == ["OperationalError: server closed the connection"]
 
 
-def test_a_database_that_takes_no_writes_is_one_that_is_away():
+def test_a_database_that_rejects_writes_is_a_503():
     error = InternalError()
     error.__cause__ = errors.ReadOnlySqlTransaction()
 
@@ -99,7 +99,7 @@ def test_a_database_that_takes_no_writes_is_one_that_is_away():
 
 
 @pytest.mark.parametrize(
-    ("cause", "told"),
+    ("cause", "expected"),
     [
         (errors.LockNotAvailable, "Another request is changing the same data"),
         (errors.DeadlockDetected, "Another request is changing the same data"),
@@ -109,28 +109,28 @@ def test_a_database_that_takes_no_writes_is_one_that_is_away():
         (errors.TooManyConnections, "The database cannot be reached"),
     ],
 )
-def test_the_database_is_not_blamed_for_what_others_do_in_it(cause, told):
+def test_a_database_error_names_its_cause(cause, expected):
     error = OperationalError()
     error.__cause__ = cause()
 
     problem = problem_of(error)
 
     assert (problem["status"], problem["code"]) == (503, "service_unavailable")
-    assert problem["detail"].startswith(told)
+    assert problem["detail"].startswith(expected)
 
 
 @pytest.mark.parametrize("error", [ServiceUnavailable(), OperationalError()])
-def test_who_is_told_to_come_back_is_told_when(error):
+def test_a_503_has_retry_after(error):
     assert answer_to(error).headers["Retry-After"] == "2"
 
 
-def test_a_throttled_caller_is_told_to_wait_in_whole_seconds():
+def test_retry_after_is_in_whole_seconds():
     answer = answer_to(exceptions.Throttled(wait=41.2))
 
     assert (answer.status_code, answer.headers["Retry-After"]) == (429, "42")
 
 
-def test_a_wrong_method_is_answered_with_the_right_ones(client):
+def test_a_405_lists_the_allowed_methods(client):
     answer = client.put("/echo/")
 
     assert (answer.status_code, answer.json()["code"]) == (405, "method_not_allowed")
@@ -138,12 +138,12 @@ def test_a_wrong_method_is_answered_with_the_right_ones(client):
 
 
 @pytest.mark.parametrize("error", [RuntimeError("a bug"), IntegrityError("a bug"), KeyError("a bug")])
-def test_a_bug_is_not_dressed_up_as_an_answer(error):
+def test_a_bug_is_not_handled_as_a_problem(error):
     with pytest.raises(type(error)):
         answer_to(error)
 
 
-def test_a_bug_ends_as_a_problem_that_tells_nothing(client, caplog):
+def test_a_bug_becomes_a_problem_without_details(client, caplog):
     client.raise_request_exception = False
 
     answer = client.get("/broken/", headers={"X-Request-ID": "abc-1"})
@@ -157,14 +157,14 @@ def test_a_bug_ends_as_a_problem_that_tells_nothing(client, caplog):
 @pytest.mark.parametrize(
     "path", ["/nowhere/", "/", "/%00/", "/%ff/", "/%ed%a0%80/", '/"quoted"/', "/<script>/", "/" + "a" * 5_000]
 )
-def test_a_path_that_leads_nowhere_is_a_problem_too(client, path):
+def test_an_unknown_path_is_a_problem(client, path):
     answer = client.get(path)
 
     assert (answer.status_code, answer.json()["code"]) == (404, "not_found")
     assert answer.headers["Content-Type"] == "application/problem+json"
 
 
-def test_one_wrong_field_is_told_in_the_detail():
+def test_a_single_error_is_the_detail():
     problem = problem_of(exceptions.ValidationError({"title": [ErrorDetail("Too long.", code="max_length")]}))
 
     assert problem["detail"] == "title: Too long."
@@ -172,7 +172,7 @@ def test_one_wrong_field_is_told_in_the_detail():
     assert problem["errors"] == [{"field": "title", "code": "max_length", "detail": "Too long."}]
 
 
-def test_several_wrong_fields_are_listed_and_counted():
+def test_several_errors_are_listed_and_counted():
     problem = problem_of(exceptions.ValidationError({"title": ["Too long.", "Too loud."], "status": "Odd."}))
 
     assert problem["detail"] == "3 validation errors; first: title: Too long."
@@ -183,7 +183,7 @@ def test_several_wrong_fields_are_listed_and_counted():
     ]
 
 
-def test_a_field_inside_others_is_named_by_its_path():
+def test_a_nested_field_is_named_by_its_path():
     detail = {"set": {"tags": [{}, {"name": ["Too long."]}]}, "mail": {"message": ["Odd."], "code": ["Odd."]}}
 
     problem = problem_of(exceptions.ValidationError(detail))
@@ -191,14 +191,14 @@ def test_a_field_inside_others_is_named_by_its_path():
     assert [error["field"] for error in problem["errors"]] == ["set.tags[1].name", "mail.message", "mail.code"]
 
 
-def test_what_is_wrong_with_the_whole_body_has_no_field():
+def test_an_error_of_the_whole_body_has_no_field():
     problem = problem_of(exceptions.ValidationError({"non_field_errors": ["Not an object."]}))
 
     assert problem["detail"] == "Not an object."
     assert problem["errors"] == [{"field": None, "code": "invalid", "detail": "Not an object."}]
 
 
-def test_a_validation_error_without_a_field_reads_as_a_sentence():
+def test_an_error_without_a_field_is_the_detail():
     assert problem_of(exceptions.ValidationError("Choose at least one task."))["detail"] == "Choose at least one task."
 
 

@@ -1,4 +1,4 @@
-"""PUBLIC_URL is obeyed everywhere, or refused."""
+"""PUBLIC_URL is used everywhere, or rejected."""
 
 import pytest
 
@@ -16,7 +16,7 @@ from chassis.ops.env import SettingError
         ("http://[::1]:8080", "http://[::1]:8080"),
     ],
 )
-def test_an_address_is_a_scheme_a_host_and_maybe_a_port(monkeypatch, given, used):
+def test_a_public_url_is_a_scheme_a_host_and_an_optional_port(monkeypatch, given, used):
     monkeypatch.setenv("PUBLIC_URL", given)
     monkeypatch.setenv("GATEWAY_PORT", "9090")
 
@@ -40,7 +40,7 @@ def test_an_address_is_a_scheme_a_host_and_maybe_a_port(monkeypatch, given, used
         "//example.com",
     ],
 )
-def test_whatever_more_there_is_is_refused_in_one_sentence(monkeypatch, given):
+def test_unexpected_parts_of_a_url_are_rejected(monkeypatch, given):
     monkeypatch.setenv("PUBLIC_URL", given)
 
     with pytest.raises(SettingError) as refused:

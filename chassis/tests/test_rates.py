@@ -1,4 +1,4 @@
-"""The limits as settings: what they are unless set, what lifts them, and what is refused."""
+"""Settings of the limits: defaults, off, and errors."""
 
 import pytest
 
@@ -6,33 +6,33 @@ from chassis.models import Window
 from chassis.ops.env import SettingError
 from chassis.ops.settings import rest_framework
 from chassis.testing.forge import claims, signed
-from chassis.testing.limiting import all_told, limit
+from chassis.testing.limiting import read_limits, set_limits
 
 SCOPES = {"admin": "10/min", "user": "10/min", "anon": "5/min", "signup": "60/min"}
 
 
 @pytest.mark.django_db
-def test_a_limit_that_is_off_counts_nothing_and_says_nothing(client, settings):
-    limit(settings, user=None, anon="1/min")
+def test_a_limit_that_is_off_counts_nothing_and_adds_no_headers(client, settings):
+    set_limits(settings, user=None, anon="1/min")
     signed_in = {"Authorization": f"Bearer {signed(claims())}"}
 
     answers = [client.get("/echo/", headers=signed_in) for _ in range(20)]
 
     assert {answer.status_code for answer in answers} == {200}
-    assert [all_told(answer) for answer in answers] == [[]] * 20
+    assert [read_limits(answer) for answer in answers] == [[]] * 20
     assert not Window.objects.exists()
 
 
-def test_with_all_limits_off_a_request_asks_no_database(client, settings):
-    """No database is there for this test."""
-    limit(settings, **dict.fromkeys(SCOPES))
+def test_with_all_limits_off_no_query_is_made(client, settings):
+    """This test has no database."""
+    set_limits(settings, **dict.fromkeys(SCOPES))
 
     assert [client.get("/echo/").status_code for _ in range(20)] == [200] * 20
 
 
 @pytest.fixture
 def rates_of(monkeypatch):
-    """Reads the rates as a service does when it starts, from the environment that is given."""
+    """Reads the rates from an environment, like a service at start."""
 
     def read(**environment):
         for scope in [*SCOPES, "newcomers"]:
@@ -44,29 +44,29 @@ def rates_of(monkeypatch):
     return read
 
 
-def test_the_limits_unless_set(rates_of):
+def test_the_limits_have_defaults(rates_of):
     assert rates_of() == rates_of(THROTTLE_ANON="") == SCOPES
 
 
 def test_the_old_name_of_the_sign_up_limit_is_still_read(rates_of, caplog):
     assert rates_of(THROTTLE_NEWCOMERS="7/min") == SCOPES | {"signup": "7/min"}
     assert [record.getMessage() for record in caplog.records] == [
-        "THROTTLE_NEWCOMERS is now called THROTTLE_SIGNUP; the old name will not be read by the next version."
+        "THROTTLE_NEWCOMERS is now called THROTTLE_SIGNUP; the next version will not read the old name."
     ]
 
 
-def test_the_new_name_wins_over_the_old_one(rates_of, caplog):
+def test_the_new_name_overrides_the_old_one(rates_of, caplog):
     assert rates_of(THROTTLE_NEWCOMERS="7/min", THROTTLE_SIGNUP="8/min") == SCOPES | {"signup": "8/min"}
     assert caplog.records == []
 
 
-def test_a_refusal_names_the_setting_that_was_set(rates_of):
+def test_an_error_names_the_setting_that_was_set(rates_of):
     with pytest.raises(SettingError, match=r"^THROTTLE_NEWCOMERS must be a rate"):
         rates_of(THROTTLE_NEWCOMERS="7/week")
 
 
 @pytest.mark.parametrize("scope", SCOPES)
-def test_each_limit_can_be_set_and_lifted_alone(rates_of, scope):
+def test_each_limit_can_be_set_or_turned_off(rates_of, scope):
     name = f"THROTTLE_{scope.upper()}"
 
     assert rates_of(**{name: "600/hour"}) == SCOPES | {scope: "600/hour"}
@@ -81,7 +81,7 @@ def test_each_limit_can_be_set_and_lifted_alone(rates_of, scope):
         *("Off", "none", "0", "10/min\n", "10/month", "12345678/min", "\u0661/min", "10/60"),
     ],
 )
-def test_what_is_no_rate_is_refused_in_one_sentence(rates_of, scope, value):
+def test_an_invalid_rate_is_rejected_in_one_sentence(rates_of, scope, value):
     name = f"THROTTLE_{scope.upper()}"
 
     with pytest.raises(SettingError) as caught:

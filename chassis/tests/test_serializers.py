@@ -8,11 +8,11 @@ from chassis.api.fields import (
     IdField,
     InstantField,
     NullableTextField,
-    PersonField,
     SingleLineField,
     StrictBooleanField,
+    UserReferenceField,
 )
-from chassis.api.serializers import OutputSerializer, StrictModelSerializer, StrictSerializer, unknown
+from chassis.api.serializers import OutputSerializer, StrictModelSerializer, StrictSerializer, unknown_name
 
 
 class TaskSerializer(StrictSerializer):
@@ -36,7 +36,7 @@ def problems_with(data, **options):
     return {field: [(str(error), error.code) for error in errors] for field, errors in serializer.errors.items()}
 
 
-def test_listed_fields_are_taken():
+def test_listed_fields_are_accepted():
     serializer = TaskSerializer(data={"title": "Sweep"})
 
     assert serializer.is_valid()
@@ -56,25 +56,25 @@ def test_listed_fields_are_taken():
     ],
     ids=lambda value: value[:20],
 )
-def test_an_unknown_field_is_named_with_the_nearest_known_one(name, detail):
+def test_an_unknown_field_gets_a_suggestion(name, detail):
     assert problems_with({"title": "Sweep", name: 1}) == {name: [(detail, "unknown_field")]}
 
 
-def test_a_name_that_may_only_be_read_is_not_suggested():
+def test_a_read_only_name_is_not_suggested():
     assert problems_with({"title": "Sweep", "is_overdu": True})["is_overdu"] == [("Unknown field.", "unknown_field")]
 
 
-def test_everything_wrong_is_told_at_once():
+def test_all_errors_are_reported_at_once():
     assert problems_with({"titel": "x", "id": 5, "is_urgent": "yes"}) == {
         "title": [("This field is required.", "required")],
         "is_urgent": [("Must be true or false.", "invalid")],
         "titel": [("Unknown field; did you mean title?", "unknown_field")],
-        "id": [("Is set by the server; leave it out.", "read_only")],
+        "id": [("Is set by the server; remove it.", "read_only")],
     }
 
 
 @pytest.mark.parametrize("partial", [True, False])
-def test_what_was_read_may_be_sent_back_unchanged(partial):
+def test_read_only_fields_may_be_sent_back_unchanged(partial):
     sent = {**TaskSerializer(task()).data, "title": "Mop"}
 
     serializer = TaskSerializer(task(), data=sent, partial=partial)
@@ -87,25 +87,25 @@ def test_what_was_read_may_be_sent_back_unchanged(partial):
     ("name", "value"),
     [("id", 2), ("id", "1"), ("id", True), ("id", 1.0), ("id", None), ("is_overdue", False), ("is_overdue", 1)],
 )
-def test_what_the_server_sets_cannot_be_changed(name, value):
+def test_read_only_fields_cannot_be_changed(name, value):
     assert problems_with({"title": "Mop", name: value}, instance=task()) == {
         name: [("Is set by the server and cannot be changed.", "read_only")]
     }
 
 
 @pytest.mark.parametrize("data", [[], ["title"], "title", 1, True])
-def test_a_body_that_is_no_object_is_refused(data):
+def test_a_body_that_is_not_an_object_is_rejected(data):
     assert list(problems_with(data)) == ["non_field_errors"]
 
 
-def test_a_partial_change_keeps_to_what_was_sent():
+def test_a_partial_update_only_changes_sent_fields():
     serializer = TaskSerializer(task(), data={"is_urgent": False}, partial=True)
 
     assert serializer.is_valid()
     assert serializer.validated_data == {"is_urgent": False}
 
 
-def test_a_model_changes_through_its_own_door():
+def test_a_model_is_updated_through_change():
     changes = []
     instance = SimpleNamespace(change=lambda **values: changes.append(values))
 
@@ -113,10 +113,10 @@ def test_a_model_changes_through_its_own_door():
     assert changes == [{"title": "Mop"}]
 
 
-def test_the_nearest_name_is_only_suggested_when_it_is_near():
-    assert unknown("filter", "statsu", ["status", "search"]) == "Unknown filter; did you mean status?"
-    assert unknown("filter", "zzz", ["status", "search"]) == "Unknown filter."
-    assert unknown("filter", "status", []) == "Unknown filter."
+def test_a_name_is_only_suggested_if_it_is_close():
+    assert unknown_name("filter", "statsu", ["status", "search"]) == "Unknown filter; did you mean status?"
+    assert unknown_name("filter", "zzz", ["status", "search"]) == "Unknown filter."
+    assert unknown_name("filter", "status", []) == "Unknown filter."
 
 
 class PairSerializer(OutputSerializer):
@@ -125,12 +125,12 @@ class PairSerializer(OutputSerializer):
 
 class RowSerializer(OutputSerializer):
     name = NullableTextField(source="owner.name")
-    owner = PersonField()
+    owner = UserReferenceField()
     pair = PairSerializer(source="*")
     read_at = InstantField(allow_null=True)
 
 
-def test_an_output_serializer_shows_attributes_of_attributes_and_null():
+def test_an_output_serializer_shows_nested_attributes_and_null():
     owner = SimpleNamespace(pk=7, username="ada", name="")
     shown = {"name": None, "owner": {"id": 7, "username": "ada"}, "pair": {"left": [1]}, "read_at": None}
     row = SimpleNamespace(owner=owner, left=[1], read_at=None)

@@ -17,7 +17,7 @@ def test_any_other_error_keeps_its_traceback():
         raise ZeroDivisionError
 
 
-def test_without_an_error_nothing_is_said(capsys):
+def test_without_an_error_nothing_is_printed(capsys):
     with exit_on_setting_error("task_service"):
         done = True
 

@@ -31,7 +31,7 @@ def post(client, body, content_type="application/json", **headers):
         (b"9" * 4_000, int("9" * 4_000)),
     ],
 )
-def test_json_is_taken_for_what_it_says(body, expected):
+def test_json_is_parsed(body, expected):
     assert loads(body) == expected
 
 
@@ -48,7 +48,7 @@ def test_json_is_taken_for_what_it_says(body, expected):
         (b"01", "not JSON"),
         ("\u0661".encode(), "not JSON"),
         (b"\xef\xbb\xbf{}", "not JSON: .*BOM"),
-        (b'"\xff"', "not UTF-8: byte 1 is wrong"),
+        (b'"\xff"', "not UTF-8: byte 1 is invalid"),
         (b'"\xed\xa0\x80"', "not UTF-8"),
         ('{"a": 1}'.encode("utf-16"), "not UTF-8"),
         (b"NaN", "NaN is not JSON"),
@@ -60,17 +60,17 @@ def test_json_is_taken_for_what_it_says(body, expected):
         (b"[" * 100_000 + b"]" * 100_000, "nested too deep"),
         (b'{"a":' * 50_000 + b"1" + b"}" * 50_000, "nested too deep"),
         (b"[" * 100_000, "nested too deep"),
-        (rb'"\ud800"', "half of a surrogate pair"),
-        (rb'"\ude00\ud83d"', "half of a surrogate pair"),
-        (rb'{"\udfff": 1}', "half of a surrogate pair"),
-        (rb'[[{"a": ["\ud83dx"]}]]', "half of a surrogate pair"),
+        (rb'"\ud800"', "a lone surrogate"),
+        (rb'"\ude00\ud83d"', "a lone surrogate"),
+        (rb'{"\udfff": 1}', "a lone surrogate"),
+        (rb'[[{"a": ["\ud83dx"]}]]', "a lone surrogate"),
         (rb'"a\u0000b"', "a NUL character"),
         (rb'{"\u0000": 1}', "a NUL character"),
         (rb'"\\\u0000"', "a NUL character"),
     ],
     ids=lambda value: repr(value)[:40],
 )
-def test_anything_else_is_refused_with_its_reason(body, reason):
+def test_anything_else_is_rejected_with_a_reason(body, reason):
     with pytest.raises(ParseError, match=reason):
         loads(body)
 
@@ -85,12 +85,12 @@ def test_anything_else_is_refused_with_its_reason(body, reason):
         (b'{"": 1, "": 2}', ""),
     ],
 )
-def test_a_key_that_stands_twice_is_named(body, name):
+def test_a_duplicate_key_is_named(body, name):
     with pytest.raises(ParseError, match=f'^The key "{name}" appears twice in one object.$'):
         loads(body)
 
 
-def test_a_duplicate_key_is_found_without_comparing_every_pair_of_keys():
+def test_finding_a_duplicate_key_does_not_compare_all_pairs():
     class Key(str):
         __slots__ = ()
         __hash__ = str.__hash__
@@ -109,7 +109,7 @@ def test_a_duplicate_key_is_found_without_comparing_every_pair_of_keys():
 
 
 @pytest.mark.parametrize("parameter", ["", "; charset=utf-8", "; charset=UTF-8", '; charset="utf-8"', ";charset=utf8"])
-def test_a_body_in_utf_8_is_taken(client, parameter):
+def test_a_body_in_utf_8_is_accepted(client, parameter):
     answer = post(client, '{"a": "ä"}'.encode(), f"application/json{parameter}")
 
     assert (answer.status_code, answer.json()) == (200, {"received": {"a": "ä"}})
@@ -119,7 +119,7 @@ def test_a_body_in_utf_8_is_taken(client, parameter):
     "charset",
     ["utf-7", "utf-16", "latin-1", "ascii", "unicode_escape", "idna", "bz2_codec", "utf-8-sig", "nonsense", "", '""'],
 )
-def test_a_body_in_any_other_charset_is_refused(client, charset):
+def test_a_body_in_another_charset_is_rejected(client, charset):
     answer = post(client, b"{}", f"application/json; charset={charset}")
 
     assert (answer.status_code, answer.json()["detail"]) == (415, "Send JSON in UTF-8.")
@@ -133,18 +133,18 @@ def test_a_body_in_any_other_charset_is_refused(client, charset):
         *("multipart/form-data; boundary=x", "application/" + "j" * 5_000),
     ],
 )
-def test_a_body_of_any_other_type_is_refused(client, content_type):
+def test_a_body_of_another_type_is_rejected(client, content_type):
     assert post(client, b'{"a": 1}', content_type).status_code == 415
 
 
 @pytest.mark.parametrize("encoding", ["gzip", "GZIP", "deflate", "br", "identity, gzip"])
-def test_an_encoded_body_is_refused(client, encoding):
+def test_an_encoded_body_is_rejected(client, encoding):
     answer = post(client, b"{}", **{"Content-Encoding": encoding})
 
     assert (answer.status_code, answer.json()["detail"]) == (415, "Send the body without a Content-Encoding.")
 
 
-def test_a_body_of_a_megabyte_is_taken_and_one_byte_more_is_not(client):
+def test_a_body_of_at_most_one_megabyte_is_accepted(client):
     largest = b'"' + b"a" * (BODY_LIMIT_BYTES - 2) + b'"'
 
     assert post(client, largest).status_code == 200
@@ -153,7 +153,7 @@ def test_a_body_of_a_megabyte_is_taken_and_one_byte_more_is_not(client):
     assert (answer.status_code, answer.json()["code"]) == (413, "payload_too_large")
 
 
-def test_a_refused_body_is_answered_as_a_problem_that_can_be_encoded(client):
+def test_a_rejected_body_becomes_an_encodable_problem(client):
     answer = post(client, rb'{"\ud800": 1, "\ud800": 2}')
 
     assert (answer.status_code, answer.json()["code"]) == (400, "parse_error")
@@ -161,19 +161,19 @@ def test_a_refused_body_is_answered_as_a_problem_that_can_be_encoded(client):
 
 
 @pytest.mark.parametrize("accept", ["text/html", "application/xml;q=1", "image/*", "nonsense", "", "*/*;q=0"])
-def test_the_answer_is_json_whatever_is_accepted(client, accept):
+def test_the_response_is_json_whatever_accept_says(client, accept):
     answer = client.get("/echo/", headers={"Accept": accept})
 
     assert (answer.status_code, answer.headers["Content-Type"]) == (200, "application/json")
 
 
-def test_the_fast_renderer_writes_what_the_standard_one_means():
+def test_both_json_renderers_write_the_same_values():
     data = {"text": 'é\u2028</script>"\\', "numbers": [2**63 - 1, -1, 0.1], "nothing": None, "yes": True}
 
     assert json.loads(StrictJSONRenderer().render(data)) == json.loads(JSONRenderer().render(data))
 
 
-def test_an_answer_without_content_has_no_body():
+def test_a_response_without_content_has_no_body():
     class Gone(APIView):
         def delete(self, request):
             return Response(status=204)

@@ -1,4 +1,4 @@
-"""What holds for every kind of token alike: form, encoding, lifetime and clock."""
+"""Checks common to all token types: form, encoding, lifetime and clock."""
 
 import json
 import time
@@ -25,7 +25,7 @@ def kind(request):
 
 @pytest.fixture
 def good(kind):
-    """The claims of a good token of this kind, with changes."""
+    """The claims of a valid token of this type, with changes."""
 
     def make(**changes):
         now = int(time.time())
@@ -56,7 +56,7 @@ def test_it_works(verify, good):
 # Form and encoding
 
 
-def test_a_token_of_4096_characters_is_read_and_a_longer_one_is_not(verify, good, refused):
+def test_a_token_has_at_most_4096_characters(verify, good, refused):
     def of_length(length):
         room = (length - len(signed(good(padding="")))) * 3 // 4
         paddings = ("x" * number for number in range(room - 20, room))
@@ -103,27 +103,27 @@ def header(**changes):
 
 
 @pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-le", "utf-32"])
-def test_header_and_payload_are_utf8_without_a_byte_order_mark(good, refused, encoding):
+def test_header_and_payload_are_utf8_without_a_bom(good, refused, encoding):
     refused(signed(json.dumps(good()).encode(encoding)), match="not JSON in UTF-8")
     refused(signed_text(json.dumps(header()).encode(encoding), json.dumps(good())), match="not JSON in UTF-8")
 
 
 @pytest.mark.parametrize("stray", [b"\xff", b"\xc0\xaf", b"\xed\xa0\x80"])
-def test_bytes_that_are_no_utf8_are_refused(good, refused, stray):
+def test_invalid_utf8_is_rejected(good, refused, stray):
     payload = json.dumps(good(note="?")).encode().replace(b"?", stray)
 
     refused(signed(payload), match="not JSON in UTF-8")
 
 
 @pytest.mark.parametrize("name", ["sub", "exp", "aud", "token_type", "note"])
-def test_a_claim_that_appears_twice_is_refused(good, refused, name):
+def test_a_duplicate_claim_is_rejected(good, refused, name):
     whole = json.dumps(good(note="x"))
     repeated = json.dumps({name: good(note="x")[name]})
 
     refused(signed(f"{repeated[:-1]}, {whole[1:]}"), match="appears twice")
 
 
-def test_a_name_that_appears_twice_is_refused_in_the_header_and_deeper(good, refused):
+def test_a_duplicate_name_in_the_header_is_rejected_at_any_depth(good, refused):
     whole = json.dumps(header())
 
     refused(signed_text(f'{{"alg": "none", {whole[1:]}', json.dumps(good())), match="appears twice")
@@ -131,31 +131,31 @@ def test_a_name_that_appears_twice_is_refused_in_the_header_and_deeper(good, ref
 
 
 @pytest.mark.parametrize("constant", ["NaN", "Infinity", "-Infinity"])
-def test_what_is_no_json_is_refused_anywhere(good, refused, constant):
+def test_nan_and_infinity_are_rejected(good, refused, constant):
     refused(signed(json.dumps(good())[:-1] + f', "note": [{constant}]}}'), match="is not JSON")
 
 
 @pytest.mark.parametrize("payload", ["null", "[]", '"x"', "7", "{", "{}x", '{"exp":' + "9" * 2_500 + "}"])
-def test_a_payload_that_is_no_object_of_claims_is_refused(refused, payload):
+def test_a_payload_that_is_not_an_object_is_rejected(refused, payload):
     refused(signed(payload))
 
 
 @pytest.mark.parametrize("text", ["null", "[]", '"x"', "7", "{"])
-def test_a_header_that_is_no_object_is_refused(good, refused, text):
+def test_a_header_that_is_not_an_object_is_rejected(good, refused, text):
     refused(signed_text(text, json.dumps(good())))
 
 
-def test_json_nested_very_deep_is_refused(good, refused):
+def test_deeply_nested_json_is_rejected(good, refused):
     refused(signed_text(f'{{"alg":"HS256","kid":{DEEP}}}', "{}"))
     refused(signed(f'{{"exp":{DEEP}}}'))
 
 
 @pytest.mark.parametrize("extension", [["b64"], ["exp"], [], "exp", None])
-def test_an_extension_that_must_be_understood_is_not(good, refused, extension):
+def test_a_critical_extension_is_rejected(good, refused, extension):
     refused(signed(good(), crit=extension), match="extension")
 
 
-def test_an_unencoded_payload_is_refused(good, refused):
+def test_an_unencoded_payload_is_rejected(good, refused):
     refused(signed(good(), crit=["b64"], b64=False))
     refused(signed(good(), b64=False))
 
@@ -169,15 +169,15 @@ def test_issuer_and_audience_are_strings(good, refused, name):
         refused(signed(good(**{name: value})))
 
 
-def test_no_token_lives_longer_than_its_kind(kind, good, verify, refused):
+def test_no_token_exceeds_the_lifetime_of_its_type(kind, good, verify, refused):
     now = int(time.time())
     assert verify(signed(good(iat=now, exp=now + LIFETIMES[kind])))
 
-    refused(signed(good(iat=now, exp=now + LIFETIMES[kind] + 1)), match="lives longer")
-    refused(signed(good(iat=now - 10**6, exp=now + 10)), match="lives longer")
+    refused(signed(good(iat=now, exp=now + LIFETIMES[kind] + 1)), match="lifetime is longer")
+    refused(signed(good(iat=now - 10**6, exp=now + 10)), match="lifetime is longer")
 
 
-def test_a_clock_half_a_minute_ahead_is_tolerated(kind, good, verify, refused):
+def test_a_clock_30_seconds_ahead_is_tolerated(kind, good, verify, refused):
     def issued_in(seconds):
         now = int(time.time()) + seconds
         return signed(good(iat=now, exp=now + LIFETIMES[kind]))
@@ -186,7 +186,7 @@ def test_a_clock_half_a_minute_ahead_is_tolerated(kind, good, verify, refused):
     refused(issued_in(32), match="issued in the future")
 
 
-def test_no_token_is_good_after_its_expiry(good, refused):
+def test_no_token_is_valid_after_its_expiry(good, refused):
     now = int(time.time())
 
     refused(signed(good(iat=now - 30, exp=now)))
@@ -194,18 +194,18 @@ def test_no_token_is_good_after_its_expiry(good, refused):
 
 
 @pytest.mark.parametrize("nbf", [4102444800, "1", "abc", True, 1.5, None, [], {}, float("inf"), 1e30])
-def test_a_token_for_later_is_not_accepted_now(good, refused, nbf):
+def test_a_token_not_valid_yet_is_rejected(good, refused, nbf):
     refused(signed(good(nbf=nbf)))
 
 
-def test_a_start_in_the_past_is_no_obstacle(good, verify):
+def test_a_not_before_time_in_the_past_is_accepted(good, verify):
     assert verify(signed(good(nbf=1)))
     assert verify(signed(good(nbf=int(time.time()))))
 
 
 @pytest.mark.parametrize("name", ["exp", "iat"])
 @pytest.mark.parametrize("value", ["1", True, 1.5, None, [], {}, 10**30, -1])
-def test_times_are_whole_numbers(good, refused, name, value):
+def test_token_times_are_whole_numbers(good, refused, name, value):
     refused(signed(good(**{name: value})))
 
 

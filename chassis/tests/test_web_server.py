@@ -1,4 +1,4 @@
-"""gunicorn as chassis.ops.web_server configures it, really started: each test has a master with two workers."""
+"""A real gunicorn with chassis.ops.web_server; each test has a master with two workers."""
 
 import json
 import os
@@ -22,7 +22,7 @@ PROBLEM_KEYS = {"type", "title", "status", "detail", "code", "instance", "reques
 
 @pytest.fixture
 def start(tmp_path):
-    """Start gunicorn; whatever a test leaves running is ended."""
+    """Start gunicorn; it is stopped after the test."""
     started = []
 
     def run(**options):
@@ -35,7 +35,7 @@ def start(tmp_path):
             each.end()
 
 
-def test_whichever_worker_is_asked_tells_what_all_have_counted(start):
+def test_any_worker_reports_the_counts_of_all(start):
     web = start()
     web.workers()
     counted = web.metric(THINGS)
@@ -48,7 +48,7 @@ def test_whichever_worker_is_asked_tells_what_all_have_counted(start):
     assert [web.metric(THINGS) for _ in range(20)] == [counted + 200] * 20
 
 
-def test_what_a_killed_worker_has_counted_stays_counted(start):
+def test_counts_of_a_killed_worker_remain(start):
     web = start()
     first = web.workers()
     counted = web.metric(THINGS)
@@ -61,7 +61,7 @@ def test_what_a_killed_worker_has_counted_stays_counted(start):
     assert [web.metric(THINGS) for _ in range(10)] == [counted + 1] * 10
 
 
-def test_a_gauge_is_the_largest_of_the_workers_that_live(start):
+def test_a_gauge_is_the_maximum_over_live_workers(start):
     web = start()
     web.workers()
     flagged = int(web.get("/raise-flag/")[1])
@@ -85,7 +85,7 @@ def test_a_graceful_reload_loses_no_count(start):
     assert not web.workers() & before
 
 
-def test_the_folder_of_the_metrics_is_private_and_ends_with_the_master(start):
+def test_the_metrics_folder_is_private_and_removed_at_exit(start):
     web = start()
     folder = Path(web.get("/folder/")[1])
 
@@ -94,12 +94,12 @@ def test_the_folder_of_the_metrics_is_private_and_ends_with_the_master(start):
     assert not folder.exists()
 
 
-def test_the_folder_of_a_killed_master_is_removed_at_the_first_start_after_its_workers_have_ended(start):
+def test_the_metrics_folder_of_a_killed_master_is_removed_later(start):
     killed = start()
     left_behind, workers = Path(killed.get("/folder/")[1]), killed.workers()
 
     for pid in workers:
-        os.kill(pid, signal.SIGSTOP)  # they serve on for a while, here for as long as the test needs
+        os.kill(pid, signal.SIGSTOP)  # workers of a killed master keep running for a while
     killed.end(signal.SIGKILL)
     start().get("/folder/")
     assert left_behind.exists()
@@ -111,7 +111,7 @@ def test_the_folder_of_a_killed_master_is_removed_at_the_first_start_after_its_w
     assert not left_behind.exists()
 
 
-def test_a_service_listens_only_once_it_is_loaded(start, tmp_path):
+def test_a_service_listens_only_after_it_is_loaded(start, tmp_path):
     gate = tmp_path / "start"
     web = start(own_socket=True, START_GATE=str(gate))
     until(gate.with_suffix(".entered").exists)
@@ -124,7 +124,7 @@ def test_a_service_listens_only_once_it_is_loaded(start, tmp_path):
     assert web.get("/things/1/")[0] == 200
 
 
-def test_sigterm_loses_no_request_that_waits_for_a_worker(start, tmp_path):
+def test_sigterm_loses_no_queued_request(start, tmp_path):
     web = start(own_socket=True, WEB_CONCURRENCY="1")
     until(lambda: any(message.startswith("Booting worker") for message in web.messages()))
     gate = tmp_path / "answer"
@@ -145,7 +145,7 @@ def test_sigterm_loses_no_request_that_waits_for_a_worker(start, tmp_path):
 
 
 def queue_length(port):
-    """Return how many connections to this port no worker has accepted yet."""
+    """Return the number of connections to this port that no worker has accepted yet."""
     for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
         _, local, _, state, queues, *_ = line.split()
         if (local.partition(":")[2], state) == (f"{port:04X}", "0A"):  # LISTEN
@@ -153,7 +153,7 @@ def queue_length(port):
     return 0
 
 
-def test_every_line_is_an_object_from_the_first_to_the_last(start):
+def test_every_log_line_is_a_json_object(start):
     web = start()
     web.get("/nowhere/")
     pid = web.workers().pop()
@@ -165,10 +165,10 @@ def test_every_line_is_an_object_from_the_first_to_the_last(start):
     assert web.messages()[-1].startswith("Shutting down")
     assert "Not Found: /nowhere/" in web.messages()
     assert {line["service"] for line in web.lines()} == {"sample_service"}
-    assert len(set(web.messages())) == len(web.messages())  # no handler says it again
+    assert len(set(web.messages())) == len(web.messages())  # no other handler repeats it
 
 
-def test_a_request_that_takes_too_long_is_told_of_counted_and_answered(start):
+def test_a_timed_out_request_is_logged_counted_and_answered(start):
     web = start(options="--timeout 3")
 
     status, headers, body = web.raw(
@@ -184,7 +184,7 @@ def test_a_request_that_takes_too_long_is_told_of_counted_and_answered(start):
     assert web.metric(COUNT.format(route="sleep/", status=500)) == 1
 
 
-def test_log_level_is_honoured_by_gunicorn_too(start):
+def test_gunicorn_uses_the_log_level(start):
     web = start(LOG_LEVEL="ERROR")
     web.get("/nowhere/")
     web.end()
@@ -192,7 +192,7 @@ def test_log_level_is_honoured_by_gunicorn_too(start):
     assert web.lines() == []
 
 
-def test_another_log_level_is_refused_in_one_sentence(start):
+def test_an_unknown_log_level_is_rejected_in_one_sentence(start):
     web = start(LOG_LEVEL="loud")
 
     assert web.process.wait(20) == 78
@@ -203,7 +203,7 @@ def test_another_log_level_is_refused_in_one_sentence(start):
 
 @pytest.fixture(params=["full disk", "nobody reads"])
 def broken_stderr(request):
-    """A file to which nothing can be written."""
+    """A file that rejects writes."""
     if request.param == "full disk":
         number = os.open("/dev/full", os.O_WRONLY)
     else:
@@ -213,7 +213,7 @@ def broken_stderr(request):
     os.close(number)
 
 
-def test_requests_are_answered_though_no_line_can_be_written_which_is_counted(start, broken_stderr):
+def test_requests_work_if_log_lines_cannot_be_written(start, broken_stderr):
     web = start(stderr=broken_stderr)
     web.workers()
     before = web.metric(LOST)
@@ -243,7 +243,7 @@ def test_requests_are_answered_though_no_line_can_be_written_which_is_counted(st
         (b"GET /forge/ HTTP/1.1\r\n" + HOST + b"\r\n", 500, "server_error"),
     ],
 )
-def test_what_never_reaches_django_is_answered_as_a_problem(web, sent, status, code):
+def test_an_error_before_django_is_a_problem(web, sent, status, code):
     said_before = len(web.lines())
 
     answered, headers, body = web.raw(sent)
@@ -261,13 +261,13 @@ def test_what_never_reaches_django_is_answered_as_a_problem(web, sent, status, c
 
 @pytest.fixture(scope="module")
 def web(tmp_path_factory):
-    """One gunicorn for all tests that leave it as it is."""
+    """One gunicorn for all tests that do not change it."""
     with Gunicorn(tmp_path_factory.mktemp("web")) as running:
         running.workers()
         yield running
 
 
-def test_two_refusals_in_a_row_have_two_ids(web):
+def test_two_rejected_requests_have_two_ids(web):
     web.get("/things/1/", **{"X-Request-ID": "abc-1"})
 
     ids = {web.raw(b"nonsense\r\n\r\n")[1]["X-Request-ID"] for _ in range(6)}
@@ -286,12 +286,12 @@ def test_two_refusals_in_a_row_have_two_ids(web):
     ],
     ids=["a line of 8190 bytes", "four headers of 8 kB", "the longest header", "many headers"],
 )
-def test_what_nginx_lets_through_reaches_django(web, sent):
+def test_requests_within_the_limits_of_nginx_reach_django(web, sent):
     assert web.raw(sent + b"\r\n")[0] == 200
 
 
 @pytest.mark.parametrize("path", ["greedy", "greedy-stream"])
-def test_shortage_of_memory_is_503_and_says_when_to_come_back(web, path):
+def test_a_memory_error_is_503_with_retry_after(web, path):
     status, headers, body = web.raw(f"GET /{path}/ HTTP/1.1\r\n".encode() + HOST + b"\r\n")
 
     assert (status, headers["Retry-After"]) == (503, "2")
@@ -331,7 +331,7 @@ jobs.common_jobs = list  # they need a database
 
 def work():
     Path(f"began-{os.getpid()}").touch()
-    time.sleep(1)  # long enough for the process to be asked to stop meanwhile
+    time.sleep(1)  # long enough for the process to get the signal
     thread = Thread(target=Path(f"ended-{os.getpid()}").touch)
     thread.start()
     thread.join()
@@ -341,8 +341,8 @@ def service_jobs():
 """
 
 
-def test_a_job_in_a_web_process_ends_its_turn_when_that_is_stopped(start):
-    """From Python 3.12 on, a job that outlives its main thread can start no thread, and a look-up needs one."""
+def test_an_inline_job_finishes_its_run_when_the_worker_stops(start):
+    """From Python 3.12 on, a job that outlives the main thread cannot start threads, which a lookup needs."""
     web = start(files={"worker.py": A_SLOW_JOB}, RUN_WORKER="inline", LOG_LEVEL="ERROR")
     until(lambda: len(list(web.home.glob("began-*"))) == 2)
 
@@ -361,7 +361,7 @@ from django.urls import path
 from chassis import refused_writes
 
 def refuse(request):
-    refused_writes.note()
+    refused_writes.record()
     return HttpResponse(os.getpid())
 
 def age(request):
@@ -371,7 +371,7 @@ urlpatterns = [path("refuse/", refuse), path("age/", age)]
 """
 
 
-def test_each_process_knows_of_a_write_that_another_was_refused(start):
+def test_a_rejected_write_is_known_to_all_processes(start):
     web = start(files={"urls.py": REFUSED_WRITES})
     before = web.ask("/age/", 2)
     web.get("/refuse/")

@@ -6,7 +6,7 @@ from chassis.ops import env, settings
 
 
 @pytest.mark.parametrize("value", ["separate", "inline"])
-def test_a_known_value_is_taken(monkeypatch, value):
+def test_a_known_value_is_accepted(monkeypatch, value):
     monkeypatch.setenv("RUN_WORKER", value)
 
     assert settings.run_worker() == value
@@ -22,12 +22,10 @@ def test_the_old_value_is_read_with_a_warning(monkeypatch, caplog):
     monkeypatch.setenv("RUN_WORKER", "apart")
 
     assert settings.run_worker() == "separate"
-    assert caplog.messages == [
-        "RUN_WORKER=apart is now called separate; the old value will not be read by the next version."
-    ]
+    assert caplog.messages == ["RUN_WORKER=apart is now called separate; the next version will not read the old value."]
 
 
-def test_another_value_is_refused(monkeypatch):
+def test_another_value_is_rejected(monkeypatch):
     monkeypatch.setenv("RUN_WORKER", "sometimes")
 
     with pytest.raises(env.SettingError, match=r"^RUN_WORKER must be one of separate, inline, not 'sometimes'\.$"):

@@ -38,7 +38,7 @@ PASSWORD_FILE = Path("/secrets/user-owner/DEMO_PASSWORD")
 
 def main() -> None:
     """Load the data into the stack at the URL in the first argument, and print the users' password."""
-    password = secret_files.kept(PASSWORD_FILE, secrets.token_urlsafe(12))
+    password = secret_files.write_once(PASSWORD_FILE, secrets.token_urlsafe(12))
     try:
         load(sys.argv[1], admin_password=env.text("ADMIN_PASSWORD"), password=password)
     except (StackError, env.SettingError, OSError) as error:

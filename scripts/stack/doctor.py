@@ -134,8 +134,8 @@ def users(state: StateFolder) -> Finding:
 
 def password(state: StateFolder) -> Finding:
     """Check whether the admin password in the banner is still valid."""
-    place = "ADMIN_PASSWORD" if env.given("ADMIN_PASSWORD") else str(state.admin_password)
-    if not (env.given("ADMIN_PASSWORD") or state.admin_password.is_file()):
+    place = "ADMIN_PASSWORD" if env.raw_value("ADMIN_PASSWORD") else str(state.admin_password)
+    if not (env.raw_value("ADMIN_PASSWORD") or state.admin_password.is_file()):
         return unsure("this stack has no admin password")
     try:
         opens = startup.admin_password_is_current(state, active_settings.environment(state, "user-service"))

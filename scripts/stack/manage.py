@@ -12,7 +12,7 @@ from typing import NoReturn
 import psycopg2
 
 from chassis.ops import env
-from deploy.provision import in_a_sentence
+from deploy.provision import error_sentence
 from stack import launch, postgres, programs, settings
 from stack.console import StackError, exit_on_error
 from stack.ports import read_ports
@@ -79,7 +79,7 @@ def check_database(environment: Mapping[str, str]) -> None:
         psycopg2.connect(url, connect_timeout=CONNECT_SECONDS).close()
     except psycopg2.OperationalError as error:
         raise StackError(
-            f"The database does not answer (scripts/run starts the stack): {in_a_sentence(error)}"
+            f"The database does not answer (scripts/run starts the stack): {error_sentence(error)}"
         ) from error
 
 

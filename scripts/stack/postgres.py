@@ -14,7 +14,7 @@ from urllib.parse import quote
 
 import psycopg2
 
-from deploy.provision import in_a_sentence
+from deploy.provision import error_sentence
 from stack.console import StackError, check_output, step
 from stack.programs import Program
 from stack.state import SHARED_BY_ROOT, StateFolder, nobody
@@ -124,7 +124,7 @@ def wait_until_up(owner_url: str, *, seconds: float = 30) -> None:
             psycopg2.connect(owner_url, connect_timeout=2).close()
         except psycopg2.OperationalError as error:
             if time.monotonic() > deadline or "authentication failed" in str(error):
-                reason = in_a_sentence(error).removesuffix(".")
+                reason = error_sentence(error).removesuffix(".")
                 raise StackError(f"Cannot connect to PostgreSQL: {reason}; see log/postgres.log.") from error
             time.sleep(0.05)
         else:

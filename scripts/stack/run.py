@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
 from chassis.ops import env
-from chassis.ops.settings import admin_username, mail_domain, sample_sender, sender, throttle_rates
+from chassis.ops.settings import admin_username, mail_domain, sender, sender_warning, throttle_rates
 from stack import demo, orphans, postgres, settings, startup, supervision
 from stack.console import StackError, say, step
 from stack.doctor import RUNS_AS_ROOT, runs_as_root
@@ -119,7 +119,7 @@ TMService is up at {ports.public_url}
   data      {state.folder}
   logs      {state.log}
   limits    {limits_in_force(state)}""")
-    if warning := sample_sender(mail_domain(sender())):
+    if warning := sender_warning(mail_domain(sender())):
         say(f"  mail      {warning}")
     if runs_as_root(state):
         say(f"  users     {RUNS_AS_ROOT}")
@@ -133,7 +133,7 @@ TMService is up at {ports.public_url}
 
 def admin_line(state: StateFolder, ports: Ports, admin: str) -> str:
     """Return where the admin password is, or that it was changed."""
-    given = env.given("ADMIN_PASSWORD")
+    given = env.raw_value("ADMIN_PASSWORD")
     if startup.admin_password_is_current(state, settings.for_services(state, ports)["user_service"]):
         return f"{admin}; the password is in {'ADMIN_PASSWORD' if given else state.admin_password}"
     place = "ADMIN_PASSWORD" if given else state.admin_password

@@ -128,7 +128,7 @@ def setting(name: str, default: str) -> str:
 
 def admin_password(state: StateFolder) -> str:
     """Return ADMIN_PASSWORD, or the generated one in its file."""
-    if given := env.given("ADMIN_PASSWORD"):
+    if given := env.raw_value("ADMIN_PASSWORD"):
         return given
     return generated_password(state.admin_password)
 

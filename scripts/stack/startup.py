@@ -11,7 +11,7 @@ from http import HTTPStatus
 import psycopg2
 
 from chassis.ops import env
-from deploy.provision import in_a_sentence, provision
+from deploy.provision import error_sentence, provision
 from stack import nginx, postgres, programs, settings
 from stack.bootstrap import ROOT
 from stack.console import StackError, step
@@ -119,7 +119,7 @@ def provision_embedded(state: StateFolder, *, port: int) -> None:
     try:
         provision(owner_url, database=postgres.DATABASE, tenants=settings.tenants(secrets))
     except psycopg2.Error as error:
-        raise StackError(f"Creating the database roles failed: {in_a_sentence(error)}") from error
+        raise StackError(f"Creating the database roles failed: {error_sentence(error)}") from error
 
 
 def migrate(state: StateFolder, ports: Ports, environments: Mapping[str, Mapping[str, str]]) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 from django.db.models import BooleanField, ExpressionWrapper, F, Q, QuerySet
 
-from chassis.auth.limits import CallerQuery, Counted, parameter
+from chassis.auth.limits import CallerQuery, CountedRequest, parameter
 from chassis.auth.tokens import Caller
 from directory import client, feed
 from directory.models import User
@@ -30,7 +30,7 @@ def known_account() -> QuerySet[Any, Any]:
 CALLER = CallerQuery(known_account)
 
 
-def resolve_caller(caller: Caller) -> tuple[Caller, Counted | None]:
+def resolve_caller(caller: Caller) -> tuple[Caller, CountedRequest | None]:
     """Return the caller with the current name and role, or raise UnknownUser, InactiveUser or DirectoryUnavailable.
 
     The same statement counts the request if the directory is enough to accept the token.

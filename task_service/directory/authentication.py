@@ -3,13 +3,13 @@
 from chassis.api.problems import ServiceUnavailable
 from chassis.auth import tokens
 from chassis.auth.gate import BearerAuthentication
-from chassis.auth.limits import Counted
+from chassis.auth.limits import CountedRequest
 from chassis.auth.tokens import Caller, InvalidToken
 from directory import accounts, client
 
 
 class DirectoryAuthentication(BearerAuthentication):
-    def resolve(self, token: str) -> tuple[Caller, Counted | None]:
+    def resolve(self, token: str) -> tuple[Caller, CountedRequest | None]:
         try:
             return accounts.resolve_caller(tokens.verify_access(token))
         except (accounts.UnknownUser, accounts.InactiveUser) as error:

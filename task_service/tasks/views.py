@@ -127,8 +127,8 @@ class TaskExport(TaskEndpoint):
         headers=["Content-Disposition"],
     )
     def get(self, request: Request) -> HttpResponseBase:
-        _, order = pagination.order_of(request, self, Task)
-        tasks = order.everything(self.filter_queryset(self.get_queryset()))
+        _, order = pagination.resolve_order(request, self, Task)
+        tasks = order.sort(self.filter_queryset(self.get_queryset()))
         separator = export.SEPARATORS[request.query_params.get("separator", "comma")]
         mark = export.BYTE_ORDER_MARK if is_true(request.query_params.get("bom", "")) else ""
         return StreamingHttpResponse(

@@ -18,7 +18,7 @@ from django.utils import timezone
 from rest_framework.test import APIClient
 
 from chassis.auth import tokens
-from chassis.testing import seen_statuses
+from chassis.testing import documented_responses
 from config.urls import DOCUMENTATION
 from directory import client as directory_client
 from directory.breaker import Breaker
@@ -61,7 +61,7 @@ def add_to_directory(person, **values):
 @pytest.fixture(autouse=True)
 def documented(monkeypatch):
     """Check that the OpenAPI document has the status of every response in a test."""
-    yield from seen_statuses.watch(DOCUMENTATION, monkeypatch)
+    yield from documented_responses.watch(DOCUMENTATION, monkeypatch)
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import pytest
 from django.db import connection, transaction
 
 from chassis.auth.tokens import Caller
-from chassis.testing.threads import wait_until_one_waits_for_a_lock
+from chassis.testing.threads import wait_for_lock_waiter
 from directory.models import User
 from tasks.models import Activity, Task
 
@@ -169,7 +169,7 @@ class TestAllowed:
             with transaction.atomic():
                 Task.objects.filter(pk=task.pk).change(by_id=ada.id, assigned_to_id=bob.id)
                 running = pool.submit(alice.patch, path(task), DONE)
-                wait_until_one_waits_for_a_lock()
+                wait_for_lock_waiter()
             answer = running.result()
             pool.submit(lambda: connection.close()).result()
 

@@ -9,7 +9,7 @@ from django.db import connection, transaction
 from django.test.utils import CaptureQueriesContext
 from rest_framework.test import APIClient
 
-from chassis.testing.threads import wait_until_one_waits_for_a_lock
+from chassis.testing.threads import wait_for_lock_waiter
 from directory.models import User
 from directory.person import Person
 from tasks.models import Activity, Task
@@ -245,7 +245,7 @@ def test_a_concurrently_deleted_assignee_gets_no_tasks(ada, alice, ids, rows):
         with transaction.atomic():
             User.objects.upsert([Person.deleted(alice.id, 2000)])
             running = pool.submit(change, ada, ids, title="Changed", assigned_to=alice.id)
-            wait_until_one_waits_for_a_lock()
+            wait_for_lock_waiter()
         answer = running.result()
         pool.submit(lambda: connection.close()).result()
 

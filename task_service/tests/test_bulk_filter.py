@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from django.db import connection, transaction
 
-from chassis.testing.threads import wait_until_one_waits_for_a_lock
+from chassis.testing.threads import wait_for_lock_waiter
 from notifications.models import Notification
 from tasks.bulk import MAX_MATCHING
 from tasks.models import Activity, Task
@@ -184,7 +184,7 @@ def test_a_concurrent_change_makes_the_count_differ(ada, alice, bob, tasks):
         with transaction.atomic():
             Task.objects.filter(pk=tasks[1].pk).change(by_id=ada.id, assigned_to_id=bob.id)
             running = pool.submit(change, ada, {"assigned_to": ["alice"]}, 3, title="Changed")
-            wait_until_one_waits_for_a_lock()
+            wait_for_lock_waiter()
         answer = running.result()
         pool.submit(lambda: connection.close()).result()
 

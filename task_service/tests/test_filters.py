@@ -141,7 +141,7 @@ def test_an_invalid_value_is_400(ada, tasks, name, value):
     ("name", "value", "detail"),
     [
         ("status", "100%s", "'100%s' is not one of: "),
-        ("due_date", "%(x)d", "Must be a date as YYYY-MM-DD."),
+        ("due_date", "%(x)d", "Must be a date in the format YYYY-MM-DD."),
         ("search", "%d" * 101, "Ensure this value has at most 200 characters (it has 202)."),
     ],
 )

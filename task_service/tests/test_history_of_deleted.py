@@ -5,7 +5,7 @@ import logging
 import pytest
 from django.db import OperationalError, connection, transaction
 
-from chassis.testing.permission_table import told
+from chassis.testing.permission_table import response_content
 from directory.models import User
 from tasks.models import Activity, Task, TaskQuerySet
 from tests.deliveries import change
@@ -89,7 +89,7 @@ def test_users_cannot_tell_deleted_from_missing(ada, alice, bob, task):
     for person in (alice, bob):
         deleted, missing = (person.get(f"{TASKS}{id_}/activity/") for id_ in (task.pk, task.pk + 1000))
         assert deleted.status_code == 404
-        assert told(deleted) == told(missing)
+        assert response_content(deleted) == response_content(missing)
 
 
 def test_a_demoted_admin_cannot_see_deleted_tasks(ada, grace, task):

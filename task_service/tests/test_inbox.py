@@ -6,7 +6,7 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 from rest_framework.test import APIClient
 
-from chassis.testing.permission_table import told
+from chassis.testing.permission_table import response_content
 from notifications.models import Event, Notification
 from tests.deliveries import change
 
@@ -165,7 +165,7 @@ def test_entries_of_others_are_404_like_missing_ones(ada, alice, bob, notify):
         theirs, none = read(person, hers), read(person, hers + 1)
 
         assert theirs.status_code == 404
-        assert told(theirs) == told(none)
+        assert response_content(theirs) == response_content(none)
     assert Notification.objects.get().read_at is None
 
 

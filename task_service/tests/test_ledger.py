@@ -5,7 +5,7 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from rest_framework.test import APIClient
 
-from chassis.testing.permission_table import told
+from chassis.testing.permission_table import response_content
 from chassis.worker.outbox import MAX_ATTEMPTS
 from directory.models import User
 from notifications.models import Delivery, Event
@@ -143,7 +143,7 @@ def test_users_are_403_whether_or_not_the_task_exists(ada, alice, bob, charlie, 
     for person in (alice, bob, former):
         existing, missing = person.get(path(task.pk)), person.get(path(task.pk + 1))
         assert existing.status_code == 403
-        assert told(existing) == told(missing)
+        assert response_content(existing) == response_content(missing)
     for person in (APIClient(), charlie):
         assert person.get(path(task.pk)).status_code == 401
     assert ada.get(path(task.pk + 1)).status_code == 404

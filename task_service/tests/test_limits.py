@@ -13,7 +13,7 @@ from django.test.utils import CaptureQueriesContext
 from rest_framework.test import APIClient
 
 from chassis.models import Window
-from chassis.testing.limiting import Told, all_told, limit, told, wait_told
+from chassis.testing.limiting import Limit, read_limit, read_limits, read_retry_after, set_limits
 from directory.models import User
 from tasks.models import Task
 from tests.conftest import Person, add_to_directory, set_feed_age
@@ -29,7 +29,7 @@ USUAL = {"admin": "10/min", "user": "10/min", "anon": "5/min", "signup": "60/min
 
 @pytest.fixture(autouse=True)
 def _usual_limits(settings):
-    limit(settings, **USUAL)
+    set_limits(settings, **USUAL)
 
 
 @pytest.fixture
@@ -57,9 +57,9 @@ def test_it_works(alice):
     answers = [alice.get(LIST) for _ in range(12)]
 
     assert [answer.status_code for answer in answers] == [200] * 10 + [429] * 2
-    assert [told(answer).left for answer in answers] == [9, 8, 7, 6, 5, 4, 3, 2, 1, 0, 0, 0]
-    assert told(answers[0]) == Told("user", quota=10, window=60, left=9, ends_in=60)
-    assert 58 <= wait_told(answers[11]) <= 60
+    assert [read_limit(answer).left for answer in answers] == [9, 8, 7, 6, 5, 4, 3, 2, 1, 0, 0, 0]
+    assert read_limit(answers[0]) == Limit("user", quota=10, window=60, left=9, ends_in=60)
+    assert 58 <= read_retry_after(answers[11]) <= 60
 
 
 def test_the_gateway_secret_separates_clients_behind_a_proxy(settings, stranger):
@@ -96,7 +96,7 @@ def test_a_caller_over_the_limit_does_not_affect_others(ada, alice, bob, strange
 def test_the_limit_resets_after_a_minute(alice):
     statuses(30, alice.get, LIST)
     advance_time(seconds=30)
-    assert 0 < wait_told(alice.get(LIST)) <= 30
+    assert 0 < read_retry_after(alice.get(LIST)) <= 30
 
     advance_time(seconds=30)
 
@@ -104,11 +104,11 @@ def test_the_limit_resets_after_a_minute(alice):
 
 
 def test_a_request_after_retry_after_is_served(settings, alice):
-    limit(settings, user="2/min")
+    set_limits(settings, user="2/min")
     first = statuses(2, alice.get, LIST)
 
     rejected = alice.get(LIST)
-    advance_time(seconds=wait_told(rejected))
+    advance_time(seconds=read_retry_after(rejected))
 
     assert first + statuses(1, alice.get, LIST) == [200, 200, 200]
 
@@ -125,13 +125,13 @@ REJECTED = {
 
 @pytest.mark.parametrize("status", REJECTED)
 def test_rejected_requests_are_counted(settings, ada, alice, status):
-    limit(settings, admin="2/min", user="2/min", anon="2/min")
+    set_limits(settings, admin="2/min", user="2/min", anon="2/min")
     caller = ada if status in ("405", "415") else alice  # a user gets 403 instead
 
     answers = [REJECTED[status](caller) for _ in range(3)]
 
     assert [answer.status_code for answer in answers] == [int(status)] * 2 + [429]
-    assert [told(answer).left for answer in answers] == [1, 0, 0]
+    assert [read_limit(answer).left for answer in answers] == [1, 0, 0]
 
 
 def test_health_and_metrics_are_never_counted(settings, stranger):
@@ -142,18 +142,18 @@ def test_health_and_metrics_are_never_counted(settings, stranger):
         answers = [stranger.get(path, headers=signed_in) for path in ("/task/health/live/", "/metrics/")]
         answers.append(stranger.get("/task/health/ready/"))
         assert [answer.status_code for answer in answers] == [200] * 3
-        assert [all_told(answer) for answer in answers] == [[]] * 3
+        assert [read_limits(answer) for answer in answers] == [[]] * 3
     assert counts() == {}
 
 
 def test_a_disabled_limit_counts_nothing(settings, alice, stranger):
-    limit(settings, **USUAL | {"user": None})
+    set_limits(settings, **USUAL | {"user": None})
 
     answers = [alice.get(LIST) for _ in range(12)]
 
     assert {answer.status_code for answer in answers} == {200}
-    assert [all_told(answer) for answer in answers] == [[]] * 12
-    assert told(stranger.get(LIST)).left == 4
+    assert [read_limits(answer) for answer in answers] == [[]] * 12
+    assert read_limit(stranger.get(LIST)).left == 4
     assert counts() == {"address 127.0.0.1": 1}
 
 
@@ -174,37 +174,37 @@ def test_a_revoked_token_counts_as_anonymous(alice, charlie, stranger, values, u
     answers = [each.get(LIST) for each in callers]
 
     assert [answer.status_code for answer in answers] == [401] * 5 + [429] * 2
-    assert {told(answer).scope for answer in answers} == {"anon"}
+    assert {read_limit(answer).scope for answer in answers} == {"anon"}
     assert counts() == {"address 127.0.0.1": 7}
 
 
 @pytest.mark.parametrize(("before", "after"), [("user", "admin"), ("admin", "user")])
 def test_the_current_role_decides_the_limit(settings, directory, before, after):
-    limit(settings, admin="9/min", user="2/min")
+    set_limits(settings, admin="9/min", user="2/min")
     rita = add_to_directory(Person(107, "rita", role=before))
-    first = told(rita.get(LIST))
+    first = read_limit(rita.get(LIST))
 
     update_directory(rita, role=after, epoch=1)
 
     quota = {"admin": 9, "user": 2}
-    assert first == Told(before, quota[before], 60, quota[before] - 1, 60)
-    assert told(rita.get(LIST)) == Told(after, quota[after], 60, quota[after] - 2, 60)
+    assert first == Limit(before, quota[before], 60, quota[before] - 1, 60)
+    assert read_limit(rita.get(LIST)) == Limit(after, quota[after], 60, quota[after] - 2, 60)
 
 
 def test_changes_read_by_a_request_apply_to_its_limit(settings, alice, user_service):
-    limit(settings, admin="9/min", user="2/min")
+    set_limits(settings, admin="9/min", user="2/min")
     user_service.change(alice, role="admin", epoch=1)
     set_feed_age(seconds_ago=3)
 
     answer = alice.post(LIST, NEW)
 
     assert answer.status_code == 201
-    assert told(answer) == Told("admin", 9, 60, 8, 60)
+    assert read_limit(answer) == Limit("admin", 9, 60, 8, 60)
     assert counts() == {f"user {alice.id}": 1}
 
 
 def test_a_demotion_read_by_a_request_applies_to_it(settings, ada, user_service):
-    limit(settings, admin="9/min", user="2/min")
+    set_limits(settings, admin="9/min", user="2/min")
     statuses(3, ada.get, LIST)
     user_service.change(ada, role="user", epoch=1)
     set_feed_age(seconds_ago=3)
@@ -216,7 +216,7 @@ def test_a_new_caller_is_counted_from_the_first_request(newcomer, user_service):
     answers = [newcomer.get(LIST) for _ in range(11)]
 
     assert [answer.status_code for answer in answers] == [200] * 10 + [429]
-    assert [told(answer).left for answer in answers] == [9, 8, 7, 6, 5, 4, 3, 2, 1, 0, 0]
+    assert [read_limit(answer).left for answer in answers] == [9, 8, 7, 6, 5, 4, 3, 2, 1, 0, 0]
     assert len(user_service.lookups) == 1
 
 
@@ -224,8 +224,8 @@ def test_a_token_newer_than_the_directory_is_counted_once(alice, user_service):
     user_service.change(alice, epoch=7, least_epoch=6)
     again = Person(alice.id, alice.username, epoch=7)
 
-    assert [told(again.get(LIST)).left for _ in range(3)] == [9, 8, 7]
-    assert told(alice.get(LIST)).scope == "anon"
+    assert [read_limit(again.get(LIST)).left for _ in range(3)] == [9, 8, 7]
+    assert read_limit(alice.get(LIST)).scope == "anon"
 
 
 def test_a_caller_unknown_to_both_services_is_anonymous(user_service):
@@ -234,7 +234,7 @@ def test_a_caller_unknown_to_both_services_is_anonymous(user_service):
     answers = [unknown.get(LIST) for _ in range(6)]
 
     assert [answer.status_code for answer in answers] == [401] * 5 + [429]
-    assert {told(answer).scope for answer in answers} == {"anon"}
+    assert {read_limit(answer).scope for answer in answers} == {"anon"}
 
 
 def test_a_503_without_the_user_service_is_not_counted(newcomer, user_service):
@@ -254,7 +254,7 @@ def test_ten_304s_are_not_counted(alice, create_task):
     answers = [alice.get(path, headers={"If-None-Match": tag}) for _ in range(20)]
 
     assert [answer.status_code for answer in answers] == [304] * 19 + [429]
-    assert [told(answer).left for answer in answers] == [9] * 10 + [8, 7, 6, 5, 4, 3, 2, 1, 0, 0]
+    assert [read_limit(answer).left for answer in answers] == [9] * 10 + [8, 7, 6, 5, 4, 3, 2, 1, 0, 0]
 
 
 def test_a_304_for_any_tag_is_counted(alice):
@@ -290,7 +290,7 @@ def test_ten_of_twenty_concurrent_requests_pass(at_once, alice):
     answers = at_once(*[(alice.get, LIST)] * 20)
 
     assert sorted(answer.status_code for answer in answers) == [200] * 10 + [429] * 10
-    assert sorted(told(answer).left for answer in answers) == [0] * 11 + list(range(1, 10))
+    assert sorted(read_limit(answer).left for answer in answers) == [0] * 11 + list(range(1, 10))
 
 
 @COMMITTING
@@ -325,9 +325,9 @@ def statements(call, *arguments, **options):
 
 
 def test_counting_a_known_caller_takes_no_extra_statement(settings, alice):
-    limit(settings, user=None)
+    set_limits(settings, user=None)
     uncounted = statements(alice.get, LIST)
-    limit(settings, user="1/min")
+    set_limits(settings, user="1/min")
 
     tag = alice.get(LIST).headers["ETag"]
     advance_time(minutes=1)

@@ -6,7 +6,7 @@ import pytest
 from django.core import mail
 from django.utils import timezone
 
-from chassis.testing.permission_table import told
+from chassis.testing.permission_table import response_content
 from chassis.worker.outbox import Skipped
 from directory.models import User
 from directory.person import Person as Account
@@ -220,7 +220,7 @@ def test_a_hidden_entry_cannot_be_marked_as_read(ada, alice, bob, task):
     hidden, missing = (alice.post(f"{INBOX}{id_}/read/") for id_ in (item["id"], item["id"] + 1000))
 
     assert hidden.status_code == 404
-    assert told(hidden) == told(missing)
+    assert response_content(hidden) == response_content(missing)
     assert Notification.objects.get(pk=item["id"]).read_at is None
 
 

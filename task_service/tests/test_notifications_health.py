@@ -53,7 +53,7 @@ def test_a_delivery_waiting_over_ten_minutes_degrades(health, planned):
 
     advance_time(minutes=2)
 
-    reason = "the oldest of the deliveries has been waiting for 12 minutes: nobody has tried to send it"
+    reason = "the oldest of the deliveries has waited for 12 minutes: no attempt yet"
     assert health() == (
         200,
         {"status": "degraded", "reasons": [f"deliveries: {reason}; is a worker running?"]},

@@ -5,7 +5,7 @@ from rest_framework.test import APIClient
 
 from chassis.auth import tokens
 from chassis.testing import permission_table
-from chassis.testing.permission_table import ALL_METHODS, REFUSALS, head_like, rows_of_all_tables, told
+from chassis.testing.permission_table import ALL_METHODS, REFUSALS, as_head, response_content, rows_of_all_tables
 from notifications.models import Notification
 from tasks.models import Task
 from tests.conftest import Person, add_to_directory
@@ -95,9 +95,9 @@ def assert_answers(client, call, status, body=None):
     if status in REFUSALS:
         assert rows_of_all_tables() == before
     if status == 404:
-        assert told(answer) == told(send(client, call, id_=MISSING, body=body))
+        assert response_content(answer) == response_content(send(client, call, id_=MISSING, body=body))
     if call.startswith("GET "):
-        assert head_like(answer).status_code == status
+        assert as_head(answer).status_code == status
 
 
 def test_the_table_has_every_route_and_no_other():
@@ -131,7 +131,7 @@ def test_the_setting_allows_nothing_else(settings, alice):
 
 @pytest.mark.parametrize("route", METHODS)
 def test_other_methods_are_405(stranger, caller, route):
-    users = permission_table.users_of(TABLE, route)
+    users = permission_table.served_callers(TABLE, route)
     allowed = METHODS[route] | ({"HEAD"} if "GET" in METHODS[route] else set())
     before = rows_of_all_tables()
 
@@ -149,7 +149,7 @@ def test_list_summary_and_export_have_only_visible_tasks(caller, create_task, do
     everything = {TASK, of_dora.pk, of_nobody.pk}
     seen = {"ada": everything, "alice": {TASK}, "bob": set(), "carol": set(), "dora": {of_dora.pk}}
 
-    for kind in permission_table.users_of(TABLE, "/task/tasks/"):
+    for kind in permission_table.served_callers(TABLE, "/task/tasks/"):
         client, expected = caller(kind), seen[CALLERS[kind]]
         lines = client.get("/task/tasks/export.csv").getvalue().decode().splitlines()[1:]
 

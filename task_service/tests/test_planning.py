@@ -324,5 +324,5 @@ def test_an_unknown_channel_prevents_the_start():
 
     done = subprocess.run(argv, cwd=SERVICE, env=values, capture_output=True, text=True, check=False)
 
-    sentence = "NOTIFICATION_CHANNELS must be one or several of log, email, separated by commas."
+    sentence = "NOTIFICATION_CHANNELS must be one or more of log, email, separated by commas."
     assert (done.returncode, done.stderr) == (78, f"task_service: {sentence}\n")

@@ -15,7 +15,7 @@ from django.db import connection, transaction
 from django.utils import timezone
 
 from chassis.testing.permission_table import rows_of_all_tables
-from chassis.testing.threads import wait_until_one_waits_for_a_lock
+from chassis.testing.threads import wait_for_lock_waiter
 from config import worker
 from notifications import reminders
 from notifications.delivering import deliver_channel
@@ -260,7 +260,7 @@ def test_after_a_kill_the_next_run_plans_the_rest(db):
     with transaction.atomic():  # the run waits for a task of its third batch
         Event.objects.create(kind=OVERDUE, task_id=Task.objects.order_by("pk")[1200].pk, due_date=in_days(-1), text="x")
         with subprocess.Popen(argv, cwd=SERVICE, env=values) as process:
-            wait_until_one_waits_for_a_lock()
+            wait_for_lock_waiter()
             process.kill()
         transaction.set_rollback(True)
     assert process.returncode == -signal.SIGKILL

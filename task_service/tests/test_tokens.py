@@ -91,8 +91,8 @@ def test_a_listed_shared_key_is_accepted_during_a_change(status, signed, key, se
 @pytest.mark.parametrize(
     ("environment", "sentence"),
     [
-        ({"JWT_PUBLIC_KEYS": "nonsense"}, "JWT_PUBLIC_KEYS is not a PEM; write the public half of a key with: openssl"),
-        ({"JWT_PUBLIC_KEYS": private_pem(pair().material)}, "JWT_PUBLIC_KEYS must hold a PUBLIC KEY"),
+        ({"JWT_PUBLIC_KEYS": "nonsense"}, "JWT_PUBLIC_KEYS is not in PEM format; write the public key with: openssl"),
+        ({"JWT_PUBLIC_KEYS": private_pem(pair().material)}, "JWT_PUBLIC_KEYS must contain only PUBLIC KEY"),
         ({"JWT_PRIVATE_KEY": private_pem(pair().material)}, "JWT_PRIVATE_KEY is set without JWT_PUBLIC_KEYS"),
     ],
 )

@@ -15,7 +15,7 @@ from accounts.models import Session
 from accounts.models.session import SessionQuerySet
 from accounts.tokens import GRACE, claims_of, verify_access
 from chassis.auth import gate
-from chassis.auth.limits import CallerQuery, Counted, parameter
+from chassis.auth.limits import CallerQuery, CountedRequest, parameter
 from chassis.auth.tokens import Caller, InvalidToken
 
 
@@ -53,7 +53,7 @@ def by_usable_refresh_token() -> QuerySet[Any, Any]:
 class AccountAuthentication(gate.BearerAuthentication):
     query = CallerQuery(by_session_key)
 
-    def resolve(self, token: str) -> tuple[Caller, Counted | None]:
+    def resolve(self, token: str) -> tuple[Caller, CountedRequest | None]:
         caller, session_key = verify_access(token)
         row, counted = self.query.run(now=timezone.now(), session_key=session_key.hex, user_id=caller.id)
         if row is None:

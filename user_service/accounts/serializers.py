@@ -17,10 +17,10 @@ from chassis.api.fields import (
     CappedField,
     ChoiceField,
     IdField,
-    PersonField,
     SecretField,
     SingleLineField,
     StrictBooleanField,
+    UserReferenceField,
 )
 from chassis.api.serializers import StrictModelSerializer, StrictSerializer
 
@@ -208,7 +208,7 @@ class SessionSerializer(serializers.ModelSerializer):
         return bool(session.pk == self.context["session_id"])
 
 
-class NamedPersonField(PersonField):
+class NamedPersonField(UserReferenceField):
     """{"id", "username"} from the columns NAME_id and NAME_name, or null."""
 
     def __init__(self, name: str, **kwargs: Any) -> None:

@@ -17,7 +17,7 @@ from chassis.addresses import MAX_LENGTH
 from chassis.api.fields import CappedField, SecretField
 from chassis.api.serializers import StrictSerializer
 from chassis.auth.client_address import client_address
-from chassis.auth.gate import IPV6_PREFIX_BITS, network_of
+from chassis.auth.gate import IPV6_PREFIX_BITS, network_prefix
 
 MAX_TOKEN_LENGTH = 4096  # several times that of any token of ours
 
@@ -73,4 +73,4 @@ class SignOutSerializer(StrictSerializer, TokenBlacklistSerializer):
 
 def device_of(request: Request) -> Device:
     user_agent = clean_user_agent(request.headers.get("User-Agent", ""))
-    return Device(network=network_of(client_address(request), IPV6_PREFIX_BITS), user_agent=user_agent)
+    return Device(network=network_prefix(client_address(request), IPV6_PREFIX_BITS), user_agent=user_agent)

@@ -115,11 +115,11 @@ def sessions_of(token: str) -> tuple[SessionQuerySet, str]:
 def claims_of(token: str) -> dict[str, Any]:
     """Return what a refresh token says, as SessionQuerySet.named_by takes it, or raise InvalidToken."""
     claims = tokens.verify(token, token_type="refresh", audience=tokens.AUDIENCE)
-    key = tokens.session_key_of(claims)
+    key = tokens.parse_session_key(claims)
     return {
-        "user_id": tokens.id_of(claims["sub"]),
+        "user_id": tokens.parse_id_claim(claims["sub"]),
         "key": key and key.hex,
-        "session_id": None if key else tokens.id_of(claims.get("sid")),
+        "session_id": None if key else tokens.parse_id_claim(claims.get("sid")),
         "jti": claims["jti"],
     }
 

@@ -74,12 +74,12 @@ EMAIL_HOST, EMAIL_PORT, EMAIL_TIMEOUT = mail.host, mail.port, mail.timeout_secon
 EMAIL_HOST_USER, EMAIL_HOST_PASSWORD = mail.user, mail.password
 EMAIL_USE_TLS, EMAIL_USE_SSL = mail.use_tls, mail.use_ssl
 MAIL_DOMAIN = settings.mail_domain(DEFAULT_FROM_EMAIL)
-settings.warn_of_sample_sender(MAIL_DOMAIN)
+settings.warn_about_sender(MAIL_DOMAIN)
 PASSWORD_URL, CONFIRM_EMAIL_URL = env.token_url("PASSWORD_URL"), env.token_url("CONFIRM_EMAIL_URL")
 
 REST_FRAMEWORK = settings.rest_framework(authentication="accounts.authentication.AccountAuthentication")
 REGISTRATION = env.choice("REGISTRATION", "open", known=("open", "invite"))
-SESSION_MAX_DAYS = env.number("SESSION_MAX_DAYS", 30, smallest=1, largest=365)
+SESSION_MAX_DAYS = env.number("SESSION_MAX_DAYS", 30, min_value=1, max_value=365)
 # chassis.auth.tokens signs and verifies, so simplejwt needs no key, algorithm, issuer or audience.
 SIMPLE_JWT = {
     "ACCESS_TOKEN_LIFETIME": timedelta(seconds=tokens.LIFETIME_SECONDS["access"]),

@@ -11,7 +11,7 @@ from rest_framework.test import APIClient
 from accounts.hashers import SmallArgon2PasswordHasher
 from accounts.models import Session, User
 from accounts.tokens import pair
-from chassis.testing import seen_statuses
+from chassis.testing import documented_responses
 from chassis.testing.threads import start_together, wait_until_waiting_for_a_lock
 from config.urls import DOCUMENTATION
 
@@ -55,7 +55,7 @@ def assert_problem(answer):
 @pytest.fixture(autouse=True)
 def documented(monkeypatch):
     """Whatever a view answers in a test must stand in the OpenAPI document."""
-    yield from seen_statuses.watch(DOCUMENTATION, monkeypatch)
+    yield from documented_responses.watch(DOCUMENTATION, monkeypatch)
 
 
 @pytest.fixture(scope="session")

@@ -84,7 +84,7 @@ def test_while_the_database_is_away_nothing_of_it_is_looked_at(capsys, monkeypat
 
 @pytest.mark.parametrize("address", ["nobody", ""])
 def test_what_is_no_address_is_refused_in_one_sentence(address):
-    with pytest.raises(CommandError, match=r"^--mail: .* is no mail address\.$") as refusal:
+    with pytest.raises(CommandError, match=r"^--mail: .* is not a mail address\.$") as refusal:
         call_command("doctor", mail=address)
 
     assert refusal.value.returncode == 2
@@ -96,7 +96,7 @@ def test_from_the_command_line_too():
     done = subprocess.run(argv, cwd=SERVICE, capture_output=True, text=True, check=False)
 
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr == "CommandError: --mail: 'nobody' is no mail address.\n"
+    assert done.stderr == "CommandError: --mail: 'nobody' is not a mail address.\n"
 
 
 @pytest.mark.django_db

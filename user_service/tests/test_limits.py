@@ -14,7 +14,7 @@ from django.test.utils import CaptureQueriesContext
 from accounts.models import User
 from chassis.auth.tokens import issue_service_token
 from chassis.models import Window
-from chassis.testing.limiting import Told, all_told, limit, told, wait_told
+from chassis.testing.limiting import Limit, read_limit, read_limits, read_retry_after, set_limits
 from tests.conftest import Client
 
 pytestmark = pytest.mark.django_db
@@ -27,7 +27,7 @@ USUAL = {"admin": "10/min", "user": "10/min", "anon": "5/min", "signup": "60/min
 
 @pytest.fixture(autouse=True)
 def _usual_limits(settings):
-    limit(settings, **USUAL)
+    set_limits(settings, **USUAL)
 
 
 def statuses(number, call, *arguments, **options):
@@ -48,9 +48,9 @@ def test_it_works(client_of, alice):
     answers = [caller.get(ME) for _ in range(12)]
 
     assert [answer.status_code for answer in answers] == [200] * 10 + [429] * 2
-    assert [told(answer).left for answer in answers] == [9, 8, 7, 6, 5, 4, 3, 2, 1, 0, 0, 0]
-    assert told(answers[0]) == Told("user", quota=10, window=60, left=9, ends_in=60)
-    assert 58 <= wait_told(answers[11]) <= 60
+    assert [read_limit(answer).left for answer in answers] == [9, 8, 7, 6, 5, 4, 3, 2, 1, 0, 0, 0]
+    assert read_limit(answers[0]) == Limit("user", quota=10, window=60, left=9, ends_in=60)
+    assert 58 <= read_retry_after(answers[11]) <= 60
 
 
 def test_admins_are_counted_like_users_and_apart_from_them(client_of, client, ada, alice):
@@ -62,9 +62,9 @@ def test_admins_are_counted_like_users_and_apart_from_them(client_of, client, ad
 
 
 def test_a_limit_of_each_role_holds_for_that_role(settings, client_of, client, ada, alice):
-    limit(settings, **USUAL | {"admin": "4/min", "user": "3/min", "anon": "2/min"})
+    set_limits(settings, **USUAL | {"admin": "4/min", "user": "3/min", "anon": "2/min"})
 
-    scopes = [told(each.get(ME))[:4] for each in (client_of(ada), client_of(alice), client)]
+    scopes = [read_limit(each.get(ME))[:4] for each in (client_of(ada), client_of(alice), client)]
 
     assert scopes == [("admin", 4, 60, 3), ("user", 3, 60, 2), ("anon", 2, 60, 1)]
 
@@ -90,7 +90,7 @@ def test_after_a_minute_it_goes_on(client_of, alice):
     caller = client_of(alice)
     statuses(30, caller.get, ME)
     let_pass(seconds=30)
-    assert 0 < wait_told(caller.get(ME)) <= 30
+    assert 0 < read_retry_after(caller.get(ME)) <= 30
 
     let_pass(seconds=30)
 
@@ -98,12 +98,12 @@ def test_after_a_minute_it_goes_on(client_of, alice):
 
 
 def test_a_request_after_retry_after_is_served(settings, client_of, alice):
-    limit(settings, user="2/min")
+    set_limits(settings, user="2/min")
     caller = client_of(alice)
     first = statuses(2, caller.get, ME)
 
     refused = caller.get(ME)
-    let_pass(seconds=wait_told(refused))
+    let_pass(seconds=read_retry_after(refused))
 
     assert first + statuses(1, caller.get, ME) == [200, 200, 200]
 
@@ -121,13 +121,13 @@ REFUSED = {
 
 @pytest.mark.parametrize("status", REFUSED)
 def test_what_is_refused_is_counted(settings, client_of, alice, status):
-    limit(settings, user="2/min", anon="2/min")
+    set_limits(settings, user="2/min", anon="2/min")
     caller = client_of(alice)
 
     answers = [REFUSED[status](caller) for _ in range(3)]
 
     assert [answer.status_code for answer in answers] == [int(status)] * 2 + [429]
-    assert [told(answer).left for answer in answers] == [1, 0, 0]
+    assert [read_limit(answer).left for answer in answers] == [1, 0, 0]
 
 
 def test_a_token_that_is_not_good_counts_as_anonymous(client_of, client, ada, alice, bob):
@@ -140,7 +140,7 @@ def test_a_token_that_is_not_good_counts_as_anonymous(client_of, client, ada, al
     answers = [each.get(ME) for each in callers]
 
     assert [answer.status_code for answer in answers] == [401] * 5 + [429] * 2
-    assert {told(answer).scope for answer in answers} == {"anon"}
+    assert {read_limit(answer).scope for answer in answers} == {"anon"}
     assert counts() == {"address 127.0.0.1": 7, f"user {ada.pk}": 1}
 
 
@@ -155,36 +155,36 @@ def test_a_token_of_before_takes_nothing_from_the_account(client_of, alice):
 
 @pytest.mark.parametrize(("before", "after"), [("user", "admin"), ("admin", "user")])
 def test_the_role_of_now_decides_whatever_the_token_says(settings, client_of, ada, person, before, after):
-    limit(settings, admin="9/min", user="2/min")
+    set_limits(settings, admin="9/min", user="2/min")
     rita = person("Rita", role=before)
     caller = client_of(rita)
-    first = told(caller.get(ME))
+    first = read_limit(caller.get(ME))
 
     User.objects.filter(pk=rita.pk).update(role=after)
 
     quota = {"admin": 9, "user": 2}
-    assert first == Told(before, quota[before], 60, quota[before] - 1, 60)
-    assert told(caller.get(ME)) == Told(after, quota[after], 60, quota[after] - 2, 60)
+    assert first == Limit(before, quota[before], 60, quota[before] - 1, 60)
+    assert read_limit(caller.get(ME)) == Limit(after, quota[after], 60, quota[after] - 2, 60)
 
 
 def test_who_is_demoted_has_used_what_they_used_as_an_admin(settings, client_of, ada, grace):
-    limit(settings, admin="9/min", user="2/min")
+    set_limits(settings, admin="9/min", user="2/min")
     caller = client_of(grace)
     assert statuses(5, caller.get, ME) == [200] * 5
 
     assert client_of(ada).patch(f"/user/users/{grace.pk}/", {"role": "user"}).status_code == 200
 
-    assert told(caller.get(ME))[0::3] == ("user", 0)
+    assert read_limit(caller.get(ME))[0::3] == ("user", 0)
     assert caller.get(ME).status_code == 429
 
 
 @pytest.mark.parametrize("off", ["user", "anon"])
 def test_a_limit_that_is_off_holds_for_nobody_else(settings, client_of, client, alice, off):
-    limit(settings, **USUAL | {off: None})
+    set_limits(settings, **USUAL | {off: None})
     answers = {"user": client_of(alice).get(ME), "anon": client.get(ME)}
 
-    assert all_told(answers.pop(off)) == []
-    assert [told(answer).scope for answer in answers.values()] == list(answers)
+    assert read_limits(answers.pop(off)) == []
+    assert [read_limit(answer).scope for answer in answers.values()] == list(answers)
     assert len(counts()) == 1
 
 
@@ -195,7 +195,7 @@ def test_what_has_not_changed_is_given_back(client_of, alice):
     answers = [caller.get(ME, headers={"If-None-Match": tag}) for _ in range(10)]
 
     assert [answer.status_code for answer in answers] == [304] * 10
-    assert {told(answer).left for answer in answers} == {9}
+    assert {read_limit(answer).left for answer in answers} == {9}
     assert counts() == {f"user {alice.pk}": 1}
 
 
@@ -222,7 +222,7 @@ def test_health_metrics_and_other_services_are_never_counted(settings, client):
             client.get("/internal/users/?ids=1"),
         ]
         assert [answer.status_code for answer in answers] == [200] * 5 + [401]
-        assert [all_told(answer) for answer in answers] == [[]] * 6
+        assert [read_limits(answer) for answer in answers] == [[]] * 6
     assert counts() == {}
 
 
@@ -236,7 +236,7 @@ def test_of_thirty_at_once_ten_are_let_in(client_of, at_once, alice):
     answers = at_once(*(lambda each=each: each.get(ME) for each in sessions * 10))
 
     assert sorted(answer.status_code for answer in answers) == [200] * 10 + [429] * 20
-    assert sorted(told(answer).left for answer in answers) == [0] * 21 + list(range(1, 10))
+    assert sorted(read_limit(answer).left for answer in answers) == [0] * 21 + list(range(1, 10))
 
 
 @COMMITTING
@@ -261,9 +261,9 @@ def statements(call, *arguments, **options):
 
 def test_to_count_a_known_caller_takes_no_statement_more(settings, client_of, alice):
     caller = client_of(alice)
-    limit(settings, user=None)
+    set_limits(settings, user=None)
     uncounted = statements(caller.get, ME)
-    limit(settings, user="1/min")
+    set_limits(settings, user="1/min")
 
     tag = caller.get(ME).headers["ETag"]
     let_pass(minutes=1)
@@ -290,7 +290,7 @@ def test_the_old_name_of_a_limit_is_one_warning_at_start():
         argv, cwd=SERVICE, env=given | {"THROTTLE_NEWCOMERS": "7/min"}, capture_output=True, text=True, check=True
     )
 
-    sentence = "THROTTLE_NEWCOMERS is now called THROTTLE_SIGNUP; the old name will not be read by the next version."
+    sentence = "THROTTLE_NEWCOMERS is now called THROTTLE_SIGNUP; the next version will not read the old name."
     assert done.stderr == f"{sentence}\n"
 
 

@@ -9,7 +9,7 @@ from django.test.utils import CaptureQueriesContext
 
 from accounts.models import Session, User
 from chassis.models import Window
-from chassis.testing.limiting import all_told, limit, told, wait_told
+from chassis.testing.limiting import read_limit, read_limits, read_retry_after, set_limits
 from tests.conftest import Client
 
 pytestmark = pytest.mark.django_db
@@ -22,7 +22,7 @@ each_path = pytest.mark.parametrize("path", [REFRESH, LOGOUT])
 
 @pytest.fixture(autouse=True)
 def _default_limits(settings):
-    limit(settings, admin="10/min", user="10/min", anon="5/min", signup="60/min")
+    set_limits(settings, admin="10/min", user="10/min", anon="5/min", signup="60/min")
 
 
 @pytest.fixture
@@ -46,7 +46,7 @@ def test_it_works(refresh_token, path, alice):
     answer = send(path, refresh_token(alice))
 
     assert answer.status_code == OK[path]
-    assert told(answer)[:4] == ("user", 10, 60, 9)
+    assert read_limit(answer)[:4] == ("user", 10, 60, 9)
     assert counts() == {f"user {alice.pk}": 1}
 
 
@@ -82,7 +82,7 @@ def test_what_cannot_be_read_counts_by_address(path, body, content_type, status)
     answers = [Client().generic("POST", path, body, content_type=content_type) for _ in range(6)]
 
     assert [answer.status_code for answer in answers] == [status] * 5 + [429]
-    assert {told(answer).scope for answer in answers} == {"anon"}
+    assert {read_limit(answer).scope for answer in answers} == {"anon"}
 
 
 @each_path
@@ -101,7 +101,7 @@ def test_a_token_of_an_ended_session_counts_by_address(refresh_token, path, alic
 
     answers = [send(path, token) for token in (ended, deactivated, expired)]
 
-    assert [told(answer).scope for answer in answers] == ["anon"] * 3
+    assert [read_limit(answer).scope for answer in answers] == ["anon"] * 3
     assert counts() == {"address 127.0.0.1": 3}
 
 
@@ -109,16 +109,16 @@ def test_a_token_of_an_ended_session_counts_by_address(refresh_token, path, alic
 def test_an_access_token_counts_by_address(client_of, path, alice):
     answer = send(path, client_of(alice).access_token)
 
-    assert (answer.status_code, told(answer).scope) == (401, "anon")
+    assert (answer.status_code, read_limit(answer).scope) == (401, "anon")
 
 
 @each_path
 def test_the_scope_is_the_role_of_now(settings, refresh_token, path, alice):
-    limit(settings, admin="7/min", user="3/min", anon="5/min")
+    set_limits(settings, admin="7/min", user="3/min", anon="5/min")
     token = refresh_token(alice)
     User.objects.filter(pk=alice.pk).update(role="admin")
 
-    assert told(send(path, token))[:2] == ("admin", 7)
+    assert read_limit(send(path, token))[:2] == ("admin", 7)
 
 
 def test_requests_and_refreshes_of_an_account_are_one_count(client_of, alice):
@@ -131,21 +131,21 @@ def test_requests_and_refreshes_of_an_account_are_one_count(client_of, alice):
 
 
 def test_a_refused_refresh_does_not_rotate(settings, refresh_token, alice):
-    limit(settings, user="1/min", anon="5/min")
+    set_limits(settings, user="1/min", anon="5/min")
     first = refresh_token(alice)
     fresh = send(REFRESH, first).json()["refresh"]
     before = Session.objects.values().get()
 
     refused = send(REFRESH, fresh)
 
-    assert 58 <= wait_told(refused) <= 60
+    assert 58 <= read_retry_after(refused) <= 60
     assert Session.objects.values().get() == before
     Window.objects.all().delete()
     assert send(REFRESH, fresh).status_code == 200
 
 
 def test_a_refused_sign_out_ends_nothing(settings, client_of, alice):
-    limit(settings, user="1/min", anon="5/min")
+    set_limits(settings, user="1/min", anon="5/min")
     caller = client_of(alice)
     caller.get("/user/me/")
 
@@ -159,7 +159,7 @@ def test_a_retry_counts_as_the_accounts(refresh_token, alice):
     answers = [send(REFRESH, token) for _ in range(2)]
 
     assert answers[0].json() == answers[1].json()
-    assert [told(answer)[0::3] for answer in answers] == [("user", 9), ("user", 8)]
+    assert [read_limit(answer)[0::3] for answer in answers] == [("user", 9), ("user", 8)]
 
 
 @pytest.mark.parametrize("seconds", [11, 600])
@@ -170,7 +170,7 @@ def test_reuse_counts_by_address_and_ends_the_session(refresh_token, alice, seco
 
     reused = send(REFRESH, token)
 
-    assert (reused.status_code, told(reused).scope) == (401, "anon")
+    assert (reused.status_code, read_limit(reused).scope) == (401, "anon")
     assert not Session.objects.exists()
 
 
@@ -179,23 +179,23 @@ def test_to_sign_out_with_a_replaced_token_counts_as_the_accounts(refresh_token,
     send(REFRESH, token)
     Session.objects.update(rotated_at=F("rotated_at") - timedelta(seconds=11))
 
-    assert told(send(LOGOUT, token))[0::3] == ("user", 8)
+    assert read_limit(send(LOGOUT, token))[0::3] == ("user", 8)
 
 
 def test_a_limit_of_users_that_is_off_leaves_the_address_alone(settings, refresh_token, alice):
-    limit(settings, user=None, anon="1/min")
+    set_limits(settings, user=None, anon="1/min")
 
     answers = [send(REFRESH, refresh_token(alice)) for _ in range(3)]
 
     assert [answer.status_code for answer in answers] == [200] * 3
-    assert [all_told(answer) for answer in answers] == [[]] * 3
+    assert [read_limits(answer) for answer in answers] == [[]] * 3
     assert counts() == {}
 
 
 @each_path
 def test_counting_costs_one_statement(settings, refresh_token, path, alice):
     token = refresh_token(alice)
-    limit(settings, anon="5/min", user="9/min")
+    set_limits(settings, anon="5/min", user="9/min")
     with CaptureQueriesContext(connection) as captured:
         assert send(path, token).status_code == OK[path]
 

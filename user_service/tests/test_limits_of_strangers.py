@@ -7,7 +7,7 @@ import pytest
 from accounts.hashers import SmallArgon2PasswordHasher
 from accounts.models import Attempt, Mail, User
 from chassis.models import Window
-from chassis.testing.limiting import all_told, limit, told, wait_told
+from chassis.testing.limiting import read_limit, read_limits, read_retry_after, set_limits
 from tests.conftest import Client
 
 pytestmark = pytest.mark.django_db
@@ -19,7 +19,7 @@ USUAL = {"admin": "10/min", "user": "10/min", "anon": "5/min", "signup": "60/min
 
 @pytest.fixture(autouse=True)
 def _usual_limits(settings):
-    limit(settings, **USUAL)
+    set_limits(settings, **USUAL)
 
 
 def statuses(number, call, *arguments, **options):
@@ -44,8 +44,8 @@ def test_who_comes_for_a_token_is_anonymous_whatever_token_they_bring(client_of,
     answers = [caller.post(TOKEN, credentials) for _ in range(6)]
 
     assert [answer.status_code for answer in answers] == [200] * 5 + [429]
-    assert [told(answer).left for answer in answers] == [4, 3, 2, 1, 0, 0]
-    assert {told(answer).scope for answer in answers} == {"anon"}
+    assert [read_limit(answer).left for answer in answers] == [4, 3, 2, 1, 0, 0]
+    assert {read_limit(answer).scope for answer in answers} == {"anon"}
     assert caller.get(ME).status_code == 200
 
 
@@ -63,7 +63,7 @@ def test_one_name_from_many_addresses_is_ten_tries_for_the_account(client, alice
 
     codes = [answer.json()["code"] for answer in answers]
     assert codes == ["credentials_invalid"] * 10 + ["too_many_failures"] * 2
-    assert {(told(answer).scope, told(answer).left) for answer in answers} == {("anon", 4)}
+    assert {(read_limit(answer).scope, read_limit(answer).left) for answer in answers} == {("anon", 4)}
 
 
 def test_what_the_address_is_refused_is_no_failure_of_the_account(client, alice, password):
@@ -94,17 +94,17 @@ def address(number):
 
 
 def test_sign_ups_of_all_addresses_have_one_limit_together(settings, client):
-    limit(settings, **USUAL | {"signup": "7/min"})
+    set_limits(settings, **USUAL | {"signup": "7/min"})
 
     answers = [client.post(REGISTER, barbara(n), REMOTE_ADDR=address(n // 3)) for n in range(9)]
 
     assert [answer.status_code for answer in answers] == [201] * 7 + [429] * 2
-    assert [told_of.scope for told_of in all_told(answers[0])] == ["anon", "signup"]
-    assert [all_told(answer)[1].left for answer in answers] == [6, 5, 4, 3, 2, 1, 0, 0, 0]
+    assert [told_of.scope for told_of in read_limits(answers[0])] == ["anon", "signup"]
+    assert [read_limits(answer)[1].left for answer in answers] == [6, 5, 4, 3, 2, 1, 0, 0, 0]
     assert answers[0].headers["RateLimit-Policy"] == '"anon";q=5;w=60, "signup";q=7;w=60'
     assert answers[0].headers["RateLimit"] == '"anon";r=4;t=60, "signup";r=6;t=60'
     assert answers[8].headers["RateLimit-Policy"] == '"anon";q=5;w=60, "signup";q=7;w=60'
-    assert 58 <= wait_told(answers[8]) <= 60
+    assert 58 <= read_retry_after(answers[8]) <= 60
     assert User.objects.count() == 7
 
 
@@ -127,14 +127,14 @@ def test_what_is_refused_leaves_the_sign_ups_full(client, alice, kind):
     answers = [client.post(path, body, REMOTE_ADDR=address(n // 5)) for n in range(60)]
 
     assert [answer.status_code for answer in answers] == [status] * 60
-    assert {told(answer).scope for answer in answers} == {"anon"}
+    assert {read_limit(answer).scope for answer in answers} == {"anon"}
     assert counts().get("signup", 0) == 0
     made = client.post(REGISTER, barbara(2), REMOTE_ADDR=address(99))
-    assert (made.status_code, all_told(made)[1].left) == (201, 59)
+    assert (made.status_code, read_limits(made)[1].left) == (201, 59)
 
 
 def test_a_refused_sign_up_neither_hashes_nor_writes(settings, client, db, hash_computations):
-    limit(settings, **USUAL | {"signup": "1/min"})
+    set_limits(settings, **USUAL | {"signup": "1/min"})
     client.post(REGISTER, barbara(1))
     hash_computations.clear()
 
@@ -147,12 +147,12 @@ def test_one_address_does_not_use_up_what_is_for_all(client):
 
     assert [answer.status_code for answer in answers] == [201] * 5 + [429] * 45
     assert counts() == {"address 127.0.0.1": 50, "signup": 5}
-    assert [told_of.scope for told_of in all_told(answers[49])] == ["anon"]
+    assert [told_of.scope for told_of in read_limits(answers[49])] == ["anon"]
     assert client.post(REGISTER, barbara(60), REMOTE_ADDR=address(7)).status_code == 201
 
 
 def test_mails_to_strangers_count_among_sign_ups(settings, client, alice):
-    limit(settings, **USUAL | {"signup": "2/min"})
+    set_limits(settings, **USUAL | {"signup": "2/min"})
     body = {"email": alice.email}
 
     answers = [client.post(RESET, body, REMOTE_ADDR=address(n)) for n in range(4)]
@@ -163,20 +163,20 @@ def test_mails_to_strangers_count_among_sign_ups(settings, client, alice):
 
 
 def test_a_token_does_not_get_past_the_sign_ups(settings, client_of, ada, alice):
-    limit(settings, **USUAL | {"signup": "2/min"})
+    set_limits(settings, **USUAL | {"signup": "2/min"})
     admin, user = client_of(ada), client_of(alice)
 
     answers = [each.post(REGISTER, barbara(n)) for n, each in enumerate((admin, user, admin, user))]
 
     assert [answer.status_code for answer in answers] == [201, 201, 429, 429]
-    assert [[told_of.scope for told_of in all_told(answer)] for answer in answers] == [
+    assert [[told_of.scope for told_of in read_limits(answer)] for answer in answers] == [
         ["admin", "signup"],
         ["user", "signup"],
     ] * 2
 
 
 def test_to_sign_in_is_no_sign_up(settings, client, alice, password):
-    limit(settings, **USUAL | {"signup": "1/min"})
+    set_limits(settings, **USUAL | {"signup": "1/min"})
     assert client.post(REGISTER, barbara(1)).status_code == 201
 
     assert client.post(TOKEN, {"username": "Alice", "password": password}).status_code == 200
@@ -184,9 +184,9 @@ def test_to_sign_in_is_no_sign_up(settings, client, alice, password):
 
 @pytest.mark.parametrize(("anon", "signup", "scopes"), [(None, "5/min", ["signup"]), ("5/min", None, ["anon"])])
 def test_either_limit_of_a_registration_can_be_off(settings, client, anon, signup, scopes):
-    limit(settings, **USUAL | {"anon": anon, "signup": signup})
+    set_limits(settings, **USUAL | {"anon": anon, "signup": signup})
 
-    assert [told_of.scope for told_of in all_told(client.post(REGISTER, barbara(1)))] == scopes
+    assert [told_of.scope for told_of in read_limits(client.post(REGISTER, barbara(1)))] == scopes
 
 
 @COMMITTING

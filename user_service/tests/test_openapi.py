@@ -8,7 +8,7 @@ from accounts.tokens import pair
 from chassis.api.serializers import StrictSerializer
 from chassis.testing import openapi_pages
 from chassis.testing.openapi_document import Document
-from chassis.testing.openapi_pages import beyond, samples, views_by_route
+from chassis.testing.openapi_pages import invalid_samples, samples, views_by_route
 from config.urls import DOCUMENTATION
 
 pytestmark = pytest.mark.django_db
@@ -194,7 +194,7 @@ def test_a_query_parameter_takes_what_it_says(client_of, ada, call, name):
     path = call.removeprefix("GET ").replace("{id}", str(ada.pk))
 
     taken = {client.get(path, {name: value}).status_code for value in samples(parameter)}
-    refused = {client.get(path, {name: value}).status_code for value in beyond(parameter)}
+    refused = {client.get(path, {name: value}).status_code for value in invalid_samples(parameter)}
 
     assert taken == ({400} if name == "cursor" else {200})  # no cursor is one that somebody made up
     assert refused <= {400}
@@ -260,7 +260,7 @@ def test_an_account_that_was_read_may_be_sent_back_whole(client_of, ada, alice):
     path = f"/user/users/{alice.pk}/"
     account = client_of(ada).get(path).json()
 
-    assert DOCUMENT.wrong_in_body("PUT /user/users/{id}/", account) == []
+    assert DOCUMENT.body_errors("PUT /user/users/{id}/", account) == []
     assert client_of(ada).put(path, account).status_code == 200
 
 
@@ -276,14 +276,14 @@ def test_an_account_that_was_read_may_be_sent_back_whole(client_of, ada, alice):
     ],
 )
 def test_schema_and_service_refuse_the_same(client_of, ada, alice, changes):
-    assert DOCUMENT.wrong_in_body("PATCH /user/users/{id}/", changes) != []
+    assert DOCUMENT.body_errors("PATCH /user/users/{id}/", changes) != []
     assert client_of(ada).patch(f"/user/users/{alice.pk}/", changes).status_code == 400
 
 
 def test_a_new_password_has_eight_characters(client):
     account = {"username": "carl", "email": "carl@example.com", "password": "zq7-vb1"}
 
-    assert [wrong for wrong in DOCUMENT.wrong_in_body("POST /user/register/", account) if "password" in wrong]
+    assert [wrong for wrong in DOCUMENT.body_errors("POST /user/register/", account) if "password" in wrong]
     assert client.post("/user/register/", account).status_code == 400
 
 

@@ -6,7 +6,7 @@ from accounts.models import EmailToken, Mail, PasswordToken, Session, User
 from accounts.tokens import pair
 from chassis.auth import tokens
 from chassis.testing import permission_table
-from chassis.testing.permission_table import ALL_METHODS, REFUSALS, head_like, rows_of_all_tables, told
+from chassis.testing.permission_table import ALL_METHODS, REFUSALS, as_head, response_content, rows_of_all_tables
 from tests.conftest import Client
 
 pytestmark = pytest.mark.django_db
@@ -146,9 +146,9 @@ def test_every_caller_gets_the_answer_in_the_table(caller, send, call, kind, sta
     if status in REFUSALS:
         assert rows_of_all_tables() == before
     if status == 404:
-        assert told(answer) == told(send(client, call, id_=MISSING))
+        assert response_content(answer) == response_content(send(client, call, id_=MISSING))
     if call.startswith("GET "):
-        assert head_like(answer).status_code == status
+        assert as_head(answer).status_code == status
 
 
 @pytest.mark.parametrize(("call", "kind", "status"), permission_table.cells(AS_ADMIN))
@@ -176,7 +176,7 @@ def test_where_people_are_invited_only_an_admin_registers_anybody(caller, send, 
 
 @pytest.mark.parametrize("route", METHODS)
 def test_a_method_that_a_route_has_not_is_not_allowed(client, caller, send, route):
-    users = permission_table.users_of(TABLE, route)
+    users = permission_table.served_callers(TABLE, route)
     allowed = METHODS[route] | ({"HEAD"} if "GET" in METHODS[route] else set())
     one_of_them = caller(users[-1])
     before = rows_of_all_tables()

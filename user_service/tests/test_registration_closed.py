@@ -3,7 +3,7 @@
 import pytest
 
 from accounts.models import User
-from chassis.testing.limiting import limit, wait_told
+from chassis.testing.limiting import read_retry_after, set_limits
 from tests.test_startup import starting
 
 pytestmark = pytest.mark.django_db
@@ -26,12 +26,12 @@ def test_nobody_registers(client, body):
 
 
 def test_refusals_are_limited_as_before(client, settings):
-    limit(settings, anon="2/min")
+    set_limits(settings, anon="2/min")
 
     answers = [client.post(URL, EVE) for _ in range(3)]
 
     assert [answer.status_code for answer in answers] == [403, 403, 429]
-    assert wait_told(answers[2]) > 0
+    assert read_retry_after(answers[2]) > 0
 
 
 def test_a_user_registers_nobody(client_of, alice):

@@ -94,7 +94,7 @@ def test_a_job_that_fails_is_named_and_keeps_no_other_from_its_turn(alice, monke
     PasswordToken.objects.make(alice, Mail.Kind.PASSWORD_RESET)
     PasswordToken.objects.update(expires_at=timezone.now())
 
-    with pytest.raises(CommandError, match=r"^These jobs failed; the log says why: mails\.$"):
+    with pytest.raises(CommandError, match=r"^These jobs failed; see the log: mails\.$"):
         call_command("run_worker", once=True)
 
     assert "RuntimeError: no disk" in caplog.text

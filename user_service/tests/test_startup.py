@@ -22,7 +22,7 @@ def starting(**environment):
     [
         ({"JWT_SIGNING_KEY": "short"}, "JWT_SIGNING_KEY is shorter than 32 bytes"),
         ({"JWT_SIGNING_KEY": LONG_ENOUGH, "USER_SECRET_KEY": LONG_ENOUGH}, "must not equal"),
-        ({"JWT_PRIVATE_KEY": "nonsense"}, "JWT_PRIVATE_KEY is not a PEM; make one with: openssl genpkey"),
+        ({"JWT_PRIVATE_KEY": "nonsense"}, "JWT_PRIVATE_KEY is not in PEM format; generate one with: openssl genpkey"),
         ({"JWT_PUBLIC_KEYS": public_pem(pair().material)}, "JWT_PUBLIC_KEYS is set without JWT_PRIVATE_KEY"),
         ({"ALLOWED_HOSTS": "*"}, "ALLOWED_HOSTS=* is for DEBUG only"),
         ({"DEBUG": "true", "ALLOWED_HOSTS": "tasks.example"}, "DEBUG must be off"),

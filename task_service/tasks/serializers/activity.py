@@ -2,7 +2,7 @@
 
 from rest_framework import serializers
 
-from chassis.api.fields import AnyField, IdField, InstantField, NullableTextField, PersonField
+from chassis.api.fields import AnyField, IdField, InstantField, NullableTextField, UserReferenceField
 from chassis.api.serializers import OutputSerializer
 from tasks.models import Activity
 
@@ -20,7 +20,7 @@ class ActivitySerializer(OutputSerializer):
     )
     to = AnyField(source="new", allow_null=True, help_text="The new value.")
     reason = NullableTextField(help_text="Why the service made the change; null if an account made it.")
-    by = PersonField(
+    by = UserReferenceField(
         help_text="The account that made the change; null if the service did, or if the directory does not have it."
     )
     at = InstantField()

@@ -22,7 +22,7 @@ class Command(BaseCommand):
         parser.add_argument("--noinput", "--no-input", action="store_false", dest="interactive", help="ask for nothing")
 
     def handle(self, *args: Any, interactive: bool, **options: Any) -> None:
-        values = {name: options.get(name) or env.given(variable(name)) for name in FIELDS}
+        values = {name: options.get(name) or env.raw_value(variable(name)) for name in FIELDS}
         for name in (name for name in FIELDS if not values[name]):
             if not interactive:
                 raise CommandError(f"{variable(name)} is not set.")
