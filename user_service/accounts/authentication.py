@@ -13,7 +13,7 @@ from rest_framework.request import Request
 
 from accounts.models import Session
 from accounts.models.session import SessionQuerySet
-from accounts.tokens import GRACE, claims_of, verify_access
+from accounts.tokens import GRACE_PERIOD, refresh_claims, verify_access
 from chassis.auth import gate
 from chassis.auth.limits import CallerQuery, Counted, parameter
 from chassis.auth.tokens import Caller, InvalidToken
@@ -24,7 +24,7 @@ def live_sessions() -> SessionQuerySet:
     return sessions
 
 
-def callers(sessions: SessionQuerySet) -> QuerySet[Any, Any]:
+def caller_columns(sessions: SessionQuerySet) -> QuerySet[Any, Any]:
     return sessions.values(
         caller_id=F("user_id"),
         session_id=F("id"),
@@ -35,23 +35,23 @@ def callers(sessions: SessionQuerySet) -> QuerySet[Any, Any]:
     )
 
 
-def by_session_key() -> QuerySet[Any, Any]:
-    return callers(live_sessions().filter(key=parameter("session_key"), user_id=parameter("user_id")))
+def session_key_query() -> QuerySet[Any, Any]:
+    return caller_columns(live_sessions().filter(key=parameter("session_key"), user_id=parameter("user_id")))
 
 
-def by_refresh_token() -> QuerySet[Any, Any]:
-    return callers(
-        live_sessions().named_by(**{name: parameter(name) for name in ("user_id", "key", "session_id", "jti")})
+def refresh_token_query() -> QuerySet[Any, Any]:
+    return caller_columns(
+        live_sessions().for_refresh_token(**{name: parameter(name) for name in ("user_id", "key", "session_id", "jti")})
     )
 
 
-def by_usable_refresh_token() -> QuerySet[Any, Any]:
+def usable_refresh_token_query() -> QuerySet[Any, Any]:
     is_retry = Q(previous_jti=parameter("jti"), rotated_at__gte=parameter("retry_from"))
-    return by_refresh_token().filter(Q(current_jti=parameter("jti")) | is_retry)
+    return refresh_token_query().filter(Q(current_jti=parameter("jti")) | is_retry)
 
 
 class AccountAuthentication(gate.BearerAuthentication):
-    query = CallerQuery(by_session_key)
+    query = CallerQuery(session_key_query)
 
     def resolve(self, token: str) -> tuple[Caller, Counted | None]:
         caller, session_key = verify_access(token)
@@ -69,16 +69,16 @@ class RefreshTokenAuthentication(BaseAuthentication):
     what is wrong with a token.
     """
 
-    query: ClassVar[CallerQuery] = CallerQuery(by_usable_refresh_token)
+    query: ClassVar[CallerQuery] = CallerQuery(usable_refresh_token_query)
 
     def authenticate(self, request: Request) -> tuple[Caller, None] | None:
-        token = refresh_token_in(request)
+        token = read_refresh_token(request)
         try:
-            claims = claims_of(token)
+            claims = refresh_claims(token)
         except InvalidToken:
             return None
         now = timezone.now()
-        row, counted = self.query.run(now=now, retry_from=now - GRACE, **claims)
+        row, counted = self.query.run(now=now, retry_from=now - GRACE_PERIOD, **claims)
         if row is None:
             return None
         caller = Caller(row["caller_id"], row["username"], row["role"], row["epoch"], session_id=row["session_id"])
@@ -89,10 +89,10 @@ class RefreshTokenAuthentication(BaseAuthentication):
 class SignOutAuthentication(RefreshTokenAuthentication):
     """Any token of a session that lives ends it, a replaced one too."""
 
-    query = CallerQuery(by_refresh_token)
+    query = CallerQuery(refresh_token_query)
 
 
-def refresh_token_in(request: Request) -> str:
+def read_refresh_token(request: Request) -> str:
     match request.data if request.method == "POST" else {}:
         case {"refresh": str(token), **others} if not others:
             return token.strip()

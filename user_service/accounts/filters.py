@@ -60,11 +60,11 @@ class AuditEventFilter(django_filters.FilterSet):
         fields: list[str] = []
 
     def filter_after(self, events: QuerySet[AuditEvent], name: str, day: date) -> QuerySet[AuditEvent]:
-        return events.filter(at__gte=midnight(day))
+        return events.filter(at__gte=start_of_day(day))
 
     def filter_before(self, events: QuerySet[AuditEvent], name: str, day: date) -> QuerySet[AuditEvent]:
-        return events.filter(at__lt=midnight(day + timedelta(days=1)))
+        return events.filter(at__lt=start_of_day(day + timedelta(days=1)))
 
 
-def midnight(day: date) -> datetime:
+def start_of_day(day: date) -> datetime:
     return datetime.combine(day, time.min, UTC)

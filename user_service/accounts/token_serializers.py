@@ -36,9 +36,9 @@ class CredentialsSerializer(StrictSerializer, TokenObtainPairSerializer):
     def validate(self, attrs: dict[str, Any]) -> dict[str, str]:
         request = self.context["request"]
         device = device_of(request)
-        user = User.objects.signing_in(login=attrs["username"], password=attrs["password"], device=device)
+        user = User.objects.authenticate(login=attrs["username"], password=attrs["password"], device=device)
         session = Session.objects.open(user, user_agent=device.user_agent, address=client_address(request))
-        return tokens.pair(session)
+        return tokens.token_pair(session)
 
 
 class RefreshSerializer(StrictSerializer, TokenRefreshSerializer):
@@ -57,7 +57,7 @@ class TokenSerializer(StrictSerializer, TokenVerifySerializer):
     token = CappedField(max_length=MAX_TOKEN_LENGTH)
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, str]:
-        tokens.check(attrs["token"])
+        tokens.verify(attrs["token"])
         return {}
 
 
@@ -67,7 +67,7 @@ class SignOutSerializer(StrictSerializer, TokenBlacklistSerializer):
     refresh = CappedField(max_length=MAX_TOKEN_LENGTH)
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, str]:
-        tokens.end(attrs["refresh"])
+        tokens.end_session(attrs["refresh"])
         return {}
 
 

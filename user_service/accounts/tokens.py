@@ -15,7 +15,7 @@ from chassis.auth import tokens
 from chassis.auth.tokens import Caller, InvalidToken
 
 # How long a client whose answer was lost may ask again with the token it still has.
-GRACE = timedelta(seconds=10)
+GRACE_PERIOD = timedelta(seconds=10)
 
 
 class KeyIdBackend(TokenBackend):
@@ -38,16 +38,16 @@ class SessionAccessToken(AccessToken):
         return BACKEND
 
 
-def pair(session: Session) -> dict[str, str]:
+def token_pair(session: Session) -> dict[str, str]:
     """Return the session's {"access", "refresh"}: the same bytes for the same row, so that a retry gets them again."""
-    refresh = claimed(SessionRefreshToken(), session, jti=session.current_jti)
-    access = claimed(SessionAccessToken(), session, jti=derived_jti(session.current_jti))
+    refresh = with_claims(SessionRefreshToken(), session, jti=session.current_jti)
+    access = with_claims(SessionAccessToken(), session, jti=access_jti(session.current_jti))
     user = session.user
     access["username"], access["role"], access["epoch"] = user.username, user.role, user.epoch
     return {"access": str(access), "refresh": str(refresh)}
 
 
-def claimed(token: Token, session: Session, *, jti: str) -> Token:
+def with_claims(token: Token, session: Session, *, jti: str) -> Token:
     token.set_iat(at_time=session.rotated_at)
     token.set_exp(from_time=session.rotated_at)
     token["exp"] = min(token["exp"], int(session.expires_at.timestamp()))  # a session has an end of its own
@@ -56,37 +56,37 @@ def claimed(token: Token, session: Session, *, jti: str) -> Token:
     return token
 
 
-def derived_jti(jti: str) -> str:
+def access_jti(jti: str) -> str:
     return hashlib.sha256(b"access " + jti.encode()).hexdigest()[:32]
 
 
 def refresh(token: str) -> dict[str, str]:
     """Exchange a refresh token for the next pair, or raise InvalidToken.
 
-    An identical retry within GRACE gets the same successor. Any other reuse means that two parties hold the token:
+    An identical retry within GRACE_PERIOD gets the same successor. Any other reuse means that two parties hold the token:
     the session ends for both (RFC 9700 section 4.14.2).
     """
-    sessions, jti = sessions_of(token)
+    sessions, jti = find_session(token)
     rotated = sessions.rotate(jti=jti)
     session = live_session(sessions)
     if rotated or is_retry(session, jti):
-        return pair(session)
+        return token_pair(session)
     session.end(by=None, event=AuditEvent.Event.TOKEN_REUSE)
     raise InvalidToken("a refresh token was used twice")
 
 
-def check(token: str) -> None:
+def verify(token: str) -> None:
     """Raise InvalidToken unless this access or refresh token is good now."""
     try:
         caller, session_key = verify_access(token)
     except InvalidToken:
-        check_refresh(token)
+        verify_refresh(token)
     else:
         live_session(Session.objects.filter(key=session_key, user_id=caller.id))
 
 
-def check_refresh(token: str) -> None:
-    sessions, jti = sessions_of(token)
+def verify_refresh(token: str) -> None:
+    sessions, jti = find_session(token)
     if live_session(sessions).current_jti != jti:
         raise InvalidToken("the refresh token was used already")
 
@@ -99,21 +99,21 @@ def verify_access(token: str) -> tuple[Caller, UUID]:
     return caller, caller.session_key
 
 
-def end(token: str) -> None:
+def end_session(token: str) -> None:
     """End the session that a refresh token belongs to, if it has not ended; raise InvalidToken if it is none."""
-    sessions, _ = sessions_of(token)
+    sessions, _ = find_session(token)
     if session := sessions.select_related("user").first():
         session.end(by=session.user)
 
 
-def sessions_of(token: str) -> tuple[SessionQuerySet, str]:
+def find_session(token: str) -> tuple[SessionQuerySet, str]:
     """Return the session of a refresh token, as a queryset of one at most, and the token's id."""
-    claims = claims_of(token)
-    return Session.objects.named_by(**claims), claims["jti"]
+    claims = refresh_claims(token)
+    return Session.objects.for_refresh_token(**claims), claims["jti"]
 
 
-def claims_of(token: str) -> dict[str, Any]:
-    """Return what a refresh token says, as SessionQuerySet.named_by takes it, or raise InvalidToken."""
+def refresh_claims(token: str) -> dict[str, Any]:
+    """Return what a refresh token says, as SessionQuerySet.for_refresh_token takes it, or raise InvalidToken."""
     claims = tokens.verify(token, token_type="refresh", audience=tokens.AUDIENCE)
     key = tokens.session_key_of(claims)
     return {
@@ -133,4 +133,4 @@ def live_session(sessions: SessionQuerySet) -> Session:
 
 
 def is_retry(session: Session, jti: str) -> bool:
-    return session.previous_jti == jti and timezone.now() - session.rotated_at <= GRACE
+    return session.previous_jti == jti and timezone.now() - session.rotated_at <= GRACE_PERIOD

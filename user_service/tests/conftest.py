@@ -12,7 +12,7 @@ from rest_framework.test import APIClient
 
 from accounts.hashers import SmallArgon2PasswordHasher
 from accounts.models import Session, User
-from accounts.tokens import pair
+from accounts.tokens import token_pair
 from chassis.testing import seen_statuses
 from config.urls import DOCUMENTATION
 
@@ -83,7 +83,7 @@ def client_of():
     def sign_in(user):
         client = Client()
         user.refresh_from_db()
-        client.bear(**pair(Session.objects.open(user)))
+        client.bear(**token_pair(Session.objects.open(user)))
         return client
 
     return sign_in

@@ -3,7 +3,7 @@ from datetime import timedelta
 import pytest
 from django.utils import timezone
 
-from accounts import mails
+from accounts import jobs
 from accounts.models import Attempt, Change, Mail, PasswordToken, Session, User
 
 pytestmark = pytest.mark.django_db
@@ -47,7 +47,7 @@ def test_expired_sessions_are_forgotten_and_living_ones_kept(alice, bob):
     session(bob, ago(seconds=1))
     session(alice, ago(days=400))
 
-    mails.clean()
+    jobs.clean()
 
     assert list(Session.objects.order_by("id")) == living
 
@@ -57,7 +57,7 @@ def test_expired_tokens_are_forgotten_and_good_ones_kept(alice, bob):
     token(alice, ago(seconds=1))
     token(bob, ago(days=7))
 
-    mails.clean()
+    jobs.clean()
 
     assert PasswordToken.objects.get() == good
 
@@ -66,7 +66,7 @@ def test_attempts_are_forgotten_after_a_quiet_day(alice):
     for key, last_at in [("recent", ago(hours=23, minutes=59)), ("quiet", ago(hours=24, minutes=1)), ("now", ago())]:
         Attempt.objects.create(key=key, failures=11, last_at=last_at)
 
-    mails.clean()
+    jobs.clean()
 
     assert set(Attempt.objects.values_list("key", "failures")) == {("recent", 11), ("now", 11)}
 
@@ -75,7 +75,7 @@ def test_who_is_blocked_stays_blocked(client, alice, password):
     for _ in range(10):
         client.post("/token/", {"username": "Alice", "password": "a wrong guess"})
 
-    mails.clean()
+    jobs.clean()
 
     assert client.post("/token/", {"username": "Alice", "password": password}).status_code == 429
 
@@ -85,7 +85,7 @@ def test_finished_mails_are_forgotten_after_seven_days(state):
     recent = mail(ago(days=6, hours=23), **FINISHED[state])
     mail(ago(days=7, minutes=1), **FINISHED[state])
 
-    mails.clean()
+    jobs.clean()
 
     assert Mail.objects.get() == recent
 
@@ -93,18 +93,18 @@ def test_finished_mails_are_forgotten_after_seven_days(state):
 def test_what_is_still_to_be_sent_is_never_forgotten(alice):
     waiting = mail(ago(days=400))
 
-    mails.clean()
+    jobs.clean()
 
     assert Mail.objects.get() == waiting
 
 
 def test_a_mail_that_was_sent_a_moment_ago_still_keeps_the_next_one_back(alice):
     mail(timezone.now())
-    mails.deliver_mails()
+    jobs.deliver_mails()
 
-    mails.clean()
+    jobs.clean()
     second = mail(timezone.now())
-    mails.deliver_mails()
+    jobs.deliver_mails()
 
     second.refresh_from_db()
     assert second.state == "skipped"
@@ -115,11 +115,11 @@ def test_accounts_and_their_changes_are_kept(client_of, ada, ivan, person):
     client_of(ada).delete(f"/user/users/{ivan.pk}/")
     changes = list(Change.objects.values_list())
 
-    mails.clean()
+    jobs.clean()
 
     assert set(User.objects.all()) == {ada, old}
     assert list(Change.objects.values_list()) == changes != []
 
 
 def test_there_may_be_nothing_to_forget(db):
-    assert not mails.clean()
+    assert not jobs.clean()

@@ -6,7 +6,7 @@ import pytest
 from django.core import mail as post
 from django.utils import timezone
 
-from accounts import mails
+from accounts import jobs
 from accounts.models import Attempt, EmailToken, Mail, PasswordToken, User
 from chassis.auth.tokens import issue_service_token
 from tests.conftest import Client
@@ -38,7 +38,7 @@ def ask(client, password, email=NEW):
 def delivered():
     """Send what is planned; return (address, subject) of each mail."""
     before = len(post.outbox)
-    mails.deliver_mails()
+    jobs.deliver_mails()
     return sorted((letter.to[0], letter.subject) for letter in post.outbox[before:])
 
 

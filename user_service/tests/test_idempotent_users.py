@@ -6,7 +6,7 @@ import pytest
 from django.db import OperationalError
 from django.utils import timezone
 
-from accounts import mails
+from accounts import jobs
 from accounts.models import Change, IdempotencyRecord, Mail, Session, User
 from accounts.serializers import ACCOUNT_FIELDS
 
@@ -66,10 +66,10 @@ def test_the_invitation_is_planned_once_and_the_other_service_told_once(admin):
 
 def test_the_invitation_goes_out_once(admin, mailoutbox):
     make(admin)
-    mails.deliver_mails()
+    jobs.deliver_mails()
     Mail.objects.update(sent_at=timezone.now() - timedelta(minutes=2))
     make(admin)
-    mails.deliver_mails()
+    jobs.deliver_mails()
 
     assert [letter.to for letter in mailoutbox] == [["Barbara@Example.com"]]
 
@@ -211,7 +211,7 @@ def test_the_worker_forgets_answers_after_24_hours(admin):
     for key, age in [("k-1", timedelta(hours=24)), ("k-2", timedelta(hours=23, minutes=59))]:
         IdempotencyRecord.objects.filter(key=key).update(created_at=timezone.now() - age)
 
-    mails.clean()
+    jobs.clean()
 
     assert IdempotencyRecord.objects.get().key == "k-2"
     assert make(admin).status_code == 409  # it is a new request now, and the name is taken

@@ -276,7 +276,7 @@ def test_who_changed_often_stands_in_it_once_as_of_now(feed, newcomer):
 
 @pytest.mark.parametrize(("number", "sizes"), [(0, [0]), (2, [2]), (3, [3]), (4, [3, 1]), (6, [3, 3]), (7, [3, 3, 1])])
 def test_pages_lead_to_each_account_exactly_once(feed, newcomer, small_pages, number, sizes):
-    people = [newcomer(f"Person{index}") for index in range(number)]
+    people = [newcomer(f"Principal{index}") for index in range(number)]
 
     pages = walk(feed)
 
@@ -286,7 +286,7 @@ def test_pages_lead_to_each_account_exactly_once(feed, newcomer, small_pages, nu
 
 
 def test_who_changes_during_the_walk_comes_again_and_nobody_is_left_out(feed, newcomer, small_pages):
-    people = [newcomer(f"Person{index}") for index in range(7)]
+    people = [newcomer(f"Principal{index}") for index in range(7)]
     first = feed()
     people[0].change(username="Known")
     people[5].change(username="Unknown")
@@ -315,7 +315,7 @@ def test_there_are_fifty_on_a_page(feed):
 
 def test_a_page_costs_two_statements(feed, newcomer, django_assert_num_queries):
     for index in range(20):
-        newcomer(f"Person{index}")
+        newcomer(f"Principal{index}")
 
     with django_assert_num_queries(2):
         assert len(feed()["results"]) == 20

@@ -7,7 +7,7 @@ from django.core import mail as post
 from django.db.models import F
 from django.utils import timezone
 
-from accounts import mails
+from accounts import jobs
 from accounts.models import Mail, PasswordToken, User
 
 pytestmark = pytest.mark.django_db
@@ -26,7 +26,7 @@ def admin(client_of, ada):
 def barbara(admin):
     """Was invited, and has the mail."""
     answer = admin.post(URL, {"username": "Barbara", "email": "barbara@example.com"})
-    mails.deliver_mails()
+    jobs.deliver_mails()
     return answer.json()
 
 
@@ -80,7 +80,7 @@ def test_another_invitation_is_mailed(admin, client, barbara):
     let_a_minute_pass()
 
     answer = resend(admin, barbara)
-    mails.deliver_mails()
+    jobs.deliver_mails()
 
     second = token_to("barbara@example.com")
     assert (answer.status_code, answer.content) == (202, b"")
@@ -92,7 +92,7 @@ def test_another_invitation_is_mailed(admin, client, barbara):
 def test_within_a_minute_no_other_is_mailed(admin, barbara):
     assert resend(admin, barbara).status_code == 202
 
-    mails.deliver_mails()
+    jobs.deliver_mails()
 
     assert len(post.outbox) == 1
 
@@ -130,7 +130,7 @@ def test_an_invitation_that_was_accepted_before_it_is_sent_is_not_sent(admin, cl
     resend(admin, barbara)
     choose(client, token_to("barbara@example.com"))
 
-    mails.deliver_mails()
+    jobs.deliver_mails()
 
     assert len(post.outbox) == 1
 
@@ -140,7 +140,7 @@ class TestCorrectedAddress:
         old = token_to("barbara@example.com")
 
         answer = admin.patch(f"{URL}{barbara['id']}/", {"email": "barbara@elsewhere.example"})
-        mails.deliver_mails()
+        jobs.deliver_mails()
 
         new = token_to("barbara@elsewhere.example")
         assert (answer.json()["invitation"], answer.json()["invited_at"] > barbara["invited_at"]) == ("pending", True)
@@ -152,7 +152,7 @@ class TestCorrectedAddress:
         admin.patch(path, {"email": "barbara@elsewhere.example", "username": "Babs"})
         admin.patch(path, {"is_active": False})
 
-        mails.deliver_mails()
+        jobs.deliver_mails()
 
         assert [letter.to for letter in post.outbox[1:]] == []
 
@@ -160,7 +160,7 @@ class TestCorrectedAddress:
         account = admin.post(URL, {"username": "Carol", "email": "carol@example.com"}).json()
         admin.patch(f"{URL}{account['id']}/", {"email": "carol@elsewhere.example"})
 
-        mails.deliver_mails()
+        jobs.deliver_mails()
 
         assert [letter.to for letter in post.outbox] == [["carol@elsewhere.example"]]
 
@@ -168,7 +168,7 @@ class TestCorrectedAddress:
         choose(client, token_to("barbara@example.com"))
 
         admin.patch(f"{URL}{barbara['id']}/", {"email": "barbara@elsewhere.example"})
-        mails.deliver_mails()
+        jobs.deliver_mails()
 
         assert [letter.subject for letter in post.outbox[1:]] == ["The address of your account has changed"]
 
@@ -185,7 +185,7 @@ def test_of_accepting_and_inviting_again_at_once_the_token_works_once(admin, cli
     token, user = token_to("barbara@example.com"), User.objects.get(pk=barbara["id"])
 
     chosen, resent = at_once(lambda: choose(client, token), lambda: resend(admin, barbara), queued_at=user)
-    mails.deliver_mails()
+    jobs.deliver_mails()
 
     assert (chosen.status_code, resent.status_code in (202, 409)) == (204, True)
     assert not PasswordToken.objects.filter(expires_at__gt=timezone.now()).exists()

@@ -6,7 +6,7 @@ import pytest
 from django.db.models import F
 from django.utils import timezone
 
-from accounts import mails
+from accounts import jobs
 from accounts.models import Attempt, Mail, PasswordToken, Session
 
 pytestmark = pytest.mark.django_db
@@ -116,7 +116,7 @@ def test_a_device_is_known_for_ninety_days(sign_in, by_stranger, alice, days, st
     sign_in()
     Attempt.objects.update(last_at=timezone.now() - timedelta(days=days))
     if cleaned:
-        mails.clean()
+        jobs.clean()
     by_stranger()
 
     assert sign_in() == status
@@ -127,7 +127,7 @@ def test_rows_of_unknown_identifiers_are_forgotten_after_a_day(guess, sign_in, a
     guess(1, "nobody")
     Attempt.objects.update(last_at=timezone.now() - timedelta(days=2))
 
-    mails.clean()
+    jobs.clean()
 
     assert {key.partition(" ")[0] for key in Attempt.objects.values_list("key", flat=True)} == {"device"}
 

@@ -6,7 +6,7 @@ import pytest
 from django.core import mail as post
 from django.db.models import F
 
-from accounts import mails
+from accounts import jobs
 from accounts.models import Mail, PasswordToken, User
 
 pytestmark = pytest.mark.django_db
@@ -28,7 +28,7 @@ def let_pass(**duration):
 
 
 def deliver():
-    while mails.deliver_mails():
+    while jobs.deliver_mails():
         pass
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from accounts import mails
+from accounts import jobs
 from accounts.models import Mail, PasswordToken
 
 pytestmark = pytest.mark.django_db
@@ -35,7 +35,7 @@ def test_none_that_is_made_while_the_account_changes_is_left(client_of, ada, ali
         Mail.objects.all().delete()
         Mail.objects.plan(Mail.Kind.PASSWORD_RESET, "alice@example.com")
 
-        at_once(lambda: admin.patch(f"/user/users/{alice.pk}/", change), mails.deliver_mails, queued_at=alice)
+        at_once(lambda: admin.patch(f"/user/users/{alice.pk}/", change), jobs.deliver_mails, queued_at=alice)
 
         alice.refresh_from_db()
         assert {name: getattr(alice, name) for name in change} == change

@@ -12,7 +12,7 @@ from django.db import connection
 from django.db.models import F
 from django.utils import timezone
 
-from accounts import health, mails
+from accounts import health, jobs
 from accounts.models import Mail, PasswordToken, User
 from chassis.testing.mail_addresses import ACCEPTED, REFUSED_UNTRIMMED
 from chassis.testing.smtp_sink import END_OF_DATA, HANG, HANG_UP, serving
@@ -77,7 +77,7 @@ def closed_port(by_smtp):
 def test_it_works(alice):
     mail = plan("alice@example.com")
 
-    assert mails.deliver_mails() == 1
+    assert jobs.deliver_mails() == 1
 
     (letter,) = post.outbox
     assert outcome(mail) == ("sent", "")
@@ -100,7 +100,7 @@ def test_each_kind_has_its_subject_and_says_how_long_it_is_good(alice, bob, kind
     for user in (alice, bob):
         plan(user.email, kind)
 
-    mails.deliver_mails()
+    jobs.deliver_mails()
 
     assert [letter.subject for letter in post.outbox] == [subject, subject]
     assert [said in letter.body for letter in post.outbox] == [True, True]
@@ -110,7 +110,7 @@ def test_each_kind_has_its_subject_and_says_how_long_it_is_good(alice, bob, kind
 @pytest.mark.parametrize(("kind", "lifetime"), [(RESET, timedelta(minutes=30)), (INVITATION, timedelta(days=7))])
 def test_the_token_in_it_is_good_for_its_reader(client, alice, kind, lifetime):
     plan("alice@example.com", kind)
-    mails.deliver_mails()
+    jobs.deliver_mails()
 
     left = PasswordToken.objects.get(user=alice).expires_at - timezone.now()
     body = {"token": token_in(post.outbox[0].body), "new_password": "eight red balloons"}
@@ -125,7 +125,7 @@ def test_without_a_page_it_tells_the_call(alice, settings, public_url, address):
     settings.PUBLIC_URL, settings.PASSWORD_URL = public_url, ""
     plan("alice@example.com")
 
-    mails.deliver_mails()
+    jobs.deliver_mails()
 
     body = post.outbox[0].body
     assert f"\nPOST {address}/user/password-reset/confirm/\n" in body
@@ -136,7 +136,7 @@ def test_with_a_page_it_tells_its_address_with_the_token(client, alice, settings
     settings.PASSWORD_URL = "https://tm.test/password#token=TOKEN&from=mail"
     plan("alice@example.com")
 
-    mails.deliver_mails()
+    jobs.deliver_mails()
 
     body = post.outbox[0].body
     token = body.partition("https://tm.test/password#token=")[2].partition("&from=mail\n")[0]
@@ -150,7 +150,7 @@ def test_it_goes_to_the_address_of_the_account_not_to_the_one_in_the_request(per
     person("Alice", email="Alice@Example.com")
     client.post("/user/password-reset/", {"email": "aLICE@eXAMPLE.COM"})
 
-    mails.deliver_mails()
+    jobs.deliver_mails()
 
     assert [letter.recipients() for letter in post.outbox] == [["Alice@Example.com"]]
 
@@ -159,7 +159,7 @@ def test_each_gets_their_own_token(client, alice, bob):
     for user in (alice, bob):
         plan(user.email)
 
-    mails.deliver_mails()
+    jobs.deliver_mails()
 
     tokens = {letter.to[0]: token_in(letter.body) for letter in post.outbox}
     client.post(
@@ -178,7 +178,7 @@ def test_each_gets_their_own_token(client, alice, bob):
 def test_nobody_unknown_or_inactive_gets_a_mail(alice, ivan, kind, address):
     mail = plan(address, kind)
 
-    mails.deliver_mails()
+    jobs.deliver_mails()
 
     assert outcome(mail) == ("skipped", "no active account has this address")
     assert post.outbox == []
@@ -198,7 +198,7 @@ def test_what_was_asked_for_before_the_account_changed_goes_nowhere(client, clie
     client.post("/user/password-reset/", {"email": "alice@example.com"})
     undo(client_of(ada), f"/user/users/{alice.pk}/")
 
-    mails.deliver_mails()
+    jobs.deliver_mails()
 
     assert outcome(Mail.objects.get(kind=RESET)) == ("skipped", "no active account has this address")
     assert [letter.subject for letter in post.outbox if "token" in letter.body] == []
@@ -207,7 +207,7 @@ def test_what_was_asked_for_before_the_account_changed_goes_nowhere(client, clie
 def test_a_second_of_one_kind_within_a_minute_is_skipped(alice):
     first, second = plan("alice@example.com"), plan("alice@example.com")
 
-    mails.deliver_mails()
+    jobs.deliver_mails()
 
     assert [outcome(mail) for mail in (first, second)] == [("sent", ""), ("skipped", "the same was sent a moment ago")]
     assert PasswordToken.objects.count() == len(post.outbox) == 1
@@ -217,31 +217,31 @@ def test_another_kind_or_another_address_within_a_minute_is_sent(alice, bob):
     for address, kind in [(alice.email, RESET), (alice.email, INVITATION), (bob.email, RESET)]:
         plan(address, kind)
 
-    mails.deliver_mails()
+    jobs.deliver_mails()
 
     assert Mail.objects.filter(state="sent").count() == len(post.outbox) == 3
 
 
 def test_after_a_minute_it_is_sent_again(alice):
     plan("alice@example.com")
-    mails.deliver_mails()
+    jobs.deliver_mails()
     let_pass(seconds=59)
     early = plan("alice@example.com")
-    mails.deliver_mails()
+    jobs.deliver_mails()
     let_pass(seconds=2)
     late = plan("alice@example.com")
-    mails.deliver_mails()
+    jobs.deliver_mails()
 
     assert [outcome(mail)[0] for mail in (early, late)] == ["skipped", "sent"]
 
 
 def test_what_was_not_sent_holds_no_other_up(alice, closed_port, settings):
     plan("alice@example.com")
-    mails.deliver_mails()
+    jobs.deliver_mails()
     settings.EMAIL_BACKEND = "django.core.mail.backends.locmem.EmailBackend"
     second = plan("alice@example.com")
 
-    mails.deliver_mails()
+    jobs.deliver_mails()
 
     assert outcome(second) == ("sent", "")
 
@@ -252,11 +252,11 @@ def test_what_was_not_sent_holds_no_other_up(alice, closed_port, settings):
 def test_a_mail_whose_worker_died_goes_out_again_under_the_same_id(alice):
     mail = plan("alice@example.com")
     (claimed,) = Mail.objects.claim(1, lease_seconds=60)
-    mails.send_account_mail(claimed)  # and here the worker dies
+    jobs.send_account_mail(claimed)  # and here the worker dies
 
-    assert mails.deliver_mails() == 0
+    assert jobs.deliver_mails() == 0
     let_pass(seconds=61)
-    assert mails.deliver_mails() == 1
+    assert jobs.deliver_mails() == 1
 
     assert [letter.message()["Message-ID"] for letter in post.outbox] == [message_id(mail.pk, prefix="user-mail")] * 2
     assert outcome(mail) == ("sent", "")
@@ -264,9 +264,9 @@ def test_a_mail_whose_worker_died_goes_out_again_under_the_same_id(alice):
 
 def test_both_mails_of_a_crash_are_good(client, alice):
     plan("alice@example.com")
-    mails.send_account_mail(*Mail.objects.claim(1, lease_seconds=60))
+    jobs.send_account_mail(*Mail.objects.claim(1, lease_seconds=60))
     let_pass(seconds=61)
-    mails.deliver_mails()
+    jobs.deliver_mails()
 
     first, second = [token_in(letter.body) for letter in post.outbox]
 
@@ -279,7 +279,7 @@ def test_the_id_names_the_domain_of_the_sender(alice, settings):
     settings.MAIL_DOMAIN = "tm.example"
     mail = plan("alice@example.com")
 
-    mails.deliver_mails()
+    jobs.deliver_mails()
 
     sent = post.outbox[0].message()["Message-ID"]
     assert sent == message_id(mail.pk, prefix="user-mail")
@@ -292,7 +292,7 @@ def test_the_id_names_the_domain_of_the_sender(alice, settings):
 def test_it_is_sent_by_smtp(alice, sink):
     mail = plan("alice@example.com")
 
-    mails.deliver_mails()
+    jobs.deliver_mails()
 
     ((sender, recipients, message),) = sink.received
     assert outcome(mail) == ("sent", "")
@@ -306,7 +306,7 @@ def test_it_is_sent_by_smtp(alice, sink):
 def test_while_the_mail_server_is_down_it_waits_and_goes_out_later(alice, closed_port, sink, by_smtp):
     by_smtp(closed_port.getsockname()[1])
     mail = plan("alice@example.com")
-    mails.deliver_mails()
+    jobs.deliver_mails()
 
     state, reason = outcome(mail)
     assert state == "planned"
@@ -315,7 +315,7 @@ def test_while_the_mail_server_is_down_it_waits_and_goes_out_later(alice, closed
 
     by_smtp(sink.server_address[1])
     let_pass(seconds=11)
-    mails.deliver_mails()
+    jobs.deliver_mails()
 
     assert outcome(mail) == ("sent", "")
     assert [recipients for _, recipients, _ in sink.received] == [["alice@example.com"]]
@@ -340,15 +340,15 @@ def test_while_the_mail_server_is_down_it_waits_and_goes_out_later(alice, closed
 def test_what_may_pass_is_tried_again(alice, sink, command, answer, reason):
     mail = plan("alice@example.com")
     sink.answers = {command: answer}
-    mails.deliver_mails()
+    jobs.deliver_mails()
 
     assert outcome(mail)[0] == "planned"
     assert reason in mail.reason
-    assert mails.deliver_mails() == 0
+    assert jobs.deliver_mails() == 0
 
     sink.answers = {}
     let_pass(seconds=11)
-    mails.deliver_mails()
+    jobs.deliver_mails()
 
     assert outcome(mail) == ("sent", "")
     ids = {message["Message-ID"] for _, _, message in sink.received}
@@ -367,14 +367,14 @@ def test_what_may_pass_is_tried_again(alice, sink, command, answer, reason):
 def test_what_is_refused_for_good_has_failed_and_holds_nobody_up(alice, bob, sink, command, answer, caplog):
     mail = plan("alice@example.com")
     sink.answers = {command: answer}
-    mails.deliver_mails()
+    jobs.deliver_mails()
     assert outcome(mail) == ("failed", answer)
     assert f"mail {mail.pk} is dead-lettered: {answer}" in caplog.messages
 
     sink.answers, sink.received = {}, []
     let_pass(days=1)
     plan("bob@example.com")
-    mails.deliver_mails()
+    jobs.deliver_mails()
 
     assert [recipients for _, recipients, _ in sink.received] == [["bob@example.com"]]
 
@@ -383,7 +383,7 @@ def test_a_server_that_hangs_up_after_taking_the_mail_has_taken_it(alice, sink):
     sink.answers = {"QUIT": HANG_UP}
     mail = plan("alice@example.com")
 
-    mails.deliver_mails()
+    jobs.deliver_mails()
 
     assert outcome(mail) == ("sent", "")
     assert len(sink.received) == 1
@@ -394,7 +394,7 @@ def test_a_server_that_never_answers_does_not_stop_the_worker(alice, sink, setti
     sink.answers = {"CONNECT": HANG}
     mail = plan("alice@example.com")
 
-    mails.deliver_mails()
+    jobs.deliver_mails()
 
     assert outcome(mail)[0] == "planned"
     assert "timed out" in mail.reason.lower()
@@ -406,7 +406,7 @@ def test_without_the_encryption_that_is_asked_for_nothing_is_said(alice, sink, s
     settings.EMAIL_HOST_USER, settings.EMAIL_HOST_PASSWORD = "tm", "the mail server's password"
     mail = plan("alice@example.com")
 
-    mails.deliver_mails()
+    jobs.deliver_mails()
 
     assert outcome(mail)[0] == "planned"
     assert sink.received == []
@@ -419,7 +419,7 @@ def test_a_plain_address_is_written_to_as_it_is(person, sink, address):
     person("Zoe", email=address)
     mail = plan(address)
 
-    mails.deliver_mails()
+    jobs.deliver_mails()
 
     assert outcome(mail) == ("sent", "")
     assert [(recipients, message["To"]) for _, recipients, message in sink.received] == [([address], address)]
@@ -434,7 +434,7 @@ def test_a_hostile_address_that_got_into_the_table_reaches_nobody_and_blocks_nob
     plan("bob@example.com")
     User.objects.filter(pk=alice.pk).update(email=address)
 
-    mails.deliver_mails()
+    jobs.deliver_mails()
 
     assert [recipients for _, recipients, _ in sink.received] == [["bob@example.com"]]
     assert outcome(hostile) == ("failed", "the account's address is not valid")
@@ -447,7 +447,7 @@ def test_a_hostile_name_that_got_into_the_table_stays_in_the_body(alice, sink, n
     mail = plan("alice@example.com")
     User.objects.filter(pk=alice.pk).update(username=name)
 
-    mails.deliver_mails()
+    jobs.deliver_mails()
 
     ((_, recipients, message),) = sink.received
     assert outcome(mail) == ("sent", "")
@@ -474,7 +474,7 @@ def test_the_token_is_neither_stored_nor_logged(alice, sink, caplog, answers, mo
     monkeypatch.setattr(type(PasswordToken.objects), "make", remember)
     sink.answers = answers
     plan("alice@example.com")
-    mails.deliver_mails()
+    jobs.deliver_mails()
 
     (token,) = made
     with connection.cursor() as cursor:
@@ -492,7 +492,7 @@ def test_an_unexpected_error_tells_no_token(alice, caplog, monkeypatch):
     monkeypatch.setattr("django.core.mail.EmailMessage.send", fail)
     mail = plan("alice@example.com")
 
-    mails.deliver_mails()
+    jobs.deliver_mails()
 
     assert outcome(mail) == ("planned", "RuntimeError: no route")
     assert "RuntimeError: no route" in caplog.text
@@ -506,7 +506,7 @@ def test_a_call_does_a_share_of_the_work_and_says_that_there_is_more(person):
     for number in range(12):
         plan(person(f"Eve{number}").email)
 
-    assert [mails.deliver_mails() for _ in range(3)] == [10, 2, 0]
+    assert [jobs.deliver_mails() for _ in range(3)] == [10, 2, 0]
     assert len(post.outbox) == 12
 
 
@@ -516,7 +516,7 @@ def test_of_four_workers_each_mail_is_sent_by_one(person, at_once):
         plan(person(f"Eve{number}").email)
 
     def work():
-        while mails.deliver_mails():
+        while jobs.deliver_mails():
             pass
 
     at_once(*[work] * 4)
@@ -529,11 +529,11 @@ def test_without_a_server_and_a_folder_mails_wait_until_there_is_one(settings, c
     waiting = plan("alice@example.com", INVITATION)
     settings.MAILS_ARE_HELD = True
 
-    held = mails.deliver_mails()
+    held = jobs.deliver_mails()
     ready = client.get("/user/health/ready/").json()
     let_pass(days=3)
     settings.MAILS_ARE_HELD = False
-    mails.deliver_mails()
+    jobs.deliver_mails()
 
     assert held == 0
     assert ready == {"status": "degraded", "reasons": ["held: mails wait in the database until EMAIL_URL is set"]}
@@ -544,7 +544,7 @@ def test_a_reset_that_waited_too_long_is_not_sent(alice):
     waiting = plan("alice@example.com", RESET)
     let_pass(days=3)
 
-    mails.deliver_mails()
+    jobs.deliver_mails()
 
     assert outcome(waiting) == ("skipped", "it was asked for too long ago")
     assert post.outbox == []

@@ -4,7 +4,7 @@ import pytest
 from django.core import mail as post
 from django.db import OperationalError
 
-from accounts import mails
+from accounts import jobs
 from accounts.models import Change, Mail, PasswordToken, User
 from accounts.serializers import ACCOUNT_FIELDS
 
@@ -66,7 +66,7 @@ def test_without_a_password_an_invitation_is_planned(admin):
 
 def test_by_the_invitation_one_chooses_a_password_and_signs_in(admin, client):
     admin.post(URL, BARBARA)
-    mails.deliver_mails()
+    jobs.deliver_mails()
     (letter,) = post.outbox
     token = letter.body.partition('"token": "')[2].partition('"')[0]
 
@@ -111,7 +111,7 @@ def test_who_was_invited_may_also_ask_for_a_reset(admin, client):
     admin.post(URL, BARBARA)
     client.post("/user/password-reset/", {"email": "barbara@example.com"})
 
-    mails.deliver_mails()
+    jobs.deliver_mails()
 
     assert [letter.subject for letter in post.outbox] == ["You have been given an account", "Choose a new password"]
 

@@ -11,7 +11,7 @@ from django.db import transaction
 from django.db.models import F
 from django.utils import timezone
 
-from accounts import mails
+from accounts import jobs
 from accounts.models import Mail, PasswordToken, Session, User
 
 pytestmark = pytest.mark.django_db
@@ -25,7 +25,7 @@ SESSION_ENDED = "One of your sessions has been ended"
 
 def letters():
     before = len(post.outbox)
-    mails.deliver_mails()
+    jobs.deliver_mails()
     return post.outbox[before:]
 
 

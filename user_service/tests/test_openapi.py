@@ -4,7 +4,7 @@ import pytest
 
 from accounts import serializers, token_serializers
 from accounts.models import EmailToken, Mail, PasswordToken, Session, User
-from accounts.tokens import pair
+from accounts.tokens import token_pair
 from chassis.api.serializers import StrictSerializer
 from chassis.testing import openapi_pages
 from chassis.testing.openapi_document import Document
@@ -217,7 +217,7 @@ def test_a_call_without_a_token_asks_for_none():
 def arranged(alice, password):
     """What the examples are about is there, and what they bring that was issued is replaced by what was."""
     session = Session.objects.open(alice)
-    refresh = pair(session)["refresh"]
+    refresh = token_pair(session)["refresh"]
     return {
         "POST /user/register/": {},
         "POST /token/": {"password": password},

@@ -7,7 +7,7 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from accounts import mails
+from accounts import jobs
 from accounts.models import Mail, PasswordToken, User
 
 pytestmark = pytest.mark.django_db
@@ -33,7 +33,7 @@ def test_it_works(client, alice):
 
 def test_from_the_request_to_signing_in_with_the_new_password(client, alice, password):
     ask(client, "alice@example.com")
-    mails.deliver_mails()
+    jobs.deliver_mails()
     (letter,) = post.outbox
     token = letter.body.partition('"token": "')[2].partition('"')[0]
 
@@ -68,7 +68,7 @@ def test_nobody_learns_whether_an_address_is_known(client, alice, ivan, hash_com
 def test_who_asks_often_learns_nothing_either(client, alice):
     ask(client, "alice@example.com")
     ask(client, "nobody@example.com")
-    mails.deliver_mails()
+    jobs.deliver_mails()
 
     known, unknown = ask(client, "alice@example.com"), ask(client, "nobody@example.com")
 
@@ -87,7 +87,7 @@ def test_nothing_changes_for_the_account_before_the_token_is_used(client, client
     before = User.objects.values().get()
 
     ask(client, "alice@example.com")
-    mails.deliver_mails()
+    jobs.deliver_mails()
 
     assert User.objects.values().get() == before
     assert signed_in.get("/user/me/").status_code == 200
@@ -145,7 +145,7 @@ def test_where_a_request_came_from_has_no_say_in_the_mail(client, alice, setting
     settings.ALLOWED_HOSTS = ["*"]
     ask(client, "alice@example.com", Host="evil.example", **{"X-Forwarded-Host": "evil.example"})
 
-    mails.deliver_mails()
+    jobs.deliver_mails()
 
     (letter,) = post.outbox
     assert "evil.example" not in letter.message().as_string()
@@ -158,10 +158,10 @@ def test_a_header_left_over_from_before_is_not_looked_at(client, alice, header):
 
 def test_a_second_mail_within_a_minute_is_not_sent(client, alice):
     ask(client, "alice@example.com")
-    mails.deliver_mails()
+    jobs.deliver_mails()
 
     ask(client, "Alice@Example.com")
-    mails.deliver_mails()
+    jobs.deliver_mails()
 
     assert len(post.outbox) == 1
     assert Mail.objects.latest("id").state == "skipped"
@@ -169,11 +169,11 @@ def test_a_second_mail_within_a_minute_is_not_sent(client, alice):
 
 def test_a_minute_later_another_is_sent(client, alice):
     ask(client, "alice@example.com")
-    mails.deliver_mails()
+    jobs.deliver_mails()
     Mail.objects.update(sent_at=timezone.now() - timedelta(seconds=61))
 
     ask(client, "alice@example.com")
-    mails.deliver_mails()
+    jobs.deliver_mails()
 
     assert [letter.to for letter in post.outbox] == [["alice@example.com"]] * 2
 
@@ -182,7 +182,7 @@ def test_neither_token_nor_address_reaches_the_log(client, alice, caplog):
     caplog.set_level(logging.DEBUG)
 
     ask(client, "alice@example.com")
-    mails.deliver_mails()
+    jobs.deliver_mails()
 
     token = post.outbox[0].body.partition('"token": "')[2].partition('"')[0]
     assert len(token) == 43
@@ -198,14 +198,14 @@ def test_an_admin_has_a_reset_mailed_to_somebody(client_of, ada, alice):
 
     assert (answer.status_code, answer.content) == (202, b"")
     assert post.outbox == []
-    mails.deliver_mails()
+    jobs.deliver_mails()
     (letter,) = post.outbox
     assert (letter.to, letter.subject) == (["alice@example.com"], "Choose a new password")
 
 
 def test_the_admin_does_not_get_to_see_the_token(client_of, ada, alice):
     answer = client_of(ada).post(url_of(alice.pk))
-    mails.deliver_mails()
+    jobs.deliver_mails()
 
     assert answer.content == b""
     assert "ada@example.com" not in [address for letter in post.outbox for address in letter.recipients()]

@@ -3,7 +3,7 @@
 import pytest
 
 from accounts.models import EmailToken, Mail, PasswordToken, Session, User
-from accounts.tokens import pair
+from accounts.tokens import token_pair
 from chassis.auth import tokens
 from chassis.testing import permission_table
 from chassis.testing.permission_table import ALL_METHODS, REFUSALS, head_like, rows_of_all_tables, told
@@ -78,7 +78,7 @@ def alices_session(alice):
 @pytest.fixture
 def bodies(alice, alices_session, password):
     """What each call needs, made when it is called."""
-    own_refresh = {"refresh": pair(alices_session)["refresh"]}
+    own_refresh = {"refresh": token_pair(alices_session)["refresh"]}
     return {
         "POST /user/register/": lambda: {**NORA, "password": NEW_PASSWORD},
         "POST /token/": lambda: {"username": "Alice", "password": password},

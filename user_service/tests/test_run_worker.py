@@ -14,7 +14,7 @@ from django.core.management import CommandError, call_command
 from django.db import connection
 from django.utils import timezone
 
-from accounts import mails
+from accounts import jobs
 from accounts.models import Mail, PasswordToken, Session
 
 SERVICE = Path(__file__).resolve().parent.parent
@@ -90,7 +90,7 @@ def test_a_job_that_fails_is_named_and_keeps_no_other_from_its_turn(alice, monke
     def fail():
         raise RuntimeError("no disk")
 
-    monkeypatch.setattr(mails, "deliver_mails", fail)
+    monkeypatch.setattr(jobs, "deliver_mails", fail)
     PasswordToken.objects.make(alice, Mail.Kind.PASSWORD_RESET)
     PasswordToken.objects.update(expires_at=timezone.now())
 
@@ -138,13 +138,13 @@ def test_whoever_made_the_folder_before_others_may_not_read_the_mails(alice, fol
 
 
 def test_it_takes_the_mails_every_two_seconds_and_cleans_every_hour():
-    assert {(job.name, job.every_seconds) for job in mails.jobs()} == {("mails", 2), ("cleaning", 3600)}
+    assert {(job.name, job.every_seconds) for job in jobs.jobs()} == {("mails", 2), ("cleaning", 3600)}
 
 
 def test_where_mails_go_out_by_smtp_no_folder_is_made(settings, folder):
     settings.EMAIL_FILE_PATH = ""
 
-    mails.jobs()
+    jobs.jobs()
 
     assert not folder.exists()
 

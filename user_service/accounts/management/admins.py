@@ -8,10 +8,10 @@ from accounts.models import User
 from accounts.serializers import NewAccountSerializer
 
 
-def make_admin(values: Mapping[str, str], *, name_of: Callable[[str], str]) -> User:
+def create_admin(values: Mapping[str, str], *, label: Callable[[str], str]) -> User:
     """Make an admin, or raise NameTaken, or a CommandError that calls each field what the operator calls it."""
     serializer = NewAccountSerializer(data=values)
     if not serializer.is_valid():
         field, errors = next(iter(serializer.errors.items()))
-        raise CommandError(f"{name_of(field)} cannot be used: {errors[0]}")
+        raise CommandError(f"{label(field)} cannot be used: {errors[0]}")
     return User.objects.register(**serializer.validated_data, role=User.Role.ADMIN)

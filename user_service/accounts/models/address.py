@@ -4,16 +4,16 @@ from typing import Any, ClassVar
 
 from django.db import models
 
-from accounts.models.audit_event import AuditEvent, Person
+from accounts.models.audit_event import AuditEvent, Principal
 from accounts.models.change import Change
 from accounts.models.errors import NameTaken
 from accounts.models.mail import Mail
 from accounts.names import fold
 
-UNREACHABLE = ".invalid"  # no mail ever arrives there (RFC 2606), as at the first admin's address by default
+UNREACHABLE_SUFFIX = ".invalid"  # no mail ever arrives there (RFC 2606), as at the first admin's address by default
 
 
-class WithAddress(models.Model):
+class EmailAddressMixin(models.Model):
     """An account as far as its address goes. All that changes here is called under the row's lock."""
 
     email = models.EmailField(max_length=254)
@@ -46,12 +46,12 @@ class WithAddress(models.Model):
 
     def confirm_email(self, address: str) -> bool:
         """Make a pending address the account's, or mark the account's own as confirmed; False if it is neither."""
-        if not self.has_to_confirm(address):
+        if not self.needs_confirmation(address):
             return False
         if address == self.pending_email:
             self.notify(Mail.Kind.EMAIL_CHANGED, by=self)
             self.email = address
-            self.end_mailed_tokens()  # among them reset tokens that were mailed to the old address
+            self.revoke_mailed_tokens()  # among them reset tokens that were mailed to the old address
         self.email_confirmed = True
         self.email_tokens.filter(email=address).delete()
         self.save(update_fields=self.ADDRESS_FIELDS)
@@ -59,19 +59,19 @@ class WithAddress(models.Model):
         Change.objects.record(self.pk)
         return True
 
-    def has_to_confirm(self, address: str) -> bool:
+    def needs_confirmation(self, address: str) -> bool:
         return address == self.pending_email or (address == self.email and not self.email_confirmed)
 
     def address_to_confirm(self) -> str | None:
         return self.pending_email or (None if self.email_confirmed else self.email)
 
-    def notify(self, *kinds: Mail.Kind, by: Person | None) -> None:
+    def notify(self, *kinds: Mail.Kind, by: Principal | None) -> None:
         """Mail what one act changes to the present address if it is confirmed: nothing goes to a stranger's inbox.
 
         The address of a pending account may be wrong, though an admin has vouched for it. Call it in the transaction
         of the act. `by` is None for the operator and for the service itself.
         """
-        if kinds and self.email_confirmed and not self.is_pending and not self.email_key.endswith(UNREACHABLE):
+        if kinds and self.email_confirmed and not self.is_pending and not self.email_key.endswith(UNREACHABLE_SUFFIX):
             by_admin = by is None or by.id != self.pk
             Mail.objects.plan_to(kinds[0], self, self.email, also=list(kinds[1:]), by_admin=by_admin)
 
@@ -79,7 +79,7 @@ class WithAddress(models.Model):
         self.pending_email = None
         self.email_tokens.exclude(email=self.email).delete()
 
-    def end_mailed_tokens(self) -> None:
+    def revoke_mailed_tokens(self) -> None:
         """End every token that was ever mailed: the address is another one now, or the account is deactivated."""
         if self.address_to_confirm():  # otherwise no such token does anything
             self.email_tokens.all().delete()

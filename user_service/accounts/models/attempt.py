@@ -18,8 +18,8 @@ from django.utils.crypto import salted_hmac
 FREE_FAILURES = 10
 FIRST_WAIT = timedelta(seconds=60)
 MAX_WAIT = timedelta(minutes=15)
-FORGOTTEN_AFTER = timedelta(days=1)
-DEVICE_FORGOTTEN_AFTER = timedelta(days=90)
+RETENTION = timedelta(days=1)
+DEVICE_RETENTION = timedelta(days=90)
 DEVICE = "device "
 
 
@@ -42,13 +42,13 @@ class Device:
 class AttemptManager(models.Manager["Attempt"]):
     def begin(self, *, login: str, device: Device) -> "Attempt":
         """Count a sign-in as failed until it has succeeded, or raise TooManyFailures. `login` is folded."""
-        return self.count_on(identifier_key(login), instead=device_key(login, device))
+        return self.count_attempt(identifier_key(login), instead=device_key(login, device))
 
     def begin_for_account(self, user_id: int) -> "Attempt":
         """The same for somebody signed in who has to prove the current password."""
-        return self.count_on(account_key(user_id))
+        return self.count_attempt(account_key(user_id))
 
-    def count_on(self, key: str, *, instead: str = "") -> "Attempt":
+    def count_attempt(self, key: str, *, instead: str = "") -> "Attempt":
         """Count on the row `instead` if there is one, otherwise on that of `key`.
 
         Counting after the hash would let every one of 50 parallel guesses in.
@@ -59,7 +59,7 @@ class AttemptManager(models.Manager["Attempt"]):
             rows = self.filter(key__in=[key, instead]).order_by("key").select_for_update().in_bulk()
             known = rows.get(instead)
             shared = rows.get(key, Attempt(key=key, last_at=now))  # the cleaning may just have deleted an old one
-            attempt = known if known and now - known.last_at < DEVICE_FORGOTTEN_AFTER else shared
+            attempt = known if known and now - known.last_at < DEVICE_RETENTION else shared
             attempt.count(now)
             attempt.save()
         return attempt
@@ -75,19 +75,19 @@ class AttemptManager(models.Manager["Attempt"]):
             update_fields=["failures", "blocked_until", "last_at"],
         )
 
-    def forgive(self, *, user_id: int, logins: list[str]) -> None:
+    def clear_failures(self, *, user_id: int, logins: list[str]) -> None:
         """Lift every wait of an account, on all its devices."""
         mine = models.Q(key__in=[account_key(user_id), *(identifier_key(login) for login in logins)])
         for login in logins:
             mine |= models.Q(key__startswith=devices_key(login))
         self.filter(mine).update(failures=0, blocked_until=None)
 
-    def forgotten(self) -> models.QuerySet["Attempt"]:
+    def expired(self) -> models.QuerySet["Attempt"]:
         now = timezone.now()
         is_device = models.Q(key__startswith=DEVICE)
         return self.filter(
-            (~is_device & models.Q(last_at__lt=now - FORGOTTEN_AFTER))
-            | (is_device & models.Q(last_at__lt=now - DEVICE_FORGOTTEN_AFTER))
+            (~is_device & models.Q(last_at__lt=now - RETENTION))
+            | (is_device & models.Q(last_at__lt=now - DEVICE_RETENTION))
         )
 
 
@@ -129,7 +129,7 @@ class Attempt(models.Model):
         if self.blocked_until and self.blocked_until > now:
             raise TooManyFailures(math.ceil((self.blocked_until - now).total_seconds()))
         self.before = self.last_at
-        self.failures = 1 if now - self.last_at > FORGOTTEN_AFTER else self.failures + 1
+        self.failures = 1 if now - self.last_at > RETENTION else self.failures + 1
         self.blocked_until = now + wait_after(self.failures) if self.failures >= FREE_FAILURES else None
         self.last_at = now
 

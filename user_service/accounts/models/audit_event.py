@@ -10,7 +10,7 @@ from chassis import request_id
 from chassis.auth import audit, client_address
 
 
-class Person(Protocol):
+class Principal(Protocol):
     """A user, or the caller that a token names."""
 
     @property
@@ -22,7 +22,12 @@ class Person(Protocol):
 
 class AuditEventManager(models.Manager["AuditEvent"]):
     def record(
-        self, event: "AuditEvent.Event", *, by: Person | None, subject: Person | None, **details: str | int | list[str]
+        self,
+        event: "AuditEvent.Event",
+        *,
+        by: Principal | None,
+        subject: Principal | None,
+        **details: str | int | list[str],
     ) -> None:
         """Record an event in the current transaction, and write its log line once that commits.
 

@@ -8,7 +8,7 @@ from django.db import models
 from django.utils import timezone
 
 from accounts.models.errors import translate_unique_violations
-from accounts.models.password_token import hash_of
+from accounts.models.password_token import hash_token
 from accounts.models.user import User
 
 LIFETIME = timedelta(hours=24)
@@ -22,11 +22,11 @@ class EmailTokenQuerySet(models.QuerySet["EmailToken"]):
     def make(self, user: User, email: str) -> str:
         """Return a new token; earlier ones stay good, since their mails may still arrive."""
         token = secrets.token_urlsafe(32)
-        self.create(user=user, email=email, token_hash=hash_of(token), expires_at=timezone.now() + LIFETIME)
+        self.create(user=user, email=email, token_hash=hash_token(token), expires_at=timezone.now() + LIFETIME)
         return token
 
     def good(self, token: str) -> Self:
-        return self.filter(token_hash=hash_of(token), expires_at__gt=timezone.now(), user__is_active=True)
+        return self.filter(token_hash=hash_token(token), expires_at__gt=timezone.now(), user__is_active=True)
 
     def use(self, token: str) -> None:
         """Confirm the address to which the token was mailed; raise EmailTokenInvalid, AccountGone or NameTaken."""

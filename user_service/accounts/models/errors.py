@@ -25,7 +25,7 @@ class WrongPassword(Exception):
     """The given password is not the current one."""
 
 
-class NoOpenInvitation(Exception):
+class NoPendingInvitation(Exception):
     """The account has a password already, or is not active."""
 
 
@@ -40,13 +40,13 @@ def translate_unique_violations() -> Iterator[None]:
         with transaction.atomic():
             yield
     except IntegrityError as error:
-        field = FIELDS.get(constraint_of(error))
+        field = FIELDS.get(violated_constraint(error))
         if field is None:
             raise
         raise NameTaken(field) from error
 
 
-def constraint_of(error: IntegrityError) -> str:
+def violated_constraint(error: IntegrityError) -> str:
     """Return the violated constraint. The message would not do: it repeats the values, which users choose."""
     name = error.__cause__.diag.constraint_name if isinstance(error.__cause__, psycopg2.Error) else None
     return name or ""

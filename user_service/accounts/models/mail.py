@@ -6,31 +6,31 @@ from typing import Any, ClassVar, Self
 from django.db import models
 from django.utils import timezone
 
-from accounts.names import fold, mailbox_of
+from accounts.names import fold, to_mailbox
 from chassis.worker.outbox import Delivery, DeliveryQuerySet, Skipped
 
-QUIET, DAY = timedelta(minutes=1), timedelta(days=1)
+MIN_INTERVAL, DAY = timedelta(minutes=1), timedelta(days=1)
 MAX_PER_DAY = 10
 
 
 class MailQuerySet(DeliveryQuerySet["Mail"]):
     def plan(self, kind: "Mail.Kind", email: str, *, by_admin: bool = False) -> "Mail":
         """Plan a mail to the account that has this address, if there is one when the mail is sent."""
-        mail: Mail = self.create(kind=kind, email_key=fold(email), mailbox_key=mailbox_of(email), by_admin=by_admin)
+        mail: Mail = self.create(kind=kind, email_key=fold(email), mailbox_key=to_mailbox(email), by_admin=by_admin)
         return mail
 
     def plan_to(self, kind: "Mail.Kind", user: models.Model, address: str, **values: Any) -> "Mail":
         """Plan a mail about an account to an address that it has, had or may come to have."""
-        keys = {"email_key": fold(address), "mailbox_key": mailbox_of(address)}
+        keys = {"email_key": fold(address), "mailbox_key": to_mailbox(address)}
         mail: Mail = self.create(kind=kind, user_id=user.pk, address=address, **keys, **values)
         return mail
 
-    def crowding(self, mail: "Mail", *, within: timedelta) -> Self:
+    def recent_in_mailbox(self, mail: "Mail", *, within: timedelta) -> Self:
         """Choose what went to the same mailbox lately, or is being sent there at this moment by another worker."""
         now = timezone.now()
         sent = models.Q(sent_at__gt=now - within) | models.Q(leased_until__gt=now, pk__lt=mail.pk)
-        mailbox = mail.mailbox_key or mailbox_of(mail.email_key)  # the version before left it out
-        return self.filter(sent, mailbox_key=mailbox, by_admin=mail.by_admin, kind__in=Mail.ASKED_FOR)
+        mailbox = mail.mailbox_key or to_mailbox(mail.email_key)  # the version before left it out
+        return self.filter(sent, mailbox_key=mailbox, by_admin=mail.by_admin, kind__in=Mail.RATE_LIMITED)
 
     def finished_before(self, instant: Any) -> Any:
         return self.exclude(state=Delivery.State.PENDING).filter(planned_at__lt=instant)
@@ -54,7 +54,7 @@ class Mail(Delivery):
         ACCOUNT_DEACTIVATED = "account_deactivated"
 
     # What anyone may cause to be sent to a mailbox that is not theirs. The others go to confirmed addresses only.
-    ASKED_FOR = (Kind.PASSWORD_RESET, Kind.INVITATION, Kind.EMAIL_CONFIRMATION)
+    RATE_LIMITED = (Kind.PASSWORD_RESET, Kind.INVITATION, Kind.EMAIL_CONFIRMATION)
 
     kind = models.CharField(max_length=30, choices=Kind)
     # What else the same act has changed, as kinds: of one act one mail tells.
@@ -102,9 +102,9 @@ class Mail(Delivery):
 
         Nobody can flood another's inbox, nor hold up what an admin asks for.
         """
-        if self.kind not in self.ASKED_FOR:
+        if self.kind not in self.RATE_LIMITED:
             return
-        if Mail.objects.crowding(self, within=QUIET).filter(kind=self.kind).exists():
+        if Mail.objects.recent_in_mailbox(self, within=MIN_INTERVAL).filter(kind=self.kind).exists():
             raise Skipped("the same was sent a moment ago")
-        if not self.by_admin and Mail.objects.crowding(self, within=DAY).count() >= MAX_PER_DAY:
+        if not self.by_admin and Mail.objects.recent_in_mailbox(self, within=DAY).count() >= MAX_PER_DAY:
             raise Skipped(f"the mailbox got {MAX_PER_DAY} mails within a day")

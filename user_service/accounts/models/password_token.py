@@ -24,11 +24,11 @@ class PasswordTokenQuerySet(models.QuerySet["PasswordToken"]):
     def make(self, user: User, kind: Mail.Kind) -> str:
         """Return a new token; earlier ones stay good, since their mails may still arrive."""
         token = secrets.token_urlsafe(32)
-        self.create(user=user, token_hash=hash_of(token), expires_at=timezone.now() + LIFETIMES[kind])
+        self.create(user=user, token_hash=hash_token(token), expires_at=timezone.now() + LIFETIMES[kind])
         return token
 
     def good(self, token: str) -> Self:
-        return self.filter(token_hash=hash_of(token), expires_at__gt=timezone.now(), user__is_active=True)
+        return self.filter(token_hash=hash_token(token), expires_at__gt=timezone.now(), user__is_active=True)
 
     def user_of(self, token: str) -> User:
         """Return whose password the token may set, or raise PasswordTokenInvalid."""
@@ -52,11 +52,11 @@ class PasswordTokenQuerySet(models.QuerySet["PasswordToken"]):
             # A first password takes the place of none.
             notice = Mail.Kind.PASSWORD_SET_BY_MAIL if account.has_usable_password() else None
             row = User.objects.filter(pk=user.pk)
-            user.end_rights(row, event=AuditEvent.Event.PASSWORD_RESET, by=None, notice=notice, **values)
-            Attempt.objects.forgive(user_id=user.pk, logins=user.logins)
+            user.revoke_access(row, event=AuditEvent.Event.PASSWORD_RESET, by=None, notice=notice, **values)
+            Attempt.objects.clear_failures(user_id=user.pk, logins=user.logins)
 
 
-def hash_of(token: str) -> str:
+def hash_token(token: str) -> str:
     return hashlib.sha256(token.encode()).hexdigest()  # no slow hash is needed: the token is 256 random bits
 
 

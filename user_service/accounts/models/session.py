@@ -11,7 +11,7 @@ from django.db import models, transaction
 from django.db.models.functions import Least
 from django.utils import timezone
 
-from accounts.models.audit_event import AuditEvent, Person
+from accounts.models.audit_event import AuditEvent, Principal
 from accounts.models.errors import AccountGone
 from accounts.models.mail import Mail
 from accounts.models.user import User
@@ -27,7 +27,7 @@ class SessionQuerySet(models.QuerySet["Session"]):
     def expired(self) -> Self:
         return self.filter(expires_at__lte=timezone.now())
 
-    def named_by(self, *, user_id: Any, key: Any, session_id: Any, jti: Any) -> Self:
+    def for_refresh_token(self, *, user_id: Any, key: Any, session_id: Any, jti: Any) -> Self:
         """Choose the session that a refresh token names: by its key, which nobody can guess.
 
         A token of the version before has no key, but an id that the session still knows and that is as random.
@@ -110,7 +110,7 @@ class Session(models.Model):
     def __str__(self) -> str:
         return f"session {self.pk} of user {self.user_id}"
 
-    def end(self, *, by: Person | None, event: AuditEvent.Event = AuditEvent.Event.SESSION_END) -> bool:
+    def end(self, *, by: Principal | None, event: AuditEvent.Event = AuditEvent.Event.SESSION_END) -> bool:
         """Return whether this call ended it: of several at once, one does."""
         session_id, user = self.pk, self.user
         with transaction.atomic():

@@ -9,11 +9,17 @@ from django.contrib.auth.models import AbstractUser, BaseUserManager
 from django.db import models, transaction
 from django.utils import timezone
 
-from accounts.models.address import WithAddress
+from accounts.models.address import EmailAddressMixin
 from accounts.models.attempt import Attempt, Device
-from accounts.models.audit_event import AuditEvent, Person
+from accounts.models.audit_event import AuditEvent, Principal
 from accounts.models.change import Change
-from accounts.models.errors import AccountGone, LastAdmin, NoOpenInvitation, WrongPassword, translate_unique_violations
+from accounts.models.errors import (
+    AccountGone,
+    LastAdmin,
+    NoPendingInvitation,
+    WrongPassword,
+    translate_unique_violations,
+)
 from accounts.models.mail import Mail
 from accounts.names import fold, login_key, validate_username
 from chassis.addresses import normalize
@@ -36,7 +42,7 @@ class UserManager(BaseUserManager["User"]):
         password: str | None,
         role: str = "user",
         email_confirmed: bool = True,
-        by: Person | None = None,
+        by: Principal | None = None,
     ) -> "User":
         """Make an account, or raise NameTaken. Without a password its owner is invited by mail to choose one."""
         user = self.model(username=username, email=email, role=role, email_confirmed=email_confirmed)
@@ -51,7 +57,7 @@ class UserManager(BaseUserManager["User"]):
             Change.objects.record(user.pk)
         return user
 
-    def signing_in(self, *, login: str, password: str, device: Device) -> "User":
+    def authenticate(self, *, login: str, password: str, device: Device) -> "User":
         """Return the active account with this username or email and password.
 
         Raise AccountGone for an unknown name, a wrong password and an inactive account alike, after one hash each, or
@@ -80,13 +86,13 @@ class UserManager(BaseUserManager["User"]):
     def active_admins(self) -> models.QuerySet["User"]:
         return self.filter(role=User.Role.ADMIN, is_active=True)
 
-    def is_admin_with(self, username: str, password: str) -> bool:
+    def is_admin_password(self, username: str, password: str) -> bool:
         """Tell whether an active admin has this username and password. For commands: no attempt is counted."""
         admin = self.active_admins().filter(username_key=fold(username)).first()
         return admin is not None and check_password(password, admin.password)
 
 
-def notices_of(old: Collection[str], values: Mapping[str, Any]) -> list[Mail.Kind]:
+def notice_kinds(old: Collection[str], values: Mapping[str, Any]) -> list[Mail.Kind]:
     """Return what an admin's change of these fields is told as: neither a role nor activation is."""
     return [kind for name, kind in NOTICES.items() if name in old and values[name] is not True]
 
@@ -98,7 +104,7 @@ def record_failure(attempt: Attempt, user: "User | None", *, reason: str) -> Non
             AuditEvent.objects.record(Event.LOGIN_LOCK, by=None, subject=user, wait_seconds=attempt.wait_seconds)
 
 
-class User(WithAddress, AbstractUser):
+class User(EmailAddressMixin, AbstractUser):
     class Role(models.TextChoices):
         ADMIN = "admin", "Admin"
         USER = "user", "User"
@@ -123,7 +129,7 @@ class User(WithAddress, AbstractUser):
     # What is saved with every change: it follows from other fields.
     DERIVED_FIELDS: ClassVar[tuple[str, ...]] = (
         *("username_key", "epoch", "least_epoch", "invited_at"),
-        *WithAddress.ADDRESS_FIELDS,
+        *EmailAddressMixin.ADDRESS_FIELDS,
     )
 
     objects: ClassVar[UserManager] = UserManager()  # type: ignore[assignment]
@@ -145,10 +151,10 @@ class User(WithAddress, AbstractUser):
             super().save(**kwargs)
             return
         with transaction.atomic():
-            self.end_rights_of_old_password()
+            self.revoke_old_password()
             super().save(**kwargs)
 
-    def end_rights_of_old_password(self) -> None:
+    def revoke_old_password(self) -> None:
         """End what was opened with the stored password, if that is about to be replaced.
 
         Here, so that no script and no `manage.py changepassword` can leave it out.
@@ -157,8 +163,8 @@ class User(WithAddress, AbstractUser):
         if stored is None:
             return
         if stored.password != self.password:
-            stored.end_rights(User.objects.filter(pk=self.pk), event=Event.PASSWORD_CHANGE, by=None)
-            Attempt.objects.forgive(user_id=self.pk, logins=stored.logins)
+            stored.revoke_access(User.objects.filter(pk=self.pk), event=Event.PASSWORD_CHANGE, by=None)
+            Attempt.objects.clear_failures(user_id=self.pk, logins=stored.logins)
             self.pending_email = None
         self.epoch, self.least_epoch = stored.epoch, stored.least_epoch  # what was read earlier brings no right back
 
@@ -195,7 +201,7 @@ class User(WithAddress, AbstractUser):
         """By what one may sign in."""
         return [self.username_key, self.email_key]
 
-    def change(self, *, by: Person | None = None, **values: Any) -> None:
+    def change(self, *, by: Principal | None = None, **values: Any) -> None:
         """Save what an admin changes; an address given by an admin counts as confirmed.
 
         Raise NameTaken, AccountGone, or LastAdmin where no active admin would be left.
@@ -204,12 +210,12 @@ class User(WithAddress, AbstractUser):
             self.lock_with_admins()
             old = {name: getattr(self, name) for name, value in values.items() if getattr(self, name) != value}
             was_active_admin = self.is_admin and self.is_active
-            self.notify(*notices_of(old, values), by=by)
+            self.notify(*notice_kinds(old, values), by=by)
             for name in old:
                 setattr(self, name, values[name])
             if was_active_admin and not (self.is_admin and self.is_active):
                 self.check_not_last_admin()
-            self.end_what_depends_on(old.keys())
+            self.revoke_after_change(old.keys())
             if "email" in old and self.is_pending and self.is_active:
                 self.invite()
             if old:
@@ -223,15 +229,15 @@ class User(WithAddress, AbstractUser):
         Mail.objects.plan(Mail.Kind.INVITATION, self.email, by_admin=True)
 
     def invite_again(self) -> None:
-        """Mail the owner another invitation, or raise NoOpenInvitation or AccountGone."""
+        """Mail the owner another invitation, or raise NoPendingInvitation or AccountGone."""
         with transaction.atomic():
             self.lock()
             if not (self.is_pending and self.is_active):
-                raise NoOpenInvitation()
+                raise NoPendingInvitation()
             self.invite()
             self.save(update_fields=["invited_at"])
 
-    def end_what_depends_on(self, changed: Collection[str]) -> None:
+    def revoke_after_change(self, changed: Collection[str]) -> None:
         """End the rights, sessions and mailed tokens that do not survive a change of these fields."""
         if {"role", "is_active"} & set(changed):
             self.epoch += 1
@@ -240,7 +246,7 @@ class User(WithAddress, AbstractUser):
         if not self.is_active:
             self.sessions.all().delete()
         if "email" in changed or not self.is_active:
-            self.end_mailed_tokens()
+            self.revoke_mailed_tokens()
         if "email" in changed:
             self.email_confirmed = True
 
@@ -272,7 +278,7 @@ class User(WithAddress, AbstractUser):
             self.record_change(old, by=self)
             Change.objects.record(self.pk)
 
-    def record_change(self, old: dict[str, Any], *, by: Person | None) -> None:
+    def record_change(self, old: dict[str, Any], *, by: Principal | None) -> None:
         """Record what has changed, given the values from before."""
         record = partial(AuditEvent.objects.record, by=by, subject=self)
         if "role" in old:
@@ -291,7 +297,7 @@ class User(WithAddress, AbstractUser):
         self.set_password(new)
         unchanged = User.objects.filter(pk=self.pk, password=checked)  # of two changes at once one is made
         values: dict[str, Any] = {"keep_session": keep_session, "password": self.password}
-        if not self.end_rights(unchanged, event=Event.PASSWORD_CHANGE, by=self, **values):
+        if not self.revoke_access(unchanged, event=Event.PASSWORD_CHANGE, by=self, **values):
             raise WrongPassword()
 
     def verify_password(self, password: str) -> str:
@@ -303,20 +309,20 @@ class User(WithAddress, AbstractUser):
         if not self.check_password(password):
             AuditEvent.objects.record(Event.PASSWORD_CHANGE_FAIL, by=self, subject=self, reason="wrong_password")
             raise WrongPassword()
-        Attempt.objects.forgive(user_id=self.pk, logins=[])
+        Attempt.objects.clear_failures(user_id=self.pk, logins=[])
         return self.password
 
-    def sign_out_everywhere(self, *, by: Person | None = None) -> None:
+    def sign_out_everywhere(self, *, by: Principal | None = None) -> None:
         notice, row = Mail.Kind.SESSIONS_ENDED, User.objects.filter(pk=self.pk)
-        if not self.end_rights(row, event=Event.SESSION_END, by=by, notice=notice):
+        if not self.revoke_access(row, event=Event.SESSION_END, by=by, notice=notice):
             raise AccountGone()
 
-    def end_rights(
+    def revoke_access(
         self,
         row: models.QuerySet["User"],
         *,
         event: AuditEvent.Event,
-        by: Person | None,
+        by: Principal | None,
         notice: Mail.Kind | None = Mail.Kind.PASSWORD_CHANGED,
         keep_session: int | None = None,
         **values: Any,
@@ -339,7 +345,7 @@ class User(WithAddress, AbstractUser):
             Change.objects.record(self.pk)
             return True
 
-    def remove(self, *, by: Person | None = None) -> None:
+    def remove(self, *, by: Principal | None = None) -> None:
         """Delete the account, or raise AccountGone or LastAdmin."""
         with transaction.atomic():
             self.lock_with_admins()

@@ -4,7 +4,7 @@ from contextlib import contextmanager
 from django.http import Http404
 from rest_framework.exceptions import ErrorDetail, Throttled, ValidationError
 
-from accounts.models import AccountGone, LastAdmin, NameTaken, NoOpenInvitation, TooManyFailures, WrongPassword
+from accounts.models import AccountGone, LastAdmin, NameTaken, NoPendingInvitation, TooManyFailures, WrongPassword
 from chassis.api.problems import Conflict
 
 
@@ -17,14 +17,14 @@ def as_http_errors() -> Iterator[None]:
         raise Conflict({error.field: [ErrorDetail("Is taken.", code="taken")]}) from error
     except AccountGone as error:
         raise Http404 from error
-    except NoOpenInvitation as error:
+    except NoPendingInvitation as error:
         raise Conflict("There is no open invitation: the account has a password, or is not active.") from error
     except LastAdmin as error:
         raise Conflict("The last active admin can be neither deleted, demoted nor deactivated.") from error
 
 
 @contextmanager
-def password_checked() -> Iterator[None]:
+def as_password_errors() -> Iterator[None]:
     """Answer what stands against a change that needs the current password."""
     try:
         yield

@@ -13,7 +13,7 @@ from chassis.api.problems import PreconditionFailed
 from chassis.api.views import Endpoint
 
 
-def tagged(data: Any) -> Response:
+def with_etag(data: Any) -> Response:
     return Response(data, headers={"ETag": etags.content_etag(data)})
 
 
@@ -25,7 +25,7 @@ def check_if_match(view: Endpoint, user: User) -> None:
 
 
 @contextmanager
-def unless_changed(view: Endpoint, user: User) -> Iterator[None]:
+def lock_if_match(view: Endpoint, user: User) -> Iterator[None]:
     """Change the account in this block only if it still is what If-Match names, which is compared under its lock.
 
     Raises PreconditionFailed, and AccountGone.

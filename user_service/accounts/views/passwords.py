@@ -88,7 +88,7 @@ class SendInvitation(Endpoint):
         return Response(status=status.HTTP_202_ACCEPTED)
 
 
-class MailReset(Endpoint):
+class SendReset(Endpoint):
     """An admin has a reset mail sent to somebody."""
 
     tag = ACCOUNTS

@@ -33,7 +33,7 @@ from chassis.auth.signup import signup_budget
 from chassis.auth.tokens import Caller, InvalidToken
 
 INVITE = "invite"
-KEY_SET_CACHING = "public, max-age=300"
+KEY_SET_CACHE_CONTROL = "public, max-age=300"
 
 
 class Register(Endpoint):
@@ -187,7 +187,7 @@ class KeySet(Endpoint):
     )
     def get(self, request: Request) -> Response:
         keys = [key.to_jwk() for key in settings.JWT_PUBLIC_KEYS]
-        return Response({"keys": keys}, headers={"Cache-Control": KEY_SET_CACHING})
+        return Response({"keys": keys}, headers={"Cache-Control": KEY_SET_CACHE_CONTROL})
 
 
 class LogoutAll(Endpoint):

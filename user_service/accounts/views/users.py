@@ -18,7 +18,7 @@ from accounts.models import IdempotencyRecord, User
 from accounts.openapi import ACCOUNTS, LAST_ADMIN, TAKEN
 from accounts.serializers import NewUserSerializer, RowIdOnlySerializer, RowIdSerializer, UserSerializer
 from accounts.views.conflicts import as_http_errors
-from accounts.views.entity_tags import tagged, unless_changed
+from accounts.views.entity_tags import lock_if_match, with_etag
 from chassis.api import pagination
 from chassis.api.fields import IdField
 from chassis.api.idempotency import idempotent
@@ -36,7 +36,7 @@ class UserByIdSerializer(UserSerializer):
     id = IdField(help_text="The id of the account.")
 
 
-class ChangesAccounts(Endpoint):
+class AccountEndpoint(Endpoint):
     """PUT, PATCH and DELETE of one account, whichever way its id is given."""
 
     tag = ACCOUNTS
@@ -44,16 +44,16 @@ class ChangesAccounts(Endpoint):
     queryset = User.objects.all()
 
     def change(self, user: User, data: Any, *, partial: bool) -> Response:
-        with as_http_errors(), unless_changed(self, user):
+        with as_http_errors(), lock_if_match(self, user):
             serializer = self.get_serializer(user, data=data, partial=partial)
             serializer.is_valid(raise_exception=True)
             if user.pk == self.caller.id:
                 check_own_login(user, serializer.validated_data)
             serializer.save(by=self.caller)
-        return tagged(serializer.data)
+        return with_etag(serializer.data)
 
     def remove(self, user: User) -> Response:
-        with as_http_errors(), unless_changed(self, user):
+        with as_http_errors(), lock_if_match(self, user):
             user.remove(by=self.caller)
         return Response(status=status.HTTP_204_NO_CONTENT)
 
@@ -65,7 +65,7 @@ def check_own_login(user: User, values: Mapping[str, Any]) -> None:
         raise ValidationError({name: [detail] for name in changed})
 
 
-class UserList(ListModelMixin, ChangesAccounts):
+class UserList(ListModelMixin, AccountEndpoint):
     """All accounts; and, as the original documentation spells it, changes of one whose `id` is in the body."""
 
     permission_classes = [IsAuthenticated & IsAdmin]
@@ -135,7 +135,7 @@ class UserList(ListModelMixin, ChangesAccounts):
         return get_object_or_404(self.get_queryset(), pk=serializer.validated_data["id"])
 
 
-class UserDetail(ChangesAccounts):
+class UserDetail(AccountEndpoint):
     """One account: an admin may do everything, anyone may look at their own, and no other exists for them."""
 
     permission_classes = [IsAuthenticated & AdminWritesOnceVisible]
@@ -151,7 +151,7 @@ class UserDetail(ChangesAccounts):
         operation_description="Everyone may read their own account.",
     )
     def get(self, request: Request, user_id: int) -> Response:
-        return tagged(self.get_serializer(self.get_object()).data)
+        return with_etag(self.get_serializer(self.get_object()).data)
 
     @swagger_auto_schema(operation_id="replaceUser", operation_summary="Replace an account", responses=CONFLICTS)
     def put(self, request: Request, user_id: int) -> Response:

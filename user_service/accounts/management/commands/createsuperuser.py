@@ -3,7 +3,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from accounts.management.admins import make_admin
+from accounts.management.admins import create_admin
 from accounts.models import NameTaken
 from chassis.ops import env
 
@@ -28,7 +28,7 @@ class Command(BaseCommand):
                 raise CommandError(f"{variable(name)} is not set.")
             values[name] = ask_for(name)
         try:
-            admin = make_admin(values, name_of="The {}".format)
+            admin = create_admin(values, label="The {}".format)
         except NameTaken as error:
             raise CommandError(f"Another account has this {error.field}.") from error
         self.stdout.write(f"Made the admin {admin.username}.")

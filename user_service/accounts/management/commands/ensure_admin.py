@@ -2,7 +2,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from accounts.management.admins import make_admin
+from accounts.management.admins import create_admin
 from accounts.models import NameTaken, User
 from chassis.ops import env, settings
 
@@ -20,7 +20,7 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         if options["check"]:
             name = settings.admin_username()
-            opens = User.objects.is_admin_with(name, env.text("ADMIN_PASSWORD"))
+            opens = User.objects.is_admin_password(name, env.text("ADMIN_PASSWORD"))
             self.stdout.write("current" if opens else "not current")
             return
         if admin := User.objects.active_admins().first():
@@ -32,7 +32,7 @@ class Command(BaseCommand):
             "password": env.text("ADMIN_PASSWORD"),
         }
         try:
-            user = make_admin(values, name_of=lambda field: f"ADMIN_{field.upper()}")
+            user = create_admin(values, label=lambda field: f"ADMIN_{field.upper()}")
         except NameTaken as error:
             if User.objects.active_admins().exists():  # made by another run at the same instant
                 return

@@ -8,7 +8,7 @@ from django.core.mail import EmailMessage
 from django.db import transaction
 from django.utils import timezone
 
-from accounts import letters
+from accounts import mail_texts
 from accounts.models import Attempt, EmailToken, IdempotencyRecord, Mail, PasswordToken, Session, User
 from chassis.database import long_statements
 from chassis.worker.jobs import Job
@@ -38,10 +38,10 @@ def send_account_mail(mail: Mail) -> None:
     an earlier one is seen here.
     """
     with transaction.atomic():
-        user = recipient(mail)
+        user = lock_recipient(mail)
         mail.check_rate()
-        token = token_for(user, mail)
-    subject, body = letters.compose(mail, user, token)
+        token = issue_token(user, mail)
+    subject, body = mail_texts.compose(mail, user, token)
     message = EmailMessage(
         subject=subject,
         body=body,
@@ -51,7 +51,7 @@ def send_account_mail(mail: Mail) -> None:
     send_mail(message)
 
 
-def recipient(mail: Mail) -> User:
+def lock_recipient(mail: Mail) -> User:
     """Return the account that the mail is about, locked, or raise Skipped."""
     if mail.kind == Mail.Kind.PASSWORD_RESET and mail.give_up_at < timezone.now():
         raise Skipped("it was asked for too long ago")  # mails were held, or nothing has run for a day
@@ -66,12 +66,12 @@ def recipient(mail: Mail) -> User:
     user = accounts.filter(pk=mail.user_id).first()
     if user is None:
         raise Skipped("the account was deleted")
-    if mail.kind == Mail.Kind.EMAIL_CONFIRMATION and not (user.is_active and user.has_to_confirm(mail.address)):
+    if mail.kind == Mail.Kind.EMAIL_CONFIRMATION and not (user.is_active and user.needs_confirmation(mail.address)):
         raise Skipped("the address is not to be confirmed any more")
     return user
 
 
-def token_for(user: User, mail: Mail) -> str | None:
+def issue_token(user: User, mail: Mail) -> str | None:
     match mail.kind:
         case Mail.Kind.PASSWORD_RESET | Mail.Kind.INVITATION:
             return PasswordToken.objects.make(user, Mail.Kind(mail.kind))
@@ -87,7 +87,7 @@ def clean() -> None:
         Session.objects.expired(),
         PasswordToken.objects.filter(expires_at__lte=now),
         EmailToken.objects.filter(expires_at__lte=now),
-        Attempt.objects.forgotten(),
+        Attempt.objects.expired(),
         Mail.objects.finished_before(now - MAIL_RETENTION),
     ):
         with long_statements():

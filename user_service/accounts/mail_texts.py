@@ -12,7 +12,7 @@ Kind = Mail.Kind
 
 
 @dataclass(frozen=True, slots=True)
-class Letter:
+class TokenMail:
     """A mail that brings a token."""
 
     subject: str
@@ -29,19 +29,19 @@ class Notice:
     by: str = ""
 
 
-LETTERS = {
-    Kind.PASSWORD_RESET: Letter(
+TOKEN_MAILS = {
+    Kind.PASSWORD_RESET: TokenMail(
         "Choose a new password",
         "somebody, most likely you, has asked for a new password for your account. If it was not you, do nothing: your "
         "password stays as it is.",
         "for 30 minutes",
     ),
-    Kind.INVITATION: Letter(
+    Kind.INVITATION: TokenMail(
         "You have been given an account",
         "an account has been made for you. Choose a password to begin.",
         "for 7 days",
     ),
-    Kind.EMAIL_CONFIRMATION: Letter(
+    Kind.EMAIL_CONFIRMATION: TokenMail(
         "Confirm your address",
         "somebody, most likely you, has given this address for an account. Please confirm it. If it was not you, do "
         "nothing: no other mails will come.",
@@ -90,7 +90,7 @@ NOTICES = {
         "Your account has been deactivated: all its sessions have ended, and nobody can sign in to it.",
     ),
 }
-SEVERAL = "Your account has changed"
+SEVERAL_CHANGES = "Your account has changed"
 BY_ADMIN, BY_OWNER = "an administrator", "yourself, or somebody who has signed in as you"
 ASK_ADMIN = "If you did not expect this, ask an administrator."
 TELL_ADMIN = "If it was not you, tell an administrator at once."
@@ -100,30 +100,32 @@ RESET_PASSWORD = "If it was not you, ask for a new password at once, as for a fo
 def compose(mail: Mail, user: User, token: str | None) -> tuple[str, str]:
     """Return the subject and the text of a mail."""
     kinds = [Kind(kind) for kind in (mail.kind, *mail.also)]
-    if letter := LETTERS.get(kinds[0]):
+    if letter := TOKEN_MAILS.get(kinds[0]):
         validity = f"This works once and {letter.validity}; then ask for another."
-        return letter.subject, text(user, letter.opening, way(kinds[0], str(token)), validity)
+        return letter.subject, body_text(user, letter.opening, instructions(kinds[0], str(token)), validity)
     notices = [NOTICES[kind] for kind in kinds]
-    subject = notices[0].subject if len(notices) == 1 else SEVERAL
-    return subject, text(user, *(notice.fact for notice in notices), circumstances(mail, notices), remedy(mail, kinds))
+    subject = notices[0].subject if len(notices) == 1 else SEVERAL_CHANGES
+    return subject, body_text(
+        user, *(notice.fact for notice in notices), when_and_by(mail, notices), advice(mail, kinds)
+    )
 
 
-def text(user: User, *paragraphs: str) -> str:
+def body_text(user: User, *paragraphs: str) -> str:
     return "\n\n".join([f"Hello {user.username},", *paragraphs]) + "\n"
 
 
-def circumstances(mail: Mail, notices: list[Notice]) -> str:
+def when_and_by(mail: Mail, notices: list[Notice]) -> str:
     by = notices[0].by or (BY_ADMIN if mail.by_admin else BY_OWNER)
     return f"When: {mail.planned_at.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC\nBy: {by}"
 
 
-def remedy(mail: Mail, kinds: list[Mail.Kind]) -> str:
+def advice(mail: Mail, kinds: list[Mail.Kind]) -> str:
     if mail.by_admin:
         return ASK_ADMIN
     return TELL_ADMIN if Kind.EMAIL_CHANGED in kinds else RESET_PASSWORD  # a reset would go to the other address
 
 
-def way(kind: Mail.Kind, token: str) -> str:
+def instructions(kind: Mail.Kind, token: str) -> str:
     """Say how to use the token: on the web page that is set for it, or else by the API itself."""
     if kind == Kind.EMAIL_CONFIRMATION:
         page, call, body = settings.CONFIRM_EMAIL_URL, "/user/email/confirm/", f'{{"token": "{token}"}}'
