@@ -1,6 +1,6 @@
-"""The user service checks every caller against its own sessions: rights are those of now, not of the token's issue.
+"""Authentication of users: every token is checked against the live sessions, so role and rights are current.
 
-An access token names its session in a header, a refresh token in the body of the call that spends it.
+An access token comes in the Authorization header, a refresh token in the body.
 """
 
 from dataclasses import replace
@@ -57,16 +57,16 @@ class AccountAuthentication(gate.BearerAuthentication):
         caller, session_key = verify_access(token)
         row, counted = self.query.run(now=timezone.now(), session_key=session_key.hex, user_id=caller.id)
         if row is None:
-            raise InvalidToken("the session has ended or the account is gone")
+            raise InvalidToken("the session has ended or the account was deleted")
         now = {name: row[name] for name in ("username", "role", "session_id")}
         return replace(caller, **now), counted
 
 
 class RefreshTokenAuthentication(BaseAuthentication):
-    """A refresh token in the body. With a good one the request counts by account, with any other by address.
+    """A refresh token in the body. A request with a valid one counts by account, any other by address.
 
-    So people behind one router do not share a limit, and junk sent from there keeps none of them out. The view answers
-    what is wrong with a token.
+    So users behind one router do not share a limit, and invalid tokens sent from there do not lock them out. The view
+    reports what is wrong with a token.
     """
 
     query: ClassVar[CallerQuery] = CallerQuery(usable_refresh_token_query)
@@ -87,7 +87,7 @@ class RefreshTokenAuthentication(BaseAuthentication):
 
 
 class SignOutAuthentication(RefreshTokenAuthentication):
-    """Any token of a session that lives ends it, a replaced one too."""
+    """Also accepts a replaced refresh token of a live session."""
 
     query = CallerQuery(refresh_token_query)
 

@@ -1,4 +1,4 @@
-"""What other services may ask. The gateway does not route it; a service token is needed besides."""
+"""The API for other services. It needs a service token, and the gateway does not route it."""
 
 import logging
 import re
@@ -19,11 +19,11 @@ from chassis.ids import MAX_ID, parse_id
 log = logging.getLogger(__name__)
 
 MAX_IDS = 100
-MAX_CHANGES = 50  # the task service reads at most 64 kB of an answer
+MAX_CHANGES = 50  # the task service reads at most 64 kB of a response
 
 
 class InternalUsers(Endpoint):
-    """Look accounts up: ?ids=1,2,3 answers {"results": [...]} with those that exist, in any order."""
+    """Looks up accounts: ?ids=1,2,3 returns {"results": [...]} with those that exist, in any order."""
 
     authentication_classes = [ServiceAuthentication]
     permission_classes = [IsService]
@@ -41,10 +41,10 @@ class InternalUsers(Endpoint):
 
 
 class InternalChanges(Endpoint):
-    """The feed of changed accounts: ?after=POSITION answers what came later, oldest first.
+    """The feed of changed accounts: ?after=POSITION returns later changes, oldest first.
 
     {"results": [{"position", "id", "user": {...} or null for a deleted one}], "next_after": POSITION, "more": bool}.
-    Begin with after=0. An account that changed twice stands in it once, at its last position, as it is now.
+    Begin with after=0. An account that changed twice appears once, at its last position, with its current values.
     """
 
     authentication_classes = [ServiceAuthentication]
@@ -73,14 +73,14 @@ class InternalChanges(Endpoint):
 
 def parse_position(text: str) -> int:
     if not re.fullmatch("[0-9]{1,19}", text) or int(text) > MAX_ID:
-        raise ValidationError({"after": [ErrorDetail("Must be a position of the feed, or 0.", code="invalid")]})
+        raise ValidationError({"after": [ErrorDetail("Must be a position in the feed, or 0.", code="invalid")]})
     return int(text)
 
 
 def parse_ids(text: str) -> list[int]:
-    words = text.split(",")
-    ids = [id_ for word in words[:MAX_IDS] if (id_ := parse_id(word))]
-    if len(ids) != len(words):
+    parts = text.split(",")
+    ids = [id_ for part in parts[:MAX_IDS] if (id_ := parse_id(part))]
+    if len(ids) != len(parts):
         detail = f"Must be 1 to {MAX_IDS} ids, separated by commas."
         raise ValidationError({"ids": [ErrorDetail(detail, code="invalid")]})
     return ids

@@ -1,4 +1,4 @@
-"""What the mails say."""
+"""Subjects and texts of the mails."""
 
 from dataclasses import dataclass
 from datetime import UTC
@@ -13,7 +13,7 @@ Kind = Mail.Kind
 
 @dataclass(frozen=True, slots=True)
 class TokenMail:
-    """A mail that brings a token."""
+    """A mail with a token."""
 
     subject: str
     opening: str
@@ -22,7 +22,7 @@ class TokenMail:
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """What has happened to an account. `by` stands in for the person where no known person did it."""
+    """A mail about a change of an account. `by` replaces the actor where no known user made the change."""
 
     subject: str
     fact: str
@@ -32,44 +32,44 @@ class Notice:
 TOKEN_MAILS = {
     Kind.PASSWORD_RESET: TokenMail(
         "Choose a new password",
-        "somebody, most likely you, has asked for a new password for your account. If it was not you, do nothing: your "
-        "password stays as it is.",
+        "Someone, probably you, requested a new password for your account. If it was not you, ignore this mail: your "
+        "password stays unchanged.",
         "for 30 minutes",
     ),
     Kind.INVITATION: TokenMail(
         "You have been given an account",
-        "an account has been made for you. Choose a password to begin.",
+        "An account was created for you. Choose a password to begin.",
         "for 7 days",
     ),
     Kind.EMAIL_CONFIRMATION: TokenMail(
         "Confirm your address",
-        "somebody, most likely you, has given this address for an account. Please confirm it. If it was not you, do "
-        "nothing: no other mails will come.",
+        "Someone, probably you, entered this address for an account. Please confirm it. If it was not you, ignore this "
+        "mail: you will get no others.",
         "for 24 hours",
     ),
 }
 NOTICES = {
     Kind.EMAIL_CHANGE_REQUESTED: Notice(
-        "Another address for your account",
-        "Another address was requested for your account. It replaces this one once it is confirmed. A new password "
+        "A new address for your account",
+        "A new address was requested for your account. It replaces this one when it is confirmed. A new password "
         "cancels the change.",
     ),
     Kind.EMAIL_CHANGED: Notice(
         "The address of your account has changed",
-        "Your account has another address now, and mails go there.",
+        "Your account has a new address now, and mails go there.",
     ),
     Kind.USERNAME_CHANGED: Notice(
         "The username of your account has changed",
-        "Your account has another username now.",
+        "Your account has a new username now.",
     ),
     Kind.PASSWORD_CHANGED: Notice(
         "The password of your account has changed",
-        "Your account has another password now, and all other sessions have ended.",
+        "Your account has a new password now, and all other sessions have ended.",
     ),
     Kind.PASSWORD_SET_BY_MAIL: Notice(
         "The password of your account has changed",
-        "A new password was set with the token of a mail to this address, and all sessions have ended.",
-        by="somebody who reads the mails to this address, most likely you",
+        "A new password was set with the token from a mail to this address, and all sessions have ended.",
+        by="someone who can read the mails to this address, probably you",
     ),
     Kind.SESSIONS_ENDED: Notice(
         "You have been signed out everywhere",
@@ -77,32 +77,32 @@ NOTICES = {
     ),
     Kind.SESSION_ENDED: Notice(
         "One of your sessions has been ended",
-        "One of the sessions of your account has ended.",
+        "A session of your account has ended.",
     ),
     Kind.TOKEN_REUSED: Notice(
         "One of your sessions has been ended",
-        "A refresh token of one of your sessions was used twice, so somebody else may have a copy of it. That session "
+        "A refresh token of one of your sessions was used twice, so someone else may have a copy of it. That session "
         "has ended.",
-        by="the service itself",
+        by="the service",
     ),
     Kind.ACCOUNT_DEACTIVATED: Notice(
         "Your account has been deactivated",
-        "Your account has been deactivated: all its sessions have ended, and nobody can sign in to it.",
+        "Your account has been deactivated. All its sessions have ended, and nobody can sign in to it.",
     ),
 }
 SEVERAL_CHANGES = "Your account has changed"
-BY_ADMIN, BY_OWNER = "an administrator", "yourself, or somebody who has signed in as you"
+BY_ADMIN, BY_OWNER = "an administrator", "you, or someone who is signed in as you"
 ASK_ADMIN = "If you did not expect this, ask an administrator."
 TELL_ADMIN = "If it was not you, tell an administrator at once."
-RESET_PASSWORD = "If it was not you, ask for a new password at once, as for a forgotten one, and tell an administrator."
+RESET_PASSWORD = "If it was not you, reset your password at once and tell an administrator."
 
 
 def compose(mail: Mail, user: User, token: str | None) -> tuple[str, str]:
-    """Return the subject and the text of a mail."""
+    """Return the subject and the body."""
     kinds = [Kind(kind) for kind in (mail.kind, *mail.also)]
-    if letter := TOKEN_MAILS.get(kinds[0]):
-        validity = f"This works once and {letter.validity}; then ask for another."
-        return letter.subject, body_text(user, letter.opening, instructions(kinds[0], str(token)), validity)
+    if token_mail := TOKEN_MAILS.get(kinds[0]):
+        validity = f"This works once and {token_mail.validity}. After that, request another."
+        return token_mail.subject, body_text(user, token_mail.opening, instructions(kinds[0], str(token)), validity)
     notices = [NOTICES[kind] for kind in kinds]
     subject = notices[0].subject if len(notices) == 1 else SEVERAL_CHANGES
     return subject, body_text(
@@ -122,11 +122,11 @@ def when_and_by(mail: Mail, notices: list[Notice]) -> str:
 def advice(mail: Mail, kinds: list[Mail.Kind]) -> str:
     if mail.by_admin:
         return ASK_ADMIN
-    return TELL_ADMIN if Kind.EMAIL_CHANGED in kinds else RESET_PASSWORD  # a reset would go to the other address
+    return TELL_ADMIN if Kind.EMAIL_CHANGED in kinds else RESET_PASSWORD  # a reset would go to the new address
 
 
 def instructions(kind: Mail.Kind, token: str) -> str:
-    """Say how to use the token: on the web page that is set for it, or else by the API itself."""
+    """Return the link to the web page that takes the token or, if none is configured, the API call."""
     if kind == Kind.EMAIL_CONFIRMATION:
         page, call, body = settings.CONFIRM_EMAIL_URL, "/user/email/confirm/", f'{{"token": "{token}"}}'
     else:

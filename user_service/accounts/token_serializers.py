@@ -1,4 +1,4 @@
-"""Bodies of the token endpoints, on simplejwt's serializers; SIMPLE_JWT names them."""
+"""Bodies of the token endpoints, based on simplejwt's serializers; named in SIMPLE_JWT."""
 
 from typing import Any
 
@@ -19,17 +19,17 @@ from chassis.api.serializers import StrictSerializer
 from chassis.auth.client_address import client_address
 from chassis.auth.gate import IPV6_PREFIX_BITS, network_of
 
-MAX_TOKEN_LENGTH = 4096  # several times that of any token of ours
+MAX_TOKEN_LENGTH = 4096  # several times the length of our tokens
 
 
 class CredentialsSerializer(StrictSerializer, TokenObtainPairSerializer):
-    """Open a session by username or email, and password. Raises AccountGone and TooManyFailures."""
+    """Opens a session. Raises AccountGone and TooManyFailures."""
 
     username_field = "username"
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        # In the place of simplejwt's, which have no limit of length and trim the password.
+        # simplejwt's fields have no maximum length and trim the password.
         self.fields["username"] = CappedField(max_length=MAX_LENGTH, help_text="The username or the email.")
         self.fields["password"] = SecretField()
 
@@ -42,17 +42,17 @@ class CredentialsSerializer(StrictSerializer, TokenObtainPairSerializer):
 
 
 class RefreshSerializer(StrictSerializer, TokenRefreshSerializer):
-    """Exchange a refresh token for the next pair. Raises InvalidToken."""
+    """Exchanges a refresh token for the next pair. Raises InvalidToken."""
 
     refresh = CappedField(max_length=MAX_TOKEN_LENGTH)
-    access: Any = None  # simplejwt's read-only field: no body has it
+    access: Any = None  # drops simplejwt's read-only field
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, str]:
         return tokens.refresh(attrs["refresh"])
 
 
 class TokenSerializer(StrictSerializer, TokenVerifySerializer):
-    """Check an access or refresh token. Raises InvalidToken."""
+    """Verifies an access or refresh token. Raises InvalidToken."""
 
     token = CappedField(max_length=MAX_TOKEN_LENGTH)
 
@@ -62,7 +62,7 @@ class TokenSerializer(StrictSerializer, TokenVerifySerializer):
 
 
 class SignOutSerializer(StrictSerializer, TokenBlacklistSerializer):
-    """End the session of a refresh token. Raises InvalidToken."""
+    """Ends the session of a refresh token. Raises InvalidToken."""
 
     refresh = CappedField(max_length=MAX_TOKEN_LENGTH)
 

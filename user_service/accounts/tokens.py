@@ -1,4 +1,4 @@
-"""What the user service signs: the pair of tokens of a session, made by simplejwt's classes with our key id."""
+"""Issues, refreshes and verifies the tokens of sessions, with simplejwt's classes and our keys."""
 
 import hashlib
 from datetime import timedelta
@@ -14,12 +14,12 @@ from accounts.models.session import SessionQuerySet
 from chassis.auth import tokens
 from chassis.auth.tokens import Caller, InvalidToken
 
-# How long a client whose answer was lost may ask again with the token it still has.
+# A client that lost the response may retry with the same refresh token for this long.
 GRACE_PERIOD = timedelta(seconds=10)
 
 
 class KeyIdBackend(TokenBackend):
-    """simplejwt's own backend writes no `kid` and knows one key; chassis.auth.tokens chooses the key and algorithm."""
+    """simplejwt's backend writes no `kid` and has one key; chassis.auth.tokens chooses the key and algorithm."""
 
     def encode(self, payload: dict[str, Any]) -> str:
         return tokens.sign({**payload, "aud": self.audience, "iss": self.issuer})
@@ -39,7 +39,7 @@ class SessionAccessToken(AccessToken):
 
 
 def token_pair(session: Session) -> dict[str, str]:
-    """Return the session's {"access", "refresh"}: the same bytes for the same row, so that a retry gets them again."""
+    """Return the session's {"access", "refresh"}. The same row gives the same bytes, so a retry gets the same pair."""
     refresh = with_claims(SessionRefreshToken(), session, jti=session.current_jti)
     access = with_claims(SessionAccessToken(), session, jti=access_jti(session.current_jti))
     user = session.user
@@ -50,9 +50,9 @@ def token_pair(session: Session) -> dict[str, str]:
 def with_claims(token: Token, session: Session, *, jti: str) -> Token:
     token.set_iat(at_time=session.rotated_at)
     token.set_exp(from_time=session.rotated_at)
-    token["exp"] = min(token["exp"], int(session.expires_at.timestamp()))  # a session has an end of its own
+    token["exp"] = min(token["exp"], int(session.expires_at.timestamp()))  # no token outlives its session
     token["jti"], token["sub"], token["session"] = jti, str(session.user_id), session.key.hex
-    token["sid"] = str(session.pk)  # by which the version before finds the session
+    token["sid"] = str(session.pk)  # the previous version finds the session by it
     return token
 
 
@@ -63,8 +63,8 @@ def access_jti(jti: str) -> str:
 def refresh(token: str) -> dict[str, str]:
     """Exchange a refresh token for the next pair, or raise InvalidToken.
 
-    An identical retry within GRACE_PERIOD gets the same successor. Any other reuse means that two parties hold the token:
-    the session ends for both (RFC 9700 section 4.14.2).
+    A retry within GRACE_PERIOD gets the same pair. Any other reuse means that two parties have the token, so the
+    session ends for both (RFC 9700 section 4.14.2).
     """
     sessions, jti = find_session(token)
     rotated = sessions.rotate(jti=jti)
@@ -76,7 +76,7 @@ def refresh(token: str) -> dict[str, str]:
 
 
 def verify(token: str) -> None:
-    """Raise InvalidToken unless this access or refresh token is good now."""
+    """Raise InvalidToken unless this access or refresh token is valid now."""
     try:
         caller, session_key = verify_access(token)
     except InvalidToken:
@@ -88,32 +88,32 @@ def verify(token: str) -> None:
 def verify_refresh(token: str) -> None:
     sessions, jti = find_session(token)
     if live_session(sessions).current_jti != jti:
-        raise InvalidToken("the refresh token was used already")
+        raise InvalidToken("the refresh token was already used")
 
 
 def verify_access(token: str) -> tuple[Caller, UUID]:
-    """Return what an access token says, and the key of its session, or raise InvalidToken."""
+    """Return the caller and the session key of an access token, or raise InvalidToken."""
     caller = tokens.verify_access(token)
     if caller.session_key is None:
-        raise InvalidToken("names no session; the version before has issued it")
+        raise InvalidToken("names no session; issued by the previous version")
     return caller, caller.session_key
 
 
 def end_session(token: str) -> None:
-    """End the session that a refresh token belongs to, if it has not ended; raise InvalidToken if it is none."""
+    """End the session of a refresh token if it is still live. Raise InvalidToken for an invalid token."""
     sessions, _ = find_session(token)
     if session := sessions.select_related("user").first():
         session.end(by=session.user)
 
 
 def find_session(token: str) -> tuple[SessionQuerySet, str]:
-    """Return the session of a refresh token, as a queryset of one at most, and the token's id."""
+    """Return the session of a refresh token, as a queryset with at most one row, and the jti."""
     claims = refresh_claims(token)
     return Session.objects.for_refresh_token(**claims), claims["jti"]
 
 
 def refresh_claims(token: str) -> dict[str, Any]:
-    """Return what a refresh token says, as SessionQuerySet.for_refresh_token takes it, or raise InvalidToken."""
+    """Return the arguments for SessionQuerySet.for_refresh_token, or raise InvalidToken."""
     claims = tokens.verify(token, token_type="refresh", audience=tokens.AUDIENCE)
     key = tokens.session_key_of(claims)
     return {

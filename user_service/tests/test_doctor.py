@@ -108,5 +108,5 @@ def test_an_admins_password_that_was_changed_since_is_told(capsys, monkeypatch):
     state, text = lines(capsys, status=0)["admin"]
 
     assert state == "unsure"
-    assert "ADMIN_PASSWORD is not the password of an admin called Ada" in text
+    assert "ADMIN_PASSWORD is not the password of an admin named Ada" in text
     assert "it was this once" not in text

@@ -114,7 +114,7 @@ def test_a_new_address_is_pending_and_both_are_told(client_of, client, alice, pa
 
     assert (answer["email"], answer["email_confirmed"], answer["pending_email"]) == ("alice@example.com", True, NEW)
     assert delivered() == [
-        ("alice@example.com", "Another address for your account"),
+        ("alice@example.com", "A new address for your account"),
         (NEW, "Confirm your address"),
     ]
     assert client.post("/token/", {"username": NEW, "password": password}).status_code == 401
@@ -265,7 +265,7 @@ def test_what_ends_rights_cancels_a_pending_change(client, client_of, ada, alice
     delivered()
     assert alice.pending_email is None
     assert not EmailToken.objects.exists()
-    assert is_sent or Mail.objects.get(address=NEW).reason == "the address is not to be confirmed any more"
+    assert is_sent or Mail.objects.get(address=NEW).reason == "the address no longer needs confirmation"
     assert not is_sent or errors_of(confirm(client, token_to(NEW))) == [("token", "token_invalid")]
 
 

@@ -20,7 +20,7 @@ def test_it_works(capsys):
     call_command("ensure_admin")
 
     admin = User.objects.get()
-    assert capsys.readouterr().out == "Made the admin admin.\n"
+    assert capsys.readouterr().out == "Created the admin admin.\n"
     assert (admin.username, admin.role, admin.is_active) == ("admin", "admin", True)
 
 
@@ -47,7 +47,7 @@ def test_once_there_is_an_admin_it_changes_nothing(ada, capsys, monkeypatch):
 
     call_command("ensure_admin")
 
-    assert capsys.readouterr().out == "There is an admin already: Ada.\n"
+    assert capsys.readouterr().out == "An active admin exists: Ada.\n"
     assert User.objects.values().get() == before
 
 
@@ -88,7 +88,7 @@ def test_without_a_password_it_says_which_setting_is_missing(monkeypatch):
 def test_the_account_of_a_user_is_never_made_an_admins(alice, monkeypatch):
     monkeypatch.setenv("ADMIN_USERNAME", "alice")
 
-    with pytest.raises(CommandError, match=r"^ADMIN_USERNAME is that of an account which is no active admin\.$"):
+    with pytest.raises(CommandError, match=r"^ADMIN_USERNAME belongs to an account that is not an active admin\.$"):
         call_command("ensure_admin")
 
     alice.refresh_from_db()

@@ -102,7 +102,7 @@ def test_a_session_has_a_key_of_its_own_that_no_answer_holds(client_of, alice):
     assert type(answer.json()["results"][0]["id"]) is int
 
 
-# Tokens that the version before has issued
+# Tokens that the previous version has issued
 
 
 def test_a_refresh_token_of_the_version_before_is_exchanged(client, client_of, alice, forge):

@@ -16,7 +16,7 @@ OF_ACCOUNTS = {
     "remove_stale_contenttypes": ["--noinput"],
 }
 REFUSALS = {
-    "changepassword": "No account has the name or address 'nobody'.",
+    "changepassword": "No account has the username or email 'nobody'.",
     "flush": "The database cannot be emptied: audit events are append-only",
 }
 

@@ -43,7 +43,7 @@ def test_plus_addresses_are_one_mailbox(client, plus):
     deliver()
 
     assert [letter.to for letter in post.outbox] == [["Victim+0@Example.com"]]
-    assert reasons() == ["the same was sent a moment ago"] * 2
+    assert reasons() == ["the same mail was sent a moment ago"] * 2
     assert PasswordToken.objects.count() == 1
 
 
@@ -114,7 +114,7 @@ def test_another_worker_that_sends_at_this_moment_counts(client, plus):
 
     deliver()
 
-    assert (post.outbox, reasons()) == ([], ["the same was sent a moment ago"])
+    assert (post.outbox, reasons()) == ([], ["the same mail was sent a moment ago"])
 
 
 def test_a_mail_that_the_version_before_planned_is_limited_too(client, plus):
@@ -124,4 +124,4 @@ def test_a_mail_that_the_version_before_planned_is_limited_too(client, plus):
 
     deliver()
 
-    assert (len(post.outbox), reasons()) == (1, ["the same was sent a moment ago"])
+    assert (len(post.outbox), reasons()) == (1, ["the same mail was sent a moment ago"])

@@ -11,14 +11,14 @@ from django.db import transaction
 from django.db.models import F
 from django.utils import timezone
 
-from accounts import jobs
+from accounts import jobs, mail_texts
 from accounts.models import Mail, PasswordToken, Session, User
 
 pytestmark = pytest.mark.django_db
 
 NEW = "nine orange lanterns"
-OWNER, ADMIN = "yourself, or somebody who has signed in as you", "an administrator"
-READER, SERVICE = "somebody who reads the mails to this address, most likely you", "the service itself"
+OWNER, ADMIN = "you, or someone who is signed in as you", "an administrator"
+READER, SERVICE = "someone who can read the mails to this address, probably you", "the service"
 PASSWORD_CHANGED = "The password of your account has changed"
 SESSION_ENDED = "One of your sessions has been ended"
 
@@ -73,7 +73,7 @@ ACTS = [
     (reset_password, PASSWORD_CHANGED, READER),
     (changepassword, PASSWORD_CHANGED, ADMIN),
     (lambda people: people.patch_me(username="Alicia"), "The username of your account has changed", OWNER),
-    (lambda people: people.patch_me(email="a@b.example"), "Another address for your account", OWNER),
+    (lambda people: people.patch_me(email="a@b.example"), "A new address for your account", OWNER),
     (lambda people: people.patch_me(username="A", email="a@b.example"), "Your account has changed", OWNER),
     (lambda people: people.owner.post("/token/logout-all/"), "You have been signed out everywhere", OWNER),
     (reuse_a_refresh_token, SESSION_ENDED, SERVICE),
@@ -125,7 +125,7 @@ def test_several_changes_of_one_act_are_all_told(people):
     people.admin.patch(people.path, {"username": "Alicia", "email": "a@b.example", "is_active": False})
 
     (letter,) = letters()
-    facts = ("another username", "another address", "deactivated")
+    facts = ("new username", "new address", "deactivated")
     assert [fact in letter.body for fact in facts] == [True] * 3
 
 
@@ -133,7 +133,7 @@ def test_the_address_that_a_change_takes_away_is_no_way_to_a_new_password(people
     people.admin.patch(people.path, {"email": "a@b.example"})
 
     (letter,) = letters()
-    assert "ask for a new password" not in letter.body
+    assert mail_texts.RESET_PASSWORD not in letter.body
 
 
 @pytest.mark.parametrize(("act", "subject", "by"), ACTS, ids=ACT_IDS)

@@ -126,7 +126,7 @@ class TestReplacedPassword:
 class TestChangepassword:
     @pytest.mark.parametrize("name", ["nobody", "nobody@example.com"])
     def test_an_unknown_account_is_refused_in_one_sentence(self, alice, name):
-        with pytest.raises(CommandError, match=rf"^No account has the name or address '{name}'\.$"):
+        with pytest.raises(CommandError, match=rf"^No account has the username or email '{name}'\.$"):
             call_command("changepassword", name)
 
     def test_a_weak_password_changes_nothing(self, client_of, alice, type_in):
@@ -148,7 +148,7 @@ class TestCreatesuperuser:
     def test_the_environment_makes_an_admin(self, client, capsys):
         call_command("createsuperuser", interactive=False)
 
-        assert capsys.readouterr().out == "Made the admin root.\n"
+        assert capsys.readouterr().out == "Created the admin root.\n"
         client.bear(**client.post("/token/", {"username": "root", "password": NEW}).json())
         assert client.get("/user/users/").status_code == 200
         assert AuditEvent.objects.filter(event="user_created").exists()
@@ -184,7 +184,7 @@ class TestCreatesuperuser:
         assert User.objects.get() == alice
 
     @pytest.mark.parametrize(
-        ("passwords", "sentence"), [((NEW, "another"), "The two passwords differ."), ((), "No admin was made.")]
+        ("passwords", "sentence"), [((NEW, "another"), "The two passwords differ."), ((), "No admin was created.")]
     )
     def test_without_a_password_it_makes_nobody(self, monkeypatch, type_in, passwords, sentence):
         monkeypatch.delenv("DJANGO_SUPERUSER_PASSWORD")

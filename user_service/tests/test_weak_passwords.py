@@ -9,9 +9,9 @@ pytestmark = pytest.mark.django_db
 
 INVISIBLE = "\u200b\u2060\u00ad\u3164\u2800\u180e\ufeff\u200d"
 WEAK = {
-    "zero width": (INVISIBLE, "shows nothing"),
-    "blanks": (" " * 12, "shows nothing"),
-    "wide blanks": ("\u2003\u3000" * 6, "shows nothing"),
+    "zero width": (INVISIBLE, "no visible characters"),
+    "blanks": (" " * 12, "no visible characters"),
+    "wide blanks": ("\u2003\u3000" * 6, "no visible characters"),
     "one visible character": ("a" + "\u200b" * 11, "repeats a short block"),
     "one character": ("a" * 12, "repeats a short block"),
     "one emoji": ("\U0001f600" * 8, "repeats a short block"),

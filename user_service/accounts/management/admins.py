@@ -1,5 +1,3 @@
-"""How the commands of the operator make an admin: by the same rules as every other account."""
-
 from collections.abc import Callable, Mapping
 
 from django.core.management.base import CommandError
@@ -9,7 +7,10 @@ from accounts.serializers import NewAccountSerializer
 
 
 def create_admin(values: Mapping[str, str], *, label: Callable[[str], str]) -> User:
-    """Make an admin, or raise NameTaken, or a CommandError that calls each field what the operator calls it."""
+    """Create an admin by the rules of every new account; `label` returns the name of a field in an error message.
+
+    Raises NameTaken and CommandError.
+    """
     serializer = NewAccountSerializer(data=values)
     if not serializer.is_valid():
         field, errors = next(iter(serializer.errors.items()))

@@ -10,7 +10,7 @@ from chassis.api.problems import Conflict
 
 @contextmanager
 def as_http_errors() -> Iterator[None]:
-    """Raise the HTTP error for whatever prevents a change of an account."""
+    """Translate errors that prevent a change of an account into HTTP errors."""
     try:
         yield
     except NameTaken as error:
@@ -18,14 +18,14 @@ def as_http_errors() -> Iterator[None]:
     except AccountGone as error:
         raise Http404 from error
     except NoPendingInvitation as error:
-        raise Conflict("There is no open invitation: the account has a password, or is not active.") from error
+        raise Conflict("No invitation is pending: the account has a password or is not active.") from error
     except LastAdmin as error:
-        raise Conflict("The last active admin can be neither deleted, demoted nor deactivated.") from error
+        raise Conflict("The last active admin cannot be deleted, demoted or deactivated.") from error
 
 
 @contextmanager
 def as_password_errors() -> Iterator[None]:
-    """Answer what stands against a change that needs the current password."""
+    """Translate errors of the current password into HTTP errors."""
     try:
         yield
     except WrongPassword as error:

@@ -1,5 +1,3 @@
-"""Confirming an address by a token that was mailed there."""
-
 from drf_yasg.utils import swagger_auto_schema
 from rest_framework import status
 from rest_framework.exceptions import ErrorDetail, ValidationError

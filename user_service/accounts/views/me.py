@@ -1,4 +1,4 @@
-"""What everyone may do with their own account."""
+"""The caller's own account."""
 
 from typing import Any
 
@@ -52,12 +52,12 @@ class Me(OwnEndpoint):
     )
     def patch(self, request: Request) -> Response:
         user, data = self.own_account(), self.body
-        check_if_match(self, user)  # before the body, whose read-only values may be those of then
+        check_if_match(self, user)  # before the body, whose read-only values may be outdated
         serializer = self.get_serializer(user, data=data, partial=True, context={"user": user})
         serializer.is_valid(raise_exception=True)
         values = serializer.validated_data
         with as_http_errors(), as_password_errors():
-            # Not in the transaction: a failed attempt counts, whatever is rolled back.
+            # Outside the transaction, so that a rollback does not undo the count of a failed attempt.
             verified = user.verify_password(values["current_password"]) if user.login_changes(values) else None
             with lock_if_match(self, user):
                 serializer.save(verified=verified)
@@ -65,8 +65,6 @@ class Me(OwnEndpoint):
 
 
 class ResendConfirmation(OwnEndpoint):
-    """Sends another mail to the address that the caller has to confirm: a pending one, or else the account's own."""
-
     @swagger_auto_schema(
         operation_id="resendEmailConfirmation",
         operation_summary="Resend the email that asks to confirm an address",
@@ -82,8 +80,7 @@ class ResendConfirmation(OwnEndpoint):
 
 
 class ChangePassword(OwnEndpoint):
-    """Needs the current password, and ends every other session. The access token at hand is good until it expires
-    in the user service; elsewhere the next refresh brings one that is."""
+    """The access token stays valid here until it expires; other services need a refreshed one."""
 
     serializer_class = PasswordChangeSerializer
 

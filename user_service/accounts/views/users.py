@@ -1,4 +1,4 @@
-"""The administration of accounts."""
+"""Administration of accounts."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -31,13 +31,13 @@ IN_BODY = "The same as `/user/users/{user_id}/`, with the `id` in the body."
 
 
 class UserByIdSerializer(UserSerializer):
-    """The API documentation's schema of a change that names the account in the body."""
+    """The documented schema of a change with the id in the body."""
 
     id = IdField(help_text="The id of the account.")
 
 
 class AccountEndpoint(Endpoint):
-    """PUT, PATCH and DELETE of one account, whichever way its id is given."""
+    """PUT, PATCH and DELETE of one account, with the id in the path or the body."""
 
     tag = ACCOUNTS
     serializer_class = UserSerializer
@@ -59,14 +59,14 @@ class AccountEndpoint(Endpoint):
 
 
 def check_own_login(user: User, values: Mapping[str, Any]) -> None:
-    """Refuse an admin who would change the own username or email here, without the current password."""
-    detail = ErrorDetail("Change your own at /user/me/, which asks for your password.", code="use_own_account")
+    """Reject a change of the caller's own username or email, which needs the current password."""
+    detail = ErrorDetail("Change your own at /user/me/ with your current password.", code="use_own_account")
     if changed := user.login_changes(values):
         raise ValidationError({name: [detail] for name in changed})
 
 
 class UserList(ListModelMixin, AccountEndpoint):
-    """All accounts; and, as the original documentation spells it, changes of one whose `id` is in the body."""
+    """All accounts, and changes of one account by an `id` in the body, as in the original API."""
 
     permission_classes = [IsAuthenticated & IsAdmin]
     filterset_class = UserFilter
@@ -104,7 +104,7 @@ class UserList(ListModelMixin, AccountEndpoint):
         headers=["ETag"],
     )
     def put(self, request: Request) -> Response:
-        return self.change(self.named(request), self.body, partial=False)
+        return self.change(self.user_in_body(request), self.body, partial=False)
 
     @swagger_auto_schema(
         operation_id="changeUserById",
@@ -116,7 +116,7 @@ class UserList(ListModelMixin, AccountEndpoint):
         example={"id": 2, "role": "admin"},
     )
     def patch(self, request: Request) -> Response:
-        return self.change(self.named(request), self.body, partial=True)
+        return self.change(self.user_in_body(request), self.body, partial=True)
 
     @swagger_auto_schema(
         operation_id="deleteUserById",
@@ -127,16 +127,16 @@ class UserList(ListModelMixin, AccountEndpoint):
         example={"id": 2},
     )
     def delete(self, request: Request) -> Response:
-        return self.remove(self.named(request, RowIdOnlySerializer))
+        return self.remove(self.user_in_body(request, RowIdOnlySerializer))
 
-    def named(self, request: Request, shape: type[RowIdSerializer] = RowIdSerializer) -> User:
-        serializer = shape(data=self.body)
+    def user_in_body(self, request: Request, serializer_class: type[RowIdSerializer] = RowIdSerializer) -> User:
+        serializer = serializer_class(data=self.body)
         serializer.is_valid(raise_exception=True)
         return get_object_or_404(self.get_queryset(), pk=serializer.validated_data["id"])
 
 
 class UserDetail(AccountEndpoint):
-    """One account: an admin may do everything, anyone may look at their own, and no other exists for them."""
+    """One account. Users can only read their own; any other is 404 for them."""
 
     permission_classes = [IsAuthenticated & AdminWritesOnceVisible]
     lookup_url_kwarg = "user_id"
