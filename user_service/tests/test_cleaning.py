@@ -42,7 +42,7 @@ def token(user, expires_at):
     return made
 
 
-def test_expired_sessions_are_forgotten_and_living_ones_kept(alice, bob):
+def test_expired_sessions_are_deleted_and_live_ones_kept(alice, bob):
     living = [session(alice, ago(minutes=-1)), session(bob, ago(minutes=-1))]
     session(bob, ago(seconds=1))
     session(alice, ago(days=400))
@@ -52,7 +52,7 @@ def test_expired_sessions_are_forgotten_and_living_ones_kept(alice, bob):
     assert list(Session.objects.order_by("id")) == living
 
 
-def test_expired_tokens_are_forgotten_and_good_ones_kept(alice, bob):
+def test_expired_tokens_are_deleted_and_valid_ones_kept(alice, bob):
     good = token(alice, ago(minutes=-1))
     token(alice, ago(seconds=1))
     token(bob, ago(days=7))
@@ -62,7 +62,7 @@ def test_expired_tokens_are_forgotten_and_good_ones_kept(alice, bob):
     assert PasswordToken.objects.get() == good
 
 
-def test_attempts_are_forgotten_after_a_quiet_day(alice):
+def test_attempts_are_deleted_after_a_quiet_day(alice):
     for key, last_at in [("recent", ago(hours=23, minutes=59)), ("quiet", ago(hours=24, minutes=1)), ("now", ago())]:
         Attempt.objects.create(key=key, failures=11, last_at=last_at)
 
@@ -71,7 +71,7 @@ def test_attempts_are_forgotten_after_a_quiet_day(alice):
     assert set(Attempt.objects.values_list("key", "failures")) == {("recent", 11), ("now", 11)}
 
 
-def test_who_is_blocked_stays_blocked(client, alice, password):
+def test_a_blocked_login_stays_blocked(client, alice, password):
     for _ in range(10):
         client.post("/token/", {"username": "Alice", "password": "a wrong guess"})
 
@@ -81,7 +81,7 @@ def test_who_is_blocked_stays_blocked(client, alice, password):
 
 
 @pytest.mark.parametrize("state", FINISHED)
-def test_finished_mails_are_forgotten_after_seven_days(state):
+def test_finished_mails_are_deleted_after_seven_days(state):
     recent = mail(ago(days=6, hours=23), **FINISHED[state])
     mail(ago(days=7, minutes=1), **FINISHED[state])
 
@@ -90,7 +90,7 @@ def test_finished_mails_are_forgotten_after_seven_days(state):
     assert Mail.objects.get() == recent
 
 
-def test_what_is_still_to_be_sent_is_never_forgotten(alice):
+def test_pending_mails_are_never_deleted(alice):
     waiting = mail(ago(days=400))
 
     jobs.clean()
@@ -98,7 +98,7 @@ def test_what_is_still_to_be_sent_is_never_forgotten(alice):
     assert Mail.objects.get() == waiting
 
 
-def test_a_mail_that_was_sent_a_moment_ago_still_keeps_the_next_one_back(alice):
+def test_cleaning_does_not_lift_the_limit_of_mails(alice):
     mail(timezone.now())
     jobs.deliver_mails()
 
@@ -110,7 +110,7 @@ def test_a_mail_that_was_sent_a_moment_ago_still_keeps_the_next_one_back(alice):
     assert second.state == "skipped"
 
 
-def test_accounts_and_their_changes_are_kept(client_of, ada, ivan, person):
+def test_accounts_and_changes_are_kept(client_of, ada, ivan, person):
     old = person("Old", date_joined=ago(days=4000), last_login=None)
     client_of(ada).delete(f"/user/users/{ivan.pk}/")
     changes = list(Change.objects.values_list())
@@ -121,5 +121,5 @@ def test_accounts_and_their_changes_are_kept(client_of, ada, ivan, person):
     assert list(Change.objects.values_list()) == changes != []
 
 
-def test_there_may_be_nothing_to_forget(db):
+def test_cleaning_an_empty_database_succeeds(db):
     assert not jobs.clean()

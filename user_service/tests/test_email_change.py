@@ -55,7 +55,7 @@ def confirm(client, token):
 
 
 @pytest.mark.parametrize("change", [{"username": "Alicia"}, {"email": NEW}, {"username": "ALICE"}])
-def test_a_stolen_access_token_changes_neither_name_nor_address(client_of, alice, change):
+def test_a_stolen_access_token_changes_no_login(client_of, alice, change):
     client = client_of(alice)
     before = client.get(ME).json()
 
@@ -68,7 +68,7 @@ def test_a_stolen_access_token_changes_neither_name_nor_address(client_of, alice
     assert not Mail.objects.exists()
 
 
-def test_guesses_of_the_password_are_counted(client_of, alice, password):
+def test_password_guesses_are_counted(client_of, alice, password):
     client = client_of(alice)
     for _ in range(10):
         client.patch(ME, {"email": NEW, "current_password": "not her password"})
@@ -79,7 +79,7 @@ def test_guesses_of_the_password_are_counted(client_of, alice, password):
     assert not Mail.objects.exists()
 
 
-def test_what_does_not_change_needs_no_password(client_of, alice):
+def test_an_unchanged_login_needs_no_password(client_of, alice):
     client = client_of(alice)
     before = client.get(ME).json()
 
@@ -89,7 +89,7 @@ def test_what_does_not_change_needs_no_password(client_of, alice):
     assert not Attempt.objects.exists()
 
 
-def test_the_password_is_never_in_an_answer(client_of, alice, password):
+def test_the_password_is_never_in_a_response(client_of, alice, password):
     answer = client_of(alice).patch(ME, {"email": NEW, "current_password": password})
 
     assert "current_password" not in answer.json()
@@ -99,7 +99,7 @@ def test_the_password_is_never_in_an_answer(client_of, alice, password):
 # A new username
 
 
-def test_a_new_username_applies_at_once_and_the_address_is_told(client_of, alice, password):
+def test_a_new_username_applies_at_once_and_is_mailed(client_of, alice, password):
     answer = client_of(alice).patch(ME, {"username": "Alicia", "current_password": password})
 
     assert (answer.status_code, answer.json()["username"]) == (200, "Alicia")
@@ -109,7 +109,7 @@ def test_a_new_username_applies_at_once_and_the_address_is_told(client_of, alice
 # A new address
 
 
-def test_a_new_address_is_pending_and_both_are_told(client_of, client, alice, password):
+def test_a_new_address_is_pending_and_both_addresses_get_a_mail(client_of, client, alice, password):
     answer = ask(client_of(alice), password)
 
     assert (answer["email"], answer["email_confirmed"], answer["pending_email"]) == ("alice@example.com", True, NEW)
@@ -120,7 +120,7 @@ def test_a_new_address_is_pending_and_both_are_told(client_of, client, alice, pa
     assert client.post("/token/", {"username": NEW, "password": password}).status_code == 401
 
 
-def test_the_mailed_token_makes_it_the_address(client_of, client, alice, password):
+def test_the_mailed_token_confirms_the_address(client_of, client, alice, password):
     signed_in = client_of(alice)
     ask(signed_in, password)
     delivered()
@@ -134,7 +134,7 @@ def test_the_mailed_token_makes_it_the_address(client_of, client, alice, passwor
     assert client.post("/token/", {"username": NEW, "password": password}).status_code == 200
 
 
-def test_a_token_is_good_once(client_of, client, alice, password):
+def test_a_token_works_once(client_of, client, alice, password):
     ask(client_of(alice), password)
     delivered()
     token = token_to(NEW)
@@ -145,7 +145,7 @@ def test_a_token_is_good_once(client_of, client, alice, password):
     assert errors_of(answers[1]) == [("token", "token_invalid")]
 
 
-def test_a_token_is_good_for_a_day(client_of, client, alice, password):
+def test_a_token_expires_after_a_day(client_of, client, alice, password):
     ask(client_of(alice), password)
     delivered()
     left = EmailToken.objects.get().expires_at - timezone.now()
@@ -157,13 +157,13 @@ def test_a_token_is_good_for_a_day(client_of, client, alice, password):
 
 
 @pytest.mark.parametrize("token", ["", "nonsense", "x" * 43, "x" * 101, None, 7])
-def test_no_other_token_confirms_anything(client, alice, token):
+def test_other_kinds_of_token_confirm_nothing(client, alice, token):
     answer = confirm(client, token)
 
     assert (answer.status_code, answer.json()["errors"][0]["field"]) == (400, "token")
 
 
-def test_a_token_for_a_password_confirms_no_address_and_the_reverse(client_of, client, alice, password):
+def test_password_and_email_tokens_are_not_interchangeable(client_of, client, alice, password):
     ask(client_of(alice), password)
     delivered()
     for_password = PasswordToken.objects.make(alice, Mail.Kind.PASSWORD_RESET)
@@ -186,7 +186,7 @@ def test_only_a_hash_of_the_token_is_stored(client_of, alice, password):
     assert len(row["token_hash"]) == 64
 
 
-def test_a_reset_token_of_the_old_address_ends_with_the_change(client_of, client, alice, password):
+def test_a_new_address_revokes_reset_tokens_of_the_old_one(client_of, client, alice, password):
     ask(client_of(alice), password)
     client.post("/user/password-reset/", {"email": "alice@example.com"})
     delivered()
@@ -201,14 +201,14 @@ def test_a_reset_token_of_the_old_address_ends_with_the_change(client_of, client
 
 
 @pytest.mark.parametrize("email", ["bob@example.com", "BOB@example.com"])
-def test_an_address_that_somebody_has_is_taken(client_of, alice, bob, password, email):
+def test_an_address_in_use_is_a_conflict(client_of, alice, bob, password, email):
     answer = client_of(alice).patch(ME, {"email": email, "current_password": password})
 
     assert (answer.status_code, errors_of(answer)) == (409, [("email", "taken")])
     assert not Mail.objects.exists()
 
 
-def test_an_address_that_somebody_took_meanwhile_is_a_conflict(client_of, client, alice, person, password):
+def test_an_address_taken_meanwhile_is_a_conflict(client_of, client, alice, person, password):
     ask(client_of(alice), password)
     delivered()
     person("Eve", email="ALICIA@example.com")
@@ -220,7 +220,7 @@ def test_an_address_that_somebody_took_meanwhile_is_a_conflict(client_of, client
     assert alice.email == "alice@example.com"
 
 
-def test_the_next_address_takes_the_place_of_the_pending_one(client_of, client, alice, password):
+def test_a_further_address_replaces_the_pending_one(client_of, client, alice, password):
     signed_in = client_of(alice)
     ask(signed_in, password)
     delivered()
@@ -253,7 +253,7 @@ CANCELLATIONS = {
 
 @pytest.mark.parametrize("cancel", CANCELLATIONS.values(), ids=CANCELLATIONS)
 @pytest.mark.parametrize("is_sent", [True, False])
-def test_what_ends_rights_cancels_a_pending_change(client, client_of, ada, alice, password, cancel, is_sent):
+def test_revoking_access_cancels_a_pending_change(client, client_of, ada, alice, password, cancel, is_sent):
     signed_in = client_of(alice)
     ask(signed_in, password)
     if is_sent:
@@ -277,7 +277,7 @@ def register(client, password, **more):
     return client.post("/user/register/", {**body, **more})
 
 
-def test_who_registers_confirms_the_address(client, client_of, password):
+def test_registration_asks_to_confirm_the_address(client, client_of, password):
     register(client, password)
     eve = User.objects.get()
     signed_in = client_of(eve)
@@ -291,7 +291,7 @@ def test_who_registers_confirms_the_address(client, client_of, password):
     assert delivered() == []
 
 
-def test_an_address_that_an_admin_gives_counts_as_confirmed(client_of, ada, alice, password):
+def test_an_address_set_by_an_admin_is_confirmed(client_of, ada, alice, password):
     admin = client_of(ada)
     admin.post("/user/users/", {"username": "Carol", "email": "carol@example.com"})
     register(admin, password)
@@ -301,7 +301,7 @@ def test_an_address_that_an_admin_gives_counts_as_confirmed(client_of, ada, alic
     assert set(User.objects.values_list("email_confirmed", flat=True)) == {True}
 
 
-def test_a_reset_proves_the_mailbox(client, client_of, password):
+def test_a_password_reset_confirms_the_address(client, client_of, password):
     register(client, password)
     client.post("/user/password-reset/", {"email": "eve@example.com"})
     delivered()
@@ -313,7 +313,7 @@ def test_a_reset_proves_the_mailbox(client, client_of, password):
     assert User.objects.get().email_confirmed
 
 
-def test_no_notice_goes_to_an_address_that_was_never_confirmed(client, client_of, ada, password):
+def test_an_unconfirmed_address_gets_no_notices(client, client_of, ada, password):
     register(client, password)
     eve = User.objects.get(username="Eve")
     delivered()
@@ -324,7 +324,7 @@ def test_no_notice_goes_to_an_address_that_was_never_confirmed(client, client_of
     assert [address for address, _ in delivered()] == [NEW]
 
 
-def test_the_task_service_learns_an_address_when_it_is_confirmed(client, internal, password):
+def test_the_feed_has_only_confirmed_addresses(client, internal, password):
     register(client, password)
     eve = User.objects.get()
 
@@ -345,7 +345,7 @@ def test_the_task_service_learns_an_address_when_it_is_confirmed(client, interna
 # Another mail
 
 
-def test_another_mail_is_sent_to_the_address_that_is_to_be_confirmed(client, client_of, password):
+def test_the_confirmation_mail_can_be_sent_again(client, client_of, password):
     register(client, password)
     delivered()
     Mail.objects.update(sent_at=timezone.now() - timedelta(minutes=2))
@@ -357,7 +357,7 @@ def test_another_mail_is_sent_to_the_address_that_is_to_be_confirmed(client, cli
     assert confirm(client, token_to("eve@example.com")).status_code == 204
 
 
-def test_another_mail_within_a_minute_is_skipped(client_of, alice, password):
+def test_a_second_mail_within_a_minute_is_skipped(client_of, alice, password):
     signed_in = client_of(alice)
     ask(signed_in, password)
     delivered()
@@ -366,7 +366,7 @@ def test_another_mail_within_a_minute_is_skipped(client_of, alice, password):
     assert delivered() == []
 
 
-def test_where_nothing_is_to_be_confirmed_no_mail_is_sent(client_of, alice):
+def test_a_confirmed_address_gets_no_confirmation_mail(client_of, alice):
     assert client_of(alice).post(RESEND).status_code == 409
     assert not Mail.objects.exists()
 
@@ -374,14 +374,14 @@ def test_where_nothing_is_to_be_confirmed_no_mail_is_sent(client_of, alice):
 # Changes by an admin
 
 
-def test_who_is_changed_by_an_admin_is_told_at_the_old_address(client_of, ada, alice):
+def test_a_change_by_an_admin_is_mailed_to_the_old_address(client_of, ada, alice):
     client_of(ada).patch(f"/user/users/{alice.pk}/", {"username": "Alicia", "email": NEW})
 
     assert delivered() == [("alice@example.com", "Your account has changed")]
 
 
 @pytest.mark.parametrize("field", ["username", "email"])
-def test_an_admin_changes_the_own_login_only_with_the_password(client_of, ada, field):
+def test_admins_need_the_password_to_change_their_own_login(client_of, ada, field):
     admin, path = client_of(ada), f"/user/users/{ada.pk}/"
     value = {"username": "Countess", "email": "countess@example.com"}[field]
     whole = {"username": "Ada", "email": "ada@example.com", "role": "admin", field: value}
@@ -397,7 +397,7 @@ def test_an_admin_changes_the_own_login_only_with_the_password(client_of, ada, f
     assert not Mail.objects.exists()
 
 
-def test_an_admin_changes_the_rest_of_the_own_account_there(client_of, ada, grace):
+def test_an_admin_changes_their_own_role_without_the_password(client_of, ada, grace):
     answer = client_of(ada).put(
         f"/user/users/{ada.pk}/", {"username": "Ada", "email": "ada@example.com", "role": "user"}
     )
@@ -409,7 +409,7 @@ def test_an_admin_changes_the_rest_of_the_own_account_there(client_of, ada, grac
 
 
 @pytest.mark.django_db(transaction=True)
-def test_of_two_uses_of_a_token_at_once_one_is_made(client, client_of, alice, password, at_once):
+def test_one_of_two_parallel_uses_of_a_token_wins(client, client_of, alice, password, at_once):
     ask(client_of(alice), password)
     delivered()
     token = token_to(NEW)
@@ -420,9 +420,7 @@ def test_of_two_uses_of_a_token_at_once_one_is_made(client, client_of, alice, pa
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_confirmation_and_a_sign_out_everywhere_at_once_leave_no_pending_change(
-    client, client_of, alice, password, at_once
-):
+def test_a_racing_sign_out_leaves_no_pending_change(client, client_of, alice, password, at_once):
     signed_in = client_of(alice)
     ask(signed_in, password)
     delivered()

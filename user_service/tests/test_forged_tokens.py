@@ -50,7 +50,7 @@ def claims_of(token):
     return jwt.decode(token, options={"verify_signature": False})
 
 
-def issued_by_the_version_before(token, forge, **changes):
+def issued_by_the_previous_version(token, forge, **changes):
     """The same token without what this version has added."""
     claims = claims_of(token) | changes
     del claims["session"]
@@ -67,7 +67,7 @@ def test_numbers_open_no_session(client, ada, adas_session, forge):
             assert client.post("/token/verify/", {"token": client.access_token}).status_code == 401
 
 
-def test_the_key_of_ones_own_session_opens_nobody_elses(client, client_of, ada, alice, adas_session, forge):
+def test_your_own_session_key_opens_no_other_account(client, client_of, ada, alice, adas_session, forge):
     own = claims_of(client_of(alice).access_token)["session"]
 
     for kind, path, field in (("access", "/token/verify/", "token"), ("refresh", "/token/refresh/", "refresh")):
@@ -90,7 +90,7 @@ def test_a_forged_refresh_token_changes_nothing(client, ada, adas_session, forge
     assert not [record for record in caplog.records if record.name == "security"]
 
 
-def test_a_session_has_a_key_of_its_own_that_no_answer_holds(client_of, alice):
+def test_a_session_key_is_unique_and_never_in_a_response(client_of, alice):
     client = client_of(alice)
     Session.objects.open(alice)
     keys = {session.key.hex for session in Session.objects.all()}
@@ -105,8 +105,8 @@ def test_a_session_has_a_key_of_its_own_that_no_answer_holds(client_of, alice):
 # Tokens that the previous version has issued
 
 
-def test_a_refresh_token_of_the_version_before_is_exchanged(client, client_of, alice, forge):
-    old = issued_by_the_version_before(client_of(alice).refresh_token, forge)
+def test_a_refresh_token_of_the_previous_version_works(client, client_of, alice, forge):
+    old = issued_by_the_previous_version(client_of(alice).refresh_token, forge)
 
     assert client.post("/token/verify/", {"token": old}).status_code == 200
     answer = client.post("/token/refresh/", {"refresh": old})
@@ -119,9 +119,9 @@ def test_a_refresh_token_of_the_version_before_is_exchanged(client, client_of, a
 
 
 @pytest.mark.django_db(transaction=True)
-def test_eight_at_once_exchange_a_token_of_the_version_before_once(client, client_of, alice, forge, at_once):
+def test_eight_parallel_refreshes_of_an_old_token_rotate_once(client, client_of, alice, forge, at_once):
     for round_ in range(6):
-        old = issued_by_the_version_before(client_of(alice).refresh_token, forge)
+        old = issued_by_the_previous_version(client_of(alice).refresh_token, forge)
         session = Session.objects.latest("pk")
 
         answers = at_once(
@@ -133,14 +133,14 @@ def test_eight_at_once_exchange_a_token_of_the_version_before_once(client, clien
         assert len({answer.content for answer in answers}) == 1
 
 
-def test_an_access_token_of_the_version_before_has_to_be_refreshed(client, client_of, alice, forge):
-    client.bear(issued_by_the_version_before(client_of(alice).access_token, forge))
+def test_an_access_token_of_the_previous_version_is_refused(client, client_of, alice, forge):
+    client.bear(issued_by_the_previous_version(client_of(alice).access_token, forge))
 
     assert client.get("/user/me/").status_code == 401
 
 
-def test_reuse_of_a_refresh_token_of_the_version_before_ends_the_session(client, client_of, alice, forge):
-    old = issued_by_the_version_before(client_of(alice).refresh_token, forge)
+def test_reuse_of_an_old_refresh_token_ends_the_session(client, client_of, alice, forge):
+    old = issued_by_the_previous_version(client_of(alice).refresh_token, forge)
     client.post("/token/refresh/", {"refresh": old})
     Session.objects.update(rotated_at=timezone.now() - timedelta(seconds=11))
 
@@ -148,21 +148,21 @@ def test_reuse_of_a_refresh_token_of_the_version_before_ends_the_session(client,
     assert not Session.objects.exists()
 
 
-def test_a_refresh_token_of_the_version_before_signs_out(client, client_of, alice, forge):
-    old = issued_by_the_version_before(client_of(alice).refresh_token, forge)
+def test_a_refresh_token_of_the_previous_version_signs_out(client, client_of, alice, forge):
+    old = issued_by_the_previous_version(client_of(alice).refresh_token, forge)
 
     assert client.post("/token/logout/", {"refresh": old}).status_code == 204
     assert not Session.objects.exists()
 
 
-def test_tokens_still_hold_what_the_version_before_looks_for(client_of, alice):
+def test_tokens_carry_the_claims_of_the_previous_version(client_of, alice):
     client, session = client_of(alice), Session.objects.get()
 
     assert {claims_of(token)["sid"] for token in (client.access_token, client.refresh_token)} == {str(session.pk)}
 
 
 @pytest.mark.django_db(transaction=True)
-def test_sessions_from_before_get_keys_and_the_version_before_can_go_on(alice):
+def test_old_sessions_get_keys_and_old_code_still_works(alice):
     executor = MigrationExecutor(connection)
     executor.migrate([("accounts", "0006_kept_answers")])
     now = timezone.now()
@@ -183,7 +183,7 @@ def test_sessions_from_before_get_keys_and_the_version_before_can_go_on(alice):
 # With a key pair
 
 
-def test_the_task_services_keys_make_no_token_that_is_accepted_here(client, client_of, alice, settings):
+def test_keys_of_the_task_service_sign_no_valid_token(client, client_of, alice, settings):
     settings.JWT_PREVIOUS_SIGNING_KEYS = []
     settings.JWT_PRIVATE_KEY = private = pair()
     settings.JWT_PUBLIC_KEYS = [private.public]
@@ -204,7 +204,7 @@ def test_the_task_services_keys_make_no_token_that_is_accepted_here(client, clie
 
 
 @pytest.mark.parametrize("listed", [True, False])
-def test_a_listed_shared_key_keeps_everybody_signed_in(client, client_of, alice, settings, listed):
+def test_a_listed_shared_key_keeps_sessions_alive(client, client_of, alice, settings, listed):
     signed_in = client_of(alice)
     settings.JWT_PREVIOUS_SIGNING_KEYS = [settings.JWT_SIGNING_KEY] if listed else []
     settings.JWT_PRIVATE_KEY = pair()

@@ -35,7 +35,7 @@ def seen(answer):
     return answer.status_code, answer.content, answer.headers["Content-Type"]
 
 
-def test_it_works(admin):
+def test_a_repeated_request_gets_the_stored_response(admin):
     first = make(admin)
 
     user = User.objects.get(username="Barbara")
@@ -54,7 +54,7 @@ def test_it_works(admin):
     assert made() == ["Barbara"]
 
 
-def test_the_invitation_is_planned_once_and_the_other_service_told_once(admin):
+def test_a_replay_adds_neither_mail_nor_feed_entry(admin):
     first = make(admin)
     change = Change.objects.get(user_id=first.json()["id"])
 
@@ -64,7 +64,7 @@ def test_the_invitation_is_planned_once_and_the_other_service_told_once(admin):
     assert Change.objects.get(user_id=first.json()["id"]) == change
 
 
-def test_the_invitation_goes_out_once(admin, mailoutbox):
+def test_the_invitation_is_sent_once(admin, mailoutbox):
     make(admin)
     jobs.deliver_mails()
     Mail.objects.update(sent_at=timezone.now() - timedelta(minutes=2))
@@ -74,7 +74,7 @@ def test_the_invitation_goes_out_once(admin, mailoutbox):
     assert [letter.to for letter in mailoutbox] == [["Barbara@Example.com"]]
 
 
-def test_the_slash_at_the_end_makes_no_other_key(admin):
+def test_a_trailing_slash_does_not_change_the_key(admin):
     assert seen(make(admin, url="/user/users")) == seen(make(admin, url=URL))
     assert made() == ["Barbara"]
 
@@ -82,7 +82,7 @@ def test_the_slash_at_the_end_makes_no_other_key(admin):
 @pytest.mark.parametrize(
     "other", [{"username": "Barbra"}, {"role": "admin"}, {"password": CHOSEN}, {"nonsense": 1}], ids=repr
 )
-def test_another_body_under_the_same_key_is_refused_and_changes_nothing(admin, ada, other):
+def test_the_same_key_with_another_body_is_refused(admin, ada, other):
     first = make(admin)
 
     answer = make(admin, {**BARBARA, **other})
@@ -93,7 +93,7 @@ def test_another_body_under_the_same_key_is_refused_and_changes_nothing(admin, a
     assert seen(make(admin)) == seen(first)
 
 
-def test_another_password_is_another_body(admin, client):
+def test_a_different_password_is_a_different_body(admin, client):
     make(admin, {**BARBARA, "password": CHOSEN})
 
     answer = make(admin, {**BARBARA, "password": "nine orange lanterns"})
@@ -102,7 +102,7 @@ def test_another_password_is_another_body(admin, client):
     assert client.post("/token/", {"username": "Barbara", "password": CHOSEN}).status_code == 200
 
 
-def test_each_admin_has_keys_of_their_own(admin, client_of, grace):
+def test_each_admin_has_their_own_keys(admin, client_of, grace):
     make(admin)
 
     answer = make(client_of(grace), {"username": "Carla", "email": "carla@example.com"})
@@ -112,7 +112,7 @@ def test_each_admin_has_keys_of_their_own(admin, client_of, grace):
 
 
 @pytest.mark.parametrize("key", ["", "a b", "k" * 256, "schlüssel"], ids=ascii)
-def test_a_malformed_key_makes_nobody(admin, key):
+def test_a_malformed_key_creates_no_account(admin, key):
     answer = make(admin, key=key)
 
     assert (answer.status_code, answer.json()["errors"][0]["field"]) == (400, "Idempotency-Key")
@@ -122,7 +122,7 @@ def test_a_malformed_key_makes_nobody(admin, key):
 # Who may
 
 
-def test_who_is_no_admin_any_more_replays_nothing(admin, ada, grace, client_of):
+def test_a_demoted_admin_replays_nothing(admin, ada, grace, client_of):
     make(admin)
     assert client_of(grace).patch(f"{URL}{ada.pk}/", {"role": "user"}).status_code == 200
 
@@ -133,21 +133,21 @@ def test_who_is_no_admin_any_more_replays_nothing(admin, ada, grace, client_of):
     assert User.objects.filter(username="Barbara").count() == 1
 
 
-def test_who_was_deactivated_replays_nothing(admin, ada, grace, client_of):
+def test_a_deactivated_admin_replays_nothing(admin, ada, grace, client_of):
     make(admin)
     client_of(grace).patch(f"{URL}{ada.pk}/", {"is_active": False})
 
     assert make(admin).status_code == 401
 
 
-def test_a_user_with_an_admins_key_is_forbidden_and_no_key_is_kept(client_of, alice):
+def test_a_user_with_an_admins_key_is_forbidden(client_of, alice):
     answer = make(client_of(alice))
 
     assert answer.status_code == 403
     assert not IdempotencyRecord.objects.exists()
 
 
-def test_an_admin_who_signs_in_again_still_gets_the_first_answer(admin, ada, client_of):
+def test_a_new_session_still_gets_the_stored_response(admin, ada, client_of):
     first = make(admin)
     Session.objects.all().delete()
 
@@ -157,7 +157,7 @@ def test_an_admin_who_signs_in_again_still_gets_the_first_answer(admin, ada, cli
 # What fails
 
 
-def test_after_a_bad_body_the_same_key_works(admin):
+def test_a_key_can_be_reused_after_an_invalid_body(admin):
     refused = make(admin, {**BARBARA, "email": "nowhere"})
     kept = IdempotencyRecord.objects.count()
 
@@ -167,7 +167,7 @@ def test_after_a_bad_body_the_same_key_works(admin):
     assert made() == ["Barbara"]
 
 
-def test_after_a_conflict_the_same_key_works(admin, person):
+def test_a_key_can_be_reused_after_a_conflict(admin, person):
     someone = person("BARBARA")
     refused = make(admin)
     kept = IdempotencyRecord.objects.count()
@@ -179,7 +179,7 @@ def test_after_a_conflict_the_same_key_works(admin, person):
     assert Mail.objects.count() == 1
 
 
-def test_when_the_answer_cannot_be_kept_no_account_is_made_and_nobody_invited(admin, monkeypatch):
+def test_without_a_stored_response_no_account_is_created(admin, monkeypatch):
     def fail(*args, **kwargs):
         raise OperationalError("the connection is gone")
 
@@ -193,7 +193,7 @@ def test_when_the_answer_cannot_be_kept_no_account_is_made_and_nobody_invited(ad
 # What is kept
 
 
-def test_the_password_is_kept_nowhere(admin, caplog):
+def test_the_password_is_not_stored(admin, caplog):
     caplog.set_level(logging.DEBUG)
 
     make(admin, {**BARBARA, "password": CHOSEN})
@@ -205,7 +205,7 @@ def test_the_password_is_kept_nowhere(admin, caplog):
     assert CHOSEN not in caplog.text
 
 
-def test_the_worker_forgets_answers_after_24_hours(admin):
+def test_records_are_deleted_after_24_hours(admin):
     make(admin)
     make(admin, {"username": "Carla", "email": "carla@example.com"}, key="k-2")
     for key, age in [("k-1", timedelta(hours=24)), ("k-2", timedelta(hours=23, minutes=59))]:
@@ -221,7 +221,7 @@ def test_the_worker_forgets_answers_after_24_hours(admin):
 
 
 @pytest.mark.parametrize("key", ["k-1", "k" * 256])
-def test_on_routes_for_everyone_a_key_is_ignored(client, alice, password, key):
+def test_public_routes_ignore_a_key(client, alice, password, key):
     headers = {"Idempotency-Key": key}
     barbara = {**BARBARA, "password": CHOSEN}
 
@@ -249,7 +249,7 @@ def test_changes_ignore_a_key(admin, alice, method):
 
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("password", [{}, {"password": CHOSEN}], ids=["invited", "with a password"])
-def test_six_at_once_make_one_account_and_get_one_answer(admin, at_once, password):
+def test_six_parallel_requests_create_one_account(admin, at_once, password):
     answers = at_once(*[lambda: make(admin, {**BARBARA, **password})] * 6)
 
     assert [seen(answer) for answer in answers] == [seen(answers[0])] * 6
@@ -259,7 +259,7 @@ def test_six_at_once_make_one_account_and_get_one_answer(admin, at_once, passwor
 
 
 @pytest.mark.django_db(transaction=True)
-def test_of_six_bodies_at_once_under_one_key_one_is_made(admin, at_once):
+def test_one_of_six_parallel_bodies_with_one_key_wins(admin, at_once):
     bodies = [{"username": f"Eve{number}", "email": f"eve{number}@example.com"} for number in range(6)]
 
     answers = at_once(*[lambda body=body: make(admin, body) for body in bodies])

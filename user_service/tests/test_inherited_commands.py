@@ -50,12 +50,12 @@ def switch_trigger(state):
 
 @pytest.mark.django_db(transaction=True)  # migrate closes the connection
 @pytest.mark.usefixtures("append_only")
-def test_each_works_or_says_in_one_sentence_why_not(commands):
+def test_each_command_works_or_fails_with_one_sentence(commands):
     assert inherited_commands.unexpected(commands) == {}
 
 
 @pytest.mark.parametrize("file", ["swagger.json", "swagger.yaml"])
-def test_the_written_document_is_the_one_that_is_served(client, tmp_path, file):
+def test_the_written_document_is_the_served_one(client, tmp_path, file):
     path = tmp_path / file
 
     call_command("generate_swagger", str(path))
@@ -66,7 +66,7 @@ def test_the_written_document_is_the_one_that_is_served(client, tmp_path, file):
     call_command("generate_swagger", str(path), "--overwrite")
 
 
-def test_a_test_mail_says_what_the_mail_server_said(settings):
+def test_a_test_mail_reports_the_error_of_the_mail_server(settings):
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
         settings.EMAIL_BACKEND = "django.core.mail.backends.smtp.EmailBackend"

@@ -61,7 +61,7 @@ def test_a_mailbox_gets_ten_mails_within_a_day(client, plus):
     assert len(post.outbox) == 11
 
 
-def test_mails_to_confirm_an_address_count_too(client, plus, password):
+def test_confirmation_mails_count_too(client, plus, password):
     for user in plus[:10]:
         ask(client, user.email)
         deliver()
@@ -73,7 +73,7 @@ def test_mails_to_confirm_an_address_count_too(client, plus, password):
     assert reasons() == ["the mailbox got 10 mails within a day"]
 
 
-def test_sign_ups_with_plus_addresses_send_one_mail_a_minute(client, db, password):
+def test_plus_address_sign_ups_send_one_mail_a_minute(client, db, password):
     for number in range(3):
         body = {"username": f"Eve{number}", "email": f"victim+{number}@example.com", "password": password}
         client.post("/user/register/", body)
@@ -84,7 +84,7 @@ def test_sign_ups_with_plus_addresses_send_one_mail_a_minute(client, db, passwor
     assert User.objects.count() == 3
 
 
-def test_other_mailboxes_are_not_held_up(client, plus, alice):
+def test_other_mailboxes_are_unaffected(client, plus, alice):
     for email in (plus[0].email, plus[1].email, alice.email):
         ask(client, email)
 
@@ -93,7 +93,7 @@ def test_other_mailboxes_are_not_held_up(client, plus, alice):
     assert [letter.to[0] for letter in post.outbox] == ["Victim+0@Example.com", "alice@example.com"]
 
 
-def test_what_an_admin_asks_for_does_not_wait_for_strangers(client, client_of, ada, plus):
+def test_mails_requested_by_an_admin_are_counted_separately(client, client_of, ada, plus):
     for user in plus:
         ask(client, user.email)
         deliver()
@@ -107,7 +107,7 @@ def test_what_an_admin_asks_for_does_not_wait_for_strangers(client, client_of, a
     assert [letter.to[0] for letter in post.outbox[10:]] == ["Victim+0@Example.com", "victim+carol@example.com"]
 
 
-def test_another_worker_that_sends_at_this_moment_counts(client, plus):
+def test_mails_being_sent_by_another_worker_count(client, plus):
     ask(client, plus[0].email)
     Mail.objects.claim(1, lease_seconds=60)  # and is sending it
     ask(client, plus[1].email)
@@ -117,7 +117,7 @@ def test_another_worker_that_sends_at_this_moment_counts(client, plus):
     assert (post.outbox, reasons()) == ([], ["the same mail was sent a moment ago"])
 
 
-def test_a_mail_that_the_version_before_planned_is_limited_too(client, plus):
+def test_mails_planned_by_the_previous_version_are_limited(client, plus):
     ask(client, plus[0].email)
     deliver()
     Mail.objects.create(kind=Mail.Kind.PASSWORD_RESET, email_key=plus[1].email_key)

@@ -15,7 +15,7 @@ def confirm(client, token):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_it_ends_with_deactivation_and_reactivation_does_not_revive_it(client, client_of, ada, alice, kind):
+def test_deactivation_revokes_mailed_tokens_for_good(client, client_of, ada, alice, kind):
     token = PasswordToken.objects.make(alice, kind)
     admin, path = client_of(ada), f"/user/users/{alice.pk}/"
 
@@ -29,7 +29,7 @@ def test_it_ends_with_deactivation_and_reactivation_does_not_revive_it(client, c
 
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("change", [{"email": "elsewhere@example.com"}, {"is_active": False}], ids=str)
-def test_none_that_is_made_while_the_account_changes_is_left(client_of, ada, alice, at_once, change):
+def test_a_token_created_during_a_change_is_revoked(client_of, ada, alice, at_once, change):
     admin = client_of(ada)
     for _ in range(5):
         Mail.objects.all().delete()

@@ -75,7 +75,7 @@ def closed_port(by_smtp):
 # What is sent, and to whom
 
 
-def test_it_works(alice):
+def test_a_planned_mail_is_sent(alice):
     mail = plan("alice@example.com")
 
     assert jobs.deliver_mails() == 1
@@ -97,7 +97,7 @@ def test_it_works(alice):
         (INVITATION, "You have been given an account", "for 7 days"),
     ],
 )
-def test_each_kind_has_its_subject_and_says_how_long_it_is_good(alice, bob, kind, subject, said):
+def test_each_kind_has_its_subject_and_validity(alice, bob, kind, subject, said):
     for user in (alice, bob):
         plan(user.email, kind)
 
@@ -109,7 +109,7 @@ def test_each_kind_has_its_subject_and_says_how_long_it_is_good(alice, bob, kind
 
 
 @pytest.mark.parametrize(("kind", "lifetime"), [(RESET, timedelta(minutes=30)), (INVITATION, timedelta(days=7))])
-def test_the_token_in_it_is_good_for_its_reader(client, alice, kind, lifetime):
+def test_the_token_in_a_mail_works(client, alice, kind, lifetime):
     plan("alice@example.com", kind)
     jobs.deliver_mails()
 
@@ -122,7 +122,7 @@ def test_the_token_in_it_is_good_for_its_reader(client, alice, kind, lifetime):
 @pytest.mark.parametrize(
     ("public_url", "address"), [("https://tm.test", "https://tm.test"), ("", "http://localhost:8080")]
 )
-def test_without_a_page_it_tells_the_call(alice, settings, public_url, address):
+def test_without_a_page_url_the_mail_shows_the_api_call(alice, settings, public_url, address):
     settings.PUBLIC_URL, settings.PASSWORD_URL = public_url, ""
     plan("alice@example.com")
 
@@ -133,7 +133,7 @@ def test_without_a_page_it_tells_the_call(alice, settings, public_url, address):
     assert f'\n{{"token": "{token_in(body)}", "new_password": "..."}}\n' in body
 
 
-def test_with_a_page_it_tells_its_address_with_the_token(client, alice, settings):
+def test_with_a_page_url_the_mail_links_to_it(client, alice, settings):
     settings.PASSWORD_URL = "https://tm.test/password#token=TOKEN&from=mail"
     plan("alice@example.com")
 
@@ -147,7 +147,7 @@ def test_with_a_page_it_tells_its_address_with_the_token(client, alice, settings
     assert confirmed.status_code == 204
 
 
-def test_it_goes_to_the_address_of_the_account_not_to_the_one_in_the_request(person, client):
+def test_the_mail_goes_to_the_address_of_the_account(person, client):
     person("Alice", email="Alice@Example.com")
     client.post("/user/password-reset/", {"email": "aLICE@eXAMPLE.COM"})
 
@@ -156,7 +156,7 @@ def test_it_goes_to_the_address_of_the_account_not_to_the_one_in_the_request(per
     assert [letter.recipients() for letter in post.outbox] == [["Alice@Example.com"]]
 
 
-def test_each_gets_their_own_token(client, alice, bob):
+def test_each_recipient_gets_their_own_token(client, alice, bob):
     for user in (alice, bob):
         plan(user.email)
 
@@ -176,7 +176,7 @@ def test_each_gets_their_own_token(client, alice, bob):
 
 @pytest.mark.parametrize("kind", [RESET, INVITATION])
 @pytest.mark.parametrize("address", ["nobody@example.com", "ivan@example.com"])
-def test_nobody_unknown_or_inactive_gets_a_mail(alice, ivan, kind, address):
+def test_unknown_and_inactive_accounts_get_no_mail(alice, ivan, kind, address):
     mail = plan(address, kind)
 
     jobs.deliver_mails()
@@ -195,7 +195,7 @@ def test_nobody_unknown_or_inactive_gets_a_mail(alice, ivan, kind, address):
     ],
     ids=["deleted", "deactivated", "moved"],
 )
-def test_what_was_asked_for_before_the_account_changed_goes_nowhere(client, client_of, ada, alice, undo):
+def test_a_mail_to_a_former_address_is_skipped(client, client_of, ada, alice, undo):
     client.post("/user/password-reset/", {"email": "alice@example.com"})
     undo(client_of(ada), f"/user/users/{alice.pk}/")
 
@@ -205,7 +205,7 @@ def test_what_was_asked_for_before_the_account_changed_goes_nowhere(client, clie
     assert [letter.subject for letter in post.outbox if "token" in letter.body] == []
 
 
-def test_a_second_of_one_kind_within_a_minute_is_skipped(alice):
+def test_a_second_mail_within_a_minute_is_skipped(alice):
     first, second = plan("alice@example.com"), plan("alice@example.com")
 
     jobs.deliver_mails()
@@ -214,7 +214,7 @@ def test_a_second_of_one_kind_within_a_minute_is_skipped(alice):
     assert PasswordToken.objects.count() == len(post.outbox) == 1
 
 
-def test_another_kind_or_another_address_within_a_minute_is_sent(alice, bob):
+def test_other_kinds_and_addresses_within_a_minute_are_sent(alice, bob):
     for address, kind in [(alice.email, RESET), (alice.email, INVITATION), (bob.email, RESET)]:
         plan(address, kind)
 
@@ -223,7 +223,7 @@ def test_another_kind_or_another_address_within_a_minute_is_sent(alice, bob):
     assert Mail.objects.filter(state="sent").count() == len(post.outbox) == 3
 
 
-def test_after_a_minute_it_is_sent_again(alice):
+def test_after_a_minute_another_mail_is_sent(alice):
     plan("alice@example.com")
     jobs.deliver_mails()
     let_pass(seconds=59)
@@ -236,7 +236,7 @@ def test_after_a_minute_it_is_sent_again(alice):
     assert [outcome(mail)[0] for mail in (early, late)] == ["skipped", "sent"]
 
 
-def test_what_was_not_sent_holds_no_other_up(alice, closed_port, settings):
+def test_an_unsent_mail_does_not_delay_others(alice, closed_port, settings):
     plan("alice@example.com")
     jobs.deliver_mails()
     settings.EMAIL_BACKEND = "django.core.mail.backends.locmem.EmailBackend"
@@ -250,7 +250,7 @@ def test_what_was_not_sent_holds_no_other_up(alice, closed_port, settings):
 # Crashes
 
 
-def test_a_mail_whose_worker_died_goes_out_again_under_the_same_id(alice):
+def test_a_mail_of_a_dead_worker_is_resent_with_the_same_id(alice):
     mail = plan("alice@example.com")
     (claimed,) = Mail.objects.claim(1, lease_seconds=60)
     jobs.send_account_mail(claimed)  # and here the worker dies
@@ -263,7 +263,7 @@ def test_a_mail_whose_worker_died_goes_out_again_under_the_same_id(alice):
     assert outcome(mail) == ("sent", "")
 
 
-def test_both_mails_of_a_crash_are_good(client, alice):
+def test_both_mails_after_a_crash_have_valid_tokens(client, alice):
     plan("alice@example.com")
     jobs.send_account_mail(*Mail.objects.claim(1, lease_seconds=60))
     let_pass(seconds=61)
@@ -276,7 +276,7 @@ def test_both_mails_of_a_crash_are_good(client, alice):
     assert client.post("/user/password-reset/confirm/", body).status_code == 204
 
 
-def test_the_id_names_the_domain_of_the_sender(alice, settings):
+def test_the_message_id_has_the_domain_of_the_sender(alice, settings):
     settings.MAIL_DOMAIN = "tm.example"
     mail = plan("alice@example.com")
 
@@ -290,7 +290,7 @@ def test_the_id_names_the_domain_of_the_sender(alice, settings):
 # By SMTP
 
 
-def test_it_is_sent_by_smtp(alice, sink):
+def test_mails_are_sent_by_smtp(alice, sink):
     mail = plan("alice@example.com")
 
     jobs.deliver_mails()
@@ -304,7 +304,7 @@ def test_it_is_sent_by_smtp(alice, sink):
     assert sink.commands[-1] == "QUIT"
 
 
-def test_while_the_mail_server_is_down_it_waits_and_goes_out_later(alice, closed_port, sink, by_smtp):
+def test_a_mail_waits_while_the_mail_server_is_down(alice, closed_port, sink, by_smtp):
     by_smtp(closed_port.getsockname()[1])
     mail = plan("alice@example.com")
     jobs.deliver_mails()
@@ -338,7 +338,7 @@ def test_while_the_mail_server_is_down_it_waits_and_goes_out_later(alice, closed
         ("MAIL", "nonsense", "-1"),
     ],
 )
-def test_what_may_pass_is_tried_again(alice, sink, command, answer, reason):
+def test_a_temporary_error_is_retried(alice, sink, command, answer, reason):
     mail = plan("alice@example.com")
     sink.answers = {command: answer}
     jobs.deliver_mails()
@@ -365,7 +365,7 @@ def test_what_may_pass_is_tried_again(alice, sink, command, answer, reason):
         (END_OF_DATA, "554 looks like spam"),
     ],
 )
-def test_what_is_refused_for_good_has_failed_and_holds_nobody_up(alice, bob, sink, command, answer, caplog):
+def test_a_permanent_error_is_dead_lettered(alice, bob, sink, command, answer, caplog):
     mail = plan("alice@example.com")
     sink.answers = {command: answer}
     jobs.deliver_mails()
@@ -380,7 +380,7 @@ def test_what_is_refused_for_good_has_failed_and_holds_nobody_up(alice, bob, sin
     assert [recipients for _, recipients, _ in sink.received] == [["bob@example.com"]]
 
 
-def test_a_server_that_hangs_up_after_taking_the_mail_has_taken_it(alice, sink):
+def test_a_hang_up_after_acceptance_is_a_success(alice, sink):
     sink.answers = {"QUIT": HANG_UP}
     mail = plan("alice@example.com")
 
@@ -390,7 +390,7 @@ def test_a_server_that_hangs_up_after_taking_the_mail_has_taken_it(alice, sink):
     assert len(sink.received) == 1
 
 
-def test_a_server_that_never_answers_does_not_stop_the_worker(alice, sink, settings):
+def test_a_silent_server_does_not_stop_the_worker(alice, sink, settings):
     settings.EMAIL_TIMEOUT = 0.1
     sink.answers = {"CONNECT": HANG}
     mail = plan("alice@example.com")
@@ -402,7 +402,7 @@ def test_a_server_that_never_answers_does_not_stop_the_worker(alice, sink, setti
 
 
 @pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")  # Django leaves that one to the collector
-def test_without_the_encryption_that_is_asked_for_nothing_is_said(alice, sink, settings):
+def test_without_required_tls_nothing_is_sent(alice, sink, settings):
     settings.EMAIL_USE_TLS = True
     settings.EMAIL_HOST_USER, settings.EMAIL_HOST_PASSWORD = "tm", "the mail server's password"
     mail = plan("alice@example.com")
@@ -416,7 +416,7 @@ def test_without_the_encryption_that_is_asked_for_nothing_is_said(alice, sink, s
 
 
 @pytest.mark.parametrize("address", ACCEPTED)
-def test_a_plain_address_is_written_to_as_it_is(person, sink, address):
+def test_a_plain_address_is_used_unchanged(person, sink, address):
     person("Zoe", email=address)
     mail = plan(address)
 
@@ -430,7 +430,7 @@ def test_a_plain_address_is_written_to_as_it_is(person, sink, address):
 
 
 @pytest.mark.parametrize("address", [address for address in [*REFUSED_UNTRIMMED, ""] if len(address) <= 254], ids=ascii)
-def test_a_hostile_address_that_got_into_the_table_reaches_nobody_and_blocks_nobody(alice, bob, sink, address, caplog):
+def test_a_stored_hostile_address_is_skipped(alice, bob, sink, address, caplog):
     hostile = plan("alice@example.com")
     plan("bob@example.com")
     User.objects.filter(pk=alice.pk).update(email=address)
@@ -444,7 +444,7 @@ def test_a_hostile_address_that_got_into_the_table_reaches_nobody_and_blocks_nob
 
 
 @pytest.mark.parametrize("name", ["Alice\r\nBcc: eve@evil.test", "Alice\n\n.\r\nMAIL FROM:<eve@evil.test>", "Zo\u00eb"])
-def test_a_hostile_name_that_got_into_the_table_stays_in_the_body(alice, sink, name):
+def test_a_stored_hostile_name_stays_in_the_body(alice, sink, name):
     mail = plan("alice@example.com")
     User.objects.filter(pk=alice.pk).update(username=name)
 
@@ -486,7 +486,7 @@ def test_the_token_is_neither_stored_nor_logged(alice, sink, caplog, answers, mo
     assert not any(token in str(vars(record)) for record in caplog.records)
 
 
-def test_an_unexpected_error_tells_no_token(alice, caplog, monkeypatch):
+def test_an_unexpected_error_reveals_no_token(alice, caplog, monkeypatch):
     def fail(self, *args, **kwargs):
         raise RuntimeError("no route")
 
@@ -503,7 +503,7 @@ def test_an_unexpected_error_tells_no_token(alice, caplog, monkeypatch):
 # How the work is shared out
 
 
-def test_a_call_does_a_share_of_the_work_and_says_that_there_is_more(person):
+def test_a_call_sends_one_batch(person):
     for number in range(12):
         plan(person(f"Eve{number}").email)
 
@@ -512,7 +512,7 @@ def test_a_call_does_a_share_of_the_work_and_says_that_there_is_more(person):
 
 
 @pytest.mark.django_db(transaction=True)
-def test_of_four_workers_each_mail_is_sent_by_one(person, at_once):
+def test_four_workers_send_each_mail_once(person, at_once):
     for number in range(24):
         plan(person(f"Eve{number}").email)
 
@@ -526,7 +526,7 @@ def test_of_four_workers_each_mail_is_sent_by_one(person, at_once):
     assert set(Mail.objects.values_list("state", "attempts")) == {("sent", 1)}
 
 
-def test_without_a_server_and_a_folder_mails_wait_until_there_is_one(settings, client, alice):
+def test_mails_wait_until_a_mail_server_is_configured(settings, client, alice):
     waiting = plan("alice@example.com", INVITATION)
     settings.MAILS_ARE_HELD = True
 
@@ -541,7 +541,7 @@ def test_without_a_server_and_a_folder_mails_wait_until_there_is_one(settings, c
     assert outcome(waiting) == ("sent", "")
 
 
-def test_a_reset_that_waited_too_long_is_not_sent(alice):
+def test_an_old_reset_request_is_skipped(alice):
     waiting = plan("alice@example.com", RESET)
     let_pass(days=3)
 

@@ -25,7 +25,7 @@ def read(client, settings):
     return ask
 
 
-def test_every_metric_is_in_the_table_of_the_documentation(client, read):
+def test_every_metric_is_documented(client, read):
     client.get("/user/health/live/")
     metrics.count_limited("login")
 
@@ -39,7 +39,7 @@ def test_requests_are_counted_by_their_route(client, read):
     assert f"http_server_request_duration_seconds_count{{{labels}}}" in read()
 
 
-def test_mails_that_wait_and_that_were_dead_lettered_are_counted(read):
+def test_waiting_and_dead_lettered_mails_are_counted(read):
     for name in ("alice", "bob", "charlie"):
         Mail.objects.plan(Mail.Kind.PASSWORD_RESET, f"{name}@example.com")
     Mail.objects.filter(email_key="bob@example.com").update(state="failed", reason="554 no")

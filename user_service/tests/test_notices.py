@@ -109,7 +109,7 @@ def _typed(monkeypatch):
 
 
 @pytest.mark.parametrize(("act", "subject", "by"), ACTS, ids=ACT_IDS)
-def test_of_one_act_one_mail_tells_what_when_and_by_whom(people, act, subject, by):
+def test_one_change_sends_one_notice_with_time_and_actor(people, act, subject, by):
     act(people)
 
     (letter,) = [letter for letter in letters() if letter.to == ["alice@example.com"]]
@@ -121,7 +121,7 @@ def test_of_one_act_one_mail_tells_what_when_and_by_whom(people, act, subject, b
     assert abs(timezone.now() - planned_at) < timedelta(minutes=5)
 
 
-def test_several_changes_of_one_act_are_all_told(people):
+def test_a_notice_lists_all_changes_of_a_request(people):
     people.admin.patch(people.path, {"username": "Alicia", "email": "a@b.example", "is_active": False})
 
     (letter,) = letters()
@@ -129,7 +129,7 @@ def test_several_changes_of_one_act_are_all_told(people):
     assert [fact in letter.body for fact in facts] == [True] * 3
 
 
-def test_the_address_that_a_change_takes_away_is_no_way_to_a_new_password(people):
+def test_a_former_address_is_not_advised_to_reset(people):
     people.admin.patch(people.path, {"email": "a@b.example"})
 
     (letter,) = letters()
@@ -137,7 +137,7 @@ def test_the_address_that_a_change_takes_away_is_no_way_to_a_new_password(people
 
 
 @pytest.mark.parametrize(("act", "subject", "by"), ACTS, ids=ACT_IDS)
-def test_nothing_goes_to_an_address_that_was_never_confirmed(people, act, subject, by):
+def test_an_unconfirmed_address_gets_no_notices(people, act, subject, by):
     User.objects.filter(pk=people.alice.pk).update(email_confirmed=False)
     people.alice.refresh_from_db()
 
@@ -147,7 +147,7 @@ def test_nothing_goes_to_an_address_that_was_never_confirmed(people, act, subjec
     assert told == ({PASSWORD_CHANGED} if by == READER else set())  # the token in that mail has confirmed it
 
 
-def test_nothing_goes_where_no_mail_can_arrive(people):
+def test_an_unreachable_address_gets_no_notices(people):
     User.objects.filter(pk=people.alice.pk).update(email="a@tm.invalid", email_key="a@tm.invalid")
 
     change_password(people)
@@ -166,7 +166,7 @@ def test_nothing_goes_where_no_mail_can_arrive(people):
         lambda people: people.admin.patch(people.path, {"username": "ada", "email": "a@b.example"}),
     ],
 )
-def test_what_changes_none_of_it_is_not_told(people, act):
+def test_other_changes_send_no_notice(people, act):
     act(people)
 
     assert not Mail.objects.exists()
@@ -179,21 +179,21 @@ def test_what_changes_none_of_it_is_not_told(people, act):
         lambda people: people.admin.patch(people.path, {"username": "Alicia", "is_active": False}),
     ],
 )
-def test_a_request_that_is_sent_twice_is_told_once(people, act):
+def test_a_repeated_request_sends_one_notice(people, act):
     act(people)
     act(people)
 
     assert len(letters()) == 1
 
 
-def test_an_admin_who_ends_the_own_sessions_is_told_that_they_did(client_of, ada):
+def test_an_admin_is_named_for_ending_their_own_sessions(client_of, ada):
     client_of(ada).delete(f"/user/users/{ada.pk}/sessions/")
 
     (letter,) = letters()
     assert f"By: {OWNER}" in letter.body
 
 
-def test_what_is_rolled_back_is_not_told(people):
+def test_a_rollback_sends_no_notice(people):
     with transaction.atomic():
         people.alice.set_password(NEW)
         people.alice.save()
@@ -203,7 +203,7 @@ def test_what_is_rolled_back_is_not_told(people):
 
 
 @pytest.mark.django_db(transaction=True)
-def test_of_two_reuses_at_once_one_is_told(people, at_once):
+def test_two_parallel_reuses_send_one_notice(people, at_once):
     old = {"refresh": people.owner.refresh_token}
     people.stranger.post("/token/refresh/", old)
     Session.objects.update(rotated_at=F("rotated_at") - timedelta(seconds=11))

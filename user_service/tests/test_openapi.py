@@ -102,7 +102,7 @@ def test_the_document_is_valid_swagger():
     DOCUMENT.assert_valid()
 
 
-def test_every_call_is_in_it_and_no_other():
+def test_every_operation_is_documented_and_no_other():
     openapi_pages.assert_complete(DOCUMENT)
 
 
@@ -110,23 +110,23 @@ def test_everything_is_described():
     openapi_pages.assert_everything_is_described(DOCUMENT)
 
 
-def test_every_example_is_as_its_schema_says():
+def test_every_example_matches_its_schema():
     assert list(openapi_pages.wrong_examples(DOCUMENT)) == []
 
 
-def test_every_answer_with_a_body_has_an_example():
+def test_every_response_with_a_body_has_an_example():
     assert openapi_pages.answers_without_examples(DOCUMENT) == []
 
 
-def test_the_pages_load_nothing_from_elsewhere(client):
+def test_the_pages_load_nothing_from_other_hosts(client):
     openapi_pages.assert_loads_nothing_from_elsewhere(client, "user")
 
 
-def test_the_pages_have_a_narrow_policy_of_their_own(client):
+def test_the_pages_have_their_own_strict_policy(client):
     openapi_pages.assert_policy_is_narrow(client, "user")
 
 
-def test_the_pages_ask_for_the_document_alone(client):
+def test_the_pages_fetch_only_the_document(client):
     openapi_pages.assert_pages_ask_for_the_document_alone(client, "user")
 
 
@@ -134,7 +134,7 @@ def test_the_document_is_served_as_json_and_yaml(client):
     openapi_pages.assert_document_is_served(client, "user", DOCUMENT)
 
 
-def test_the_query_parameters_are_those_that_the_views_know():
+def test_the_query_parameters_match_the_views():
     openapi_pages.assert_parameters_are_known(DOCUMENT, views_by_route())
 
 
@@ -149,7 +149,7 @@ def test_every_definition_is_checked():
     assert DOCUMENT.spec["definitions"].keys() == TYPES.keys() | by_hand
 
 
-def test_every_serializer_of_people_is_in_it():
+def test_every_public_serializer_is_documented():
     defined = [
         each
         for module in (serializers, token_serializers)
@@ -163,14 +163,14 @@ def test_every_serializer_of_people_is_in_it():
 
 
 @pytest.mark.parametrize("definition", REQUIRED)
-def test_a_body_says_what_it_must_hold_and_takes_no_more(definition):
+def test_a_body_lists_required_fields_and_allows_no_others(definition):
     schema = DOCUMENT.spec["definitions"][definition]
 
     assert set(schema.get("required", [])) == REQUIRED[definition]
     assert schema["additionalProperties"] is False
 
 
-def test_what_the_server_sets_is_read_only():
+def test_fields_set_by_the_server_are_read_only():
     by_the_server = {"date_joined", "invitation", "invited_at"}
     assert read_only("UserPut") == read_only("UserPatch") == {"id", *by_the_server}
     assert read_only("UserPutById") == by_the_server
@@ -184,12 +184,12 @@ def test_what_the_server_sets_is_read_only():
     }
 
 
-def test_who_signed_in_from_nowhere_is_possible():
+def test_a_session_without_an_address_is_valid():
     assert DOCUMENT.spec["definitions"]["Session"]["properties"]["address"]["x-nullable"] is True
 
 
 @pytest.mark.parametrize(("call", "name"), QUERIES)
-def test_a_query_parameter_takes_what_it_says(client_of, ada, call, name):
+def test_a_query_parameter_accepts_its_documented_values(client_of, ada, call, name):
     client, parameter = client_of(ada), DOCUMENT.parameters(call, "query")[name]
     path = call.removeprefix("GET ").replace("{id}", str(ada.pk))
 
@@ -200,7 +200,7 @@ def test_a_query_parameter_takes_what_it_says(client_of, ada, call, name):
     assert refused <= {400}
 
 
-def test_a_call_without_a_token_asks_for_none():
+def test_a_public_operation_requires_no_token():
     for call, operation in DOCUMENT.operations.items():
         if call in PUBLIC:
             assert operation["security"] == []
@@ -239,7 +239,7 @@ def arranged(alice, password):
 
 
 @pytest.mark.parametrize("call", WITH_BODY)
-def test_an_example_of_a_body_is_taken_by_the_service(client_of, ada, alice, arranged, call):
+def test_the_service_accepts_the_example_bodies(client_of, ada, alice, arranged, call):
     makes = call in ("POST /user/register/", "POST /user/users/")
     client = client_of(alice if "/me/" in call else ada)
     if call == "POST /user/email/confirm/":
@@ -256,7 +256,7 @@ def test_an_example_of_a_body_is_taken_by_the_service(client_of, ada, alice, arr
     assert str(answer.status_code) in DOCUMENT.operations[call]["responses"]
 
 
-def test_an_account_that_was_read_may_be_sent_back_whole(client_of, ada, alice):
+def test_a_read_account_can_be_sent_back(client_of, ada, alice):
     path = f"/user/users/{alice.pk}/"
     account = client_of(ada).get(path).json()
 
@@ -275,7 +275,7 @@ def test_an_account_that_was_read_may_be_sent_back_whole(client_of, ada, alice):
         {"username": "x."},
     ],
 )
-def test_schema_and_service_refuse_the_same(client_of, ada, alice, changes):
+def test_schema_and_service_refuse_the_same_values(client_of, ada, alice, changes):
     assert DOCUMENT.wrong_in_body("PATCH /user/users/{id}/", changes) != []
     assert client_of(ada).patch(f"/user/users/{alice.pk}/", changes).status_code == 400
 
@@ -298,14 +298,14 @@ STATUSES = {
 
 
 @pytest.mark.parametrize("call", STATUSES)
-def test_a_call_has_its_statuses_and_no_others(call):
+def test_an_operation_has_its_statuses_and_no_others(call):
     responses = DOCUMENT.operations[call]["responses"]
 
     assert {int(status) for status in responses if status != "default"} == STATUSES[call]
     assert {"RateLimit", "RateLimit-Policy", "Retry-After", "X-Request-ID"} <= responses["429"]["headers"].keys()
 
 
-def test_the_documentation_counts_nobody_and_other_answers_keep_their_policy(client):
+def test_the_pages_are_not_limited_and_change_no_other_policy(client):
     assert "RateLimit" not in client.get("/user/docs/").headers
     assert client.get("/user/me/")["Content-Security-Policy"] == "default-src 'none'; frame-ancestors 'none'"
 

@@ -23,7 +23,7 @@ def url_of(user_id):
     return f"/user/users/{user_id}/password-reset/"
 
 
-def test_it_works(client, alice):
+def test_a_request_plans_a_mail(client, alice):
     answer = ask(client, "alice@example.com")
 
     assert (answer.status_code, answer.content) == (202, b"")
@@ -31,7 +31,7 @@ def test_it_works(client, alice):
     assert (mail.kind, mail.email_key, mail.state) == ("password_reset", "alice@example.com", "planned")
 
 
-def test_from_the_request_to_signing_in_with_the_new_password(client, alice, password):
+def test_a_reset_leads_to_a_sign_in_with_the_new_password(client, alice, password):
     ask(client, "alice@example.com")
     jobs.deliver_mails()
     (letter,) = post.outbox
@@ -47,7 +47,7 @@ def test_from_the_request_to_signing_in_with_the_new_password(client, alice, pas
     assert statuses == [200, 401]
 
 
-def test_nobody_learns_whether_an_address_is_known(client, alice, ivan, hash_computations):
+def test_the_response_does_not_reveal_a_known_address(client, alice, ivan, hash_computations):
     seen = set()
     for email in ["alice@example.com", "ALICE@Example.COM", "nobody@example.com", "ivan@example.com"]:
         with CaptureQueriesContext(
@@ -65,7 +65,7 @@ def test_nobody_learns_whether_an_address_is_known(client, alice, ivan, hash_com
     assert Mail.objects.count() == 4
 
 
-def test_who_asks_often_learns_nothing_either(client, alice):
+def test_repeated_requests_do_not_reveal_a_known_address(client, alice):
     ask(client, "alice@example.com")
     ask(client, "nobody@example.com")
     jobs.deliver_mails()
@@ -75,14 +75,14 @@ def test_who_asks_often_learns_nothing_either(client, alice):
     assert (known.status_code, known.content) == (unknown.status_code, unknown.content) == (202, b"")
 
 
-def test_nothing_is_sent_and_no_token_made_in_the_request(client, alice):
+def test_the_request_sends_no_mail_and_creates_no_token(client, alice):
     ask(client, "alice@example.com")
 
     assert post.outbox == []
     assert not PasswordToken.objects.exists()
 
 
-def test_nothing_changes_for_the_account_before_the_token_is_used(client, client_of, alice, password):
+def test_the_account_is_unchanged_until_the_token_is_used(client, client_of, alice, password):
     signed_in = client_of(alice)
     before = User.objects.values().get()
 
@@ -117,7 +117,7 @@ def test_nothing_changes_for_the_account_before_the_token_is_used(client, client
     ],
     ids=repr,
 )
-def test_what_is_no_address_is_refused(client, alice, email):
+def test_an_invalid_address_is_refused(client, alice, email):
     answer = ask(client, email)
 
     assert (answer.status_code, {error["field"] for error in answer.json()["errors"]}) == (400, {"email"})
@@ -133,7 +133,7 @@ def test_what_is_no_address_is_refused(client, alice, email):
         ({"email": "alice@example.com", "url": "https://evil.example"}, "url", "unknown_field"),
     ],
 )
-def test_a_body_of_another_shape_is_refused(client, alice, body, field, code):
+def test_an_invalid_body_is_refused(client, alice, body, field, code):
     answer = client.post(URL, body)
 
     assert answer.status_code == 400
@@ -141,7 +141,7 @@ def test_a_body_of_another_shape_is_refused(client, alice, body, field, code):
     assert not Mail.objects.exists()
 
 
-def test_where_a_request_came_from_has_no_say_in_the_mail(client, alice, settings):
+def test_the_host_header_does_not_reach_the_mail(client, alice, settings):
     settings.ALLOWED_HOSTS = ["*"]
     ask(client, "alice@example.com", Host="evil.example", **{"X-Forwarded-Host": "evil.example"})
 
@@ -152,7 +152,7 @@ def test_where_a_request_came_from_has_no_say_in_the_mail(client, alice, setting
 
 
 @pytest.mark.parametrize("header", ["Bearer left.over.token", "Basic QTpC", "nonsense"])
-def test_a_header_left_over_from_before_is_not_looked_at(client, alice, header):
+def test_an_old_authorization_header_is_ignored(client, alice, header):
     assert ask(client, "alice@example.com", Authorization=header).status_code == 202
 
 
@@ -178,7 +178,7 @@ def test_a_minute_later_another_is_sent(client, alice):
     assert [letter.to for letter in post.outbox] == [["alice@example.com"]] * 2
 
 
-def test_neither_token_nor_address_reaches_the_log(client, alice, caplog):
+def test_token_and_address_do_not_reach_the_log(client, alice, caplog):
     caplog.set_level(logging.DEBUG)
 
     ask(client, "alice@example.com")
@@ -193,7 +193,7 @@ def test_neither_token_nor_address_reaches_the_log(client, alice, caplog):
 # By an admin
 
 
-def test_an_admin_has_a_reset_mailed_to_somebody(client_of, ada, alice):
+def test_an_admin_requests_a_reset_for_an_account(client_of, ada, alice):
     answer = client_of(ada).post(url_of(alice.pk))
 
     assert (answer.status_code, answer.content) == (202, b"")
@@ -203,7 +203,7 @@ def test_an_admin_has_a_reset_mailed_to_somebody(client_of, ada, alice):
     assert (letter.to, letter.subject) == (["alice@example.com"], "Choose a new password")
 
 
-def test_the_admin_does_not_get_to_see_the_token(client_of, ada, alice):
+def test_the_admin_does_not_see_the_token(client_of, ada, alice):
     answer = client_of(ada).post(url_of(alice.pk))
     jobs.deliver_mails()
 
@@ -211,7 +211,7 @@ def test_the_admin_does_not_get_to_see_the_token(client_of, ada, alice):
     assert "ada@example.com" not in [address for letter in post.outbox for address in letter.recipients()]
 
 
-def test_a_user_may_not_have_it_sent(client_of, alice, bob):
+def test_a_user_cannot_request_a_reset_for_an_account(client_of, alice, bob):
     signed_in = client_of(alice)
 
     statuses = [signed_in.post(url_of(user_id)).status_code for user_id in (bob.pk, alice.pk, 2**62)]
@@ -220,14 +220,14 @@ def test_a_user_may_not_have_it_sent(client_of, alice, bob):
     assert not Mail.objects.exists()
 
 
-def test_whoever_has_not_signed_in_may_not_either(client, alice):
+def test_an_anonymous_caller_cannot_either(client, alice):
     answer = client.post(url_of(alice.pk))
 
     assert answer.status_code == 401
     assert not Mail.objects.exists()
 
 
-def test_a_demoted_admin_may_no_longer(client_of, ada, grace, alice):
+def test_a_demoted_admin_cannot_either(client_of, ada, grace, alice):
     signed_in = client_of(grace)
     client_of(ada).patch(f"/user/users/{grace.pk}/", {"role": "user"})
 
@@ -236,7 +236,7 @@ def test_a_demoted_admin_may_no_longer(client_of, ada, grace, alice):
 
 
 @pytest.mark.parametrize("user_id", [2**62, 2**63 - 1, 2**63, 0, "me", "\u0661"])
-def test_nobody_has_an_unknown_id(client_of, ada, user_id):
+def test_an_unknown_id_is_404(client_of, ada, user_id):
     answer = client_of(ada).post(url_of(user_id))
 
     assert answer.status_code == 404

@@ -127,16 +127,16 @@ def caller(request):
     return lambda kind: request.getfixturevalue(CALLERS[kind])
 
 
-def test_the_table_has_every_route_and_no_other():
+def test_the_table_has_exactly_the_routes():
     assert set(TABLE) == permission_table.routed_calls()
 
 
-def test_the_tables_have_every_kind_of_caller_and_no_other():
+def test_the_tables_have_exactly_the_kinds_of_callers():
     assert {tuple(row) for row in (*TABLE.values(), *AS_ADMIN.values(), *INVITING.values())} == {tuple(CALLERS)}
 
 
 @pytest.mark.parametrize(("call", "kind", "status"), permission_table.cells(TABLE))
-def test_every_caller_gets_the_answer_in_the_table(caller, send, call, kind, status):
+def test_every_caller_gets_the_response_in_the_table(caller, send, call, kind, status):
     client = caller(kind)
     before = rows_of_all_tables()
 
@@ -163,7 +163,7 @@ def test_only_an_admin_registers_an_admin(caller, send, call, kind, status):
 
 
 @pytest.mark.parametrize(("call", "kind", "status"), permission_table.cells(INVITING))
-def test_where_people_are_invited_only_an_admin_registers_anybody(caller, send, settings, call, kind, status):
+def test_with_invitations_only_admins_register_accounts(caller, send, settings, call, kind, status):
     settings.REGISTRATION = "invite"
     client = caller(kind)
     before = rows_of_all_tables()
@@ -175,7 +175,7 @@ def test_where_people_are_invited_only_an_admin_registers_anybody(caller, send, 
 
 
 @pytest.mark.parametrize("route", METHODS)
-def test_a_method_that_a_route_has_not_is_not_allowed(client, caller, send, route):
+def test_an_unsupported_method_is_405(client, caller, send, route):
     users = permission_table.users_of(TABLE, route)
     allowed = METHODS[route] | ({"HEAD"} if "GET" in METHODS[route] else set())
     one_of_them = caller(users[-1])

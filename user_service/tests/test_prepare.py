@@ -43,21 +43,21 @@ def somebody_else():
 
 @pytest.mark.django_db(transaction=True)
 class TestPrepare:
-    def test_it_migrates_and_makes_the_first_admin_once(self):
+    def test_it_migrates_and_creates_the_first_admin_once(self):
         call_command("prepare")
         call_command("prepare")
 
         (admin,) = User.objects.active_admins()
         assert admin.check_password(PASSWORD)
 
-    def test_without_a_password_no_admin_is_made(self, monkeypatch):
+    def test_without_a_password_no_admin_is_created(self, monkeypatch):
         monkeypatch.delenv("ADMIN_PASSWORD")
 
         call_command("prepare")
 
         assert not User.objects.exists()
 
-    def test_of_several_one_prepares_and_the_others_wait(self, somebody_else):
+    def test_one_process_prepares_and_the_others_wait(self, somebody_else):
         done = threading.Event()
 
         def wait_for_turn():
@@ -76,7 +76,7 @@ class TestPrepare:
 
         assert User.objects.active_admins().count() == 1
 
-    def test_it_does_not_wait_for_ever(self, somebody_else, monkeypatch):
+    def test_waiting_times_out(self, somebody_else, monkeypatch):
         monkeypatch.setattr(prepare, "LONGEST_WAIT_SECONDS", 0.1)
 
         with pytest.raises(CommandError, match="cannot be reached, or another migration does not end"):
@@ -86,7 +86,7 @@ class TestPrepare:
 
 
 @pytest.mark.django_db
-def test_a_worker_touches_a_file_where_one_is_set(tmp_path, settings):
+def test_a_worker_touches_the_heartbeat_file(tmp_path, settings):
     settings.HEARTBEAT_PATH = str(tmp_path / "heartbeat")
 
     beat()
@@ -97,13 +97,13 @@ def test_a_worker_touches_a_file_where_one_is_set(tmp_path, settings):
 
 @pytest.mark.django_db
 class TestCheckWorker:
-    def test_a_worker_that_was_just_at_work_is_alive(self):
+    def test_a_worker_with_a_recent_heartbeat_is_alive(self):
         Heartbeat.objects.beat()
 
         call_command("check_worker")
 
     @pytest.mark.parametrize("seconds", [None, 61, 3600])
-    def test_one_that_is_silent_or_never_was_there_is_not(self, seconds):
+    def test_a_silent_or_missing_worker_is_not_alive(self, seconds):
         if seconds:
             Heartbeat.objects.create(beat_at=timezone.now() - timedelta(seconds=seconds))
 

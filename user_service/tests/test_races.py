@@ -40,7 +40,7 @@ def jti(token):
     return jwt.decode(token, options={"verify_signature": False})["jti"]
 
 
-def test_eight_refreshes_of_one_token_rotate_it_once_and_all_get_the_same_pair(client, client_of, crew, alice):
+def test_eight_parallel_refreshes_get_the_same_pair(client, client_of, crew, alice):
     holder = client_of(alice)
     session, token = Session.objects.get(), holder.refresh_token
 
@@ -59,7 +59,7 @@ def test_eight_refreshes_of_one_token_rotate_it_once_and_all_get_the_same_pair(c
     assert Session.objects.get() == session
 
 
-def test_of_two_admins_who_demote_each_other_one_stays(client_of, crew, ada, grace):
+def test_one_of_two_admins_who_demote_each_other_stays(client_of, crew, ada, grace):
     admins = User.objects.filter(pk__in=(ada.pk, grace.pk))
     clients = {user: client_of(user) for user in (ada, grace)}
 
@@ -75,7 +75,7 @@ def test_of_two_admins_who_demote_each_other_one_stays(client_of, crew, ada, gra
         admins.update(role="admin")
 
 
-def test_of_eight_registrations_one_gets_the_name_and_address(client, crew, db):
+def test_one_of_eight_parallel_registrations_wins(client, crew, db):
     for round_ in range(int(rounds(200) / 10)):
         bodies = [
             {

@@ -64,7 +64,7 @@ def others_may_read(path):
 
 
 @COMMITTING
-def test_once_delivers_and_cleans(alice):
+def test_once_runs_every_job(alice):
     plan(alice)
     Session.objects.open(alice)
     Session.objects.update(expires_at=timezone.now() - timedelta(days=1))
@@ -76,7 +76,7 @@ def test_once_delivers_and_cleans(alice):
 
 
 @COMMITTING
-def test_once_ends_when_there_is_nothing_more_to_do(person):
+def test_once_ends_when_nothing_is_left_to_do(person):
     for number in range(25):
         plan(person(f"Eve{number}"))
 
@@ -86,7 +86,7 @@ def test_once_ends_when_there_is_nothing_more_to_do(person):
 
 
 @COMMITTING
-def test_a_job_that_fails_is_named_and_keeps_no_other_from_its_turn(alice, monkeypatch, caplog):
+def test_a_failed_job_is_reported_and_the_others_run(alice, monkeypatch, caplog):
     def fail():
         raise RuntimeError("no disk")
 
@@ -102,7 +102,7 @@ def test_a_job_that_fails_is_named_and_keeps_no_other_from_its_turn(alice, monke
 
 
 @COMMITTING
-def test_a_mail_that_cannot_be_sent_fails_no_job(alice, settings):
+def test_an_unsendable_mail_fails_no_job(alice, settings):
     settings.EMAIL_BACKEND = "django.core.mail.backends.smtp.EmailBackend"
     settings.EMAIL_HOST, settings.EMAIL_PORT = "127.0.0.1", 1
     plan(alice)
@@ -113,7 +113,7 @@ def test_a_mail_that_cannot_be_sent_fails_no_job(alice, settings):
 
 
 @COMMITTING
-def test_mails_become_files_for_their_owners_eyes_only(alice, folder, to_files):
+def test_mail_files_are_readable_only_by_their_owner(alice, folder, to_files):
     plan(alice)
 
     call_command("run_worker", once=True)
@@ -125,7 +125,7 @@ def test_mails_become_files_for_their_owners_eyes_only(alice, folder, to_files):
 
 
 @COMMITTING
-def test_whoever_made_the_folder_before_others_may_not_read_the_mails(alice, folder, to_files):
+def test_mails_are_private_in_an_existing_folder(alice, folder, to_files):
     """The state folder of scripts/run or a volume may come with the usual mode."""
     folder.mkdir(parents=True)
     folder.chmod(0o755)
@@ -137,11 +137,11 @@ def test_whoever_made_the_folder_before_others_may_not_read_the_mails(alice, fol
     assert not others_may_read(file)
 
 
-def test_it_takes_the_mails_every_two_seconds_and_cleans_every_hour():
+def test_mails_run_every_two_seconds_and_cleaning_every_hour():
     assert {(job.name, job.every_seconds) for job in jobs.jobs()} == {("mails", 2), ("cleaning", 3600)}
 
 
-def test_where_mails_go_out_by_smtp_no_folder_is_made(settings, folder):
+def test_with_smtp_no_folder_is_created(settings, folder):
     settings.EMAIL_FILE_PATH = ""
 
     jobs.jobs()
@@ -150,7 +150,7 @@ def test_where_mails_go_out_by_smtp_no_folder_is_made(settings, folder):
 
 
 @COMMITTING
-def test_the_worker_delivers_what_is_planned_and_ends_at_once_when_told(alice, bob, folder):
+def test_the_worker_sends_mails_and_stops_on_a_signal(alice, bob, folder):
     plan(alice)
     process = worker(folder)
     try:
@@ -176,7 +176,7 @@ def test_the_worker_delivers_what_is_planned_and_ends_at_once_when_told(alice, b
 
 
 @COMMITTING
-def test_once_as_a_process_tells_by_its_status_whether_all_went_well(alice, folder):
+def test_the_exit_status_of_once_reports_failures(alice, folder):
     mail = plan(alice)
 
     process = worker(folder, "--once")

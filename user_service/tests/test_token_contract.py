@@ -37,14 +37,14 @@ def test_an_issued_token_has_the_claims_of_the_contract(client_of, alice, kind):
     assert claims["sub"] == str(alice.pk)
 
 
-def test_the_key_is_named_as_the_contract_says(client_of, alice, settings):
+def test_a_shared_key_is_named_as_in_the_contract(client_of, alice, settings):
     header = jwt.get_unverified_header(client_of(alice).access_token)
 
     assert header == {"alg": "HS256", "kid": key_id(settings.JWT_SIGNING_KEY), "typ": "JWT"}
 
 
 @pytest.mark.parametrize("algorithm", MAKERS)
-def test_a_key_pair_is_named_as_the_contract_says(client_of, alice, settings, algorithm):
+def test_a_key_pair_is_named_as_in_the_contract(client_of, alice, settings, algorithm):
     settings.JWT_PRIVATE_KEY = pair(algorithm)
 
     header = jwt.get_unverified_header(client_of(alice).access_token)
@@ -52,7 +52,7 @@ def test_a_key_pair_is_named_as_the_contract_says(client_of, alice, settings, al
     assert header == {"alg": algorithm, "kid": pair(algorithm).id, "typ": "JWT"}
 
 
-def test_a_service_token_made_from_the_contract_opens_internal_routes(client, db):
+def test_a_service_token_as_in_the_contract_is_accepted(client, db):
     claims = example("service")
     lifetime = claims["exp"] - claims["iat"]
     now = claims_of(tokens.issue_service_token("x"))["iat"]
