@@ -1,4 +1,4 @@
-"""The people of these tests, and a client that holds every answer to what all answers promise."""
+"""Fixtures for accounts, and a client that checks every response against the rules of all responses."""
 
 import time
 from concurrent.futures import ThreadPoolExecutor, wait
@@ -22,7 +22,7 @@ HEADER_REQUIRED_BY = {401: "WWW-Authenticate", 405: "Allow", 503: "Retry-After"}
 
 
 class Client(APIClient):
-    """Checks each answer as it comes. A bug is a 500 here, as it is for callers; its traceback is in the log."""
+    """Checks each response. An exception in a view is a 500, as for callers; its traceback is in the log."""
 
     def __init__(self):
         super().__init__(raise_request_exception=False)
@@ -55,7 +55,7 @@ def assert_problem(answer):
 
 @pytest.fixture(autouse=True)
 def documented(monkeypatch):
-    """Whatever a view answers in a test must stand in the OpenAPI document."""
+    """Every status that a view returns in a test must be in the OpenAPI document."""
     yield from seen_statuses.watch(DOCUMENTATION, monkeypatch)
 
 
@@ -78,7 +78,7 @@ def client():
 
 @pytest.fixture
 def client_of():
-    """Signs somebody in, without the price of a hash."""
+    """Returns a signed-in client, without the cost of a hash."""
 
     def sign_in(user):
         client = Client()
@@ -96,7 +96,7 @@ def password():
 
 @pytest.fixture(autouse=True)
 def hashing_cost(request, monkeypatch):
-    """Argon2 at its least, but where calls race: how long a hash takes decides who meets whom there."""
+    """The cheapest Argon2, except in races, where the duration of a hash decides which calls overlap."""
     marker = request.node.get_closest_marker("django_db")
     if not (marker and marker.kwargs.get("transaction")):
         monkeypatch.setattr(SmallArgon2PasswordHasher, "time_cost", 1)
@@ -115,7 +115,7 @@ def password_hash(hashing_cost):
 
 @pytest.fixture
 def person(password_hash):
-    """Makes people; all have the same password, hashed once."""
+    """Creates accounts with the same password, hashed once."""
 
     def make(username, **fields):
         values = {"email": f"{username.lower()}@example.com", "password": password_hash} | fields
@@ -136,7 +136,7 @@ def bob(db, person):
 
 @pytest.fixture
 def ada(db, person):
-    """The only admin, unless a test makes another."""
+    """The only admin, unless a test creates another."""
     return person("Ada", role=User.Role.ADMIN)
 
 
@@ -156,7 +156,7 @@ def ivan(db, person):
 def at_once():
     """Runs calls at the same moment, each in a thread with its own database connection; returns their results.
 
-    Those of `queued_at` wait at this row until all have come there, so that whatever they checked before is stale.
+    With `queued_at`, all calls wait for the lock of this row, so that everything they read before is stale.
     """
 
     def run_all(*calls, queued_at=None):
@@ -193,12 +193,12 @@ def wait_until_queued(number):
             if cursor.fetchone() == (number,):
                 return
             time.sleep(0.002)
-    raise AssertionError(f"{number} calls did not come to wait for the row")
+    raise AssertionError(f"{number} calls were not waiting for the row lock")
 
 
 @pytest.fixture
 def hash_computations(monkeypatch):
-    """A list that grows by one with every password that is hashed or verified."""
+    """A list with one entry for each password that was hashed or verified."""
     computations = []
 
     def count(name):

@@ -31,7 +31,7 @@ def guess(sign_in):
 
 @pytest.fixture
 def clock(monkeypatch):
-    """Stands still for the limit unless told to go on."""
+    """The clock of the limit; moves only on request."""
     clock = SimpleNamespace(at=timezone.now())
     clock.now = lambda: clock.at
     clock.go_on = lambda **time: setattr(clock, "at", clock.at + timedelta(**time))
@@ -190,7 +190,7 @@ def test_responses_before_the_block_do_not_reveal_accounts(sign_in, alice, ivan,
 
 
 def test_a_deactivated_account_waits_like_any_other(sign_in, ivan, clock):
-    """Its right password is a failure like a wrong one."""
+    """Its correct password counts as a failure too."""
     assert [sign_in("Ivan").status_code for _ in range(10)] == [401] * 10
 
     assert wait_told(sign_in("Ivan")) == 60
@@ -240,7 +240,7 @@ def test_other_accounts_are_not_affected(sign_in, guess, alice, bob):
 
 
 def test_a_live_session_of_a_blocked_account_continues(client_of, client, guess, alice):
-    """Whoever knows a name can make it wait, which must not put anybody out."""
+    """Anyone who knows a username can block it, which must not end its sessions."""
     victim = client_of(alice)
     guess(15)
 
@@ -272,7 +272,7 @@ def test_a_username_cannot_collide_with_an_account_key(sign_in, guess, alice):
 
 
 def test_attempted_usernames_are_not_stored(guess, alice):
-    """People type their password there by mistake."""
+    """People type passwords into the username field by mistake."""
     guess(1, "my-secret-password")
 
     assert not re.search("my-secret", str(list(Attempt.objects.values())))

@@ -1,4 +1,4 @@
-"""Which addresses an account may have, at every place where one is given."""
+"""Valid addresses of accounts, at every endpoint and command that takes one."""
 
 import pytest
 from django.core.management import CommandError, call_command

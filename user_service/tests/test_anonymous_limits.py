@@ -1,4 +1,4 @@
-"""What those may ask who have not signed in yet: each address, and all sign-ups together."""
+"""Rate limits of anonymous requests: per address, and for all sign-ups together."""
 
 from secrets import token_hex
 
@@ -34,7 +34,7 @@ def barbara(number):
     return {"username": f"Barbara{number}", "email": f"b{number}@example.com", "password": "seven green bicycles"}
 
 
-# Signing in
+# Sign-ins
 
 
 def test_a_sign_in_is_anonymous_even_with_a_token(client_of, alice, password):

@@ -1,4 +1,4 @@
-"""What is recorded of accounts and sessions, and who may read it."""
+"""The events of the audit trail, and who can read them."""
 
 import pytest
 from django.core.management import call_command
@@ -16,9 +16,9 @@ NEW = "nine purple umbrellas"
 
 @pytest.fixture
 def events(client_of, ada):
-    """Reads the trail as an admin, without the reading admin's own sign-in."""
+    """Reads the trail as an admin, without the sign-in of that admin."""
     client = client_of(ada)
-    AuditEvent.objects.all().delete()  # pytest may: the trigger is off here
+    AuditEvent.objects.all().delete()  # possible here: the tests disable the trigger
 
     def read(**query):
         answer = client.get(URL, query)

@@ -18,7 +18,7 @@ def encoded(part):
 
 
 def jws(header, claims, key, digest=hashlib.sha256):
-    """A token signed with `key`, whatever stands in it: the libraries refuse to make most of these."""
+    """Return a signed token with any content: the libraries refuse to create most of these."""
     signed = encoded(header) + b"." + encoded(claims)
     return b".".join([signed, encoded(hmac.digest(key.encode(), signed, digest))]).decode()
 
@@ -31,7 +31,7 @@ def assert_refused(client, user, token):
 
 @pytest.fixture
 def genuine(client_of, alice):
-    """The header and claims of a good access token of Alice's."""
+    """The header and claims of a valid access token of Alice."""
     token = client_of(alice).access_token
     return jwt.get_unverified_header(token), jwt.decode(token, options={"verify_signature": False})
 

@@ -222,7 +222,7 @@ def test_passwords_reach_neither_log_nor_response(client_of, change, alice, capl
 
 @pytest.mark.django_db(transaction=True)
 def test_one_of_two_parallel_changes_wins_and_keeps_its_session(client_of, client, at_once, change, alice):
-    """Both know the password of now; whoever comes second knows the one of before."""
+    """Both send the current password; for the second request it is an old one."""
     kept = "seven green bicycles"
     for round_ in range(5):
         sessions, current = (client_of(alice), client_of(alice)), kept
@@ -247,7 +247,7 @@ def test_one_of_two_parallel_changes_wins_and_keeps_its_session(client_of, clien
 def test_a_racing_sign_in_with_the_old_password_is_ended(
     client_of, client, change, at_once, alice, password, monkeypatch
 ):
-    """The sign-in has checked the old password and is about to open its session when the change commits."""
+    """The sign-in has checked the old password but not opened its session when the change commits."""
     changer = client_of(alice)
     succeeded = Attempt.succeeded
 

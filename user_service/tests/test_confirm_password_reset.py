@@ -164,7 +164,7 @@ def test_an_old_authorization_header_is_ignored(client, alice, header):
     assert client.post(URL, body, headers={"Authorization": header}).status_code == 204
 
 
-# Which tokens are good
+# Valid tokens
 
 
 def test_a_token_works_once(client, alice):
@@ -282,7 +282,7 @@ def test_unknown_used_and_expired_tokens_look_alike(client, alice, bob, ivan):
 
 
 def test_a_token_mailed_to_a_former_address_is_refused(client, client_of, ada, person):
-    """An admin who mistyped an address puts it right: who holds that address has a mail with seven days in it."""
+    """An admin corrects a mistyped address; the mail to the wrong one would be valid for seven days."""
     invited = person("Carol", email="caroll@example.com")
     token = token_for(invited, INVITATION)
 
@@ -300,7 +300,7 @@ def test_a_password_change_revokes_mailed_tokens(client, client_of, alice, passw
     assert_token_refused(confirm(client, token))
 
 
-# Which passwords are
+# Passwords
 
 
 @pytest.mark.parametrize(
@@ -378,7 +378,7 @@ def test_token_and_password_reach_neither_log_nor_response(client, alice, caplog
         assert all(secret not in answer.content.decode() for answer in answers)
 
 
-# At once
+# In parallel
 
 
 @COMMITTING
@@ -447,7 +447,7 @@ def test_a_reset_during_a_deactivation_lets_nobody_in(client, client_of, at_once
 
 
 def test_a_racing_sign_in_with_the_old_password_is_ended(client, alice, password, monkeypatch):
-    """The thief's password is verified, the owner sets another, the thief's session begins: it must not live."""
+    """A thief's sign-in has verified the old password when the owner sets a new one."""
     token, verify = token_for(alice), SmallArgon2PasswordHasher.verify
 
     def verify_and_be_late(*args):

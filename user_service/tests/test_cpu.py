@@ -1,4 +1,4 @@
-"""No anonymous request costs more than 50 ms of CPU beside its one password hash, which is cheap in these tests."""
+"""No anonymous request costs more than 50 ms of CPU, apart from one password hash, which is cheap in these tests."""
 
 import pytest
 

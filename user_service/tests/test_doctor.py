@@ -16,7 +16,7 @@ SERVICE = Path(__file__).resolve().parent.parent
 
 @pytest.fixture
 def well(ada, settings):
-    """A service that lacks nothing."""
+    """A healthy service."""
     Heartbeat.objects.beat()
     settings.GATEWAY_ADDRESSES = ["127.0.0.1"]
 
@@ -38,7 +38,7 @@ def lines(capsys, *, status, **options):
 def test_a_healthy_service_has_no_findings(capsys):
     found = lines(capsys, status=0)
 
-    # The role of these tests owns its tables, and so could change the audit trail.
+    # The role of the tests owns its tables, so it could change the audit trail.
     assert {name for name, (state, _) in found.items() if state != "ok"} == {"history"}
     assert {"settings", "limits", "database", "role", "migrations", "worker", "mails", "admin", "mail"} <= found.keys()
 

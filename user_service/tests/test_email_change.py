@@ -1,4 +1,4 @@
-"""A changed username or email: the password, the mails, the token, and what ends a pending change."""
+"""Changes of username and email: the password, the mails, the token, and cancellation."""
 
 from datetime import timedelta
 
@@ -19,7 +19,7 @@ NEW = "alicia@example.com"
 
 @pytest.fixture
 def internal():
-    """The task service, as it asks for accounts."""
+    """A client with the service token of the task service."""
     client = Client()
     client.bear(issue_service_token("task_service"))
     return client
@@ -36,7 +36,7 @@ def ask(client, password, email=NEW):
 
 
 def delivered():
-    """Send what is planned; return (address, subject) of each mail."""
+    """Send planned mails; return (address, subject) of each."""
     before = len(post.outbox)
     jobs.deliver_mails()
     return sorted((letter.to[0], letter.subject) for letter in post.outbox[before:])
@@ -342,7 +342,7 @@ def test_the_feed_has_only_confirmed_addresses(client, internal, password):
     assert internal.get("/internal/users/changes/", {"after": position}).json()["results"]
 
 
-# Another mail
+# Resending the mail
 
 
 def test_the_confirmation_mail_can_be_sent_again(client, client_of, password):
@@ -405,7 +405,7 @@ def test_an_admin_changes_their_own_role_without_the_password(client_of, ada, gr
     assert (answer.status_code, answer.json()["role"]) == (200, "user")
 
 
-# At once
+# In parallel
 
 
 @pytest.mark.django_db(transaction=True)

@@ -1,4 +1,4 @@
-"""What every route answers when it is asked for something else, and what every answer carries."""
+"""Errors of every route, and the headers of every response."""
 
 import json
 

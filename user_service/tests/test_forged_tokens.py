@@ -1,4 +1,4 @@
-"""What somebody can do who has the shared key, as the task service does: nothing with anybody's session."""
+"""The holder of the shared key, such as the task service, cannot use or end any session."""
 
 import time
 from datetime import timedelta
@@ -23,7 +23,7 @@ LIFETIMES = {"access": 300, "refresh": 7 * 24 * 3600}
 
 @pytest.fixture
 def forge(settings):
-    """Signs whatever it is given with the shared key."""
+    """Signs any claims with the shared key."""
 
     def sign(kind, **claims):
         now = int(time.time())
@@ -51,7 +51,7 @@ def claims_of(token):
 
 
 def issued_by_the_previous_version(token, forge, **changes):
-    """The same token without what this version has added."""
+    """Return the token without the claims that this version added."""
     claims = claims_of(token) | changes
     del claims["session"]
     return forge(claims["token_type"], **claims)
@@ -84,7 +84,7 @@ def test_a_forged_refresh_token_changes_nothing(client, ada, adas_session, forge
 
     answer = client.post(path, {"token" if "verify" in path else "refresh": token})
 
-    assert answer.status_code == (204 if "logout" in path else 401)  # to sign out twice does no harm
+    assert answer.status_code == (204 if "logout" in path else 401)  # signing out twice succeeds
     assert sessions_of(ada) == before
     assert signed_in.get("/user/me/").status_code == 200
     assert not [record for record in caplog.records if record.name == "security"]
@@ -102,7 +102,7 @@ def test_a_session_key_is_unique_and_never_in_a_response(client_of, alice):
     assert type(answer.json()["results"][0]["id"]) is int
 
 
-# Tokens that the previous version has issued
+# Tokens of the previous version
 
 
 def test_a_refresh_token_of_the_previous_version_works(client, client_of, alice, forge):
@@ -190,7 +190,7 @@ def test_keys_of_the_task_service_sign_no_valid_token(client, client_of, alice, 
     signed_in = client_of(alice)
     everything_known = claims_of(signed_in.access_token)
 
-    settings.JWT_PRIVATE_KEY = None  # what the task service has
+    settings.JWT_PRIVATE_KEY = None  # the task service has none
     forged = tokens.sign(everything_known), tokens.sign(claims_of(signed_in.refresh_token))
     settings.JWT_PRIVATE_KEY = private
 

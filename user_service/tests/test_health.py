@@ -9,7 +9,7 @@ LIVE, READY = "/user/health/live/", "/user/health/ready/"
 
 @pytest.fixture(autouse=True)
 def _new_process(monkeypatch):
-    """It has not asked for migrations yet."""
+    """Resets the cached result of the migration check."""
     monkeypatch.setattr(checks, "SCHEMA", checks.Schema())
 
 

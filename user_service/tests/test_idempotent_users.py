@@ -119,7 +119,7 @@ def test_a_malformed_key_creates_no_account(admin, key):
     assert made() == []
 
 
-# Who may
+# Permissions
 
 
 def test_a_demoted_admin_replays_nothing(admin, ada, grace, client_of):
@@ -154,7 +154,7 @@ def test_a_new_session_still_gets_the_stored_response(admin, ada, client_of):
     assert seen(make(client_of(ada))) == seen(first)
 
 
-# What fails
+# Failures
 
 
 def test_a_key_can_be_reused_after_an_invalid_body(admin):
@@ -190,7 +190,7 @@ def test_without_a_stored_response_no_account_is_created(admin, monkeypatch):
     assert (Mail.objects.count(), Change.objects.count(), IdempotencyRecord.objects.count()) == (0, 0, 0)
 
 
-# What is kept
+# Stored data
 
 
 def test_the_password_is_not_stored(admin, caplog):
@@ -214,10 +214,10 @@ def test_records_are_deleted_after_24_hours(admin):
     jobs.clean()
 
     assert IdempotencyRecord.objects.get().key == "k-2"
-    assert make(admin).status_code == 409  # it is a new request now, and the name is taken
+    assert make(admin).status_code == 409  # now a new request, and the name is taken
 
 
-# Where a key means nothing
+# Routes that ignore a key
 
 
 @pytest.mark.parametrize("key", ["k-1", "k" * 256])
@@ -244,7 +244,7 @@ def test_changes_ignore_a_key(admin, alice, method):
     assert not IdempotencyRecord.objects.exists()
 
 
-# Several at once
+# In parallel
 
 
 @pytest.mark.django_db(transaction=True)

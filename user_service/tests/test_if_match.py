@@ -1,4 +1,4 @@
-"""Changes of accounts that hold only for what was read: If-Match is evaluated, or refused where it is not."""
+"""Conditional changes of accounts: If-Match is evaluated, or refused where it is not supported."""
 
 import pytest
 

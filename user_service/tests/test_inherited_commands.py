@@ -37,7 +37,7 @@ def test_every_inherited_command_is_in_the_table(commands):
 
 @pytest.fixture
 def append_only(transactional_db):
-    """Keep audit events as outside of tests, which have to empty the tables."""
+    """Enable the trigger on audit events, which the tests disable to empty the table."""
     switch_trigger("ENABLE")
     yield
     switch_trigger("DISABLE")

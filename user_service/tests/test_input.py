@@ -1,4 +1,4 @@
-"""What holds for everything that takes input."""
+"""Rules of all input fields."""
 
 import pytest
 

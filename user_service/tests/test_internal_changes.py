@@ -20,7 +20,7 @@ WRITERS, ACCOUNTS_EACH = 8, 25
 
 @pytest.fixture
 def feed(client):
-    """Asks for a page of the feed, as the task service does."""
+    """Requests a page of the feed as the task service."""
     client.bear(issue_service_token("task_service"))
 
     def get(after=0):
@@ -33,7 +33,7 @@ def feed(client):
 
 @pytest.fixture
 def newcomer(password_hash, person):
-    """Makes people who are in the feed; those of `person` are not."""
+    """Creates accounts that are in the feed; those of `person` are not."""
 
     def make(username, **fields):
         user = person(username, **fields)
@@ -379,7 +379,7 @@ def test_accounts_older_than_the_feed_are_in_it(feed):
 
 @pytest.mark.django_db(transaction=True)
 def test_a_late_commit_is_not_missed(feed, newcomer, at_once):
-    """Alice's change stays open while Bob's is made, and a reader asks all the while."""
+    """Alice's change is uncommitted while Bob's is made, and a reader polls."""
     alice, bob = newcomer("Alice"), newcomer("Bob")
     alice_changed, bob_is_at_it, may_commit, done = (threading.Event() for _ in range(4))
     start = feed()["next_after"]
@@ -404,7 +404,7 @@ def test_a_late_commit_is_not_missed(feed, newcomer, at_once):
             page = feed(after)
             after = page["next_after"]
             seen.extend((row["position"], row["user"]["username"]) for row in page["results"])
-            if time.monotonic() - begun > 0.15:  # time enough for Bob's to commit, if nothing holds it
+            if time.monotonic() - begun > 0.15:  # enough time for Bob's change to commit if nothing blocks it
                 may_commit.set()
             if len(seen) >= 2 or time.monotonic() - begun > 5:
                 done.set()
@@ -417,7 +417,7 @@ def test_a_late_commit_is_not_missed(feed, newcomer, at_once):
 
 @pytest.mark.django_db(transaction=True)
 def test_no_change_commits_below_a_position_already_read(feed, person, at_once):
-    """Each account changes once, so that no later change of it can hide one that was missed."""
+    """Each account changes once, so that no later change hides a missed one."""
     seed = random.randrange(10**9)
     print(f"seed {seed}")
     people = [[person(f"P{writer}-{number}") for number in range(ACCOUNTS_EACH)] for writer in range(WRITERS)]
@@ -459,7 +459,7 @@ def test_no_change_commits_below_a_position_already_read(feed, person, at_once):
 
 @pytest.mark.django_db(transaction=True)
 def test_parallel_changes_of_all_kinds_do_not_deadlock(feed, at_once, person, password_hash):
-    """Admins and others change, sign out, are deactivated and removed at once: no deadlock, and the feed tells all."""
+    """Changes, sign-outs, deactivations and deletes in parallel: no deadlock, and all are in the feed."""
     seed = random.randrange(10**9)
     print(f"seed {seed}")
     for round_ in range(4):

@@ -1,4 +1,4 @@
-"""Accounts that an admin makes without a password: who has not accepted, another mail, and a corrected address."""
+"""Invitations: their state, resending them, and correcting the address."""
 
 from datetime import timedelta
 
@@ -24,7 +24,7 @@ def admin(client_of, ada):
 
 @pytest.fixture
 def barbara(admin):
-    """Was invited, and has the mail."""
+    """Was invited; the mail is sent."""
     answer = admin.post(URL, {"username": "Barbara", "email": "barbara@example.com"})
     jobs.deliver_mails()
     return answer.json()

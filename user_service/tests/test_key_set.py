@@ -1,4 +1,4 @@
-"""The public keys by which others verify people's tokens: GET /token/jwks/."""
+"""The public keys that verify access tokens: GET /token/jwks/."""
 
 import json
 

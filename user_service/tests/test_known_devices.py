@@ -34,7 +34,7 @@ def guess(sign_in):
 
 @pytest.fixture
 def by_stranger(guess):
-    """Eleven guesses from elsewhere, which lock the identifier for every new device."""
+    """Eleven guesses from elsewhere, which block the identifier for every new device."""
     return lambda name="Alice": guess(11, name, address=STRANGER, user_agent="curl/8.0")
 
 

@@ -1,4 +1,4 @@
-"""What a caller of this service may ask in a minute."""
+"""Rate limits of the user service."""
 
 import os
 import subprocess
@@ -226,7 +226,7 @@ def test_health_metrics_and_services_are_not_limited(settings, client):
     assert counts() == {}
 
 
-# Many at once
+# In parallel
 
 
 @COMMITTING
@@ -250,7 +250,7 @@ def test_parallel_304s_are_not_counted(client_of, at_once, alice):
     assert counts() == {f"user {alice.pk}": 1}
 
 
-# What it costs
+# Cost
 
 
 def statements(call, *arguments, **options):

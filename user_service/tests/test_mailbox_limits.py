@@ -1,4 +1,4 @@
-"""How many mails strangers can cause to be sent to one mailbox."""
+"""Limits of mails that strangers can have sent to a mailbox."""
 
 from datetime import timedelta
 
@@ -14,7 +14,7 @@ pytestmark = pytest.mark.django_db
 
 @pytest.fixture
 def plus(person):
-    """Twelve accounts whose addresses are one mailbox."""
+    """Twelve accounts with addresses of one mailbox."""
     return [person(f"Eve{number}", email=f"Victim+{number}@Example.com") for number in range(12)]
 
 

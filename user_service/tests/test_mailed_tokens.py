@@ -1,4 +1,4 @@
-"""What ends a token that was mailed, also while the mail is being made."""
+"""Revocation of mailed tokens, also while the mail is being created."""
 
 import pytest
 

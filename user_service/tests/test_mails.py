@@ -1,4 +1,4 @@
-"""Delivery, to Django's outbox in memory and to a real SMTP server that can misbehave."""
+"""Delivery of mails, to Django's in-memory outbox and to an SMTP server that can misbehave."""
 
 import gc
 import logging
@@ -31,7 +31,7 @@ def plan(address, kind=RESET):
 
 
 def let_pass(**duration):
-    """Move every instant of every mail back, which is as good as waiting."""
+    """Move all times of all mails back instead of waiting."""
     instants = ["planned_at", "due_at", "give_up_at", "leased_until", "sent_at"]
     Mail.objects.update(**{name: F(name) - timedelta(**duration) for name in instants})
 
@@ -65,14 +65,14 @@ def sink(by_smtp):
 
 @pytest.fixture
 def closed_port(by_smtp):
-    """A port that nobody listens at, and that nobody else can take meanwhile."""
+    """A port without a listener that no other process can take."""
     with closing(socket.socket()) as holder:
         holder.bind(("127.0.0.1", 0))
         by_smtp(holder.getsockname()[1])
         yield holder
 
 
-# What is sent, and to whom
+# Contents and recipients
 
 
 def test_a_planned_mail_is_sent(alice):
@@ -171,7 +171,7 @@ def test_each_recipient_gets_their_own_token(client, alice, bob):
     assert bob.check_password("eight red balloons")
 
 
-# To whom nothing is sent
+# Skipped mails
 
 
 @pytest.mark.parametrize("kind", [RESET, INVITATION])
@@ -287,7 +287,7 @@ def test_the_message_id_has_the_domain_of_the_sender(alice, settings):
     assert sent.endswith("@tm.example>")
 
 
-# By SMTP
+# SMTP
 
 
 def test_mails_are_sent_by_smtp(alice, sink):
@@ -401,7 +401,7 @@ def test_a_silent_server_does_not_stop_the_worker(alice, sink, settings):
     assert "timed out" in mail.reason.lower()
 
 
-@pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")  # Django leaves that one to the collector
+@pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")  # Django leaves it to the garbage collector
 def test_without_required_tls_nothing_is_sent(alice, sink, settings):
     settings.EMAIL_USE_TLS = True
     settings.EMAIL_HOST_USER, settings.EMAIL_HOST_PASSWORD = "tm", "the mail server's password"
@@ -426,7 +426,7 @@ def test_a_plain_address_is_used_unchanged(person, sink, address):
     assert [(recipients, message["To"]) for _, recipients, message in sink.received] == [([address], address)]
 
 
-# What could forge a header
+# Header injection
 
 
 @pytest.mark.parametrize("address", [address for address in [*REFUSED_UNTRIMMED, ""] if len(address) <= 254], ids=ascii)
@@ -500,7 +500,7 @@ def test_an_unexpected_error_reveals_no_token(alice, caplog, monkeypatch):
     assert '"token"' not in caplog.text
 
 
-# How the work is shared out
+# Batches and workers
 
 
 def test_a_call_sends_one_batch(person):

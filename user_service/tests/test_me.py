@@ -175,7 +175,7 @@ def test_admins_cannot_change_their_own_privileges_here(client_of, ada):
 
 @pytest.mark.parametrize("name", ["Alice", "admin"])
 def test_a_read_account_can_be_sent_back(client_of, person, password, name):
-    """The first admin is called "admin", which nobody may be called afterwards."""
+    """The first admin is called "admin", a name that is reserved afterwards."""
     client = client_of(person(name))
     before = client.get(URL).json()
 

@@ -1,4 +1,4 @@
-"""What Prometheus reads of this service."""
+"""Metrics of the user service."""
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
@@ -14,7 +14,7 @@ TOKEN = "prometheus-may-read-this-0123456789"
 
 @pytest.fixture
 def read(client, settings):
-    """Returns what /metrics/ answers."""
+    """Returns the text of /metrics/."""
     settings.METRICS_TOKEN = TOKEN
 
     def ask():

@@ -5,7 +5,7 @@ from chassis.testing import squawk
 NEWEST_UNCHECKED = {"accounts": 11, "chassis": 2}  # written before there was a release
 
 
-@pytest.mark.django_db(transaction=True)  # concurrent operations refuse to be inside one
+@pytest.mark.django_db(transaction=True)  # concurrent operations cannot run in a transaction
 def test_new_migrations_hold_no_long_locks():
     assert squawk.complaints_about_migrations(newest_unchecked=NEWEST_UNCHECKED) == {}
 

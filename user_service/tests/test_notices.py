@@ -1,4 +1,4 @@
-"""The owner of an account is told by mail what was done to it, when, by whom, and what to do if that was wrong."""
+"""Notices: mails to the owner about changes of the account, with time, actor and advice."""
 
 import getpass
 import re
@@ -144,7 +144,7 @@ def test_an_unconfirmed_address_gets_no_notices(people, act, subject, by):
     act(people)
 
     told = {letter.subject for letter in letters() if letter.to == ["alice@example.com"]}
-    assert told == ({PASSWORD_CHANGED} if by == READER else set())  # the token in that mail has confirmed it
+    assert told == ({PASSWORD_CHANGED} if by == READER else set())  # the mailed token confirmed the address
 
 
 def test_an_unreachable_address_gets_no_notices(people):

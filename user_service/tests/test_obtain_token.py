@@ -158,7 +158,7 @@ def test_a_sign_in_during_a_deactivation_leaves_no_session(client, client_of, ad
     with ThreadPoolExecutor(1) as pool:
 
         def create_late(self, **fields):
-            wait([pool.submit(deactivate)], timeout=0.2)  # long enough for it to commit, if nothing holds it
+            wait([pool.submit(deactivate)], timeout=0.2)  # long enough to commit if nothing blocks it
             return create(self, **fields)
 
         monkeypatch.setattr(SessionQuerySet, "create", create_late)

@@ -1,4 +1,4 @@
-"""The OpenAPI document of the user service, and its pages."""
+"""The OpenAPI document of the user service and its pages."""
 
 import pytest
 
@@ -158,7 +158,7 @@ def test_every_public_serializer_is_documented():
     ]
     strict = {each.__name__.removesuffix("Serializer") for each in defined if issubclass(each, StrictSerializer)}
 
-    # The first is a base; the second has the one field of RefreshSerializer and is documented as that.
+    # The first is a base; the second has the same field as RefreshSerializer and is documented as that.
     assert strict - {"NewAccount", "SignOut"} <= DOCUMENT.spec["definitions"].keys()
 
 
@@ -196,7 +196,7 @@ def test_a_query_parameter_accepts_its_documented_values(client_of, ada, call, n
     taken = {client.get(path, {name: value}).status_code for value in samples(parameter)}
     refused = {client.get(path, {name: value}).status_code for value in beyond(parameter)}
 
-    assert taken == ({400} if name == "cursor" else {200})  # no cursor is one that somebody made up
+    assert taken == ({400} if name == "cursor" else {200})  # no made-up cursor is valid
     assert refused <= {400}
 
 
@@ -215,7 +215,7 @@ def test_a_public_operation_requires_no_token():
 
 @pytest.fixture
 def arranged(alice, password):
-    """What the examples are about is there, and what they bring that was issued is replaced by what was."""
+    """Creates the data that the examples refer to, and replaces example tokens by issued ones."""
     session = Session.objects.open(alice)
     refresh = token_pair(session)["refresh"]
     return {

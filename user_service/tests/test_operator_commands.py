@@ -1,4 +1,4 @@
-"""What the operator does to accounts by manage.py or a script: the same rules as through the API."""
+"""Changes of accounts by manage.py or a script follow the same rules as the API."""
 
 import getpass
 import io
@@ -19,7 +19,7 @@ NEW = "nine orange lanterns"
 
 @pytest.fixture
 def type_in(monkeypatch):
-    """Types these passwords, and these lines, when a command asks."""
+    """Types these passwords and lines when a command prompts."""
 
     def answer_with(*passwords, lines=()):
         passwords = iter(passwords)
@@ -62,7 +62,7 @@ class TestReplacedPassword:
         assert not PasswordToken.objects.good(token).exists()
         alice.refresh_from_db()
         assert (alice.epoch, alice.least_epoch) == (1, 1)
-        assert Change.objects.get().user_id == alice.pk  # so the task service learns of it
+        assert Change.objects.get().user_id == alice.pk  # so the task service is notified
         event = AuditEvent.objects.get(event="authn_password_change")
         assert (event.actor_id, event.subject_id) == (None, alice.pk)
         tried = [client.post("/token/", {"username": "alice", "password": each}) for each in (NEW, password)]

@@ -28,7 +28,7 @@ def session_of(client):
 
 @pytest.fixture
 def sign_in(client, password):
-    """Signs Alice in through the front door, and returns what is known of the session."""
+    """Signs Alice in through the API and returns the listed session."""
 
     def post(*, headers=None, **environment):
         body = {"username": "Alice", "password": password}
@@ -289,13 +289,13 @@ def test_an_invalid_forwarded_address_is_dropped(sign_in, alice, settings, garba
     [("2001:db8::7", "2001:db8::7"), ("::ffff:203.0.113.7", "203.0.113.7"), ("", None)],
 )
 def test_a_client_without_an_address_can_sign_in(sign_in, alice, peer, kept):
-    """A Unix socket has none."""
+    """A client of a Unix socket has no address."""
     assert sign_in(REMOTE_ADDR=peer)["address"] == kept
 
 
 @pytest.mark.parametrize("zone", ["eth0", "enx001122334455"])
 def test_a_link_local_ipv6_client_can_sign_in(sign_in, alice, zone):
-    """The operating system names the interface behind a link-local address, which PostgreSQL does not take."""
+    """The operating system appends the interface to a link-local address, which PostgreSQL does not accept."""
     address = "fe80::1234:5678:9abc:def0"
 
     assert sign_in(REMOTE_ADDR=f"{address}%{zone}")["address"] in (address, None)

@@ -1,4 +1,4 @@
-"""Walks the user service's tables in docs/permissions.md: every route, by every kind of caller."""
+"""Checks the tables of docs/permissions.md: every route, with every kind of caller."""
 
 import pytest
 
@@ -24,7 +24,7 @@ CALLERS = {
     "self": "alices_client",
     "admin": "adas_client",
 }
-MISSING = 900_001  # far from what the sequences give
+MISSING = 900_001  # far beyond the sequences
 NEW_PASSWORD = "nine purple umbrellas"
 NORA = {"username": "Nora", "email": "nora@example.com"}
 ACCOUNT = {"username": "Alicia", "email": "alicia@example.com", "role": "user", "is_active": True}
@@ -77,7 +77,7 @@ def alices_session(alice):
 
 @pytest.fixture
 def bodies(alice, alices_session, password):
-    """What each call needs, made when it is called."""
+    """The body of each call, created when it is needed."""
     own_refresh = {"refresh": token_pair(alices_session)["refresh"]}
     return {
         "POST /user/register/": lambda: {**NORA, "password": NEW_PASSWORD},
@@ -102,7 +102,7 @@ def bodies(alice, alices_session, password):
         "DELETE /user/users/": lambda: {"id": alice.pk},
         "PUT /user/users/{id}/": lambda: ACCOUNT,
         "PATCH /user/users/{id}/": lambda: {"role": "admin"},
-        "GET /internal/users/": lambda: {"ids": alice.pk},  # a query, this one
+        "GET /internal/users/": lambda: {"ids": alice.pk},  # query parameters
     }
 
 

@@ -1,4 +1,4 @@
-"""manage.py prepare and check_worker: what containers and platforms run where nobody types commands."""
+"""manage.py prepare and check_worker, which containers and platforms run."""
 
 import threading
 from datetime import timedelta
@@ -26,7 +26,7 @@ def _admin(monkeypatch):
 
 @pytest.fixture
 def somebody_else():
-    """Another one that prepares, on a connection of its own."""
+    """Another process that prepares, on its own connection."""
     database = settings.DATABASES["default"]
     theirs = psycopg2.connect(
         host=database["HOST"],

@@ -1,4 +1,4 @@
-"""Races that are lost once in many rounds. RACE_ROUNDS=1000 runs more of them than every day's run has time for."""
+"""Races that fail once in many rounds. RACE_ROUNDS=1000 runs more rounds than a normal test run."""
 
 import os
 from concurrent.futures import ThreadPoolExecutor
@@ -19,7 +19,7 @@ def rounds(usual):
 
 @pytest.fixture
 def crew():
-    """Runs eight calls, or fewer, at the same moment, in threads that stay, each with a connection that stays."""
+    """Runs up to eight calls at the same moment, in persistent threads with persistent connections."""
     with ThreadPoolExecutor(8) as pool:
 
         def run_all(*calls):
@@ -70,7 +70,7 @@ def test_one_of_two_admins_who_demote_each_other_stays(client_of, crew, ada, gra
         statuses = crew(demoting(ada, grace), demoting(grace, ada))
 
         done, refused = sorted(statuses)
-        assert (done, refused in (403, 404, 409)) == (200, True)  # 404: demoted, one sees nobody else
+        assert (done, refused in (403, 404, 409)) == (200, True)  # 404: a demoted admin sees no other account
         assert User.objects.active_admins().count() == 1
         admins.update(role="admin")
 

@@ -235,7 +235,7 @@ def test_whitespace_around_a_password_is_part_of_it(client):
     assert (as_sent.status_code, trimmed.status_code) == (200, 401)
 
 
-@pytest.mark.django_db(transaction=True)  # hashed as in service
+@pytest.mark.django_db(transaction=True)  # with the production hasher
 def test_the_password_is_stored_as_one_small_argon2id_hash(client, hash_computations):
     client.post(URL, BARBARA)
 

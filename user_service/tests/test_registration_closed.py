@@ -1,4 +1,4 @@
-"""REGISTRATION=invite: accounts are made by admins alone."""
+"""REGISTRATION=invite: only admins create accounts."""
 
 import pytest
 

@@ -18,13 +18,13 @@ from accounts import jobs
 from accounts.models import Mail, PasswordToken, Session
 
 SERVICE = Path(__file__).resolve().parent.parent
-# A turn of a job closes old connections, those inside a transaction too.
+# Each run of a job closes old connections, even inside a transaction.
 COMMITTING = pytest.mark.django_db(transaction=True)
 
 
 @pytest.fixture(autouse=True)
 def folder(settings, tmp_path):
-    """Where mails become files; not there yet."""
+    """The folder of mail files; does not exist yet."""
     settings.EMAIL_FILE_PATH = str(tmp_path / "state" / "mail")
     return Path(settings.EMAIL_FILE_PATH)
 
@@ -44,7 +44,7 @@ def database_url():
 
 
 def worker(folder, *arguments, **environment):
-    """Start the worker as an operator would, on the database of this test."""
+    """Start the worker as a process, on the database of this test."""
     values = {"DATABASE_URL": database_url(), "MAIL_FOLDER": str(folder), "EMAIL_URL": "", **environment}
     argv = [sys.executable, "manage.py", "run_worker", *arguments]
     return subprocess.Popen(argv, cwd=SERVICE, env=os.environ | values, stderr=subprocess.PIPE, text=True)
@@ -59,7 +59,7 @@ def wait_until(condition, process):
 
 
 def others_may_read(path):
-    """Whether anyone but its owner gets at a file, by its own mode and by that of its folder."""
+    """Return whether others can read a file, by the modes of the file and its folder."""
     return bool(stat.S_IMODE(path.stat().st_mode) & 0o077) and bool(stat.S_IMODE(path.parent.stat().st_mode) & 0o011)
 
 
@@ -126,7 +126,7 @@ def test_mail_files_are_readable_only_by_their_owner(alice, folder, to_files):
 
 @COMMITTING
 def test_mails_are_private_in_an_existing_folder(alice, folder, to_files):
-    """The state folder of scripts/run or a volume may come with the usual mode."""
+    """The state folder of scripts/run or a volume may have the default mode."""
     folder.mkdir(parents=True)
     folder.chmod(0o755)
     plan(alice)
@@ -155,7 +155,7 @@ def test_the_worker_sends_mails_and_stops_on_a_signal(alice, bob, folder):
     process = worker(folder)
     try:
         wait_until(lambda: Mail.objects.filter(state="sent").count() == 1, process)
-        plan(bob)  # it goes on looking
+        plan(bob)  # the worker keeps polling
         wait_until(lambda: Mail.objects.filter(state="sent").count() == 2, process)
 
         process.send_signal(signal.SIGTERM)

@@ -1,4 +1,4 @@
-"""Refresh and sign-out with a good token count as the account's, whatever else comes from the same address."""
+"""Refresh and sign-out with a valid token count by account, not by address."""
 
 from datetime import timedelta
 

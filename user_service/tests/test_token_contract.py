@@ -1,4 +1,4 @@
-"""What is issued here is what docs/tokens.md says."""
+"""Issued tokens match docs/tokens.md."""
 
 import json
 import re

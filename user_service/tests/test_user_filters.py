@@ -9,7 +9,7 @@ URL = "/user/users/"
 
 @pytest.fixture
 def people(person, ada, alice, bob, ivan):
-    """Beside these four: Grace, an admin who is deactivated, and names that hold what LIKE takes for a wildcard."""
+    """These four, Grace, who is a deactivated admin, and names with wildcards of LIKE."""
     person("Grace", role=User.Role.ADMIN, is_active=False)
     person("under_score", email="per%cent@elsewhere.example")
     person("underXscore", email="perXcent@elsewhere.example")
@@ -66,7 +66,7 @@ def test_filters_select_accounts(found, query, expected):
         ("nobody", set()),
         ("\uff21\uff4c\uff49\uff43\uff45", {"Alice"}),
         ("", ALL),
-        # What LIKE takes for a wildcard or an escape, and what SQL or a pattern would.
+        # Wildcards and escapes of LIKE, SQL and regular expressions.
         ("_", {"under_score"}),
         ("r_s", {"under_score"}),
         ("%", {"under_score"}),
@@ -77,7 +77,7 @@ def test_filters_select_accounts(found, query, expected):
         ("'", set()),
         (".*", set()),
         ("' OR 1=1 --", set()),
-        # Pasted: whitespace around it is cut off.
+        # Surrounding whitespace is trimmed.
         ("alice ", {"Alice"}),
         ("\u00a0alice@\r\n", {"Alice"}),
         (" ", set()),

@@ -1,4 +1,4 @@
-"""An admin lists and ends the sessions of anybody."""
+"""An admin lists and ends the sessions of any account."""
 
 import pytest
 from django.utils import timezone
@@ -72,7 +72,7 @@ def test_ending_all_signs_the_user_out_everywhere(client_of, client, ada, alice)
     assert (answer.status_code, answer.content) == (204, b"")
     assert [each.get("/user/me/").status_code for each in clients] == [401] * 3
     assert client.post("/token/refresh/", {"refresh": clients[0].refresh_token}).status_code == 401
-    assert alice.least_epoch == alice.epoch == epoch + 1  # by which the task service refuses access tokens too
+    assert alice.least_epoch == alice.epoch == epoch + 1  # so the task service refuses access tokens too
     event = AuditEvent.objects.latest("id")
     assert (event.event, event.actor_id, event.subject_id) == ("session_expired", ada.pk, alice.pk)
     assert event.details == {"sessions_ended": 3}

@@ -17,7 +17,7 @@ def names(answer):
 
 @pytest.fixture
 def crowd(person, ada):
-    """45 accounts beside Ada, in groups that joined at the same instant."""
+    """45 accounts in addition to Ada, in groups with the same date_joined."""
     now = timezone.now()
     for number in range(45):
         person(f"Principal{number:02}", date_joined=now - timedelta(hours=number // 10))

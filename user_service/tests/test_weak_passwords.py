@@ -1,4 +1,4 @@
-"""Passwords that are too easy to guess, at every place where one is chosen."""
+"""Weak passwords, at every endpoint and command that takes a new one."""
 
 import pytest
 from django.core.management import CommandError, call_command
