@@ -74,9 +74,9 @@ def lock_recipient(mail: Mail) -> User:
 def issue_token(user: User, mail: Mail) -> str | None:
     match mail.kind:
         case Mail.Kind.PASSWORD_RESET | Mail.Kind.INVITATION:
-            return PasswordToken.objects.make(user, Mail.Kind(mail.kind))
+            return PasswordToken.objects.issue(user, Mail.Kind(mail.kind))
         case Mail.Kind.EMAIL_CONFIRMATION:
-            return EmailToken.objects.make(user, mail.address)
+            return EmailToken.objects.issue(user, mail.address)
     return None
 
 

@@ -134,7 +134,7 @@ class ConfirmSerializer(StrictSerializer):
     new_password = NewPasswordField()
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
-        attrs["user"] = PasswordToken.objects.user_of(attrs["token"])
+        attrs["user"] = PasswordToken.objects.user_for(attrs["token"])
         check_password_strength(attrs["new_password"], field="new_password", user=attrs["user"])
         return attrs
 

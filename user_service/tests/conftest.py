@@ -36,7 +36,7 @@ class Client(APIClient):
             assert_problem(answer)
         return answer
 
-    def bear(self, access, refresh=None):
+    def set_tokens(self, access, refresh=None):
         self.access_token, self.refresh_token = access, refresh
         self.credentials(HTTP_AUTHORIZATION=f"Bearer {access}")
 
@@ -83,7 +83,7 @@ def client_of():
     def sign_in(user):
         client = Client()
         user.refresh_from_db()
-        client.bear(**token_pair(Session.objects.open(user)))
+        client.set_tokens(**token_pair(Session.objects.open(user)))
         return client
 
     return sign_in

@@ -34,12 +34,12 @@ def clock(monkeypatch):
     """The clock of the limit; moves only on request."""
     clock = SimpleNamespace(at=timezone.now())
     clock.now = lambda: clock.at
-    clock.go_on = lambda **time: setattr(clock, "at", clock.at + timedelta(**time))
+    clock.advance = lambda **time: setattr(clock, "at", clock.at + timedelta(**time))
     monkeypatch.setattr(attempt, "timezone", clock)
     return clock
 
 
-def wait_told(answer):
+def retry_after(answer):
     assert (answer.status_code, answer.json()["code"]) == (429, "too_many_failures")
     return int(answer.headers["Retry-After"])
 
@@ -49,7 +49,7 @@ def test_ten_failures_block_the_next_sign_in(sign_in, guess, alice):
 
     answer = sign_in()
 
-    assert 58 <= wait_told(answer) <= 60
+    assert 58 <= retry_after(answer) <= 60
     assert not Session.objects.exists()
 
 
@@ -72,26 +72,26 @@ def test_nothing_is_hashed_while_the_account_waits(sign_in, guess, alice, hash_c
 def test_the_wait_ends_on_the_second(sign_in, guess, alice, clock):
     guess(10)
 
-    told = [wait_told(sign_in())]
-    clock.go_on(seconds=0.5)
-    told.append(wait_told(sign_in()))
-    clock.go_on(seconds=58.5)
-    told.append(wait_told(sign_in()))
-    clock.go_on(seconds=0.999)
-    told.append(wait_told(sign_in()))
-    clock.go_on(seconds=0.001)
+    waits = [retry_after(sign_in())]
+    clock.advance(seconds=0.5)
+    waits.append(retry_after(sign_in()))
+    clock.advance(seconds=58.5)
+    waits.append(retry_after(sign_in()))
+    clock.advance(seconds=0.999)
+    waits.append(retry_after(sign_in()))
+    clock.advance(seconds=0.001)
 
-    assert told == [60, 60, 1, 1]
+    assert waits == [60, 60, 1, 1]
     assert sign_in().status_code == 200
 
 
 def test_attempts_during_the_wait_do_not_extend_it(sign_in, guess, alice, clock):
     guess(10)
     for _ in range(59):
-        clock.go_on(seconds=1)
+        clock.advance(seconds=1)
         assert guess(1) == [429]
 
-    clock.go_on(seconds=1)
+    clock.advance(seconds=1)
 
     assert sign_in().status_code == 200
 
@@ -100,33 +100,33 @@ def test_attempts_during_the_wait_do_not_extend_it(sign_in, guess, alice, clock)
 def test_each_wait_is_twice_the_last_up_to_15_minutes(sign_in, guess, alice, clock, name):
     guess(10, name)
 
-    told = [wait_told(sign_in(name))]
+    waits = [retry_after(sign_in(name))]
     for _ in range(7):
-        clock.go_on(seconds=told[-1])
+        clock.advance(seconds=waits[-1])
         assert guess(1, name) == [401]
-        told.append(wait_told(sign_in(name)))
+        waits.append(retry_after(sign_in(name)))
 
-    assert told == [60, 120, 240, 480, 900, 900, 900, 900]
+    assert waits == [60, 120, 240, 480, 900, 900, 900, 900]
 
 
 def test_the_wait_never_exceeds_15_minutes(sign_in, guess, alice, clock):
     guess(10)
     Attempt.objects.update(failures=2_000_000_000)
-    clock.go_on(minutes=15)
+    clock.advance(minutes=15)
 
     assert guess(1) == [401]
-    assert wait_told(sign_in()) == 900
+    assert retry_after(sign_in()) == 900
 
 
 def test_a_success_after_the_wait_resets_the_count(sign_in, guess, alice, clock):
     guess(10)
-    clock.go_on(seconds=60)
+    clock.advance(seconds=60)
     guess(1)
-    clock.go_on(seconds=120)
+    clock.advance(seconds=120)
     assert sign_in().status_code == 200
 
     assert guess(10) == [401] * 10
-    assert wait_told(sign_in()) == 60
+    assert retry_after(sign_in()) == 60
 
 
 def test_correct_sign_ins_are_unlimited(sign_in, alice):
@@ -193,7 +193,7 @@ def test_a_deactivated_account_waits_like_any_other(sign_in, ivan, clock):
     """Its correct password counts as a failure too."""
     assert [sign_in("Ivan").status_code for _ in range(10)] == [401] * 10
 
-    assert wait_told(sign_in("Ivan")) == 60
+    assert retry_after(sign_in("Ivan")) == 60
 
 
 def test_a_reactivated_account_signs_in(client_of, sign_in, ada, ivan):
@@ -206,29 +206,29 @@ def test_a_reactivated_account_signs_in(client_of, sign_in, ada, ivan):
 
 def test_failures_expire_after_a_day(sign_in, guess, alice, clock):
     guess(10)
-    clock.go_on(seconds=60)
+    clock.advance(seconds=60)
     guess(1)
-    clock.go_on(days=1, seconds=1)
+    clock.advance(days=1, seconds=1)
 
     assert guess(10) == [401] * 10
-    assert wait_told(sign_in()) == 60
+    assert retry_after(sign_in()) == 60
 
 
 def test_failures_do_not_expire_within_a_day(sign_in, guess, alice, clock):
     guess(10)
-    clock.go_on(hours=23, minutes=59)
+    clock.advance(hours=23, minutes=59)
 
     assert guess(1) == [401]
-    assert wait_told(sign_in()) == 120
+    assert retry_after(sign_in()) == 120
 
 
 def test_the_day_starts_at_the_last_failure(sign_in, guess, alice, clock):
     for _ in range(10):
         assert guess(1) == [401]
-        clock.go_on(hours=20)
+        clock.advance(hours=20)
 
     assert guess(1) == [401]
-    assert wait_told(sign_in()) == 120
+    assert retry_after(sign_in()) == 120
 
 
 def test_other_accounts_are_not_affected(sign_in, guess, alice, bob):
@@ -248,7 +248,7 @@ def test_a_live_session_of_a_blocked_account_continues(client_of, client, guess,
 
     assert victim.get("/user/me/").status_code == 200
     assert renewed.status_code == 200
-    victim.bear(**renewed.json())
+    victim.set_tokens(**renewed.json())
     assert victim.get("/user/me/").status_code == 200
 
 

@@ -129,8 +129,8 @@ def test_a_refused_sign_up_is_not_counted(client, alice, kind):
     assert [answer.status_code for answer in answers] == [status] * 60
     assert {told(answer).scope for answer in answers} == {"anon"}
     assert counts().get("signup", 0) == 0
-    made = client.post(REGISTER, barbara(2), REMOTE_ADDR=address(99))
-    assert (made.status_code, all_told(made)[1].left) == (201, 59)
+    created = client.post(REGISTER, barbara(2), REMOTE_ADDR=address(99))
+    assert (created.status_code, all_told(created)[1].left) == (201, 59)
 
 
 def test_a_refused_sign_up_neither_hashes_nor_writes(settings, client, db, hash_computations):

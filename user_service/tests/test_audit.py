@@ -107,15 +107,15 @@ def test_an_empty_change_leaves_no_event(events, client_of, ada, alice, grace):
 def test_changes_of_your_own_account_are_recorded(events, client, password):
     account = {"username": "Nora", "email": "nora@example.com", "password": password}
     nora = User.objects.get(pk=client.post("/user/register/", account).json()["id"])
-    client.bear(**client.post("/token/", {"username": "Nora", "password": password}).json())
+    client.set_tokens(**client.post("/token/", {"username": "Nora", "password": password}).json())
     client.patch("/user/me/", {"email": "nora@elsewhere.example", "current_password": password})
     client.post("/user/me/password/", {"current_password": "not it", "new_password": NEW})
     client.post("/user/me/password/", {"current_password": password, "new_password": NEW})
-    client.bear(**client.post("/token/", {"username": "Nora", "password": NEW}).json())
+    client.set_tokens(**client.post("/token/", {"username": "Nora", "password": NEW}).json())
     client.post("/token/logout/", {"refresh": client.refresh_token})
-    client.bear(**client.post("/token/", {"username": "Nora", "password": NEW}).json())
+    client.set_tokens(**client.post("/token/", {"username": "Nora", "password": NEW}).json())
     client.post("/token/logout-all/")
-    token = PasswordToken.objects.make(nora, Mail.Kind.PASSWORD_RESET)
+    token = PasswordToken.objects.issue(nora, Mail.Kind.PASSWORD_RESET)
     client.post("/user/password-reset/confirm/", {"token": token, "new_password": password})
 
     found = list(map(brief, reversed(events())))

@@ -24,7 +24,7 @@ def jws(header, claims, key, digest=hashlib.sha256):
 
 
 def assert_refused(client, user, token):
-    client.bear(token)
+    client.set_tokens(token)
     answer = client.get(f"/user/users/{user.pk}/")
     assert (answer.status_code, answer.json()["code"]) == (401, "token_invalid")
 
@@ -37,7 +37,7 @@ def genuine(client_of, alice):
 
 
 def test_a_valid_token_is_accepted(client, alice, genuine, settings):
-    client.bear(jws(*genuine, settings.JWT_SIGNING_KEY))
+    client.set_tokens(jws(*genuine, settings.JWT_SIGNING_KEY))
 
     assert client.get(f"/user/users/{alice.pk}/").status_code == 200
 
@@ -237,7 +237,7 @@ def test_a_refresh_token_is_no_access_token(client_of, alice):
 
 def test_the_role_comes_from_the_account_not_the_token(client, genuine, settings):
     header, claims = genuine
-    client.bear(jws(header, {**claims, "role": "admin"}, settings.JWT_SIGNING_KEY))
+    client.set_tokens(jws(header, {**claims, "role": "admin"}, settings.JWT_SIGNING_KEY))
 
     answer = client.get("/user/users/")
 

@@ -181,7 +181,7 @@ def test_it_ends_the_other_sessions_and_keeps_this_one(client_of, client, change
     assert here.get("/user/me/").status_code == 200
     renewed = client.post("/token/refresh/", {"refresh": here.refresh_token})
     assert renewed.status_code == 200
-    here.bear(**renewed.json())
+    here.set_tokens(**renewed.json())
     assert here.get("/user/me/").status_code == 200
 
 
@@ -262,7 +262,7 @@ def test_a_racing_sign_in_with_the_old_password_is_ended(
 
     assert signs_in(client, NEW) == 200
     if answer.status_code == 200:
-        client.bear(**answer.json())
+        client.set_tokens(**answer.json())
         assert client.get("/user/me/").status_code == 401
         assert client.post("/token/refresh/", {"refresh": client.refresh_token}).status_code == 401
     else:

@@ -36,10 +36,10 @@ def session(user, expires_at):
 
 
 def token(user, expires_at):
-    PasswordToken.objects.make(user, Mail.Kind.PASSWORD_RESET)
-    made = PasswordToken.objects.latest("id")
-    PasswordToken.objects.filter(pk=made.pk).update(expires_at=expires_at)
-    return made
+    PasswordToken.objects.issue(user, Mail.Kind.PASSWORD_RESET)
+    created = PasswordToken.objects.latest("id")
+    PasswordToken.objects.filter(pk=created.pk).update(expires_at=expires_at)
+    return created
 
 
 def test_expired_sessions_are_deleted_and_live_ones_kept(alice, bob):

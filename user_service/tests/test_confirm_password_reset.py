@@ -19,7 +19,7 @@ RESET, INVITATION = Mail.Kind.PASSWORD_RESET, Mail.Kind.INVITATION
 
 
 def token_for(user, kind=RESET):
-    return PasswordToken.objects.make(user, kind)
+    return PasswordToken.objects.issue(user, kind)
 
 
 def confirm(client, token, new_password=NEW):
@@ -30,7 +30,7 @@ def sign_in(client, username, password):
     return client.post("/token/", {"username": username, "password": password}).status_code
 
 
-def let_pass(**duration):
+def pass_time(**duration):
     PasswordToken.objects.update(expires_at=F("expires_at") - timedelta(**duration))
 
 
@@ -197,10 +197,10 @@ def test_an_earlier_token_stays_valid_until_one_is_used(client, alice):
 def test_a_token_expires_after_its_lifetime(client, alice, kind, lifetime):
     token = token_for(alice, kind)
 
-    let_pass(seconds=lifetime.total_seconds())
+    pass_time(seconds=lifetime.total_seconds())
     assert_token_refused(confirm(client, token))
 
-    let_pass(seconds=-20)
+    pass_time(seconds=-20)
     assert confirm(client, token).status_code == 204
 
 
@@ -459,6 +459,6 @@ def test_a_racing_sign_in_with_the_old_password_is_ended(client, alice, password
     answer = client.post("/token/", {"username": "Alice", "password": password})
 
     if answer.status_code == 200:
-        client.bear(**answer.json())
+        client.set_tokens(**answer.json())
     assert client.get("/user/me/").status_code == 401
     assert not Session.objects.live().exists()

@@ -15,7 +15,7 @@ SERVICE = Path(__file__).resolve().parent.parent
 
 
 @pytest.fixture
-def well(ada, settings):
+def healthy(ada, settings):
     """A healthy service."""
     Heartbeat.objects.beat()
     settings.GATEWAY_ADDRESSES = ["127.0.0.1"]
@@ -34,7 +34,7 @@ def lines(capsys, *, status, **options):
 
 
 @pytest.mark.django_db
-@pytest.mark.usefixtures("well")
+@pytest.mark.usefixtures("healthy")
 def test_a_healthy_service_has_no_findings(capsys):
     found = lines(capsys, status=0)
 
@@ -44,7 +44,7 @@ def test_a_healthy_service_has_no_findings(capsys):
 
 
 @pytest.mark.django_db
-@pytest.mark.usefixtures("well")
+@pytest.mark.usefixtures("healthy")
 def test_doctor_changes_nothing(capsys):
     with CaptureQueriesContext(connection) as captured:
         lines(capsys, status=0)
@@ -62,7 +62,7 @@ def test_a_missing_worker_or_admin_is_exit_status_1(capsys):
 
 
 @pytest.mark.django_db
-@pytest.mark.usefixtures("well")
+@pytest.mark.usefixtures("healthy")
 def test_dead_lettered_mails_are_reported_as_unsure(capsys):
     Mail.objects.create(kind=Mail.Kind.INVITATION, email_key="x@example.com", state="failed", reason="550 no such user")
 
@@ -100,7 +100,7 @@ def test_it_runs_from_the_command_line():
 
 
 @pytest.mark.django_db
-@pytest.mark.usefixtures("well")
+@pytest.mark.usefixtures("healthy")
 def test_a_changed_admin_password_is_reported(capsys, monkeypatch):
     monkeypatch.setenv("ADMIN_USERNAME", "Ada")
     monkeypatch.setenv("ADMIN_PASSWORD", "it was this once")

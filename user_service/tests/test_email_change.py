@@ -21,11 +21,11 @@ NEW = "alicia@example.com"
 def internal():
     """A client with the service token of the task service."""
     client = Client()
-    client.bear(issue_service_token("task_service"))
+    client.set_tokens(issue_service_token("task_service"))
     return client
 
 
-def errors_of(answer):
+def get_errors(answer):
     return [(error["field"], error["code"]) for error in answer.json()["errors"]]
 
 
@@ -39,12 +39,14 @@ def delivered():
     """Send planned mails; return (address, subject) of each."""
     before = len(post.outbox)
     jobs.deliver_mails()
-    return sorted((letter.to[0], letter.subject) for letter in post.outbox[before:])
+    return sorted((message.to[0], message.subject) for message in post.outbox[before:])
 
 
 def token_to(address):
-    letter = next(letter for letter in reversed(post.outbox) if letter.to == [address] and '"token"' in letter.body)
-    return letter.body.partition('"token": "')[2].partition('"')[0]
+    message = next(
+        message for message in reversed(post.outbox) if message.to == [address] and '"token"' in message.body
+    )
+    return message.body.partition('"token": "')[2].partition('"')[0]
 
 
 def confirm(client, token):
@@ -62,8 +64,8 @@ def test_a_stolen_access_token_changes_no_login(client_of, alice, change):
     missing = client.patch(ME, change)
     wrong = client.patch(ME, {**change, "current_password": "not her password"})
 
-    assert (missing.status_code, errors_of(missing)) == (400, [("current_password", "required")])
-    assert (wrong.status_code, errors_of(wrong)) == (400, [("current_password", "wrong_password")])
+    assert (missing.status_code, get_errors(missing)) == (400, [("current_password", "required")])
+    assert (wrong.status_code, get_errors(wrong)) == (400, [("current_password", "wrong_password")])
     assert client.get(ME).json() == before
     assert not Mail.objects.exists()
 
@@ -142,7 +144,7 @@ def test_a_token_works_once(client_of, client, alice, password):
     answers = [confirm(client, token) for _ in range(2)]
 
     assert [answer.status_code for answer in answers] == [204, 400]
-    assert errors_of(answers[1]) == [("token", "token_invalid")]
+    assert get_errors(answers[1]) == [("token", "token_invalid")]
 
 
 def test_a_token_expires_after_a_day(client_of, client, alice, password):
@@ -153,7 +155,7 @@ def test_a_token_expires_after_a_day(client_of, client, alice, password):
 
     EmailToken.objects.update(expires_at=timezone.now())
 
-    assert errors_of(confirm(client, token_to(NEW))) == [("token", "token_invalid")]
+    assert get_errors(confirm(client, token_to(NEW))) == [("token", "token_invalid")]
 
 
 @pytest.mark.parametrize("token", ["", "nonsense", "x" * 43, "x" * 101, None, 7])
@@ -166,14 +168,14 @@ def test_other_kinds_of_token_confirm_nothing(client, alice, token):
 def test_password_and_email_tokens_are_not_interchangeable(client_of, client, alice, password):
     ask(client_of(alice), password)
     delivered()
-    for_password = PasswordToken.objects.make(alice, Mail.Kind.PASSWORD_RESET)
+    for_password = PasswordToken.objects.issue(alice, Mail.Kind.PASSWORD_RESET)
 
     swapped = [
         confirm(client, for_password),
         client.post("/user/password-reset/confirm/", {"token": token_to(NEW), "new_password": "nine orange lanterns"}),
     ]
 
-    assert [errors_of(answer) for answer in swapped] == [[("token", "token_invalid")]] * 2
+    assert [get_errors(answer) for answer in swapped] == [[("token", "token_invalid")]] * 2
 
 
 def test_only_a_hash_of_the_token_is_stored(client_of, alice, password):
@@ -197,14 +199,14 @@ def test_a_new_address_revokes_reset_tokens_of_the_old_one(client_of, client, al
         "/user/password-reset/confirm/", {"token": for_password, "new_password": "nine orange lanterns"}
     )
 
-    assert errors_of(answer) == [("token", "token_invalid")]
+    assert get_errors(answer) == [("token", "token_invalid")]
 
 
 @pytest.mark.parametrize("email", ["bob@example.com", "BOB@example.com"])
 def test_an_address_in_use_is_a_conflict(client_of, alice, bob, password, email):
     answer = client_of(alice).patch(ME, {"email": email, "current_password": password})
 
-    assert (answer.status_code, errors_of(answer)) == (409, [("email", "taken")])
+    assert (answer.status_code, get_errors(answer)) == (409, [("email", "taken")])
     assert not Mail.objects.exists()
 
 
@@ -216,7 +218,7 @@ def test_an_address_taken_meanwhile_is_a_conflict(client_of, client, alice, pers
     answer = confirm(client, token_to(NEW))
 
     alice.refresh_from_db()
-    assert (answer.status_code, errors_of(answer)) == (409, [("email", "taken")])
+    assert (answer.status_code, get_errors(answer)) == (409, [("email", "taken")])
     assert alice.email == "alice@example.com"
 
 
@@ -227,12 +229,12 @@ def test_a_further_address_replaces_the_pending_one(client_of, client, alice, pa
     ask(signed_in, password, "other@example.com")
     delivered()
 
-    assert errors_of(confirm(client, token_to(NEW))) == [("token", "token_invalid")]
+    assert get_errors(confirm(client, token_to(NEW))) == [("token", "token_invalid")]
     assert confirm(client, token_to("other@example.com")).status_code == 204
 
 
 def reset(client, admin, alice, password):
-    token = PasswordToken.objects.make(alice, Mail.Kind.PASSWORD_RESET)
+    token = PasswordToken.objects.issue(alice, Mail.Kind.PASSWORD_RESET)
     client.post("/user/password-reset/confirm/", {"token": token, "new_password": "nine orange lanterns"})
 
 
@@ -266,7 +268,7 @@ def test_revoking_access_cancels_a_pending_change(client, client_of, ada, alice,
     assert alice.pending_email is None
     assert not EmailToken.objects.exists()
     assert is_sent or Mail.objects.get(address=NEW).reason == "the address no longer needs confirmation"
-    assert not is_sent or errors_of(confirm(client, token_to(NEW))) == [("token", "token_invalid")]
+    assert not is_sent or get_errors(confirm(client, token_to(NEW))) == [("token", "token_invalid")]
 
 
 # Registration
@@ -305,8 +307,8 @@ def test_a_password_reset_confirms_the_address(client, client_of, password):
     register(client, password)
     client.post("/user/password-reset/", {"email": "eve@example.com"})
     delivered()
-    letter = next(letter for letter in post.outbox if letter.subject == "Choose a new password")
-    token = letter.body.partition('"token": "')[2].partition('"')[0]
+    message = next(message for message in post.outbox if message.subject == "Choose a new password")
+    token = message.body.partition('"token": "')[2].partition('"')[0]
 
     client.post("/user/password-reset/confirm/", {"token": token, "new_password": "nine orange lanterns"})
 
@@ -393,7 +395,7 @@ def test_admins_need_the_password_to_change_their_own_login(client_of, ada, fiel
         admin.put("/user/users/", {**whole, "id": ada.pk}),
     ]
 
-    assert [(answer.status_code, errors_of(answer)) for answer in answers] == [(400, [(field, "use_own_account")])] * 4
+    assert [(answer.status_code, get_errors(answer)) for answer in answers] == [(400, [(field, "use_own_account")])] * 4
     assert not Mail.objects.exists()
 
 

@@ -27,7 +27,7 @@ def test_the_first_admin_is_created(capsys):
 def test_the_admin_signs_in_with_that_password(client):
     call_command("ensure_admin")
 
-    client.bear(**client.post("/token/", {"username": "admin", "password": PASSWORD}).json())
+    client.set_tokens(**client.post("/token/", {"username": "admin", "password": PASSWORD}).json())
 
     assert client.get("/user/users/").status_code == 200
 

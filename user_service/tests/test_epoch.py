@@ -12,12 +12,12 @@ def patch(client_of, ada, alice):
 
     def send(**change):
         assert client.patch(f"/user/users/{alice.pk}/", change).status_code == 200
-        return epoch_of(alice)
+        return get_epoch(alice)
 
     return send
 
 
-def epoch_of(user):
+def get_epoch(user):
     return User.objects.get(pk=user.pk).epoch
 
 
@@ -71,13 +71,13 @@ def test_a_password_change_or_global_logout_increments_it(client_of, alice):
 
     seen = []
     client.patch("/user/me/", {"username": "Alicia", "current_password": "seven green bicycles"})
-    seen.append(epoch_of(alice))
+    seen.append(get_epoch(alice))
     client.post(
         "/user/me/password/", {"current_password": "seven green bicycles", "new_password": "nine orange lanterns"}
     )
-    seen.append(epoch_of(alice))
+    seen.append(get_epoch(alice))
     client.post("/token/logout-all/")
-    seen.append(epoch_of(alice))
+    seen.append(get_epoch(alice))
 
     assert seen == [0, 1, 2]
 
@@ -88,20 +88,20 @@ def test_ending_one_session_does_not_increment_it(client_of, alice, path):
 
     client.post(path, {"refresh": client.refresh_token})
 
-    assert epoch_of(alice) == 0
+    assert get_epoch(alice) == 0
 
 
 def test_sign_ins_do_not_increment_it(client, alice, password):
     for tried in (password, "eight green bicycles"):
         client.post("/token/", {"username": "Alice", "password": tried})
 
-    assert epoch_of(alice) == 0
+    assert get_epoch(alice) == 0
 
 
 def test_other_accounts_are_unaffected(patch, bob, ada):
     patch(role="admin")
 
-    assert (epoch_of(bob), epoch_of(ada)) == (0, 0)
+    assert (get_epoch(bob), get_epoch(ada)) == (0, 0)
 
 
 def test_a_refused_change_does_not_increment_it(client_of, ada):
@@ -112,7 +112,7 @@ def test_a_refused_change_does_not_increment_it(client_of, ada):
         for change in ({"role": "user"}, {"is_active": False})
     ]
 
-    assert (statuses, epoch_of(ada)) == ([409, 409], 0)
+    assert (statuses, get_epoch(ada)) == ([409, 409], 0)
 
 
 def test_a_refreshed_token_carries_the_current_epoch(client_of, client, patch, alice):
@@ -154,17 +154,17 @@ def test_eight_parallel_changes_each_count(client_of, at_once, ada, alice):
     )
 
     assert statuses == [204, 204, 204, 200]
-    assert epoch_of(alice) == 4
+    assert get_epoch(alice) == 4
 
 
-def least_epoch_of(user):
+def get_least_epoch(user):
     return User.objects.get(pk=user.pk).least_epoch
 
 
 def test_a_new_role_keeps_earlier_tokens_valid(patch, alice):
     patch(role="admin")
 
-    assert (epoch_of(alice), least_epoch_of(alice)) == (1, 0)
+    assert (get_epoch(alice), get_least_epoch(alice)) == (1, 0)
 
 
 @pytest.mark.parametrize("change", [{"is_active": False}, {"is_active": False, "role": "admin"}])
@@ -172,7 +172,7 @@ def test_deactivation_revokes_earlier_tokens_for_good(patch, alice, change):
     patch(**change)
     patch(is_active=True)
 
-    assert least_epoch_of(alice) == epoch_of(alice) == 2
+    assert get_least_epoch(alice) == get_epoch(alice) == 2
 
 
 def test_a_new_password_or_global_logout_revokes_earlier_tokens(client_of, alice):
@@ -180,6 +180,6 @@ def test_a_new_password_or_global_logout_revokes_earlier_tokens(client_of, alice
 
     body = {"current_password": "seven green bicycles", "new_password": "nine orange lanterns"}
     assert client.post("/user/me/password/", body).status_code == 204
-    assert least_epoch_of(alice) == epoch_of(alice) == 1
+    assert get_least_epoch(alice) == get_epoch(alice) == 1
     assert client.post("/token/logout-all/").status_code == 204
-    assert least_epoch_of(alice) == epoch_of(alice) == 2
+    assert get_least_epoch(alice) == get_epoch(alice) == 2

@@ -42,17 +42,17 @@ def adas_session(client_of, ada):
     return signed_in, session
 
 
-def sessions_of(user):
+def session_rows(user):
     return list(Session.objects.filter(user=user).values())
 
 
-def claims_of(token):
+def decode_claims(token):
     return jwt.decode(token, options={"verify_signature": False})
 
 
 def issued_by_the_previous_version(token, forge, **changes):
     """Return the token without the claims that this version added."""
-    claims = claims_of(token) | changes
+    claims = decode_claims(token) | changes
     del claims["session"]
     return forge(claims["token_type"], **claims)
 
@@ -62,13 +62,13 @@ def test_numbers_open_no_session(client, ada, adas_session, forge):
 
     for number in range(1, session.pk + 4):
         for guess in ({}, {"session": f"{number:032x}"}, {"session": str(number)}, {"session": uuid4().hex}):
-            client.bear(forge("access", sub=str(ada.pk), sid=str(number), **guess))
+            client.set_tokens(forge("access", sub=str(ada.pk), sid=str(number), **guess))
             assert client.get("/user/users/").status_code == 401
             assert client.post("/token/verify/", {"token": client.access_token}).status_code == 401
 
 
 def test_your_own_session_key_opens_no_other_account(client, client_of, ada, alice, adas_session, forge):
-    own = claims_of(client_of(alice).access_token)["session"]
+    own = decode_claims(client_of(alice).access_token)["session"]
 
     for kind, path, field in (("access", "/token/verify/", "token"), ("refresh", "/token/refresh/", "refresh")):
         token = forge(kind, sub=str(ada.pk), sid=str(adas_session[1].pk), session=own)
@@ -80,12 +80,12 @@ def test_your_own_session_key_opens_no_other_account(client, client_of, ada, ali
 def test_a_forged_refresh_token_changes_nothing(client, ada, adas_session, forge, path, session, caplog):
     signed_in, kept = adas_session
     token = forge("refresh", sub=str(ada.pk), sid=str(kept.pk), **session)
-    before = sessions_of(ada)
+    before = session_rows(ada)
 
     answer = client.post(path, {"token" if "verify" in path else "refresh": token})
 
     assert answer.status_code == (204 if "logout" in path else 401)  # signing out twice succeeds
-    assert sessions_of(ada) == before
+    assert session_rows(ada) == before
     assert signed_in.get("/user/me/").status_code == 200
     assert not [record for record in caplog.records if record.name == "security"]
 
@@ -113,8 +113,8 @@ def test_a_refresh_token_of_the_previous_version_works(client, client_of, alice,
     retry = client.post("/token/refresh/", {"refresh": old})
 
     assert (answer.status_code, retry.content) == (200, answer.content)
-    assert claims_of(answer.json()["access"])["session"] == Session.objects.get().key.hex
-    client.bear(**answer.json())
+    assert decode_claims(answer.json()["access"])["session"] == Session.objects.get().key.hex
+    client.set_tokens(**answer.json())
     assert client.get("/user/me/").status_code == 200
 
 
@@ -134,7 +134,7 @@ def test_eight_parallel_refreshes_of_an_old_token_rotate_once(client, client_of,
 
 
 def test_an_access_token_of_the_previous_version_is_refused(client, client_of, alice, forge):
-    client.bear(issued_by_the_previous_version(client_of(alice).access_token, forge))
+    client.set_tokens(issued_by_the_previous_version(client_of(alice).access_token, forge))
 
     assert client.get("/user/me/").status_code == 401
 
@@ -158,7 +158,7 @@ def test_a_refresh_token_of_the_previous_version_signs_out(client, client_of, al
 def test_tokens_carry_the_claims_of_the_previous_version(client_of, alice):
     client, session = client_of(alice), Session.objects.get()
 
-    assert {claims_of(token)["sid"] for token in (client.access_token, client.refresh_token)} == {str(session.pk)}
+    assert {decode_claims(token)["sid"] for token in (client.access_token, client.refresh_token)} == {str(session.pk)}
 
 
 @pytest.mark.django_db(transaction=True)
@@ -188,15 +188,15 @@ def test_keys_of_the_task_service_sign_no_valid_token(client, client_of, alice, 
     settings.JWT_PRIVATE_KEY = private = pair()
     settings.JWT_PUBLIC_KEYS = [private.public]
     signed_in = client_of(alice)
-    everything_known = claims_of(signed_in.access_token)
+    everything_known = decode_claims(signed_in.access_token)
 
     settings.JWT_PRIVATE_KEY = None  # the task service has none
-    forged = tokens.sign(everything_known), tokens.sign(claims_of(signed_in.refresh_token))
+    forged = tokens.sign(everything_known), tokens.sign(decode_claims(signed_in.refresh_token))
     settings.JWT_PRIVATE_KEY = private
 
     assert client.post("/token/verify/", {"token": signed_in.access_token}).status_code == 200
     for token in forged:
-        client.bear(token)
+        client.set_tokens(token)
         assert client.get("/user/me/").status_code == 401
         for path, field in (("/token/verify/", "token"), ("/token/refresh/", "refresh"), ("/token/logout/", "refresh")):
             assert client.post(path, {field: token}).status_code == 401

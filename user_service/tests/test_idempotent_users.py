@@ -27,7 +27,7 @@ def make(client, body=BARBARA, *, url=URL, key="k-1"):
     return client.post(url, body, headers={"Idempotency-Key": key})
 
 
-def made():
+def created_usernames():
     return sorted(User.objects.exclude(role="admin").values_list("username", flat=True))
 
 
@@ -51,7 +51,7 @@ def test_a_repeated_request_gets_the_stored_response(admin):
         "invited_at": user.invited_at.isoformat().replace("+00:00", "Z"),
     }
     assert [seen(make(admin)) for _ in range(5)] == [seen(first)] * 5
-    assert made() == ["Barbara"]
+    assert created_usernames() == ["Barbara"]
 
 
 def test_a_replay_adds_neither_mail_nor_feed_entry(admin):
@@ -71,12 +71,12 @@ def test_the_invitation_is_sent_once(admin, mailoutbox):
     make(admin)
     jobs.deliver_mails()
 
-    assert [letter.to for letter in mailoutbox] == [["Barbara@Example.com"]]
+    assert [message.to for message in mailoutbox] == [["Barbara@Example.com"]]
 
 
 def test_a_trailing_slash_does_not_change_the_key(admin):
     assert seen(make(admin, url="/user/users")) == seen(make(admin, url=URL))
-    assert made() == ["Barbara"]
+    assert created_usernames() == ["Barbara"]
 
 
 @pytest.mark.parametrize(
@@ -108,7 +108,7 @@ def test_each_admin_has_their_own_keys(admin, client_of, grace):
     answer = make(client_of(grace), {"username": "Carla", "email": "carla@example.com"})
 
     assert answer.status_code == 201
-    assert made() == ["Barbara", "Carla"]
+    assert created_usernames() == ["Barbara", "Carla"]
 
 
 @pytest.mark.parametrize("key", ["", "a b", "k" * 256, "schlüssel"], ids=ascii)
@@ -116,7 +116,7 @@ def test_a_malformed_key_creates_no_account(admin, key):
     answer = make(admin, key=key)
 
     assert (answer.status_code, answer.json()["errors"][0]["field"]) == (400, "Idempotency-Key")
-    assert made() == []
+    assert created_usernames() == []
 
 
 # Permissions
@@ -164,7 +164,7 @@ def test_a_key_can_be_reused_after_an_invalid_body(admin):
     answer = make(admin)
 
     assert (refused.status_code, kept, answer.status_code) == (400, 0, 201)
-    assert made() == ["Barbara"]
+    assert created_usernames() == ["Barbara"]
 
 
 def test_a_key_can_be_reused_after_a_conflict(admin, person):
@@ -186,7 +186,7 @@ def test_without_a_stored_response_no_account_is_created(admin, monkeypatch):
     monkeypatch.setattr(IdempotencyRecord, "save", fail)
 
     assert make(admin).status_code == 503
-    assert made() == []
+    assert created_usernames() == []
     assert (Mail.objects.count(), Change.objects.count(), IdempotencyRecord.objects.count()) == (0, 0, 0)
 
 
@@ -254,7 +254,7 @@ def test_six_parallel_requests_create_one_account(admin, at_once, password):
 
     assert [seen(answer) for answer in answers] == [seen(answers[0])] * 6
     assert answers[0].status_code == 201
-    assert made() == ["Barbara"]
+    assert created_usernames() == ["Barbara"]
     assert Mail.objects.count() == (0 if password else 1)
 
 
@@ -265,4 +265,4 @@ def test_one_of_six_parallel_bodies_with_one_key_wins(admin, at_once):
     answers = at_once(*[lambda body=body: make(admin, body) for body in bodies])
 
     assert sorted(answer.status_code for answer in answers) == [201] + [422] * 5
-    assert len(made()) == Mail.objects.count() == 1
+    assert len(created_usernames()) == Mail.objects.count() == 1

@@ -123,6 +123,6 @@ def test_one_of_two_admins_with_the_same_tag_wins(client_of, ada, grace, alice, 
 
     answers = at_once(changing(admins[0], "Alicia"), changing(admins[1], "Alix"), queued_at=alice)
 
-    made, refused = sorted(answers, key=lambda answer: answer.status_code)
-    assert (made.status_code, refused.status_code) == (200, 412)
-    assert User.objects.get(pk=alice.pk).username == made.json()["username"]
+    changed, refused = sorted(answers, key=lambda answer: answer.status_code)
+    assert (changed.status_code, refused.status_code) == (200, 412)
+    assert User.objects.get(pk=alice.pk).username == changed.json()["username"]

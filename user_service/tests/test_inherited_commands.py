@@ -10,7 +10,7 @@ from chassis.testing import inherited_commands
 
 pytestmark = pytest.mark.django_db
 
-OF_ACCOUNTS = {
+ACCOUNT_COMMANDS = {
     "changepassword": ["nobody"],
     "createsuperuser": ["--noinput", "--username=root", "--email=root@example.com"],
     "remove_stale_contenttypes": ["--noinput"],
@@ -28,7 +28,7 @@ def commands(tmp_path, monkeypatch, password):
     monkeypatch.setattr("sys.stdout", io.StringIO())
     for name, sentence in REFUSALS.items():
         monkeypatch.setitem(inherited_commands.REFUSALS, name, sentence)
-    return inherited_commands.table("accounts", tmp_path) | OF_ACCOUNTS
+    return inherited_commands.table("accounts", tmp_path) | ACCOUNT_COMMANDS
 
 
 def test_every_inherited_command_is_in_the_table(commands):

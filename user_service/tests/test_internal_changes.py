@@ -21,7 +21,7 @@ WRITERS, ACCOUNTS_EACH = 8, 25
 @pytest.fixture
 def feed(client):
     """Requests a page of the feed as the task service."""
-    client.bear(issue_service_token("task_service"))
+    client.set_tokens(issue_service_token("task_service"))
 
     def get(after=0):
         answer = client.get(URL, {"after": after})
@@ -32,7 +32,7 @@ def feed(client):
 
 
 @pytest.fixture
-def newcomer(password_hash, person):
+def person_in_feed(password_hash, person):
     """Creates accounts that are in the feed; those of `person` are not."""
 
     def make(username, **fields):
@@ -64,8 +64,8 @@ def walk(feed, after=0):
     return pages
 
 
-def test_the_feed_lists_changed_accounts(feed, newcomer):
-    alice, ivan = newcomer("Alice"), newcomer("Ivan", is_active=False, role="admin")
+def test_the_feed_lists_changed_accounts(feed, person_in_feed):
+    alice, ivan = person_in_feed("Alice"), person_in_feed("Ivan", is_active=False, role="admin")
 
     page = feed()
 
@@ -96,14 +96,14 @@ def test_the_feed_lists_changed_accounts(feed, newcomer):
     assert page["more"] is False
 
 
-def test_without_a_position_the_feed_starts_at_the_beginning(client, feed, newcomer):
-    newcomer("Alice")
+def test_without_a_position_the_feed_starts_at_the_beginning(client, feed, person_in_feed):
+    person_in_feed("Alice")
 
     assert client.get(URL).json() == feed(0)
 
 
-def test_at_the_end_next_after_is_unchanged(feed, newcomer):
-    newcomer("Alice")
+def test_at_the_end_next_after_is_unchanged(feed, person_in_feed):
+    person_in_feed("Alice")
     end = feed()["next_after"]
 
     assert feed(end) == {"results": [], "next_after": end, "more": False}
@@ -135,7 +135,7 @@ def by_admin(**change):
     return patch
 
 
-def by_oneself(method, path, body=None):
+def by_owner(method, path, body=None):
     def call(client_of, client, alice):
         assert getattr(client_of(alice), method)(path, body).status_code in (200, 204)
         return alice.pk
@@ -153,24 +153,24 @@ def by_oneself(method, path, body=None):
         (by_admin(role="admin"), {"role": "admin", "epoch": 1}),
         (by_admin(is_active=False), {"is_active": False, "epoch": 1}),
         (
-            by_oneself("patch", "/user/me/", {"username": "ALICE", "current_password": "seven green bicycles"}),
+            by_owner("patch", "/user/me/", {"username": "ALICE", "current_password": "seven green bicycles"}),
             {"username": "ALICE", "epoch": 0},
         ),
         (
-            by_oneself(
+            by_owner(
                 "post",
                 "/user/me/password/",
                 {"current_password": "seven green bicycles", "new_password": "nine orange lanterns"},
             ),
             {"username": "Alice", "epoch": 1},
         ),
-        (by_oneself("post", "/token/logout-all/"), {"username": "Alice", "epoch": 1}),
+        (by_owner("post", "/token/logout-all/"), {"username": "Alice", "epoch": 1}),
     ],
     ids=["register", "ensure_admin", "name", "address", "role", "deactivation", "own name", "password", "logout-all"],
 )
-def test_a_change_moves_the_account_to_the_end(client_of, feed, newcomer, monkeypatch, act, shows):
+def test_a_change_moves_the_account_to_the_end(client_of, feed, person_in_feed, monkeypatch, act, shows):
     monkeypatch.setenv("ADMIN_PASSWORD", "nine orange lanterns")
-    alice, *_ = newcomer("Alice"), newcomer("Ada", role="admin"), newcomer("Bob")
+    alice, *_ = person_in_feed("Alice"), person_in_feed("Ada", role="admin"), person_in_feed("Bob")
     before = feed()
 
     changed = act(client_of, type(client_of(alice))(), alice)
@@ -183,8 +183,8 @@ def test_a_change_moves_the_account_to_the_end(client_of, feed, newcomer, monkey
 
 
 @pytest.mark.parametrize("by_itself", [True, False])
-def test_a_deleted_account_is_a_tombstone_at_the_end(client_of, feed, newcomer, by_itself):
-    alice, ada = newcomer("Alice"), newcomer("Ada", role="admin")
+def test_a_deleted_account_is_a_tombstone_at_the_end(client_of, feed, person_in_feed, by_itself):
+    alice, ada = person_in_feed("Alice"), person_in_feed("Ada", role="admin")
     before = feed()["next_after"]
 
     if by_itself:
@@ -197,8 +197,8 @@ def test_a_deleted_account_is_a_tombstone_at_the_end(client_of, feed, newcomer, 
     assert ids(feed()) == [ada.pk, alice.pk]
 
 
-def test_a_tombstone_is_never_mistaken_for_a_new_account(client_of, feed, newcomer):
-    alice = newcomer("Alice")
+def test_a_tombstone_is_never_mistaken_for_a_new_account(client_of, feed, person_in_feed):
+    alice = person_in_feed("Alice")
     old_id = alice.pk
     alice.remove()
 
@@ -213,13 +213,13 @@ def test_a_tombstone_is_never_mistaken_for_a_new_account(client_of, feed, newcom
     [
         by_admin(),
         by_admin(username="Alice", email="alice@example.com", role="user", is_active=True),
-        by_oneself("patch", "/user/me/", {}),
-        by_oneself("patch", "/user/me/", {"username": "Alice"}),
-        by_oneself("get", "/user/me/"),
+        by_owner("patch", "/user/me/", {}),
+        by_owner("patch", "/user/me/", {"username": "Alice"}),
+        by_owner("get", "/user/me/"),
     ],
 )
-def test_an_empty_change_is_not_in_the_feed(client_of, client, feed, newcomer, act):
-    alice, _ = newcomer("Alice"), newcomer("Ada", role="admin")
+def test_an_empty_change_is_not_in_the_feed(client_of, client, feed, person_in_feed, act):
+    alice, _ = person_in_feed("Alice"), person_in_feed("Ada", role="admin")
     before = feed()
 
     act(client_of, type(client)(), alice)
@@ -227,8 +227,8 @@ def test_an_empty_change_is_not_in_the_feed(client_of, client, feed, newcomer, a
     assert feed() == before
 
 
-def test_signing_in_and_out_is_not_in_the_feed(feed, newcomer, password, client_of):
-    alice = newcomer("Alice")
+def test_signing_in_and_out_is_not_in_the_feed(feed, person_in_feed, password, client_of):
+    alice = person_in_feed("Alice")
     before, client = feed(), client_of(alice)
 
     client.post("/token/", {"username": "Alice", "password": password})
@@ -238,8 +238,8 @@ def test_signing_in_and_out_is_not_in_the_feed(feed, newcomer, password, client_
     assert feed() == before
 
 
-def test_a_refused_change_is_not_in_the_feed(client_of, feed, newcomer):
-    alice, ada, _ = newcomer("Alice"), newcomer("Ada", role="admin"), newcomer("Bob")
+def test_a_refused_change_is_not_in_the_feed(client_of, feed, person_in_feed):
+    alice, ada, _ = person_in_feed("Alice"), person_in_feed("Ada", role="admin"), person_in_feed("Bob")
     before = feed()
 
     statuses = [
@@ -254,8 +254,8 @@ def test_a_refused_change_is_not_in_the_feed(client_of, feed, newcomer):
     assert feed() == before
 
 
-def test_a_rollback_is_not_in_the_feed(feed, newcomer):
-    alice = newcomer("Alice")
+def test_a_rollback_is_not_in_the_feed(feed, person_in_feed):
+    alice = person_in_feed("Alice")
     before = feed()
 
     with transaction.atomic():
@@ -265,8 +265,8 @@ def test_a_rollback_is_not_in_the_feed(feed, newcomer):
     assert feed() == before
 
 
-def test_an_account_appears_once_with_current_values(feed, newcomer):
-    alice, bob = newcomer("Alice"), newcomer("Bob")
+def test_an_account_appears_once_with_current_values(feed, person_in_feed):
+    alice, bob = person_in_feed("Alice"), person_in_feed("Bob")
     for number in range(5):
         alice.change(username=f"Alice{number}")
         bob.change(username=f"Bob{number}")
@@ -275,8 +275,8 @@ def test_an_account_appears_once_with_current_values(feed, newcomer):
 
 
 @pytest.mark.parametrize(("number", "sizes"), [(0, [0]), (2, [2]), (3, [3]), (4, [3, 1]), (6, [3, 3]), (7, [3, 3, 1])])
-def test_pages_contain_each_account_exactly_once(feed, newcomer, small_pages, number, sizes):
-    people = [newcomer(f"Principal{index}") for index in range(number)]
+def test_pages_contain_each_account_exactly_once(feed, person_in_feed, small_pages, number, sizes):
+    people = [person_in_feed(f"Principal{index}") for index in range(number)]
 
     pages = walk(feed)
 
@@ -285,8 +285,8 @@ def test_pages_contain_each_account_exactly_once(feed, newcomer, small_pages, nu
     assert [pk for page in pages for pk in ids(page)] == [user.pk for user in people]
 
 
-def test_a_change_during_the_walk_appears_again(feed, newcomer, small_pages):
-    people = [newcomer(f"Principal{index}") for index in range(7)]
+def test_a_change_during_the_walk_appears_again(feed, person_in_feed, small_pages):
+    people = [person_in_feed(f"Principal{index}") for index in range(7)]
     first = feed()
     people[0].change(username="Known")
     people[5].change(username="Unknown")
@@ -313,9 +313,9 @@ def test_a_page_has_fifty_changes(feed):
     assert ids(feed(page["next_after"])) == [51]
 
 
-def test_a_page_costs_two_statements(feed, newcomer, django_assert_num_queries):
+def test_a_page_costs_two_statements(feed, person_in_feed, django_assert_num_queries):
     for index in range(20):
-        newcomer(f"Principal{index}")
+        person_in_feed(f"Principal{index}")
 
     with django_assert_num_queries(2):
         assert len(feed()["results"]) == 20
@@ -328,7 +328,7 @@ def test_a_missing_token_is_refused(client):
 def test_the_token_of_a_user_or_admin_is_refused(client_of, ada):
     client = client_of(ada)
     by_access = client.get(URL)
-    client.bear(client.refresh_token)
+    client.set_tokens(client.refresh_token)
 
     assert (by_access.status_code, client.get(URL).status_code) == (401, 401)
 
@@ -378,9 +378,9 @@ def test_accounts_older_than_the_feed_are_in_it(feed):
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_late_commit_is_not_missed(feed, newcomer, at_once):
+def test_a_late_commit_is_not_missed(feed, person_in_feed, at_once):
     """Alice's change is uncommitted while Bob's is made, and a reader polls."""
-    alice, bob = newcomer("Alice"), newcomer("Bob")
+    alice, bob = person_in_feed("Alice"), person_in_feed("Bob")
     alice_changed, bob_is_at_it, may_commit, done = (threading.Event() for _ in range(4))
     start = feed()["next_after"]
     seen = []

@@ -10,7 +10,7 @@ URL = "/internal/users/"
 
 @pytest.fixture
 def task_service(client):
-    client.bear(issue_service_token("task_service"))
+    client.set_tokens(issue_service_token("task_service"))
     return client
 
 
@@ -81,7 +81,7 @@ def test_the_token_of_a_user_or_admin_is_refused(client_of, ada):
     client = client_of(ada)
 
     by_access = client.get(URL, {"ids": str(ada.pk)})
-    client.bear(client.refresh_token)
+    client.set_tokens(client.refresh_token)
     by_refresh = client.get(URL, {"ids": str(ada.pk)})
 
     assert (by_access.status_code, by_refresh.status_code) == (401, 401)

@@ -35,20 +35,20 @@ def resend(client, account):
 
 
 def token_to(address):
-    letter = next(letter for letter in reversed(post.outbox) if letter.to == [address])
-    assert letter.subject == SUBJECT
-    return letter.body.partition('"token": "')[2].partition('"')[0]
+    message = next(message for message in reversed(post.outbox) if message.to == [address])
+    assert message.subject == SUBJECT
+    return message.body.partition('"token": "')[2].partition('"')[0]
 
 
 def choose(client, token):
     return client.post("/user/password-reset/confirm/", {"token": token, "new_password": CHOSEN})
 
 
-def let_a_minute_pass():
+def pass_a_minute():
     Mail.objects.update(sent_at=F("sent_at") - timedelta(minutes=2))
 
 
-def state_of(admin, account):
+def get_invitation(admin, account):
     return admin.get(f"{URL}{account['id']}/").json()["invitation"]
 
 
@@ -71,13 +71,13 @@ def test_an_admin_sees_pending_invitations(admin, client, alice, barbara):
 def test_an_old_account_is_pending_without_a_password(admin, barbara):
     User.objects.filter(pk=barbara["id"]).update(invited_at=None)
 
-    assert state_of(admin, barbara) == "pending"
+    assert get_invitation(admin, barbara) == "pending"
     assert resend(admin, barbara).status_code == 202
 
 
 def test_an_invitation_can_be_sent_again(admin, client, barbara):
     first = token_to("barbara@example.com")
-    let_a_minute_pass()
+    pass_a_minute()
 
     answer = resend(admin, barbara)
     jobs.deliver_mails()
@@ -126,7 +126,7 @@ def test_a_missing_account_is_404(admin):
 
 
 def test_an_invitation_accepted_before_sending_is_skipped(admin, client, barbara):
-    let_a_minute_pass()
+    pass_a_minute()
     resend(admin, barbara)
     choose(client, token_to("barbara@example.com"))
 
@@ -145,7 +145,7 @@ class TestCorrectedAddress:
         new = token_to("barbara@elsewhere.example")
         assert (answer.json()["invitation"], answer.json()["invited_at"] > barbara["invited_at"]) == ("pending", True)
         assert [choose(client, token).status_code for token in (old, new)] == [400, 204]
-        assert state_of(admin, barbara) == "accepted"
+        assert get_invitation(admin, barbara) == "accepted"
 
     def test_the_wrong_address_gets_no_mail(self, admin, barbara):
         path = f"{URL}{barbara['id']}/"
@@ -154,7 +154,7 @@ class TestCorrectedAddress:
 
         jobs.deliver_mails()
 
-        assert [letter.to for letter in post.outbox[1:]] == []
+        assert [message.to for message in post.outbox[1:]] == []
 
     def test_a_pending_mail_goes_only_to_the_new_address(self, admin):
         account = admin.post(URL, {"username": "Carol", "email": "carol@example.com"}).json()
@@ -162,7 +162,7 @@ class TestCorrectedAddress:
 
         jobs.deliver_mails()
 
-        assert [letter.to for letter in post.outbox] == [["carol@elsewhere.example"]]
+        assert [message.to for message in post.outbox] == [["carol@elsewhere.example"]]
 
     def test_an_accepted_account_is_not_invited_at_a_new_address(self, admin, client, barbara):
         choose(client, token_to("barbara@example.com"))
@@ -170,7 +170,7 @@ class TestCorrectedAddress:
         admin.patch(f"{URL}{barbara['id']}/", {"email": "barbara@elsewhere.example"})
         jobs.deliver_mails()
 
-        assert [letter.subject for letter in post.outbox[1:]] == ["The address of your account has changed"]
+        assert [message.subject for message in post.outbox[1:]] == ["The address of your account has changed"]
 
     @pytest.mark.parametrize("values", [{"username": "Babs"}, {"role": "admin"}, {"email": "barbara@example.com"}])
     def test_an_unchanged_address_sends_nothing(self, admin, barbara, values):
@@ -181,7 +181,7 @@ class TestCorrectedAddress:
 
 @pytest.mark.django_db(transaction=True)
 def test_parallel_accept_and_reinvite_use_the_token_once(admin, client, barbara, at_once):
-    let_a_minute_pass()
+    pass_a_minute()
     token, user = token_to("barbara@example.com"), User.objects.get(pk=barbara["id"])
 
     chosen, resent = at_once(lambda: choose(client, token), lambda: resend(admin, barbara), queued_at=user)

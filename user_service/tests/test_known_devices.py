@@ -134,7 +134,7 @@ def test_rows_of_unknown_identifiers_are_deleted_after_a_day(guess, sign_in, ali
 
 def test_a_reset_lets_a_new_device_in(sign_in, by_stranger, client, alice):
     by_stranger()
-    token = PasswordToken.objects.make(alice, Mail.Kind.PASSWORD_RESET)
+    token = PasswordToken.objects.issue(alice, Mail.Kind.PASSWORD_RESET)
     client.post("/user/password-reset/confirm/", {"token": token, "new_password": "nine red balloons"})
 
     assert sign_in(password="nine red balloons", address=ELSEWHERE) == 200

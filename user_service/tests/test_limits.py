@@ -34,7 +34,7 @@ def statuses(number, call, *arguments, **options):
     return [call(*arguments, **options).status_code for _ in range(number)]
 
 
-def let_pass(**duration):
+def pass_time(**duration):
     Window.objects.update(ends_at=F("ends_at") - timedelta(**duration))
 
 
@@ -89,10 +89,10 @@ def test_all_sessions_of_an_account_share_a_limit(client_of, alice):
 def test_the_count_restarts_after_a_minute(client_of, alice):
     caller = client_of(alice)
     statuses(30, caller.get, ME)
-    let_pass(seconds=30)
+    pass_time(seconds=30)
     assert 0 < wait_told(caller.get(ME)) <= 30
 
-    let_pass(seconds=30)
+    pass_time(seconds=30)
 
     assert statuses(11, caller.get, ME) == [200] * 10 + [429]
 
@@ -103,7 +103,7 @@ def test_a_request_after_retry_after_is_served(settings, client_of, alice):
     first = statuses(2, caller.get, ME)
 
     refused = caller.get(ME)
-    let_pass(seconds=wait_told(refused))
+    pass_time(seconds=wait_told(refused))
 
     assert first + statuses(1, caller.get, ME) == [200, 200, 200]
 
@@ -134,7 +134,7 @@ def test_an_invalid_token_counts_as_anonymous(client_of, client, ada, alice, bob
     deactivated, signed_out, nonsense = client_of(bob), client_of(alice), Client()
     assert client_of(ada).patch(f"/user/users/{bob.pk}/", {"is_active": False}).status_code == 200
     alice.sign_out_everywhere()
-    nonsense.bear("a.b.c")
+    nonsense.set_tokens("a.b.c")
     callers = [deactivated, signed_out, nonsense, client, deactivated, client, signed_out]
 
     answers = [each.get(ME) for each in callers]
@@ -210,7 +210,7 @@ def test_an_exhausted_caller_gets_429_instead_of_304(client_of, alice):
 def test_health_metrics_and_services_are_not_limited(settings, client):
     settings.METRICS_TOKEN = "prometheus-may-read-this-0123456789"
     service = Client()
-    service.bear(issue_service_token("task_service"))
+    service.set_tokens(issue_service_token("task_service"))
 
     for _ in range(12):
         answers = [
@@ -266,11 +266,11 @@ def test_counting_a_known_caller_needs_no_extra_statement(settings, client_of, a
     limit(settings, user="1/min")
 
     tag = caller.get(ME).headers["ETag"]
-    let_pass(minutes=1)
+    pass_time(minutes=1)
 
     assert uncounted == statements(caller.get, ME) == (200, 2)
     assert statements(caller.get, ME) == (429, 1)
-    let_pass(minutes=1)
+    pass_time(minutes=1)
     assert statements(caller.get, ME, headers={"If-None-Match": tag}) == (304, 3)
 
 

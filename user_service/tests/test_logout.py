@@ -75,7 +75,7 @@ def test_a_retry_does_not_reopen_the_session(client_of, log_out, refresh, alice)
 
 def test_signing_out_needs_no_access_token(client_of, alice):
     client = client_of(alice)
-    client.bear("left.over.token", refresh=client.refresh_token)
+    client.set_tokens("left.over.token", refresh=client.refresh_token)
 
     assert client.post(URL, {"refresh": client.refresh_token}).status_code == 204
 
@@ -158,7 +158,7 @@ def test_sessions_of_others_stay_open(client_of, refresh, alice, bob, ada):
 def test_the_user_can_sign_in_again(client_of, client, alice, password):
     client_of(alice).post(ALL)
 
-    client.bear(**client.post("/token/", {"username": "Alice", "password": password}).json())
+    client.set_tokens(**client.post("/token/", {"username": "Alice", "password": password}).json())
 
     assert client.get("/user/me/").status_code == 200
     assert jwt.decode(client.access_token, options={"verify_signature": False})["epoch"] == 1
@@ -166,10 +166,10 @@ def test_the_user_can_sign_in_again(client_of, client, alice, password):
 
 def test_signing_out_everywhere_needs_an_access_token(client, client_of, alice):
     signed_in = client_of(alice)
-    client.bear(signed_in.refresh_token)
+    client.set_tokens(signed_in.refresh_token)
 
     assert client.post(ALL).status_code == 401
-    client.bear(issue_service_token("task_service"))
+    client.set_tokens(issue_service_token("task_service"))
     assert client.post(ALL).status_code == 401
     assert signed_in.get("/user/me/").status_code == 200
 

@@ -22,7 +22,7 @@ def ask(client, email):
     assert client.post("/user/password-reset/", {"email": email}).status_code == 202
 
 
-def let_pass(**duration):
+def pass_time(**duration):
     instants = ["planned_at", "due_at", "give_up_at", "sent_at"]
     Mail.objects.update(**{name: F(name) - timedelta(**duration) for name in instants})
 
@@ -42,7 +42,7 @@ def test_plus_addresses_are_one_mailbox(client, plus):
 
     deliver()
 
-    assert [letter.to for letter in post.outbox] == [["Victim+0@Example.com"]]
+    assert [message.to for message in post.outbox] == [["Victim+0@Example.com"]]
     assert reasons() == ["the same mail was sent a moment ago"] * 2
     assert PasswordToken.objects.count() == 1
 
@@ -51,11 +51,11 @@ def test_a_mailbox_gets_ten_mails_within_a_day(client, plus):
     for user in plus:
         ask(client, user.email)
         deliver()
-        let_pass(minutes=2)
+        pass_time(minutes=2)
 
     assert len(post.outbox) == 10
     assert reasons() == ["the mailbox got 10 mails within a day"] * 2
-    let_pass(days=1)
+    pass_time(days=1)
     ask(client, plus[0].email)
     deliver()
     assert len(post.outbox) == 11
@@ -65,7 +65,7 @@ def test_confirmation_mails_count_too(client, plus, password):
     for user in plus[:10]:
         ask(client, user.email)
         deliver()
-        let_pass(minutes=2)
+        pass_time(minutes=2)
 
     client.post("/user/register/", {"username": "Mallory", "email": "victim+m@example.com", "password": password})
     deliver()
@@ -90,21 +90,21 @@ def test_other_mailboxes_are_unaffected(client, plus, alice):
 
     deliver()
 
-    assert [letter.to[0] for letter in post.outbox] == ["Victim+0@Example.com", "alice@example.com"]
+    assert [message.to[0] for message in post.outbox] == ["Victim+0@Example.com", "alice@example.com"]
 
 
 def test_mails_requested_by_an_admin_are_counted_separately(client, client_of, ada, plus):
     for user in plus:
         ask(client, user.email)
         deliver()
-        let_pass(minutes=2)
+        pass_time(minutes=2)
     ask(client, plus[0].email)
 
     client_of(ada).post(f"/user/users/{plus[0].pk}/password-reset/")
     client_of(ada).post("/user/users/", {"username": "Carol", "email": "victim+carol@example.com"})
     deliver()
 
-    assert [letter.to[0] for letter in post.outbox[10:]] == ["Victim+0@Example.com", "victim+carol@example.com"]
+    assert [message.to[0] for message in post.outbox[10:]] == ["Victim+0@Example.com", "victim+carol@example.com"]
 
 
 def test_mails_being_sent_by_another_worker_count(client, plus):

@@ -16,7 +16,7 @@ def confirm(client, token):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_deactivation_revokes_mailed_tokens_for_good(client, client_of, ada, alice, kind):
-    token = PasswordToken.objects.make(alice, kind)
+    token = PasswordToken.objects.issue(alice, kind)
     admin, path = client_of(ada), f"/user/users/{alice.pk}/"
 
     for is_active in (False, True):

@@ -30,7 +30,7 @@ def plan(address, kind=RESET):
     return Mail.objects.plan(kind, address)
 
 
-def let_pass(**duration):
+def pass_time(**duration):
     """Move all times of all mails back instead of waiting."""
     instants = ["planned_at", "due_at", "give_up_at", "leased_until", "sent_at"]
     Mail.objects.update(**{name: F(name) - timedelta(**duration) for name in instants})
@@ -80,14 +80,14 @@ def test_a_planned_mail_is_sent(alice):
 
     assert jobs.deliver_mails() == 1
 
-    (letter,) = post.outbox
+    (message,) = post.outbox
     assert outcome(mail) == ("sent", "")
-    assert (letter.to, letter.cc, letter.bcc) == (["alice@example.com"], [], [])
-    assert letter.from_email == "TMService <noreply@tmservice.invalid>"
-    assert letter.message()["Message-ID"] == message_id(mail.pk, prefix="user-mail")
-    assert letter.message()["Auto-Submitted"] == "auto-generated"
-    assert letter.message().get_content_type() == "text/plain"
-    assert not letter.message().is_multipart()
+    assert (message.to, message.cc, message.bcc) == (["alice@example.com"], [], [])
+    assert message.from_email == "TMService <noreply@tmservice.invalid>"
+    assert message.message()["Message-ID"] == message_id(mail.pk, prefix="user-mail")
+    assert message.message()["Auto-Submitted"] == "auto-generated"
+    assert message.message().get_content_type() == "text/plain"
+    assert not message.message().is_multipart()
 
 
 @pytest.mark.parametrize(
@@ -103,9 +103,9 @@ def test_each_kind_has_its_subject_and_validity(alice, bob, kind, subject, said)
 
     jobs.deliver_mails()
 
-    assert [letter.subject for letter in post.outbox] == [subject, subject]
-    assert [said in letter.body for letter in post.outbox] == [True, True]
-    assert [letter.body.partition(",")[0] for letter in post.outbox] == ["Hello Alice", "Hello Bob"]
+    assert [message.subject for message in post.outbox] == [subject, subject]
+    assert [said in message.body for message in post.outbox] == [True, True]
+    assert [message.body.partition(",")[0] for message in post.outbox] == ["Hello Alice", "Hello Bob"]
 
 
 @pytest.mark.parametrize(("kind", "lifetime"), [(RESET, timedelta(minutes=30)), (INVITATION, timedelta(days=7))])
@@ -153,7 +153,7 @@ def test_the_mail_goes_to_the_address_of_the_account(person, client):
 
     jobs.deliver_mails()
 
-    assert [letter.recipients() for letter in post.outbox] == [["Alice@Example.com"]]
+    assert [message.recipients() for message in post.outbox] == [["Alice@Example.com"]]
 
 
 def test_each_recipient_gets_their_own_token(client, alice, bob):
@@ -162,7 +162,7 @@ def test_each_recipient_gets_their_own_token(client, alice, bob):
 
     jobs.deliver_mails()
 
-    tokens = {letter.to[0]: token_in(letter.body) for letter in post.outbox}
+    tokens = {message.to[0]: token_in(message.body) for message in post.outbox}
     client.post(
         "/user/password-reset/confirm/", {"token": tokens["bob@example.com"], "new_password": "eight red balloons"}
     )
@@ -202,7 +202,7 @@ def test_a_mail_to_a_former_address_is_skipped(client, client_of, ada, alice, un
     jobs.deliver_mails()
 
     assert outcome(Mail.objects.get(kind=RESET)) == ("skipped", "no active account has this address")
-    assert [letter.subject for letter in post.outbox if "token" in letter.body] == []
+    assert [message.subject for message in post.outbox if "token" in message.body] == []
 
 
 def test_a_second_mail_within_a_minute_is_skipped(alice):
@@ -226,10 +226,10 @@ def test_other_kinds_and_addresses_within_a_minute_are_sent(alice, bob):
 def test_after_a_minute_another_mail_is_sent(alice):
     plan("alice@example.com")
     jobs.deliver_mails()
-    let_pass(seconds=59)
+    pass_time(seconds=59)
     early = plan("alice@example.com")
     jobs.deliver_mails()
-    let_pass(seconds=2)
+    pass_time(seconds=2)
     late = plan("alice@example.com")
     jobs.deliver_mails()
 
@@ -256,20 +256,20 @@ def test_a_mail_of_a_dead_worker_is_resent_with_the_same_id(alice):
     jobs.send_account_mail(claimed)  # and here the worker dies
 
     assert jobs.deliver_mails() == 0
-    let_pass(seconds=61)
+    pass_time(seconds=61)
     assert jobs.deliver_mails() == 1
 
-    assert [letter.message()["Message-ID"] for letter in post.outbox] == [message_id(mail.pk, prefix="user-mail")] * 2
+    assert [message.message()["Message-ID"] for message in post.outbox] == [message_id(mail.pk, prefix="user-mail")] * 2
     assert outcome(mail) == ("sent", "")
 
 
 def test_both_mails_after_a_crash_have_valid_tokens(client, alice):
     plan("alice@example.com")
     jobs.send_account_mail(*Mail.objects.claim(1, lease_seconds=60))
-    let_pass(seconds=61)
+    pass_time(seconds=61)
     jobs.deliver_mails()
 
-    first, second = [token_in(letter.body) for letter in post.outbox]
+    first, second = [token_in(message.body) for message in post.outbox]
 
     assert first != second
     body = {"token": first, "new_password": "eight red balloons"}
@@ -315,7 +315,7 @@ def test_a_mail_waits_while_the_mail_server_is_down(alice, closed_port, sink, by
     assert timezone.now() < mail.due_at < timezone.now() + timedelta(seconds=11)
 
     by_smtp(sink.server_address[1])
-    let_pass(seconds=11)
+    pass_time(seconds=11)
     jobs.deliver_mails()
 
     assert outcome(mail) == ("sent", "")
@@ -348,7 +348,7 @@ def test_a_temporary_error_is_retried(alice, sink, command, answer, reason):
     assert jobs.deliver_mails() == 0
 
     sink.answers = {}
-    let_pass(seconds=11)
+    pass_time(seconds=11)
     jobs.deliver_mails()
 
     assert outcome(mail) == ("sent", "")
@@ -373,7 +373,7 @@ def test_a_permanent_error_is_dead_lettered(alice, bob, sink, command, answer, c
     assert f"mail {mail.pk} is dead-lettered: {answer}" in caplog.messages
 
     sink.answers, sink.received = {}, []
-    let_pass(days=1)
+    pass_time(days=1)
     plan("bob@example.com")
     jobs.deliver_mails()
 
@@ -466,18 +466,18 @@ def test_a_stored_hostile_name_stays_in_the_body(alice, sink, name):
 )
 def test_the_token_is_neither_stored_nor_logged(alice, sink, caplog, answers, monkeypatch):
     caplog.set_level(logging.DEBUG)
-    made, make = [], type(PasswordToken.objects.all()).make
+    tokens, issue = [], type(PasswordToken.objects.all()).issue
 
     def remember(*args):
-        made.append(make(*args))
-        return made[-1]
+        tokens.append(issue(*args))
+        return tokens[-1]
 
-    monkeypatch.setattr(type(PasswordToken.objects), "make", remember)
+    monkeypatch.setattr(type(PasswordToken.objects), "issue", remember)
     sink.answers = answers
     plan("alice@example.com")
     jobs.deliver_mails()
 
-    (token,) = made
+    (token,) = tokens
     with connection.cursor() as cursor:
         for table in connection.introspection.table_names(cursor):
             cursor.execute(f'SELECT count(*) FROM "{table}" AS row WHERE strpos(row::text, %s) > 0', [token])
@@ -522,7 +522,9 @@ def test_four_workers_send_each_mail_once(person, at_once):
 
     at_once(*[work] * 4)
 
-    assert sorted(letter.to[0] for letter in post.outbox) == sorted(f"eve{number}@example.com" for number in range(24))
+    assert sorted(message.to[0] for message in post.outbox) == sorted(
+        f"eve{number}@example.com" for number in range(24)
+    )
     assert set(Mail.objects.values_list("state", "attempts")) == {("sent", 1)}
 
 
@@ -532,7 +534,7 @@ def test_mails_wait_until_a_mail_server_is_configured(settings, client, alice):
 
     held = jobs.deliver_mails()
     ready = client.get("/user/health/ready/").json()
-    let_pass(days=3)
+    pass_time(days=3)
     settings.MAILS_ARE_HELD = False
     jobs.deliver_mails()
 
@@ -543,7 +545,7 @@ def test_mails_wait_until_a_mail_server_is_configured(settings, client, alice):
 
 def test_an_old_reset_request_is_skipped(alice):
     waiting = plan("alice@example.com", RESET)
-    let_pass(days=3)
+    pass_time(days=3)
 
     jobs.deliver_mails()
 

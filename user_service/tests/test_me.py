@@ -8,7 +8,7 @@ pytestmark = pytest.mark.django_db
 URL = "/user/me/"
 
 
-def errors_of(answer):
+def get_errors(answer):
     return [(error["field"], error["code"]) for error in answer.json()["errors"]]
 
 
@@ -98,7 +98,7 @@ def test_a_reserved_name_is_refused(client_of, alice, name):
 
     answer = client.patch(URL, {"username": name})
 
-    assert (answer.status_code, errors_of(answer)) == (400, [("username", "reserved")])
+    assert (answer.status_code, get_errors(answer)) == (400, [("username", "reserved")])
     assert client.get(URL).json()["username"] == "Alice"
 
 
@@ -135,7 +135,7 @@ def test_a_username_or_email_in_use_is_a_conflict(client_of, alice, bob, passwor
 
     answer = client.patch(URL, {**change, "current_password": password})
 
-    assert (answer.status_code, errors_of(answer)) == (409, [(field, "taken")])
+    assert (answer.status_code, get_errors(answer)) == (409, [(field, "taken")])
     assert client.get(URL).json() == before
 
 
@@ -162,7 +162,7 @@ def test_users_cannot_change_their_own_privileges(client_of, alice, field, value
 
     answer = client.patch(URL, {"username": "Alicia", field: value})
 
-    assert (answer.status_code, errors_of(answer)) == (400, [(field, code)])
+    assert (answer.status_code, get_errors(answer)) == (400, [(field, code)])
     assert stored.get() == before
 
 
@@ -195,7 +195,7 @@ def test_another_method_is_405(client_of, alice, method):
 def test_a_query_parameter_is_refused(client_of, alice):
     answer = client_of(alice).get(URL, {"id": 1})
 
-    assert (answer.status_code, errors_of(answer)) == (400, [("id", "unknown_parameter")])
+    assert (answer.status_code, get_errors(answer)) == (400, [("id", "unknown_parameter")])
 
 
 @pytest.mark.parametrize(

@@ -44,6 +44,8 @@ def test_waiting_and_dead_lettered_mails_are_counted(read):
         Mail.objects.plan(Mail.Kind.PASSWORD_RESET, f"{name}@example.com")
     Mail.objects.filter(email_key="bob@example.com").update(state="failed", reason="554 no")
 
-    told = {family.name: family.samples[0].value for family in text_string_to_metric_families(read()) if family.samples}
+    values = {
+        family.name: family.samples[0].value for family in text_string_to_metric_families(read()) if family.samples
+    }
 
-    assert (told["tmservice_mails_waiting"], told["tmservice_mails_failed"]) == (2, 1)
+    assert (values["tmservice_mails_waiting"], values["tmservice_mails_failed"]) == (2, 1)

@@ -19,7 +19,7 @@ def sign_in(client, username, password):
     return client.post("/token/", {"username": username, "password": password})
 
 
-def errors_of(answer):
+def get_errors(answer):
     return [(error["field"], error["code"]) for error in answer.json()["errors"]]
 
 
@@ -67,16 +67,16 @@ def test_without_a_password_an_invitation_is_planned(admin):
 def test_an_invited_user_chooses_a_password_and_signs_in(admin, client):
     admin.post(URL, BARBARA)
     jobs.deliver_mails()
-    (letter,) = post.outbox
-    token = letter.body.partition('"token": "')[2].partition('"')[0]
+    (message,) = post.outbox
+    token = message.body.partition('"token": "')[2].partition('"')[0]
 
     answer = client.post("/user/password-reset/confirm/", {"token": token, "new_password": CHOSEN})
 
-    assert (letter.to, letter.subject) == (["Barbara@Example.com"], "You have been given an account")
+    assert (message.to, message.subject) == (["Barbara@Example.com"], "You have been given an account")
     assert answer.status_code == 204
     signed_in = sign_in(client, "Barbara", CHOSEN)
     assert signed_in.status_code == 200
-    client.bear(**signed_in.json())
+    client.set_tokens(**signed_in.json())
     assert client.get("/user/me/").json()["username"] == "Barbara"
 
 
@@ -111,7 +111,7 @@ def test_an_invited_user_can_also_request_a_reset(admin, client):
 
     jobs.deliver_mails()
 
-    assert [letter.subject for letter in post.outbox] == ["You have been given an account", "Choose a new password"]
+    assert [message.subject for message in post.outbox] == ["You have been given an account", "Choose a new password"]
 
 
 def test_an_admin_creates_an_admin(admin, client_of):
@@ -164,7 +164,7 @@ def test_a_conflict_invites_nobody(admin, alice, password, field, values):
     answer = admin.post(URL, {**BARBARA, **password, **values})
 
     assert answer.status_code == 409
-    assert errors_of(answer) == [(field, "taken")]
+    assert get_errors(answer) == [(field, "taken")]
     assert User.objects.count() == 2
     assert not Mail.objects.exists()
 
@@ -216,7 +216,7 @@ def test_an_admin_can_assign_a_reserved_name(admin, client, username):
 def test_an_unknown_field_is_refused(admin, ada, name, value):
     answer = admin.post(URL, {**BARBARA, name: value})
 
-    assert (answer.status_code, errors_of(answer)) == (400, [(name, "unknown_field")])
+    assert (answer.status_code, get_errors(answer)) == (400, [(name, "unknown_field")])
     assert User.objects.get() == ada
     assert not Mail.objects.exists()
 
@@ -225,7 +225,7 @@ def test_an_unknown_field_is_refused(admin, ada, name, value):
 def test_username_and_email_are_required(admin, name):
     answer = admin.post(URL, {key: value for key, value in BARBARA.items() if key != name})
 
-    assert (answer.status_code, errors_of(answer)) == (400, [(name, "required")])
+    assert (answer.status_code, get_errors(answer)) == (400, [(name, "required")])
 
 
 @pytest.mark.parametrize("role", ["superuser", "", None, 1, ["admin"]])
@@ -272,11 +272,11 @@ def test_a_weak_password_is_refused(admin, ada, password, reason):
     ],
 )
 def test_header_injection_is_refused(admin, alice, name, value):
-    made = admin.post(URL, {**BARBARA, name: value})
+    created = admin.post(URL, {**BARBARA, name: value})
     changed = admin.patch(f"{URL}{alice.pk}/", {name: value})
 
-    assert (made.status_code, changed.status_code) == (400, 400)
-    assert {error["field"] for error in made.json()["errors"]} == {name}
+    assert (created.status_code, changed.status_code) == (400, 400)
+    assert {error["field"] for error in created.json()["errors"]} == {name}
     assert not Mail.objects.exists()
 
 

@@ -23,7 +23,7 @@ PASSWORD_CHANGED = "The password of your account has changed"
 SESSION_ENDED = "One of your sessions has been ended"
 
 
-def letters():
+def sent_messages():
     before = len(post.outbox)
     jobs.deliver_mails()
     return post.outbox[before:]
@@ -49,7 +49,7 @@ def change_password(people):
 
 
 def reset_password(people):
-    token = PasswordToken.objects.make(people.alice, Mail.Kind.PASSWORD_RESET)
+    token = PasswordToken.objects.issue(people.alice, Mail.Kind.PASSWORD_RESET)
     people.stranger.post("/user/password-reset/confirm/", {"token": token, "new_password": NEW})
 
 
@@ -112,11 +112,11 @@ def _typed(monkeypatch):
 def test_one_change_sends_one_notice_with_time_and_actor(people, act, subject, by):
     act(people)
 
-    (letter,) = [letter for letter in letters() if letter.to == ["alice@example.com"]]
+    (message,) = [message for message in sent_messages() if message.to == ["alice@example.com"]]
     planned_at = Mail.objects.get(address="alice@example.com").planned_at
-    assert letter.subject == subject
-    assert f"\nWhen: {planned_at:%Y-%m-%d %H:%M:%S} UTC\nBy: {by}\n" in letter.body
-    remedy = letter.body.strip().rpartition("\n\n")[2]
+    assert message.subject == subject
+    assert f"\nWhen: {planned_at:%Y-%m-%d %H:%M:%S} UTC\nBy: {by}\n" in message.body
+    remedy = message.body.strip().rpartition("\n\n")[2]
     assert re.match(r"If (it was not you|you did not expect this), .+\.$", remedy)
     assert abs(timezone.now() - planned_at) < timedelta(minutes=5)
 
@@ -124,16 +124,16 @@ def test_one_change_sends_one_notice_with_time_and_actor(people, act, subject, b
 def test_a_notice_lists_all_changes_of_a_request(people):
     people.admin.patch(people.path, {"username": "Alicia", "email": "a@b.example", "is_active": False})
 
-    (letter,) = letters()
+    (message,) = sent_messages()
     facts = ("new username", "new address", "deactivated")
-    assert [fact in letter.body for fact in facts] == [True] * 3
+    assert [fact in message.body for fact in facts] == [True] * 3
 
 
 def test_a_former_address_is_not_advised_to_reset(people):
     people.admin.patch(people.path, {"email": "a@b.example"})
 
-    (letter,) = letters()
-    assert mail_texts.RESET_PASSWORD not in letter.body
+    (message,) = sent_messages()
+    assert mail_texts.RESET_PASSWORD not in message.body
 
 
 @pytest.mark.parametrize(("act", "subject", "by"), ACTS, ids=ACT_IDS)
@@ -143,8 +143,8 @@ def test_an_unconfirmed_address_gets_no_notices(people, act, subject, by):
 
     act(people)
 
-    told = {letter.subject for letter in letters() if letter.to == ["alice@example.com"]}
-    assert told == ({PASSWORD_CHANGED} if by == READER else set())  # the mailed token confirmed the address
+    subjects = {message.subject for message in sent_messages() if message.to == ["alice@example.com"]}
+    assert subjects == ({PASSWORD_CHANGED} if by == READER else set())  # the mailed token confirmed the address
 
 
 def test_an_unreachable_address_gets_no_notices(people):
@@ -183,14 +183,14 @@ def test_a_repeated_request_sends_one_notice(people, act):
     act(people)
     act(people)
 
-    assert len(letters()) == 1
+    assert len(sent_messages()) == 1
 
 
 def test_an_admin_is_named_for_ending_their_own_sessions(client_of, ada):
     client_of(ada).delete(f"/user/users/{ada.pk}/sessions/")
 
-    (letter,) = letters()
-    assert f"By: {OWNER}" in letter.body
+    (message,) = sent_messages()
+    assert f"By: {OWNER}" in message.body
 
 
 def test_a_rollback_sends_no_notice(people):
@@ -211,4 +211,4 @@ def test_two_parallel_reuses_send_one_notice(people, at_once):
     answers = at_once(*[lambda: people.stranger.post("/token/refresh/", old)] * 2)
 
     assert {answer.status_code for answer in answers} == {401}
-    assert len(letters()) == 1
+    assert len(sent_messages()) == 1

@@ -19,7 +19,7 @@ def test_a_sign_in_returns_working_tokens(client, alice, password):
 
     assert answer.status_code == 200
     assert answer.json().keys() == {"access", "refresh"}
-    client.bear(**answer.json())
+    client.set_tokens(**answer.json())
     assert client.get(f"/user/users/{alice.pk}/").json()["username"] == "Alice"
 
 

@@ -214,7 +214,7 @@ def test_a_public_operation_requires_no_token():
 
 
 @pytest.fixture
-def arranged(alice, password):
+def example_data(alice, password):
     """Creates the data that the examples refer to, and replaces example tokens by issued ones."""
     session = Session.objects.open(alice)
     refresh = token_pair(session)["refresh"]
@@ -225,8 +225,8 @@ def arranged(alice, password):
         "POST /token/verify/": {"token": refresh},
         "POST /token/logout/": {"refresh": refresh},
         "POST /user/password-reset/": {},
-        "POST /user/password-reset/confirm/": {"token": PasswordToken.objects.make(alice, Mail.Kind.PASSWORD_RESET)},
-        "POST /user/email/confirm/": {"token": EmailToken.objects.make(alice, alice.email)},
+        "POST /user/password-reset/confirm/": {"token": PasswordToken.objects.issue(alice, Mail.Kind.PASSWORD_RESET)},
+        "POST /user/email/confirm/": {"token": EmailToken.objects.issue(alice, alice.email)},
         "PATCH /user/me/": {"current_password": password},
         "POST /user/me/password/": {"current_password": password},
         "POST /user/users/": {},
@@ -239,7 +239,7 @@ def arranged(alice, password):
 
 
 @pytest.mark.parametrize("call", WITH_BODY)
-def test_the_service_accepts_the_example_bodies(client_of, ada, alice, arranged, call):
+def test_the_service_accepts_the_example_bodies(client_of, ada, alice, example_data, call):
     makes = call in ("POST /user/register/", "POST /user/users/")
     client = client_of(alice if "/me/" in call else ada)
     if call == "POST /user/email/confirm/":
@@ -250,7 +250,7 @@ def test_the_service_accepts_the_example_bodies(client_of, ada, alice, arranged,
     schema = DOCUMENT.parameters(call, "body")["body"]["schema"]["$ref"]
     example = DOCUMENT.spec["definitions"][schema.rpartition("/")[2]]["example"]
 
-    answer = getattr(client, method.lower())(route.replace("{id}", str(alice.pk)), {**example, **arranged[call]})
+    answer = getattr(client, method.lower())(route.replace("{id}", str(alice.pk)), {**example, **example_data[call]})
 
     assert answer.status_code in ({201} if makes else {200, 202, 204})
     assert str(answer.status_code) in DOCUMENT.operations[call]["responses"]

@@ -53,13 +53,13 @@ class TestReplacedPassword:
     @pytest.mark.parametrize("replace", [changepassword, set_and_save, save_one_field, assign_a_hash])
     def test_a_new_password_ends_sessions_and_tokens(self, client, client_of, alice, password, type_in, replace):
         type_in(NEW, NEW)
-        signed_in, token = client_of(alice), PasswordToken.objects.make(alice, Mail.Kind.PASSWORD_RESET)
+        signed_in, token = client_of(alice), PasswordToken.objects.issue(alice, Mail.Kind.PASSWORD_RESET)
 
         replace(User.objects.get())
 
         assert signed_in.get("/user/me/").status_code == 401
         assert client.post("/token/refresh/", {"refresh": signed_in.refresh_token}).status_code == 401
-        assert not PasswordToken.objects.good(token).exists()
+        assert not PasswordToken.objects.valid(token).exists()
         alice.refresh_from_db()
         assert (alice.epoch, alice.least_epoch) == (1, 1)
         assert Change.objects.get().user_id == alice.pk  # so the task service is notified
@@ -149,7 +149,7 @@ class TestCreatesuperuser:
         call_command("createsuperuser", interactive=False)
 
         assert capsys.readouterr().out == "Created the admin root.\n"
-        client.bear(**client.post("/token/", {"username": "root", "password": NEW}).json())
+        client.set_tokens(**client.post("/token/", {"username": "root", "password": NEW}).json())
         assert client.get("/user/users/").status_code == 200
         assert AuditEvent.objects.filter(event="user_created").exists()
 

@@ -22,7 +22,7 @@ def listed(client, **query):
     return answer.json()["results"]
 
 
-def session_of(client):
+def get_session(client):
     return Session.objects.get(pk=next(row["id"] for row in listed(client, page_size=100) if row["current"]))
 
 
@@ -34,7 +34,7 @@ def sign_in(client, password):
         body = {"username": "Alice", "password": password}
         answer = client.post("/token/", body, headers=headers, **environment)
         assert answer.status_code == 200
-        client.bear(**answer.json())
+        client.set_tokens(**answer.json())
         return next(row for row in listed(client) if row["current"])
 
     return post
@@ -75,13 +75,13 @@ def test_it_lists_only_the_callers_sessions_even_for_admins(client_of, ada, alic
 
 def test_ended_sessions_are_not_listed(client_of, client, alice):
     here, out, expired = client_of(alice), client_of(alice), client_of(alice)
-    gone = [session_of(out), session_of(expired)]
+    gone = [get_session(out), get_session(expired)]
     client.post("/token/logout/", {"refresh": out.refresh_token})
     Session.objects.filter(pk=gone[1].pk).update(expires_at=timezone.now())
 
     (row,) = listed(here)
 
-    assert row["id"] == session_of(here).pk
+    assert row["id"] == get_session(here).pk
     assert row["id"] not in [session.pk for session in gone]
 
 
@@ -164,7 +164,7 @@ def test_tokens_are_not_shown(client_of, client, alice):
 def test_ending_a_session_revokes_its_tokens_at_once(client_of, client, alice):
     here, there = client_of(alice), client_of(alice)
 
-    answer = here.delete(one(session_of(there)))
+    answer = here.delete(one(get_session(there)))
 
     assert (answer.status_code, answer.content) == (204, b"")
     assert there.get("/user/me/").status_code == 401
@@ -176,7 +176,7 @@ def test_ending_a_session_revokes_its_tokens_at_once(client_of, client, alice):
 def test_the_current_session_can_be_ended(client_of, client, alice):
     here, there = client_of(alice), client_of(alice)
 
-    answer = here.delete(one(session_of(here)))
+    answer = here.delete(one(get_session(here)))
 
     assert answer.status_code == 204
     assert here.get("/user/me/").status_code == 401
@@ -186,7 +186,7 @@ def test_the_current_session_can_be_ended(client_of, client, alice):
 
 def test_a_session_of_another_user_looks_like_none(client_of, ada, alice, bob):
     bobs = client_of(bob)
-    other = session_of(bobs)
+    other = get_session(bobs)
 
     for client in (client_of(alice), client_of(ada)):
         seen = []
@@ -201,7 +201,7 @@ def test_a_session_of_another_user_looks_like_none(client_of, ada, alice, bob):
 
 def test_an_ended_session_is_404(client_of, alice):
     here, there, expired = client_of(alice), client_of(alice), client_of(alice)
-    ended, old = session_of(there), session_of(expired)
+    ended, old = get_session(there), get_session(expired)
     here.delete(one(ended))
     Session.objects.filter(pk=old.pk).update(expires_at=timezone.now())
 
@@ -214,7 +214,7 @@ def test_an_ended_session_is_404(client_of, alice):
 def test_an_id_has_one_spelling(client_of, alice, spelling):
     here = client_of(alice)
 
-    answer = here.delete(f"{URL}{spelling.format(session_of(here).pk)}/")
+    answer = here.delete(f"{URL}{spelling.format(get_session(here).pk)}/")
 
     assert answer.status_code == 404
     assert here.get("/user/me/").status_code == 200
@@ -224,7 +224,7 @@ def test_an_id_has_one_spelling(client_of, alice, spelling):
 def test_a_session_can_only_be_deleted(client_of, alice, method):
     here = client_of(alice)
 
-    answer = getattr(here, method)(one(session_of(here)))
+    answer = getattr(here, method)(one(get_session(here)))
 
     assert answer.status_code == 405
 

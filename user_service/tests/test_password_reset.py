@@ -19,7 +19,7 @@ def ask(client, email, **headers):
     return client.post(URL, {"email": email}, headers=headers)
 
 
-def url_of(user_id):
+def reset_url(user_id):
     return f"/user/users/{user_id}/password-reset/"
 
 
@@ -34,8 +34,8 @@ def test_a_request_plans_a_mail(client, alice):
 def test_a_reset_leads_to_a_sign_in_with_the_new_password(client, alice, password):
     ask(client, "alice@example.com")
     jobs.deliver_mails()
-    (letter,) = post.outbox
-    token = letter.body.partition('"token": "')[2].partition('"')[0]
+    (message,) = post.outbox
+    token = message.body.partition('"token": "')[2].partition('"')[0]
 
     confirmed = client.post(f"{URL}confirm/", {"token": token, "new_password": "eight red balloons"})
 
@@ -147,8 +147,8 @@ def test_the_host_header_does_not_reach_the_mail(client, alice, settings):
 
     jobs.deliver_mails()
 
-    (letter,) = post.outbox
-    assert "evil.example" not in letter.message().as_string()
+    (message,) = post.outbox
+    assert "evil.example" not in message.message().as_string()
 
 
 @pytest.mark.parametrize("header", ["Bearer left.over.token", "Basic QTpC", "nonsense"])
@@ -175,7 +175,7 @@ def test_a_minute_later_another_is_sent(client, alice):
     ask(client, "alice@example.com")
     jobs.deliver_mails()
 
-    assert [letter.to for letter in post.outbox] == [["alice@example.com"]] * 2
+    assert [message.to for message in post.outbox] == [["alice@example.com"]] * 2
 
 
 def test_token_and_address_do_not_reach_the_log(client, alice, caplog):
@@ -194,34 +194,34 @@ def test_token_and_address_do_not_reach_the_log(client, alice, caplog):
 
 
 def test_an_admin_requests_a_reset_for_an_account(client_of, ada, alice):
-    answer = client_of(ada).post(url_of(alice.pk))
+    answer = client_of(ada).post(reset_url(alice.pk))
 
     assert (answer.status_code, answer.content) == (202, b"")
     assert post.outbox == []
     jobs.deliver_mails()
-    (letter,) = post.outbox
-    assert (letter.to, letter.subject) == (["alice@example.com"], "Choose a new password")
+    (message,) = post.outbox
+    assert (message.to, message.subject) == (["alice@example.com"], "Choose a new password")
 
 
 def test_the_admin_does_not_see_the_token(client_of, ada, alice):
-    answer = client_of(ada).post(url_of(alice.pk))
+    answer = client_of(ada).post(reset_url(alice.pk))
     jobs.deliver_mails()
 
     assert answer.content == b""
-    assert "ada@example.com" not in [address for letter in post.outbox for address in letter.recipients()]
+    assert "ada@example.com" not in [address for message in post.outbox for address in message.recipients()]
 
 
 def test_a_user_cannot_request_a_reset_for_an_account(client_of, alice, bob):
     signed_in = client_of(alice)
 
-    statuses = [signed_in.post(url_of(user_id)).status_code for user_id in (bob.pk, alice.pk, 2**62)]
+    statuses = [signed_in.post(reset_url(user_id)).status_code for user_id in (bob.pk, alice.pk, 2**62)]
 
     assert statuses == [403, 403, 403]
     assert not Mail.objects.exists()
 
 
 def test_an_anonymous_caller_cannot_either(client, alice):
-    answer = client.post(url_of(alice.pk))
+    answer = client.post(reset_url(alice.pk))
 
     assert answer.status_code == 401
     assert not Mail.objects.exists()
@@ -231,13 +231,13 @@ def test_a_demoted_admin_cannot_either(client_of, ada, grace, alice):
     signed_in = client_of(grace)
     client_of(ada).patch(f"/user/users/{grace.pk}/", {"role": "user"})
 
-    assert signed_in.post(url_of(alice.pk)).status_code in (401, 403)
+    assert signed_in.post(reset_url(alice.pk)).status_code in (401, 403)
     assert not Mail.objects.exists()
 
 
 @pytest.mark.parametrize("user_id", [2**62, 2**63 - 1, 2**63, 0, "me", "\u0661"])
 def test_an_unknown_id_is_404(client_of, ada, user_id):
-    answer = client_of(ada).post(url_of(user_id))
+    answer = client_of(ada).post(reset_url(user_id))
 
     assert answer.status_code == 404
     assert not Mail.objects.exists()

@@ -33,7 +33,7 @@ ACCOUNT = {"username": "Alicia", "email": "alicia@example.com", "role": "user", 
 @pytest.fixture
 def service():
     client = Client()
-    client.bear(tokens.issue_service_token("task_service", on_behalf_of=1))
+    client.set_tokens(tokens.issue_service_token("task_service", on_behalf_of=1))
     return client
 
 
@@ -88,12 +88,12 @@ def bodies(alice, alices_session, password):
         "PATCH /user/me/": lambda: {"email": "changed@example.com", "current_password": password},
         "POST /user/email/confirm/": lambda: {
             **nobody_has_confirmed(),
-            "token": EmailToken.objects.make(alice, alice.email),
+            "token": EmailToken.objects.issue(alice, alice.email),
         },
         "POST /user/me/password/": lambda: {"current_password": password, "new_password": NEW_PASSWORD},
         "POST /user/password-reset/": lambda: {"email": alice.email},
         "POST /user/password-reset/confirm/": lambda: {
-            "token": PasswordToken.objects.make(alice, Mail.Kind.PASSWORD_RESET),
+            "token": PasswordToken.objects.issue(alice, Mail.Kind.PASSWORD_RESET),
             "new_password": NEW_PASSWORD,
         },
         "POST /user/users/": lambda: NORA,

@@ -25,7 +25,7 @@ def _admin(monkeypatch):
 
 
 @pytest.fixture
-def somebody_else():
+def other_process():
     """Another process that prepares, on its own connection."""
     database = settings.DATABASES["default"]
     theirs = psycopg2.connect(
@@ -57,7 +57,7 @@ class TestPrepare:
 
         assert not User.objects.exists()
 
-    def test_one_process_prepares_and_the_others_wait(self, somebody_else):
+    def test_one_process_prepares_and_the_others_wait(self, other_process):
         done = threading.Event()
 
         def wait_for_turn():
@@ -71,12 +71,12 @@ class TestPrepare:
         assert not done.wait(0.3)
         assert not User.objects.exists()
 
-        somebody_else.close()
+        other_process.close()
         waiting.join(30)
 
         assert User.objects.active_admins().count() == 1
 
-    def test_waiting_times_out(self, somebody_else, monkeypatch):
+    def test_waiting_times_out(self, other_process, monkeypatch):
         monkeypatch.setattr(prepare, "LONGEST_WAIT_SECONDS", 0.1)
 
         with pytest.raises(CommandError, match="cannot be reached, or another migration does not end"):

@@ -17,11 +17,11 @@ def refresh(client):
     return lambda token: client.post(URL, {"refresh": token})
 
 
-def let_pass(**time):
+def pass_time(**time):
     Session.objects.update(rotated_at=F("rotated_at") - timedelta(**time))
 
 
-def claims_of(token):
+def decode_claims(token):
     return jwt.decode(token, options={"verify_signature": False})
 
 
@@ -39,7 +39,7 @@ def test_a_refresh_returns_new_tokens(client_of, refresh, alice):
 def test_both_new_tokens_work(client_of, refresh, alice):
     client = client_of(alice)
 
-    client.bear(**refresh(client.refresh_token).json())
+    client.set_tokens(**refresh(client.refresh_token).json())
 
     assert client.get(f"/user/users/{alice.pk}/").status_code == 200
     assert refresh(client.refresh_token).status_code == 200
@@ -51,7 +51,7 @@ def test_a_refreshed_token_has_the_current_role(client_of, refresh, ada, alice):
 
     answer = refresh(client.refresh_token)
 
-    claims = claims_of(answer.json()["access"])
+    claims = decode_claims(answer.json()["access"])
     assert (claims["role"], claims["username"]) == ("admin", "Alicia")
 
 
@@ -67,23 +67,23 @@ def test_a_retry_gets_the_same_response(client_of, refresh, alice):
 def test_a_retry_within_ten_seconds_gets_the_same_response(client_of, refresh, alice):
     client = client_of(alice)
     successor = refresh(client.refresh_token).json()["refresh"]
-    let_pass(seconds=8)
+    pass_time(seconds=8)
 
     answer = refresh(client.refresh_token)
 
-    assert claims_of(answer.json()["refresh"])["jti"] == claims_of(successor)["jti"]
+    assert decode_claims(answer.json()["refresh"])["jti"] == decode_claims(successor)["jti"]
 
 
 def test_a_retry_after_ten_seconds_ends_the_session(client_of, refresh, alice):
     client = client_of(alice)
     successor = refresh(client.refresh_token).json()
-    let_pass(seconds=11)
+    pass_time(seconds=11)
 
     answer = refresh(client.refresh_token)
 
     assert answer.status_code == 401
     assert refresh(successor["refresh"]).status_code == 401
-    client.bear(**successor)
+    client.set_tokens(**successor)
     assert client.get(f"/user/users/{alice.pk}/").status_code == 401
 
 
@@ -149,7 +149,7 @@ def test_an_unknown_field_is_refused(client_of, client, alice):
 
 def test_a_session_ends_after_a_week_without_use(client_of, refresh, alice):
     client = client_of(alice)
-    claims = claims_of(client.refresh_token)
+    claims = decode_claims(client.refresh_token)
     assert claims["exp"] - claims["iat"] == 7 * 24 * 3600
     Session.objects.update(expires_at=timezone.now())
 
@@ -215,5 +215,5 @@ def test_eight_parallel_refreshes_get_the_same_pair(client_of, refresh, at_once,
         assert [answer.status_code for answer in answers] == [200] * 8
         assert len({answer.content for answer in answers}) == 1
         session.refresh_from_db()
-        assert session.previous_jti == claims_of(client.refresh_token)["jti"]
-        assert session.current_jti == claims_of(answers[0].json()["refresh"])["jti"]
+        assert session.previous_jti == decode_claims(client.refresh_token)["jti"]
+        assert session.current_jti == decode_claims(answers[0].json()["refresh"])["jti"]

@@ -36,10 +36,10 @@ def test_a_registered_user_can_sign_in(client):
 
 @pytest.mark.parametrize("end", ["\n", "\r\n", "\u00a0", "\f", "\u2028"], ids=ascii)
 def test_whitespace_around_username_and_email_is_trimmed(client, end):
-    made = client.post(URL, {**BARBARA, "username": f"Barbara{end}", "email": f"{end}barbara@example.com{end}"})
+    created = client.post(URL, {**BARBARA, "username": f"Barbara{end}", "email": f"{end}barbara@example.com{end}"})
     signed_in = client.post("/token/", {"username": f"barbara@example.com{end}", "password": BARBARA["password"]})
 
-    assert (made.json()["username"], made.json()["email"]) == ("Barbara", "barbara@example.com")
+    assert (created.json()["username"], created.json()["email"]) == ("Barbara", "barbara@example.com")
     assert signed_in.status_code == 200
 
 

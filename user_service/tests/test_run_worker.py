@@ -71,7 +71,7 @@ def test_once_runs_every_job(alice):
 
     call_command("run_worker", once=True)
 
-    assert [letter.to for letter in post.outbox] == [["alice@example.com"]]
+    assert [message.to for message in post.outbox] == [["alice@example.com"]]
     assert not Session.objects.exists()
 
 
@@ -91,7 +91,7 @@ def test_a_failed_job_is_reported_and_the_others_run(alice, monkeypatch, caplog)
         raise RuntimeError("no disk")
 
     monkeypatch.setattr(jobs, "deliver_mails", fail)
-    PasswordToken.objects.make(alice, Mail.Kind.PASSWORD_RESET)
+    PasswordToken.objects.issue(alice, Mail.Kind.PASSWORD_RESET)
     PasswordToken.objects.update(expires_at=timezone.now())
 
     with pytest.raises(CommandError, match=r"^These jobs failed; the log says why: mails\.$"):

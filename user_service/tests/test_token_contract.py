@@ -18,14 +18,14 @@ def example(kind):
     return json.loads(re.search(rf"```json {kind}\n(.*?)```", PAGE, re.DOTALL).group(1))
 
 
-def claims_of(token):
+def decode_claims(token):
     return jwt.decode(token, options={"verify_signature": False})
 
 
 @pytest.mark.parametrize("kind", ["access", "refresh"])
 def test_an_issued_token_has_the_claims_of_the_contract(client_of, alice, kind):
     client = client_of(alice)
-    claims = claims_of({"access": client.access_token, "refresh": client.refresh_token}[kind])
+    claims = decode_claims({"access": client.access_token, "refresh": client.refresh_token}[kind])
     agreed = example(kind)
 
     assert {name: type(value) for name, value in claims.items()} == {
@@ -55,7 +55,7 @@ def test_a_key_pair_is_named_as_in_the_contract(client_of, alice, settings, algo
 def test_a_service_token_as_in_the_contract_is_accepted(client, db):
     claims = example("service")
     lifetime = claims["exp"] - claims["iat"]
-    now = claims_of(tokens.issue_service_token("x"))["iat"]
+    now = decode_claims(tokens.issue_service_token("x"))["iat"]
 
     token = tokens.sign({**claims, "iat": now, "exp": now + lifetime})
 

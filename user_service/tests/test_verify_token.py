@@ -119,10 +119,10 @@ def test_a_token_with_extra_text_is_invalid(client_of, verify, alice):
 def test_an_authorization_header_is_ignored(client_of, alice):
     client = client_of(alice)
     good = client.access_token
-    client.bear("left.over.token")
+    client.set_tokens("left.over.token")
 
     assert client.post(URL, {"token": good}).status_code == 200
-    client.bear(good)
+    client.set_tokens(good)
     assert client.post(URL, {"token": "left.over.token"}).status_code == 401
 
 

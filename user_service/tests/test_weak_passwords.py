@@ -62,7 +62,7 @@ def test_a_strong_password_is_accepted(client, password):
 
 @pytest.mark.parametrize("weak", ["\u200b" * 12, "aaaaaaaaaaaa", "TMService2026", "correcthorsebatterystaple"])
 def test_every_endpoint_refuses_a_weak_password(client, client_of, ada, alice, password, weak, monkeypatch):
-    token = PasswordToken.objects.make(alice, Mail.Kind.PASSWORD_RESET)
+    token = PasswordToken.objects.issue(alice, Mail.Kind.PASSWORD_RESET)
     before = User.objects.values_list("password", flat=True)
     stored = list(before)
 

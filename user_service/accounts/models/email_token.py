@@ -19,23 +19,23 @@ class EmailTokenInvalid(Exception):
 
 
 class EmailTokenQuerySet(models.QuerySet["EmailToken"]):
-    def make(self, user: User, email: str) -> str:
+    def issue(self, user: User, email: str) -> str:
         """Return a new token. Earlier ones stay valid, since their mails may still arrive."""
         token = secrets.token_urlsafe(32)
         self.create(user=user, email=email, token_hash=hash_token(token), expires_at=timezone.now() + LIFETIME)
         return token
 
-    def good(self, token: str) -> Self:
+    def valid(self, token: str) -> Self:
         return self.filter(token_hash=hash_token(token), expires_at__gt=timezone.now(), user__is_active=True)
 
-    def use(self, token: str) -> None:
+    def redeem(self, token: str) -> None:
         """Confirm the address of the token, or raise EmailTokenInvalid, AccountGone or NameTaken."""
-        row = self.good(token).select_related("user").first()
+        row = self.valid(token).select_related("user").first()
         if row is None:
             raise EmailTokenInvalid()
         with translate_unique_violations():
             row.user.lock()
-            if not (self.good(token).exists() and row.user.confirm_email(row.email)):
+            if not (self.valid(token).exists() and row.user.confirm_email(row.email)):
                 raise EmailTokenInvalid()
 
 

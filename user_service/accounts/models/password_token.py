@@ -21,23 +21,23 @@ class PasswordTokenInvalid(Exception):
 
 
 class PasswordTokenQuerySet(models.QuerySet["PasswordToken"]):
-    def make(self, user: User, kind: Mail.Kind) -> str:
+    def issue(self, user: User, kind: Mail.Kind) -> str:
         """Return a new token. Earlier ones stay valid, since their mails may still arrive."""
         token = secrets.token_urlsafe(32)
         self.create(user=user, token_hash=hash_token(token), expires_at=timezone.now() + LIFETIMES[kind])
         return token
 
-    def good(self, token: str) -> Self:
+    def valid(self, token: str) -> Self:
         return self.filter(token_hash=hash_token(token), expires_at__gt=timezone.now(), user__is_active=True)
 
-    def user_of(self, token: str) -> User:
+    def user_for(self, token: str) -> User:
         """Return the user of a valid token, or raise PasswordTokenInvalid."""
-        row = self.good(token).select_related("user").first()
+        row = self.valid(token).select_related("user").first()
         if row is None:
             raise PasswordTokenInvalid()
         return row.user
 
-    def use(self, token: str, *, user: User, password: str) -> None:
+    def redeem(self, token: str, *, user: User, password: str) -> None:
         """Set the password and end all sessions and tokens of the user, or raise PasswordTokenInvalid.
 
         The token was mailed to the address of the account, so its use confirms the address.
@@ -46,7 +46,7 @@ class PasswordTokenQuerySet(models.QuerySet["PasswordToken"]):
         with transaction.atomic():
             # Lock the account first, as everywhere: of two tokens used at once, the second is already revoked.
             account = User.objects.select_for_update().filter(pk=user.pk).first()
-            if account is None or not self.good(token).exists():
+            if account is None or not self.valid(token).exists():
                 raise PasswordTokenInvalid()
             values: dict[str, Any] = {"password": user.password, "email_confirmed": True}
             # A first password replaces none.

@@ -58,7 +58,7 @@ class ConfirmReset(Endpoint):
         serializer = self.get_serializer(data=self.body)
         try:
             serializer.is_valid(raise_exception=True)  # a weak password does not use up the token
-            PasswordToken.objects.use(
+            PasswordToken.objects.redeem(
                 serializer.validated_data["token"],
                 user=serializer.validated_data["user"],
                 password=serializer.validated_data["new_password"],
