@@ -17,7 +17,7 @@ class EmailAddressMixin(models.Model):
     """Call the methods that change an account while its row is locked."""
 
     email = models.EmailField(max_length=254)
-    # Whether the owner has proved to read its mails, or an admin has set it.
+    # Whether the owner has confirmed the address, or an admin has set it.
     email_confirmed = models.BooleanField(default=True, db_default=True)
     # Becomes the address of the account when it is confirmed.
     pending_email = models.EmailField(max_length=254, null=True)  # noqa: DJ001  # the API says null too
