@@ -19,11 +19,11 @@ def test_every_anonymous_route_with_a_body_is_measured():
     }
 
 
-def test_no_body_costs_much(meter, ada):
+def test_anonymous_bodies_take_little_cpu(meter, ada):
     assert list(cpu.too_expensive_bodies(meter)) == []
 
 
-def test_no_header_and_no_query_costs_much(meter):
+def test_headers_and_queries_take_little_cpu(meter):
     assert list(cpu.too_expensive_heads(meter)) == []
 
 

@@ -14,7 +14,7 @@ def _new_process(monkeypatch):
 
 
 @pytest.mark.django_db
-def test_a_migrated_database_is_ready(client):
+def test_ready_when_the_database_is_migrated(client):
     answer = client.get(READY)
 
     assert (answer.status_code, answer.json()) == (200, {"status": "ok"})

@@ -50,7 +50,7 @@ def switch_trigger(state):
 
 @pytest.mark.django_db(transaction=True)  # migrate closes the connection
 @pytest.mark.usefixtures("append_only")
-def test_each_command_works_or_fails_with_one_sentence(commands):
+def test_each_works_or_explains_its_refusal(commands):
     assert inherited_commands.unexpected(commands) == {}
 
 

@@ -25,7 +25,7 @@ def read(client, settings):
     return ask
 
 
-def test_every_metric_is_documented(client, read):
+def test_every_metric_is_in_the_table_of_the_documentation(client, read):
     client.get("/user/health/live/")
     metrics.count_limited("login")
 

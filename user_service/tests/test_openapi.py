@@ -102,11 +102,11 @@ def test_the_document_is_valid_swagger():
     DOCUMENT.assert_valid()
 
 
-def test_every_operation_is_documented_and_no_other():
+def test_the_document_has_all_routes_and_no_others():
     openapi_pages.assert_complete(DOCUMENT)
 
 
-def test_everything_is_described():
+def test_everything_has_a_description():
     openapi_pages.assert_everything_is_described(DOCUMENT)
 
 
@@ -122,11 +122,11 @@ def test_the_pages_load_nothing_from_other_hosts(client):
     openapi_pages.assert_loads_nothing_from_elsewhere(client, "user")
 
 
-def test_the_pages_have_their_own_strict_policy(client):
+def test_the_pages_have_a_strict_policy(client):
     openapi_pages.assert_policy_is_narrow(client, "user")
 
 
-def test_the_pages_fetch_only_the_document(client):
+def test_the_pages_request_only_the_document(client):
     openapi_pages.assert_pages_ask_for_the_document_alone(client, "user")
 
 
@@ -134,7 +134,7 @@ def test_the_document_is_served_as_json_and_yaml(client):
     openapi_pages.assert_document_is_served(client, "user", DOCUMENT)
 
 
-def test_the_query_parameters_match_the_views():
+def test_the_query_parameters_are_those_of_the_views():
     openapi_pages.assert_parameters_are_known(DOCUMENT, views_by_route())
 
 
@@ -189,7 +189,7 @@ def test_a_session_without_an_address_is_valid():
 
 
 @pytest.mark.parametrize(("call", "name"), QUERIES)
-def test_a_query_parameter_accepts_its_documented_values(client_of, ada, call, name):
+def test_a_query_parameter_accepts_documented_values(client_of, ada, call, name):
     client, parameter = client_of(ada), DOCUMENT.parameters(call, "query")[name]
     path = call.removeprefix("GET ").replace("{id}", str(ada.pk))
 
@@ -298,7 +298,7 @@ STATUSES = {
 
 
 @pytest.mark.parametrize("call", STATUSES)
-def test_an_operation_has_its_statuses_and_no_others(call):
+def test_operations_have_their_statuses_and_no_others(call):
     responses = DOCUMENT.operations[call]["responses"]
 
     assert {int(status) for status in responses if status != "default"} == STATUSES[call]

@@ -127,16 +127,16 @@ def caller(request):
     return lambda kind: request.getfixturevalue(CALLERS[kind])
 
 
-def test_the_table_has_exactly_the_routes():
+def test_the_table_has_every_route_and_no_other():
     assert set(TABLE) == permission_table.routed_calls()
 
 
-def test_the_tables_have_exactly_the_kinds_of_callers():
+def test_the_tables_have_every_kind_of_caller_and_no_other():
     assert {tuple(row) for row in (*TABLE.values(), *AS_ADMIN.values(), *INVITING.values())} == {tuple(CALLERS)}
 
 
 @pytest.mark.parametrize(("call", "kind", "status"), permission_table.cells(TABLE))
-def test_every_caller_gets_the_response_in_the_table(caller, send, call, kind, status):
+def test_every_caller_gets_the_status_in_the_table(caller, send, call, kind, status):
     client = caller(kind)
     before = rows_of_all_tables()
 
