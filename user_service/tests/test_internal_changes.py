@@ -276,7 +276,7 @@ def test_an_account_appears_once_with_current_values(feed, person_in_feed):
 
 @pytest.mark.parametrize(("number", "sizes"), [(0, [0]), (2, [2]), (3, [3]), (4, [3, 1]), (6, [3, 3]), (7, [3, 3, 1])])
 def test_pages_contain_each_account_exactly_once(feed, person_in_feed, small_pages, number, sizes):
-    people = [person_in_feed(f"Principal{index}") for index in range(number)]
+    people = [person_in_feed(f"Person{index}") for index in range(number)]
 
     pages = walk(feed)
 
@@ -286,7 +286,7 @@ def test_pages_contain_each_account_exactly_once(feed, person_in_feed, small_pag
 
 
 def test_a_change_during_the_walk_appears_again(feed, person_in_feed, small_pages):
-    people = [person_in_feed(f"Principal{index}") for index in range(7)]
+    people = [person_in_feed(f"Person{index}") for index in range(7)]
     first = feed()
     people[0].change(username="Known")
     people[5].change(username="Unknown")
@@ -315,7 +315,7 @@ def test_a_page_has_fifty_changes(feed):
 
 def test_a_page_costs_two_statements(feed, person_in_feed, django_assert_num_queries):
     for index in range(20):
-        person_in_feed(f"Principal{index}")
+        person_in_feed(f"Person{index}")
 
     with django_assert_num_queries(2):
         assert len(feed()["results"]) == 20

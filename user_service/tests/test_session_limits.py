@@ -52,7 +52,7 @@ def test_a_valid_refresh_token_counts_by_account(refresh_token, path, alice):
 
 @each_path
 def test_eight_users_behind_one_address_do_not_share_a_limit(refresh_token, person, path):
-    tokens = [refresh_token(person(f"Principal{number}")) for number in range(8)]
+    tokens = [refresh_token(person(f"Person{number}")) for number in range(8)]
 
     assert [send(path, token).status_code for token in tokens] == [OK[path]] * 8
 

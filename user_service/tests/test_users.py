@@ -20,7 +20,7 @@ def crowd(person, ada):
     """45 accounts in addition to Ada, in groups with the same date_joined."""
     now = timezone.now()
     for number in range(45):
-        person(f"Principal{number:02}", date_joined=now - timedelta(hours=number // 10))
+        person(f"Person{number:02}", date_joined=now - timedelta(hours=number // 10))
 
 
 def walk(client, page, link):
