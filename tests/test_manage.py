@@ -147,7 +147,7 @@ def test_migrations_run_as_the_owner_and_an_admin_is_created(own_stack):
     admins = "from accounts.models import User; User.objects.all().update(is_active=False)"
     assert manage(own_stack, "user shell -v0", input=admins).returncode == 0
     made = manage(own_stack, "user ensure_admin")
-    assert made.stderr.endswith("ADMIN_USERNAME is that of an account which is no active admin.\n")
+    assert made.stderr.endswith("ADMIN_USERNAME belongs to an account that is not an active admin.\n")
 
     own_stack.stop()
     assert manage(own_stack, "user help").returncode == 0

@@ -1,4 +1,4 @@
-"""What can be wrong with mails and accounts."""
+"""Health checks of mails and accounts."""
 
 from django.conf import settings
 
@@ -20,7 +20,7 @@ def held() -> Finding:
 
 
 def failed() -> Finding:
-    remedy = "fix what the reason says; people may ask for them again"
+    remedy = "fix the cause; users can request them again"
     return checks.failed(Mail.objects.all(), many="mails", remedy=remedy)
 
 
@@ -30,8 +30,8 @@ def admin() -> Finding:
         return wrong(f"no admin is active; set ADMIN_PASSWORD and run: {manage_command('ensure_admin')}")
     text = f"active: {', '.join(names[:3])}{', ...' if len(names) > 3 else ''}"
     name, password = admin_username(), env.raw_value("ADMIN_PASSWORD")
-    if password and not User.objects.is_admin_with(name, password):
-        return unsure(f"{text}; ADMIN_PASSWORD is not the password of an admin called {name}, so take it out of .env")
+    if password and not User.objects.is_admin_password(name, password):
+        return unsure(f"{text}; ADMIN_PASSWORD is not the password of an admin named {name}; remove it from .env")
     return ok(text)
 
 

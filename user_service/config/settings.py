@@ -1,4 +1,4 @@
-"""Settings of the user service. The environment is the only difference between places; see .env.example."""
+"""Settings of the user service, from the environment; see .env.example."""
 
 from datetime import timedelta
 from pathlib import Path
@@ -29,7 +29,7 @@ CORS_ALLOW_HEADERS = settings.CORS_ALLOW_HEADERS
 CORS_EXPOSE_HEADERS = settings.CORS_EXPOSE_HEADERS
 
 INSTALLED_APPS = [
-    "accounts",  # first, since of two commands with one name the first app's counts
+    "accounts",  # first: its management commands override those of later apps
     "chassis",
     "django.contrib.contenttypes",
     "django.contrib.auth",

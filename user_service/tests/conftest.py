@@ -1,4 +1,4 @@
-"""The people of these tests, and a client that holds every answer to what all answers promise."""
+"""Fixtures for accounts, and a client that checks every response against the rules of all responses."""
 
 from concurrent.futures import ThreadPoolExecutor, wait
 from functools import cache
@@ -10,7 +10,7 @@ from rest_framework.test import APIClient
 
 from accounts.hashers import SmallArgon2PasswordHasher
 from accounts.models import Session, User
-from accounts.tokens import pair
+from accounts.tokens import token_pair
 from chassis.testing import documented_responses
 from chassis.testing.threads import start_together, wait_until_waiting_for_a_lock
 from config.urls import DOCUMENTATION
@@ -21,7 +21,7 @@ HEADER_REQUIRED_BY = {401: "WWW-Authenticate", 405: "Allow", 503: "Retry-After"}
 
 
 class Client(APIClient):
-    """Checks each answer as it comes. A bug is a 500 here, as it is for callers; its traceback is in the log."""
+    """Checks each response. An exception in a view is a 500, as for callers; its traceback is in the log."""
 
     def __init__(self):
         super().__init__(raise_request_exception=False)
@@ -35,7 +35,7 @@ class Client(APIClient):
             assert_problem(answer)
         return answer
 
-    def bear(self, access, refresh=None):
+    def set_tokens(self, access, refresh=None):
         self.access_token, self.refresh_token = access, refresh
         self.credentials(HTTP_AUTHORIZATION=f"Bearer {access}")
 
@@ -54,7 +54,7 @@ def assert_problem(answer):
 
 @pytest.fixture(autouse=True)
 def documented(monkeypatch):
-    """Whatever a view answers in a test must stand in the OpenAPI document."""
+    """Every status that a view returns in a test must be in the OpenAPI document."""
     yield from documented_responses.watch(DOCUMENTATION, monkeypatch)
 
 
@@ -77,12 +77,12 @@ def client():
 
 @pytest.fixture
 def client_of():
-    """Signs somebody in, without the price of a hash."""
+    """Returns a signed-in client, without the cost of a hash."""
 
     def sign_in(user):
         client = Client()
         user.refresh_from_db()
-        client.bear(**pair(Session.objects.open(user)))
+        client.set_tokens(**token_pair(Session.objects.open(user)))
         return client
 
     return sign_in
@@ -95,7 +95,7 @@ def password():
 
 @pytest.fixture(autouse=True)
 def hashing_cost(request, monkeypatch):
-    """Argon2 at its least, but where calls race: how long a hash takes decides who meets whom there."""
+    """The cheapest Argon2, except in races, where the duration of a hash decides which calls overlap."""
     marker = request.node.get_closest_marker("django_db")
     if not (marker and marker.kwargs.get("transaction")):
         monkeypatch.setattr(SmallArgon2PasswordHasher, "time_cost", 1)
@@ -114,7 +114,7 @@ def password_hash(hashing_cost):
 
 @pytest.fixture
 def person(password_hash):
-    """Makes people; all have the same password, hashed once."""
+    """Creates accounts with the same password, hashed once."""
 
     def make(username, **fields):
         values = {"email": f"{username.lower()}@example.com", "password": password_hash} | fields
@@ -135,7 +135,7 @@ def bob(db, person):
 
 @pytest.fixture
 def ada(db, person):
-    """The only admin, unless a test makes another."""
+    """The only admin, unless a test creates another."""
     return person("Ada", role=User.Role.ADMIN)
 
 
@@ -155,7 +155,7 @@ def ivan(db, person):
 def at_once():
     """Runs calls at the same moment, each in a thread with its own database connection; returns their results.
 
-    Those of `queued_at` wait at this row until all have come there, so that whatever they checked before is stale.
+    With `queued_at`, all calls wait for the lock of this row, so that everything they read before is stale.
     """
 
     def run_all(*calls, queued_at=None):
@@ -174,7 +174,7 @@ def at_once():
 
 @pytest.fixture
 def hash_computations(monkeypatch):
-    """A list that grows by one with every password that is hashed or verified."""
+    """A list with one entry for each password that was hashed or verified."""
     computations = []
 
     def count(name):

@@ -31,25 +31,25 @@ def guess(sign_in):
 
 @pytest.fixture
 def clock(monkeypatch):
-    """Stands still for the limit unless told to go on."""
+    """The clock of the limit; moves only on request."""
     clock = SimpleNamespace(at=timezone.now())
     clock.now = lambda: clock.at
-    clock.go_on = lambda **time: setattr(clock, "at", clock.at + timedelta(**time))
+    clock.advance = lambda **time: setattr(clock, "at", clock.at + timedelta(**time))
     monkeypatch.setattr(attempt, "timezone", clock)
     return clock
 
 
-def wait_told(answer):
+def retry_after(answer):
     assert (answer.status_code, answer.json()["code"]) == (429, "too_many_failures")
     return int(answer.headers["Retry-After"])
 
 
-def test_it_works(sign_in, guess, alice):
+def test_ten_failures_block_the_next_sign_in(sign_in, guess, alice):
     assert guess(10) == [401] * 10
 
     answer = sign_in()
 
-    assert 58 <= wait_told(answer) <= 60
+    assert 58 <= retry_after(answer) <= 60
     assert not Session.objects.exists()
 
 
@@ -72,74 +72,74 @@ def test_nothing_is_hashed_while_the_account_waits(sign_in, guess, alice, hash_c
 def test_the_wait_ends_on_the_second(sign_in, guess, alice, clock):
     guess(10)
 
-    told = [wait_told(sign_in())]
-    clock.go_on(seconds=0.5)
-    told.append(wait_told(sign_in()))
-    clock.go_on(seconds=58.5)
-    told.append(wait_told(sign_in()))
-    clock.go_on(seconds=0.999)
-    told.append(wait_told(sign_in()))
-    clock.go_on(seconds=0.001)
+    waits = [retry_after(sign_in())]
+    clock.advance(seconds=0.5)
+    waits.append(retry_after(sign_in()))
+    clock.advance(seconds=58.5)
+    waits.append(retry_after(sign_in()))
+    clock.advance(seconds=0.999)
+    waits.append(retry_after(sign_in()))
+    clock.advance(seconds=0.001)
 
-    assert told == [60, 60, 1, 1]
+    assert waits == [60, 60, 1, 1]
     assert sign_in().status_code == 200
 
 
-def test_to_ask_meanwhile_does_not_make_it_longer(sign_in, guess, alice, clock):
+def test_attempts_during_the_wait_do_not_extend_it(sign_in, guess, alice, clock):
     guess(10)
     for _ in range(59):
-        clock.go_on(seconds=1)
+        clock.advance(seconds=1)
         assert guess(1) == [429]
 
-    clock.go_on(seconds=1)
+    clock.advance(seconds=1)
 
     assert sign_in().status_code == 200
 
 
 @pytest.mark.parametrize("name", ["Alice", "nobody", "nobody@example.com"])
-def test_each_wait_is_twice_the_last_up_to_fifteen_minutes(sign_in, guess, alice, clock, name):
+def test_each_wait_is_twice_the_last_up_to_15_minutes(sign_in, guess, alice, clock, name):
     guess(10, name)
 
-    told = [wait_told(sign_in(name))]
+    waits = [retry_after(sign_in(name))]
     for _ in range(7):
-        clock.go_on(seconds=told[-1])
+        clock.advance(seconds=waits[-1])
         assert guess(1, name) == [401]
-        told.append(wait_told(sign_in(name)))
+        waits.append(retry_after(sign_in(name)))
 
-    assert told == [60, 120, 240, 480, 900, 900, 900, 900]
+    assert waits == [60, 120, 240, 480, 900, 900, 900, 900]
 
 
-def test_it_never_grows_past_fifteen_minutes(sign_in, guess, alice, clock):
+def test_the_wait_never_exceeds_15_minutes(sign_in, guess, alice, clock):
     guess(10)
     Attempt.objects.update(failures=2_000_000_000)
-    clock.go_on(minutes=15)
+    clock.advance(minutes=15)
 
     assert guess(1) == [401]
-    assert wait_told(sign_in()) == 900
+    assert retry_after(sign_in()) == 900
 
 
-def test_success_begins_the_count_anew(sign_in, guess, alice, clock):
+def test_a_success_after_the_wait_resets_the_count(sign_in, guess, alice, clock):
     guess(10)
-    clock.go_on(seconds=60)
+    clock.advance(seconds=60)
     guess(1)
-    clock.go_on(seconds=120)
+    clock.advance(seconds=120)
     assert sign_in().status_code == 200
 
     assert guess(10) == [401] * 10
-    assert wait_told(sign_in()) == 60
+    assert retry_after(sign_in()) == 60
 
 
-def test_the_right_password_may_be_used_any_number_of_times(sign_in, alice):
+def test_correct_sign_ins_are_unlimited(sign_in, alice):
     assert [sign_in().status_code for _ in range(25)] == [200] * 25
 
 
-def test_a_right_password_is_no_failure_among_others(sign_in, guess, alice):
+def test_a_correct_password_does_not_count_as_a_failure(sign_in, guess, alice):
     seen = [(guess(9), sign_in().status_code) for _ in range(3)]
 
     assert seen == [([401] * 9, 200)] * 3
 
 
-def test_an_identifier_is_counted_as_one_however_it_is_spelt(sign_in, guess, alice):
+def test_all_spellings_of_an_identifier_share_a_count(sign_in, guess, alice):
     names = ["Alice", "ALICE", "alice", "aLICE", "\uff21lice"]
 
     assert [guess(2, name) for name in names] == [[401, 401]] * 5
@@ -147,21 +147,21 @@ def test_an_identifier_is_counted_as_one_however_it_is_spelt(sign_in, guess, ali
 
 
 @pytest.mark.parametrize("other", ["alice@example.com", "nobody", "nobody@example.com"])
-def test_two_identifiers_of_one_account_tell_nothing_of_each_other(sign_in, guess, alice, other):
+def test_username_and_email_do_not_reveal_each_other(sign_in, guess, alice, other):
     guess(10, "Alice")
 
     assert guess(10, other) == [401] * 10
     assert sign_in(other).status_code == 429
 
 
-def test_a_name_that_nobody_has_is_counted_in_any_case(sign_in, guess):
+def test_an_unknown_name_is_counted_too(sign_in, guess):
     assert [guess(5, name) for name in ("Nobody", "NOBODY")] == [[401] * 5] * 2
 
     assert sign_in("nobody").status_code == 429
     assert sign_in("nobody2").status_code == 401
 
 
-def test_the_answer_tells_nothing_of_who_exists(sign_in, guess, alice, ivan, clock):
+def test_a_blocked_response_does_not_reveal_accounts(sign_in, guess, alice, ivan, clock):
     seen = set()
     for name in ("Alice", "Ivan", "Nobody", "alice@example.com", "nobody@example.com"):
         Attempt.objects.all().delete()
@@ -175,7 +175,7 @@ def test_the_answer_tells_nothing_of_who_exists(sign_in, guess, alice, ivan, clo
     assert b"Alice" not in content
 
 
-def test_all_that_leads_to_a_wait_is_alike_too(sign_in, alice, ivan, hash_computations, clock):
+def test_responses_before_the_block_do_not_reveal_accounts(sign_in, alice, ivan, hash_computations, clock):
     courses = set()
     for name in ("Alice", "Ivan", "Nobody"):
         course = []
@@ -190,13 +190,13 @@ def test_all_that_leads_to_a_wait_is_alike_too(sign_in, alice, ivan, hash_comput
 
 
 def test_a_deactivated_account_waits_like_any_other(sign_in, ivan, clock):
-    """Its right password is a failure like a wrong one."""
+    """Its correct password counts as a failure too."""
     assert [sign_in("Ivan").status_code for _ in range(10)] == [401] * 10
 
-    assert wait_told(sign_in("Ivan")) == 60
+    assert retry_after(sign_in("Ivan")) == 60
 
 
-def test_who_is_reactivated_signs_in(client_of, sign_in, ada, ivan):
+def test_a_reactivated_account_signs_in(client_of, sign_in, ada, ivan):
     sign_in("Ivan")
 
     client_of(ada).patch(f"/user/users/{ivan.pk}/", {"is_active": True})
@@ -204,31 +204,31 @@ def test_who_is_reactivated_signs_in(client_of, sign_in, ada, ivan):
     assert sign_in("Ivan").status_code == 200
 
 
-def test_after_a_day_it_is_forgotten(sign_in, guess, alice, clock):
+def test_failures_expire_after_a_day(sign_in, guess, alice, clock):
     guess(10)
-    clock.go_on(seconds=60)
+    clock.advance(seconds=60)
     guess(1)
-    clock.go_on(days=1, seconds=1)
+    clock.advance(days=1, seconds=1)
 
     assert guess(10) == [401] * 10
-    assert wait_told(sign_in()) == 60
+    assert retry_after(sign_in()) == 60
 
 
-def test_before_a_day_is_over_it_is_not(sign_in, guess, alice, clock):
+def test_failures_do_not_expire_within_a_day(sign_in, guess, alice, clock):
     guess(10)
-    clock.go_on(hours=23, minutes=59)
+    clock.advance(hours=23, minutes=59)
 
     assert guess(1) == [401]
-    assert wait_told(sign_in()) == 120
+    assert retry_after(sign_in()) == 120
 
 
-def test_the_day_begins_at_the_last_failure(sign_in, guess, alice, clock):
+def test_the_day_starts_at_the_last_failure(sign_in, guess, alice, clock):
     for _ in range(10):
         assert guess(1) == [401]
-        clock.go_on(hours=20)
+        clock.advance(hours=20)
 
     assert guess(1) == [401]
-    assert wait_told(sign_in()) == 120
+    assert retry_after(sign_in()) == 120
 
 
 def test_other_accounts_are_not_affected(sign_in, guess, alice, bob):
@@ -239,8 +239,8 @@ def test_other_accounts_are_not_affected(sign_in, guess, alice, bob):
     assert guess(10, "Bob") == [401] * 10
 
 
-def test_the_victim_goes_on_in_a_session_that_lives(client_of, client, guess, alice):
-    """Whoever knows a name can make it wait, which must not put anybody out."""
+def test_a_live_session_of_a_blocked_account_continues(client_of, client, guess, alice):
+    """Anyone who knows a username can block it, which must not end its sessions."""
     victim = client_of(alice)
     guess(15)
 
@@ -248,11 +248,11 @@ def test_the_victim_goes_on_in_a_session_that_lives(client_of, client, guess, al
 
     assert victim.get("/user/me/").status_code == 200
     assert renewed.status_code == 200
-    victim.bear(**renewed.json())
+    victim.set_tokens(**renewed.json())
     assert victim.get("/user/me/").status_code == 200
 
 
-def test_a_body_that_cannot_be_is_not_counted(client, sign_in, alice):
+def test_an_invalid_body_is_not_counted(client, sign_in, alice):
     for _ in range(12):
         assert client.post(URL, {"username": "Alice"}).status_code == 400
         assert client.post(URL, {"username": "Alice", "password": ""}).status_code == 400
@@ -265,14 +265,14 @@ def test_any_name_is_counted(sign_in, guess, name):
     assert guess(11, name) == [401] * 10 + [429]
 
 
-def test_nobodys_name_is_not_the_key_of_an_account(sign_in, guess, alice):
+def test_a_username_cannot_collide_with_an_account_key(sign_in, guess, alice):
     guess(10, f"user {alice.pk}")
 
     assert sign_in().status_code == 200
 
 
-def test_no_name_that_was_tried_is_stored(guess, alice):
-    """People type their password there by mistake."""
+def test_attempted_usernames_are_not_stored(guess, alice):
+    """People type passwords into the username field by mistake."""
     guess(1, "my-secret-password")
 
     assert not re.search("my-secret", str(list(Attempt.objects.values())))
@@ -285,7 +285,7 @@ def test_it_costs_at_most_thirteen_statements(sign_in, alice, django_assert_max_
 
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("name", ["Alice", "Nobody"])
-def test_of_fifty_guesses_at_once_ten_are_checked(sign_in, at_once, alice, hash_computations, name):
+def test_only_ten_of_fifty_parallel_guesses_are_checked(sign_in, at_once, alice, hash_computations, name):
     answers = at_once(*(lambda index=index: sign_in(name, f"guess {index}") for index in range(50)))
 
     assert sorted(answer.status_code for answer in answers) == [401] * 10 + [429] * 40
@@ -295,7 +295,7 @@ def test_of_fifty_guesses_at_once_ten_are_checked(sign_in, at_once, alice, hash_
 
 
 @pytest.mark.django_db(transaction=True)
-def test_after_the_wait_one_of_eight_at_once_is_checked(sign_in, guess, at_once, alice, hash_computations):
+def test_after_the_wait_one_of_eight_parallel_guesses_is_checked(sign_in, guess, at_once, alice, hash_computations):
     guess(10)
     Attempt.objects.update(blocked_until=F("blocked_until") - timedelta(seconds=61))
     hash_computations.clear()
@@ -307,7 +307,7 @@ def test_after_the_wait_one_of_eight_at_once_is_checked(sign_in, guess, at_once,
 
 
 @pytest.mark.django_db(transaction=True)
-def test_right_passwords_at_once_all_sign_in(sign_in, at_once, alice):
+def test_parallel_correct_sign_ins_all_succeed(sign_in, at_once, alice):
     for _ in range(3):
         answers = at_once(*[sign_in] * 8)
 
@@ -317,7 +317,7 @@ def test_right_passwords_at_once_all_sign_in(sign_in, at_once, alice):
 
 
 @pytest.mark.django_db(transaction=True)
-def test_guesses_at_several_accounts_at_once_are_counted_apart(sign_in, at_once, alice, bob):
+def test_parallel_guesses_count_separately_per_account(sign_in, at_once, alice, bob):
     names = ["Alice", "Bob"] * 12
 
     answers = at_once(*(lambda name=name: sign_in(name, "guess") for name in names))

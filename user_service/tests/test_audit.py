@@ -1,4 +1,4 @@
-"""What is recorded of accounts and sessions, and who may read it."""
+"""The events of the audit trail, and who can read them."""
 
 import pytest
 from django.core.management import call_command
@@ -16,9 +16,9 @@ NEW = "nine purple umbrellas"
 
 @pytest.fixture
 def events(client_of, ada):
-    """Reads the trail as an admin, without the reading admin's own sign-in."""
+    """Reads the trail as an admin, without the sign-in of that admin."""
     client = client_of(ada)
-    AuditEvent.objects.all().delete()  # pytest may: the trigger is off here
+    AuditEvent.objects.all().delete()  # possible here: the tests disable the trigger
 
     def read(**query):
         answer = client.get(URL, query)
@@ -36,7 +36,7 @@ def brief(event):
     return event["event"], event["actor"] and event["actor"]["id"], event["subject"] and event["subject"]["id"]
 
 
-def test_it_works(events, client_of, ada, alice):
+def test_a_role_change_is_an_event(events, client_of, ada, alice):
     admin = client_of(ada)
     AuditEvent.objects.all().delete()
 
@@ -58,7 +58,7 @@ def test_it_works(events, client_of, ada, alice):
     }
 
 
-def test_every_change_by_an_admin_is_there(events, client_of, ada):
+def test_every_change_by_an_admin_is_recorded(events, client_of, ada):
     admin = client_of(ada)
     AuditEvent.objects.all().delete()
     nora = {"username": "Nora", "email": "nora@example.com", "password": NEW}
@@ -93,7 +93,7 @@ def test_a_deleted_account_keeps_the_name_it_had(events, client_of, ada, alice):
     assert events()[0]["subject"] == {"id": alice.pk, "username": "Alicia"}
 
 
-def test_what_changes_nothing_leaves_no_event(events, client_of, ada, alice, grace):
+def test_an_empty_change_leaves_no_event(events, client_of, ada, alice, grace):
     admin = client_of(ada)
     AuditEvent.objects.all().delete()
 
@@ -104,18 +104,18 @@ def test_what_changes_nothing_leaves_no_event(events, client_of, ada, alice, gra
     assert events() == []
 
 
-def test_ones_own_acts_are_there(events, client, password):
+def test_changes_of_your_own_account_are_recorded(events, client, password):
     account = {"username": "Nora", "email": "nora@example.com", "password": password}
     nora = User.objects.get(pk=client.post("/user/register/", account).json()["id"])
-    client.bear(**client.post("/token/", {"username": "Nora", "password": password}).json())
+    client.set_tokens(**client.post("/token/", {"username": "Nora", "password": password}).json())
     client.patch("/user/me/", {"email": "nora@elsewhere.example", "current_password": password})
     client.post("/user/me/password/", {"current_password": "not it", "new_password": NEW})
     client.post("/user/me/password/", {"current_password": password, "new_password": NEW})
-    client.bear(**client.post("/token/", {"username": "Nora", "password": NEW}).json())
+    client.set_tokens(**client.post("/token/", {"username": "Nora", "password": NEW}).json())
     client.post("/token/logout/", {"refresh": client.refresh_token})
-    client.bear(**client.post("/token/", {"username": "Nora", "password": NEW}).json())
+    client.set_tokens(**client.post("/token/", {"username": "Nora", "password": NEW}).json())
     client.post("/token/logout-all/")
-    token = PasswordToken.objects.make(nora, Mail.Kind.PASSWORD_RESET)
+    token = PasswordToken.objects.issue(nora, Mail.Kind.PASSWORD_RESET)
     client.post("/user/password-reset/confirm/", {"token": token, "new_password": password})
 
     found = list(map(brief, reversed(events())))
@@ -131,7 +131,7 @@ def test_ones_own_acts_are_there(events, client, password):
     ]
 
 
-def test_failed_sign_ins_and_the_lock_are_there(events, client, alice, ivan, password):
+def test_failed_sign_ins_and_the_lock_are_recorded(events, client, alice, ivan, password):
     for number in range(11):
         client.post("/token/", {"username": "Alice", "password": f"guess {number}"}, REMOTE_ADDR="203.0.113.7")
     client.post("/token/", {"username": "Ivan", "password": password})
@@ -149,7 +149,7 @@ def test_failed_sign_ins_and_the_lock_are_there(events, client, alice, ivan, pas
     assert "my-secret" not in str(list(AuditEvent.objects.values()))
 
 
-def test_the_operators_command_is_there(events, monkeypatch, ada):
+def test_an_operator_command_is_recorded(events, monkeypatch, ada):
     User.objects.all().delete()
     monkeypatch.setenv("ADMIN_PASSWORD", NEW)
     client_address.current.set(None)  # as in a process that has served no request
@@ -161,7 +161,7 @@ def test_the_operators_command_is_there(events, monkeypatch, ada):
 
 
 @COMMITTING
-def test_each_event_is_a_line_of_the_security_log(client, alice, caplog):
+def test_each_event_is_logged(client, alice, caplog):
     with caplog.at_level("INFO", logger="security"):
         client.post("/token/", {"username": "Alice", "password": "a guess"}, REMOTE_ADDR="203.0.113.7")
 
@@ -172,7 +172,7 @@ def test_each_event_is_a_line_of_the_security_log(client, alice, caplog):
 
 
 @COMMITTING
-def test_what_is_rolled_back_leaves_neither_event_nor_line(ada, alice, caplog):
+def test_a_rollback_leaves_neither_event_nor_log_line(ada, alice, caplog):
     with caplog.at_level("INFO", logger="security"), transaction.atomic():
         alice.change(role="admin", by=ada)
         transaction.set_rollback(True)
@@ -182,7 +182,7 @@ def test_what_is_rolled_back_leaves_neither_event_nor_line(ada, alice, caplog):
 
 
 @COMMITTING
-def test_of_eight_who_delete_at_once_one_is_recorded(client_of, at_once, ada, alice):
+def test_eight_parallel_deletes_are_one_event(client_of, at_once, ada, alice):
     clients = [client_of(ada) for _ in range(8)]
 
     statuses = at_once(*(lambda each=each: each.delete(f"/user/users/{alice.pk}/").status_code for each in clients))
@@ -191,7 +191,7 @@ def test_of_eight_who_delete_at_once_one_is_recorded(client_of, at_once, ada, al
     assert AuditEvent.objects.filter(event="user_deleted").count() == 1
 
 
-def test_a_forbidden_act_is_a_line(client_of, alice, caplog):
+def test_a_forbidden_request_is_logged(client_of, alice, caplog):
     with caplog.at_level("INFO", logger="security"):
         client_of(alice).get(URL)
 
@@ -240,7 +240,7 @@ def history(events, ada, grace, alice, bob):
         ({"after": "2026-11-21", "before": "2026-11-21"}, ["user_archived Alice"]),
     ],
 )
-def test_it_is_filtered(events, history, request, query, found):
+def test_events_can_be_filtered(events, history, request, query, found):
     ids = {name: request.getfixturevalue(query[name]).pk for name in ("actor", "subject") if name in query}
 
     rows = events(**{**query, **ids})
@@ -248,7 +248,7 @@ def test_it_is_filtered(events, history, request, query, found):
     assert [f"{row['event']} {row['subject']['username']}" for row in rows] == found
 
 
-def test_it_comes_in_pages(events, client_of, ada, history):
+def test_events_are_paginated(events, client_of, ada, history):
     client = client_of(ada)
     AuditEvent.objects.filter(event="authn_login_success").delete()
     seen, link = [], f"{URL}?page_size=1"
@@ -272,7 +272,7 @@ def test_it_comes_in_pages(events, client_of, ada, history):
         ({"ordering": "event"}, "ordering"),
     ],
 )
-def test_a_query_of_another_shape_is_refused(client_of, ada, query, field):
+def test_an_invalid_query_is_refused(client_of, ada, query, field):
     answer = client_of(ada).get(URL, query)
 
     assert (answer.status_code, answer.json()["errors"][0]["field"]) == (400, field)
@@ -286,5 +286,5 @@ def test_a_page_costs_at_most_three_statements(client_of, ada, history, django_a
 
 
 @pytest.mark.parametrize("method", ["post", "put", "patch", "delete"])
-def test_it_can_only_be_read(client_of, ada, method):
+def test_the_trail_is_read_only(client_of, ada, method):
     assert getattr(client_of(ada), method)(URL, {}).status_code == 405

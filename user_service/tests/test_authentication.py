@@ -18,31 +18,31 @@ def encoded(part):
 
 
 def jws(header, claims, key, digest=hashlib.sha256):
-    """A token signed with `key`, whatever stands in it: the libraries refuse to make most of these."""
+    """Return a signed token with any content: the libraries refuse to create most of these."""
     signed = encoded(header) + b"." + encoded(claims)
     return b".".join([signed, encoded(hmac.digest(key.encode(), signed, digest))]).decode()
 
 
 def assert_refused(client, user, token):
-    client.bear(token)
+    client.set_tokens(token)
     answer = client.get(f"/user/users/{user.pk}/")
     assert (answer.status_code, answer.json()["code"]) == (401, "token_invalid")
 
 
 @pytest.fixture
 def genuine(client_of, alice):
-    """The header and claims of a good access token of Alice's."""
+    """The header and claims of a valid access token of Alice."""
     token = client_of(alice).access_token
     return jwt.get_unverified_header(token), jwt.decode(token, options={"verify_signature": False})
 
 
-def test_it_works(client, alice, genuine, settings):
-    client.bear(jws(*genuine, settings.JWT_SIGNING_KEY))
+def test_a_valid_token_is_accepted(client, alice, genuine, settings):
+    client.set_tokens(jws(*genuine, settings.JWT_SIGNING_KEY))
 
     assert client.get(f"/user/users/{alice.pk}/").status_code == 200
 
 
-def test_who_brings_no_token_is_told_how_to(client):
+def test_a_missing_token_is_401_with_a_challenge(client):
     answer = client.get("/user/users/")
 
     assert answer.status_code == 401
@@ -53,7 +53,7 @@ def test_who_brings_no_token_is_told_how_to(client):
     "header",
     ["", "Bearer", "Bearer ", "Bearer a b", "Basic QTpC", "Token {}", "{}", "Bearer {}, Bearer {}", "Bearer {}\u00e9"],
 )
-def test_another_header_is_refused(client_of, client, alice, header):
+def test_a_malformed_authorization_header_is_refused(client_of, client, alice, header):
     token = client_of(alice).access_token
 
     answer = client.get(f"/user/users/{alice.pk}/", headers={"Authorization": header.format(token, token)})
@@ -69,7 +69,7 @@ def test_the_scheme_may_be_written_in_any_case(client_of, client, alice):
     assert answer.status_code == 200
 
 
-def test_a_token_in_the_query_is_not_honoured(client_of, client, alice):
+def test_a_token_in_the_query_is_ignored(client_of, client, alice):
     answer = client.get(f"/user/users/{alice.pk}/", {"access_token": client_of(alice).access_token})
 
     assert answer.status_code == 401
@@ -88,13 +88,13 @@ def test_an_unsigned_token_is_refused(client, alice, genuine, settings, alg, sig
     ("alg", "digest"),
     [("HS384", hashlib.sha384), ("HS512", hashlib.sha512), ("RS256", hashlib.sha256), ("ES256", hashlib.sha256)],
 )
-def test_another_algorithm_is_refused(client, alice, genuine, settings, alg, digest):
+def test_a_different_algorithm_is_refused(client, alice, genuine, settings, alg, digest):
     header, claims = genuine
 
     assert_refused(client, alice, jws({**header, "alg": alg}, claims, settings.JWT_SIGNING_KEY, digest))
 
 
-def test_another_key_is_refused(client, alice, genuine):
+def test_a_different_key_is_refused(client, alice, genuine):
     assert_refused(client, alice, jws(*genuine, WRONG_KEY))
 
 
@@ -116,7 +116,7 @@ def test_a_damaged_token_is_refused(client, alice, genuine, settings, spoil):
 
 
 @pytest.mark.parametrize("kid", ["../../dev/null", "' OR 1=1 --", "\0", "", 7, None, ["x"], {"x": 1}, "x" * 10_000])
-def test_a_key_that_is_not_in_use_is_refused(client, alice, genuine, settings, kid):
+def test_an_unknown_key_id_is_refused(client, alice, genuine, settings, kid):
     header, claims = genuine
 
     assert_refused(client, alice, jws({**header, "kid": kid}, claims, settings.JWT_SIGNING_KEY))
@@ -175,7 +175,7 @@ def test_a_role_edited_in_the_token_breaks_its_signature(client, alice, genuine,
         *(("session", value) for value in (1, None, True, [1], {}, "", "abc", "1", "0" * 32, "\u0660" * 32, "\0" * 32)),
     ],
 )
-def test_a_claim_that_we_do_not_make_is_refused(client, alice, genuine, settings, name, value):
+def test_an_invalid_claim_is_refused(client, alice, genuine, settings, name, value):
     header, claims = genuine
 
     assert_refused(client, alice, jws(header, {**claims, name: value}, settings.JWT_SIGNING_KEY))
@@ -184,7 +184,7 @@ def test_a_claim_that_we_do_not_make_is_refused(client, alice, genuine, settings
 @pytest.mark.parametrize(
     "name", ["exp", "iat", "jti", "sub", "iss", "aud", "token_type", "username", "role", "epoch", "session"]
 )
-def test_a_claim_that_is_missing_is_refused(client, alice, genuine, settings, name):
+def test_a_missing_claim_is_refused(client, alice, genuine, settings, name):
     header, claims = genuine
     del claims[name]
 
@@ -192,17 +192,17 @@ def test_a_claim_that_is_missing_is_refused(client, alice, genuine, settings, na
 
 
 @pytest.mark.parametrize("claims", [b"[]", b"null", b"1", b"", b"\xff", b'{"exp":', b"[" * 2_000, b'{"a":' * 600])
-def test_claims_that_are_no_object_are_refused(client, alice, genuine, settings, claims):
+def test_claims_must_be_an_object(client, alice, genuine, settings, claims):
     assert_refused(client, alice, jws(genuine[0], claims, settings.JWT_SIGNING_KEY))
 
 
-def test_a_token_that_has_just_expired_is_refused(client, alice, genuine, settings):
+def test_a_just_expired_token_is_refused(client, alice, genuine, settings):
     header, claims = genuine
 
     assert_refused(client, alice, jws(header, {**claims, "exp": int(time.time()) - 1}, settings.JWT_SIGNING_KEY))
 
 
-def test_the_session_of_another_is_refused(client_of, client, alice, bob, genuine, settings):
+def test_the_session_of_another_user_is_refused(client_of, client, alice, bob, genuine, settings):
     header, claims = genuine
     bobs = jwt.decode(client_of(bob).access_token, options={"verify_signature": False})
 
@@ -210,13 +210,13 @@ def test_the_session_of_another_is_refused(client_of, client, alice, bob, genuin
 
 
 @pytest.mark.parametrize("spoil", [lambda text: b"\xef\xbb\xbf" + text, lambda text: b'{"sub": "1", ' + text[1:]])
-def test_claims_that_another_parser_would_read_differently_are_refused(client, alice, genuine, settings, spoil):
+def test_ambiguous_json_claims_are_refused(client, alice, genuine, settings, spoil):
     header, claims = genuine
 
     assert_refused(client, alice, jws(header, spoil(json.dumps(claims).encode()), settings.JWT_SIGNING_KEY))
 
 
-def test_a_token_that_is_padded_or_too_long_or_lives_too_long_is_refused(client, alice, genuine, settings):
+def test_a_padded_or_overlong_token_is_refused(client, alice, genuine, settings):
     header, claims = genuine
     key = settings.JWT_SIGNING_KEY
 
@@ -229,29 +229,29 @@ def test_a_token_that_is_padded_or_too_long_or_lives_too_long_is_refused(client,
         assert_refused(client, alice, token)
 
 
-def test_a_refresh_token_opens_nothing(client_of, alice):
+def test_a_refresh_token_is_no_access_token(client_of, alice):
     client = client_of(alice)
 
     assert_refused(client, alice, client.refresh_token)
 
 
-def test_the_role_is_that_of_the_account_not_of_the_token(client, genuine, settings):
+def test_the_role_comes_from_the_account_not_the_token(client, genuine, settings):
     header, claims = genuine
-    client.bear(jws(header, {**claims, "role": "admin"}, settings.JWT_SIGNING_KEY))
+    client.set_tokens(jws(header, {**claims, "role": "admin"}, settings.JWT_SIGNING_KEY))
 
     answer = client.get("/user/users/")
 
     assert answer.status_code == 403
 
 
-def test_the_deleted_are_refused_at_once(client_of, ada, alice):
+def test_a_deleted_account_is_refused_at_once(client_of, ada, alice):
     client = client_of(alice)
     client_of(ada).delete(f"/user/users/{alice.pk}/")
 
     assert_refused(client, alice, client.access_token)
 
 
-def test_the_deactivated_are_refused_at_once_and_for_good(client_of, ada, alice):
+def test_a_deactivated_account_is_refused_for_good(client_of, ada, alice):
     client, admin = client_of(alice), client_of(ada)
 
     admin.patch(f"/user/users/{alice.pk}/", {"is_active": False})

@@ -23,7 +23,7 @@ def change(password):
     return post
 
 
-def test_it_works(client_of, client, change, alice, password):
+def test_the_new_password_replaces_the_old_one(client_of, client, change, alice, password):
     answer = change(client_of(alice))
 
     assert (answer.status_code, answer.content) == (204, b"")
@@ -32,7 +32,7 @@ def test_it_works(client_of, client, change, alice, password):
 
 
 @pytest.mark.parametrize("new", ["  nine orange lanterns  ", "\tnine orange lanterns\n", "\u2003nine orange lanterns"])
-def test_the_new_password_is_kept_exactly_as_sent(client_of, client, change, alice, password, new):
+def test_the_new_password_is_stored_exactly_as_sent(client_of, client, change, alice, password, new):
     assert change(client_of(alice), new=new).status_code == 204
 
     assert signs_in(client, new) == 200
@@ -60,7 +60,7 @@ def test_a_wrong_current_password_is_refused(client_of, client, change, alice, p
     assert alice.epoch == 0
 
 
-def test_guessing_ends_after_ten(client_of, client, change, alice, password, hash_computations):
+def test_ten_wrong_passwords_block_the_next_attempt(client_of, client, change, alice, password, hash_computations):
     guesser = client_of(alice)
     guesses = [change(guesser, current=f"guess {number}").status_code for number in range(10)]
     hash_computations.clear()
@@ -74,14 +74,14 @@ def test_guessing_ends_after_ten(client_of, client, change, alice, password, has
     assert signs_in(client, password) == 200
 
 
-def test_failed_sign_ins_do_not_count_with_it(client_of, client, change, alice):
+def test_failed_sign_ins_count_separately(client_of, client, change, alice):
     for number in range(10):
         signs_in(client, f"guess {number}")
 
     assert change(client_of(alice)).status_code == 204
 
 
-def test_success_begins_the_count_anew(client_of, change, alice, password):
+def test_a_success_resets_the_count(client_of, change, alice, password):
     guesser = client_of(alice)
     for number in range(9):
         change(guesser, current=f"guess {number}")
@@ -93,7 +93,7 @@ def test_success_begins_the_count_anew(client_of, change, alice, password):
     assert again == [400] * 10 + [429]
 
 
-def test_the_wait_passes(client_of, change, alice):
+def test_the_wait_ends(client_of, change, alice):
     guesser = client_of(alice)
     for number in range(10):
         change(guesser, current=f"guess {number}")
@@ -117,9 +117,7 @@ def test_the_wait_passes(client_of, change, alice):
         (["nine orange lanterns"], "string"),
     ],
 )
-def test_a_new_password_that_is_no_good_is_refused(
-    client_of, client, change, alice, password, hash_computations, new, reason
-):
+def test_a_weak_new_password_is_refused(client_of, client, change, alice, password, hash_computations, new, reason):
     other = client_of(alice)
 
     answer = change(client_of(alice), new=new)
@@ -134,14 +132,14 @@ def test_a_new_password_that_is_no_good_is_refused(
     assert signs_in(client, password) == 200
 
 
-def test_the_longest_password_is_fine(client_of, client, change, alice):
+def test_a_password_of_the_maximum_length_is_accepted(client_of, client, change, alice):
     longest = "nine orange lanterns" * 12 + "0123456789abcdef"
 
     assert (len(longest), change(client_of(alice), new=longest).status_code) == (256, 204)
     assert signs_in(client, longest) == 200
 
 
-def test_too_similar_means_to_the_account_as_it_is_now(client_of, change, alice):
+def test_similarity_is_checked_against_the_current_account(client_of, change, alice):
     client = client_of(alice)
     client.patch("/user/me/", {"username": "Wilhelmina", "current_password": "seven green bicycles"})
 
@@ -164,7 +162,7 @@ def test_too_similar_means_to_the_account_as_it_is_now(client_of, change, alice)
         ({"current_password": "seven green bicycles", "new_password": NEW, "username": "Bob"}, "username"),
     ],
 )
-def test_a_body_of_another_shape_is_refused(client_of, client, alice, password, body, field):
+def test_an_invalid_body_is_refused(client_of, client, alice, password, body, field):
     answer = client_of(alice).post(URL, body)
 
     assert answer.status_code == 400
@@ -183,18 +181,18 @@ def test_it_ends_the_other_sessions_and_keeps_this_one(client_of, client, change
     assert here.get("/user/me/").status_code == 200
     renewed = client.post("/token/refresh/", {"refresh": here.refresh_token})
     assert renewed.status_code == 200
-    here.bear(**renewed.json())
+    here.set_tokens(**renewed.json())
     assert here.get("/user/me/").status_code == 200
 
 
-def test_it_counts_the_epoch_on(client_of, change, alice):
+def test_a_change_increments_the_epoch(client_of, change, alice):
     change(client_of(alice))
 
     alice.refresh_from_db()
     assert alice.epoch == 1
 
 
-def test_nobody_else_is_touched(client_of, client, change, alice, bob, password):
+def test_other_accounts_are_unaffected(client_of, client, change, alice, bob, password):
     other = client_of(bob)
     before = User.objects.filter(pk=bob.pk).values().get()
 
@@ -211,7 +209,7 @@ def test_it_costs_one_check_and_one_hash(client_of, change, alice, hash_computat
     assert hash_computations == ["verify", "encode"]
 
 
-def test_neither_password_reaches_the_log_or_the_answer(client_of, change, alice, caplog):
+def test_passwords_reach_neither_log_nor_response(client_of, change, alice, caplog):
     caplog.set_level("DEBUG")
 
     answer = change(client_of(alice), current="eight green bicycles")
@@ -223,8 +221,8 @@ def test_neither_password_reaches_the_log_or_the_answer(client_of, change, alice
 
 
 @pytest.mark.django_db(transaction=True)
-def test_of_two_changes_at_once_one_is_made_and_its_session_lives(client_of, client, at_once, change, alice):
-    """Both know the password of now; whoever comes second knows the one of before."""
+def test_one_of_two_parallel_changes_wins_and_keeps_its_session(client_of, client, at_once, change, alice):
+    """Both send the current password; for the second request it is an old one."""
     kept = "seven green bicycles"
     for round_ in range(5):
         sessions, current = (client_of(alice), client_of(alice)), kept
@@ -246,10 +244,10 @@ def test_of_two_changes_at_once_one_is_made_and_its_session_lives(client_of, cli
 
 
 @pytest.mark.django_db(transaction=True)
-def test_who_signs_in_with_the_old_password_meanwhile_is_signed_out_too(
+def test_a_racing_sign_in_with_the_old_password_is_ended(
     client_of, client, change, at_once, alice, password, monkeypatch
 ):
-    """The sign-in has checked the old password and is about to open its session when the change commits."""
+    """The sign-in has checked the old password but not opened its session when the change commits."""
     changer = client_of(alice)
     succeeded = Attempt.succeeded
 
@@ -264,7 +262,7 @@ def test_who_signs_in_with_the_old_password_meanwhile_is_signed_out_too(
 
     assert signs_in(client, NEW) == 200
     if answer.status_code == 200:
-        client.bear(**answer.json())
+        client.set_tokens(**answer.json())
         assert client.get("/user/me/").status_code == 401
         assert client.post("/token/refresh/", {"refresh": client.refresh_token}).status_code == 401
     else:

@@ -19,7 +19,7 @@ RESET, INVITATION = Mail.Kind.PASSWORD_RESET, Mail.Kind.INVITATION
 
 
 def token_for(user, kind=RESET):
-    return PasswordToken.objects.make(user, kind)
+    return PasswordToken.objects.issue(user, kind)
 
 
 def confirm(client, token, new_password=NEW):
@@ -30,7 +30,7 @@ def sign_in(client, username, password):
     return client.post("/token/", {"username": username, "password": password}).status_code
 
 
-def let_pass(**duration):
+def pass_time(**duration):
     PasswordToken.objects.update(expires_at=F("expires_at") - timedelta(**duration))
 
 
@@ -65,7 +65,7 @@ def everything_stored():
             yield from (text for (text,) in cursor.fetchall())
 
 
-def test_it_works(client, alice, password):
+def test_the_token_sets_the_password(client, alice, password):
     answer = confirm(client, token_for(alice))
 
     assert (answer.status_code, answer.content) == (204, b"")
@@ -73,14 +73,14 @@ def test_it_works(client, alice, password):
     assert sign_in(client, "Alice", password) == 401
 
 
-def test_the_password_is_the_one_that_was_sent_to_the_letter(client, alice):
+def test_the_password_is_stored_exactly_as_sent(client, alice):
     confirm(client, token_for(alice), f"  {NEW}\u00e9 ")
 
     tried = [f"  {NEW}\u00e9 ", f"{NEW}\u00e9", f"  {NEW}e\u0301 "]
     assert [sign_in(client, "Alice", each) for each in tried] == [200, 401, 401]
 
 
-def test_it_costs_one_hash_and_a_wrong_token_none(client, alice, hash_computations):
+def test_a_reset_costs_one_hash_and_a_wrong_token_none(client, alice, hash_computations):
     confirm(client, "unknown")
     assert hash_computations == []
 
@@ -88,7 +88,7 @@ def test_it_costs_one_hash_and_a_wrong_token_none(client, alice, hash_computatio
     assert hash_computations == ["encode"]
 
 
-def test_nobody_elses_account_is_touched(client, client_of, alice, bob):
+def test_other_accounts_are_unaffected(client, client_of, alice, bob):
     before, others = User.objects.filter(pk=bob.pk).values().get(), client_of(bob)
     bobs_token = token_for(bob)
 
@@ -99,7 +99,7 @@ def test_nobody_elses_account_is_touched(client, client_of, alice, bob):
     assert confirm(client, bobs_token).status_code == 204
 
 
-def test_nothing_but_password_and_epoch_changes(client, alice):
+def test_only_password_and_epoch_change(client, alice):
     before = User.objects.values().get()
 
     confirm(client, token_for(alice))
@@ -120,7 +120,7 @@ def test_every_session_ends(client, client_of, alice):
     assert refreshed == [401, 401]
 
 
-def test_the_other_service_is_told(client, alice):
+def test_the_reset_appears_in_the_feed(client, alice):
     before = Change.objects.filter(user_id=alice.pk).values_list("position", flat=True).first() or 0
 
     confirm(client, token_for(alice))
@@ -128,7 +128,7 @@ def test_the_other_service_is_told(client, alice):
     assert Change.objects.get(user_id=alice.pk).position > before
 
 
-def test_whoever_is_locked_out_gets_in_again(client, alice, bob):
+def test_a_reset_lifts_the_wait(client, alice, bob):
     for _ in range(10):
         sign_in(client, "alice@example.com", "a wrong guess")
         sign_in(client, "Bob", "a wrong guess")
@@ -141,7 +141,7 @@ def test_whoever_is_locked_out_gets_in_again(client, alice, bob):
     assert sign_in(client, "Bob", NEW) == 429
 
 
-def test_it_lifts_the_waits_of_known_devices_and_of_the_signed_in(client, client_of, alice, password):
+def test_a_reset_lifts_the_waits_of_devices_and_account(client, client_of, alice, password):
     assert sign_in(client, "Alice", password) == 200
     for _ in range(10):
         sign_in(client, "Alice", "a wrong guess")
@@ -158,16 +158,16 @@ def test_it_lifts_the_waits_of_known_devices_and_of_the_signed_in(client, client
 
 
 @pytest.mark.parametrize("header", ["Bearer left.over.token", "Basic QTpC", "nonsense"])
-def test_a_header_left_over_from_before_is_not_looked_at(client, alice, header):
+def test_an_old_authorization_header_is_ignored(client, alice, header):
     body = {"token": token_for(alice), "new_password": NEW}
 
     assert client.post(URL, body, headers={"Authorization": header}).status_code == 204
 
 
-# Which tokens are good
+# Valid tokens
 
 
-def test_a_token_is_good_once(client, alice):
+def test_a_token_works_once(client, alice):
     token = token_for(alice)
     confirm(client, token)
 
@@ -176,7 +176,7 @@ def test_a_token_is_good_once(client, alice):
 
 
 @pytest.mark.parametrize("kind", [RESET, INVITATION])
-def test_using_one_token_ends_every_other_of_that_person(client, alice, kind):
+def test_using_a_token_revokes_the_others_of_the_account(client, alice, kind):
     others = [token_for(alice, kind), token_for(alice)]
     confirm(client, token_for(alice))
 
@@ -185,7 +185,7 @@ def test_using_one_token_ends_every_other_of_that_person(client, alice, kind):
     assert not PasswordToken.objects.exists()
 
 
-def test_an_earlier_token_is_good_until_one_is_used(client, alice):
+def test_an_earlier_token_stays_valid_until_one_is_used(client, alice):
     earlier, _ = token_for(alice), token_for(alice)
 
     assert confirm(client, earlier).status_code == 204
@@ -194,13 +194,13 @@ def test_an_earlier_token_is_good_until_one_is_used(client, alice):
 @pytest.mark.parametrize(
     ("kind", "lifetime"), [(RESET, timedelta(minutes=30)), (INVITATION, timedelta(days=7))], ids=["reset", "invitation"]
 )
-def test_a_token_is_good_for_its_lifetime_and_no_longer(client, alice, kind, lifetime):
+def test_a_token_expires_after_its_lifetime(client, alice, kind, lifetime):
     token = token_for(alice, kind)
 
-    let_pass(seconds=lifetime.total_seconds())
+    pass_time(seconds=lifetime.total_seconds())
     assert_token_refused(confirm(client, token))
 
-    let_pass(seconds=-20)
+    pass_time(seconds=-20)
     assert confirm(client, token).status_code == 204
 
 
@@ -224,18 +224,18 @@ def test_a_token_is_good_for_its_lifetime_and_no_longer(client, alice, kind, lif
         lambda token: 0,
     ],
 )
-def test_nothing_but_the_token_is_the_token(client, alice, password, change):
+def test_a_changed_token_is_refused(client, alice, password, change):
     assert_refused(confirm(client, change(token_for(alice))), "token")
     assert sign_in(client, "Alice", password) == 200
 
 
-def test_what_is_stored_of_a_token_is_no_token(client, alice):
+def test_the_stored_hash_is_no_token(client, alice):
     token_for(alice)
 
     assert_token_refused(confirm(client, PasswordToken.objects.get().token_hash))
 
 
-def test_other_tokens_of_ours_set_no_password(client, client_of, alice):
+def test_other_kinds_of_token_set_no_password(client, client_of, alice):
     signed_in = client_of(alice)
     token_for(alice)
 
@@ -243,7 +243,7 @@ def test_other_tokens_of_ours_set_no_password(client, client_of, alice):
         assert_refused(confirm(client, token), "token")
 
 
-def test_it_opens_nothing_else(client, alice):
+def test_a_reset_token_opens_nothing_else(client, alice):
     token = token_for(alice)
 
     assert client.get("/user/me/", headers={"Authorization": f"Bearer {token}"}).status_code == 401
@@ -251,7 +251,7 @@ def test_it_opens_nothing_else(client, alice):
     assert client.post("/token/verify/", {"token": token}).status_code == 401
 
 
-def test_the_token_of_somebody_inactive_is_not_good(client, client_of, ada, alice, password):
+def test_the_token_of_an_inactive_account_is_refused(client, client_of, ada, alice, password):
     token = token_for(alice)
     client_of(ada).patch(f"/user/users/{alice.pk}/", {"is_active": False})
 
@@ -262,14 +262,14 @@ def test_the_token_of_somebody_inactive_is_not_good(client, client_of, ada, alic
     assert not alice.is_active
 
 
-def test_the_token_of_somebody_deleted_is_not_good(client, client_of, ada, alice):
+def test_the_token_of_a_deleted_account_is_refused(client, client_of, ada, alice):
     token = token_for(alice)
     client_of(ada).delete(f"/user/users/{alice.pk}/")
 
     assert_token_refused(confirm(client, token))
 
 
-def test_unknown_used_and_expired_are_told_alike(client, alice, bob, ivan):
+def test_unknown_used_and_expired_tokens_look_alike(client, alice, bob, ivan):
     used, expired, inactive = token_for(alice), token_for(bob), token_for(ivan)
     confirm(client, used)
     PasswordToken.objects.filter(user=bob).update(expires_at=timezone.now())
@@ -281,8 +281,8 @@ def test_unknown_used_and_expired_are_told_alike(client, alice, bob, ivan):
     assert_token_refused(answers[0])
 
 
-def test_a_token_that_went_to_an_address_one_has_left_is_no_longer_good(client, client_of, ada, person):
-    """An admin who mistyped an address puts it right: who holds that address has a mail with seven days in it."""
+def test_a_token_mailed_to_a_former_address_is_refused(client, client_of, ada, person):
+    """An admin corrects a mistyped address; the mail to the wrong one would be valid for seven days."""
     invited = person("Carol", email="caroll@example.com")
     token = token_for(invited, INVITATION)
 
@@ -291,7 +291,7 @@ def test_a_token_that_went_to_an_address_one_has_left_is_no_longer_good(client, 
     assert_token_refused(confirm(client, token))
 
 
-def test_choosing_a_password_while_signed_in_ends_the_tokens_in_the_mailbox(client, client_of, alice, password):
+def test_a_password_change_revokes_mailed_tokens(client, client_of, alice, password):
     token = token_for(alice)
     body = {"current_password": password, "new_password": "nine blue umbrellas"}
 
@@ -300,7 +300,7 @@ def test_choosing_a_password_while_signed_in_ends_the_tokens_in_the_mailbox(clie
     assert_token_refused(confirm(client, token))
 
 
-# Which passwords are
+# Passwords
 
 
 @pytest.mark.parametrize(
@@ -319,7 +319,7 @@ def test_choosing_a_password_while_signed_in_ends_the_tokens_in_the_mailbox(clie
     ],
     ids=repr,
 )
-def test_a_weak_password_is_refused_and_the_token_still_good(client, client_of, alice, password, weak, reason):
+def test_a_weak_password_does_not_use_up_the_token(client, client_of, alice, password, weak, reason):
     token, signed_in = token_for(alice), client_of(alice)
 
     answer = confirm(client, token, weak)
@@ -344,7 +344,7 @@ def test_each_field_is_required(client, alice, name):
 
 
 @pytest.mark.parametrize("name", ["user", "email", "username", "password", "user_id", "role", "is_active"])
-def test_what_is_not_asked_for_is_refused(client, alice, bob, name):
+def test_an_unknown_field_is_refused(client, alice, bob, name):
     answer = client.post(URL, {"token": token_for(alice), "new_password": NEW, name: bob.pk})
 
     assert_refused(answer, name)
@@ -355,7 +355,7 @@ def test_what_is_not_asked_for_is_refused(client, alice, bob, name):
 # Secrets
 
 
-def test_neither_token_nor_password_is_stored(client, alice):
+def test_token_and_password_are_not_stored(client, alice):
     used, left = token_for(alice), token_for(alice)
     assert sum(left in row for row in everything_stored()) == 0
     assert sum(PasswordToken.objects.latest("id").token_hash in row for row in everything_stored()) == 1
@@ -365,7 +365,7 @@ def test_neither_token_nor_password_is_stored(client, alice):
     assert [row for row in everything_stored() if used in row or left in row or NEW in row] == []
 
 
-def test_neither_token_nor_password_reaches_log_or_answer(client, alice, caplog):
+def test_token_and_password_reach_neither_log_nor_response(client, alice, caplog):
     caplog.set_level(logging.DEBUG)
     token = token_for(alice)
 
@@ -378,11 +378,11 @@ def test_neither_token_nor_password_reaches_log_or_answer(client, alice, caplog)
         assert all(secret not in answer.content.decode() for answer in answers)
 
 
-# At once
+# In parallel
 
 
 @COMMITTING
-def test_of_eight_at_once_with_one_token_one_sets_the_password(client, at_once, alice):
+def test_one_of_eight_parallel_uses_of_a_token_wins(client, at_once, alice):
     token = token_for(alice)
     passwords = [f"{NEW} {number}" for number in range(8)]
 
@@ -398,7 +398,7 @@ def test_of_eight_at_once_with_one_token_one_sets_the_password(client, at_once, 
 
 
 @COMMITTING
-def test_of_two_tokens_of_one_person_at_once_one_is_good(client, at_once, alice):
+def test_one_of_two_tokens_used_in_parallel_wins(client, at_once, alice):
     first = token_for(alice)
     queue = PasswordToken.objects.get()
     second = token_for(alice)
@@ -415,7 +415,7 @@ def test_of_two_tokens_of_one_person_at_once_one_is_good(client, at_once, alice)
 
 
 @COMMITTING
-def test_a_confirmation_while_the_account_is_deleted_does_no_harm(client, client_of, at_once, ada, alice):
+def test_a_reset_during_a_delete_is_refused(client, client_of, at_once, ada, alice):
     admin, token = client_of(ada), token_for(alice)
 
     def come_second():
@@ -432,7 +432,7 @@ def test_a_confirmation_while_the_account_is_deleted_does_no_harm(client, client
 
 
 @COMMITTING
-def test_a_confirmation_while_the_account_is_deactivated_lets_nobody_in(client, client_of, at_once, ada, alice):
+def test_a_reset_during_a_deactivation_lets_nobody_in(client, client_of, at_once, ada, alice):
     admin, token = client_of(ada), token_for(alice)
 
     changed, confirmed = at_once(
@@ -446,8 +446,8 @@ def test_a_confirmation_while_the_account_is_deactivated_lets_nobody_in(client, 
     assert sign_in(client, "Alice", NEW) == 401
 
 
-def test_who_was_signing_in_with_the_old_password_does_not_stay(client, alice, password, monkeypatch):
-    """The thief's password is verified, the owner sets another, the thief's session begins: it must not live."""
+def test_a_racing_sign_in_with_the_old_password_is_ended(client, alice, password, monkeypatch):
+    """A thief's sign-in has verified the old password when the owner sets a new one."""
     token, verify = token_for(alice), SmallArgon2PasswordHasher.verify
 
     def verify_and_be_late(*args):
@@ -459,6 +459,6 @@ def test_who_was_signing_in_with_the_old_password_does_not_stay(client, alice, p
     answer = client.post("/token/", {"username": "Alice", "password": password})
 
     if answer.status_code == 200:
-        client.bear(**answer.json())
+        client.set_tokens(**answer.json())
     assert client.get("/user/me/").status_code == 401
     assert not Session.objects.live().exists()

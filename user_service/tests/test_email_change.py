@@ -1,4 +1,4 @@
-"""A changed username or email: the password, the mails, the token, and what ends a pending change."""
+"""Changes of username and email: the password, the mails, the token, and cancellation."""
 
 from datetime import timedelta
 
@@ -6,7 +6,7 @@ import pytest
 from django.core import mail as post
 from django.utils import timezone
 
-from accounts import mails
+from accounts import jobs
 from accounts.models import Attempt, EmailToken, Mail, PasswordToken, User
 from chassis.auth.tokens import issue_service_token
 from tests.conftest import Client
@@ -19,13 +19,13 @@ NEW = "alicia@example.com"
 
 @pytest.fixture
 def internal():
-    """The task service, as it asks for accounts."""
+    """A client with the service token of the task service."""
     client = Client()
-    client.bear(issue_service_token("task_service"))
+    client.set_tokens(issue_service_token("task_service"))
     return client
 
 
-def errors_of(answer):
+def get_errors(answer):
     return [(error["field"], error["code"]) for error in answer.json()["errors"]]
 
 
@@ -36,15 +36,17 @@ def ask(client, password, email=NEW):
 
 
 def delivered():
-    """Send what is planned; return (address, subject) of each mail."""
+    """Send planned mails; return (address, subject) of each."""
     before = len(post.outbox)
-    mails.deliver_mails()
-    return sorted((letter.to[0], letter.subject) for letter in post.outbox[before:])
+    jobs.deliver_mails()
+    return sorted((message.to[0], message.subject) for message in post.outbox[before:])
 
 
 def token_to(address):
-    letter = next(letter for letter in reversed(post.outbox) if letter.to == [address] and '"token"' in letter.body)
-    return letter.body.partition('"token": "')[2].partition('"')[0]
+    message = next(
+        message for message in reversed(post.outbox) if message.to == [address] and '"token"' in message.body
+    )
+    return message.body.partition('"token": "')[2].partition('"')[0]
 
 
 def confirm(client, token):
@@ -55,20 +57,20 @@ def confirm(client, token):
 
 
 @pytest.mark.parametrize("change", [{"username": "Alicia"}, {"email": NEW}, {"username": "ALICE"}])
-def test_a_stolen_access_token_changes_neither_name_nor_address(client_of, alice, change):
+def test_a_stolen_access_token_changes_no_login(client_of, alice, change):
     client = client_of(alice)
     before = client.get(ME).json()
 
     missing = client.patch(ME, change)
     wrong = client.patch(ME, {**change, "current_password": "not her password"})
 
-    assert (missing.status_code, errors_of(missing)) == (400, [("current_password", "required")])
-    assert (wrong.status_code, errors_of(wrong)) == (400, [("current_password", "wrong_password")])
+    assert (missing.status_code, get_errors(missing)) == (400, [("current_password", "required")])
+    assert (wrong.status_code, get_errors(wrong)) == (400, [("current_password", "wrong_password")])
     assert client.get(ME).json() == before
     assert not Mail.objects.exists()
 
 
-def test_guesses_of_the_password_are_counted(client_of, alice, password):
+def test_password_guesses_are_counted(client_of, alice, password):
     client = client_of(alice)
     for _ in range(10):
         client.patch(ME, {"email": NEW, "current_password": "not her password"})
@@ -79,7 +81,7 @@ def test_guesses_of_the_password_are_counted(client_of, alice, password):
     assert not Mail.objects.exists()
 
 
-def test_what_does_not_change_needs_no_password(client_of, alice):
+def test_an_unchanged_login_needs_no_password(client_of, alice):
     client = client_of(alice)
     before = client.get(ME).json()
 
@@ -89,7 +91,7 @@ def test_what_does_not_change_needs_no_password(client_of, alice):
     assert not Attempt.objects.exists()
 
 
-def test_the_password_is_never_in_an_answer(client_of, alice, password):
+def test_the_password_is_never_in_a_response(client_of, alice, password):
     answer = client_of(alice).patch(ME, {"email": NEW, "current_password": password})
 
     assert "current_password" not in answer.json()
@@ -99,7 +101,7 @@ def test_the_password_is_never_in_an_answer(client_of, alice, password):
 # A new username
 
 
-def test_a_new_username_applies_at_once_and_the_address_is_told(client_of, alice, password):
+def test_a_new_username_applies_at_once_and_is_mailed(client_of, alice, password):
     answer = client_of(alice).patch(ME, {"username": "Alicia", "current_password": password})
 
     assert (answer.status_code, answer.json()["username"]) == (200, "Alicia")
@@ -109,18 +111,18 @@ def test_a_new_username_applies_at_once_and_the_address_is_told(client_of, alice
 # A new address
 
 
-def test_a_new_address_is_pending_and_both_are_told(client_of, client, alice, password):
+def test_a_new_address_is_pending_and_both_addresses_get_a_mail(client_of, client, alice, password):
     answer = ask(client_of(alice), password)
 
     assert (answer["email"], answer["email_confirmed"], answer["pending_email"]) == ("alice@example.com", True, NEW)
     assert delivered() == [
-        ("alice@example.com", "Another address for your account"),
+        ("alice@example.com", "A new address for your account"),
         (NEW, "Confirm your address"),
     ]
     assert client.post("/token/", {"username": NEW, "password": password}).status_code == 401
 
 
-def test_the_mailed_token_makes_it_the_address(client_of, client, alice, password):
+def test_the_mailed_token_confirms_the_address(client_of, client, alice, password):
     signed_in = client_of(alice)
     ask(signed_in, password)
     delivered()
@@ -134,7 +136,7 @@ def test_the_mailed_token_makes_it_the_address(client_of, client, alice, passwor
     assert client.post("/token/", {"username": NEW, "password": password}).status_code == 200
 
 
-def test_a_token_is_good_once(client_of, client, alice, password):
+def test_a_token_works_once(client_of, client, alice, password):
     ask(client_of(alice), password)
     delivered()
     token = token_to(NEW)
@@ -142,10 +144,10 @@ def test_a_token_is_good_once(client_of, client, alice, password):
     answers = [confirm(client, token) for _ in range(2)]
 
     assert [answer.status_code for answer in answers] == [204, 400]
-    assert errors_of(answers[1]) == [("token", "token_invalid")]
+    assert get_errors(answers[1]) == [("token", "token_invalid")]
 
 
-def test_a_token_is_good_for_a_day(client_of, client, alice, password):
+def test_a_token_expires_after_a_day(client_of, client, alice, password):
     ask(client_of(alice), password)
     delivered()
     left = EmailToken.objects.get().expires_at - timezone.now()
@@ -153,27 +155,27 @@ def test_a_token_is_good_for_a_day(client_of, client, alice, password):
 
     EmailToken.objects.update(expires_at=timezone.now())
 
-    assert errors_of(confirm(client, token_to(NEW))) == [("token", "token_invalid")]
+    assert get_errors(confirm(client, token_to(NEW))) == [("token", "token_invalid")]
 
 
 @pytest.mark.parametrize("token", ["", "nonsense", "x" * 43, "x" * 101, None, 7])
-def test_no_other_token_confirms_anything(client, alice, token):
+def test_other_kinds_of_token_confirm_nothing(client, alice, token):
     answer = confirm(client, token)
 
     assert (answer.status_code, answer.json()["errors"][0]["field"]) == (400, "token")
 
 
-def test_a_token_for_a_password_confirms_no_address_and_the_reverse(client_of, client, alice, password):
+def test_password_and_email_tokens_are_not_interchangeable(client_of, client, alice, password):
     ask(client_of(alice), password)
     delivered()
-    for_password = PasswordToken.objects.make(alice, Mail.Kind.PASSWORD_RESET)
+    for_password = PasswordToken.objects.issue(alice, Mail.Kind.PASSWORD_RESET)
 
     swapped = [
         confirm(client, for_password),
         client.post("/user/password-reset/confirm/", {"token": token_to(NEW), "new_password": "nine orange lanterns"}),
     ]
 
-    assert [errors_of(answer) for answer in swapped] == [[("token", "token_invalid")]] * 2
+    assert [get_errors(answer) for answer in swapped] == [[("token", "token_invalid")]] * 2
 
 
 def test_only_a_hash_of_the_token_is_stored(client_of, alice, password):
@@ -186,7 +188,7 @@ def test_only_a_hash_of_the_token_is_stored(client_of, alice, password):
     assert len(row["token_hash"]) == 64
 
 
-def test_a_reset_token_of_the_old_address_ends_with_the_change(client_of, client, alice, password):
+def test_a_new_address_revokes_reset_tokens_of_the_old_one(client_of, client, alice, password):
     ask(client_of(alice), password)
     client.post("/user/password-reset/", {"email": "alice@example.com"})
     delivered()
@@ -197,18 +199,18 @@ def test_a_reset_token_of_the_old_address_ends_with_the_change(client_of, client
         "/user/password-reset/confirm/", {"token": for_password, "new_password": "nine orange lanterns"}
     )
 
-    assert errors_of(answer) == [("token", "token_invalid")]
+    assert get_errors(answer) == [("token", "token_invalid")]
 
 
 @pytest.mark.parametrize("email", ["bob@example.com", "BOB@example.com"])
-def test_an_address_that_somebody_has_is_taken(client_of, alice, bob, password, email):
+def test_an_address_in_use_is_a_conflict(client_of, alice, bob, password, email):
     answer = client_of(alice).patch(ME, {"email": email, "current_password": password})
 
-    assert (answer.status_code, errors_of(answer)) == (409, [("email", "taken")])
+    assert (answer.status_code, get_errors(answer)) == (409, [("email", "taken")])
     assert not Mail.objects.exists()
 
 
-def test_an_address_that_somebody_took_meanwhile_is_a_conflict(client_of, client, alice, person, password):
+def test_an_address_taken_meanwhile_is_a_conflict(client_of, client, alice, person, password):
     ask(client_of(alice), password)
     delivered()
     person("Eve", email="ALICIA@example.com")
@@ -216,23 +218,23 @@ def test_an_address_that_somebody_took_meanwhile_is_a_conflict(client_of, client
     answer = confirm(client, token_to(NEW))
 
     alice.refresh_from_db()
-    assert (answer.status_code, errors_of(answer)) == (409, [("email", "taken")])
+    assert (answer.status_code, get_errors(answer)) == (409, [("email", "taken")])
     assert alice.email == "alice@example.com"
 
 
-def test_the_next_address_takes_the_place_of_the_pending_one(client_of, client, alice, password):
+def test_a_further_address_replaces_the_pending_one(client_of, client, alice, password):
     signed_in = client_of(alice)
     ask(signed_in, password)
     delivered()
     ask(signed_in, password, "other@example.com")
     delivered()
 
-    assert errors_of(confirm(client, token_to(NEW))) == [("token", "token_invalid")]
+    assert get_errors(confirm(client, token_to(NEW))) == [("token", "token_invalid")]
     assert confirm(client, token_to("other@example.com")).status_code == 204
 
 
 def reset(client, admin, alice, password):
-    token = PasswordToken.objects.make(alice, Mail.Kind.PASSWORD_RESET)
+    token = PasswordToken.objects.issue(alice, Mail.Kind.PASSWORD_RESET)
     client.post("/user/password-reset/confirm/", {"token": token, "new_password": "nine orange lanterns"})
 
 
@@ -253,7 +255,7 @@ CANCELLATIONS = {
 
 @pytest.mark.parametrize("cancel", CANCELLATIONS.values(), ids=CANCELLATIONS)
 @pytest.mark.parametrize("is_sent", [True, False])
-def test_what_ends_rights_cancels_a_pending_change(client, client_of, ada, alice, password, cancel, is_sent):
+def test_revoking_access_cancels_a_pending_change(client, client_of, ada, alice, password, cancel, is_sent):
     signed_in = client_of(alice)
     ask(signed_in, password)
     if is_sent:
@@ -265,8 +267,8 @@ def test_what_ends_rights_cancels_a_pending_change(client, client_of, ada, alice
     delivered()
     assert alice.pending_email is None
     assert not EmailToken.objects.exists()
-    assert is_sent or Mail.objects.get(address=NEW).reason == "the address is not to be confirmed any more"
-    assert not is_sent or errors_of(confirm(client, token_to(NEW))) == [("token", "token_invalid")]
+    assert is_sent or Mail.objects.get(address=NEW).reason == "the address no longer needs confirmation"
+    assert not is_sent or get_errors(confirm(client, token_to(NEW))) == [("token", "token_invalid")]
 
 
 # Registration
@@ -277,7 +279,7 @@ def register(client, password, **more):
     return client.post("/user/register/", {**body, **more})
 
 
-def test_who_registers_confirms_the_address(client, client_of, password):
+def test_registration_asks_to_confirm_the_address(client, client_of, password):
     register(client, password)
     eve = User.objects.get()
     signed_in = client_of(eve)
@@ -291,7 +293,7 @@ def test_who_registers_confirms_the_address(client, client_of, password):
     assert delivered() == []
 
 
-def test_an_address_that_an_admin_gives_counts_as_confirmed(client_of, ada, alice, password):
+def test_an_address_set_by_an_admin_is_confirmed(client_of, ada, alice, password):
     admin = client_of(ada)
     admin.post("/user/users/", {"username": "Carol", "email": "carol@example.com"})
     register(admin, password)
@@ -301,19 +303,19 @@ def test_an_address_that_an_admin_gives_counts_as_confirmed(client_of, ada, alic
     assert set(User.objects.values_list("email_confirmed", flat=True)) == {True}
 
 
-def test_a_reset_proves_the_mailbox(client, client_of, password):
+def test_a_password_reset_confirms_the_address(client, client_of, password):
     register(client, password)
     client.post("/user/password-reset/", {"email": "eve@example.com"})
     delivered()
-    letter = next(letter for letter in post.outbox if letter.subject == "Choose a new password")
-    token = letter.body.partition('"token": "')[2].partition('"')[0]
+    message = next(message for message in post.outbox if message.subject == "Choose a new password")
+    token = message.body.partition('"token": "')[2].partition('"')[0]
 
     client.post("/user/password-reset/confirm/", {"token": token, "new_password": "nine orange lanterns"})
 
     assert User.objects.get().email_confirmed
 
 
-def test_no_notice_goes_to_an_address_that_was_never_confirmed(client, client_of, ada, password):
+def test_an_unconfirmed_address_gets_no_notices(client, client_of, ada, password):
     register(client, password)
     eve = User.objects.get(username="Eve")
     delivered()
@@ -324,7 +326,7 @@ def test_no_notice_goes_to_an_address_that_was_never_confirmed(client, client_of
     assert [address for address, _ in delivered()] == [NEW]
 
 
-def test_the_task_service_learns_an_address_when_it_is_confirmed(client, internal, password):
+def test_the_feed_has_only_confirmed_addresses(client, internal, password):
     register(client, password)
     eve = User.objects.get()
 
@@ -342,10 +344,10 @@ def test_the_task_service_learns_an_address_when_it_is_confirmed(client, interna
     assert internal.get("/internal/users/changes/", {"after": position}).json()["results"]
 
 
-# Another mail
+# Resending the mail
 
 
-def test_another_mail_is_sent_to_the_address_that_is_to_be_confirmed(client, client_of, password):
+def test_the_confirmation_mail_can_be_sent_again(client, client_of, password):
     register(client, password)
     delivered()
     Mail.objects.update(sent_at=timezone.now() - timedelta(minutes=2))
@@ -357,7 +359,7 @@ def test_another_mail_is_sent_to_the_address_that_is_to_be_confirmed(client, cli
     assert confirm(client, token_to("eve@example.com")).status_code == 204
 
 
-def test_another_mail_within_a_minute_is_skipped(client_of, alice, password):
+def test_a_second_mail_within_a_minute_is_skipped(client_of, alice, password):
     signed_in = client_of(alice)
     ask(signed_in, password)
     delivered()
@@ -366,7 +368,7 @@ def test_another_mail_within_a_minute_is_skipped(client_of, alice, password):
     assert delivered() == []
 
 
-def test_where_nothing_is_to_be_confirmed_no_mail_is_sent(client_of, alice):
+def test_a_confirmed_address_gets_no_confirmation_mail(client_of, alice):
     assert client_of(alice).post(RESEND).status_code == 409
     assert not Mail.objects.exists()
 
@@ -374,14 +376,14 @@ def test_where_nothing_is_to_be_confirmed_no_mail_is_sent(client_of, alice):
 # Changes by an admin
 
 
-def test_who_is_changed_by_an_admin_is_told_at_the_old_address(client_of, ada, alice):
+def test_a_change_by_an_admin_is_mailed_to_the_old_address(client_of, ada, alice):
     client_of(ada).patch(f"/user/users/{alice.pk}/", {"username": "Alicia", "email": NEW})
 
     assert delivered() == [("alice@example.com", "Your account has changed")]
 
 
 @pytest.mark.parametrize("field", ["username", "email"])
-def test_an_admin_changes_the_own_login_only_with_the_password(client_of, ada, field):
+def test_admins_need_the_password_to_change_their_own_login(client_of, ada, field):
     admin, path = client_of(ada), f"/user/users/{ada.pk}/"
     value = {"username": "Countess", "email": "countess@example.com"}[field]
     whole = {"username": "Ada", "email": "ada@example.com", "role": "admin", field: value}
@@ -393,11 +395,11 @@ def test_an_admin_changes_the_own_login_only_with_the_password(client_of, ada, f
         admin.put("/user/users/", {**whole, "id": ada.pk}),
     ]
 
-    assert [(answer.status_code, errors_of(answer)) for answer in answers] == [(400, [(field, "use_own_account")])] * 4
+    assert [(answer.status_code, get_errors(answer)) for answer in answers] == [(400, [(field, "use_own_account")])] * 4
     assert not Mail.objects.exists()
 
 
-def test_an_admin_changes_the_rest_of_the_own_account_there(client_of, ada, grace):
+def test_an_admin_changes_their_own_role_without_the_password(client_of, ada, grace):
     answer = client_of(ada).put(
         f"/user/users/{ada.pk}/", {"username": "Ada", "email": "ada@example.com", "role": "user"}
     )
@@ -405,11 +407,11 @@ def test_an_admin_changes_the_rest_of_the_own_account_there(client_of, ada, grac
     assert (answer.status_code, answer.json()["role"]) == (200, "user")
 
 
-# At once
+# In parallel
 
 
 @pytest.mark.django_db(transaction=True)
-def test_of_two_uses_of_a_token_at_once_one_is_made(client, client_of, alice, password, at_once):
+def test_one_of_two_parallel_uses_of_a_token_wins(client, client_of, alice, password, at_once):
     ask(client_of(alice), password)
     delivered()
     token = token_to(NEW)
@@ -420,9 +422,7 @@ def test_of_two_uses_of_a_token_at_once_one_is_made(client, client_of, alice, pa
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_confirmation_and_a_sign_out_everywhere_at_once_leave_no_pending_change(
-    client, client_of, alice, password, at_once
-):
+def test_a_racing_sign_out_leaves_no_pending_change(client, client_of, alice, password, at_once):
     signed_in = client_of(alice)
     ask(signed_in, password)
     delivered()

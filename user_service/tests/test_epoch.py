@@ -12,12 +12,12 @@ def patch(client_of, ada, alice):
 
     def send(**change):
         assert client.patch(f"/user/users/{alice.pk}/", change).status_code == 200
-        return epoch_of(alice)
+        return get_epoch(alice)
 
     return send
 
 
-def epoch_of(user):
+def get_epoch(user):
     return User.objects.get(pk=user.pk).epoch
 
 
@@ -25,7 +25,7 @@ def claimed(token):
     return jwt.decode(token, options={"verify_signature": False}).get("epoch")
 
 
-def test_it_begins_at_nought(client, client_of):
+def test_the_epoch_starts_at_zero(client, client_of):
     body = {"username": "Zoe", "email": "zoe@example.com", "password": "nine orange lanterns"}
     client.post("/user/register/", body)
 
@@ -42,11 +42,11 @@ def test_it_begins_at_nought(client, client_of):
         {"role": "admin", "email": "a@b.example"},
     ],
 )
-def test_another_role_or_activity_counts_it_on_by_one(patch, change):
+def test_a_new_role_or_status_increments_it(patch, change):
     assert patch(**change) == 1
 
 
-def test_there_and_back_counts_twice(patch):
+def test_a_change_and_its_reversal_count_twice(patch):
     assert [patch(role="admin"), patch(role="user"), patch(is_active=False), patch(is_active=True)] == [1, 2, 3, 4]
 
 
@@ -62,49 +62,49 @@ def test_there_and_back_counts_twice(patch):
         {"username": "Alicia", "role": "user"},
     ],
 )
-def test_other_changes_leave_it(patch, change):
+def test_other_changes_do_not_increment_it(patch, change):
     assert patch(**change) == 0
 
 
-def test_what_one_does_oneself_counts_it_on(client_of, alice):
+def test_a_password_change_or_global_logout_increments_it(client_of, alice):
     client = client_of(alice)
 
     seen = []
     client.patch("/user/me/", {"username": "Alicia", "current_password": "seven green bicycles"})
-    seen.append(epoch_of(alice))
+    seen.append(get_epoch(alice))
     client.post(
         "/user/me/password/", {"current_password": "seven green bicycles", "new_password": "nine orange lanterns"}
     )
-    seen.append(epoch_of(alice))
+    seen.append(get_epoch(alice))
     client.post("/token/logout-all/")
-    seen.append(epoch_of(alice))
+    seen.append(get_epoch(alice))
 
     assert seen == [0, 1, 2]
 
 
 @pytest.mark.parametrize("path", ["/token/logout/", "/token/refresh/"])
-def test_what_is_done_with_one_session_leaves_it(client_of, alice, path):
+def test_ending_one_session_does_not_increment_it(client_of, alice, path):
     client = client_of(alice)
 
     client.post(path, {"refresh": client.refresh_token})
 
-    assert epoch_of(alice) == 0
+    assert get_epoch(alice) == 0
 
 
-def test_signing_in_or_failing_to_leaves_it(client, alice, password):
+def test_sign_ins_do_not_increment_it(client, alice, password):
     for tried in (password, "eight green bicycles"):
         client.post("/token/", {"username": "Alice", "password": tried})
 
-    assert epoch_of(alice) == 0
+    assert get_epoch(alice) == 0
 
 
-def test_nobody_else_s_is_touched(patch, bob, ada):
+def test_other_accounts_are_unaffected(patch, bob, ada):
     patch(role="admin")
 
-    assert (epoch_of(bob), epoch_of(ada)) == (0, 0)
+    assert (get_epoch(bob), get_epoch(ada)) == (0, 0)
 
 
-def test_what_is_refused_leaves_it(client_of, ada):
+def test_a_refused_change_does_not_increment_it(client_of, ada):
     client = client_of(ada)
 
     statuses = [
@@ -112,10 +112,10 @@ def test_what_is_refused_leaves_it(client_of, ada):
         for change in ({"role": "user"}, {"is_active": False})
     ]
 
-    assert (statuses, epoch_of(ada)) == ([409, 409], 0)
+    assert (statuses, get_epoch(ada)) == ([409, 409], 0)
 
 
-def test_the_access_token_carries_it_and_a_refresh_brings_that_of_now(client_of, client, patch, alice):
+def test_a_refreshed_token_carries_the_current_epoch(client_of, client, patch, alice):
     signed_in = client_of(alice)
 
     patch(role="admin")
@@ -125,7 +125,7 @@ def test_the_access_token_carries_it_and_a_refresh_brings_that_of_now(client_of,
     assert claimed(renewed["refresh"]) is None
 
 
-def test_signing_in_brings_that_of_now(client, patch, password):
+def test_a_sign_in_token_carries_the_current_epoch(client, patch, password):
     patch(role="admin")
     patch(role="user")
 
@@ -134,7 +134,7 @@ def test_signing_in_brings_that_of_now(client, patch, password):
     assert claimed(answer.json()["access"]) == 2
 
 
-def test_it_is_not_shown_to_people(client_of, ada, alice):
+def test_the_epoch_is_not_in_public_responses(client_of, ada, alice):
     client = client_of(ada)
 
     answers = [client.get(path) for path in ("/user/me/", f"/user/users/{alice.pk}/", "/user/users/")]
@@ -143,7 +143,7 @@ def test_it_is_not_shown_to_people(client_of, ada, alice):
 
 
 @pytest.mark.django_db(transaction=True)
-def test_eight_changes_at_once_each_count(client_of, at_once, ada, alice):
+def test_eight_parallel_changes_each_count(client_of, at_once, ada, alice):
     clients = [client_of(alice) for _ in range(3)]
     admin = client_of(ada)
 
@@ -154,32 +154,32 @@ def test_eight_changes_at_once_each_count(client_of, at_once, ada, alice):
     )
 
     assert statuses == [204, 204, 204, 200]
-    assert epoch_of(alice) == 4
+    assert get_epoch(alice) == 4
 
 
-def least_epoch_of(user):
+def get_least_epoch(user):
     return User.objects.get(pk=user.pk).least_epoch
 
 
-def test_another_role_alone_leaves_the_tokens_of_before_good(patch, alice):
+def test_a_new_role_keeps_earlier_tokens_valid(patch, alice):
     patch(role="admin")
 
-    assert (epoch_of(alice), least_epoch_of(alice)) == (1, 0)
+    assert (get_epoch(alice), get_least_epoch(alice)) == (1, 0)
 
 
 @pytest.mark.parametrize("change", [{"is_active": False}, {"is_active": False, "role": "admin"}])
-def test_deactivation_ends_the_tokens_of_before_for_good(patch, alice, change):
+def test_deactivation_revokes_earlier_tokens_for_good(patch, alice, change):
     patch(**change)
     patch(is_active=True)
 
-    assert least_epoch_of(alice) == epoch_of(alice) == 2
+    assert get_least_epoch(alice) == get_epoch(alice) == 2
 
 
-def test_a_password_and_signing_out_everywhere_end_the_tokens_of_before(client_of, alice):
+def test_a_new_password_or_global_logout_revokes_earlier_tokens(client_of, alice):
     client = client_of(alice)
 
     body = {"current_password": "seven green bicycles", "new_password": "nine orange lanterns"}
     assert client.post("/user/me/password/", body).status_code == 204
-    assert least_epoch_of(alice) == epoch_of(alice) == 1
+    assert get_least_epoch(alice) == get_epoch(alice) == 1
     assert client.post("/token/logout-all/").status_code == 204
-    assert least_epoch_of(alice) == epoch_of(alice) == 2
+    assert get_least_epoch(alice) == get_epoch(alice) == 2

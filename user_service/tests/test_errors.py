@@ -1,4 +1,4 @@
-"""What every route answers when it is asked for something else, and what every answer carries."""
+"""Errors of every route, and the headers of every response."""
 
 import json
 
@@ -26,7 +26,7 @@ def sent_as_is(client, body, content_type="application/json", **headers):
 @pytest.mark.parametrize(
     "path", ["/", "/user/", "/user/nothing/", "/admin/", "/.env", "/user/users//", "/%ff/", "/%00/"]
 )
-def test_another_path_is_not_found(client, path):
+def test_an_unknown_path_is_404(client, path):
     answer = client.get(path)
 
     assert (answer.status_code, answer.json()["code"]) == (404, "not_found")
@@ -35,7 +35,7 @@ def test_another_path_is_not_found(client, path):
 @pytest.mark.parametrize(
     ("path", "method"), [(path, method) for path, known in ROUTES.items() for method in METHODS if method not in known]
 )
-def test_another_method_is_not_allowed(client_of, ada, path, method):
+def test_an_unknown_method_is_405(client_of, ada, path, method):
     answer = getattr(client_of(ada), method)(path)
 
     allowed = {name.strip().lower() for name in answer.headers["Allow"].split(",")}
@@ -46,7 +46,7 @@ def test_another_method_is_not_allowed(client_of, ada, path, method):
 @pytest.mark.parametrize(
     ("path", "method"), [(path, method) for path, methods in ROUTES.items() for method in sorted(methods)]
 )
-def test_the_slash_at_the_end_may_be_left_out(client_of, ada, path, method):
+def test_the_trailing_slash_is_optional(client_of, ada, path, method):
     client = client_of(ada)
 
     with_slash, without = getattr(client, method)(path), getattr(client, method)(path.rstrip("/"))
@@ -57,7 +57,7 @@ def test_the_slash_at_the_end_may_be_left_out(client_of, ada, path, method):
         assert without.json()["errors"] == with_slash.json()["errors"]
 
 
-def test_a_body_arrives_without_the_slash_too(client, alice, password):
+def test_a_body_arrives_without_the_trailing_slash(client, alice, password):
     answer = client.post("/token", {"username": "Alice", "password": password})
 
     assert answer.status_code == 200
@@ -83,14 +83,14 @@ def test_a_body_arrives_without_the_slash_too(client, alice, password):
     ],
     ids=range(14),
 )
-def test_what_is_no_json_is_refused(client, body):
+def test_invalid_json_is_refused(client, body):
     answer = sent_as_is(client, body)
 
     assert (answer.status_code, answer.json()["code"]) == (400, "parse_error")
 
 
 @pytest.mark.parametrize("body", ["null", "[]", "[{}]", '"x"', "1", "true", "{}"])
-def test_json_that_is_no_account_is_refused(client, body):
+def test_json_of_the_wrong_type_is_refused(client, body):
     answer = sent_as_is(client, body)
 
     assert answer.status_code == 400
@@ -98,7 +98,7 @@ def test_json_that_is_no_account_is_refused(client, body):
 
 
 @pytest.mark.parametrize("body", [{"": 1}, {"": {"": 1}}, {"a.b": 1}, {"message": 1, "code": "x"}])
-def test_an_oddly_named_field_is_named_in_plain_words(client, body):
+def test_an_oddly_named_field_is_reported_legibly(client, body):
     answer = client.post("/token/refresh/", {"refresh": "x", **body})
 
     problem = answer.json()
@@ -107,7 +107,7 @@ def test_an_oddly_named_field_is_named_in_plain_words(client, body):
     assert "ErrorDetail" not in answer.content.decode()
 
 
-def test_an_unnamed_query_parameter_is_refused_in_plain_words(client_of, ada):
+def test_an_unnamed_query_parameter_is_refused_legibly(client_of, ada):
     answer = client_of(ada).get("/user/users/?=1")
 
     assert answer.status_code == 400
@@ -129,7 +129,7 @@ def test_an_unnamed_query_parameter_is_refused_in_plain_words(client_of, ada):
         "x" * 5000,
     ],
 )
-def test_another_content_type_is_refused(client, content_type):
+def test_a_wrong_content_type_is_refused(client, content_type):
     answer = sent_as_is(client, json.dumps({"username": "Bob"}), content_type)
 
     assert answer.status_code == 415
@@ -141,7 +141,7 @@ def test_a_compressed_body_is_refused(client):
     assert answer.status_code == 415
 
 
-def test_a_stranger_sends_at_most_16_kb_and_somebody_signed_in_a_megabyte(client, client_of, alice):
+def test_bodies_are_limited_to_16_kb_or_1_mb_with_a_token(client, client_of, alice):
     def padded(size):
         return b"{}".ljust(size)
 
@@ -158,20 +158,20 @@ def test_a_stranger_sends_at_most_16_kb_and_somebody_signed_in_a_megabyte(client
 
 @pytest.mark.parametrize("path", ["/user/users/", "/token/", "/user/nothing/"])
 @pytest.mark.parametrize("host", ["evil.example", "testserver.evil.example", "a b", "testserver@evil.example"])
-def test_another_host_is_refused(client, path, host):
+def test_an_unknown_host_is_refused(client, path, host):
     answer = client.get(path, headers={"Host": host})
 
     assert (answer.status_code, answer.json()["code"]) == (400, "bad_request")
 
 
 @pytest.mark.parametrize("accept", ["text/html", "application/xml", "*/*;q=0", "nonsense"])
-def test_an_error_is_a_problem_whatever_is_accepted(client, accept):
+def test_an_error_is_a_problem_for_every_accept_header(client, accept):
     answer = client.get("/user/users/", headers={"Accept": accept})
 
     assert (answer.status_code, answer.headers["Content-Type"]) == (401, "application/problem+json")
 
 
-def test_a_problem_says_what_where_and_why(client):
+def test_a_problem_names_field_code_and_detail(client):
     answer = client.post("/token/refresh/", {}, headers={"X-Request-ID": "abc"})
 
     assert answer.json() == {
@@ -187,28 +187,28 @@ def test_a_problem_says_what_where_and_why(client):
 
 
 @pytest.mark.parametrize("sent", ["abc", "0", "A-b_c.9", "x" * 64])
-def test_a_sane_request_id_is_kept(client, sent):
+def test_a_valid_request_id_is_kept(client, sent):
     answer = client.get("/user/users/", headers={"X-Request-ID": sent})
 
     assert answer.headers["X-Request-ID"] == sent
 
 
 @pytest.mark.parametrize("sent", ["", "x" * 65, "a b", "a\nb", "a/b", "\u00e9", '"', "a,b", "a\n"])
-def test_another_request_id_is_replaced(client, sent):
+def test_an_invalid_request_id_is_replaced(client, sent):
     answer = client.get("/user/users/", headers={"X-Request-ID": sent})
 
     assert len(answer.headers["X-Request-ID"]) == 32
     assert answer.headers["X-Request-ID"].isalnum()
 
 
-def test_every_request_gets_an_id_of_its_own(client):
+def test_every_request_gets_its_own_id(client):
     first, second = client.get("/user/users/"), client.get("/user/users/")
 
     assert first.headers["X-Request-ID"] != second.headers["X-Request-ID"]
 
 
 @pytest.mark.parametrize("path", ["/user/users/", "/user/users/0/", "/user/nothing/", "/token/", "/user/health/live/"])
-def test_no_shared_cache_keeps_an_answer(client_of, ada, path):
+def test_no_shared_cache_stores_a_response(client_of, ada, path):
     answer = client_of(ada).get(path)
 
     assert answer.headers["Cache-Control"] == "no-store"
@@ -216,7 +216,7 @@ def test_no_shared_cache_keeps_an_answer(client_of, ada, path):
 
 
 @pytest.mark.django_db(transaction=True)
-def test_without_its_database_it_asks_to_come_back(client_of, ada, monkeypatch):
+def test_without_a_database_the_response_is_503_with_retry_after(client_of, ada, monkeypatch):
     client = client_of(ada)
     connection.close()
     monkeypatch.setitem(connection.settings_dict, "PORT", "1")

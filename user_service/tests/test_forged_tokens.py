@@ -1,4 +1,4 @@
-"""What somebody can do who has the shared key, as the task service does: nothing with anybody's session."""
+"""The holder of the shared key, such as the task service, cannot use or end any session."""
 
 import time
 from datetime import timedelta
@@ -23,7 +23,7 @@ LIFETIMES = {"access": 300, "refresh": 7 * 24 * 3600}
 
 @pytest.fixture
 def forge(settings):
-    """Signs whatever it is given with the shared key."""
+    """Signs any claims with the shared key."""
 
     def sign(kind, **claims):
         now = int(time.time())
@@ -42,17 +42,17 @@ def adas_session(client_of, ada):
     return signed_in, session
 
 
-def sessions_of(user):
+def session_rows(user):
     return list(Session.objects.filter(user=user).values())
 
 
-def claims_of(token):
+def decode_claims(token):
     return jwt.decode(token, options={"verify_signature": False})
 
 
-def issued_by_the_version_before(token, forge, **changes):
-    """The same token without what this version has added."""
-    claims = claims_of(token) | changes
+def issued_by_the_previous_version(token, forge, **changes):
+    """Return the token without the claims that this version added."""
+    claims = decode_claims(token) | changes
     del claims["session"]
     return forge(claims["token_type"], **claims)
 
@@ -62,13 +62,13 @@ def test_numbers_open_no_session(client, ada, adas_session, forge):
 
     for number in range(1, session.pk + 4):
         for guess in ({}, {"session": f"{number:032x}"}, {"session": str(number)}, {"session": uuid4().hex}):
-            client.bear(forge("access", sub=str(ada.pk), sid=str(number), **guess))
+            client.set_tokens(forge("access", sub=str(ada.pk), sid=str(number), **guess))
             assert client.get("/user/users/").status_code == 401
             assert client.post("/token/verify/", {"token": client.access_token}).status_code == 401
 
 
-def test_the_key_of_ones_own_session_opens_nobody_elses(client, client_of, ada, alice, adas_session, forge):
-    own = claims_of(client_of(alice).access_token)["session"]
+def test_your_own_session_key_opens_no_other_account(client, client_of, ada, alice, adas_session, forge):
+    own = decode_claims(client_of(alice).access_token)["session"]
 
     for kind, path, field in (("access", "/token/verify/", "token"), ("refresh", "/token/refresh/", "refresh")):
         token = forge(kind, sub=str(ada.pk), sid=str(adas_session[1].pk), session=own)
@@ -80,17 +80,17 @@ def test_the_key_of_ones_own_session_opens_nobody_elses(client, client_of, ada, 
 def test_a_forged_refresh_token_changes_nothing(client, ada, adas_session, forge, path, session, caplog):
     signed_in, kept = adas_session
     token = forge("refresh", sub=str(ada.pk), sid=str(kept.pk), **session)
-    before = sessions_of(ada)
+    before = session_rows(ada)
 
     answer = client.post(path, {"token" if "verify" in path else "refresh": token})
 
-    assert answer.status_code == (204 if "logout" in path else 401)  # to sign out twice does no harm
-    assert sessions_of(ada) == before
+    assert answer.status_code == (204 if "logout" in path else 401)  # signing out twice succeeds
+    assert session_rows(ada) == before
     assert signed_in.get("/user/me/").status_code == 200
     assert not [record for record in caplog.records if record.name == "security"]
 
 
-def test_a_session_has_a_key_of_its_own_that_no_answer_holds(client_of, alice):
+def test_a_session_key_is_unique_and_never_in_a_response(client_of, alice):
     client = client_of(alice)
     Session.objects.open(alice)
     keys = {session.key.hex for session in Session.objects.all()}
@@ -102,26 +102,26 @@ def test_a_session_has_a_key_of_its_own_that_no_answer_holds(client_of, alice):
     assert type(answer.json()["results"][0]["id"]) is int
 
 
-# Tokens that the version before has issued
+# Tokens of the previous version
 
 
-def test_a_refresh_token_of_the_version_before_is_exchanged(client, client_of, alice, forge):
-    old = issued_by_the_version_before(client_of(alice).refresh_token, forge)
+def test_a_refresh_token_of_the_previous_version_works(client, client_of, alice, forge):
+    old = issued_by_the_previous_version(client_of(alice).refresh_token, forge)
 
     assert client.post("/token/verify/", {"token": old}).status_code == 200
     answer = client.post("/token/refresh/", {"refresh": old})
     retry = client.post("/token/refresh/", {"refresh": old})
 
     assert (answer.status_code, retry.content) == (200, answer.content)
-    assert claims_of(answer.json()["access"])["session"] == Session.objects.get().key.hex
-    client.bear(**answer.json())
+    assert decode_claims(answer.json()["access"])["session"] == Session.objects.get().key.hex
+    client.set_tokens(**answer.json())
     assert client.get("/user/me/").status_code == 200
 
 
 @pytest.mark.django_db(transaction=True)
-def test_eight_at_once_exchange_a_token_of_the_version_before_once(client, client_of, alice, forge, at_once):
+def test_eight_parallel_refreshes_of_an_old_token_rotate_once(client, client_of, alice, forge, at_once):
     for round_ in range(6):
-        old = issued_by_the_version_before(client_of(alice).refresh_token, forge)
+        old = issued_by_the_previous_version(client_of(alice).refresh_token, forge)
         session = Session.objects.latest("pk")
 
         answers = at_once(
@@ -133,14 +133,14 @@ def test_eight_at_once_exchange_a_token_of_the_version_before_once(client, clien
         assert len({answer.content for answer in answers}) == 1
 
 
-def test_an_access_token_of_the_version_before_has_to_be_refreshed(client, client_of, alice, forge):
-    client.bear(issued_by_the_version_before(client_of(alice).access_token, forge))
+def test_an_access_token_of_the_previous_version_is_refused(client, client_of, alice, forge):
+    client.set_tokens(issued_by_the_previous_version(client_of(alice).access_token, forge))
 
     assert client.get("/user/me/").status_code == 401
 
 
-def test_reuse_of_a_refresh_token_of_the_version_before_ends_the_session(client, client_of, alice, forge):
-    old = issued_by_the_version_before(client_of(alice).refresh_token, forge)
+def test_reuse_of_an_old_refresh_token_ends_the_session(client, client_of, alice, forge):
+    old = issued_by_the_previous_version(client_of(alice).refresh_token, forge)
     client.post("/token/refresh/", {"refresh": old})
     Session.objects.update(rotated_at=timezone.now() - timedelta(seconds=11))
 
@@ -148,21 +148,21 @@ def test_reuse_of_a_refresh_token_of_the_version_before_ends_the_session(client,
     assert not Session.objects.exists()
 
 
-def test_a_refresh_token_of_the_version_before_signs_out(client, client_of, alice, forge):
-    old = issued_by_the_version_before(client_of(alice).refresh_token, forge)
+def test_a_refresh_token_of_the_previous_version_signs_out(client, client_of, alice, forge):
+    old = issued_by_the_previous_version(client_of(alice).refresh_token, forge)
 
     assert client.post("/token/logout/", {"refresh": old}).status_code == 204
     assert not Session.objects.exists()
 
 
-def test_tokens_still_hold_what_the_version_before_looks_for(client_of, alice):
+def test_tokens_carry_the_claims_of_the_previous_version(client_of, alice):
     client, session = client_of(alice), Session.objects.get()
 
-    assert {claims_of(token)["sid"] for token in (client.access_token, client.refresh_token)} == {str(session.pk)}
+    assert {decode_claims(token)["sid"] for token in (client.access_token, client.refresh_token)} == {str(session.pk)}
 
 
 @pytest.mark.django_db(transaction=True)
-def test_sessions_from_before_get_keys_and_the_version_before_can_go_on(alice):
+def test_old_sessions_get_keys_and_old_code_still_works(alice):
     executor = MigrationExecutor(connection)
     executor.migrate([("accounts", "0006_kept_answers")])
     now = timezone.now()
@@ -183,20 +183,20 @@ def test_sessions_from_before_get_keys_and_the_version_before_can_go_on(alice):
 # With a key pair
 
 
-def test_the_task_services_keys_make_no_token_that_is_accepted_here(client, client_of, alice, settings):
+def test_keys_of_the_task_service_sign_no_valid_token(client, client_of, alice, settings):
     settings.JWT_PREVIOUS_SIGNING_KEYS = []
     settings.JWT_PRIVATE_KEY = private = pair()
     settings.JWT_PUBLIC_KEYS = [private.public]
     signed_in = client_of(alice)
-    everything_known = claims_of(signed_in.access_token)
+    everything_known = decode_claims(signed_in.access_token)
 
-    settings.JWT_PRIVATE_KEY = None  # what the task service has
-    forged = tokens.sign(everything_known), tokens.sign(claims_of(signed_in.refresh_token))
+    settings.JWT_PRIVATE_KEY = None  # the task service has none
+    forged = tokens.sign(everything_known), tokens.sign(decode_claims(signed_in.refresh_token))
     settings.JWT_PRIVATE_KEY = private
 
     assert client.post("/token/verify/", {"token": signed_in.access_token}).status_code == 200
     for token in forged:
-        client.bear(token)
+        client.set_tokens(token)
         assert client.get("/user/me/").status_code == 401
         for path, field in (("/token/verify/", "token"), ("/token/refresh/", "refresh"), ("/token/logout/", "refresh")):
             assert client.post(path, {field: token}).status_code == 401
@@ -204,7 +204,7 @@ def test_the_task_services_keys_make_no_token_that_is_accepted_here(client, clie
 
 
 @pytest.mark.parametrize("listed", [True, False])
-def test_a_listed_shared_key_keeps_everybody_signed_in(client, client_of, alice, settings, listed):
+def test_a_listed_shared_key_keeps_sessions_alive(client, client_of, alice, settings, listed):
     signed_in = client_of(alice)
     settings.JWT_PREVIOUS_SIGNING_KEYS = [settings.JWT_SIGNING_KEY] if listed else []
     settings.JWT_PRIVATE_KEY = pair()

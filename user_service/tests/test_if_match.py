@@ -1,4 +1,4 @@
-"""Changes of accounts that hold only for what was read: If-Match is evaluated, or refused where it is not."""
+"""Conditional changes of accounts: If-Match is evaluated, or refused where it is not supported."""
 
 import pytest
 
@@ -34,7 +34,7 @@ CHANGES = [("put", REPLACEMENT, 200), ("patch", {"username": "Alicia"}, 200), ("
 
 @pytest.mark.parametrize(("method", "body", "status"), CHANGES)
 @pytest.mark.parametrize("form", ["{}", "W/{}", '"other", {}', "*"])
-def test_what_is_still_as_it_was_read_is_changed(admin, alice, tag, method, body, status, form):
+def test_a_current_tag_allows_the_change(admin, alice, tag, method, body, status, form):
     answer = getattr(admin, method)(url(alice), body, headers=if_match(form.format(tag)))
 
     assert answer.status_code == status
@@ -43,7 +43,7 @@ def test_what_is_still_as_it_was_read_is_changed(admin, alice, tag, method, body
 
 @pytest.mark.parametrize(("method", "body", "status"), CHANGES)
 @pytest.mark.parametrize("form", ["{}", "W/{}", '"nonsense"'])
-def test_what_has_changed_since_is_left_alone(admin, alice, tag, method, body, status, form):
+def test_a_stale_tag_is_412(admin, alice, tag, method, body, status, form):
     admin.patch(url(alice), {"email": "elsewhere@example.com"})
 
     answer = getattr(admin, method)(url(alice), body, headers=if_match(form.format(tag)))
@@ -54,14 +54,14 @@ def test_what_has_changed_since_is_left_alone(admin, alice, tag, method, body, s
 
 @pytest.mark.parametrize(("method", "body", "status"), CHANGES)
 @pytest.mark.parametrize("tag", ["nonsense", "", '"a" "b"', 'W/"a', "1"])
-def test_what_is_no_tag_is_refused(admin, alice, method, body, status, tag):
+def test_an_invalid_tag_is_refused(admin, alice, method, body, status, tag):
     answer = getattr(admin, method)(url(alice), body, headers=if_match(tag))
 
     assert (answer.status_code, answer.json()["errors"][0]["field"]) == (400, "If-Match")
     assert User.objects.get(pk=alice.pk).username == "Alice"
 
 
-def test_a_change_answers_with_the_tag_for_the_next(admin, alice, tag):
+def test_a_change_returns_the_next_tag(admin, alice, tag):
     first = admin.patch(url(alice), {"username": "Alicia"}, headers=if_match(tag))
     second = admin.put(url(alice), REPLACEMENT | {"username": "Alix"}, headers=if_match(first["ETag"]))
 
@@ -69,7 +69,7 @@ def test_a_change_answers_with_the_tag_for_the_next(admin, alice, tag):
     assert second["ETag"] == admin.get(url(alice))["ETag"] != first["ETag"]
 
 
-def test_ones_own_account_is_compared_too(client_of, alice, password):
+def test_your_own_account_is_compared_too(client_of, alice, password):
     client = client_of(alice)
     tag, renamed, again = client.get(ME)["ETag"], {"username": "Alicia"}, {"username": "Alix"}
     proof = {"current_password": password}
@@ -80,7 +80,7 @@ def test_ones_own_account_is_compared_too(client_of, alice, password):
     assert client.get(ME).json()["username"] == "Alicia"
 
 
-def test_an_account_that_is_not_there_is_not_found_first(admin):
+def test_a_missing_account_is_404_not_412(admin):
     assert admin.delete("/user/users/999/", headers=if_match(STALE)).status_code == 404
 
 
@@ -96,7 +96,7 @@ def test_an_account_that_is_not_there_is_not_found_first(admin):
         ("post", "/token/logout-all/", None),
     ],
 )
-def test_elsewhere_a_condition_is_refused(admin, alice, method, path, body, header):
+def test_a_condition_on_other_routes_is_refused(admin, alice, method, path, body, header):
     named = body | {"id": alice.pk} if method in ("put", "patch", "delete") else body
 
     answer = getattr(admin, method)(path, named, headers={header: STALE})
@@ -107,14 +107,14 @@ def test_elsewhere_a_condition_is_refused(admin, alice, method, path, body, head
 
 
 @pytest.mark.parametrize("path", ["/token/", "/user/register/", "/user/password-reset/"])
-def test_a_stranger_is_refused_the_same_way(client, path, db):
+def test_an_anonymous_condition_is_refused_alike(client, path, db):
     answer = client.post(path, {}, headers=if_match(STALE))
 
     assert (answer.status_code, answer.json()["code"]) == (400, "precondition_unsupported")
 
 
 @pytest.mark.django_db(transaction=True)
-def test_of_two_admins_with_the_same_tag_one_makes_the_change(client_of, ada, grace, alice, at_once):
+def test_one_of_two_admins_with_the_same_tag_wins(client_of, ada, grace, alice, at_once):
     admins = [client_of(ada), client_of(grace)]
     tag = admins[0].get(url(alice))["ETag"]
 
@@ -123,6 +123,6 @@ def test_of_two_admins_with_the_same_tag_one_makes_the_change(client_of, ada, gr
 
     answers = at_once(changing(admins[0], "Alicia"), changing(admins[1], "Alix"), queued_at=alice)
 
-    made, refused = sorted(answers, key=lambda answer: answer.status_code)
-    assert (made.status_code, refused.status_code) == (200, 412)
-    assert User.objects.get(pk=alice.pk).username == made.json()["username"]
+    changed, refused = sorted(answers, key=lambda answer: answer.status_code)
+    assert (changed.status_code, refused.status_code) == (200, 412)
+    assert User.objects.get(pk=alice.pk).username == changed.json()["username"]

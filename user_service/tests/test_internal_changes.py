@@ -20,8 +20,8 @@ WRITERS, ACCOUNTS_EACH = 8, 25
 
 @pytest.fixture
 def feed(client):
-    """Asks for a page of the feed, as the task service does."""
-    client.bear(issue_service_token("task_service"))
+    """Requests a page of the feed as the task service."""
+    client.set_tokens(issue_service_token("task_service"))
 
     def get(after=0):
         answer = client.get(URL, {"after": after})
@@ -32,8 +32,8 @@ def feed(client):
 
 
 @pytest.fixture
-def newcomer(password_hash, person):
-    """Makes people who are in the feed; those of `person` are not."""
+def person_in_feed(password_hash, person):
+    """Creates accounts that are in the feed; those of `person` are not."""
 
     def make(username, **fields):
         user = person(username, **fields)
@@ -64,8 +64,8 @@ def walk(feed, after=0):
     return pages
 
 
-def test_it_works(feed, newcomer):
-    alice, ivan = newcomer("Alice"), newcomer("Ivan", is_active=False, role="admin")
+def test_the_feed_lists_changed_accounts(feed, person_in_feed):
+    alice, ivan = person_in_feed("Alice"), person_in_feed("Ivan", is_active=False, role="admin")
 
     page = feed()
 
@@ -96,14 +96,14 @@ def test_it_works(feed, newcomer):
     assert page["more"] is False
 
 
-def test_without_a_position_it_begins_at_the_front(client, feed, newcomer):
-    newcomer("Alice")
+def test_without_a_position_the_feed_starts_at_the_beginning(client, feed, person_in_feed):
+    person_in_feed("Alice")
 
     assert client.get(URL).json() == feed(0)
 
 
-def test_at_the_end_it_stays_where_it_is(feed, newcomer):
-    newcomer("Alice")
+def test_at_the_end_next_after_is_unchanged(feed, person_in_feed):
+    person_in_feed("Alice")
     end = feed()["next_after"]
 
     assert feed(end) == {"results": [], "next_after": end, "more": False}
@@ -111,7 +111,7 @@ def test_at_the_end_it_stays_where_it_is(feed, newcomer):
     assert feed(2**63 - 1)["next_after"] == 2**63 - 1
 
 
-def test_with_nobody_it_is_empty(feed, db):
+def test_without_accounts_the_feed_is_empty(feed, db):
     assert feed() == {"results": [], "next_after": 0, "more": False}
 
 
@@ -135,7 +135,7 @@ def by_admin(**change):
     return patch
 
 
-def by_oneself(method, path, body=None):
+def by_owner(method, path, body=None):
     def call(client_of, client, alice):
         assert getattr(client_of(alice), method)(path, body).status_code in (200, 204)
         return alice.pk
@@ -153,24 +153,24 @@ def by_oneself(method, path, body=None):
         (by_admin(role="admin"), {"role": "admin", "epoch": 1}),
         (by_admin(is_active=False), {"is_active": False, "epoch": 1}),
         (
-            by_oneself("patch", "/user/me/", {"username": "ALICE", "current_password": "seven green bicycles"}),
+            by_owner("patch", "/user/me/", {"username": "ALICE", "current_password": "seven green bicycles"}),
             {"username": "ALICE", "epoch": 0},
         ),
         (
-            by_oneself(
+            by_owner(
                 "post",
                 "/user/me/password/",
                 {"current_password": "seven green bicycles", "new_password": "nine orange lanterns"},
             ),
             {"username": "Alice", "epoch": 1},
         ),
-        (by_oneself("post", "/token/logout-all/"), {"username": "Alice", "epoch": 1}),
+        (by_owner("post", "/token/logout-all/"), {"username": "Alice", "epoch": 1}),
     ],
     ids=["register", "ensure_admin", "name", "address", "role", "deactivation", "own name", "password", "logout-all"],
 )
-def test_a_change_puts_the_account_at_the_end(client_of, feed, newcomer, monkeypatch, act, shows):
+def test_a_change_moves_the_account_to_the_end(client_of, feed, person_in_feed, monkeypatch, act, shows):
     monkeypatch.setenv("ADMIN_PASSWORD", "nine orange lanterns")
-    alice, *_ = newcomer("Alice"), newcomer("Ada", role="admin"), newcomer("Bob")
+    alice, *_ = person_in_feed("Alice"), person_in_feed("Ada", role="admin"), person_in_feed("Bob")
     before = feed()
 
     changed = act(client_of, type(client_of(alice))(), alice)
@@ -183,8 +183,8 @@ def test_a_change_puts_the_account_at_the_end(client_of, feed, newcomer, monkeyp
 
 
 @pytest.mark.parametrize("by_itself", [True, False])
-def test_a_deleted_account_is_at_the_end_as_a_tombstone(client_of, feed, newcomer, by_itself):
-    alice, ada = newcomer("Alice"), newcomer("Ada", role="admin")
+def test_a_deleted_account_is_a_tombstone_at_the_end(client_of, feed, person_in_feed, by_itself):
+    alice, ada = person_in_feed("Alice"), person_in_feed("Ada", role="admin")
     before = feed()["next_after"]
 
     if by_itself:
@@ -197,8 +197,8 @@ def test_a_deleted_account_is_at_the_end_as_a_tombstone(client_of, feed, newcome
     assert ids(feed()) == [ada.pk, alice.pk]
 
 
-def test_a_tombstone_is_never_taken_for_somebody_new(client_of, feed, newcomer):
-    alice = newcomer("Alice")
+def test_a_tombstone_is_never_mistaken_for_a_new_account(client_of, feed, person_in_feed):
+    alice = person_in_feed("Alice")
     old_id = alice.pk
     alice.remove()
 
@@ -213,13 +213,13 @@ def test_a_tombstone_is_never_taken_for_somebody_new(client_of, feed, newcomer):
     [
         by_admin(),
         by_admin(username="Alice", email="alice@example.com", role="user", is_active=True),
-        by_oneself("patch", "/user/me/", {}),
-        by_oneself("patch", "/user/me/", {"username": "Alice"}),
-        by_oneself("get", "/user/me/"),
+        by_owner("patch", "/user/me/", {}),
+        by_owner("patch", "/user/me/", {"username": "Alice"}),
+        by_owner("get", "/user/me/"),
     ],
 )
-def test_what_changes_nothing_is_no_change(client_of, client, feed, newcomer, act):
-    alice, _ = newcomer("Alice"), newcomer("Ada", role="admin")
+def test_an_empty_change_is_not_in_the_feed(client_of, client, feed, person_in_feed, act):
+    alice, _ = person_in_feed("Alice"), person_in_feed("Ada", role="admin")
     before = feed()
 
     act(client_of, type(client)(), alice)
@@ -227,8 +227,8 @@ def test_what_changes_nothing_is_no_change(client_of, client, feed, newcomer, ac
     assert feed() == before
 
 
-def test_signing_in_and_out_is_no_change(feed, newcomer, password, client_of):
-    alice = newcomer("Alice")
+def test_signing_in_and_out_is_not_in_the_feed(feed, person_in_feed, password, client_of):
+    alice = person_in_feed("Alice")
     before, client = feed(), client_of(alice)
 
     client.post("/token/", {"username": "Alice", "password": password})
@@ -238,8 +238,8 @@ def test_signing_in_and_out_is_no_change(feed, newcomer, password, client_of):
     assert feed() == before
 
 
-def test_what_is_refused_is_no_change(client_of, feed, newcomer):
-    alice, ada, _ = newcomer("Alice"), newcomer("Ada", role="admin"), newcomer("Bob")
+def test_a_refused_change_is_not_in_the_feed(client_of, feed, person_in_feed):
+    alice, ada, _ = person_in_feed("Alice"), person_in_feed("Ada", role="admin"), person_in_feed("Bob")
     before = feed()
 
     statuses = [
@@ -254,8 +254,8 @@ def test_what_is_refused_is_no_change(client_of, feed, newcomer):
     assert feed() == before
 
 
-def test_what_is_rolled_back_is_no_change(feed, newcomer):
-    alice = newcomer("Alice")
+def test_a_rollback_is_not_in_the_feed(feed, person_in_feed):
+    alice = person_in_feed("Alice")
     before = feed()
 
     with transaction.atomic():
@@ -265,8 +265,8 @@ def test_what_is_rolled_back_is_no_change(feed, newcomer):
     assert feed() == before
 
 
-def test_who_changed_often_stands_in_it_once_as_of_now(feed, newcomer):
-    alice, bob = newcomer("Alice"), newcomer("Bob")
+def test_an_account_appears_once_with_current_values(feed, person_in_feed):
+    alice, bob = person_in_feed("Alice"), person_in_feed("Bob")
     for number in range(5):
         alice.change(username=f"Alice{number}")
         bob.change(username=f"Bob{number}")
@@ -275,8 +275,8 @@ def test_who_changed_often_stands_in_it_once_as_of_now(feed, newcomer):
 
 
 @pytest.mark.parametrize(("number", "sizes"), [(0, [0]), (2, [2]), (3, [3]), (4, [3, 1]), (6, [3, 3]), (7, [3, 3, 1])])
-def test_pages_lead_to_each_account_exactly_once(feed, newcomer, small_pages, number, sizes):
-    people = [newcomer(f"Person{index}") for index in range(number)]
+def test_pages_contain_each_account_exactly_once(feed, person_in_feed, small_pages, number, sizes):
+    people = [person_in_feed(f"Person{index}") for index in range(number)]
 
     pages = walk(feed)
 
@@ -285,8 +285,8 @@ def test_pages_lead_to_each_account_exactly_once(feed, newcomer, small_pages, nu
     assert [pk for page in pages for pk in ids(page)] == [user.pk for user in people]
 
 
-def test_who_changes_during_the_walk_comes_again_and_nobody_is_left_out(feed, newcomer, small_pages):
-    people = [newcomer(f"Person{index}") for index in range(7)]
+def test_a_change_during_the_walk_appears_again(feed, person_in_feed, small_pages):
+    people = [person_in_feed(f"Person{index}") for index in range(7)]
     first = feed()
     people[0].change(username="Known")
     people[5].change(username="Unknown")
@@ -304,7 +304,7 @@ def test_who_changes_during_the_walk_comes_again_and_nobody_is_left_out(feed, ne
     ]
 
 
-def test_there_are_fifty_on_a_page(feed):
+def test_a_page_has_fifty_changes(feed):
     Change.objects.bulk_create(Change(user_id=number) for number in range(1, 52))
 
     page = feed()
@@ -313,22 +313,22 @@ def test_there_are_fifty_on_a_page(feed):
     assert ids(feed(page["next_after"])) == [51]
 
 
-def test_a_page_costs_two_statements(feed, newcomer, django_assert_num_queries):
+def test_a_page_costs_two_statements(feed, person_in_feed, django_assert_num_queries):
     for index in range(20):
-        newcomer(f"Person{index}")
+        person_in_feed(f"Person{index}")
 
     with django_assert_num_queries(2):
         assert len(feed()["results"]) == 20
 
 
-def test_who_brings_no_token_is_refused(client):
+def test_a_missing_token_is_refused(client):
     assert client.get(URL).status_code == 401
 
 
-def test_a_person_is_refused_even_an_admin(client_of, ada):
+def test_the_token_of_a_user_or_admin_is_refused(client_of, ada):
     client = client_of(ada)
     by_access = client.get(URL)
-    client.bear(client.refresh_token)
+    client.set_tokens(client.refresh_token)
 
     assert (by_access.status_code, client.get(URL).status_code) == (401, 401)
 
@@ -336,26 +336,26 @@ def test_a_person_is_refused_even_an_admin(client_of, ada):
 @pytest.mark.parametrize(
     "after", ["", "-1", "abc", "1.0", "1e3", " 1", "1\n", "+1", "\u0661", str(2**63), "9" * 5000, "\0"]
 )
-def test_what_is_no_position_is_refused(client, feed, after):
+def test_an_invalid_position_is_refused(client, feed, after):
     answer = client.get(URL, {"after": after})
 
     assert (answer.status_code, answer.json()["errors"][0]["field"]) == (400, "after")
 
 
 @pytest.mark.parametrize(("query", "field"), [("?after=1&after=2", "after"), ("?since=1", "since")])
-def test_a_query_of_another_shape_is_refused(client, feed, query, field):
+def test_an_invalid_query_is_refused(client, feed, query, field):
     answer = client.get(URL + query)
 
     assert (answer.status_code, answer.json()["errors"][0]["field"]) == (400, field)
 
 
 @pytest.mark.parametrize("method", ["post", "put", "patch", "delete"])
-def test_it_only_reads(client, feed, method):
+def test_the_feed_is_read_only(client, feed, method):
     assert getattr(client, method)(URL).status_code == 405
 
 
 @pytest.mark.django_db(transaction=True)
-def test_accounts_from_before_the_feed_are_in_it(feed):
+def test_accounts_older_than_the_feed_are_in_it(feed):
     def migrate(name):
         executor = MigrationExecutor(connection)
         leaves = [node for node in executor.loader.graph.leaf_nodes() if node[0] == "accounts"]
@@ -378,9 +378,9 @@ def test_accounts_from_before_the_feed_are_in_it(feed):
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_change_that_commits_late_is_not_missed(feed, newcomer, at_once):
-    """Alice's change stays open while Bob's is made, and a reader asks all the while."""
-    alice, bob = newcomer("Alice"), newcomer("Bob")
+def test_a_late_commit_is_not_missed(feed, person_in_feed, at_once):
+    """Alice's change is uncommitted while Bob's is made, and a reader polls."""
+    alice, bob = person_in_feed("Alice"), person_in_feed("Bob")
     alice_changed, bob_is_at_it, may_commit, done = (threading.Event() for _ in range(4))
     start = feed()["next_after"]
     seen = []
@@ -404,7 +404,7 @@ def test_a_change_that_commits_late_is_not_missed(feed, newcomer, at_once):
             page = feed(after)
             after = page["next_after"]
             seen.extend((row["position"], row["user"]["username"]) for row in page["results"])
-            if time.monotonic() - begun > 0.15:  # time enough for Bob's to commit, if nothing holds it
+            if time.monotonic() - begun > 0.15:  # enough time for Bob's change to commit if nothing blocks it
                 may_commit.set()
             if len(seen) >= 2 or time.monotonic() - begun > 5:
                 done.set()
@@ -416,8 +416,8 @@ def test_a_change_that_commits_late_is_not_missed(feed, newcomer, at_once):
 
 
 @pytest.mark.django_db(transaction=True)
-def test_of_eight_writers_no_change_commits_below_what_a_reader_has_seen(feed, person, at_once):
-    """Each account changes once, so that no later change of it can hide one that was missed."""
+def test_no_change_commits_below_a_position_already_read(feed, person, at_once):
+    """Each account changes once, so that no later change hides a missed one."""
     seed = random.randrange(10**9)
     print(f"seed {seed}")
     people = [[person(f"P{writer}-{number}") for number in range(ACCOUNTS_EACH)] for writer in range(WRITERS)]
@@ -458,8 +458,8 @@ def test_of_eight_writers_no_change_commits_below_what_a_reader_has_seen(feed, p
 
 
 @pytest.mark.django_db(transaction=True)
-def test_changes_of_every_kind_at_once_do_not_wait_for_each_other_forever(feed, at_once, person, password_hash):
-    """Admins and others change, sign out, are deactivated and removed at once: no deadlock, and the feed tells all."""
+def test_parallel_changes_of_all_kinds_do_not_deadlock(feed, at_once, person, password_hash):
+    """Changes, sign-outs, deactivations and deletes in parallel: no deadlock, and all are in the feed."""
     seed = random.randrange(10**9)
     print(f"seed {seed}")
     for round_ in range(4):

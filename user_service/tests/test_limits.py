@@ -1,4 +1,4 @@
-"""What a caller of this service may ask in a minute."""
+"""Rate limits of the user service."""
 
 import os
 import subprocess
@@ -34,7 +34,7 @@ def statuses(number, call, *arguments, **options):
     return [call(*arguments, **options).status_code for _ in range(number)]
 
 
-def let_pass(**duration):
+def pass_time(**duration):
     Window.objects.update(ends_at=F("ends_at") - timedelta(**duration))
 
 
@@ -42,7 +42,7 @@ def counts():
     return dict(Window.objects.values_list("key", "requests"))
 
 
-def test_it_works(client_of, alice):
+def test_ten_requests_a_minute_are_served(client_of, alice):
     caller = client_of(alice)
 
     answers = [caller.get(ME) for _ in range(12)]
@@ -53,7 +53,7 @@ def test_it_works(client_of, alice):
     assert 58 <= read_retry_after(answers[11]) <= 60
 
 
-def test_admins_are_counted_like_users_and_apart_from_them(client_of, client, ada, alice):
+def test_admins_have_their_own_count(client_of, client, ada, alice):
     admin, user = client_of(ada), client_of(alice)
 
     assert statuses(12, admin.get, ME) == [200] * 10 + [429] * 2
@@ -61,7 +61,7 @@ def test_admins_are_counted_like_users_and_apart_from_them(client_of, client, ad
     assert statuses(7, client.get, ME) == [401] * 5 + [429] * 2
 
 
-def test_a_limit_of_each_role_holds_for_that_role(settings, client_of, client, ada, alice):
+def test_each_role_has_its_own_limit(settings, client_of, client, ada, alice):
     set_limits(settings, **USUAL | {"admin": "4/min", "user": "3/min", "anon": "2/min"})
 
     scopes = [read_limit(each.get(ME))[:4] for each in (client_of(ada), client_of(alice), client)]
@@ -69,7 +69,7 @@ def test_a_limit_of_each_role_holds_for_that_role(settings, client_of, client, a
     assert scopes == [("admin", 4, 60, 3), ("user", 3, 60, 2), ("anon", 2, 60, 1)]
 
 
-def test_one_who_is_used_up_leaves_all_others_alone(client_of, client, ada, alice, bob):
+def test_an_exhausted_caller_does_not_affect_others(client_of, client, ada, alice, bob):
     exhausted = client_of(alice)
     statuses(11, exhausted.get, ME)
     statuses(6, client.get, ME)
@@ -80,19 +80,19 @@ def test_one_who_is_used_up_leaves_all_others_alone(client_of, client, ada, alic
     assert Client().get(ME, REMOTE_ADDR="192.0.2.7").status_code == 401
 
 
-def test_all_sessions_of_an_account_are_one(client_of, alice):
+def test_all_sessions_of_an_account_share_a_limit(client_of, alice):
     phone, laptop = client_of(alice), client_of(alice)
 
     assert statuses(6, phone.get, ME) + statuses(6, laptop.get, ME, REMOTE_ADDR="192.0.2.7") == [200] * 10 + [429] * 2
 
 
-def test_after_a_minute_it_goes_on(client_of, alice):
+def test_the_count_restarts_after_a_minute(client_of, alice):
     caller = client_of(alice)
     statuses(30, caller.get, ME)
-    let_pass(seconds=30)
+    pass_time(seconds=30)
     assert 0 < read_retry_after(caller.get(ME)) <= 30
 
-    let_pass(seconds=30)
+    pass_time(seconds=30)
 
     assert statuses(11, caller.get, ME) == [200] * 10 + [429]
 
@@ -103,7 +103,7 @@ def test_a_request_after_retry_after_is_served(settings, client_of, alice):
     first = statuses(2, caller.get, ME)
 
     refused = caller.get(ME)
-    let_pass(seconds=read_retry_after(refused))
+    pass_time(seconds=read_retry_after(refused))
 
     assert first + statuses(1, caller.get, ME) == [200, 200, 200]
 
@@ -120,7 +120,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("status", REFUSED)
-def test_what_is_refused_is_counted(settings, client_of, alice, status):
+def test_refused_requests_are_counted(settings, client_of, alice, status):
     set_limits(settings, user="2/min", anon="2/min")
     caller = client_of(alice)
 
@@ -130,11 +130,11 @@ def test_what_is_refused_is_counted(settings, client_of, alice, status):
     assert [read_limit(answer).left for answer in answers] == [1, 0, 0]
 
 
-def test_a_token_that_is_not_good_counts_as_anonymous(client_of, client, ada, alice, bob):
+def test_an_invalid_token_counts_as_anonymous(client_of, client, ada, alice, bob):
     deactivated, signed_out, nonsense = client_of(bob), client_of(alice), Client()
     assert client_of(ada).patch(f"/user/users/{bob.pk}/", {"is_active": False}).status_code == 200
     alice.sign_out_everywhere()
-    nonsense.bear("a.b.c")
+    nonsense.set_tokens("a.b.c")
     callers = [deactivated, signed_out, nonsense, client, deactivated, client, signed_out]
 
     answers = [each.get(ME) for each in callers]
@@ -144,7 +144,7 @@ def test_a_token_that_is_not_good_counts_as_anonymous(client_of, client, ada, al
     assert counts() == {"address 127.0.0.1": 7, f"user {ada.pk}": 1}
 
 
-def test_a_token_of_before_takes_nothing_from_the_account(client_of, alice):
+def test_a_revoked_token_does_not_count_for_the_account(client_of, alice):
     before = client_of(alice)
     alice.sign_out_everywhere()
     now = client_of(alice)
@@ -154,7 +154,7 @@ def test_a_token_of_before_takes_nothing_from_the_account(client_of, alice):
 
 
 @pytest.mark.parametrize(("before", "after"), [("user", "admin"), ("admin", "user")])
-def test_the_role_of_now_decides_whatever_the_token_says(settings, client_of, ada, person, before, after):
+def test_the_current_role_decides_not_the_token(settings, client_of, ada, person, before, after):
     set_limits(settings, admin="9/min", user="2/min")
     rita = person("Rita", role=before)
     caller = client_of(rita)
@@ -167,7 +167,7 @@ def test_the_role_of_now_decides_whatever_the_token_says(settings, client_of, ad
     assert read_limit(caller.get(ME)) == Limit(after, quota[after], 60, quota[after] - 2, 60)
 
 
-def test_who_is_demoted_has_used_what_they_used_as_an_admin(settings, client_of, ada, grace):
+def test_a_demoted_admin_keeps_the_count(settings, client_of, ada, grace):
     set_limits(settings, admin="9/min", user="2/min")
     caller = client_of(grace)
     assert statuses(5, caller.get, ME) == [200] * 5
@@ -179,7 +179,7 @@ def test_who_is_demoted_has_used_what_they_used_as_an_admin(settings, client_of,
 
 
 @pytest.mark.parametrize("off", ["user", "anon"])
-def test_a_limit_that_is_off_holds_for_nobody_else(settings, client_of, client, alice, off):
+def test_a_disabled_limit_affects_only_its_role(settings, client_of, client, alice, off):
     set_limits(settings, **USUAL | {off: None})
     answers = {"user": client_of(alice).get(ME), "anon": client.get(ME)}
 
@@ -188,7 +188,7 @@ def test_a_limit_that_is_off_holds_for_nobody_else(settings, client_of, client, 
     assert len(counts()) == 1
 
 
-def test_what_has_not_changed_is_given_back(client_of, alice):
+def test_a_304_is_not_counted(client_of, alice):
     caller = client_of(alice)
     tag = caller.get(ME).headers["ETag"]
 
@@ -199,7 +199,7 @@ def test_what_has_not_changed_is_given_back(client_of, alice):
     assert counts() == {f"user {alice.pk}": 1}
 
 
-def test_who_is_used_up_is_refused_also_what_has_not_changed(client_of, alice):
+def test_an_exhausted_caller_gets_429_instead_of_304(client_of, alice):
     caller = client_of(alice)
     tag = caller.get(ME).headers["ETag"]
     statuses(9, caller.get, ME)
@@ -207,10 +207,10 @@ def test_who_is_used_up_is_refused_also_what_has_not_changed(client_of, alice):
     assert caller.get(ME, headers={"If-None-Match": tag}).status_code == 429
 
 
-def test_health_metrics_and_other_services_are_never_counted(settings, client):
+def test_health_metrics_and_services_are_not_limited(settings, client):
     settings.METRICS_TOKEN = "prometheus-may-read-this-0123456789"
     service = Client()
-    service.bear(issue_service_token("task_service"))
+    service.set_tokens(issue_service_token("task_service"))
 
     for _ in range(12):
         answers = [
@@ -226,11 +226,11 @@ def test_health_metrics_and_other_services_are_never_counted(settings, client):
     assert counts() == {}
 
 
-# Many at once
+# In parallel
 
 
 @COMMITTING
-def test_of_thirty_at_once_ten_are_let_in(client_of, at_once, alice):
+def test_ten_of_thirty_parallel_requests_are_served(client_of, at_once, alice):
     sessions = [client_of(alice) for _ in range(3)]
 
     answers = at_once(*(lambda each=each: each.get(ME) for each in sessions * 10))
@@ -240,7 +240,7 @@ def test_of_thirty_at_once_ten_are_let_in(client_of, at_once, alice):
 
 
 @COMMITTING
-def test_what_many_have_unchanged_at_once_is_all_given_back(client_of, at_once, alice):
+def test_parallel_304s_are_not_counted(client_of, at_once, alice):
     caller = client_of(alice)
     tag = caller.get(ME).headers["ETag"]
 
@@ -250,7 +250,7 @@ def test_what_many_have_unchanged_at_once_is_all_given_back(client_of, at_once, 
     assert counts() == {f"user {alice.pk}": 1}
 
 
-# What it costs
+# Cost
 
 
 def statements(call, *arguments, **options):
@@ -259,22 +259,22 @@ def statements(call, *arguments, **options):
     return answer.status_code, len(captured)
 
 
-def test_to_count_a_known_caller_takes_no_statement_more(settings, client_of, alice):
+def test_counting_a_known_caller_needs_no_extra_statement(settings, client_of, alice):
     caller = client_of(alice)
     set_limits(settings, user=None)
     uncounted = statements(caller.get, ME)
     set_limits(settings, user="1/min")
 
     tag = caller.get(ME).headers["ETag"]
-    let_pass(minutes=1)
+    pass_time(minutes=1)
 
     assert uncounted == statements(caller.get, ME) == (200, 2)
     assert statements(caller.get, ME) == (429, 1)
-    let_pass(minutes=1)
+    pass_time(minutes=1)
     assert statements(caller.get, ME, headers={"If-None-Match": tag}) == (304, 3)
 
 
-def test_to_refuse_a_stranger_takes_one_statement(client):
+def test_refusing_an_anonymous_caller_takes_one_statement(client):
     statuses(5, client.get, ME)
 
     assert statements(client.get, ME) == (429, 1)
@@ -283,7 +283,7 @@ def test_to_refuse_a_stranger_takes_one_statement(client):
 # Settings
 
 
-def test_the_old_name_of_a_limit_is_one_warning_at_start():
+def test_the_old_name_of_a_limit_warns_once_at_start():
     argv, given = [sys.executable, "manage.py", "check"], os.environ | {"THROTTLE_SIGNUP": ""}
 
     done = subprocess.run(
@@ -295,7 +295,7 @@ def test_the_old_name_of_a_limit_is_one_warning_at_start():
 
 
 @pytest.mark.parametrize("name", ["THROTTLE_ADMIN", "THROTTLE_SIGNUP"])
-def test_a_limit_that_is_none_refuses_the_start_in_one_sentence(name):
+def test_an_invalid_limit_stops_the_start_with_one_sentence(name):
     argv = [sys.executable, "manage.py", "check"]
 
     done = subprocess.run(

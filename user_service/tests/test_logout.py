@@ -24,7 +24,7 @@ def refresh(client):
     return lambda token: client.post("/token/refresh/", {"refresh": token})
 
 
-def test_it_works(client_of, log_out, refresh, alice):
+def test_signing_out_ends_the_session(client_of, log_out, refresh, alice):
     client = client_of(alice)
 
     answer = log_out(client.refresh_token)
@@ -35,13 +35,13 @@ def test_it_works(client_of, log_out, refresh, alice):
     assert not Session.objects.exists()
 
 
-def test_twice_does_no_harm(client_of, log_out, alice):
+def test_signing_out_twice_succeeds(client_of, log_out, alice):
     client = client_of(alice)
 
     assert [log_out(client.refresh_token).status_code for _ in range(2)] == [204, 204]
 
 
-def test_other_sessions_live_on(client_of, log_out, refresh, alice, bob):
+def test_other_sessions_stay_open(client_of, log_out, refresh, alice, bob):
     client, others = client_of(alice), [client_of(alice), client_of(bob)]
 
     log_out(client.refresh_token)
@@ -51,7 +51,7 @@ def test_other_sessions_live_on(client_of, log_out, refresh, alice, bob):
 
 
 @pytest.mark.parametrize("rotations", [1, 3])
-def test_a_token_rotated_away_ends_its_session_too(client_of, log_out, refresh, alice, rotations):
+def test_a_replaced_token_ends_its_session_too(client_of, log_out, refresh, alice, rotations):
     client = client_of(alice)
     newest = client.refresh_token
     for _ in range(rotations):
@@ -64,7 +64,7 @@ def test_a_token_rotated_away_ends_its_session_too(client_of, log_out, refresh, 
     assert client.get("/user/me/").status_code == 401
 
 
-def test_within_the_grace_of_a_retry_there_is_no_way_back(client_of, log_out, refresh, alice):
+def test_a_retry_does_not_reopen_the_session(client_of, log_out, refresh, alice):
     client = client_of(alice)
     renewed = refresh(client.refresh_token).json()["refresh"]
 
@@ -73,14 +73,14 @@ def test_within_the_grace_of_a_retry_there_is_no_way_back(client_of, log_out, re
     assert refresh(client.refresh_token).status_code == 401
 
 
-def test_it_needs_no_access_token(client_of, alice):
+def test_signing_out_needs_no_access_token(client_of, alice):
     client = client_of(alice)
-    client.bear("left.over.token", refresh=client.refresh_token)
+    client.set_tokens("left.over.token", refresh=client.refresh_token)
 
     assert client.post(URL, {"refresh": client.refresh_token}).status_code == 204
 
 
-def test_what_is_no_refresh_token_ends_nothing(client_of, log_out, alice):
+def test_an_invalid_refresh_token_ends_nothing(client_of, log_out, alice):
     client = client_of(alice)
     spoilt = [client.access_token, issue_service_token("task_service"), client.refresh_token[:-6], "nonsense", "\u00e9"]
 
@@ -117,7 +117,7 @@ def test_an_unknown_field_is_refused_and_ends_nothing(client_of, alice):
     assert client.get("/user/me/").status_code == 200
 
 
-def test_logging_out_is_not_counted_as_a_theft(client_of, log_out, refresh, alice):
+def test_signing_out_is_no_token_reuse(client_of, log_out, refresh, alice):
     client = client_of(alice)
     refresh(refresh(client.refresh_token).json()["refresh"])
 
@@ -127,7 +127,7 @@ def test_logging_out_is_not_counted_as_a_theft(client_of, log_out, refresh, alic
     assert (event.event, event.actor_id, event.subject_id) == ("session_expired", alice.pk, alice.pk)
 
 
-def test_logging_out_everywhere_ends_every_session(client_of, client, refresh, alice):
+def test_signing_out_everywhere_ends_every_session(client_of, client, refresh, alice):
     clients = [client_of(alice) for _ in range(3)]
 
     answer = clients[1].post(ALL)
@@ -138,7 +138,7 @@ def test_logging_out_everywhere_ends_every_session(client_of, client, refresh, a
     assert not Session.objects.exists()
 
 
-def test_logging_out_everywhere_counts_the_epoch_on(client_of, alice, bob):
+def test_signing_out_everywhere_increments_the_epoch(client_of, alice, bob):
     client_of(alice).post(ALL)
 
     alice.refresh_from_db()
@@ -146,7 +146,7 @@ def test_logging_out_everywhere_counts_the_epoch_on(client_of, alice, bob):
     assert (alice.epoch, bob.epoch) == (1, 0)
 
 
-def test_others_live_on(client_of, refresh, alice, bob, ada):
+def test_sessions_of_others_stay_open(client_of, refresh, alice, bob, ada):
     others = [client_of(bob), client_of(ada)]
 
     client_of(alice).post(ALL)
@@ -155,26 +155,26 @@ def test_others_live_on(client_of, refresh, alice, bob, ada):
     assert [refresh(other.refresh_token).status_code for other in others] == [200, 200]
 
 
-def test_one_may_sign_in_again(client_of, client, alice, password):
+def test_the_user_can_sign_in_again(client_of, client, alice, password):
     client_of(alice).post(ALL)
 
-    client.bear(**client.post("/token/", {"username": "Alice", "password": password}).json())
+    client.set_tokens(**client.post("/token/", {"username": "Alice", "password": password}).json())
 
     assert client.get("/user/me/").status_code == 200
     assert jwt.decode(client.access_token, options={"verify_signature": False})["epoch"] == 1
 
 
-def test_everywhere_needs_an_access_token(client, client_of, alice):
+def test_signing_out_everywhere_needs_an_access_token(client, client_of, alice):
     signed_in = client_of(alice)
-    client.bear(signed_in.refresh_token)
+    client.set_tokens(signed_in.refresh_token)
 
     assert client.post(ALL).status_code == 401
-    client.bear(issue_service_token("task_service"))
+    client.set_tokens(issue_service_token("task_service"))
     assert client.post(ALL).status_code == 401
     assert signed_in.get("/user/me/").status_code == 200
 
 
-def test_everywhere_needs_it_to_be_good(client_of, refresh, alice):
+def test_signing_out_everywhere_needs_a_valid_token(client_of, refresh, alice):
     expired, other = client_of(alice), client_of(alice)
     Session.objects.filter(pk=alice.sessions.earliest("pk").pk).update(expires_at=timezone.now())
 
@@ -182,7 +182,7 @@ def test_everywhere_needs_it_to_be_good(client_of, refresh, alice):
     assert other.get("/user/me/").status_code == 200
 
 
-def test_sessions_that_slept_are_ended_with_the_rest(client_of, refresh, alice):
+def test_idle_sessions_are_ended_too(client_of, refresh, alice):
     sleeping = client_of(alice)
     Session.objects.update(rotated_at=F("rotated_at") - timedelta(days=6))
 
@@ -193,12 +193,12 @@ def test_sessions_that_slept_are_ended_with_the_rest(client_of, refresh, alice):
 
 @pytest.mark.parametrize("path", [URL, ALL])
 @pytest.mark.parametrize("method", ["get", "put", "patch", "delete"])
-def test_another_method_is_not_allowed(client_of, alice, path, method):
+def test_another_method_is_405(client_of, alice, path, method):
     assert getattr(client_of(alice), method)(path).status_code == 405
 
 
 @pytest.mark.django_db(transaction=True)
-def test_of_a_logout_and_refreshes_at_once_nothing_is_left(client_of, log_out, refresh, at_once, alice):
+def test_a_racing_refresh_does_not_survive_sign_out(client_of, log_out, refresh, at_once, alice):
     for round_ in range(10):
         client = client_of(alice)
 
@@ -214,7 +214,7 @@ def test_of_a_logout_and_refreshes_at_once_nothing_is_left(client_of, log_out, r
         assert client.get("/user/me/").status_code == 401
 
 
-def test_who_was_deleted_meanwhile_is_not_signed_out_but_gone(alice):
+def test_signing_out_a_deleted_account_is_404(alice):
     User.objects.filter(pk=alice.pk).delete()
 
     with pytest.raises(AccountGone):

@@ -1,4 +1,4 @@
-"""How many mails strangers can cause to be sent to one mailbox."""
+"""Limits of mails that strangers can have sent to a mailbox."""
 
 from datetime import timedelta
 
@@ -6,7 +6,7 @@ import pytest
 from django.core import mail as post
 from django.db.models import F
 
-from accounts import mails
+from accounts import jobs
 from accounts.models import Mail, PasswordToken, User
 
 pytestmark = pytest.mark.django_db
@@ -14,7 +14,7 @@ pytestmark = pytest.mark.django_db
 
 @pytest.fixture
 def plus(person):
-    """Twelve accounts whose addresses are one mailbox."""
+    """Twelve accounts with addresses of one mailbox."""
     return [person(f"Eve{number}", email=f"Victim+{number}@Example.com") for number in range(12)]
 
 
@@ -22,13 +22,13 @@ def ask(client, email):
     assert client.post("/user/password-reset/", {"email": email}).status_code == 202
 
 
-def let_pass(**duration):
+def pass_time(**duration):
     instants = ["planned_at", "due_at", "give_up_at", "sent_at"]
     Mail.objects.update(**{name: F(name) - timedelta(**duration) for name in instants})
 
 
 def deliver():
-    while mails.deliver_mails():
+    while jobs.deliver_mails():
         pass
 
 
@@ -42,8 +42,8 @@ def test_plus_addresses_are_one_mailbox(client, plus):
 
     deliver()
 
-    assert [letter.to for letter in post.outbox] == [["Victim+0@Example.com"]]
-    assert reasons() == ["the same was sent a moment ago"] * 2
+    assert [message.to for message in post.outbox] == [["Victim+0@Example.com"]]
+    assert reasons() == ["the same mail was sent a moment ago"] * 2
     assert PasswordToken.objects.count() == 1
 
 
@@ -51,21 +51,21 @@ def test_a_mailbox_gets_ten_mails_within_a_day(client, plus):
     for user in plus:
         ask(client, user.email)
         deliver()
-        let_pass(minutes=2)
+        pass_time(minutes=2)
 
     assert len(post.outbox) == 10
     assert reasons() == ["the mailbox got 10 mails within a day"] * 2
-    let_pass(days=1)
+    pass_time(days=1)
     ask(client, plus[0].email)
     deliver()
     assert len(post.outbox) == 11
 
 
-def test_mails_to_confirm_an_address_count_too(client, plus, password):
+def test_confirmation_mails_count_too(client, plus, password):
     for user in plus[:10]:
         ask(client, user.email)
         deliver()
-        let_pass(minutes=2)
+        pass_time(minutes=2)
 
     client.post("/user/register/", {"username": "Mallory", "email": "victim+m@example.com", "password": password})
     deliver()
@@ -73,7 +73,7 @@ def test_mails_to_confirm_an_address_count_too(client, plus, password):
     assert reasons() == ["the mailbox got 10 mails within a day"]
 
 
-def test_sign_ups_with_plus_addresses_send_one_mail_a_minute(client, db, password):
+def test_plus_address_sign_ups_send_one_mail_a_minute(client, db, password):
     for number in range(3):
         body = {"username": f"Eve{number}", "email": f"victim+{number}@example.com", "password": password}
         client.post("/user/register/", body)
@@ -84,44 +84,44 @@ def test_sign_ups_with_plus_addresses_send_one_mail_a_minute(client, db, passwor
     assert User.objects.count() == 3
 
 
-def test_other_mailboxes_are_not_held_up(client, plus, alice):
+def test_other_mailboxes_are_unaffected(client, plus, alice):
     for email in (plus[0].email, plus[1].email, alice.email):
         ask(client, email)
 
     deliver()
 
-    assert [letter.to[0] for letter in post.outbox] == ["Victim+0@Example.com", "alice@example.com"]
+    assert [message.to[0] for message in post.outbox] == ["Victim+0@Example.com", "alice@example.com"]
 
 
-def test_what_an_admin_asks_for_does_not_wait_for_strangers(client, client_of, ada, plus):
+def test_mails_requested_by_an_admin_are_counted_separately(client, client_of, ada, plus):
     for user in plus:
         ask(client, user.email)
         deliver()
-        let_pass(minutes=2)
+        pass_time(minutes=2)
     ask(client, plus[0].email)
 
     client_of(ada).post(f"/user/users/{plus[0].pk}/password-reset/")
     client_of(ada).post("/user/users/", {"username": "Carol", "email": "victim+carol@example.com"})
     deliver()
 
-    assert [letter.to[0] for letter in post.outbox[10:]] == ["Victim+0@Example.com", "victim+carol@example.com"]
+    assert [message.to[0] for message in post.outbox[10:]] == ["Victim+0@Example.com", "victim+carol@example.com"]
 
 
-def test_another_worker_that_sends_at_this_moment_counts(client, plus):
+def test_mails_being_sent_by_another_worker_count(client, plus):
     ask(client, plus[0].email)
     Mail.objects.claim(1, lease_seconds=60)  # and is sending it
     ask(client, plus[1].email)
 
     deliver()
 
-    assert (post.outbox, reasons()) == ([], ["the same was sent a moment ago"])
+    assert (post.outbox, reasons()) == ([], ["the same mail was sent a moment ago"])
 
 
-def test_a_mail_that_the_version_before_planned_is_limited_too(client, plus):
+def test_mails_planned_by_the_previous_version_are_limited(client, plus):
     ask(client, plus[0].email)
     deliver()
     Mail.objects.create(kind=Mail.Kind.PASSWORD_RESET, email_key=plus[1].email_key)
 
     deliver()
 
-    assert (len(post.outbox), reasons()) == (1, ["the same was sent a moment ago"])
+    assert (len(post.outbox), reasons()) == (1, ["the same mail was sent a moment ago"])

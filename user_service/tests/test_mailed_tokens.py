@@ -1,8 +1,8 @@
-"""What ends a token that was mailed, also while the mail is being made."""
+"""Revocation of mailed tokens, also while the mail is being created."""
 
 import pytest
 
-from accounts import mails
+from accounts import jobs
 from accounts.models import Mail, PasswordToken
 
 pytestmark = pytest.mark.django_db
@@ -15,8 +15,8 @@ def confirm(client, token):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_it_ends_with_deactivation_and_reactivation_does_not_revive_it(client, client_of, ada, alice, kind):
-    token = PasswordToken.objects.make(alice, kind)
+def test_deactivation_revokes_mailed_tokens_for_good(client, client_of, ada, alice, kind):
+    token = PasswordToken.objects.issue(alice, kind)
     admin, path = client_of(ada), f"/user/users/{alice.pk}/"
 
     for is_active in (False, True):
@@ -29,13 +29,13 @@ def test_it_ends_with_deactivation_and_reactivation_does_not_revive_it(client, c
 
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("change", [{"email": "elsewhere@example.com"}, {"is_active": False}], ids=str)
-def test_none_that_is_made_while_the_account_changes_is_left(client_of, ada, alice, at_once, change):
+def test_a_token_created_during_a_change_is_revoked(client_of, ada, alice, at_once, change):
     admin = client_of(ada)
     for _ in range(5):
         Mail.objects.all().delete()
         Mail.objects.plan(Mail.Kind.PASSWORD_RESET, "alice@example.com")
 
-        at_once(lambda: admin.patch(f"/user/users/{alice.pk}/", change), mails.deliver_mails, queued_at=alice)
+        at_once(lambda: admin.patch(f"/user/users/{alice.pk}/", change), jobs.deliver_mails, queued_at=alice)
 
         alice.refresh_from_db()
         assert {name: getattr(alice, name) for name in change} == change

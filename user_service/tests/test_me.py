@@ -8,11 +8,11 @@ pytestmark = pytest.mark.django_db
 URL = "/user/me/"
 
 
-def errors_of(answer):
+def get_errors(answer):
     return [(error["field"], error["code"]) for error in answer.json()["errors"]]
 
 
-def test_it_works(client_of, alice):
+def test_callers_read_their_own_account(client_of, alice):
     answer = client_of(alice).get(URL)
 
     assert answer.status_code == 200
@@ -28,7 +28,7 @@ def test_it_works(client_of, alice):
     }
 
 
-def test_everyone_sees_their_own(client_of, ada, alice, bob):
+def test_every_role_reads_its_own_account(client_of, ada, alice, bob):
     names = [client_of(user).get(URL).json()["username"] for user in (ada, alice, bob)]
 
     assert names == ["Ada", "Alice", "Bob"]
@@ -46,7 +46,7 @@ def test_everyone_sees_their_own(client_of, ada, alice, bob):
         ("post", "/token/logout-all/"),
     ],
 )
-def test_who_has_not_signed_in_is_refused(client, alice, method, path):
+def test_an_anonymous_caller_is_refused(client, alice, method, path):
     answer = getattr(client, method)(path, {"username": "Mallory"} if method == "patch" else None)
 
     alice.refresh_from_db()
@@ -65,7 +65,7 @@ def test_who_has_not_signed_in_is_refused(client, alice, method, path):
         ({}, "Alice", None),
     ],
 )
-def test_name_and_address_may_be_changed(client_of, alice, password, change, name, pending):
+def test_username_and_email_can_be_changed(client_of, alice, password, change, name, pending):
     client = client_of(alice)
     before = client.get(URL).json()
 
@@ -75,7 +75,7 @@ def test_name_and_address_may_be_changed(client_of, alice, password, change, nam
     assert client.get(URL).json() == answer.json()
 
 
-def test_one_signs_in_by_the_new_name_and_no_longer_by_the_old(client_of, client, alice, password):
+def test_only_the_new_username_signs_in(client_of, client, alice, password):
     client_of(alice).patch(URL, {"username": "Alicia", "current_password": password})
 
     statuses = [
@@ -85,7 +85,7 @@ def test_one_signs_in_by_the_new_name_and_no_longer_by_the_old(client_of, client
     assert statuses == [200, 401]
 
 
-def test_only_the_caller_changes(client_of, alice, bob, password):
+def test_other_accounts_are_unaffected(client_of, alice, bob, password):
     client_of(alice).patch(URL, {"username": "Alicia", "current_password": password})
 
     bob.refresh_from_db()
@@ -98,7 +98,7 @@ def test_a_reserved_name_is_refused(client_of, alice, name):
 
     answer = client.patch(URL, {"username": name})
 
-    assert (answer.status_code, errors_of(answer)) == (400, [("username", "reserved")])
+    assert (answer.status_code, get_errors(answer)) == (400, [("username", "reserved")])
     assert client.get(URL).json()["username"] == "Alice"
 
 
@@ -116,7 +116,7 @@ def test_a_reserved_name_is_refused(client_of, alice, name):
         ("email", ""),
     ],
 )
-def test_a_value_that_cannot_be_is_refused(client_of, alice, field, value):
+def test_an_invalid_value_is_refused(client_of, alice, field, value):
     client = client_of(alice)
     before = client.get(URL).json()
 
@@ -129,13 +129,13 @@ def test_a_value_that_cannot_be_is_refused(client_of, alice, field, value):
 @pytest.mark.parametrize(
     ("change", "field"), [({"username": "BOB"}, "username"), ({"email": "BOB@example.com"}, "email")]
 )
-def test_what_another_has_is_taken(client_of, alice, bob, password, change, field):
+def test_a_username_or_email_in_use_is_a_conflict(client_of, alice, bob, password, change, field):
     client = client_of(alice)
     before = client.get(URL).json()
 
     answer = client.patch(URL, {**change, "current_password": password})
 
-    assert (answer.status_code, errors_of(answer)) == (409, [(field, "taken")])
+    assert (answer.status_code, get_errors(answer)) == (409, [(field, "taken")])
     assert client.get(URL).json() == before
 
 
@@ -156,17 +156,17 @@ def test_what_another_has_is_taken(client_of, alice, bob, password, change, fiel
         ("username_key", "bob", "unknown_field"),
     ],
 )
-def test_a_privilege_is_not_for_oneself_to_change(client_of, alice, field, value, code):
+def test_users_cannot_change_their_own_privileges(client_of, alice, field, value, code):
     stored = User.objects.filter(pk=alice.pk).values()
     client, before = client_of(alice), stored.get()
 
     answer = client.patch(URL, {"username": "Alicia", field: value})
 
-    assert (answer.status_code, errors_of(answer)) == (400, [(field, code)])
+    assert (answer.status_code, get_errors(answer)) == (400, [(field, code)])
     assert stored.get() == before
 
 
-def test_not_even_for_an_admin(client_of, ada):
+def test_admins_cannot_change_their_own_privileges_here(client_of, ada):
     answer = client_of(ada).patch(URL, {"role": "user"})
 
     ada.refresh_from_db()
@@ -174,8 +174,8 @@ def test_not_even_for_an_admin(client_of, ada):
 
 
 @pytest.mark.parametrize("name", ["Alice", "admin"])
-def test_what_was_read_may_be_sent_back(client_of, person, password, name):
-    """The first admin is called "admin", which nobody may be called afterwards."""
+def test_a_read_account_can_be_sent_back(client_of, person, password, name):
+    """The first admin is called "admin", a name that is reserved afterwards."""
     client = client_of(person(name))
     before = client.get(URL).json()
 
@@ -185,7 +185,7 @@ def test_what_was_read_may_be_sent_back(client_of, person, password, name):
 
 
 @pytest.mark.parametrize("method", ["post", "put", "delete", "options"])
-def test_another_method_is_not_allowed(client_of, alice, method):
+def test_another_method_is_405(client_of, alice, method):
     answer = getattr(client_of(alice), method)(URL, {"username": "Alicia"})
 
     assert answer.status_code == 405
@@ -195,7 +195,7 @@ def test_another_method_is_not_allowed(client_of, alice, method):
 def test_a_query_parameter_is_refused(client_of, alice):
     answer = client_of(alice).get(URL, {"id": 1})
 
-    assert (answer.status_code, errors_of(answer)) == (400, [("id", "unknown_parameter")])
+    assert (answer.status_code, get_errors(answer)) == (400, [("id", "unknown_parameter")])
 
 
 @pytest.mark.parametrize(
@@ -213,7 +213,7 @@ def test_a_query_parameter_is_refused(client_of, alice):
         ("post", "/token/logout-all/", {}),
     ],
 )
-def test_who_is_deleted_while_the_call_is_under_way_is_told_so(client_of, alice, monkeypatch, method, path, body):
+def test_a_racing_delete_is_404(client_of, alice, monkeypatch, method, path, body):
     resolve = AccountAuthentication.resolve
 
     def resolve_and_delete(self, token):

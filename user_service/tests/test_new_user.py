@@ -4,7 +4,7 @@ import pytest
 from django.core import mail as post
 from django.db import OperationalError
 
-from accounts import mails
+from accounts import jobs
 from accounts.models import Change, Mail, PasswordToken, User
 from accounts.serializers import ACCOUNT_FIELDS
 
@@ -19,7 +19,7 @@ def sign_in(client, username, password):
     return client.post("/token/", {"username": username, "password": password})
 
 
-def errors_of(answer):
+def get_errors(answer):
     return [(error["field"], error["code"]) for error in answer.json()["errors"]]
 
 
@@ -28,7 +28,7 @@ def admin(client_of, ada):
     return client_of(ada)
 
 
-def test_it_works(admin):
+def test_an_admin_creates_an_account(admin):
     answer = admin.post(URL, {**BARBARA, "password": CHOSEN})
 
     user = User.objects.get(username="Barbara")
@@ -46,7 +46,7 @@ def test_it_works(admin):
     assert not Mail.objects.exists()
 
 
-def test_with_a_password_one_can_sign_in_at_once(admin, client):
+def test_with_a_password_the_user_can_sign_in_at_once(admin, client):
     admin.post(URL, {**BARBARA, "password": f" {CHOSEN} "})
 
     tried = [f" {CHOSEN} ", CHOSEN]
@@ -64,26 +64,24 @@ def test_without_a_password_an_invitation_is_planned(admin):
     assert not PasswordToken.objects.exists()
 
 
-def test_by_the_invitation_one_chooses_a_password_and_signs_in(admin, client):
+def test_an_invited_user_chooses_a_password_and_signs_in(admin, client):
     admin.post(URL, BARBARA)
-    mails.deliver_mails()
-    (letter,) = post.outbox
-    token = letter.body.partition('"token": "')[2].partition('"')[0]
+    jobs.deliver_mails()
+    (message,) = post.outbox
+    token = message.body.partition('"token": "')[2].partition('"')[0]
 
     answer = client.post("/user/password-reset/confirm/", {"token": token, "new_password": CHOSEN})
 
-    assert (letter.to, letter.subject) == (["Barbara@Example.com"], "You have been given an account")
+    assert (message.to, message.subject) == (["Barbara@Example.com"], "You have been given an account")
     assert answer.status_code == 204
     signed_in = sign_in(client, "Barbara", CHOSEN)
     assert signed_in.status_code == 200
-    client.bear(**signed_in.json())
+    client.set_tokens(**signed_in.json())
     assert client.get("/user/me/").json()["username"] == "Barbara"
 
 
 @pytest.mark.parametrize("tried", ["", "!", "None", "null", CHOSEN])
-def test_before_that_nobody_can_sign_in_or_notice_that_there_is_no_password(
-    admin, client, alice, hash_computations, tried
-):
+def test_a_pending_account_looks_like_a_wrong_password(admin, client, alice, hash_computations, tried):
     admin.post(URL, BARBARA)
 
     seen = set()
@@ -99,7 +97,7 @@ def test_before_that_nobody_can_sign_in_or_notice_that_there_is_no_password(
     assert (status, computations) == (401, 1)
 
 
-def test_the_stored_password_of_an_invited_account_is_no_password(admin, client):
+def test_an_invited_account_has_no_usable_password(admin, client):
     admin.post(URL, BARBARA)
     stored = User.objects.get(username="Barbara").password
 
@@ -107,30 +105,30 @@ def test_the_stored_password_of_an_invited_account_is_no_password(admin, client)
     assert sign_in(client, "Barbara", stored).status_code == 401
 
 
-def test_who_was_invited_may_also_ask_for_a_reset(admin, client):
+def test_an_invited_user_can_also_request_a_reset(admin, client):
     admin.post(URL, BARBARA)
     client.post("/user/password-reset/", {"email": "barbara@example.com"})
 
-    mails.deliver_mails()
+    jobs.deliver_mails()
 
-    assert [letter.subject for letter in post.outbox] == ["You have been given an account", "Choose a new password"]
+    assert [message.subject for message in post.outbox] == ["You have been given an account", "Choose a new password"]
 
 
-def test_an_admin_makes_an_admin(admin, client_of):
+def test_an_admin_creates_an_admin(admin, client_of):
     answer = admin.post(URL, {**BARBARA, "password": CHOSEN, "role": "admin"})
 
     assert (answer.status_code, answer.json()["role"]) == (201, "admin")
     assert client_of(User.objects.get(username="Barbara")).get(URL).status_code == 200
 
 
-def test_the_other_service_is_told(admin):
+def test_a_new_account_appears_in_the_feed(admin):
     admin.post(URL, BARBARA)
 
     assert Change.objects.filter(user_id=User.objects.get(username="Barbara").pk).exists()
 
 
 @pytest.mark.parametrize("body", [BARBARA, {**BARBARA, "role": "admin"}, {}, {"nonsense": 1}])
-def test_a_user_makes_nobody(client_of, alice, body):
+def test_a_user_creates_no_account(client_of, alice, body):
     answer = client_of(alice).post(URL, body)
 
     assert answer.status_code == 403
@@ -138,7 +136,7 @@ def test_a_user_makes_nobody(client_of, alice, body):
     assert not Mail.objects.exists()
 
 
-def test_whoever_has_not_signed_in_makes_nobody(client, db):
+def test_an_anonymous_caller_creates_no_account(client, db):
     answer = client.post(URL, BARBARA)
 
     assert answer.status_code == 401
@@ -146,7 +144,7 @@ def test_whoever_has_not_signed_in_makes_nobody(client, db):
     assert not Mail.objects.exists()
 
 
-def test_a_demoted_admin_makes_nobody(admin, client_of, ada, grace):
+def test_a_demoted_admin_creates_no_account(admin, client_of, ada, grace):
     client_of(grace).patch(f"{URL}{ada.pk}/", {"role": "user"})
 
     assert admin.post(URL, BARBARA).status_code in (401, 403)
@@ -162,23 +160,23 @@ def test_a_demoted_admin_makes_nobody(admin, client_of, ada, grace):
         ("email", {"email": "alice@EXAMPLE.com"}),
     ],
 )
-def test_what_is_taken_is_a_conflict_and_invites_nobody(admin, alice, password, field, values):
+def test_a_conflict_invites_nobody(admin, alice, password, field, values):
     answer = admin.post(URL, {**BARBARA, **password, **values})
 
     assert answer.status_code == 409
-    assert errors_of(answer) == [(field, "taken")]
+    assert get_errors(answer) == [(field, "taken")]
     assert User.objects.count() == 2
     assert not Mail.objects.exists()
 
 
-def test_a_retry_invites_nobody_twice(admin):
+def test_a_retry_does_not_invite_twice(admin):
     statuses = [admin.post(URL, BARBARA).status_code for _ in range(2)]
 
     assert statuses == [201, 409]
     assert Mail.objects.count() == 1
 
 
-def test_without_its_invitation_no_account_is_made(admin, monkeypatch):
+def test_without_an_invitation_no_account_is_created(admin, monkeypatch):
     def fail(*args, **kwargs):
         raise OperationalError("the connection is gone")
 
@@ -193,7 +191,7 @@ def test_without_its_invitation_no_account_is_made(admin, monkeypatch):
 
 
 @pytest.mark.parametrize("username", ["root", "Support", "ADMIN", "system"])
-def test_a_reserved_name_is_an_admins_to_give(admin, client, username):
+def test_an_admin_can_assign_a_reserved_name(admin, client, username):
     refused = client.post("/user/register/", {**BARBARA, "username": username, "password": CHOSEN})
     given = admin.post(URL, {**BARBARA, "username": username})
 
@@ -215,23 +213,23 @@ def test_a_reserved_name_is_an_admins_to_give(admin, client, username):
         ("kind", "password_reset"),
     ],
 )
-def test_what_is_not_asked_for_is_refused(admin, ada, name, value):
+def test_an_unknown_field_is_refused(admin, ada, name, value):
     answer = admin.post(URL, {**BARBARA, name: value})
 
-    assert (answer.status_code, errors_of(answer)) == (400, [(name, "unknown_field")])
+    assert (answer.status_code, get_errors(answer)) == (400, [(name, "unknown_field")])
     assert User.objects.get() == ada
     assert not Mail.objects.exists()
 
 
 @pytest.mark.parametrize("name", ["username", "email"])
-def test_name_and_address_are_required(admin, name):
+def test_username_and_email_are_required(admin, name):
     answer = admin.post(URL, {key: value for key, value in BARBARA.items() if key != name})
 
-    assert (answer.status_code, errors_of(answer)) == (400, [(name, "required")])
+    assert (answer.status_code, get_errors(answer)) == (400, [(name, "required")])
 
 
 @pytest.mark.parametrize("role", ["superuser", "", None, 1, ["admin"]])
-def test_a_role_that_does_not_exist_is_refused(admin, role):
+def test_an_unknown_role_is_refused(admin, role):
     answer = admin.post(URL, {**BARBARA, "role": role})
 
     assert answer.status_code == 400
@@ -252,7 +250,7 @@ def test_a_role_that_does_not_exist_is_refused(admin, role):
     ],
     ids=repr,
 )
-def test_a_password_that_is_given_must_be_a_good_one(admin, ada, password, reason):
+def test_a_weak_password_is_refused(admin, ada, password, reason):
     answer = admin.post(URL, {**BARBARA, "password": password})
 
     assert (answer.status_code, {error["field"] for error in answer.json()["errors"]}) == (400, {"password"})
@@ -273,16 +271,16 @@ def test_a_password_that_is_given_must_be_a_good_one(admin, ada, password, reaso
         ("email", "Barbara <barbara@example.com>"),
     ],
 )
-def test_what_could_forge_a_header_is_refused(admin, alice, name, value):
-    made = admin.post(URL, {**BARBARA, name: value})
+def test_header_injection_is_refused(admin, alice, name, value):
+    created = admin.post(URL, {**BARBARA, name: value})
     changed = admin.patch(f"{URL}{alice.pk}/", {name: value})
 
-    assert (made.status_code, changed.status_code) == (400, 400)
-    assert {error["field"] for error in made.json()["errors"]} == {name}
+    assert (created.status_code, changed.status_code) == (400, 400)
+    assert {error["field"] for error in created.json()["errors"]} == {name}
     assert not Mail.objects.exists()
 
 
-def test_the_password_reaches_neither_log_nor_answer(admin, caplog):
+def test_the_password_reaches_neither_log_nor_response(admin, caplog):
     caplog.set_level(logging.DEBUG)
 
     answer = admin.post(URL, {**BARBARA, "password": CHOSEN})
@@ -292,7 +290,7 @@ def test_the_password_reaches_neither_log_nor_answer(admin, caplog):
 
 
 @pytest.mark.django_db(transaction=True)
-def test_of_eight_at_once_one_makes_the_account_and_one_invitation_goes_out(admin, at_once):
+def test_eight_parallel_requests_create_one_account(admin, at_once):
     statuses = at_once(*[lambda: admin.post(URL, BARBARA).status_code] * 8)
 
     assert sorted(statuses) == [201] + [409] * 7

@@ -14,23 +14,23 @@ pytestmark = pytest.mark.django_db
 URL = "/token/"
 
 
-def test_it_works(client, alice, password):
+def test_a_sign_in_returns_working_tokens(client, alice, password):
     answer = client.post(URL, {"username": "Alice", "password": password})
 
     assert answer.status_code == 200
     assert answer.json().keys() == {"access", "refresh"}
-    client.bear(**answer.json())
+    client.set_tokens(**answer.json())
     assert client.get(f"/user/users/{alice.pk}/").json()["username"] == "Alice"
 
 
 @pytest.mark.parametrize("login", ["alice", "ALICE", "alice@example.com", "ALICE@Example.COM"])
-def test_one_may_sign_in_by_name_or_address_in_any_case(client, alice, password, login):
+def test_username_or_email_in_any_case_signs_in(client, alice, password, login):
     answer = client.post(URL, {"username": login, "password": password})
 
     assert answer.status_code == 200
 
 
-def test_the_access_token_says_who_it_is_for_and_for_how_long(client_of, alice):
+def test_the_access_token_names_its_user_and_expiry(client_of, alice):
     token = client_of(alice).access_token
 
     claims = jwt.decode(token, settings.JWT_SIGNING_KEY, algorithms=["HS256"], audience="tmservice", issuer="tmservice")
@@ -40,7 +40,7 @@ def test_the_access_token_says_who_it_is_for_and_for_how_long(client_of, alice):
     assert claims["exp"] - claims["iat"] == 5 * 60
 
 
-def test_who_cannot_sign_in_learns_nothing_of_why(client, alice, ivan, password, hash_computations):
+def test_a_failed_sign_in_does_not_reveal_why(client, alice, ivan, password, hash_computations):
     attempts = [
         ("Nobody", password),
         ("nobody@example.com", password),
@@ -63,21 +63,21 @@ def test_who_cannot_sign_in_learns_nothing_of_why(client, alice, ivan, password,
     assert not Session.objects.exists()
 
 
-def test_signing_in_costs_one_hash_as_well(client, alice, password, hash_computations):
+def test_every_sign_in_costs_one_hash(client, alice, password, hash_computations):
     client.post(URL, {"username": "Alice", "password": password})
 
     assert hash_computations == ["verify"]
 
 
 @pytest.mark.parametrize("blanks", [" {}", "{} ", "{}\n"])
-def test_blanks_around_the_password_are_not_overlooked(client, alice, password, blanks):
+def test_whitespace_around_the_password_counts(client, alice, password, blanks):
     answer = client.post(URL, {"username": "Alice", "password": blanks.format(password)})
 
     assert answer.status_code == 401
 
 
 @pytest.mark.parametrize("login", ["Al\u0131ce", "Alice\u200b", "' OR 1=1 --", "%", "Al_ce", "x" * 254])
-def test_nothing_but_the_name_is_the_name(client, alice, password, login):
+def test_a_similar_username_does_not_sign_in(client, alice, password, login):
     answer = client.post(URL, {"username": login, "password": password})
 
     assert answer.status_code == 401
@@ -94,7 +94,7 @@ def test_nothing_but_the_name_is_the_name(client, alice, password, login):
         ({"username": "Alice", "password": "x", "role": "admin"}, "role"),
     ],
 )
-def test_a_body_of_another_shape_is_refused(client, body, field):
+def test_an_invalid_body_is_refused(client, body, field):
     answer = client.post(URL, body)
 
     assert answer.status_code == 400
@@ -102,13 +102,13 @@ def test_a_body_of_another_shape_is_refused(client, body, field):
 
 
 @pytest.mark.parametrize("header", ["Bearer left.over.token", "Basic QTpC", "nonsense"])
-def test_a_header_left_over_from_before_is_not_looked_at(client, alice, password, header):
+def test_an_old_authorization_header_is_ignored(client, alice, password, header):
     answer = client.post(URL, {"username": "Alice", "password": password}, headers={"Authorization": header})
 
     assert answer.status_code == 200
 
 
-def test_each_signing_in_is_a_session_of_its_own(client_of, alice):
+def test_each_sign_in_opens_its_own_session(client_of, alice):
     first, second = client_of(alice), client_of(alice)
 
     assert first.refresh_token != second.refresh_token
@@ -129,7 +129,7 @@ def test_neither_passwords_nor_tokens_reach_the_log(client, client_of, alice, pa
 
 
 @pytest.mark.django_db(transaction=True)
-def test_signing_in_while_the_account_is_deleted_is_refused(client, client_of, at_once, ada, person, password):
+def test_a_sign_in_during_a_delete_is_refused(client, client_of, at_once, ada, person, password):
     admin = client_of(ada)
 
     for round_ in range(10):
@@ -145,7 +145,7 @@ def test_signing_in_while_the_account_is_deleted_is_refused(client, client_of, a
 
 
 @pytest.mark.django_db(transaction=True)
-def test_who_is_deactivated_while_signing_in_stays_signed_out(client, client_of, ada, alice, password, monkeypatch):
+def test_a_sign_in_during_a_deactivation_leaves_no_session(client, client_of, ada, alice, password, monkeypatch):
     """The sign-in is about to store its session when an admin deactivates the account."""
     admin, create = client_of(ada), SessionQuerySet.create
 
@@ -158,7 +158,7 @@ def test_who_is_deactivated_while_signing_in_stays_signed_out(client, client_of,
     with ThreadPoolExecutor(1) as pool:
 
         def create_late(self, **fields):
-            wait([pool.submit(deactivate)], timeout=0.2)  # long enough for it to commit, if nothing holds it
+            wait([pool.submit(deactivate)], timeout=0.2)  # long enough to commit if nothing blocks it
             return create(self, **fields)
 
         monkeypatch.setattr(SessionQuerySet, "create", create_late)

@@ -22,25 +22,25 @@ def listed(client, **query):
     return answer.json()["results"]
 
 
-def session_of(client):
+def get_session(client):
     return Session.objects.get(pk=next(row["id"] for row in listed(client, page_size=100) if row["current"]))
 
 
 @pytest.fixture
 def sign_in(client, password):
-    """Signs Alice in through the front door, and returns what is known of the session."""
+    """Signs Alice in through the API and returns the listed session."""
 
     def post(*, headers=None, **environment):
         body = {"username": "Alice", "password": password}
         answer = client.post("/token/", body, headers=headers, **environment)
         assert answer.status_code == 200
-        client.bear(**answer.json())
+        client.set_tokens(**answer.json())
         return next(row for row in listed(client) if row["current"])
 
     return post
 
 
-def test_it_works(sign_in, alice):
+def test_a_session_is_listed_with_its_client(sign_in, alice):
     row = sign_in(headers={"User-Agent": "Firefox/143.0"}, REMOTE_ADDR="203.0.113.7")
 
     session = Session.objects.get()
@@ -54,7 +54,7 @@ def test_it_works(sign_in, alice):
     }
 
 
-def test_exactly_the_one_that_asks_is_current(client_of, alice):
+def test_only_the_calling_session_is_current(client_of, alice):
     clients = [client_of(alice) for _ in range(3)]
 
     current = [[row["id"] for row in listed(client) if row["current"]] for client in clients]
@@ -63,7 +63,7 @@ def test_exactly_the_one_that_asks_is_current(client_of, alice):
     assert all(type(row["current"]) is bool for row in listed(clients[0]))
 
 
-def test_it_shows_ones_own_alone_even_to_an_admin(client_of, ada, alice, bob):
+def test_it_lists_only_the_callers_sessions_even_for_admins(client_of, ada, alice, bob):
     clients = {user: client_of(user) for user in (alice, bob, ada)}
     client_of(alice)
 
@@ -73,19 +73,19 @@ def test_it_shows_ones_own_alone_even_to_an_admin(client_of, ada, alice, bob):
     assert len(seen[alice]) == 2
 
 
-def test_the_ended_are_absent(client_of, client, alice):
+def test_ended_sessions_are_not_listed(client_of, client, alice):
     here, out, expired = client_of(alice), client_of(alice), client_of(alice)
-    gone = [session_of(out), session_of(expired)]
+    gone = [get_session(out), get_session(expired)]
     client.post("/token/logout/", {"refresh": out.refresh_token})
     Session.objects.filter(pk=gone[1].pk).update(expires_at=timezone.now())
 
     (row,) = listed(here)
 
-    assert row["id"] == session_of(here).pk
+    assert row["id"] == get_session(here).pk
     assert row["id"] not in [session.pk for session in gone]
 
 
-def test_a_refresh_is_a_use_of_the_same_session(client_of, client, alice):
+def test_a_refresh_updates_the_last_use(client_of, client, alice):
     here = client_of(alice)
     Session.objects.update(rotated_at=F("rotated_at") - timedelta(hours=1))
     (before,) = listed(here)
@@ -97,7 +97,7 @@ def test_a_refresh_is_a_use_of_the_same_session(client_of, client, alice):
     assert after["last_used_at"] > before["last_used_at"]
 
 
-def test_a_refresh_keeps_where_the_session_began(sign_in, client, alice):
+def test_a_refresh_keeps_the_client_of_the_sign_in(sign_in, client, alice):
     row = sign_in(headers={"User-Agent": "Firefox/143.0"}, REMOTE_ADDR="203.0.113.7")
 
     client.post("/token/refresh/", {"refresh": client.refresh_token}, REMOTE_ADDR="198.51.100.9")
@@ -106,7 +106,7 @@ def test_a_refresh_keeps_where_the_session_began(sign_in, client, alice):
     assert (after["user_agent"], after["address"]) == (row["user_agent"], row["address"])
 
 
-def test_it_comes_in_pages_newest_first(client_of, alice):
+def test_sessions_are_paginated_newest_first(client_of, alice):
     for _ in range(24):
         Session.objects.open(alice)
     client = client_of(alice)
@@ -124,7 +124,7 @@ def test_it_comes_in_pages_newest_first(client_of, alice):
     assert len(listed(client)) == 20
 
 
-def test_it_may_be_turned_round(client_of, alice):
+def test_the_order_can_be_reversed(client_of, alice):
     client_of(alice), client_of(alice)
     client = client_of(alice)
 
@@ -137,7 +137,7 @@ def test_it_may_be_turned_round(client_of, alice):
     ("query", "field"),
     [({"ordering": "current_jti"}, "ordering"), ({"user": "1"}, "user"), ({"page_size": "0"}, "page_size")],
 )
-def test_a_query_of_another_shape_is_refused(client_of, alice, query, field):
+def test_an_invalid_query_is_refused(client_of, alice, query, field):
     answer = client_of(alice).get(URL, query)
 
     assert (answer.status_code, answer.json()["errors"][0]["field"]) == (400, field)
@@ -161,10 +161,10 @@ def test_tokens_are_not_shown(client_of, client, alice):
     assert session.previous_jti not in content
 
 
-def test_ending_one_signs_out_who_holds_it_at_once(client_of, client, alice):
+def test_ending_a_session_revokes_its_tokens_at_once(client_of, client, alice):
     here, there = client_of(alice), client_of(alice)
 
-    answer = here.delete(one(session_of(there)))
+    answer = here.delete(one(get_session(there)))
 
     assert (answer.status_code, answer.content) == (204, b"")
     assert there.get("/user/me/").status_code == 401
@@ -173,10 +173,10 @@ def test_ending_one_signs_out_who_holds_it_at_once(client_of, client, alice):
     assert client.post("/token/refresh/", {"refresh": here.refresh_token}).status_code == 200
 
 
-def test_the_current_one_may_be_ended(client_of, client, alice):
+def test_the_current_session_can_be_ended(client_of, client, alice):
     here, there = client_of(alice), client_of(alice)
 
-    answer = here.delete(one(session_of(here)))
+    answer = here.delete(one(get_session(here)))
 
     assert answer.status_code == 204
     assert here.get("/user/me/").status_code == 401
@@ -184,9 +184,9 @@ def test_the_current_one_may_be_ended(client_of, client, alice):
     assert there.get("/user/me/").status_code == 200
 
 
-def test_that_of_another_is_like_one_that_does_not_exist(client_of, ada, alice, bob):
+def test_a_session_of_another_user_looks_like_none(client_of, ada, alice, bob):
     bobs = client_of(bob)
-    other = session_of(bobs)
+    other = get_session(bobs)
 
     for client in (client_of(alice), client_of(ada)):
         seen = []
@@ -199,9 +199,9 @@ def test_that_of_another_is_like_one_that_does_not_exist(client_of, ada, alice, 
     assert bobs.get("/user/me/").status_code == 200
 
 
-def test_one_that_has_ended_does_not_exist(client_of, alice):
+def test_an_ended_session_is_404(client_of, alice):
     here, there, expired = client_of(alice), client_of(alice), client_of(alice)
-    ended, old = session_of(there), session_of(expired)
+    ended, old = get_session(there), get_session(expired)
     here.delete(one(ended))
     Session.objects.filter(pk=old.pk).update(expires_at=timezone.now())
 
@@ -214,17 +214,17 @@ def test_one_that_has_ended_does_not_exist(client_of, alice):
 def test_an_id_has_one_spelling(client_of, alice, spelling):
     here = client_of(alice)
 
-    answer = here.delete(f"{URL}{spelling.format(session_of(here).pk)}/")
+    answer = here.delete(f"{URL}{spelling.format(get_session(here).pk)}/")
 
     assert answer.status_code == 404
     assert here.get("/user/me/").status_code == 200
 
 
 @pytest.mark.parametrize("method", ["get", "put", "patch", "post"])
-def test_one_can_only_be_ended(client_of, alice, method):
+def test_a_session_can_only_be_deleted(client_of, alice, method):
     here = client_of(alice)
 
-    answer = getattr(here, method)(one(session_of(here)))
+    answer = getattr(here, method)(one(get_session(here)))
 
     assert answer.status_code == 405
 
@@ -244,22 +244,22 @@ def test_one_can_only_be_ended(client_of, alice, method):
         ("\xe9t\xe9 \xff", "\xe9t\xe9 \xff"),
     ],
 )
-def test_any_user_agent_is_kept_as_far_as_it_can_be(sign_in, alice, sent, kept):
+def test_any_user_agent_is_stored_cleaned(sign_in, alice, sent, kept):
     assert sign_in(headers={"User-Agent": sent})["user_agent"] == kept
 
 
-def test_one_stored_before_is_cleaned_when_shown(client_of, alice):
+def test_an_old_user_agent_is_cleaned_on_output(client_of, alice):
     client = client_of(alice)
     Session.objects.update(user_agent="Fire\x1b\u202efox")
 
     assert [row["user_agent"] for row in listed(client)] == ["Firefox"]
 
 
-def test_no_user_agent_is_none(sign_in, alice):
+def test_a_missing_user_agent_is_empty(sign_in, alice):
     assert sign_in()["user_agent"] == ""
 
 
-def test_who_asks_directly_has_the_address_they_come_from(sign_in, alice, settings):
+def test_a_direct_client_has_its_own_address(sign_in, alice, settings):
     settings.GATEWAY_ADDRESSES = [ip_network("192.0.2.1")]
 
     row = sign_in(headers={"X-Forwarded-For": "203.0.113.7"}, REMOTE_ADDR="198.51.100.9")
@@ -267,7 +267,7 @@ def test_who_asks_directly_has_the_address_they_come_from(sign_in, alice, settin
     assert row["address"] == "198.51.100.9"
 
 
-def test_who_comes_by_the_gateway_has_the_address_it_tells(sign_in, alice, settings):
+def test_a_client_behind_the_gateway_has_the_forwarded_address(sign_in, alice, settings):
     settings.GATEWAY_ADDRESSES = [ip_network("192.0.2.2"), ip_network("192.0.2.1")]
 
     row = sign_in(headers={"X-Forwarded-For": "203.0.113.7"}, REMOTE_ADDR="192.0.2.1")
@@ -276,7 +276,7 @@ def test_who_comes_by_the_gateway_has_the_address_it_tells(sign_in, alice, setti
 
 
 @pytest.mark.parametrize("garbage", ["", "unknown", "198.51.100.9, 203.0.113", "203.0.113.7:80", "x" * 5000, "\0"])
-def test_what_is_no_address_is_not_kept_though_the_gateway_tells_it(sign_in, alice, settings, garbage):
+def test_an_invalid_forwarded_address_is_dropped(sign_in, alice, settings, garbage):
     settings.GATEWAY_ADDRESSES = [ip_network("192.0.2.1")]
 
     row = sign_in(headers={"X-Forwarded-For": garbage}, REMOTE_ADDR="192.0.2.1")
@@ -288,21 +288,21 @@ def test_what_is_no_address_is_not_kept_though_the_gateway_tells_it(sign_in, ali
     ("peer", "kept"),
     [("2001:db8::7", "2001:db8::7"), ("::ffff:203.0.113.7", "203.0.113.7"), ("", None)],
 )
-def test_any_address_may_sign_in(sign_in, alice, peer, kept):
-    """A Unix socket has none."""
+def test_a_client_without_an_address_can_sign_in(sign_in, alice, peer, kept):
+    """A client of a Unix socket has no address."""
     assert sign_in(REMOTE_ADDR=peer)["address"] == kept
 
 
 @pytest.mark.parametrize("zone", ["eth0", "enx001122334455"])
-def test_a_neighbour_by_ipv6_may_sign_in(sign_in, alice, zone):
-    """The operating system names the interface behind a link-local address, which PostgreSQL does not take."""
+def test_a_link_local_ipv6_client_can_sign_in(sign_in, alice, zone):
+    """The operating system appends the interface to a link-local address, which PostgreSQL does not accept."""
     address = "fe80::1234:5678:9abc:def0"
 
     assert sign_in(REMOTE_ADDR=f"{address}%{zone}")["address"] in (address, None)
 
 
 @pytest.mark.parametrize("zone", ["eth0", "x" * 5000, "%", "1\t"])
-def test_a_zone_that_the_gateway_tells_does_no_harm(sign_in, alice, settings, zone):
+def test_a_forwarded_ipv6_zone_does_no_harm(sign_in, alice, settings, zone):
     settings.GATEWAY_ADDRESSES = [ip_network("192.0.2.1")]
 
     row = sign_in(headers={"X-Forwarded-For": f"fe80::1%{zone}"}, REMOTE_ADDR="192.0.2.1")

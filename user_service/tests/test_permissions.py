@@ -1,9 +1,9 @@
-"""Walks the user service's tables in docs/permissions.md: every route, by every kind of caller."""
+"""Checks the tables of docs/permissions.md: every route, with every kind of caller."""
 
 import pytest
 
 from accounts.models import EmailToken, Mail, PasswordToken, Session, User
-from accounts.tokens import pair
+from accounts.tokens import token_pair
 from chassis.auth import tokens
 from chassis.testing import permission_table
 from chassis.testing.permission_table import ALL_METHODS, REFUSALS, as_head, response_content, rows_of_all_tables
@@ -24,7 +24,7 @@ CALLERS = {
     "self": "alices_client",
     "admin": "adas_client",
 }
-MISSING = 900_001  # far from what the sequences give
+MISSING = 900_001  # far beyond the sequences
 NEW_PASSWORD = "nine purple umbrellas"
 NORA = {"username": "Nora", "email": "nora@example.com"}
 ACCOUNT = {"username": "Alicia", "email": "alicia@example.com", "role": "user", "is_active": True}
@@ -33,7 +33,7 @@ ACCOUNT = {"username": "Alicia", "email": "alicia@example.com", "role": "user", 
 @pytest.fixture
 def service():
     client = Client()
-    client.bear(tokens.issue_service_token("task_service", on_behalf_of=1))
+    client.set_tokens(tokens.issue_service_token("task_service", on_behalf_of=1))
     return client
 
 
@@ -77,8 +77,8 @@ def alices_session(alice):
 
 @pytest.fixture
 def bodies(alice, alices_session, password):
-    """What each call needs, made when it is called."""
-    own_refresh = {"refresh": pair(alices_session)["refresh"]}
+    """The body of each call, created when it is needed."""
+    own_refresh = {"refresh": token_pair(alices_session)["refresh"]}
     return {
         "POST /user/register/": lambda: {**NORA, "password": NEW_PASSWORD},
         "POST /token/": lambda: {"username": "Alice", "password": password},
@@ -88,12 +88,12 @@ def bodies(alice, alices_session, password):
         "PATCH /user/me/": lambda: {"email": "changed@example.com", "current_password": password},
         "POST /user/email/confirm/": lambda: {
             **nobody_has_confirmed(),
-            "token": EmailToken.objects.make(alice, alice.email),
+            "token": EmailToken.objects.issue(alice, alice.email),
         },
         "POST /user/me/password/": lambda: {"current_password": password, "new_password": NEW_PASSWORD},
         "POST /user/password-reset/": lambda: {"email": alice.email},
         "POST /user/password-reset/confirm/": lambda: {
-            "token": PasswordToken.objects.make(alice, Mail.Kind.PASSWORD_RESET),
+            "token": PasswordToken.objects.issue(alice, Mail.Kind.PASSWORD_RESET),
             "new_password": NEW_PASSWORD,
         },
         "POST /user/users/": lambda: NORA,
@@ -102,7 +102,7 @@ def bodies(alice, alices_session, password):
         "DELETE /user/users/": lambda: {"id": alice.pk},
         "PUT /user/users/{id}/": lambda: ACCOUNT,
         "PATCH /user/users/{id}/": lambda: {"role": "admin"},
-        "GET /internal/users/": lambda: {"ids": alice.pk},  # a query, this one
+        "GET /internal/users/": lambda: {"ids": alice.pk},  # query parameters
     }
 
 
@@ -136,7 +136,7 @@ def test_the_tables_have_every_kind_of_caller_and_no_other():
 
 
 @pytest.mark.parametrize(("call", "kind", "status"), permission_table.cells(TABLE))
-def test_every_caller_gets_the_answer_in_the_table(caller, send, call, kind, status):
+def test_every_caller_gets_the_status_in_the_table(caller, send, call, kind, status):
     client = caller(kind)
     before = rows_of_all_tables()
 
@@ -163,7 +163,7 @@ def test_only_an_admin_registers_an_admin(caller, send, call, kind, status):
 
 
 @pytest.mark.parametrize(("call", "kind", "status"), permission_table.cells(INVITING))
-def test_where_people_are_invited_only_an_admin_registers_anybody(caller, send, settings, call, kind, status):
+def test_with_invitations_only_admins_register_accounts(caller, send, settings, call, kind, status):
     settings.REGISTRATION = "invite"
     client = caller(kind)
     before = rows_of_all_tables()
@@ -175,7 +175,7 @@ def test_where_people_are_invited_only_an_admin_registers_anybody(caller, send, 
 
 
 @pytest.mark.parametrize("route", METHODS)
-def test_a_method_that_a_route_has_not_is_not_allowed(client, caller, send, route):
+def test_an_unsupported_method_is_405(client, caller, send, route):
     users = permission_table.served_callers(TABLE, route)
     allowed = METHODS[route] | ({"HEAD"} if "GET" in METHODS[route] else set())
     one_of_them = caller(users[-1])

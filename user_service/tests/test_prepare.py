@@ -1,4 +1,4 @@
-"""manage.py prepare and check_worker: what containers and platforms run where nobody types commands."""
+"""manage.py prepare and check_worker, which containers and platforms run."""
 
 import threading
 from datetime import timedelta
@@ -25,8 +25,8 @@ def _admin(monkeypatch):
 
 
 @pytest.fixture
-def somebody_else():
-    """Another one that prepares, on a connection of its own."""
+def other_process():
+    """Another process that prepares, on its own connection."""
     database = settings.DATABASES["default"]
     theirs = psycopg2.connect(
         host=database["HOST"],
@@ -43,21 +43,21 @@ def somebody_else():
 
 @pytest.mark.django_db(transaction=True)
 class TestPrepare:
-    def test_it_migrates_and_makes_the_first_admin_once(self):
+    def test_it_migrates_and_creates_the_first_admin_once(self):
         call_command("prepare")
         call_command("prepare")
 
         (admin,) = User.objects.active_admins()
         assert admin.check_password(PASSWORD)
 
-    def test_without_a_password_no_admin_is_made(self, monkeypatch):
+    def test_without_a_password_no_admin_is_created(self, monkeypatch):
         monkeypatch.delenv("ADMIN_PASSWORD")
 
         call_command("prepare")
 
         assert not User.objects.exists()
 
-    def test_of_several_one_prepares_and_the_others_wait(self, somebody_else):
+    def test_one_process_prepares_and_the_others_wait(self, other_process):
         done = threading.Event()
 
         def wait_for_turn():
@@ -71,12 +71,12 @@ class TestPrepare:
         assert not done.wait(0.3)
         assert not User.objects.exists()
 
-        somebody_else.close()
+        other_process.close()
         waiting.join(30)
 
         assert User.objects.active_admins().count() == 1
 
-    def test_it_does_not_wait_for_ever(self, somebody_else, monkeypatch):
+    def test_waiting_times_out(self, other_process, monkeypatch):
         monkeypatch.setattr(prepare, "MAX_WAIT_SECONDS", 0.1)
 
         with pytest.raises(CommandError, match="cannot be reached, or another migration is still running"):
@@ -86,7 +86,7 @@ class TestPrepare:
 
 
 @pytest.mark.django_db
-def test_a_worker_touches_a_file_where_one_is_set(tmp_path, settings):
+def test_a_worker_touches_the_heartbeat_file(tmp_path, settings):
     settings.HEARTBEAT_PATH = str(tmp_path / "heartbeat")
 
     beat()
@@ -97,13 +97,13 @@ def test_a_worker_touches_a_file_where_one_is_set(tmp_path, settings):
 
 @pytest.mark.django_db
 class TestCheckWorker:
-    def test_a_worker_that_was_just_at_work_is_alive(self):
+    def test_a_worker_with_a_recent_heartbeat_is_alive(self):
         Heartbeat.objects.beat()
 
         call_command("check_worker")
 
     @pytest.mark.parametrize("seconds", [None, 61, 3600])
-    def test_one_that_is_silent_or_never_was_there_is_not(self, seconds):
+    def test_a_silent_or_missing_worker_is_not_alive(self, seconds):
         if seconds:
             Heartbeat.objects.create(beat_at=timezone.now() - timedelta(seconds=seconds))
 

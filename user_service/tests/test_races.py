@@ -1,4 +1,4 @@
-"""Races that are lost once in many rounds. RACE_ROUNDS=1000 runs more of them than every day's run has time for."""
+"""Races that fail once in many rounds. RACE_ROUNDS=1000 runs more rounds than a normal test run."""
 
 import os
 from concurrent.futures import ThreadPoolExecutor
@@ -18,8 +18,8 @@ def rounds(usual):
 
 
 @pytest.fixture
-def crew():
-    """Runs eight calls, or fewer, at the same moment, in threads that stay, each with a connection that stays."""
+def in_parallel():
+    """Runs up to eight calls at the same moment, in persistent threads with persistent connections."""
     with ThreadPoolExecutor(8) as pool:
 
         def run_all(*calls):
@@ -40,12 +40,12 @@ def jti(token):
     return jwt.decode(token, options={"verify_signature": False})["jti"]
 
 
-def test_eight_refreshes_of_one_token_rotate_it_once_and_all_get_the_same_pair(client, client_of, crew, alice):
+def test_eight_parallel_refreshes_get_the_same_pair(client, client_of, in_parallel, alice):
     holder = client_of(alice)
     session, token = Session.objects.get(), holder.refresh_token
 
     for _ in range(rounds(150)):
-        answers = crew(*[lambda token=token: client.post("/token/refresh/", {"refresh": token})] * 8)
+        answers = in_parallel(*[lambda token=token: client.post("/token/refresh/", {"refresh": token})] * 8)
 
         assert [answer.status_code for answer in answers] == [200] * 8
         assert len({answer.content for answer in answers}) == 1
@@ -54,12 +54,12 @@ def test_eight_refreshes_of_one_token_rotate_it_once_and_all_get_the_same_pair(c
         assert (session.previous_jti, session.current_jti) == (jti(token), jti(successor))
         token = successor
 
-    holder.bear(**answers[0].json())
+    holder.set_tokens(**answers[0].json())
     assert holder.get("/user/me/").status_code == 200
     assert Session.objects.get() == session
 
 
-def test_of_two_admins_who_demote_each_other_one_stays(client_of, crew, ada, grace):
+def test_one_of_two_admins_who_demote_each_other_stays(client_of, in_parallel, ada, grace):
     admins = User.objects.filter(pk__in=(ada.pk, grace.pk))
     clients = {user: client_of(user) for user in (ada, grace)}
 
@@ -67,15 +67,15 @@ def test_of_two_admins_who_demote_each_other_one_stays(client_of, crew, ada, gra
         return lambda: clients[by].patch(f"/user/users/{other.pk}/", {"role": "user"}).status_code
 
     for _ in range(rounds(200)):
-        statuses = crew(demoting(ada, grace), demoting(grace, ada))
+        statuses = in_parallel(demoting(ada, grace), demoting(grace, ada))
 
         done, refused = sorted(statuses)
-        assert (done, refused in (403, 404, 409)) == (200, True)  # 404: demoted, one sees nobody else
+        assert (done, refused in (403, 404, 409)) == (200, True)  # 404: a demoted admin sees no other account
         assert User.objects.active_admins().count() == 1
         admins.update(role="admin")
 
 
-def test_of_eight_registrations_one_gets_the_name_and_address(client, crew, db):
+def test_one_of_eight_parallel_registrations_wins(client, in_parallel, db):
     for round_ in range(int(rounds(200) / 10)):
         bodies = [
             {
@@ -86,7 +86,7 @@ def test_of_eight_registrations_one_gets_the_name_and_address(client, crew, db):
             for number in range(8)
         ]
 
-        statuses = crew(*(lambda body=body: client.post("/user/register/", body).status_code for body in bodies))
+        statuses = in_parallel(*(lambda body=body: client.post("/user/register/", body).status_code for body in bodies))
 
         assert sorted(statuses) == [201] + [409] * 7
         assert User.objects.count() == round_ + 1

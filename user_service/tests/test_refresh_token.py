@@ -17,15 +17,15 @@ def refresh(client):
     return lambda token: client.post(URL, {"refresh": token})
 
 
-def let_pass(**time):
+def pass_time(**time):
     Session.objects.update(rotated_at=F("rotated_at") - timedelta(**time))
 
 
-def claims_of(token):
+def decode_claims(token):
     return jwt.decode(token, options={"verify_signature": False})
 
 
-def test_it_works(client_of, refresh, alice):
+def test_a_refresh_returns_new_tokens(client_of, refresh, alice):
     client = client_of(alice)
 
     answer = refresh(client.refresh_token)
@@ -39,23 +39,23 @@ def test_it_works(client_of, refresh, alice):
 def test_both_new_tokens_work(client_of, refresh, alice):
     client = client_of(alice)
 
-    client.bear(**refresh(client.refresh_token).json())
+    client.set_tokens(**refresh(client.refresh_token).json())
 
     assert client.get(f"/user/users/{alice.pk}/").status_code == 200
     assert refresh(client.refresh_token).status_code == 200
 
 
-def test_the_role_is_read_anew(client_of, refresh, ada, alice):
+def test_a_refreshed_token_has_the_current_role(client_of, refresh, ada, alice):
     client = client_of(alice)
     client_of(ada).patch(f"/user/users/{alice.pk}/", {"role": "admin", "username": "Alicia"})
 
     answer = refresh(client.refresh_token)
 
-    claims = claims_of(answer.json()["access"])
+    claims = decode_claims(answer.json()["access"])
     assert (claims["role"], claims["username"]) == ("admin", "Alicia")
 
 
-def test_a_retry_gets_the_same_answer(client_of, refresh, alice):
+def test_a_retry_gets_the_same_response(client_of, refresh, alice):
     client = client_of(alice)
 
     first, *retries = (refresh(client.refresh_token) for _ in range(3))
@@ -64,30 +64,30 @@ def test_a_retry_gets_the_same_answer(client_of, refresh, alice):
     assert {retry.content for retry in retries} == {first.content}
 
 
-def test_a_retry_gets_the_same_answer_for_almost_ten_seconds(client_of, refresh, alice):
+def test_a_retry_within_ten_seconds_gets_the_same_response(client_of, refresh, alice):
     client = client_of(alice)
     successor = refresh(client.refresh_token).json()["refresh"]
-    let_pass(seconds=8)
+    pass_time(seconds=8)
 
     answer = refresh(client.refresh_token)
 
-    assert claims_of(answer.json()["refresh"])["jti"] == claims_of(successor)["jti"]
+    assert decode_claims(answer.json()["refresh"])["jti"] == decode_claims(successor)["jti"]
 
 
-def test_a_retry_after_ten_seconds_ends_the_session_for_both_who_hold_it(client_of, refresh, alice):
+def test_a_retry_after_ten_seconds_ends_the_session(client_of, refresh, alice):
     client = client_of(alice)
     successor = refresh(client.refresh_token).json()
-    let_pass(seconds=11)
+    pass_time(seconds=11)
 
     answer = refresh(client.refresh_token)
 
     assert answer.status_code == 401
     assert refresh(successor["refresh"]).status_code == 401
-    client.bear(**successor)
+    client.set_tokens(**successor)
     assert client.get(f"/user/users/{alice.pk}/").status_code == 401
 
 
-def test_a_token_older_than_the_last_ends_the_session_at_once(client_of, refresh, alice):
+def test_an_older_token_ends_the_session_at_once(client_of, refresh, alice):
     client = client_of(alice)
     second = refresh(client.refresh_token).json()["refresh"]
     third = refresh(second).json()["refresh"]
@@ -110,7 +110,7 @@ def test_reuse_is_an_audit_event(client_of, refresh, alice):
     assert event.details == {"session": session.pk}
 
 
-def test_reuse_leaves_other_sessions_alone(client_of, refresh, alice):
+def test_reuse_does_not_end_other_sessions(client_of, refresh, alice):
     robbed, other = client_of(alice), client_of(alice)
     refresh(refresh(robbed.refresh_token).json()["refresh"])
 
@@ -130,7 +130,7 @@ def test_an_access_token_is_no_refresh_token(client_of, refresh, alice):
 
 
 @pytest.mark.parametrize("token", ["nonsense", "a.b.c", "..", "\u00e9", "x" * 4096])
-def test_what_is_no_token_is_refused(refresh, token):
+def test_an_invalid_token_is_refused(refresh, token):
     assert refresh(token).status_code == 401
 
 
@@ -147,9 +147,9 @@ def test_an_unknown_field_is_refused(client_of, client, alice):
     assert (answer.status_code, answer.json()["errors"][0]["field"]) == (400, "role")
 
 
-def test_a_session_ends_when_it_is_not_used_for_a_week(client_of, refresh, alice):
+def test_a_session_ends_after_a_week_without_use(client_of, refresh, alice):
     client = client_of(alice)
-    claims = claims_of(client.refresh_token)
+    claims = decode_claims(client.refresh_token)
     assert claims["exp"] - claims["iat"] == 7 * 24 * 3600
     Session.objects.update(expires_at=timezone.now())
 
@@ -158,7 +158,7 @@ def test_a_session_ends_when_it_is_not_used_for_a_week(client_of, refresh, alice
     assert answer.status_code == 401
 
 
-def test_the_deleted_are_signed_out(client_of, refresh, ada, alice):
+def test_a_deleted_account_is_signed_out(client_of, refresh, ada, alice):
     client = client_of(alice)
     client_of(ada).delete(f"/user/users/{alice.pk}/")
 
@@ -167,7 +167,7 @@ def test_the_deleted_are_signed_out(client_of, refresh, ada, alice):
     assert answer.status_code == 401
 
 
-def test_the_deactivated_are_signed_out_for_good(client_of, refresh, ada, alice):
+def test_a_deactivated_account_is_signed_out_for_good(client_of, refresh, ada, alice):
     client, admin = client_of(alice), client_of(ada)
     admin.patch(f"/user/users/{alice.pk}/", {"is_active": False})
 
@@ -178,7 +178,7 @@ def test_the_deactivated_are_signed_out_for_good(client_of, refresh, ada, alice)
     assert (while_inactive.status_code, afterwards.status_code) == (401, 401)
 
 
-def test_who_was_deactivated_behind_our_back_is_refused(client_of, refresh, alice):
+def test_an_account_deactivated_in_the_database_is_refused(client_of, refresh, alice):
     client = client_of(alice)
     refresh(client.refresh_token)
     User.objects.filter(pk=alice.pk).update(is_active=False)
@@ -189,7 +189,7 @@ def test_who_was_deactivated_behind_our_back_is_refused(client_of, refresh, alic
     assert client.get(f"/user/users/{alice.pk}/").status_code == 401
 
 
-def test_a_new_signing_key_signs_nobody_out(client_of, refresh, alice, settings):
+def test_a_new_signing_key_ends_no_session(client_of, refresh, alice, settings):
     client = client_of(alice)
     settings.JWT_PREVIOUS_SIGNING_KEYS = [settings.JWT_SIGNING_KEY]
     settings.JWT_SIGNING_KEY = "another-key-of-these-tests-9876543210"
@@ -203,7 +203,7 @@ def test_a_new_signing_key_signs_nobody_out(client_of, refresh, alice, settings)
 
 
 @pytest.mark.django_db(transaction=True)
-def test_eight_at_once_rotate_the_session_once_and_get_the_same_pair(client_of, refresh, at_once, alice):
+def test_eight_parallel_refreshes_get_the_same_pair(client_of, refresh, at_once, alice):
     for round_ in range(30):
         client = client_of(alice)
         session = Session.objects.latest("pk")
@@ -215,5 +215,5 @@ def test_eight_at_once_rotate_the_session_once_and_get_the_same_pair(client_of, 
         assert [answer.status_code for answer in answers] == [200] * 8
         assert len({answer.content for answer in answers}) == 1
         session.refresh_from_db()
-        assert session.previous_jti == claims_of(client.refresh_token)["jti"]
-        assert session.current_jti == claims_of(answers[0].json()["refresh"])["jti"]
+        assert session.previous_jti == decode_claims(client.refresh_token)["jti"]
+        assert session.current_jti == decode_claims(answers[0].json()["refresh"])["jti"]

@@ -9,7 +9,7 @@ URL = "/user/register/"
 BARBARA = {"username": "Barbara", "email": "barbara@example.com", "password": "seven green bicycles"}
 
 
-def test_it_works(client):
+def test_registration_creates_a_user(client):
     answer = client.post(URL, BARBARA)
 
     user = User.objects.get()
@@ -26,7 +26,7 @@ def test_it_works(client):
     }
 
 
-def test_who_registered_can_sign_in(client):
+def test_a_registered_user_can_sign_in(client):
     client.post(URL, BARBARA)
 
     answer = client.post("/token/", {"username": "Barbara", "password": BARBARA["password"]})
@@ -35,30 +35,30 @@ def test_who_registered_can_sign_in(client):
 
 
 @pytest.mark.parametrize("end", ["\n", "\r\n", "\u00a0", "\f", "\u2028"], ids=ascii)
-def test_whitespace_pasted_around_username_and_email_is_cut_off(client, end):
-    made = client.post(URL, {**BARBARA, "username": f"Barbara{end}", "email": f"{end}barbara@example.com{end}"})
+def test_whitespace_around_username_and_email_is_trimmed(client, end):
+    created = client.post(URL, {**BARBARA, "username": f"Barbara{end}", "email": f"{end}barbara@example.com{end}"})
     signed_in = client.post("/token/", {"username": f"barbara@example.com{end}", "password": BARBARA["password"]})
 
-    assert (made.json()["username"], made.json()["email"]) == ("Barbara", "barbara@example.com")
+    assert (created.json()["username"], created.json()["email"]) == ("Barbara", "barbara@example.com")
     assert signed_in.status_code == 200
 
 
 @pytest.mark.parametrize("role", ["admin", "ADMIN"])
-def test_nobody_makes_themselves_an_admin(client, role):
+def test_an_anonymous_caller_cannot_register_an_admin(client, role):
     answer = client.post(URL, {**BARBARA, "role": role})
 
     assert answer.status_code == 403
     assert not User.objects.exists()
 
 
-def test_a_user_cannot_make_an_admin(client_of, alice):
+def test_a_user_cannot_register_an_admin(client_of, alice):
     answer = client_of(alice).post(URL, {**BARBARA, "role": "admin"})
 
     assert answer.status_code == 403
     assert User.objects.get() == alice
 
 
-def test_a_demoted_admin_cannot_make_an_admin(client_of, ada, grace):
+def test_a_demoted_admin_cannot_register_an_admin(client_of, ada, grace):
     client = client_of(ada)
     client_of(grace).patch(f"/user/users/{ada.pk}/", {"role": "user"})
 
@@ -67,7 +67,7 @@ def test_a_demoted_admin_cannot_make_an_admin(client_of, ada, grace):
     assert answer.status_code == 403
 
 
-def test_an_admin_makes_an_admin(client_of, ada):
+def test_an_admin_registers_an_admin(client_of, ada):
     answer = client_of(ada).post(URL, {**BARBARA, "role": "admin"})
 
     assert (answer.status_code, answer.json()["role"]) == (201, "admin")
@@ -75,7 +75,7 @@ def test_an_admin_makes_an_admin(client_of, ada):
 
 
 @pytest.mark.parametrize("role", ["superuser", "", None, 1, True, ["admin"], {"role": "admin"}])
-def test_a_role_that_does_not_exist_is_refused(client, role):
+def test_an_unknown_role_is_refused(client, role):
     answer = client.post(URL, {**BARBARA, "role": role})
 
     assert (answer.status_code, answer.json()["errors"][0]["field"]) == (400, "role")
@@ -99,7 +99,7 @@ def test_a_role_that_does_not_exist_is_refused(client, role):
         ("__proto__", {"role": "admin"}),
     ],
 )
-def test_what_is_not_asked_for_is_refused(client_of, ada, name, value):
+def test_an_unknown_field_is_refused(client_of, ada, name, value):
     answer = client_of(ada).post(URL, {**BARBARA, name: value})
 
     assert answer.status_code == 400
@@ -107,7 +107,7 @@ def test_what_is_not_asked_for_is_refused(client_of, ada, name, value):
     assert User.objects.get() == ada
 
 
-def test_a_misspelt_field_is_told_the_nearest_name(client):
+def test_a_misspelt_field_gets_a_suggestion(client):
     answer = client.post(URL, {"username": "Barbara", "emial": "barbara@example.com", "password": BARBARA["password"]})
 
     details = {error["field"]: error["detail"] for error in answer.json()["errors"]}
@@ -124,7 +124,7 @@ def test_each_field_is_required(client, name):
 
 
 @pytest.mark.parametrize("username", ["Bob", "bob", "BOB ", " bOb"])
-def test_a_name_is_taken_however_it_is_spelt(client, bob, username):
+def test_every_spelling_of_a_used_name_is_taken(client, bob, username):
     answer = client.post(URL, {**BARBARA, "username": username})
 
     assert answer.status_code == 409
@@ -133,7 +133,7 @@ def test_a_name_is_taken_however_it_is_spelt(client, bob, username):
 
 
 @pytest.mark.parametrize("email", ["bob@example.com", "BOB@example.com", "bob@EXAMPLE.com", " Bob@Example.Com "])
-def test_an_address_is_taken_however_it_is_spelt(client, bob, email):
+def test_every_spelling_of_a_used_address_is_taken(client, bob, email):
     answer = client.post(URL, {**BARBARA, "email": email})
 
     assert answer.status_code == 409
@@ -186,7 +186,7 @@ def test_a_reserved_name_is_refused(client, username):
         {"$ne": "Bob"},
     ],
 )
-def test_a_name_that_could_mislead_is_refused(client, username):
+def test_a_misleading_name_is_refused(client, username):
     answer = client.post(URL, {**BARBARA, "username": username})
 
     assert (answer.status_code, answer.json()["errors"][0]["field"]) == (400, "username")
@@ -194,7 +194,7 @@ def test_a_name_that_could_mislead_is_refused(client, username):
 
 
 @pytest.mark.parametrize("email", [*REFUSED, "", 7, None], ids=ascii)
-def test_what_is_no_address_is_refused(client, email):
+def test_an_invalid_address_is_refused(client, email):
     answer = client.post(URL, {**BARBARA, "email": email})
 
     assert (answer.status_code, answer.json()["errors"][0]["field"]) == (400, "email")
@@ -226,7 +226,7 @@ def test_a_weak_password_is_refused_with_each_reason(client, password, reasons):
     assert not User.objects.exists()
 
 
-def test_blanks_around_a_password_are_part_of_it(client):
+def test_whitespace_around_a_password_is_part_of_it(client):
     client.post(URL, {**BARBARA, "password": "  seven green bicycles  "})
 
     as_sent = client.post("/token/", {"username": "Barbara", "password": "  seven green bicycles  "})
@@ -235,7 +235,7 @@ def test_blanks_around_a_password_are_part_of_it(client):
     assert (as_sent.status_code, trimmed.status_code) == (200, 401)
 
 
-@pytest.mark.django_db(transaction=True)  # hashed as in service
+@pytest.mark.django_db(transaction=True)  # with the production hasher
 def test_the_password_is_stored_as_one_small_argon2id_hash(client, hash_computations):
     client.post(URL, BARBARA)
 
@@ -252,7 +252,7 @@ def test_an_account_cannot_be_registered_twice_by_a_retry(client):
 
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("contested", ["username", "email"])
-def test_of_eight_at_once_one_gets_the_name(client, at_once, contested):
+def test_one_of_eight_parallel_registrations_gets_the_name(client, at_once, contested):
     def registering(round_, number):
         values = {"username": f"Eve{round_}-{number}", "email": f"eve{round_}-{number}@example.com"}
         shared = f"Dora{round_}" if contested == "username" else f"dora{round_}@example.com"

@@ -1,4 +1,4 @@
-"""REGISTRATION=invite: accounts are made by admins alone."""
+"""REGISTRATION=invite: only admins create accounts."""
 
 import pytest
 
@@ -18,14 +18,14 @@ def _closed(settings):
 
 
 @pytest.mark.parametrize("body", [EVE, {**EVE, "role": "admin"}, {}, {"nonsense": 1}])
-def test_nobody_registers(client, body):
+def test_an_anonymous_caller_cannot_register(client, body):
     answer = client.post(URL, body)
 
     assert (answer.status_code, answer.json()["code"]) == (403, "registration_closed")
     assert not User.objects.exists()
 
 
-def test_refusals_are_limited_as_before(client, settings):
+def test_refusals_are_rate_limited(client, settings):
     set_limits(settings, anon="2/min")
 
     answers = [client.post(URL, EVE) for _ in range(3)]
@@ -34,11 +34,11 @@ def test_refusals_are_limited_as_before(client, settings):
     assert read_retry_after(answers[2]) > 0
 
 
-def test_a_user_registers_nobody(client_of, alice):
+def test_a_user_cannot_register_accounts(client_of, alice):
     assert client_of(alice).post(URL, EVE).json()["code"] == "registration_closed"
 
 
-def test_an_admin_makes_accounts_either_way(client_of, ada):
+def test_an_admin_creates_accounts_on_both_routes(client_of, ada):
     admin = client_of(ada)
 
     answers = [admin.post(URL, EVE), admin.post("/user/users/", {"username": "Bob", "email": "bob@example.com"})]
@@ -46,7 +46,7 @@ def test_an_admin_makes_accounts_either_way(client_of, ada):
     assert [answer.status_code for answer in answers] == [201, 201]
 
 
-def test_an_invitation_is_accepted_as_before(client, client_of, ada):
+def test_an_invitation_can_be_accepted(client, client_of, ada):
     admin = client_of(ada)
     account = admin.post("/user/users/", {"username": "Bob", "email": "bob@example.com"}).json()
 
@@ -55,7 +55,7 @@ def test_an_invitation_is_accepted_as_before(client, client_of, ada):
 
 
 @pytest.mark.parametrize("value", ["closed", "Open", "true"])
-def test_another_value_refuses_to_start_in_one_sentence(value):
+def test_an_unknown_value_stops_the_start_with_one_sentence(value):
     done = starting(REGISTRATION=value)
 
     assert (done.returncode, done.stderr) == (

@@ -32,7 +32,7 @@ def expiry(token):
     return jwt.decode(token, options={"verify_signature": False})["exp"]
 
 
-def test_refreshing_never_goes_past_it(aged, refresh):
+def test_a_refresh_never_extends_past_the_maximum_age(aged, refresh):
     answer = refresh(aged(days=28).refresh_token)
 
     session = Session.objects.get()
@@ -49,7 +49,7 @@ def test_no_token_outlives_the_session(aged, refresh):
     assert expiry(answer.json()["refresh"]) == expiry(answer.json()["access"]) == end
 
 
-def test_a_young_session_slides(aged, refresh):
+def test_a_refresh_extends_a_young_session(aged, refresh):
     answer = refresh(aged(days=22).refresh_token)
 
     session = Session.objects.get()
@@ -65,7 +65,7 @@ def test_an_old_session_ends(aged, refresh):
 
 
 @pytest.mark.parametrize("days", [1, 365])
-def test_the_setting_counts(client_of, alice, refresh, settings, days):
+def test_the_setting_applies(client_of, alice, refresh, settings, days):
     settings.SESSION_MAX_DAYS = days
 
     client = client_of(alice)

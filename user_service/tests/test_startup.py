@@ -28,7 +28,7 @@ def starting(**environment):
         ({"DEBUG": "true", "ALLOWED_HOSTS": "tasks.example"}, "DEBUG must be off"),
     ],
 )
-def test_it_refuses_unsafe_settings_in_one_sentence(environment, sentence):
+def test_unsafe_settings_stop_the_start_with_one_sentence(environment, sentence):
     done = starting(**environment)
 
     assert done.returncode == 78
@@ -38,5 +38,5 @@ def test_it_refuses_unsafe_settings_in_one_sentence(environment, sentence):
 
 
 @pytest.mark.django_db
-def test_the_models_are_what_the_migrations_make():
+def test_the_models_match_the_migrations():
     call_command("makemigrations", check_changes=True, dry_run=True, verbosity=0)

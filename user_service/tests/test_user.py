@@ -13,7 +13,7 @@ def calling(client, method, user, body=None):
     return lambda: getattr(client, method)(url(user), body).status_code
 
 
-def test_it_works(client_of, ada, alice):
+def test_an_admin_reads_an_account(client_of, ada, alice):
     answer = client_of(ada).get(url(alice))
 
     assert answer.status_code == 200
@@ -29,14 +29,14 @@ def test_it_works(client_of, ada, alice):
     }
 
 
-def test_anyone_may_look_at_their_own(client_of, alice):
+def test_users_read_their_own_account(client_of, alice):
     answer = client_of(alice).get(url(alice))
 
     assert (answer.status_code, answer.json()["username"]) == (200, "Alice")
 
 
 @pytest.mark.parametrize("method", ["get", "put", "patch", "delete"])
-def test_who_has_not_signed_in_is_refused(client, alice, method):
+def test_an_anonymous_caller_is_refused(client, alice, method):
     answer = getattr(client, method)(url(alice))
 
     assert answer.status_code == 401
@@ -53,7 +53,7 @@ def test_who_has_not_signed_in_is_refused(client, alice, method):
         ("delete", None),
     ],
 )
-def test_nobody_but_an_admin_changes_even_their_own(client_of, alice, method, body):
+def test_only_admins_change_accounts_here(client_of, alice, method, body):
     answer = getattr(client_of(alice), method)(url(alice), body)
 
     alice.refresh_from_db()
@@ -62,7 +62,7 @@ def test_nobody_but_an_admin_changes_even_their_own(client_of, alice, method, bo
 
 
 @pytest.mark.parametrize("method", ["get", "put", "patch", "delete"])
-def test_another_person_is_like_one_who_does_not_exist(client_of, alice, bob, method):
+def test_another_account_looks_like_a_missing_one(client_of, alice, bob, method):
     client = client_of(alice)
 
     def asking(path):
@@ -96,13 +96,13 @@ def test_an_id_has_one_spelling(client_of, ada, method, spelling):
     assert answer.status_code == 404
 
 
-def test_the_largest_id_is_one(client_of, ada):
+def test_the_largest_id_is_valid(client_of, ada):
     answer = client_of(ada).get(f"/user/users/{2**63 - 1}/")
 
     assert answer.status_code == 404
 
 
-def test_looking_costs_at_most_three_statements(client_of, ada, alice, django_assert_max_num_queries):
+def test_reading_costs_at_most_three_statements(client_of, ada, alice, django_assert_max_num_queries):
     client = client_of(ada)
 
     with django_assert_max_num_queries(3):
@@ -119,7 +119,7 @@ def test_a_change_costs_at_most_thirteen_statements(client_of, ada, alice, metho
     assert answer.status_code in (200, 204)
 
 
-def test_what_was_read_may_be_put_back(client_of, ada, alice):
+def test_a_read_account_can_be_put_back(client_of, ada, alice):
     client = client_of(ada)
     before = client.get(url(alice)).json()
 
@@ -129,7 +129,7 @@ def test_what_was_read_may_be_put_back(client_of, ada, alice):
     assert client.get(url(alice)).json() == before
 
 
-def test_the_first_admin_may_be_put_back_under_its_reserved_name(client_of, person):
+def test_the_first_admin_keeps_its_reserved_name_in_a_put(client_of, person):
     admin = person("admin", role=User.Role.ADMIN)
     client = client_of(admin)
 
@@ -138,7 +138,7 @@ def test_the_first_admin_may_be_put_back_under_its_reserved_name(client_of, pers
     assert answer.status_code == 200
 
 
-def test_a_put_changes_everything_it_names(client_of, ada, alice):
+def test_a_put_changes_every_field(client_of, ada, alice):
     answer = client_of(ada).put(
         url(alice), {"username": "Alicia", "email": "alicia@example.com", "role": "admin", "is_active": False}
     )
@@ -153,7 +153,7 @@ def test_a_put_changes_everything_it_names(client_of, ada, alice):
     )
 
 
-def test_a_put_without_an_optional_field_gives_it_its_default(client_of, ada, ivan):
+def test_a_put_resets_missing_optional_fields(client_of, ada, ivan):
     answer = client_of(ada).put(url(ivan), {"username": "Ivan", "email": "ivan@example.com", "role": "user"})
 
     assert (answer.status_code, answer.json()["is_active"]) == (200, True)
@@ -175,7 +175,7 @@ def test_a_put_needs_every_required_field(client_of, ada, alice, name):
 @pytest.mark.parametrize(
     ("name", "value"), [("id", 1), ("id", "x"), ("id", None), ("date_joined", "2020-01-01T00:00:00Z")]
 )
-def test_what_the_server_sets_cannot_be_changed(client_of, ada, alice, method, name, value):
+def test_fields_set_by_the_server_cannot_be_changed(client_of, ada, alice, method, name, value):
     client = client_of(ada)
     before = client.get(url(alice)).json()
 
@@ -189,7 +189,7 @@ def test_what_the_server_sets_cannot_be_changed(client_of, ada, alice, method, n
 @pytest.mark.parametrize(
     "name", ["password", "is_staff", "is_superuser", "groups", "last_login", "username_key", "sessions", "__class__"]
 )
-def test_a_field_that_is_not_offered_is_refused(client_of, ada, alice, name):
+def test_an_unknown_field_is_refused(client_of, ada, alice, name):
     answer = client_of(ada).patch(url(alice), {name: True})
 
     assert answer.status_code == 400
@@ -209,7 +209,7 @@ def test_a_field_that_is_not_offered_is_refused(client_of, ada, alice, name):
         ("is_active", None),
     ],
 )
-def test_a_value_that_cannot_be_is_refused(client_of, ada, alice, name, value):
+def test_an_invalid_value_is_refused(client_of, ada, alice, name, value):
     client = client_of(ada)
     before = client.get(url(alice)).json()
 
@@ -220,21 +220,21 @@ def test_a_value_that_cannot_be_is_refused(client_of, ada, alice, name, value):
 
 
 @pytest.mark.parametrize(("name", "value"), [("username", "BOB"), ("email", "Bob@Example.com")])
-def test_the_name_and_address_of_another_are_taken(client_of, ada, alice, bob, name, value):
+def test_a_username_or_email_in_use_is_a_conflict(client_of, ada, alice, bob, name, value):
     answer = client_of(ada).patch(url(alice), {name: value})
 
     assert (answer.status_code, answer.json()["errors"][0]["field"]) == (409, name)
     assert User.objects.get(pk=alice.pk).username == "Alice"
 
 
-def test_a_name_may_change_its_case(client_of, client, ada, alice, password):
+def test_the_case_of_a_name_can_change(client_of, client, ada, alice, password):
     answer = client_of(ada).patch(url(alice), {"username": "ALICE"})
 
     assert (answer.status_code, answer.json()["username"]) == (200, "ALICE")
     assert client.post("/token/", {"username": "alice", "password": password}).status_code == 200
 
 
-def test_who_is_renamed_signs_in_under_the_new_name_alone(client_of, client, ada, alice, password):
+def test_a_renamed_user_signs_in_only_with_the_new_name(client_of, client, ada, alice, password):
     client_of(ada).patch(url(alice), {"username": "Alicia", "email": "alicia@example.com"})
 
     tried = ["Alicia", "alicia@example.com", "Alice", "alice@example.com"]
@@ -267,7 +267,7 @@ LOSING_AN_ADMIN = [
 
 
 @pytest.mark.parametrize(("method", "body"), LOSING_AN_ADMIN)
-def test_the_last_active_admin_stays(client_of, ada, person, method, body):
+def test_the_last_active_admin_cannot_be_removed(client_of, ada, person, method, body):
     person("Gone", role=User.Role.ADMIN, is_active=False)
     client = client_of(ada)
 
@@ -279,7 +279,7 @@ def test_the_last_active_admin_stays(client_of, ada, person, method, body):
 
 
 @pytest.mark.parametrize(("method", "body"), LOSING_AN_ADMIN)
-def test_an_admin_may_leave_while_another_is_active(client_of, ada, grace, method, body):
+def test_an_admin_can_leave_while_another_is_active(client_of, ada, grace, method, body):
     client = client_of(ada)
 
     answer = getattr(client, method)(url(ada), body)
@@ -290,7 +290,7 @@ def test_an_admin_may_leave_while_another_is_active(client_of, ada, grace, metho
 
 
 @pytest.mark.django_db(transaction=True)
-def test_two_admins_who_remove_each_other_at_once_leave_one(client_of, at_once, person):
+def test_one_of_two_admins_who_remove_each_other_stays(client_of, at_once, person):
     ways = [("patch", {"role": "user"}), ("patch", {"is_active": False}), ("delete", None)]
     for round_ in range(30):
         method, body = ways[round_ % 3]
@@ -311,7 +311,7 @@ def test_two_admins_who_remove_each_other_at_once_leave_one(client_of, at_once, 
 
 
 @pytest.mark.django_db(transaction=True)
-def test_changes_of_different_fields_at_once_are_both_kept(client_of, at_once, ada, alice):
+def test_parallel_changes_of_different_fields_are_both_kept(client_of, at_once, ada, alice):
     client = client_of(ada)
 
     for round_ in range(10):
@@ -326,7 +326,7 @@ def test_changes_of_different_fields_at_once_are_both_kept(client_of, at_once, a
 
 
 @pytest.mark.django_db(transaction=True)
-def test_of_eight_deletes_at_once_one_deletes(client_of, at_once, ada, alice):
+def test_one_of_eight_parallel_deletes_wins(client_of, at_once, ada, alice):
     client = client_of(ada)
 
     statuses = at_once(*[calling(client, "delete", alice)] * 8, queued_at=alice)
@@ -335,7 +335,7 @@ def test_of_eight_deletes_at_once_one_deletes(client_of, at_once, ada, alice):
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_change_during_the_delete_comes_before_it_or_finds_nobody(client_of, at_once, ada, person):
+def test_a_change_during_a_delete_is_applied_first_or_404(client_of, at_once, ada, person):
     client = client_of(ada)
 
     for round_ in range(10):

@@ -9,7 +9,7 @@ URL = "/user/users/"
 
 @pytest.fixture
 def people(person, ada, alice, bob, ivan):
-    """Beside these four: Grace, an admin who is deactivated, and names that hold what LIKE takes for a wildcard."""
+    """These four, Grace, who is a deactivated admin, and names with wildcards of LIKE."""
     person("Grace", role=User.Role.ADMIN, is_active=False)
     person("under_score", email="per%cent@elsewhere.example")
     person("underXscore", email="perXcent@elsewhere.example")
@@ -49,7 +49,7 @@ ALL = {"Ada", "Alice", "Bob", "Ivan", "Grace", "under_score", "underXscore"}
         ({"is_active": "false", "search": "a"}, {"Ivan", "Grace"}),
     ],
 )
-def test_it_works(found, query, expected):
+def test_filters_select_accounts(found, query, expected):
     assert found(query) == expected
 
 
@@ -66,7 +66,7 @@ def test_it_works(found, query, expected):
         ("nobody", set()),
         ("\uff21\uff4c\uff49\uff43\uff45", {"Alice"}),
         ("", ALL),
-        # What LIKE takes for a wildcard or an escape, and what SQL or a pattern would.
+        # Wildcards and escapes of LIKE, SQL and regular expressions.
         ("_", {"under_score"}),
         ("r_s", {"under_score"}),
         ("%", {"under_score"}),
@@ -77,7 +77,7 @@ def test_it_works(found, query, expected):
         ("'", set()),
         (".*", set()),
         ("' OR 1=1 --", set()),
-        # Pasted: whitespace around it is cut off.
+        # Surrounding whitespace is trimmed.
         ("alice ", {"Alice"}),
         ("\u00a0alice@\r\n", {"Alice"}),
         (" ", set()),
@@ -87,7 +87,7 @@ def test_it_works(found, query, expected):
         ("\u0130", set()),
     ],
 )
-def test_search_takes_text_for_text_in_names_and_addresses(found, text, expected):
+def test_search_matches_literal_text_in_names_and_addresses(found, text, expected):
     assert found({"search": text}) == expected
 
 
@@ -116,13 +116,13 @@ def test_search_takes_text_for_text_in_names_and_addresses(found, text, expected
         ({"search__password": "x"}, "search__password"),
     ],
 )
-def test_another_value_or_filter_is_refused(client_of, ada, query, field):
+def test_an_unknown_value_or_filter_is_refused(client_of, ada, query, field):
     answer = client_of(ada).get(URL, query)
 
     assert (answer.status_code, [error["field"] for error in answer.json()["errors"]]) == (400, [field])
 
 
-def test_everything_that_is_wrong_is_told_at_once(client_of, ada):
+def test_all_errors_are_reported_at_once(client_of, ada):
     answer = client_of(ada).get(URL, {"role": "root", "is_active": "maybe", "search": "x"})
 
     assert answer.status_code == 400
@@ -145,7 +145,7 @@ def test_pages_keep_the_filters(client_of, ada, person):
     assert back["results"] == pages[1]["results"]
 
 
-def test_pages_keep_every_role_that_was_asked_for(client_of, ada, person):
+def test_pages_keep_all_requested_roles(client_of, ada, person):
     person("Zoe")
     client = client_of(ada)
 
@@ -161,7 +161,7 @@ def test_filters_are_for_admins(client, client_of, alice, query):
 
 
 @pytest.mark.parametrize("method", ["put", "patch", "delete"])
-def test_filters_belong_to_reading(client_of, ada, alice, method):
+def test_filters_are_refused_on_changes(client_of, ada, alice, method):
     answer = getattr(client_of(ada), method)(f"{URL}?role=user", {"id": alice.pk})
 
     assert (answer.status_code, answer.json()["errors"][0]["field"]) == (400, "role")

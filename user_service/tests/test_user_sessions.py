@@ -1,4 +1,4 @@
-"""An admin lists and ends the sessions of anybody."""
+"""An admin lists and ends the sessions of any account."""
 
 import pytest
 from django.utils import timezone
@@ -12,7 +12,7 @@ def url(user, session=None):
     return f"/user/users/{user.pk}/sessions/" + (f"{session.pk}/" if session else "")
 
 
-def test_it_works(client_of, ada, alice):
+def test_an_admin_lists_the_sessions_of_a_user(client_of, ada, alice):
     session = Session.objects.open(alice, user_agent="Firefox/143.0", address="203.0.113.7")
 
     answer = client_of(ada).get(url(alice))
@@ -34,7 +34,7 @@ def test_it_works(client_of, ada, alice):
     }
 
 
-def test_ones_own_current_session_is_marked(client_of, ada):
+def test_the_callers_current_session_is_marked(client_of, ada):
     Session.objects.open(ada)
 
     rows = client_of(ada).get(url(ada)).json()["results"]
@@ -42,7 +42,7 @@ def test_ones_own_current_session_is_marked(client_of, ada):
     assert [row["current"] for row in rows] == [True, False]
 
 
-def test_only_that_persons_live_sessions_are_listed(client_of, ada, alice, bob):
+def test_only_live_sessions_of_that_user_are_listed(client_of, ada, alice, bob):
     Session.objects.open(bob)
     Session.objects.open(alice)
     Session.objects.filter(user=alice).update(expires_at=timezone.now())
@@ -62,7 +62,7 @@ def test_a_list_costs_at_most_four_statements(client_of, ada, alice, django_asse
         assert len(client.get(url(alice)).json()["results"]) == 10
 
 
-def test_ending_all_signs_the_person_out_everywhere(client_of, client, ada, alice):
+def test_ending_all_signs_the_user_out_everywhere(client_of, client, ada, alice):
     clients = [client_of(alice) for _ in range(3)]
     epoch = alice.epoch
 
@@ -72,13 +72,13 @@ def test_ending_all_signs_the_person_out_everywhere(client_of, client, ada, alic
     assert (answer.status_code, answer.content) == (204, b"")
     assert [each.get("/user/me/").status_code for each in clients] == [401] * 3
     assert client.post("/token/refresh/", {"refresh": clients[0].refresh_token}).status_code == 401
-    assert alice.least_epoch == alice.epoch == epoch + 1  # by which the task service refuses access tokens too
+    assert alice.least_epoch == alice.epoch == epoch + 1  # so the task service refuses access tokens too
     event = AuditEvent.objects.latest("id")
     assert (event.event, event.actor_id, event.subject_id) == ("session_expired", ada.pk, alice.pk)
     assert event.details == {"sessions_ended": 3}
 
 
-def test_ending_one_leaves_the_others(client_of, ada, alice):
+def test_ending_one_session_keeps_the_others(client_of, ada, alice):
     ended, other = client_of(alice), client_of(alice)
     session = Session.objects.earliest("id")
 
@@ -92,7 +92,7 @@ def test_ending_one_leaves_the_others(client_of, ada, alice):
     assert event.details == {"session": session.pk}
 
 
-def test_a_session_of_somebody_else_is_not_found_there(client_of, ada, alice, bob):
+def test_a_session_of_another_user_is_404(client_of, ada, alice, bob):
     session = Session.objects.open(bob)
 
     assert client_of(ada).delete(url(alice, session)).status_code == 404
@@ -100,12 +100,12 @@ def test_a_session_of_somebody_else_is_not_found_there(client_of, ada, alice, bo
 
 
 @pytest.mark.parametrize("method", ["get", "delete"])
-def test_an_account_that_does_not_exist_is_not_found(client_of, ada, method):
+def test_a_missing_account_is_404(client_of, ada, method):
     assert getattr(client_of(ada), method)("/user/users/900001/sessions/").status_code == 404
 
 
 @pytest.mark.parametrize("method", ["get", "delete"])
-def test_only_admins_may(client, client_of, alice, bob, method):
+def test_only_admins_are_allowed(client, client_of, alice, bob, method):
     own = Session.objects.open(alice)
 
     statuses = {getattr(client_of(alice), method)(url(user)).status_code for user in (alice, bob)}

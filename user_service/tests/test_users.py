@@ -17,7 +17,7 @@ def names(answer):
 
 @pytest.fixture
 def crowd(person, ada):
-    """45 accounts beside Ada, in groups that joined at the same instant."""
+    """45 accounts in addition to Ada, in groups with the same date_joined."""
     now = timezone.now()
     for number in range(45):
         person(f"Person{number:02}", date_joined=now - timedelta(hours=number // 10))
@@ -32,7 +32,7 @@ def walk(client, page, link):
     return pages
 
 
-def test_it_works(client_of, ada, alice, ivan):
+def test_an_admin_lists_accounts(client_of, ada, alice, ivan):
     answer = client_of(ada).get(URL)
 
     assert answer.status_code == 200
@@ -51,7 +51,7 @@ def test_it_works(client_of, ada, alice, ivan):
 
 
 @pytest.mark.parametrize("method", ["get", "put", "patch", "delete"])
-def test_only_admins_may(client, client_of, alice, method):
+def test_only_admins_are_allowed(client, client_of, alice, method):
     body = {"id": alice.pk} if method != "get" else None
 
     anonymous = getattr(client, method)(URL, body)
@@ -70,7 +70,7 @@ def test_a_list_costs_at_most_three_statements(client_of, crowd, ada, django_ass
     assert len(names(answer)) == 40
 
 
-def test_pages_lead_to_each_row_once_and_back_again(client_of, crowd, ada):
+def test_pages_contain_each_row_once_in_both_directions(client_of, crowd, ada):
     client = client_of(ada)
 
     there = walk(client, client.get(URL, {"page_size": 7}), "next")
@@ -83,7 +83,7 @@ def test_pages_lead_to_each_row_once_and_back_again(client_of, crowd, ada):
 
 
 @pytest.mark.parametrize("ordering", ["username", "-username", "id", "-id", "date_joined"])
-def test_pages_keep_the_order_that_was_asked_for(client_of, crowd, ada, ordering):
+def test_pages_keep_the_requested_order(client_of, crowd, ada, ordering):
     client = client_of(ada)
 
     pages = walk(client, client.get(URL, {"page_size": 20, "ordering": ordering}), "next")
@@ -93,7 +93,7 @@ def test_pages_keep_the_order_that_was_asked_for(client_of, crowd, ada, ordering
     assert seen == [user.username for user in User.objects.order_by(ordering, by_id)]
 
 
-def test_a_page_continues_where_the_last_ended_whatever_came_or_went(client_of, crowd, ada, person):
+def test_pages_neither_repeat_nor_skip_rows_after_changes(client_of, crowd, ada, person):
     client = client_of(ada)
     first = client.get(URL, {"page_size": 10, "ordering": "username"})
     User.objects.filter(username=names(first)[-1]).delete()
@@ -104,7 +104,7 @@ def test_a_page_continues_where_the_last_ended_whatever_came_or_went(client_of, 
     assert names(second)[0] == "Person09"
 
 
-def test_there_are_twenty_on_a_page_unless_asked_otherwise(client_of, crowd, ada):
+def test_a_page_has_twenty_rows_by_default(client_of, crowd, ada):
     client = client_of(ada)
 
     sizes = [len(names(client.get(URL, query))) for query in ({}, {"page_size": 1}, {"page_size": 100})]
@@ -112,7 +112,7 @@ def test_there_are_twenty_on_a_page_unless_asked_otherwise(client_of, crowd, ada
     assert sizes == [20, 1, 46]
 
 
-def test_links_begin_with_the_public_address(client_of, crowd, ada, settings):
+def test_links_start_with_the_public_url(client_of, crowd, ada, settings):
     settings.PUBLIC_URL = "https://tasks.example"
     settings.ALLOWED_HOSTS = ["*"]
 
@@ -122,14 +122,14 @@ def test_links_begin_with_the_public_address(client_of, crowd, ada, settings):
 
 
 @pytest.mark.parametrize("size", ["0", "-1", "101", "1000000000", "9" * 5000, "abc", "1.0", "1e1", "", "\uff15", "\0"])
-def test_another_page_size_is_refused(client_of, ada, size):
+def test_an_invalid_page_size_is_refused(client_of, ada, size):
     answer = client_of(ada).get(URL, {"page_size": size})
 
     assert (answer.status_code, answer.json()["errors"][0]["field"]) == (400, "page_size")
 
 
 @pytest.mark.parametrize("ordering", ["password", "email", "sessions__current_jti", "--id", "id,username", "?"])
-def test_another_ordering_is_refused(client_of, ada, ordering):
+def test_an_unknown_ordering_is_refused(client_of, ada, ordering):
     answer = client_of(ada).get(URL, {"ordering": ordering})
 
     assert (answer.status_code, answer.json()["errors"][0]["field"]) == (400, "ordering")
@@ -148,7 +148,7 @@ def test_another_ordering_is_refused(client_of, ada, ordering):
         lambda cursor: cursor + "\0",
     ],
 )
-def test_a_cursor_that_no_page_gave_is_refused(client_of, crowd, ada, spoil):
+def test_a_forged_cursor_is_refused(client_of, crowd, ada, spoil):
     client = client_of(ada)
     cursor = client.get(URL).json()["next"].partition("cursor=")[2].replace("%3A", ":")
     assert client.get(URL, {"cursor": cursor}).status_code == 200
@@ -167,7 +167,7 @@ def test_a_cursor_of_another_order_is_refused(client_of, crowd, ada):
     assert (answer.status_code, answer.json()["errors"][0]["field"]) == (400, "cursor")
 
 
-def test_an_unknown_query_parameter_is_refused_with_the_nearest_known(client_of, ada):
+def test_an_unknown_query_parameter_gets_a_suggestion(client_of, ada):
     answer = client_of(ada).get(URL, {"pagesize": 5})
 
     assert answer.status_code == 400
@@ -181,7 +181,7 @@ def test_an_unknown_query_parameter_is_refused_with_the_nearest_known(client_of,
 
 
 @pytest.mark.parametrize("query", ["password=x", "role__in=admin", "is_superuser=true", "page_size=1&page_size=2"])
-def test_a_parameter_that_means_nothing_here_never_lists_everything(client_of, ada, query):
+def test_a_parameter_without_effect_is_refused(client_of, ada, query):
     answer = client_of(ada).get(f"{URL}?{query}")
 
     assert answer.status_code == 400
@@ -232,7 +232,7 @@ def test_a_body_without_an_id_changes_nobody(client_of, ada, method, body):
 
 @pytest.mark.parametrize("method", ["put", "patch", "delete"])
 @pytest.mark.parametrize("body", [None, [], [{"id": 1}], "1", 1])
-def test_a_body_of_another_shape_changes_nobody(client_of, ada, method, body):
+def test_an_invalid_body_changes_nobody(client_of, ada, method, body):
     answer = client_of(ada).generic(method.upper(), URL, json.dumps(body), content_type="application/json")
 
     assert answer.status_code == 400
@@ -240,14 +240,14 @@ def test_a_body_of_another_shape_changes_nobody(client_of, ada, method, body):
 
 
 @pytest.mark.parametrize("method", ["put", "patch", "delete"])
-def test_an_account_that_does_not_exist_is_not_found(client_of, ada, method):
+def test_a_missing_account_is_404(client_of, ada, method):
     answer = getattr(client_of(ada), method)(URL, {"id": ada.pk + 1})
 
     assert answer.status_code == 404
 
 
 @pytest.mark.parametrize("method", ["patch", "delete"])
-def test_an_unknown_field_beside_the_id_is_refused(client_of, ada, alice, method):
+def test_an_unknown_field_next_to_the_id_is_refused(client_of, ada, alice, method):
     answer = getattr(client_of(ada), method)(URL, {"id": alice.pk, "ids": [1, 2, 3]})
 
     assert (answer.status_code, answer.json()["errors"][0]["field"]) == (400, "ids")
@@ -271,7 +271,7 @@ def test_a_query_parameter_on_a_change_is_refused(client_of, ada, alice, method)
         ("delete", {}),
     ],
 )
-def test_the_last_active_admin_stays(client_of, ada, method, change):
+def test_the_last_active_admin_cannot_be_removed(client_of, ada, method, change):
     answer = getattr(client_of(ada), method)(URL, {"id": ada.pk, **change})
 
     assert answer.status_code == 409

@@ -29,13 +29,13 @@ def both(client):
 
 
 @pytest.mark.parametrize("kind", ["access_token", "refresh_token"])
-def test_it_works(client_of, client, alice, kind):
+def test_a_valid_token_is_200(client_of, client, alice, kind):
     answer = client.post(URL, {"token": getattr(client_of(alice), kind)})
 
     assert (answer.status_code, answer.json()) == (200, {})
 
 
-def test_to_ask_changes_nothing(client_of, client, verify, alice):
+def test_verification_changes_nothing(client_of, client, verify, alice):
     signed_in = client_of(alice)
     before = Session.objects.values().get()
 
@@ -46,7 +46,7 @@ def test_to_ask_changes_nothing(client_of, client, verify, alice):
     assert client.post("/token/refresh/", {"refresh": signed_in.refresh_token}).status_code == 200
 
 
-def test_a_used_refresh_token_is_not_good(client_of, client, verify, alice):
+def test_a_used_refresh_token_is_invalid(client_of, client, verify, alice):
     signed_in = client_of(alice)
     renewed = client.post("/token/refresh/", {"refresh": signed_in.refresh_token}).json()
 
@@ -56,7 +56,7 @@ def test_a_used_refresh_token_is_not_good(client_of, client, verify, alice):
     assert client.post("/token/refresh/", {"refresh": renewed["refresh"]}).status_code == 200
 
 
-def test_to_ask_about_a_used_one_long_after_does_not_end_the_session(client_of, client, verify, alice):
+def test_verifying_a_used_token_does_not_end_the_session(client_of, client, verify, alice):
     signed_in = client_of(alice)
     renewed = client.post("/token/refresh/", {"refresh": signed_in.refresh_token}).json()
     Session.objects.update(rotated_at=F("rotated_at") - timedelta(minutes=1))
@@ -77,7 +77,7 @@ def test_to_ask_about_a_used_one_long_after_does_not_end_the_session(client_of, 
     ],
     ids=["logout", "logout-all", "expiry", "deactivation", "deactivation behind our back", "deletion"],
 )
-def test_tokens_of_a_session_that_ended_are_not_good(client_of, verify, alice, end):
+def test_tokens_of_an_ended_session_are_invalid(client_of, verify, alice, end):
     client = client_of(alice)
 
     end(client, alice)
@@ -85,44 +85,44 @@ def test_tokens_of_a_session_that_ended_are_not_good(client_of, verify, alice, e
     assert [verify(token) for token in both(client)] == [401, 401]
 
 
-def test_those_of_other_sessions_stay_good(client_of, client, verify, alice, bob):
+def test_tokens_of_other_sessions_stay_valid(client_of, client, verify, alice, bob):
     ended, other, bobs = client_of(alice), client_of(alice), client_of(bob)
     client.post("/token/logout/", {"refresh": ended.refresh_token})
 
     assert [verify(token) for token in (*both(other), *both(bobs))] == [200] * 4
 
 
-def test_a_token_of_another_key_is_not_good(client_of, verify, alice, settings):
+def test_a_token_of_another_key_is_invalid(client_of, verify, alice, settings):
     tokens = both(client_of(alice))
     settings.JWT_SIGNING_KEY = "another-key-of-these-tests-9876543210"
 
     assert [verify(token) for token in tokens] == [401, 401]
 
 
-def test_the_token_of_a_service_is_not_good(verify):
+def test_a_service_token_is_invalid(verify):
     assert verify(issue_service_token("task_service")) == 401
 
 
 @pytest.mark.parametrize("token", ["nonsense", "a.b.c", "..", "\u00e9", " ", "Bearer x", "x" * 4096])
-def test_garbage_is_not_good(client, token):
+def test_garbage_is_invalid(client, token):
     answer = client.post(URL, {"token": token})
 
     assert answer.status_code == (400 if token == " " else 401)
 
 
-def test_a_token_with_more_around_it_is_not_good(client_of, verify, alice):
+def test_a_token_with_extra_text_is_invalid(client_of, verify, alice):
     token = client_of(alice).access_token
 
     assert [verify(spoilt) for spoilt in (f"Bearer {token}", token[:-6], f"{token}.x", f"{token}x")] == [401] * 4
 
 
-def test_what_the_caller_brings_beside_it_is_not_looked_at(client_of, alice):
+def test_an_authorization_header_is_ignored(client_of, alice):
     client = client_of(alice)
     good = client.access_token
-    client.bear("left.over.token")
+    client.set_tokens("left.over.token")
 
     assert client.post(URL, {"token": good}).status_code == 200
-    client.bear(good)
+    client.set_tokens(good)
     assert client.post(URL, {"token": "left.over.token"}).status_code == 401
 
 
@@ -138,7 +138,7 @@ def test_what_the_caller_brings_beside_it_is_not_looked_at(client_of, alice):
         ({"token": "x", "type": "access"}, "type"),
     ],
 )
-def test_a_body_of_another_shape_is_refused(client, body, field):
+def test_an_invalid_body_is_refused(client, body, field):
     answer = client.post(URL, body)
 
     assert answer.status_code == 400
@@ -152,5 +152,5 @@ def test_an_empty_body_is_refused(client):
 
 
 @pytest.mark.parametrize("method", ["get", "put", "patch", "delete"])
-def test_another_method_is_not_allowed(client, method):
+def test_another_method_is_405(client, method):
     assert getattr(client, method)(URL).status_code == 405

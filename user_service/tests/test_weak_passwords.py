@@ -1,4 +1,4 @@
-"""Passwords that are too easy to guess, at every place where one is chosen."""
+"""Weak passwords, at every endpoint and command that takes a new one."""
 
 import pytest
 from django.core.management import CommandError, call_command
@@ -9,9 +9,9 @@ pytestmark = pytest.mark.django_db
 
 INVISIBLE = "\u200b\u2060\u00ad\u3164\u2800\u180e\ufeff\u200d"
 WEAK = {
-    "zero width": (INVISIBLE, "shows nothing"),
-    "blanks": (" " * 12, "shows nothing"),
-    "wide blanks": ("\u2003\u3000" * 6, "shows nothing"),
+    "zero width": (INVISIBLE, "no visible characters"),
+    "blanks": (" " * 12, "no visible characters"),
+    "wide blanks": ("\u2003\u3000" * 6, "no visible characters"),
     "one visible character": ("a" + "\u200b" * 11, "repeats a short block"),
     "one character": ("a" * 12, "repeats a short block"),
     "one emoji": ("\U0001f600" * 8, "repeats a short block"),
@@ -61,8 +61,8 @@ def test_a_strong_password_is_accepted(client, password):
 
 
 @pytest.mark.parametrize("weak", ["\u200b" * 12, "aaaaaaaaaaaa", "TMService2026", "correcthorsebatterystaple"])
-def test_each_place_where_a_password_is_chosen_refuses_it(client, client_of, ada, alice, password, weak, monkeypatch):
-    token = PasswordToken.objects.make(alice, Mail.Kind.PASSWORD_RESET)
+def test_every_endpoint_refuses_a_weak_password(client, client_of, ada, alice, password, weak, monkeypatch):
+    token = PasswordToken.objects.issue(alice, Mail.Kind.PASSWORD_RESET)
     before = User.objects.values_list("password", flat=True)
     stored = list(before)
 
@@ -78,7 +78,7 @@ def test_each_place_where_a_password_is_chosen_refuses_it(client, client_of, ada
 
 
 @pytest.mark.parametrize("weak", ["\u200b" * 12, "aaaaaaaaaaaa", "TMService2026", "correcthorsebatterystaple"])
-def test_the_first_admin_gets_no_weak_password(db, monkeypatch, weak):
+def test_the_first_admin_cannot_have_a_weak_password(db, monkeypatch, weak):
     monkeypatch.setenv("ADMIN_PASSWORD", weak)
 
     with pytest.raises(CommandError, match="ADMIN_PASSWORD cannot be used"):

@@ -1,4 +1,4 @@
-"""Refresh and sign-out with a good token count as the account's, whatever else comes from the same address."""
+"""Refresh and sign-out with a valid token count by account, not by address."""
 
 from datetime import timedelta
 
@@ -42,7 +42,7 @@ def counts():
 
 
 @each_path
-def test_it_works(refresh_token, path, alice):
+def test_a_valid_refresh_token_counts_by_account(refresh_token, path, alice):
     answer = send(path, refresh_token(alice))
 
     assert answer.status_code == OK[path]
@@ -51,14 +51,14 @@ def test_it_works(refresh_token, path, alice):
 
 
 @each_path
-def test_eight_people_behind_one_address_do_not_share_a_limit(refresh_token, person, path):
+def test_eight_users_behind_one_address_do_not_share_a_limit(refresh_token, person, path):
     tokens = [refresh_token(person(f"Person{number}")) for number in range(8)]
 
     assert [send(path, token).status_code for token in tokens] == [OK[path]] * 8
 
 
 @each_path
-def test_junk_from_an_address_blocks_nobody_with_a_good_token(refresh_token, path, alice):
+def test_invalid_tokens_do_not_block_valid_ones(refresh_token, path, alice):
     junk = [send(path, "a.b.c").status_code for _ in range(6)]
 
     assert junk == [401] * 5 + [429]
@@ -78,7 +78,7 @@ def test_junk_from_an_address_blocks_nobody_with_a_good_token(refresh_token, pat
     ],
     ids=["no JSON", "nothing", "no object", "no text", "too large", "a form"],
 )
-def test_what_cannot_be_read_counts_by_address(path, body, content_type, status):
+def test_an_unreadable_body_counts_by_address(path, body, content_type, status):
     answers = [Client().generic("POST", path, body, content_type=content_type) for _ in range(6)]
 
     assert [answer.status_code for answer in answers] == [status] * 5 + [429]
@@ -113,7 +113,7 @@ def test_an_access_token_counts_by_address(client_of, path, alice):
 
 
 @each_path
-def test_the_scope_is_the_role_of_now(settings, refresh_token, path, alice):
+def test_the_scope_is_the_current_role(settings, refresh_token, path, alice):
     set_limits(settings, admin="7/min", user="3/min", anon="5/min")
     token = refresh_token(alice)
     User.objects.filter(pk=alice.pk).update(role="admin")
@@ -121,7 +121,7 @@ def test_the_scope_is_the_role_of_now(settings, refresh_token, path, alice):
     assert read_limit(send(path, token))[:2] == ("admin", 7)
 
 
-def test_requests_and_refreshes_of_an_account_are_one_count(client_of, alice):
+def test_requests_and_refreshes_share_a_count(client_of, alice):
     caller = client_of(alice)
     requests = [caller.get("/user/me/").status_code for _ in range(9)]
 
@@ -153,7 +153,7 @@ def test_a_refused_sign_out_ends_nothing(settings, client_of, alice):
     assert Session.objects.count() == 1
 
 
-def test_a_retry_counts_as_the_accounts(refresh_token, alice):
+def test_a_retry_counts_by_account(refresh_token, alice):
     token = refresh_token(alice)
 
     answers = [send(REFRESH, token) for _ in range(2)]
@@ -174,7 +174,7 @@ def test_reuse_counts_by_address_and_ends_the_session(refresh_token, alice, seco
     assert not Session.objects.exists()
 
 
-def test_to_sign_out_with_a_replaced_token_counts_as_the_accounts(refresh_token, alice):
+def test_sign_out_with_a_replaced_token_counts_by_account(refresh_token, alice):
     token = refresh_token(alice)
     send(REFRESH, token)
     Session.objects.update(rotated_at=F("rotated_at") - timedelta(seconds=11))
@@ -182,7 +182,7 @@ def test_to_sign_out_with_a_replaced_token_counts_as_the_accounts(refresh_token,
     assert read_limit(send(LOGOUT, token))[0::3] == ("user", 8)
 
 
-def test_a_limit_of_users_that_is_off_leaves_the_address_alone(settings, refresh_token, alice):
+def test_a_disabled_user_limit_does_not_count_by_address(settings, refresh_token, alice):
     set_limits(settings, user=None, anon="1/min")
 
     answers = [send(REFRESH, refresh_token(alice)) for _ in range(3)]
@@ -204,7 +204,7 @@ def test_counting_costs_one_statement(settings, refresh_token, path, alice):
     assert captured[0] == counting[0]
 
 
-def test_to_refuse_junk_costs_one_statement(db):
+def test_refusing_an_invalid_token_costs_one_statement(db):
     with CaptureQueriesContext(connection) as captured:
         for _ in range(7):
             send(REFRESH, "a.b.c")
@@ -213,7 +213,7 @@ def test_to_refuse_junk_costs_one_statement(db):
 
 
 @COMMITTING
-def test_of_thirty_refreshes_at_once_ten_are_let_in_and_one_rotates(refresh_token, at_once, alice):
+def test_ten_of_thirty_parallel_refreshes_are_served(refresh_token, at_once, alice):
     token = refresh_token(alice)
 
     answers = at_once(*[lambda: send(REFRESH, token)] * 30)

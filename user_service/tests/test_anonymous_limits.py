@@ -1,4 +1,4 @@
-"""What those may ask who have not signed in yet: each address, and all sign-ups together."""
+"""Rate limits of anonymous requests: per address, and for all sign-ups together."""
 
 from secrets import token_hex
 
@@ -34,10 +34,10 @@ def barbara(number):
     return {"username": f"Barbara{number}", "email": f"b{number}@example.com", "password": "seven green bicycles"}
 
 
-# Signing in
+# Sign-ins
 
 
-def test_who_comes_for_a_token_is_anonymous_whatever_token_they_bring(client_of, alice, password):
+def test_a_sign_in_is_anonymous_even_with_a_token(client_of, alice, password):
     caller = client_of(alice)
     credentials = {"username": "Alice", "password": password}
 
@@ -49,14 +49,14 @@ def test_who_comes_for_a_token_is_anonymous_whatever_token_they_bring(client_of,
     assert caller.get(ME).status_code == 200
 
 
-def test_one_password_for_many_names_is_five_tries_for_an_address(client, alice):
+def test_an_address_has_five_tries_for_all_usernames(client, alice):
     answers = [client.post(TOKEN, {"username": f"name{number}", "password": "x" * 9}) for number in range(20)]
 
     assert [answer.status_code for answer in answers] == [401] * 5 + [429] * 15
     assert Attempt.objects.count() == 5
 
 
-def test_one_name_from_many_addresses_is_ten_tries_for_the_account(client, alice):
+def test_a_username_has_ten_tries_from_all_addresses(client, alice):
     guess = {"username": "Alice", "password": "not this one"}
 
     answers = [client.post(TOKEN, guess, REMOTE_ADDR=f"192.0.2.{number}") for number in range(1, 13)]
@@ -66,7 +66,7 @@ def test_one_name_from_many_addresses_is_ten_tries_for_the_account(client, alice
     assert {(read_limit(answer).scope, read_limit(answer).left) for answer in answers} == {("anon", 4)}
 
 
-def test_what_the_address_is_refused_is_no_failure_of_the_account(client, alice, password):
+def test_a_throttled_sign_in_is_no_failed_attempt(client, alice, password):
     statuses(20, client.post, TOKEN, {"username": "Alice", "password": "not this one"})
 
     assert Attempt.objects.get().failures == 5
@@ -75,7 +75,7 @@ def test_what_the_address_is_refused_is_no_failure_of_the_account(client, alice,
 
 
 @COMMITTING
-def test_of_twenty_guesses_at_once_from_one_address_five_are_checked(at_once, alice, hash_computations):
+def test_five_of_twenty_parallel_guesses_are_checked(at_once, alice, hash_computations):
     guess = {"username": "Alice", "password": "not this one"}
 
     answers = at_once(*[lambda: Client().post(TOKEN, guess, headers={"X-Forwarded-For": token_hex()})] * 20)
@@ -93,7 +93,7 @@ def address(number):
     return f"192.0.2.{number}"
 
 
-def test_sign_ups_of_all_addresses_have_one_limit_together(settings, client):
+def test_all_addresses_share_the_sign_up_limit(settings, client):
     set_limits(settings, **USUAL | {"signup": "7/min"})
 
     answers = [client.post(REGISTER, barbara(n), REMOTE_ADDR=address(n // 3)) for n in range(9)]
@@ -121,7 +121,7 @@ INVALID = {
 
 
 @pytest.mark.parametrize("kind", INVALID)
-def test_what_is_refused_leaves_the_sign_ups_full(client, alice, kind):
+def test_a_refused_sign_up_is_not_counted(client, alice, kind):
     path, body, status = INVALID[kind]
 
     answers = [client.post(path, body, REMOTE_ADDR=address(n // 5)) for n in range(60)]
@@ -129,8 +129,8 @@ def test_what_is_refused_leaves_the_sign_ups_full(client, alice, kind):
     assert [answer.status_code for answer in answers] == [status] * 60
     assert {read_limit(answer).scope for answer in answers} == {"anon"}
     assert counts().get("signup", 0) == 0
-    made = client.post(REGISTER, barbara(2), REMOTE_ADDR=address(99))
-    assert (made.status_code, read_limits(made)[1].left) == (201, 59)
+    created = client.post(REGISTER, barbara(2), REMOTE_ADDR=address(99))
+    assert (created.status_code, read_limits(created)[1].left) == (201, 59)
 
 
 def test_a_refused_sign_up_neither_hashes_nor_writes(settings, client, db, hash_computations):
@@ -142,7 +142,7 @@ def test_a_refused_sign_up_neither_hashes_nor_writes(settings, client, db, hash_
     assert (hash_computations, User.objects.count()) == ([], 1)
 
 
-def test_one_address_does_not_use_up_what_is_for_all(client):
+def test_one_address_cannot_exhaust_the_sign_up_limit(client):
     answers = [client.post(REGISTER, barbara(number)) for number in range(50)]
 
     assert [answer.status_code for answer in answers] == [201] * 5 + [429] * 45
@@ -151,7 +151,7 @@ def test_one_address_does_not_use_up_what_is_for_all(client):
     assert client.post(REGISTER, barbara(60), REMOTE_ADDR=address(7)).status_code == 201
 
 
-def test_mails_to_strangers_count_among_sign_ups(settings, client, alice):
+def test_reset_mails_count_as_sign_ups(settings, client, alice):
     set_limits(settings, **USUAL | {"signup": "2/min"})
     body = {"email": alice.email}
 
@@ -162,7 +162,7 @@ def test_mails_to_strangers_count_among_sign_ups(settings, client, alice):
     assert Mail.objects.count() == 2
 
 
-def test_a_token_does_not_get_past_the_sign_ups(settings, client_of, ada, alice):
+def test_a_token_does_not_bypass_the_sign_up_limit(settings, client_of, ada, alice):
     set_limits(settings, **USUAL | {"signup": "2/min"})
     admin, user = client_of(ada), client_of(alice)
 
@@ -175,7 +175,7 @@ def test_a_token_does_not_get_past_the_sign_ups(settings, client_of, ada, alice)
     ] * 2
 
 
-def test_to_sign_in_is_no_sign_up(settings, client, alice, password):
+def test_a_sign_in_is_not_counted_as_a_sign_up(settings, client, alice, password):
     set_limits(settings, **USUAL | {"signup": "1/min"})
     assert client.post(REGISTER, barbara(1)).status_code == 201
 
@@ -183,14 +183,14 @@ def test_to_sign_in_is_no_sign_up(settings, client, alice, password):
 
 
 @pytest.mark.parametrize(("anon", "signup", "scopes"), [(None, "5/min", ["signup"]), ("5/min", None, ["anon"])])
-def test_either_limit_of_a_registration_can_be_off(settings, client, anon, signup, scopes):
+def test_each_limit_of_a_registration_can_be_disabled(settings, client, anon, signup, scopes):
     set_limits(settings, **USUAL | {"anon": anon, "signup": signup})
 
     assert [told_of.scope for told_of in read_limits(client.post(REGISTER, barbara(1)))] == scopes
 
 
 @COMMITTING
-def test_of_a_hundred_sign_ups_at_once_sixty_are_made(settings, at_once, db, monkeypatch):
+def test_sixty_of_a_hundred_parallel_sign_ups_succeed(settings, at_once, db, monkeypatch):
     monkeypatch.setattr(SmallArgon2PasswordHasher, "time_cost", 1)
     monkeypatch.setattr(SmallArgon2PasswordHasher, "memory_cost", 8)
 
@@ -204,7 +204,7 @@ def test_of_a_hundred_sign_ups_at_once_sixty_are_made(settings, at_once, db, mon
 
 
 @COMMITTING
-def test_one_name_asked_for_by_many_at_once_costs_one_sign_up(at_once, db):
+def test_parallel_sign_ups_of_one_name_count_once(at_once, db):
     answers = at_once(*[lambda: Client().post(REGISTER, barbara(1))] * 5)
 
     assert sorted(answer.status_code for answer in answers) == [201] + [409] * 4
