@@ -1,6 +1,5 @@
 """scripts/faults: the stack survives all faults, and nothing is left behind."""
 
-import os
 import re
 import shutil
 import signal
@@ -12,23 +11,23 @@ from tests.lab.catalogue import FAULTS
 from tests.local_stack import ROOT, eventually, leftovers, new_folder, start_script
 
 NAMES = [fault.name for fault in FAULTS]
-# RACE_ROUNDS in the environment enables the long form.
-IS_SLOW = "RACE_ROUNDS" in os.environ
-CHOSEN = NAMES if IS_SLOW else ["database-kill", "web-kills", "crash", "flood"]
-OPTIONS = [] if IS_SLOW else ["--seconds=1", *CHOSEN]
+QUICK = {"database-kill", "web-kills", "crash", "flood"}
 
 
 @pytest.fixture(scope="module")
-def tried():
-    """Run all faults on one stack; return the output, the exit status, and what is left behind."""
+def tried(request):
+    """Run the selected faults on one stack; return the output, the exit status, and what is left behind."""
+    selected = {item.callspec.params["name"] for item in request.session.items if "the_fault[" in item.name}
     folder = new_folder()
-    faults = start_script("faults", folder, *OPTIONS)
+    faults = start_script("faults", folder, "--seconds=1", *(name for name in NAMES if name in selected))
     output, _ = faults.communicate()
     yield output, faults.returncode, leftovers(folder)
     shutil.rmtree(folder)
 
 
-@pytest.mark.parametrize("name", CHOSEN)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[] if name in QUICK else pytest.mark.slow) for name in NAMES]
+)
 def test_the_stack_survives_the_fault(tried, name):
     assert_survived(name, tried[0])
 

@@ -127,8 +127,7 @@ def tests(folder: Path, arguments: argparse.Namespace) -> Counts:
             chosen = arguments.packages or WITH_DATABASE
             return under_another_python(arguments.python, chosen, folder, urls, only=arguments.k)
         for package in arguments.packages or PACKAGES:
-            environment = package_environment(package, urls, slow=arguments.all)
-            total += pytest(package, folder, environment, only=arguments.k)
+            total += pytest(package, folder, urls, only=arguments.k, slow=arguments.all)
         if lacks_image_python(arguments):
             say(f"\nPython {other_python.IMAGE_PYTHON} is not installed, so nothing was tested under it.")
         elif packages := other_python_packages(arguments):
@@ -144,8 +143,7 @@ def under_another_python(
     python = other_python.environment(wanted)
     total = Counts()
     for package in packages:
-        environment = package_environment(package, urls, slow=False)
-        total += pytest(package, folder, environment, only=only, python=python)
+        total += pytest(package, folder, urls, only=only, python=python)
     return total
 
 
@@ -167,26 +165,24 @@ def coverage(command: str, folder: Path) -> list[str]:
     return ["coverage", command, f"--rcfile={ROOT / 'pyproject.toml'}", f"--data-file={folder / 'coverage'}", *options]
 
 
-def package_environment(package: str, urls: dict[str, str], *, slow: bool) -> dict[str, str]:
-    """Return the environment of a package's tests. RACE_ROUNDS enables slow tests and sets the rounds of each race."""
-    return {
-        **os.environ,
-        **(check.SETTINGS | {"DATABASE_URL": urls[package]} if package in WITH_DATABASE else {}),
-        **({"RACE_ROUNDS": "1000"} if slow else {}),
-    }
-
-
 def pytest(
-    package: str, folder: Path, environment: dict[str, str], *, only: str | None, python: Path | None = None
+    package: str,
+    folder: Path,
+    urls: dict[str, str],
+    *,
+    only: str | None,
+    slow: bool = False,
+    python: Path | None = None,
 ) -> Counts:
     """Run a package's tests; under another `python`, without coverage. A skipped test counts as failed."""
+    database = check.SETTINGS | {"DATABASE_URL": urls[package]} if package in urls else {}
     say(f"\n{package}{f', {python.parent.parent.name}' if python else ''}")
     report = folder / f"{package}.xml"
     report.unlink(missing_ok=True)
     measured = [*coverage("run", folder), "-m"] if package in MEASURED and not (only or python) else []
     command = [str(python or sys.executable), "-m", *measured, "pytest", "-q", f"--junitxml={report}"]
-    argv = [*command, *(["-k", only] if only else [])]
-    status = subprocess.run(argv, check=False, cwd=ROOT / package, env=environment).returncode
+    argv = [*command, *(["-k", only] if only else []), *([] if slow else ["-m", "not slow"])]
+    status = subprocess.run(argv, check=False, cwd=ROOT / package, env=os.environ | database).returncode
     if status == 5 and only:  # pytest: no tests collected
         return Counts()
     if not report.is_file():
