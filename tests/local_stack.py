@@ -17,7 +17,7 @@ import requests
 from stack.ports import free_ports
 
 ROOT = Path(__file__).resolve().parents[1]
-START_SECONDS = 120
+HANG_SECONDS = 120
 PASSWORD = "correct horse battery staple"
 
 
@@ -60,7 +60,7 @@ class LocalStack:
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=errors,
-                timeout=START_SECONDS,
+                timeout=HANG_SECONDS,
                 check=False,
             )
             out.seek(0)
@@ -145,13 +145,12 @@ def leftovers(folder: Path) -> tuple[list[psutil.Process], list[Path]]:
     return LocalStack(folder=folder, port=0).processes(), list(folder.iterdir())
 
 
-def eventually(condition, *, seconds: float) -> float:
-    """Wait until the condition holds and return how long it took, or fail."""
-    began = time.monotonic()
+def eventually(condition) -> None:
+    """Wait until the condition holds. The bound is only against hanging: a busy machine must not fail a test."""
+    deadline = time.monotonic() + HANG_SECONDS
     while not condition():
-        assert time.monotonic() - began < seconds, f"did not happen within {seconds} s"
+        assert time.monotonic() < deadline, f"did not happen within {HANG_SECONDS} s"
         time.sleep(0.02)
-    return time.monotonic() - began
 
 
 def interrupt(process: subprocess.Popen, number: int = signal.SIGINT) -> None:

@@ -192,7 +192,7 @@ class Gateway:
                 self.process = subprocess.Popen(nginx.command(self.state), cwd=self.state.nginx, stdout=log, stderr=log)
             undo.callback(self.process.wait, 20)
             undo.callback(self.process.terminate)
-            eventually(self.is_up, seconds=5)
+            eventually(self.is_up)
             self.undo = undo.pop_all()
         return self
 
@@ -225,7 +225,7 @@ class Gateway:
             found[:] = [entry for entry in entries if members.items() <= entry.items()]
             return bool(found)
 
-        eventually(look, seconds=12)
+        eventually(look)
         return found[-1]
 
     @property

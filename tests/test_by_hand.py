@@ -171,7 +171,7 @@ def manual():
             for lines in PROGRAMS[:2]:
                 mine.start(lines)
             for service in (USERS, TASKS):
-                eventually(lambda service=service: mine.answers(service), seconds=60)
+                eventually(lambda service=service: mine.answers(service))
             yield mine
         finally:
             for lines in list(mine.running):
@@ -208,7 +208,7 @@ def test_the_workers_run_until_ctrl_c(manual):
     for lines in PROGRAMS[2:]:
         manual.start(lines)
 
-    eventually(lambda: manual.run_lines(looking).returncode == 0, seconds=30)
+    eventually(lambda: manual.run_lines(looking).returncode == 0)
     for lines in PROGRAMS[2:]:
         assert manual.running[lines].poll() is None
         manual.stop(lines)
@@ -217,18 +217,18 @@ def test_the_workers_run_until_ctrl_c(manual):
 @pytest.mark.parametrize("service", [USERS, TASKS], ids=["users", "tasks"])
 def test_gunicorn_replaces_runserver(manual, service):
     manual.stop(PROGRAMS[service])
-    eventually(lambda: not manual.answers(service), seconds=10)
+    eventually(lambda: not manual.answers(service))
 
     manual.start(GUNICORN[service])
 
-    eventually(lambda: manual.answers(service), seconds=30)
+    eventually(lambda: manual.answers(service))
 
 
 def test_the_gateway_routes_to_both_and_names_the_client(manual):
     manual.start(GATEWAY)
     url = f"http://127.0.0.1:{manual.ports[2]}"
 
-    eventually(lambda: is_up(f"{url}/task/health/ready/"), seconds=60)
+    eventually(lambda: is_up(f"{url}/task/health/ready/"))
     token = requests.post(f"{url}/token/", json=manual.admin(), timeout=30).json()["access"]
     headers = {"Authorization": f"Bearer {token}"}
     assert requests.get(f"{url}/task/tasks/", headers=headers, timeout=30).status_code == 200
@@ -258,7 +258,7 @@ def test_postgresql_tools_back_up_and_restore_a_service(manual):
     manual.stop(GUNICORN[USERS])
     manual.paste(COMMANDS["restore"], **urls)
     manual.start(GUNICORN[USERS])
-    eventually(lambda: manual.answers(USERS), seconds=30)
+    eventually(lambda: manual.answers(USERS))
     output = manual.paste(COMMANDS["reconcile"])
 
     assert f"user {bob_id} (bob): deleted; tasks to unassign: {task_id}" in output
@@ -271,7 +271,7 @@ def test_postgresql_tools_back_up_and_restore_a_service(manual):
     manual.paste(COMMANDS["ahead"], **urls)
     dora = {"username": "dora", "email": "dora@example.com", "password": PASSWORD}
     assert manual.call(USERS, "POST", "/user/register/", json=dora).json()["id"] > 100_000
-    eventually(lambda: manual.call(TASKS, "GET", "/task/tasks/", token=manual.token("dora", PASSWORD)).ok, seconds=10)
+    eventually(lambda: manual.call(TASKS, "GET", "/task/tasks/", token=manual.token("dora", PASSWORD)).ok)
 
 
 def test_the_same_commands_back_up_the_task_service(manual):
@@ -285,7 +285,7 @@ def test_the_same_commands_back_up_the_task_service(manual):
     manual.paste(task_lines["restore"], **urls)
 
     manual.start(GUNICORN[TASKS])
-    eventually(lambda: manual.answers(TASKS), seconds=30)
+    eventually(lambda: manual.answers(TASKS))
     token = manual.admin_token()
     made = manual.call(TASKS, "POST", "/task/tasks/", token=token, json={"title": "The next one"}).json()
     after = {row["id"] for row in manual.call(TASKS, "GET", "/task/tasks/", token=token).json()["results"]}

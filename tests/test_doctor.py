@@ -20,7 +20,7 @@ from stack.gateway_checks import GatewayChecks, Limit
 from stack.orphans import running
 from stack.ports import free_ports
 from stack.state import StateFolder
-from tests.local_stack import PASSWORD, LocalStack, eventually
+from tests.local_stack import HANG_SECONDS, PASSWORD, LocalStack, eventually
 
 # A limit high enough for the tests; the doctor needs one to check proxy trust.
 LIMITED = {"THROTTLE_ANON": "1000/min", "PUBLIC_URL": "https://tasks.example.com"}
@@ -48,9 +48,9 @@ def restart_workers(stack):
     before = [running(StateFolder(stack.folder), name) for name in ("user-worker", "task-worker")]
     for process in before:
         process.terminate()
-    assert orphans.wait_until_gone(before, seconds=20)
+    assert orphans.wait_until_gone(before, seconds=HANG_SECONDS)
     began = datetime.now(UTC)
-    eventually(lambda: execute(stack, HAVE_WORKED_SINCE, [began]) == [(True,)], seconds=60)
+    eventually(lambda: execute(stack, HAVE_WORKED_SINCE, [began]) == [(True,)])
 
 
 @pytest.fixture
@@ -252,9 +252,9 @@ def test_a_stopped_database_and_gateway_are_reported(limited):
         gone = [running(state, name) for name in ("postgres", "gateway")]
         for process in gone:
             process.send_signal(signal.SIGINT)
-        assert orphans.wait_until_gone(gone, seconds=20)
+        assert orphans.wait_until_gone(gone, seconds=HANG_SECONDS)
         report = doctor(limited)
-    eventually(limited.is_healthy, seconds=60)
+    eventually(limited.is_healthy)
 
     assert report.done.returncode == 1
     assert "postgres, gateway should be running but is not" in report["stack", "programs"][1]
@@ -307,7 +307,7 @@ def reload(stack, file, configuration):
     master = running(StateFolder(stack.folder), "gateway")
     before = master.children()
     master.send_signal(signal.SIGHUP)
-    eventually(lambda: not any(map(orphans.is_alive, before)) and master.children(), seconds=30)
+    eventually(lambda: not any(map(orphans.is_alive, before)) and master.children())
 
 
 def test_without_limits_proxy_trust_is_unsure(stack):

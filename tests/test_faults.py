@@ -78,7 +78,7 @@ def test_list_names_the_faults_and_starts_nothing(tmp_path):
 
 def test_ctrl_c_during_the_start_leaves_nothing_behind(temporary):
     faults = start_script("faults", temporary)
-    eventually(lambda: list(temporary.glob("*/secrets.json")), seconds=30)
+    eventually(lambda: list(temporary.glob("*/secrets.json")))
 
     assert_stopped(faults, signal.SIGINT, temporary)
 

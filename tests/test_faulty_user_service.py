@@ -40,7 +40,7 @@ def program_address(stack, program):
 def admin(faulty_stack):
     """The token of an admin that the task service knows."""
     token = faulty_stack.admin_token()
-    eventually(lambda: faulty_stack.call("GET", "/task/tasks/", token=token).status_code == 200, seconds=5)
+    eventually(lambda: faulty_stack.call("GET", "/task/tasks/", token=token).status_code == 200)
     return token
 
 
@@ -48,7 +48,7 @@ def admin(faulty_stack):
 def known_id(faulty_stack, admin):
     """The ID of a user that the task service knows."""
     user_id = faulty_stack.register(next(names))
-    eventually(lambda: assign_task(faulty_stack, admin, user_id).status_code == 201, seconds=5)
+    eventually(lambda: assign_task(faulty_stack, admin, user_id).status_code == 201)
     return user_id
 
 
@@ -91,7 +91,7 @@ def test_a_faulty_user_service_blocks_assignment_but_not_reads(faulty_stack, fau
     assert longest < 1
     assert assigned.status_code == 201
     assert count_tasks(faulty_stack, admin) == before + 1
-    eventually(lambda: assign_task(faulty_stack, admin, stranger).status_code == 201, seconds=5)
+    eventually(lambda: assign_task(faulty_stack, admin, stranger).status_code == 201)
 
 
 def test_a_stopped_user_service_blocks_assignment_but_not_reads(faulty_stack, faulty_service, admin, known_id):
@@ -109,7 +109,7 @@ def test_a_stopped_user_service_blocks_assignment_but_not_reads(faulty_stack, fa
     assert (codes, refused.status_code, assigned.status_code) == ({200}, 503, 201)
     assert longest < 1
     newcomer = register_when_healthy(faulty_stack)
-    eventually(lambda: assign_task(faulty_stack, admin, newcomer).status_code == 201, seconds=5)
+    eventually(lambda: assign_task(faulty_stack, admin, newcomer).status_code == 201)
 
 
 def program_processes(stack, program):
@@ -118,5 +118,5 @@ def program_processes(stack, program):
 
 
 def register_when_healthy(stack):
-    eventually(stack.is_healthy, seconds=5)
+    eventually(stack.is_healthy)
     return stack.register(next(names))

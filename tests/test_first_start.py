@@ -11,7 +11,7 @@ import pytest
 from stack import ports
 from stack.console import StackError
 from stack.startup import error_text
-from tests.local_stack import START_SECONDS, LocalStack
+from tests.local_stack import HANG_SECONDS, LocalStack
 
 SMALL_DISK = 'mount -t tmpfs -o size=16m,mode=711 tmpfs "$TMSERVICE_STATE_DIR"'
 ONLY_IPV6 = 'mount --bind "$TMSERVICE_STATE_DIR/hosts" /etc/hosts'
@@ -33,7 +33,7 @@ def run(stack, *, unshare="", first="true", **options):
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=stream,
-            timeout=START_SECONDS,
+            timeout=HANG_SECONDS,
             **options,
         )
     text = errors.read_text()

@@ -217,7 +217,7 @@ def test_an_invalid_option_is_refused(temporary, option, error):
 @pytest.mark.slow
 def test_an_interrupted_run_leaves_nothing_behind(temporary):
     fuzzing = start_script("fuzz", temporary)
-    eventually(lambda: list(temporary.glob("*/user-user/setup.json")), seconds=120)
+    eventually(lambda: list(temporary.glob("*/user-user/setup.json")))
 
     fuzzing.send_signal(signal.SIGINT)
     output, _ = fuzzing.communicate()

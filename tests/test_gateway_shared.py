@@ -51,7 +51,7 @@ def test_health_is_fetched_once_a_second_and_never_stale(gateway, service, path)
     asked, seconds = len(service.requests), int(time.time()) - began + 1
     service.behavior = answer("503 Service Unavailable", b'{"code":"not_ready"}', Retry_After="2")
 
-    eventually(lambda: gateway.call("GET", path).status == 503, seconds=20)
+    eventually(lambda: gateway.call("GET", path).status == 503)
     afterwards = [gateway.call("GET", path) for _ in range(3)]
 
     assert {(it.status, it.body) for it in answers} == {(200, b"{}")}
@@ -137,7 +137,7 @@ def test_cached_pages_are_served_while_the_service_is_full(gateway, service):
     service.behavior = hold(until)
     call = lines("GET", "/task/tasks/")
     with connections(gateway.port, SLOTS, each_sends=call, clients=SLOTS):
-        eventually(lambda: len(service.requests) == SLOTS, seconds=20)
+        eventually(lambda: len(service.requests) == SLOTS)
         service.behavior = answer()
         others = gateway.call("GET", "/task/tasks/")
         shared = [gateway.call("GET", path).status for path in (*HEALTH, *PAGES)]

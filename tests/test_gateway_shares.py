@@ -45,7 +45,7 @@ def waiting(gateway, service, addresses, *, path="/task/tasks/"):
     with connections(gateway.port, len(addresses), each_sends=b"", source="127.0.0.99") as opened:
         for connection, address in zip(opened, addresses, strict=True):
             connection.sendall(lines("GET", path, X_Forwarded_For=address))
-        eventually(lambda: answered(opened) + len(service.requests) - before >= len(addresses), seconds=20)
+        eventually(lambda: answered(opened) + len(service.requests) - before >= len(addresses))
         service.behavior = answer()
         yield opened
         until.set()
@@ -75,7 +75,7 @@ def test_a_share_counts_all_calls_of_both_services(gateway, service, method, pat
     assert refusal(refused) == REFUSED
     assert refused["Access-Control-Allow-Origin"] == ORIGIN
     assert other.status == 200
-    eventually(lambda: call(gateway, "203.0.113.1").status == 200, seconds=20)  # earlier requests have ended
+    eventually(lambda: call(gateway, "203.0.113.1").status == 200)  # earlier requests have ended
 
 
 def test_a_keyed_post_counts_too(gateway, service):
@@ -93,7 +93,7 @@ def test_of_fifty_concurrent_requests_exactly_the_share_passes(gateway, service)
 def test_a_request_with_an_unfinished_body_counts(gateway, service):
     unfinished = lines("POST", "/task/tasks/", b"{}")[:-1]
     with connections(gateway.port, SHARE + 5, each_sends=unfinished) as opened:
-        eventually(lambda: answered(opened) == 5, seconds=10)
+        eventually(lambda: answered(opened) == 5)
         refused = gateway.call("GET", "/task/tasks/", source="127.0.9.1")
 
     assert refusal(refused) == REFUSED
@@ -133,7 +133,7 @@ def test_a_client_may_have_at_most_100_requests_in_flight(gateway, service, addr
     with connections(gateway.port, MAX_REQUESTS + 5, each_sends=b"", source="127.0.0.99") as opened:
         for connection, source in zip(opened, [*addresses, *addresses[:5]], strict=True):
             connection.sendall(lines("GET", "/task/docs/", X_Forwarded_For=source))
-        eventually(lambda: answered(opened) >= 5, seconds=10)
+        eventually(lambda: answered(opened) >= 5)
         refused = call(gateway, addresses[0], path="/user/docs/")
         refused_at_once = answered(opened)
         until.set()

@@ -222,7 +222,7 @@ def test_excess_requests_are_refused_while_workers_are_busy(services):
             running.port, MAX_CONCURRENT, each_sends=lines("GET", "/task/tasks/"), clients=MAX_CONCURRENT
         ) as waiting,
     ):
-        eventually(lambda: len(tasks.requests) == MAX_CONCURRENT, seconds=5)
+        eventually(lambda: len(tasks.requests) == MAX_CONCURRENT)
 
         began = time.monotonic()
         refused = [

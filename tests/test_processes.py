@@ -12,7 +12,6 @@ import pytest
 from stack.orphans import is_alive
 from tests.local_stack import ROOT, eventually, interrupt
 
-BACK_WITHIN_SECONDS = 3
 PROGRAMS = ["postgres", "user-service", "task-service", "user-worker", "task-worker", "gateway"]
 
 
@@ -43,7 +42,7 @@ def test_a_killed_program_restarts_and_leaves_no_orphans(kept, program):
             and kept.is_healthy()
         )
 
-    eventually(is_back, seconds=BACK_WITHIN_SECONDS)
+    eventually(is_back)
 
 
 def has_restarted(stack, program, victim):
@@ -64,7 +63,7 @@ def test_a_killed_child_process_is_replaced(kept, program):
     def is_back():
         return not is_alive(victim) and kept.is_healthy()
 
-    eventually(is_back, seconds=BACK_WITHIN_SECONDS)
+    eventually(is_back)
 
 
 def test_a_killed_stack_starts_again_with_its_data(own_stack):
@@ -153,7 +152,7 @@ def test_a_foreground_run_reports_a_killed_supervisor(own_stack, foreground_run)
 )
 def test_ctrl_c_during_the_start_leaves_no_process_behind(own_stack, seconds):
     front = start_in_foreground(own_stack)
-    eventually(lambda: (own_stack.folder / "programs.json").is_file(), seconds=30)
+    eventually(lambda: (own_stack.folder / "programs.json").is_file())
     time.sleep(seconds)  # during the supervisor's start, PostgreSQL's start, the migrations, or the health check
 
     interrupt(front)

@@ -48,7 +48,7 @@ def test_links_use_the_host_of_the_request(own_stack):
     assert made.headers["Location"] == f"/task/tasks/{made.json()['id']}/"
     assert page["next"].startswith("/task/tasks/?page_size=1&cursor=")
     mails = own_stack.folder / "mail"
-    eventually(lambda: mails.is_dir() and any(mails.iterdir()), seconds=60)
+    eventually(lambda: mails.is_dir() and any(mails.iterdir()))
     (mail,) = mails.iterdir()
     assert f"POST {own_stack.url}/user/password-reset/confirm/" in mail.read_text()
 

@@ -100,11 +100,11 @@ def test_a_migrating_web_server_drops_privileged_settings(web_server):
         except requests.RequestException:
             return False
 
-    eventually(is_ready, seconds=90)
+    eventually(is_ready)
     signed_in = requests.post(f"{url}/token/", json={"username": "admin", "password": PASSWORD}, timeout=30)
 
     assert signed_in.status_code == 200, signed_in.text
-    eventually(lambda: len(master.children()) == 2, seconds=90)  # the first may serve before the second is forked
+    eventually(lambda: len(master.children()) == 2)  # the first may serve before the second is forked
     processes = [master, *master.children()]
     for text in environments(processes).values():
         assert PASSWORD not in text
@@ -193,8 +193,8 @@ def test_service_users_write_notifications_and_mails(reachable):
     reachable.call("POST", "/user/password-reset/", json={"email": "alice@example.com"})
 
     notifications = reachable.folder / "log" / "notifications.log"
-    eventually(lambda: notifications.is_file() and "landlord" in notifications.read_text(), seconds=30)
-    eventually(lambda: any((reachable.folder / "mail").iterdir()), seconds=30)
+    eventually(lambda: notifications.is_file() and "landlord" in notifications.read_text())
+    eventually(lambda: any((reachable.folder / "mail").iterdir()))
     for file in [notifications, *(reachable.folder / "mail").iterdir()]:
         assert file.stat().st_mode & 0o077 == 0, file
 

@@ -57,8 +57,8 @@ def run_old_code(stack, service, folder):
     for name in (service.replace("_", "-"), f"{service.removesuffix('_service')}-worker"):
         before = process_of(stack, name)
         before.terminate()
-        eventually(lambda: runs_from(stack, name, folder / service), seconds=60)  # noqa: B023  # called at once
-    eventually(stack.is_healthy, seconds=60)
+        eventually(lambda: runs_from(stack, name, folder / service))  # noqa: B023  # called at once
+    eventually(stack.is_healthy)
 
 
 def process_of(stack, name):
@@ -89,9 +89,9 @@ def exercise(stack, *, round_):
     assert (made.status_code, moved.status_code, renamed.status_code) == (201, 200, 200)
     assert [task["title"] for task in seen.json()["results"]] == ["Call"]
     assert len(history.json()["results"]) == 3
-    eventually(lambda: is_notified_of(stack, path, admin), seconds=20)
+    eventually(lambda: is_notified_of(stack, path, admin))
     stack.call("PATCH", f"/user/users/{id_}/", token=admin, json={"is_active": False})
-    eventually(lambda: stack.call("GET", path, token=alice).status_code == 401, seconds=5)
+    eventually(lambda: stack.call("GET", path, token=alice).status_code == 401)
     assert stack.call("DELETE", path, token=admin).status_code == 204
     return path
 
