@@ -39,6 +39,15 @@ def test_another_python_does_not_run_the_script_tests():
     assert "--python cannot be combined with --all" in run("--python", "3.13", "tests").stderr
 
 
+def test_under_the_second_python_each_test_runs_once():
+    command = [sys.executable, "-m", "pytest", "-n0", "--collect-only", "-q", *scripts_test.FIRST_PARAMETERS]
+
+    listed = subprocess.run([*command, "tests/test_extent.py"], cwd=ROOT, capture_output=True, text=True).stdout
+
+    names = [line.partition("[")[0] for line in listed.splitlines() if "::" in line]
+    assert len(names) == len(set(names)) > 5
+
+
 def test_all_uses_the_python_of_the_images():
     for service in ("user_service", "task_service"):
         assert re.search(rf"FROM python:{other_python.IMAGE_PYTHON}\b", (ROOT / service / "Dockerfile").read_text())

@@ -147,9 +147,7 @@ def test_a_foreground_run_reports_a_killed_supervisor(own_stack, foreground_run)
     assert own_stack.processes() == []
 
 
-@pytest.mark.parametrize(
-    "seconds", [0.1, *(pytest.param(other, marks=pytest.mark.slow) for other in (0, 0.01, 0.03, 0.3, 0.8, 1.5))]
-)
+@pytest.mark.parametrize("seconds", [0.1, *(pytest.param(other, marks=pytest.mark.slow) for other in (0, 0.5, 1.5))])
 def test_ctrl_c_during_the_start_leaves_no_process_behind(own_stack, seconds):
     front = start_in_foreground(own_stack)
     eventually(lambda: (own_stack.folder / "programs.json").is_file())

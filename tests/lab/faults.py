@@ -54,7 +54,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument(
         "--seed", type=int, default=random.randrange(10_000), metavar="N", help="seed of all random choices"
     )
-    parser.add_argument("--all", action="store_true", help="the long form, with 200 kills and 10,000 requests")
+    parser.add_argument("--all", action="store_true", help="the long form, with 50 kills and 10,000 requests")
     arguments = parser.parse_args()
     if unknown := set(arguments.names) - BY_NAME.keys():
         parser.error(f"there is no fault {unknown.pop()}; choose from {', '.join(BY_NAME)}")
