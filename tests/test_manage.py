@@ -131,6 +131,7 @@ def test_a_command_runs_with_the_settings_of_the_service(stack):
     assert done.stdout.split() == [str(uid), "None"]
 
 
+@pytest.mark.slow
 def test_migrations_run_as_the_owner_and_an_admin_is_created(own_stack):
     own_stack.start()
     state = StateFolder(own_stack.folder)

@@ -76,6 +76,7 @@ def test_the_gateway_listens_on_the_chosen_address(bind, listen, url):
     assert (ports.gateway_listen.split(",")[0], ports.public_url) == (listen, url)
 
 
+@pytest.mark.slow
 def test_the_port_is_only_on_the_chosen_address(own_stack):
     banner = own_stack.start(GATEWAY_BIND="127.0.0.77")
 

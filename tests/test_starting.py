@@ -118,7 +118,7 @@ EQUAL_KEYS = {"JWT_SIGNING_KEY": KEY, "TASK_SECRET_KEY": KEY}
 def test_an_invalid_setting_stops_the_start(own_stack):
     refused = own_stack.run("--detach", **EQUAL_KEYS)
 
-    sentence = "task_service: JWT_SIGNING_KEY must not equal the SECRET_KEY of a service."
+    sentence = "task_service: JWT_SIGNING_KEY must not equal the SECRET_KEY of a service; make two different keys."
     assert (refused.returncode, refused.stderr) == (1, f"scripts/run: {sentence}\n")
     assert own_stack.processes() == []
 

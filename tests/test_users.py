@@ -22,6 +22,7 @@ from tests.test_processes import start_in_foreground
 from tests.test_roles import urls
 
 PASSWORD = "seven green bicycles"
+USER_KEY, TASK_KEY = "uN3pR8sV1xZ6cB4mK9qW2eT7yH5jL0aD", "tF6gH1jK8lP3oI9uY4rE2wQ7zX5cV0bN"
 
 
 def environments(processes):
@@ -29,40 +30,42 @@ def environments(processes):
     return {process.pid: "\n".join("=".join(pair) for pair in process.environ().items()) for process in processes}
 
 
-@pytest.fixture
-def foreground_run(own_stack):
-    front = start_in_foreground(own_stack, ADMIN_PASSWORD=PASSWORD)
+@pytest.fixture(scope="module")
+def foreground_run():
+    """A stack that runs in the foreground with secrets from the environment, and its first process."""
+    stack = LocalStack()
+    front = start_in_foreground(stack, ADMIN_PASSWORD=PASSWORD, USER_SECRET_KEY=USER_KEY, TASK_SECRET_KEY=TASK_KEY)
     assert any("Ctrl-C" in line for line in iter(front.stdout.readline, ""))
-    yield psutil.Process(front.pid)
-    own_stack.stop()
-    front.wait(30)
+    yield stack, psutil.Process(front.pid)
+    stack.remove()
+    front.wait()
     front.stdout.close()
 
 
-def test_no_running_process_has_privileged_settings(own_stack, foreground_run):
-    secrets = json.loads((own_stack.folder / "secrets.json").read_text())
+def test_no_running_process_has_privileged_settings(foreground_run):
+    stack, front = foreground_run
+    secrets = json.loads((stack.folder / "secrets.json").read_text())
     owners = [secrets[f"{service}_OWNER_DATABASE_PASSWORD"] for service in ("USER", "TASK")]
-    assert own_stack.token("admin", PASSWORD)
+    assert stack.token("admin", PASSWORD)
 
-    shown = environments({foreground_run, own_stack.supervisor(), *own_stack.processes()})
+    shown = environments({front, stack.supervisor(), *stack.processes()})
 
     assert len(shown) > 10
     for text in shown.values():
         assert not any(secret in text for secret in (PASSWORD, secrets["POSTGRES_PASSWORD"], *owners))
 
 
-def test_a_service_does_not_get_secrets_of_the_other(own_stack):
-    user_key, task_key = "uN3pR8sV1xZ6cB4mK9qW2eT7yH5jL0aD", "tF6gH1jK8lP3oI9uY4rE2wQ7zX5cV0bN"
-    own_stack.start(USER_SECRET_KEY=user_key, TASK_SECRET_KEY=task_key)
-    programs = json.loads((own_stack.folder / "programs.json").read_text())
+def test_a_service_does_not_get_secrets_of_the_other(foreground_run):
+    stack, _ = foreground_run
+    programs = json.loads((stack.folder / "programs.json").read_text())
 
-    shown = {program["name"]: environments(own_stack.program_processes(program["name"])) for program in programs}
+    shown = {program["name"]: environments(stack.program_processes(program["name"])) for program in programs}
 
     for program, processes in shown.items():
         assert processes, program
         for text in processes.values():
-            assert (user_key in text) is program.startswith("user-"), program
-            assert (task_key in text) is program.startswith("task-"), program
+            assert (USER_KEY in text) is program.startswith("user-"), program
+            assert (TASK_KEY in text) is program.startswith("task-"), program
 
 
 @pytest.fixture
