@@ -162,6 +162,19 @@ class FakeService:
             content += connection.recv(65536)
         return parse(content)
 
+    def __enter__(self) -> "FakeService":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def reset(self) -> "FakeService":
+        """Forget the requests and behave as at first."""
+        self.requests.clear()
+        self.behaviors.clear()
+        self.behavior = answer()
+        return self
+
     def paths(self) -> list[str]:
         return [request.start.split(" ")[1] for request in self.requests]
 

@@ -15,7 +15,7 @@ from stack import bootstrap
 from tests.lab import fuzz
 from tests.local_stack import eventually, leftovers, start_script
 
-CASES = 2_000
+CASES = 1_000
 NO = {"code": "invalid", "errors": [{"field": "size", "code": "invalid"}]}
 PROBLEM = {"type": "object", "required": ["code"], "properties": {"code": {"type": "string"}, "errors": {}}}
 THING = {"type": "object", "required": ["id"], "properties": {"id": {"type": "integer"}}}

@@ -16,9 +16,8 @@ KINDS = [
 
 @pytest.fixture(scope="module")
 def service():
-    running = FakeService()
-    yield running
-    running.close()
+    with FakeService() as running:
+        yield running
 
 
 @pytest.fixture(scope="module")

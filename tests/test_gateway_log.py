@@ -10,9 +10,8 @@ from tests.raw_http import FakeService, Gateway, lines, send
 
 @pytest.fixture(scope="module")
 def tasks():
-    service = FakeService()
-    yield service
-    service.close()
+    with FakeService() as service:
+        yield service
 
 
 @pytest.fixture(scope="module")

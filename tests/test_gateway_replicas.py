@@ -14,9 +14,8 @@ from tests.raw_http import FakeService, Gateway, NameServer, hang_up, hold
 
 @pytest.fixture
 def users():
-    service = FakeService()
-    yield service
-    service.close()
+    with FakeService() as service:
+        yield service
 
 
 @pytest.fixture
@@ -28,11 +27,8 @@ def names():
 
 @pytest.fixture
 def replicas():
-    first = FakeService()
-    second = FakeService(address="127.0.0.2", port=first.port)
-    yield first, second
-    first.close()
-    second.close()
+    with FakeService() as first, FakeService(address="127.0.0.2", port=first.port) as second:
+        yield first, second
 
 
 @pytest.fixture

@@ -19,9 +19,8 @@ REFUSED = (429, "too_many_connections", ["1"])
 
 @pytest.fixture
 def service():
-    running = FakeService()
-    yield running
-    running.close()
+    with FakeService() as running:
+        yield running
 
 
 @contextmanager
@@ -103,10 +102,10 @@ def test_a_request_with_an_unfinished_body_counts(gateway, service):
 def test_addresses_of_one_ipv6_network_are_one_client(gateway, service):
     with waiting(gateway, service, [f"2001:db8:0:1:{number}::1" for number in range(SHARE)]):
         refused = call(gateway, "2001:db8:0:1:ffff:ffff:ffff:ffff")
-        faulty_service = call(gateway, "2001:db8:0:2::1")
+        other = call(gateway, "2001:db8:0:2::1")
 
     assert refusal(refused) == REFUSED
-    assert faulty_service.status == 200
+    assert other.status == 200
 
 
 def test_all_networks_of_one_ipv6_site_have_four_shares(gateway, service):

@@ -27,11 +27,13 @@ LARGE = b"x" * 20_000_000
 def gateway():
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(4096, hard), hard))
-    users = FakeService()
-    with Gateway(user_service=users.address, task_service=users.address, changed=LIMITS) as running:
+    with FakeService() as users, in_front_of(users) as running:
         yield running
-    users.close()
     resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def in_front_of(service):
+    return Gateway(user_service=service.address, task_service=service.address, changed=LIMITS)
 
 
 def cut_off(opened):
@@ -87,31 +89,23 @@ def test_slow_clients_are_cut_off_while_others_are_served(gateway):
     assert others.result() > 0
 
 
-def test_a_client_that_does_not_read_is_cut_off(gateway):
+def test_a_client_that_does_not_read_is_cut_off():
     """The service is done before: Nginx has buffered its response."""
-    tasks, sent = FakeService(), Event()
-    tasks.behavior = lambda request, connection: (answer(body=LARGE)(request, connection), sent.set())
-    with (
-        Gateway(user_service=tasks.address, task_service=tasks.address, changed=LIMITS) as running,
-        connect(running.port) as lazy,
-    ):
+    sent = Event()
+    with FakeService() as tasks, in_front_of(tasks) as running, connect(running.port) as lazy:
+        tasks.behavior = lambda request, connection: (answer(body=LARGE)(request, connection), sent.set())
         lazy.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         lazy.sendall(lines("GET", "/task/tasks/"))
         running.logged(path="/task/tasks/")
         received = rest(lazy)
-    tasks.close()
 
     assert 0 < len(received) < len(LARGE)
     assert sent.is_set()
 
 
-def test_a_slow_body_reaches_the_service_only_when_complete(gateway):
+def test_a_slow_body_reaches_the_service_only_when_complete():
     """Nginx has no timeout for a whole body, so it buffers the body and counts the client."""
-    service = FakeService()
-    with (
-        Gateway(user_service=service.address, task_service=service.address) as running,
-        connect(running.port) as dripping,
-    ):
+    with FakeService() as service, in_front_of(service) as running, connect(running.port) as dripping:
         request = lines("POST", "/user/register/", b'{"a":1}')
         dripping.sendall(request[:-3])
         for letter in request[-3:]:
@@ -119,7 +113,6 @@ def test_a_slow_body_reaches_the_service_only_when_complete(gateway):
             time.sleep(0.1)
             dripping.sendall(bytes([letter]))
         answered = rest(dripping)
-    service.close()
 
     assert answered.startswith(b"HTTP/1.1 200 OK")
     assert [it.body for it in service.requests] == [b'{"a":1}']

@@ -99,10 +99,6 @@ def snake_case(name):
     return re.sub("(?<=[a-z])(?=[A-Z])", "_", name).lower()
 
 
-def test_there_are_stories():
-    assert len(STORIES) > 5
-
-
 @pytest.mark.parametrize("story", STORIES)
 def test_the_client_does_what_its_types_say(clients, stack, story):
     settings = environment(PYTHONPATH=str(clients.folder), PYTHONDONTWRITEBYTECODE="1")

@@ -80,17 +80,6 @@ def test_a_lost_password_is_replaced(stack):
     assert requests.post(f"{stack.url}/token/", json=credentials, timeout=30).status_code == 200
 
 
-def test_no_documented_command_needs_missing_settings():
-    """Other commands are for containers or for the setup that test_by_hand covers."""
-    bare = [
-        line
-        for line in documented_commands()
-        if re.search(r"\bmanage\.py \w", line) and not IN_A_CONTAINER.match(line) and ".venv/bin/python" not in line
-    ]
-
-    assert bare == []
-
-
 def test_container_commands_name_a_service_and_a_command():
     services = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]
     lines = [found.groups() for line in documented_commands() if (found := IN_A_CONTAINER.match(line))]

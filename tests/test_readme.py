@@ -62,17 +62,6 @@ def test_the_configuration_page_is_what_scripts_docs_writes():
 
 
 DOCKER = re.findall(r"^```sh docker\n(.*?)^```$", TEXT, re.MULTILINE | re.DOTALL)
-# With Docker there is no such file; the text says where these lines are.
-LOG_LINE = "until grep -s overdue var/log/notifications.log | head -n 1 | grep .; do sleep 1; done\n"
-
-
-def test_every_block_that_needs_scripts_run_has_a_docker_block():
-    fences = re.findall(r"^```(sh|sh docker)\n(.*?)^```$", TEXT, re.MULTILINE | re.DOTALL)
-    local = [at for at, (kind, lines) in enumerate(fences) if kind == "sh" and re.search("var/|scripts/", lines)]
-
-    followed = [at for at in local if fences[at + 1][0] == "sh docker"]
-    assert len(followed) == len(DOCKER)
-    assert [fences[at][1] for at in local if at not in followed] == [LOG_LINE]
 
 
 def test_the_docker_blocks_name_existing_services_and_secrets():

@@ -12,19 +12,35 @@ from stack.state import StateFolder
 from tests.local_stack import LocalStack, eventually
 
 
-def test_a_second_start_installs_nothing_and_keeps_the_data(own_stack):
-    own_stack.start()
-    alice_id = own_stack.register("alice")
-    secrets = (own_stack.folder / "secrets.json").read_text()
-    own_stack.stop()
+@pytest.fixture(scope="module")
+def restarted():
+    """A stack that was started, stopped twice and started again, and what each of these printed."""
+    stack = LocalStack()
+    try:
+        stack.start()
+        stack.register("alice")
+        secrets = (stack.folder / "secrets.json").read_text()
+        stops = [stack.stop(), stack.stop()]
+        left = stack.processes()
+        yield stack, secrets, stops, left, stack.start()
+    finally:
+        stack.remove()
 
-    output = own_stack.start()
+
+def test_stop_ends_everything_and_says_so(restarted):
+    _, _, stops, left, _ = restarted
+
+    assert stops == ["Stopped.\n", "Nothing was running.\n"]
+    assert left == []
+
+
+def test_a_second_start_installs_nothing_and_keeps_the_data(restarted):
+    stack, secrets, _, _, output = restarted
 
     assert "Installing" not in output
-    assert "Making" not in output
-    account = own_stack.call("GET", f"/user/users/{alice_id}/", token=own_stack.admin_token())
-    assert account.json()["username"] == "alice"
-    assert (own_stack.folder / "secrets.json").read_text() == secrets
+    assert "Creating" not in output
+    assert stack.token("alice")
+    assert (stack.folder / "secrets.json").read_text() == secrets
 
 
 @pytest.fixture(scope="module")
@@ -177,17 +193,6 @@ def test_a_service_refuses_an_invalid_setting(tmp_path, monkeypatch, changed, se
 
     assert str(refused.value).startswith(sentence)
     assert "\n" not in str(refused.value)
-
-
-@pytest.mark.slow
-def test_user_settings_override_generated_ones(own_stack):
-    own_stack.start(ADMIN_USERNAME="ada", ADMIN_EMAIL="ada@example.com", ADMIN_PASSWORD="correct horse battery")
-
-    token = own_stack.token("ada@example.com", "correct horse battery")
-
-    (account,) = own_stack.call("GET", "/user/users/", token=token).json()["results"]
-    assert (account["username"], account["role"]) == ("ada", "admin")
-    assert not (own_stack.folder / "admin-password").exists()
 
 
 @pytest.mark.slow

@@ -47,6 +47,7 @@ def test_no_running_process_has_privileged_settings(foreground_run):
     secrets = json.loads((stack.folder / "secrets.json").read_text())
     owners = [secrets[f"{service}_OWNER_DATABASE_PASSWORD"] for service in ("USER", "TASK")]
     assert stack.token("admin", PASSWORD)
+    assert not (stack.folder / "admin-password").exists()
 
     shown = environments({front, stack.supervisor(), *stack.processes()})
 
@@ -215,16 +216,3 @@ def test_the_doctor_names_the_users(reachable):
     (line,) = [line for line in done.stdout.splitlines() if " users " in line and "service" in line][:1]
     assert done.returncode == 0, done.stdout
     assert ("separate users" in line) is has_users(reachable)
-
-
-@pytest.mark.slow
-def test_a_command_runs_as_the_user_of_its_service(reachable):
-    done = subprocess.run(
-        [reachable.root / "scripts" / "manage", "task", "shell", "-v0", "-c", "import os; print(os.getuid())"],
-        env=reachable.environment(PATH=bare_path()),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-
-    assert {int(done.stdout)} == uids(reachable, "task-service"), done.stderr
