@@ -17,7 +17,7 @@ from threading import Event, Thread
 from stack import nginx
 from stack.ports import free_ports
 from stack.state import StateFolder
-from tests.local_stack import eventually
+from tests.local_stack import HANG_SECONDS, eventually
 
 HOSTNAME = "localhost"
 
@@ -52,7 +52,9 @@ def parse(content: bytes) -> HttpMessage:
 
 
 def connect(port: int, *, source: str = "") -> socket.socket:
-    return socket.create_connection(("127.0.0.1", port), timeout=20, source_address=(source, 0) if source else None)
+    return socket.create_connection(
+        ("127.0.0.1", port), timeout=HANG_SECONDS, source_address=(source, 0) if source else None
+    )
 
 
 def lines(method: str, path: str, body: bytes = b"", **headers: str) -> bytes:

@@ -10,7 +10,7 @@ import pytest
 
 from stack.backup import write_atomically
 from stack.console import StackError
-from tests.local_stack import PASSWORD, LocalStack, eventually, interrupt
+from tests.local_stack import HANG_SECONDS, PASSWORD, LocalStack, eventually, interrupt
 
 pytestmark = pytest.mark.slow
 
@@ -100,7 +100,9 @@ def test_a_backup_is_private_and_replaces_the_file_atomically(backup):
 def run_script(stack, script, *arguments, **options):
     """Run a script with the given folder, input and output; return its status and standard error."""
     command = [sys.executable, stack.root / "scripts" / script, *arguments]
-    done = subprocess.run(command, env=stack.environment(), stderr=subprocess.PIPE, text=True, timeout=300, **options)
+    done = subprocess.run(
+        command, env=stack.environment(), stderr=subprocess.PIPE, text=True, timeout=HANG_SECONDS, **options
+    )
     return done.returncode, done.stderr
 
 

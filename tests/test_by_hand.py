@@ -17,7 +17,7 @@ import requests
 from stack import nginx, postgres
 from stack.bootstrap import ROOT
 from stack.ports import free_ports
-from tests.local_stack import PASSWORD, eventually, new_folder
+from tests.local_stack import HANG_SECONDS, PASSWORD, eventually, new_folder
 from tests.own_postgres import own_postgres, run_sql
 from tests.test_fresh_checkout import tracked_files
 
@@ -94,7 +94,7 @@ class ManualSetup:
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
-            timeout=240,
+            timeout=2 * HANG_SECONDS,
         )
 
     def paste(self, lines, **more):
@@ -194,7 +194,7 @@ def test_the_cron_line_works_without_an_environment(manual):
     assert manual.call(TASKS, "POST", "/task/tasks/", token=manual.admin_token(), json=due).status_code == 201
 
     command = ["env", "-i", "/bin/sh", "-c", manual.adapted(CRON)]
-    done = subprocess.run(command, cwd="/", capture_output=True, text=True, timeout=60)
+    done = subprocess.run(command, cwd="/", capture_output=True, text=True, timeout=HANG_SECONDS)
 
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("Reminded of 1 tasks that are due soon")

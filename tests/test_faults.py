@@ -11,6 +11,7 @@ from tests.lab.catalogue import FAULTS
 from tests.local_stack import ROOT, eventually, leftovers, new_folder, start_script
 
 NAMES = [fault.name for fault in FAULTS]
+PATIENCE = "--patience=20"  # what is lost or wrong does not depend on the machine's speed; when it is served again does
 QUICK = {"database-kill", "web-kills", "crash", "flood"}
 
 
@@ -19,7 +20,7 @@ def tried(request):
     """Run the selected faults on one stack; return the output, the exit status, and what is left behind."""
     selected = {item.callspec.params["name"] for item in request.session.items if "the_fault[" in item.name}
     folder = new_folder()
-    faults = start_script("faults", folder, "--seconds=1", *(name for name in NAMES if name in selected))
+    faults = start_script("faults", folder, PATIENCE, "--seconds=1", *(name for name in NAMES if name in selected))
     output, _ = faults.communicate()
     yield output, faults.returncode, leftovers(folder)
     shutil.rmtree(folder)
@@ -47,7 +48,7 @@ def test_the_exit_status_is_the_verdict_and_nothing_remains(tried):
 
 @pytest.mark.slow
 def test_nothing_is_lost_in_50_kills(temporary):
-    faults = start_script("faults", temporary, "--all", "crash")
+    faults = start_script("faults", temporary, PATIENCE, "--all", "crash")
 
     output, _ = faults.communicate()
 

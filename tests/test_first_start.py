@@ -104,7 +104,7 @@ def test_the_stack_starts_with_an_ipv6_only_localhost(own_stack, monkeypatch):
         status, message = run(own_stack, unshare="--mount", first=ONLY_IPV6)
         assert (status, message) == (0, "")
         assert (own_stack.folder / "address").read_text() == own_stack.url
-        with socket.create_connection(("::1", own_stack.port), timeout=20) as connection:
+        with socket.create_connection(("::1", own_stack.port), timeout=HANG_SECONDS) as connection:
             connection.sendall(b"GET /user/health/ready/ HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
             assert connection.recv(65536).startswith(b"HTTP/1.1 200 ")
 

@@ -13,7 +13,7 @@ import yaml
 
 from deploy.provision import connected
 from stack.state import StateFolder
-from tests.local_stack import PASSWORD, ROOT, LocalStack
+from tests.local_stack import HANG_SECONDS, PASSWORD, ROOT, LocalStack
 from tests.test_repository import files
 
 FENCE = re.compile(r"^```sh.*?\n(.*?)^```", re.MULTILINE | re.DOTALL)
@@ -55,7 +55,7 @@ def manage(stack, line, **options):
         },
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=HANG_SECONDS,
         **options,
     )
 

@@ -10,7 +10,7 @@ import pytest
 from chassis import time_limits
 from deploy import provision
 from stack.ports import free_ports
-from tests.local_stack import ROOT, environment
+from tests.local_stack import HANG_SECONDS, ROOT, environment
 from tests.own_postgres import own_postgres, run_sql
 
 SPECIAL = "p@ss:w/o?r#d %41'\"\\$$ ü"
@@ -42,7 +42,12 @@ def elsewhere(url, database, *, user=""):
 def run(*arguments, **settings):
     command = [sys.executable, ROOT / "scripts" / "provision-database", *arguments]
     return subprocess.run(
-        command, env=environment(**settings), stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60
+        command,
+        env=environment(**settings),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=HANG_SECONDS,
     )
 
 

@@ -11,7 +11,7 @@ import pytest
 from chassis import time_limits
 from deploy import provision
 from stack import check
-from tests.local_stack import ROOT
+from tests.local_stack import HANG_SECONDS, ROOT
 from tests.own_postgres import own_postgres, run_sql
 
 SERVICES = {"USER": "user_service", "TASK": "task_service"}
@@ -46,7 +46,7 @@ def manage(service, *arguments, **settings):
         env={**os.environ, **check.SETTINGS, "TMSERVICE_ENV_FILE": os.devnull, **settings},
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=HANG_SECONDS,
         check=False,
     )
 
