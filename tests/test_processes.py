@@ -1,6 +1,5 @@
 """Killed processes are restarted, and a stopped stack leaves nothing behind."""
 
-import json
 import signal
 import subprocess
 import sys
@@ -10,7 +9,7 @@ import psutil
 import pytest
 
 from stack.orphans import is_alive
-from tests.local_stack import ROOT, eventually, interrupt
+from tests.local_stack import HANG_SECONDS, ROOT, eventually, interrupt
 
 PROGRAMS = ["postgres", "user-service", "task-service", "user-worker", "task-worker", "gateway"]
 
@@ -23,14 +22,9 @@ def kept(request):
     return stack
 
 
-def leader(stack, program):
-    """Return the process that the supervisor started for a program."""
-    return psutil.Process(json.loads((stack.folder / "run" / f"{program}.json").read_text())["group"])
-
-
 @pytest.mark.parametrize("program", PROGRAMS)
 def test_a_killed_program_restarts_and_leaves_no_orphans(kept, program):
-    victim = leader(kept, program)
+    victim = kept.leader(program)
     family = [victim, *victim.children(recursive=True)]
 
     victim.kill()
@@ -47,14 +41,14 @@ def test_a_killed_program_restarts_and_leaves_no_orphans(kept, program):
 
 def has_restarted(stack, program, victim):
     try:
-        return leader(stack, program) != victim
+        return stack.leader(program) != victim
     except psutil.NoSuchProcess:  # the record still has the killed process
         return False
 
 
 @pytest.mark.parametrize("program", PROGRAMS)
 def test_a_killed_child_process_is_replaced(kept, program):
-    parent = leader(kept, program)
+    parent = kept.leader(program)
     family = [parent, *parent.children()]
     victim = family[-1]  # for PostgreSQL, the newest backend
 
@@ -120,8 +114,8 @@ def test_ctrl_c_during_the_banner_leaves_no_process_behind(own_stack):
 def test_a_foreground_run_reports_a_killed_supervisor(own_stack, foreground_run):
     own_stack.supervisor().kill()
 
-    assert foreground_run.wait(30) == 1
-    assert foreground_run.stdout.read().strip().startswith("scripts/run: The supervisor ended unexpectedly")
+    assert foreground_run.wait(HANG_SECONDS) == 1
+    assert foreground_run.stdout.read().strip().startswith("scripts/run: The supervisor stopped unexpectedly")
     assert own_stack.processes() == []
 
 
