@@ -17,9 +17,8 @@ import requests
 from stack import nginx, postgres
 from stack.bootstrap import ROOT
 from stack.ports import free_ports
-from tests.local_stack import HANG_SECONDS, PASSWORD, eventually, new_folder
+from tests.local_stack import HANG_SECONDS, PASSWORD, copy_checkout, eventually, new_folder, output_of
 from tests.own_postgres import own_postgres, run_sql
-from tests.test_fresh_checkout import tracked_files
 
 pytestmark = pytest.mark.slow
 FENCE = re.compile(r"^```sh ?(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -87,15 +86,8 @@ class ManualSetup:
         return inherited | {"PATH": path, "PIP_NO_COMPILE": "1"} | more  # most modules are never used
 
     def run_lines(self, lines, **more):
-        return subprocess.run(
-            ["bash", "-eo", "pipefail", "-c", self.adapted(lines)],
-            cwd=self.root,
-            env=self.environment(**more),
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=2 * HANG_SECONDS,
-        )
+        command = ["bash", "-eo", "pipefail", "-c", self.adapted(lines)]
+        return output_of(command, cwd=self.root, env=self.environment(**more), timeout=2 * HANG_SECONDS)
 
     def paste(self, lines, **more):
         """Run lines and return their output; stop at the first error."""
@@ -155,10 +147,7 @@ def manual():
     """Run the blocks of docs/by-hand.md up to the long-running programs, and keep both servers running."""
     with own_postgres() as owner_url:
         mine = ManualSetup(owner_url)
-        for name in tracked_files():
-            target = mine.root / name
-            target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(ROOT / name, target, follow_symlinks=False)
+        copy_checkout(mine.root)
         try:
             mine.install()
             run_sql(owner_url, "DROP ROLE user_service", "DROP ROLE task_service")  # a new server does not have them
@@ -194,7 +183,7 @@ def test_the_cron_line_works_without_an_environment(manual):
     assert manual.call(TASKS, "POST", "/task/tasks/", token=manual.admin_token(), json=due).status_code == 201
 
     command = ["env", "-i", "/bin/sh", "-c", manual.adapted(CRON)]
-    done = subprocess.run(command, cwd="/", capture_output=True, text=True, timeout=HANG_SECONDS)
+    done = output_of(command, cwd="/")
 
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("Reminded of 1 tasks that are due soon")

@@ -3,7 +3,6 @@
 A slow one never answers in time, so every response shows that nothing waited for it.
 """
 
-import json
 from concurrent.futures import ThreadPoolExecutor
 from itertools import count
 
@@ -26,15 +25,10 @@ def faulty_stack(faulty_service):
     """A stack whose task service calls the user service through the faulty proxy."""
     stack = LocalStack()
     stack.start(USER_SERVICE_URL=faulty_service.url)
-    faulty_service.real_url = f"http://{program_address(stack, 'user-service')}"
+    faulty_service.real_url = f"http://{stack.programs()['user-service']['listen']}"
     yield stack
     stack.remove()
     faulty_service.close()
-
-
-def program_address(stack, program):
-    programs = json.loads((stack.folder / "programs.json").read_text())
-    return next(each["listen"] for each in programs if each["name"] == program)
 
 
 @pytest.fixture(scope="module")

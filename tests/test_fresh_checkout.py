@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests import examples
-from tests.local_stack import HANG_SECONDS, ROOT, LocalStack, environment, new_folder
+from tests.local_stack import HANG_SECONDS, ROOT, LocalStack, copy_checkout, environment, new_folder, tracked_files
 
 ANSWERED = [(number, block) for number, block in enumerate(examples.blocks()) if block.answer]
 SECONDS_PER_DAY = 24 * 60 * 60
@@ -23,10 +23,7 @@ NEAR_MIDNIGHT_SECONDS = 200
 def checkout():
     """Copy the tracked files, close the folder to others, paste the README and the API tour there, stop the stack."""
     stack = LocalStack(root=new_folder() / "TM Service 100%")  # a path that needs quoting
-    for name in tracked_files():
-        target = stack.root / name
-        target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy2(ROOT / name, target, follow_symlinks=False)
+    copy_checkout(stack.root)
     for path in [stack.root, *stack.root.rglob("*")]:
         shutil.chown(path, *plain_user()[:2])
     stack.root.chmod(0o700)
@@ -44,12 +41,6 @@ def wait_out_midnight():
     left = SECONDS_PER_DAY - time.time() % SECONDS_PER_DAY
     if left < NEAR_MIDNIGHT_SECONDS:
         time.sleep(left)
-
-
-def tracked_files():
-    command = ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"]
-    names = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout.split("\0")
-    return [name for name in names if name and (ROOT / name).is_file()]
 
 
 def plain_user():

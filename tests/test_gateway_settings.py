@@ -1,7 +1,6 @@
 """The gateway's settings: their Nginx values, and the errors for invalid ones."""
 
 import os
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -10,7 +9,7 @@ from stack import nginx
 from stack.console import StackError
 from stack.ports import has_ipv6
 from stack.state import StateFolder
-from tests.local_stack import ROOT
+from tests.local_stack import ROOT, output_of
 from tests.raw_http import Gateway
 
 SERVICES = {"USER_SERVICE_URL": "http://users:8000", "TASK_SERVICE_URL": "http://tasks:8000"}
@@ -187,13 +186,7 @@ def test_a_container_does_not_start_with_an_invalid_setting():
     )
 
     good, bad = (
-        subprocess.run(
-            ["/bin/sh", "-c", script],
-            env={"PATH": os.environ["PATH"]} | SERVICES | changed,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        output_of(["/bin/sh", "-c", script], env={"PATH": os.environ["PATH"]} | SERVICES | changed)
         for changed in ({}, {"ALLOWED_HOSTS": "a;b"})
     )
 

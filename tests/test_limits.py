@@ -88,7 +88,7 @@ def limited():
 
 @pytest.fixture(scope="module")
 def admin(limited):
-    return signed_in(limited.port, "admin", (limited.folder / "admin-password").read_text().strip())
+    return signed_in(limited.port, "admin", limited.admin_password)
 
 
 @pytest.fixture
@@ -147,7 +147,7 @@ def states(answers):
 @contextmanager
 def replica(stack, service, **changed):
     """Run another gunicorn of a service on the same database; yield its port."""
-    program = programs.read(StateFolder(stack.folder), service)
+    program = programs.read(stack.state, service)
     (port,) = free_ports(1)
     argv = [f"127.0.0.1:{port}" if word == "fd://0" else word for word in program.argv]
     variables = environment() | {"WEB_CONCURRENCY": "2"} | program.environment | changed

@@ -6,8 +6,7 @@ from zipfile import ZipFile
 
 import pytest
 
-from tests.local_stack import ROOT
-from tests.test_fresh_checkout import tracked_files
+from tests.local_stack import ROOT, tracked_files
 
 NOT_PACKAGED = {"pyproject.toml", "Dockerfile", "manage.py"}
 

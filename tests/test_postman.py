@@ -4,13 +4,12 @@ import base64
 import json
 import os
 import re
-import subprocess
 
 import pytest
 import requests
 
 from stack import node
-from tests.local_stack import ROOT
+from tests.local_stack import ROOT, output_of
 
 POSTMAN = ROOT / "postman"
 ADMIN_REQUEST = ("--folder", "Create a task with a misspelled field")  # needs no data and creates none
@@ -61,7 +60,7 @@ class NewmanRun:
     def __init__(self, folder, stack, *arguments, **variables):
         report, self.environment = folder / "report.json", folder / "environment.json"
         source = self.environment if self.environment.is_file() else POSTMAN / "local.postman_environment.json"
-        variables = {"base_url": stack.url, "admin_password": password(stack)} | variables
+        variables = {"base_url": stack.url, "admin_password": stack.admin_password} | variables
         done = newman(
             *("run", POSTMAN / "tmservice.postman_collection.json", "--environment", source, "--color", "off"),
             *("--reporters", "cli,json", "--reporter-json-export", report, "--export-environment", self.environment),
@@ -94,11 +93,7 @@ class NewmanRun:
 def newman(*arguments):
     program = node.install(ROOT / "tests" / "newman") / "node_modules" / "newman" / "bin" / "newman.js"
     environment = {"PATH": node.node_environment()["PATH"], "HOME": os.environ.get("HOME", "/")}
-    return subprocess.run(["node", program, *arguments], env=environment, check=False, capture_output=True, text=True)
-
-
-def password(stack):
-    return (stack.folder / "admin-password").read_text().strip()
+    return output_of(["node", program, *arguments], env=environment)
 
 
 def claims(token):
@@ -119,7 +114,7 @@ def tampered(token):
 
 
 def admin_tokens(stack):
-    return stack.call("POST", "/token/", json={"username": "admin", "password": password(stack)}).json()
+    return stack.call("POST", "/token/", json={"username": "admin", "password": stack.admin_password}).json()
 
 
 def all_ids(stack):

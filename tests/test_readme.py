@@ -2,7 +2,6 @@
 
 import os
 import re
-import subprocess
 import sys
 from collections import defaultdict
 
@@ -11,7 +10,7 @@ import yaml
 
 from stack import check
 from tests.examples import PAGES
-from tests.local_stack import ROOT
+from tests.local_stack import ROOT, output_of
 from tests.test_repository import files
 
 TEXT = "".join((ROOT / page).read_text() for page in PAGES)
@@ -36,9 +35,8 @@ def test_every_test_that_the_documentation_names_exists(folder):
     named = named_tests()[folder]
     modules = sorted({name.partition("::")[0] for name in named})
     command = [sys.executable, "-m", "pytest", "-n0", "--collect-only", "-q", *modules]
-    environment = os.environ | check.SETTINGS
 
-    listed = subprocess.run(command, cwd=ROOT / folder, env=environment, capture_output=True, text=True)
+    listed = output_of(command, cwd=ROOT / folder, env=os.environ | check.SETTINGS)
 
     assert listed.returncode == 0, listed.stdout[-2000:] + listed.stderr
     tests = {line.partition("[")[0].removeprefix("tests/") for line in listed.stdout.splitlines()}
@@ -56,7 +54,7 @@ def test_every_promise_and_rule_names_its_test(page, title):
 
 
 def test_the_configuration_page_is_what_scripts_docs_writes():
-    done = subprocess.run([ROOT / "scripts" / "docs", "--check"], capture_output=True, text=True)
+    done = output_of([ROOT / "scripts" / "docs", "--check"])
 
     assert (done.returncode, done.stderr) == (0, "")
 

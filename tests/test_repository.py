@@ -2,21 +2,18 @@
 
 import ast
 import re
-import subprocess
 from functools import cache
 
 import pytest
 
-from tests.local_stack import ROOT
+from tests.local_stack import ROOT, tracked_files
 
 MAX_FUNCTION_LINES = 40
 
 
 @cache
 def files(*endings):
-    command = ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"]
-    names = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout.split("\0")
-    return [ROOT / name for name in names if name.endswith(endings) and (ROOT / name).is_file()]
+    return [ROOT / name for name in tracked_files() if name.endswith(endings)]
 
 
 def tree(path):

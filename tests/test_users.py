@@ -1,6 +1,5 @@
 """Users of the processes: secrets leave no long-lived environment, and for root each service has its own user."""
 
-import json
 import os
 import pwd
 import shutil
@@ -15,9 +14,9 @@ import requests
 from deploy import provision
 from stack import check
 from stack.ports import free_ports
-from tests.local_stack import ROOT, LocalStack, eventually, new_folder
+from tests.local_stack import ROOT, LocalStack, copy_checkout, eventually, new_folder, output_of
 from tests.own_postgres import own_postgres
-from tests.test_fresh_checkout import bare_path, tracked_files
+from tests.test_fresh_checkout import bare_path
 from tests.test_processes import start_in_foreground
 from tests.test_roles import urls
 
@@ -44,7 +43,7 @@ def foreground_run():
 
 def test_no_running_process_has_privileged_settings(foreground_run):
     stack, front = foreground_run
-    secrets = json.loads((stack.folder / "secrets.json").read_text())
+    secrets = stack.state.secrets()
     owners = [secrets[f"{service}_OWNER_DATABASE_PASSWORD"] for service in ("USER", "TASK")]
     assert stack.token("admin", PASSWORD)
     assert not (stack.folder / "admin-password").exists()
@@ -58,9 +57,8 @@ def test_no_running_process_has_privileged_settings(foreground_run):
 
 def test_a_service_does_not_get_secrets_of_the_other(foreground_run):
     stack, _ = foreground_run
-    programs = json.loads((stack.folder / "programs.json").read_text())
 
-    shown = {program["name"]: environments(stack.program_processes(program["name"])) for program in programs}
+    shown = {program: environments(stack.program_processes(program)) for program in stack.programs()}
 
     for program, processes in shown.items():
         assert processes, program
@@ -122,10 +120,7 @@ def test_a_migrating_web_server_drops_privileged_settings(web_server):
 def reachable():
     """A stack from a world-readable checkout with the system's Python."""
     stack = LocalStack(root=new_folder() / "checkout")
-    for name in tracked_files():
-        target = stack.root / name
-        target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy2(ROOT / name, target, follow_symlinks=False)
+    copy_checkout(stack.root)
     settings = stack.environment(PATH=bare_path())
     try:
         for script in (["run", "--detach"], ["restart"]):
@@ -149,8 +144,7 @@ def uids(stack, program):
 
 
 def may(uid, command):
-    done = subprocess.run(command, user=uid, group=uid, extra_groups=[], capture_output=True, check=False)
-    return done.returncode == 0
+    return output_of(command, user=uid, group=uid, extra_groups=[]).returncode == 0
 
 
 @pytest.mark.slow
@@ -205,13 +199,7 @@ def test_service_users_write_notifications_and_mails(reachable):
 
 @pytest.mark.slow
 def test_the_doctor_names_the_users(reachable):
-    done = subprocess.run(
-        [reachable.root / "scripts" / "doctor"],
-        env=reachable.environment(PATH=bare_path()),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = output_of([reachable.root / "scripts" / "doctor"], env=reachable.environment(PATH=bare_path()))
 
     (line,) = [line for line in done.stdout.splitlines() if " users " in line and "service" in line][:1]
     assert done.returncode == 0, done.stdout

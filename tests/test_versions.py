@@ -47,27 +47,22 @@ def old_code(tmp_path_factory):
 
 def run_old_code(stack, service, folder):
     """Let the supervisor run a service and its worker from another checkout."""
-    file = stack.folder / "programs.json"
-    programs = json.loads(file.read_text())
+    programs = list(stack.programs().values())
     for program in programs:
         if program["folder"] == str(ROOT / service):
             program["folder"] = str(folder / service)
             program["environment"]["PYTHONPATH"] = str(folder)
-    file.write_text(json.dumps(programs))
+    (stack.folder / "programs.json").write_text(json.dumps(programs))
     for name in (service.replace("_", "-"), f"{service.removesuffix('_service')}-worker"):
-        before = process_of(stack, name)
+        before = stack.leader(name)
         before.terminate()
         eventually(lambda: runs_from(stack, name, folder / service))  # noqa: B023  # called at once
     eventually(stack.is_healthy)
 
 
-def process_of(stack, name):
-    return psutil.Process(json.loads((stack.folder / "run" / f"{name}.json").read_text())["group"])
-
-
 def runs_from(stack, name, folder):
     try:
-        return process_of(stack, name).cwd() == str(folder)
+        return stack.leader(name).cwd() == str(folder)
     except (psutil.Error, ValueError):
         return False
 

@@ -11,7 +11,6 @@ from uuid import uuid4
 import task_client
 import user_client
 from task_client.api.history import list_activity
-from task_client.api.notifications import list_deliveries, list_notifications, mark_notification_read
 from task_client.api.tasks import (
     change_task,
     create_task,
@@ -21,12 +20,10 @@ from task_client.api.tasks import (
     summarize_tasks,
 )
 from task_client.models import (
-    DeliveryState,
     ListTasksOrdering,
     ListTasksStatusItem,
     NewTask,
     NewTaskPriority,
-    NotificationKind,
     Problem,
     StaleProblem,
     Task,
@@ -186,25 +183,6 @@ def it_reads_problems(service):
     assert (unnamed.parsed.request_id, unnamed.parsed.instance) == ("from-a-test", "/task/tasks/")
     for status, problem in problems.items():
         assert (type(problem), problem.status, problem.type_) == (Problem, status, "about:blank"), problem
-
-
-def it_reads_notifications(service):
-    alice = service.new_user()
-    task = service.add_task("Tell her", assigned_to=alice.id)
-
-    (notification,) = list_notifications.sync(client=alice.tasks, unread=True).results
-    read = mark_notification_read.sync(notification.id, client=alice.tasks)
-    (delivery,) = list_deliveries.sync(task.id, client=service.admin.tasks).results
-
-    assert (notification.kind, notification.task.id, notification.read_at) == (
-        NotificationKind.TASK_ASSIGNED,
-        task.id,
-        None,
-    )
-    assert notification.kind is NotificationKind.TASK_ASSIGNED
-    assert (read.id, type(read.read_at)) == (notification.id, datetime)
-    assert list_notifications.sync(client=alice.tasks, unread=True).results == []
-    assert (delivery.kind, type(delivery.state)) == (NotificationKind.TASK_ASSIGNED, DeliveryState)
 
 
 def it_exports(service):
