@@ -37,7 +37,7 @@ class Block:
 @dataclass(frozen=True)
 class Printed:
     text: str
-    seconds: int  # since the first line was pasted
+    cpu_seconds: int  # of all commands pasted so far
 
 
 def blocks():
@@ -55,16 +55,21 @@ def blocks():
     return found
 
 
+# The second line of `times` is of ended children: their user time, then their system time, such as 1m2.345s.
+CPU_SECONDS = r"""awk 'NR == 2 { split($1 "m" $2, t, /[ms]+/); print int(60 * (t[1] + t[3]) + t[2] + t[4]) }'"""
+
+
 def script(port):
-    """Return all blocks as one script that prints a divider and the seconds since its start after each."""
-    after = f'\necho; echo "{DIVIDER} $SECONDS"\n'
-    return "".join(block.commands + after for block in blocks()).replace("localhost:8080", f"localhost:{port}")
+    """Return all blocks as one script that prints a divider and the CPU seconds since its start after each."""
+    after = f'\necho; times > $TIMES; echo "{DIVIDER} $({CPU_SECONDS} $TIMES)"\n'
+    lines = "".join(block.commands + after for block in blocks()).replace("localhost:8080", f"localhost:{port}")
+    return f"TIMES=$(mktemp)\n{lines}rm $TIMES\n"
 
 
 def read(output):
     """Return the output of each block of the script."""
     parts = re.split(rf"^{DIVIDER} (\d+)\n", output, flags=re.MULTILINE)
-    return [Printed(text, int(seconds)) for text, seconds in zip(parts[::2], parts[1::2], strict=False)]
+    return [Printed(text, int(cpu)) for text, cpu in zip(parts[::2], parts[1::2], strict=False)]
 
 
 def has_sample(method, path):

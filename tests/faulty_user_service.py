@@ -8,8 +8,6 @@ from threading import Event, Thread
 
 import requests
 
-CHUNKS = 30  # one per second, of a slow response
-
 
 class RequestHandler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
@@ -60,14 +58,13 @@ def honest(call: RequestHandler) -> None:
 
 
 def silent(call: RequestHandler) -> None:
-    call.server.closing.wait(10)
+    call.server.closing.wait()
 
 
 def drips(call: RequestHandler) -> None:
     call.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n\r\n")
-    for _ in range(CHUNKS):
+    while not call.server.closing.wait(0.5):
         call.wfile.write(b" ")
-        call.server.closing.wait(1)
 
 
 def fails(call: RequestHandler) -> None:

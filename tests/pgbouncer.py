@@ -15,7 +15,7 @@ from stack import bootstrap, postgres
 from stack.bootstrap import VENV
 from stack.console import StackError
 from stack.ports import free_ports
-from tests.local_stack import new_folder
+from tests.local_stack import HANG_SECONDS, new_folder
 
 LIBRARIES = ("libevent-2.1", "libc-ares")  # dependencies of Debian's package that most machines lack
 CONFIGURATION = """
@@ -85,7 +85,7 @@ def pgbouncer(server_port: int, passwords: dict[str, str], more: str = "") -> It
 
 
 def wait_until_up(url: str, log: Path) -> None:
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + HANG_SECONDS
     while True:
         try:
             return psycopg2.connect(url, connect_timeout=2).close()

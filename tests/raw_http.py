@@ -17,7 +17,7 @@ from threading import Event, Thread
 from stack import nginx
 from stack.ports import free_ports
 from stack.state import StateFolder
-from tests.local_stack import eventually
+from tests.local_stack import HANG_SECONDS, eventually
 
 HOSTNAME = "localhost"
 
@@ -52,7 +52,9 @@ def parse(content: bytes) -> HttpMessage:
 
 
 def connect(port: int, *, source: str = "") -> socket.socket:
-    return socket.create_connection(("127.0.0.1", port), timeout=20, source_address=(source, 0) if source else None)
+    return socket.create_connection(
+        ("127.0.0.1", port), timeout=HANG_SECONDS, source_address=(source, 0) if source else None
+    )
 
 
 def lines(method: str, path: str, body: bytes = b"", **headers: str) -> bytes:
@@ -162,6 +164,19 @@ class FakeService:
             content += connection.recv(65536)
         return parse(content)
 
+    def __enter__(self) -> "FakeService":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def reset(self) -> "FakeService":
+        """Forget the requests and behave as at first."""
+        self.requests.clear()
+        self.behaviors.clear()
+        self.behavior = answer()
+        return self
+
     def paths(self) -> list[str]:
         return [request.start.split(" ")[1] for request in self.requests]
 
@@ -192,7 +207,7 @@ class Gateway:
                 self.process = subprocess.Popen(nginx.command(self.state), cwd=self.state.nginx, stdout=log, stderr=log)
             undo.callback(self.process.wait, 20)
             undo.callback(self.process.terminate)
-            eventually(self.is_up, seconds=5)
+            eventually(self.is_up)
             self.undo = undo.pop_all()
         return self
 
@@ -225,7 +240,7 @@ class Gateway:
             found[:] = [entry for entry in entries if members.items() <= entry.items()]
             return bool(found)
 
-        eventually(look, seconds=12)
+        eventually(look)
         return found[-1]
 
     @property

@@ -10,7 +10,7 @@ import pytest
 
 from stack.backup import write_atomically
 from stack.console import StackError
-from tests.local_stack import PASSWORD, START_SECONDS, LocalStack, eventually, interrupt
+from tests.local_stack import HANG_SECONDS, PASSWORD, LocalStack, eventually, interrupt
 
 pytestmark = pytest.mark.slow
 
@@ -27,9 +27,7 @@ def saved_stack():
             command, env=stack.environment(), stdin=subprocess.DEVNULL, stdout=terminal, stderr=terminal
         )
     try:
-        eventually(
-            lambda: process.poll() is not None or "TMService is up" in terminal_output(stack), seconds=START_SECONDS
-        )
+        eventually(lambda: process.poll() is not None or "TMService is up" in terminal_output(stack))
         assert process.poll() is None, terminal_output(stack)
         yield stack
     finally:
@@ -102,7 +100,9 @@ def test_a_backup_is_private_and_replaces_the_file_atomically(backup):
 def run_script(stack, script, *arguments, **options):
     """Run a script with the given folder, input and output; return its status and standard error."""
     command = [sys.executable, stack.root / "scripts" / script, *arguments]
-    done = subprocess.run(command, env=stack.environment(), stderr=subprocess.PIPE, text=True, timeout=300, **options)
+    done = subprocess.run(
+        command, env=stack.environment(), stderr=subprocess.PIPE, text=True, timeout=HANG_SECONDS, **options
+    )
     return done.returncode, done.stderr
 
 
@@ -205,7 +205,7 @@ def test_restoring_users_alone_unassigns_later_accounts(saved_stack, user_ids, b
     bobs_token, alices_token = saved_stack.token("bob"), saved_stack.token("alice")
     assert titles(saved_stack, bobs_token) == {"After the backup, of bob"}
     delete(saved_stack, user_ids["dora"])
-    eventually(lambda: assignees(saved_stack)["Before the backup, of dora"] is None, seconds=5)
+    eventually(lambda: assignees(saved_stack)["Before the backup, of dora"] is None)
 
     output = restore(saved_stack, "--only", "user", "--yes", backup)
 
@@ -273,7 +273,7 @@ def test_restoring_tasks_alone_catches_up_from_the_feed(stopped, backup):
     assert stopped.processes() == []
     stopped.start()
     missed = {"Before the backup, of alice": "alice", "Before the backup, of dora": None}
-    eventually(lambda: assignees(stopped) == missed, seconds=20)
+    eventually(lambda: assignees(stopped) == missed)
     eve = stopped.token("eve")
     assert titles(stopped, eve) == set()
     create_task(stopped, "Of eve", stopped.call("GET", "/user/me/", token=eve).json()["id"])

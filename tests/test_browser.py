@@ -71,11 +71,15 @@ def browser(playwright):
         browser.close()
 
 
-@pytest.fixture(params=SCREENS)
+@pytest.fixture
 def visit(request, browser, playwright, stack):
-    context = browser.new_context(**SCREENS[request.param], base_url=stack.url)
-    yield Visit(context, playwright.expect, request.param)
+    screen = getattr(request, "param", "wide")
+    context = browser.new_context(**SCREENS[screen], base_url=stack.url)
+    yield Visit(context, playwright.expect, screen)
     context.close()
+
+
+on_each_screen = pytest.mark.parametrize("visit", SCREENS, indirect=True)
 
 
 class Visit:
@@ -144,6 +148,7 @@ class Visit:
         assert [url for url in self.asked if not url.removeprefix("blob:").startswith(f"{origin}/")] == []
 
 
+@on_each_screen
 def test_the_gateway_page_links_to_both_services(visit):
     visit.open("/docs/")
     visit.show(visit.heading("TMService"), visit.heading("Tasks"), name="docs")
@@ -172,6 +177,7 @@ def test_the_gateway_page_works_with_the_keyboard(visit):
     visit.end()
 
 
+@on_each_screen
 @pytest.mark.parametrize("service", SERVICES)
 def test_swagger_ui_shows_every_operation(visit, stack, service):
     document = stack.call("GET", f"/{service}/swagger.json").json()
@@ -232,6 +238,7 @@ def test_a_task_is_created_in_swagger_ui(visit, stack):
     visit.end()
 
 
+@on_each_screen
 @pytest.mark.parametrize("service", SERVICES)
 def test_redoc_opens(visit, service):
     visit.open(f"/{service}/redoc/")

@@ -17,9 +17,8 @@ import requests
 from stack import nginx, postgres
 from stack.bootstrap import ROOT
 from stack.ports import free_ports
-from tests.local_stack import PASSWORD, eventually, new_folder
+from tests.local_stack import HANG_SECONDS, PASSWORD, copy_checkout, eventually, new_folder, output_of
 from tests.own_postgres import own_postgres, run_sql
-from tests.test_fresh_checkout import tracked_files
 
 pytestmark = pytest.mark.slow
 FENCE = re.compile(r"^```sh ?(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -87,15 +86,8 @@ class ManualSetup:
         return inherited | {"PATH": path, "PIP_NO_COMPILE": "1"} | more  # most modules are never used
 
     def run_lines(self, lines, **more):
-        return subprocess.run(
-            ["bash", "-eo", "pipefail", "-c", self.adapted(lines)],
-            cwd=self.root,
-            env=self.environment(**more),
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=240,
-        )
+        command = ["bash", "-eo", "pipefail", "-c", self.adapted(lines)]
+        return output_of(command, cwd=self.root, env=self.environment(**more), timeout=2 * HANG_SECONDS)
 
     def paste(self, lines, **more):
         """Run lines and return their output; stop at the first error."""
@@ -155,10 +147,7 @@ def manual():
     """Run the blocks of docs/by-hand.md up to the long-running programs, and keep both servers running."""
     with own_postgres() as owner_url:
         mine = ManualSetup(owner_url)
-        for name in tracked_files():
-            target = mine.root / name
-            target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(ROOT / name, target, follow_symlinks=False)
+        copy_checkout(mine.root)
         try:
             mine.install()
             run_sql(owner_url, "DROP ROLE user_service", "DROP ROLE task_service")  # a new server does not have them
@@ -171,7 +160,7 @@ def manual():
             for lines in PROGRAMS[:2]:
                 mine.start(lines)
             for service in (USERS, TASKS):
-                eventually(lambda service=service: mine.answers(service), seconds=60)
+                eventually(lambda service=service: mine.answers(service))
             yield mine
         finally:
             for lines in list(mine.running):
@@ -194,7 +183,7 @@ def test_the_cron_line_works_without_an_environment(manual):
     assert manual.call(TASKS, "POST", "/task/tasks/", token=manual.admin_token(), json=due).status_code == 201
 
     command = ["env", "-i", "/bin/sh", "-c", manual.adapted(CRON)]
-    done = subprocess.run(command, cwd="/", capture_output=True, text=True, timeout=60)
+    done = output_of(command, cwd="/")
 
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("Reminded of 1 tasks that are due soon")
@@ -208,7 +197,7 @@ def test_the_workers_run_until_ctrl_c(manual):
     for lines in PROGRAMS[2:]:
         manual.start(lines)
 
-    eventually(lambda: manual.run_lines(looking).returncode == 0, seconds=30)
+    eventually(lambda: manual.run_lines(looking).returncode == 0)
     for lines in PROGRAMS[2:]:
         assert manual.running[lines].poll() is None
         manual.stop(lines)
@@ -217,18 +206,18 @@ def test_the_workers_run_until_ctrl_c(manual):
 @pytest.mark.parametrize("service", [USERS, TASKS], ids=["users", "tasks"])
 def test_gunicorn_replaces_runserver(manual, service):
     manual.stop(PROGRAMS[service])
-    eventually(lambda: not manual.answers(service), seconds=10)
+    eventually(lambda: not manual.answers(service))
 
     manual.start(GUNICORN[service])
 
-    eventually(lambda: manual.answers(service), seconds=30)
+    eventually(lambda: manual.answers(service))
 
 
 def test_the_gateway_routes_to_both_and_names_the_client(manual):
     manual.start(GATEWAY)
     url = f"http://127.0.0.1:{manual.ports[2]}"
 
-    eventually(lambda: is_up(f"{url}/task/health/ready/"), seconds=60)
+    eventually(lambda: is_up(f"{url}/task/health/ready/"))
     token = requests.post(f"{url}/token/", json=manual.admin(), timeout=30).json()["access"]
     headers = {"Authorization": f"Bearer {token}"}
     assert requests.get(f"{url}/task/tasks/", headers=headers, timeout=30).status_code == 200
@@ -258,7 +247,7 @@ def test_postgresql_tools_back_up_and_restore_a_service(manual):
     manual.stop(GUNICORN[USERS])
     manual.paste(COMMANDS["restore"], **urls)
     manual.start(GUNICORN[USERS])
-    eventually(lambda: manual.answers(USERS), seconds=30)
+    eventually(lambda: manual.answers(USERS))
     output = manual.paste(COMMANDS["reconcile"])
 
     assert f"user {bob_id} (bob): deleted; tasks to unassign: {task_id}" in output
@@ -271,7 +260,7 @@ def test_postgresql_tools_back_up_and_restore_a_service(manual):
     manual.paste(COMMANDS["ahead"], **urls)
     dora = {"username": "dora", "email": "dora@example.com", "password": PASSWORD}
     assert manual.call(USERS, "POST", "/user/register/", json=dora).json()["id"] > 100_000
-    eventually(lambda: manual.call(TASKS, "GET", "/task/tasks/", token=manual.token("dora", PASSWORD)).ok, seconds=10)
+    eventually(lambda: manual.call(TASKS, "GET", "/task/tasks/", token=manual.token("dora", PASSWORD)).ok)
 
 
 def test_the_same_commands_back_up_the_task_service(manual):
@@ -285,7 +274,7 @@ def test_the_same_commands_back_up_the_task_service(manual):
     manual.paste(task_lines["restore"], **urls)
 
     manual.start(GUNICORN[TASKS])
-    eventually(lambda: manual.answers(TASKS), seconds=30)
+    eventually(lambda: manual.answers(TASKS))
     token = manual.admin_token()
     made = manual.call(TASKS, "POST", "/task/tasks/", token=token, json={"title": "The next one"}).json()
     after = {row["id"] for row in manual.call(TASKS, "GET", "/task/tasks/", token=token).json()["results"]}

@@ -1,22 +1,21 @@
 """Each service has its own role and schema, and no access to those of the other."""
 
-import json
 import re
+from urllib.parse import urlsplit
 
 import psycopg2
 import pytest
 
-from stack import postgres
 from tests.local_stack import ROOT
+from tests.own_postgres import run_sql
 
 ROLES = {"user_service": "accounts_user", "task_service": "tasks_task"}
 
 
 @pytest.fixture
 def connect(stack):
-    secrets = json.loads((stack.folder / "secrets.json").read_text())
-    programs = json.loads((stack.folder / "programs.json").read_text())
-    urls = {role: row["environment"].get("DATABASE_URL") for row in programs for role in ROLES if role in row["folder"]}
+    secrets, programs = stack.state.secrets(), stack.programs()
+    urls = {role: programs[role.replace("_", "-")]["environment"]["DATABASE_URL"] for role in ROLES}
     assert all(secrets[f"{role.split('_')[0].upper()}_DATABASE_PASSWORD"] in urls[role] for role in ROLES)
     opened = []
 
@@ -77,10 +76,9 @@ def test_the_stack_runs_on_an_external_postgresql(stack, own_stack):
     for name, other in [("user_service", "own_users"), ("task_service", "own_tasks"), ("tmservice", "own")]:
         lines = lines.replace(name, other)
     creation, rest = lines.split("\\c own\n")
-    port = postgres_port(stack)
-    password = json.loads((stack.folder / "secrets.json").read_text())["POSTGRES_PASSWORD"]
-    execute(postgres.owner_url(password, port=port), creation)
-    execute(postgres.url(role="postgres", password=password, port=port, database="own"), rest)
+    run_sql(stack.owner_url(), *statements(creation))
+    run_sql(stack.owner_url("own"), *statements(rest))
+    port = urlsplit(stack.owner_url()).port
 
     own_stack.start(
         USER_DATABASE_URL=f"postgresql://own_users:...@127.0.0.1:{port}/own",
@@ -95,16 +93,5 @@ def test_the_stack_runs_on_an_external_postgresql(stack, own_stack):
     assert not [process for process in own_stack.processes() if process.name() == "postgres"]
 
 
-def postgres_port(stack):
-    (program,) = [row for row in json.loads((stack.folder / "programs.json").read_text()) if row["name"] == "postgres"]
-    return int(next(word for word in program["argv"] if word.startswith("port=")).removeprefix("port="))
-
-
-def execute(url, statements):
-    connection = psycopg2.connect(url)
-    connection.autocommit = True  # CREATE DATABASE cannot run in a transaction
-    with connection.cursor() as cursor:
-        for statement in statements.split(";\n"):
-            if statement.strip():
-                cursor.execute(statement)
-    connection.close()
+def statements(lines):
+    return [statement for statement in lines.split(";\n") if statement.strip()]

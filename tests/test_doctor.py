@@ -1,6 +1,5 @@
 """scripts/doctor on a running stack: a healthy one, then one with each fault."""
 
-import json
 import re
 import signal
 import subprocess
@@ -13,19 +12,18 @@ from threading import Thread
 import pytest
 
 from chassis.testing.smtp_sink import serving
-from deploy.provision import connected
-from stack import orphans, postgres
+from stack import orphans
 from stack.doctor import runs_as_root
 from stack.gateway_checks import GatewayChecks, Limit
 from stack.orphans import running
 from stack.ports import free_ports
-from stack.state import StateFolder
-from tests.local_stack import PASSWORD, LocalStack, eventually
+from tests.local_stack import HANG_SECONDS, PASSWORD, LocalStack, eventually
+from tests.own_postgres import run_sql
 
 # A limit high enough for the tests; the doctor needs one to check proxy trust.
 LIMITED = {"THROTTLE_ANON": "1000/min", "PUBLIC_URL": "https://tasks.example.com"}
 HAVE_WORKED_SINCE = """
-    SELECT least(user_worker.beat_at, task_worker.beat_at, finished_at, pulled_at) > %s
+    SELECT least(user_worker.beat_at, task_worker.beat_at, finished_at, pulled_at) > '{}'
     FROM user_service.chassis_heartbeat AS user_worker, task_service.chassis_heartbeat AS task_worker,
         task_service.notifications_reminderrun, task_service.directory_feed
 """
@@ -45,12 +43,12 @@ def limited():
 
 def restart_workers(stack):
     """They started before their tables existed and would wait up to a minute."""
-    before = [running(StateFolder(stack.folder), name) for name in ("user-worker", "task-worker")]
+    before = [running(stack.state, name) for name in ("user-worker", "task-worker")]
     for process in before:
         process.terminate()
-    assert orphans.wait_until_gone(before, seconds=20)
+    assert orphans.wait_until_gone(before, seconds=HANG_SECONDS)
     began = datetime.now(UTC)
-    eventually(lambda: execute(stack, HAVE_WORKED_SINCE, [began]) == [(True,)], seconds=60)
+    eventually(lambda: execute(stack, HAVE_WORKED_SINCE.format(began)) == [(True,)])
 
 
 @pytest.fixture
@@ -84,14 +82,9 @@ def doctor(stack, *arguments, **changed):
     return Report(done, found)
 
 
-def execute(stack, statement, values=()):
+def execute(stack, statement):
     """Run a statement as the superuser and return its rows."""
-    state = StateFolder(stack.folder)
-    port = json.loads(state.ports.read_text())["postgres"]
-    url = postgres.url(role=postgres.SUPERUSER, password=state.secrets()["POSTGRES_PASSWORD"], port=port)
-    with connected(url) as cursor:
-        cursor.execute(statement, values)
-        return cursor.fetchall() if cursor.description else []
+    return run_sql(stack.owner_url(), statement)
 
 
 @contextmanager
@@ -108,13 +101,12 @@ def test_a_healthy_stack_is_ok_and_no_secret_is_printed(limited):
 
     assert (report.done.returncode, report.done.stderr) == (0, ""), report.done.stdout
     # As root, the services need a Python that other users can execute.
-    as_root = {("stack", "users")} if runs_as_root(StateFolder(limited.folder)) else set()
+    as_root = {("stack", "users")} if runs_as_root(limited.state) else set()
     assert (report.all("ok"), report.all("unsure")) == (report.found.keys() - as_root, as_root)
     assert len(report.found) > 30
     assert "the mail to ada@example.com is one of the files in" in report["user service", "mail"][1]
     assert "nothing wrong" in report.done.stdout
-    secrets = json.loads((limited.folder / "secrets.json").read_text()).values()
-    assert not any(secret in report.done.stdout for secret in secrets)
+    assert not any(secret in report.done.stdout for secret in limited.state.secrets().values())
 
 
 def test_it_sends_test_mails_and_checks_the_settings_in_force(own_stack):
@@ -131,18 +123,18 @@ def test_it_sends_test_mails_and_checks_the_settings_in_force(own_stack):
 
     assert "MAIL_FROM" not in banner
     assert f"127.0.0.1:{mail_port}: Connection refused; set EMAIL_URL" in refused["user service", "mail"][1]
-    assert f"{url} gives no answer" in refused["task service", "users"][1]
+    assert f"{url} gives no valid response" in refused["task service", "users"][1]
     assert "accepted a mail to ada@example.com" in accepted["user service", "mail"][1]
     assert [to for _, to, _ in sink.received] == [["ada@example.com"]] * 2
     for report in (refused, accepted):
         assert "(EMAIL_URL, USER_SERVICE_URL in user-service" in report["stack", "restart"][1]
 
 
+@pytest.mark.slow
 def test_a_changed_admin_password_is_reported(own_stack):
     """Neither the banner nor the doctor signs in: failed attempts would lock the account."""
     first = own_stack.start(**LIMITED)
-    known = (own_stack.folder / "admin-password").read_text().strip()
-    change = {"current_password": known, "new_password": PASSWORD}
+    change = {"current_password": own_stack.admin_password, "new_password": PASSWORD}
     changed = own_stack.call("POST", "/user/me/password/", token=own_stack.admin_token(), json=change)
     own_stack.stop()
 
@@ -204,7 +196,7 @@ DATABASE_FAULTS = {
 
 def test_each_database_fault_is_reported_on_its_line(limited):
     faults = DATABASE_FAULTS
-    with stopped(running(StateFolder(limited.folder), "task-worker")):
+    with stopped(running(limited.state, "task-worker")):
         try:
             for make, _, _ in faults.values():
                 execute(limited, make)
@@ -247,14 +239,13 @@ def test_settings_that_a_restart_would_refuse_are_reported(limited):
 
 
 def test_a_stopped_database_and_gateway_are_reported(limited):
-    state = StateFolder(limited.folder)
     with stopped(limited.supervisor()):  # or it would restart them at once
-        gone = [running(state, name) for name in ("postgres", "gateway")]
+        gone = [running(limited.state, name) for name in ("postgres", "gateway")]
         for process in gone:
             process.send_signal(signal.SIGINT)
-        assert orphans.wait_until_gone(gone, seconds=20)
+        assert orphans.wait_until_gone(gone, seconds=HANG_SECONDS)
         report = doctor(limited)
-    eventually(limited.is_healthy, seconds=60)
+    eventually(limited.is_healthy)
 
     assert report.done.returncode == 1
     assert "postgres, gateway should be running but is not" in report["stack", "programs"][1]
@@ -304,10 +295,10 @@ def test_a_misconfigured_gateway_is_reported(limited):
 def reload(stack, file, configuration):
     """Reload Nginx with a configuration and wait for the old workers to exit."""
     file.write_text(configuration)
-    master = running(StateFolder(stack.folder), "gateway")
+    master = running(stack.state, "gateway")
     before = master.children()
     master.send_signal(signal.SIGHUP)
-    eventually(lambda: not any(map(orphans.is_alive, before)) and master.children(), seconds=30)
+    eventually(lambda: not any(map(orphans.is_alive, before)) and master.children())
 
 
 def test_without_limits_proxy_trust_is_unsure(stack):
@@ -371,7 +362,7 @@ def test_a_stopped_stack_is_reported(never_started):
     assert done.stdout == f"WRONG   stack       no stack is running in {never_started.folder}; scripts/run starts one\n"
 
 
-@pytest.mark.parametrize("address", ["nobody", "", "a@b@c", "ada@example.com\nBcc: eve@example.com"])
+@pytest.mark.parametrize("address", ["nobody", "ada@example.com\nBcc: eve@example.com"])
 def test_an_invalid_mail_address_is_refused(never_started, address):
     done = never_started.run("--mail", address, script="doctor")
 

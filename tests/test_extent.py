@@ -1,7 +1,6 @@
 """Which tests scripts/test runs with and without --all."""
 
 import re
-import subprocess
 import sys
 from argparse import Namespace
 
@@ -9,23 +8,20 @@ import pytest
 
 from stack import other_python
 from stack import test as scripts_test
-from tests.local_stack import ROOT, environment
+from tests.local_stack import ROOT, environment, output_of
 
 A_SLOW_TEST = "test_a_missing_chromium_is_reported"
 
 
 @pytest.mark.parametrize(("options", "total"), [(["--all"], "1 passed, 0 failed"), ([], "0 passed, 0 failed")])
 def test_slow_tests_run_only_with_all(options, total):
-    command = [sys.executable, ROOT / "scripts" / "test", *options, "tests", "-k", A_SLOW_TEST]
-
-    done = subprocess.run(command, env=environment(), capture_output=True, text=True)
+    done = run(*options, "tests", "-k", A_SLOW_TEST)
 
     assert done.stdout.splitlines()[-1] == f"total: {total}", done.stdout + done.stderr
 
 
 def run(*arguments):
-    command = [sys.executable, ROOT / "scripts" / "test", *arguments]
-    return subprocess.run(command, env=environment(), capture_output=True, text=True)
+    return output_of([sys.executable, ROOT / "scripts" / "test", *arguments], env=environment())
 
 
 def test_a_missing_python_is_named():
@@ -37,6 +33,15 @@ def test_a_missing_python_is_named():
 
 def test_another_python_does_not_run_the_script_tests():
     assert "--python cannot be combined with --all" in run("--python", "3.13", "tests").stderr
+
+
+def test_under_the_second_python_each_test_runs_once():
+    command = [sys.executable, "-m", "pytest", "-n0", "--collect-only", "-q", *scripts_test.FIRST_PARAMETERS]
+
+    listed = output_of([*command, "tests/test_extent.py"], cwd=ROOT).stdout
+
+    names = [line.partition("[")[0] for line in listed.splitlines() if "::" in line]
+    assert len(names) == len(set(names)) > 5
 
 
 def test_all_uses_the_python_of_the_images():

@@ -1,6 +1,5 @@
 """scripts/faults: the stack survives all faults, and nothing is left behind."""
 
-import os
 import re
 import shutil
 import signal
@@ -12,23 +11,24 @@ from tests.lab.catalogue import FAULTS
 from tests.local_stack import ROOT, eventually, leftovers, new_folder, start_script
 
 NAMES = [fault.name for fault in FAULTS]
-# RACE_ROUNDS in the environment enables the long form.
-IS_SLOW = "RACE_ROUNDS" in os.environ
-CHOSEN = NAMES if IS_SLOW else ["database-kill", "web-kills", "crash", "flood"]
-OPTIONS = [] if IS_SLOW else ["--seconds=1", *CHOSEN]
+PATIENCE = "--patience=20"  # what is lost or wrong does not depend on the machine's speed; when it is served again does
+QUICK = {"database-kill", "web-kills", "crash", "flood"}
 
 
 @pytest.fixture(scope="module")
-def tried():
-    """Run all faults on one stack; return the output, the exit status, and what is left behind."""
+def tried(request):
+    """Run the selected faults on one stack; return the output, the exit status, and what is left behind."""
+    selected = {item.callspec.params["name"] for item in request.session.items if "the_fault[" in item.name}
     folder = new_folder()
-    faults = start_script("faults", folder, *OPTIONS)
+    faults = start_script("faults", folder, PATIENCE, "--seconds=1", *(name for name in NAMES if name in selected))
     output, _ = faults.communicate()
     yield output, faults.returncode, leftovers(folder)
     shutil.rmtree(folder)
 
 
-@pytest.mark.parametrize("name", CHOSEN)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[] if name in QUICK else pytest.mark.slow) for name in NAMES]
+)
 def test_the_stack_survives_the_fault(tried, name):
     assert_survived(name, tried[0])
 
@@ -47,13 +47,13 @@ def test_the_exit_status_is_the_verdict_and_nothing_remains(tried):
 
 
 @pytest.mark.slow
-def test_nothing_is_lost_in_200_kills(temporary):
-    faults = start_script("faults", temporary, "--all", "crash")
+def test_nothing_is_lost_in_50_kills(temporary):
+    faults = start_script("faults", temporary, PATIENCE, "--all", "crash")
 
     output, _ = faults.communicate()
 
     assert_survived("crash", output)
-    assert re.search(r"^crash: [2-9]\d\d kills, .* [1-9]\d* mails, [1-9]\d* log lines, ", output, re.MULTILINE), output
+    assert re.search(r"^crash: [5-9]\d kills, .* [1-9]\d* mails, [1-9]\d* log lines, ", output, re.MULTILINE), output
 
 
 def test_the_faults_page_lists_every_fault():
@@ -79,7 +79,7 @@ def test_list_names_the_faults_and_starts_nothing(tmp_path):
 
 def test_ctrl_c_during_the_start_leaves_nothing_behind(temporary):
     faults = start_script("faults", temporary)
-    eventually(lambda: list(temporary.glob("*/secrets.json")), seconds=30)
+    eventually(lambda: list(temporary.glob("*/secrets.json")))
 
     assert_stopped(faults, signal.SIGINT, temporary)
 

@@ -18,16 +18,13 @@ SERVED, REFUSED = (
 
 def found(behavior, *, served, refused):
     """Return the problems of a flood with so many served and rejected requests of others."""
-    service = FakeService()
-    service.behavior = behavior
     load = SimpleNamespace(
         sent=[SERVED] * served + [REFUSED] * refused, fault=nullcontext, wait_until_served=lambda: None
     )
-    trial = Trial(SimpleNamespace(port=service.port), load, None, None, seconds=0, is_long=False)
-    try:
+    with FakeService() as service:
+        service.behavior = behavior
+        trial = Trial(SimpleNamespace(port=service.port), load, None, None, seconds=0, is_long=False)
         flood.served_share(trial, "a page", flood.as_bytes("GET", "/"), seconds=0)
-    finally:
-        service.close()
     return trial.found
 
 

@@ -11,7 +11,7 @@ import pytest
 from stack import ports
 from stack.console import StackError
 from stack.startup import error_text
-from tests.local_stack import START_SECONDS, LocalStack
+from tests.local_stack import HANG_SECONDS, LocalStack
 
 SMALL_DISK = 'mount -t tmpfs -o size=16m,mode=711 tmpfs "$TMSERVICE_STATE_DIR"'
 ONLY_IPV6 = 'mount --bind "$TMSERVICE_STATE_DIR/hosts" /etc/hosts'
@@ -33,7 +33,7 @@ def run(stack, *, unshare="", first="true", **options):
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=stream,
-            timeout=START_SECONDS,
+            timeout=HANG_SECONDS,
             **options,
         )
     text = errors.read_text()
@@ -97,13 +97,14 @@ def test_a_missing_ipv4_loopback_is_reported(own_stack, monkeypatch):
             choose()
 
 
+@pytest.mark.slow
 def test_the_stack_starts_with_an_ipv6_only_localhost(own_stack, monkeypatch):
     if ports.has_ipv6() and may_unshare("--mount"):
         (own_stack.folder / "hosts").write_text("::1 localhost\n")
         status, message = run(own_stack, unshare="--mount", first=ONLY_IPV6)
         assert (status, message) == (0, "")
         assert (own_stack.folder / "address").read_text() == own_stack.url
-        with socket.create_connection(("::1", own_stack.port), timeout=20) as connection:
+        with socket.create_connection(("::1", own_stack.port), timeout=HANG_SECONDS) as connection:
             connection.sendall(b"GET /user/health/ready/ HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
             assert connection.recv(65536).startswith(b"HTTP/1.1 200 ")
 

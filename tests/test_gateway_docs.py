@@ -94,14 +94,6 @@ def test_a_page_loads_all_its_files_through_the_gateway(stack, path):
     assert [stack.call("GET", file).status_code for file in files] == [200] * len(files)
 
 
-@pytest.mark.parametrize("path", DOCUMENTS)
-def test_a_document_is_not_sent_twice(stack, path):
-    document = stack.call("GET", path)
-    again = stack.call("GET", path, headers={"If-None-Match": document.headers["ETag"]})
-
-    assert (document.status_code, again.status_code, again.content) == (200, 304, b"")
-
-
 @pytest.mark.parametrize("service", ["user", "task"])
 def test_calls_go_to_the_origin_of_the_page(stack, service):
     document = stack.call("GET", f"/{service}/swagger.json").json()

@@ -10,9 +10,8 @@ from tests.raw_http import FakeService, Gateway, lines, send
 
 @pytest.fixture(scope="module")
 def tasks():
-    service = FakeService()
-    yield service
-    service.close()
+    with FakeService() as service:
+        yield service
 
 
 @pytest.fixture(scope="module")
@@ -87,7 +86,7 @@ def test_a_log_line_is_always_printable_ascii(gateway, place, request_, sent):
 
     send(gateway.port, request_.replace(b"%", sent))
 
-    eventually(lambda: len(access_lines(gateway)) > before, seconds=10)
+    eventually(lambda: len(access_lines(gateway)) > before)
     (line,) = access_lines(gateway)[before:]
     assert all(0x20 <= byte < 0x7F for byte in line)
     assert json.loads(line).keys() == MEMBERS

@@ -14,9 +14,8 @@ from tests.raw_http import FakeService, Gateway, NameServer, hang_up, hold
 
 @pytest.fixture
 def users():
-    service = FakeService()
-    yield service
-    service.close()
+    with FakeService() as service:
+        yield service
 
 
 @pytest.fixture
@@ -28,11 +27,8 @@ def names():
 
 @pytest.fixture
 def replicas():
-    first = FakeService()
-    second = FakeService(address="127.0.0.2", port=first.port)
-    yield first, second
-    first.close()
-    second.close()
+    with FakeService() as first, FakeService(address="127.0.0.2", port=first.port) as second:
+        yield first, second
 
 
 @pytest.fixture
@@ -45,7 +41,7 @@ def replicated(users, names, replicas):
         settings={"RESOLVER": names.address},
         changed={"valid=2s": "valid=1s"},
     ) as running:
-        eventually(lambda: running.call("GET", "/task/tasks/").status == 200, seconds=5)
+        eventually(lambda: running.call("GET", "/task/tasks/").status == 200)
         for replica in replicas:
             replica.requests.clear()
         yield running
@@ -63,7 +59,7 @@ def test_a_busy_replica_gets_fewer_requests(replicated, replicas):
     replicas[0].behavior = hold(until)
     with ThreadPoolExecutor(20) as pool:
         answers = [pool.submit(replicated.call, "GET", "/task/tasks/") for _ in range(2)]
-        eventually(lambda: len(replicas[0].requests) == 1, seconds=5)
+        eventually(lambda: len(replicas[0].requests) == 1)
         statuses = {replicated.call("GET", "/task/tasks/").status for _ in range(10)}
         until.set()
 
@@ -104,7 +100,7 @@ def test_replicas_that_do_not_listen_yet_cause_no_errors(users, names):
     with Gateway(
         user_service=users.address, task_service=task_service, settings={"RESOLVER": names.address}
     ) as running:
-        eventually(lambda: running.call("GET", "/task/tasks/").status == 200, seconds=5)
+        eventually(lambda: running.call("GET", "/task/tasks/").status == 200)
         statuses = Counter(running.call("POST", "/task/tasks/bulk/", b"{}").status for _ in range(20))
     ready.close()
 
@@ -121,11 +117,11 @@ def test_non_idempotent_requests_skip_a_dead_replica(replicated, replicas):
 
 def test_changed_replica_addresses_are_found(replicated, replicas, names):
     names.names["task"] = ["127.0.0.2"]
-    eventually(lambda: only_the_second_is_called(replicated, replicas), seconds=6)
+    eventually(lambda: only_the_second_is_called(replicated, replicas))
 
     names.names["task"] = ["127.0.0.1"]
 
-    eventually(lambda: only_the_second_is_called(replicated, replicas[::-1]), seconds=6)
+    eventually(lambda: only_the_second_is_called(replicated, replicas[::-1]))
 
 
 def only_the_second_is_called(gateway, replicas):
@@ -140,12 +136,12 @@ def test_a_reload_changes_the_address_without_a_failure(users):
     with Gateway(user_service=users.address, task_service=old.address) as running, ThreadPoolExecutor() as pool:
         over = Event()
         codes = pool.submit(keep_calling, running, over)
-        eventually(lambda: len(old.requests) > 5, seconds=5)
+        eventually(lambda: len(old.requests) > 5)
 
         running.write(task_service=new.address)
         running.process.send_signal(signal.SIGHUP)
 
-        eventually(lambda: len(new.requests) > 5, seconds=5)
+        eventually(lambda: len(new.requests) > 5)
         over.set()
 
     assert codes.result() == {200}
@@ -184,7 +180,7 @@ def behind_tls(users, names, service, *, host="task.test", authority=ROOT / "tes
 def test_a_tls_service_is_called_by_its_own_name(users, names, tls_service):
     service, asked_for = tls_service
     with behind_tls(users, names, service) as running:
-        eventually(lambda: running.call("GET", "/task/tasks/").status == 200, seconds=5)
+        eventually(lambda: running.call("GET", "/task/tasks/").status == 200)
         keyed = running.call("POST", "/task/tasks/", b"{}", Idempotency_Key="k")
         running.call("GET", "/user/me/")
 
@@ -199,7 +195,7 @@ def test_a_service_with_an_invalid_certificate_gets_no_request(users, names, tls
     for wrong in ({"host": "stranger.test"}, {"authority": "/etc/ssl/certs/ca-certificates.crt"}):
         asked_for.clear()
         with behind_tls(users, names, service, **wrong) as running:
-            eventually(lambda: running.call("GET", "/task/tasks/").status == 502, seconds=5)
+            eventually(lambda: running.call("GET", "/task/tasks/").status == 502)
         assert asked_for
 
     assert service.requests == []

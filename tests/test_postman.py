@@ -4,13 +4,12 @@ import base64
 import json
 import os
 import re
-import subprocess
 
 import pytest
 import requests
 
 from stack import node
-from tests.local_stack import ROOT
+from tests.local_stack import ROOT, output_of
 
 POSTMAN = ROOT / "postman"
 ADMIN_REQUEST = ("--folder", "Create a task with a misspelled field")  # needs no data and creates none
@@ -61,7 +60,7 @@ class NewmanRun:
     def __init__(self, folder, stack, *arguments, **variables):
         report, self.environment = folder / "report.json", folder / "environment.json"
         source = self.environment if self.environment.is_file() else POSTMAN / "local.postman_environment.json"
-        variables = {"base_url": stack.url, "admin_password": password(stack)} | variables
+        variables = {"base_url": stack.url, "admin_password": stack.admin_password} | variables
         done = newman(
             *("run", POSTMAN / "tmservice.postman_collection.json", "--environment", source, "--color", "off"),
             *("--reporters", "cli,json", "--reporter-json-export", report, "--export-environment", self.environment),
@@ -94,11 +93,7 @@ class NewmanRun:
 def newman(*arguments):
     program = node.install(ROOT / "tests" / "newman") / "node_modules" / "newman" / "bin" / "newman.js"
     environment = {"PATH": node.node_environment()["PATH"], "HOME": os.environ.get("HOME", "/")}
-    return subprocess.run(["node", program, *arguments], env=environment, check=False, capture_output=True, text=True)
-
-
-def password(stack):
-    return (stack.folder / "admin-password").read_text().strip()
+    return output_of(["node", program, *arguments], env=environment)
 
 
 def claims(token):
@@ -119,7 +114,7 @@ def tampered(token):
 
 
 def admin_tokens(stack):
-    return stack.call("POST", "/token/", json={"username": "admin", "password": password(stack)}).json()
+    return stack.call("POST", "/token/", json={"username": "admin", "password": stack.admin_password}).json()
 
 
 def all_ids(stack):
@@ -175,43 +170,25 @@ def test_at_the_default_limits_it_waits_and_retries(tmp_path, own_stack):
     assert re.search(r"POST /\S+: rate limited, waiting \d+ seconds", " ".join(tokens.output.split()))
 
 
-@pytest.mark.slow
-def test_an_expired_token_is_refreshed(tmp_path, stack):
-    pair = admin_tokens(stack)
-
-    run = NewmanRun(
-        *(tmp_path, stack, *ADMIN_REQUEST), admin_access=expired(pair["access"]), admin_refresh=pair["refresh"]
-    )
-
-    run.assert_passed()
-    assert run.statuses == [400]
-    assert run.variables["admin_refresh"] != pair["refresh"]
-    assert claims(run.variables["admin_refresh"])["sid"] == claims(pair["refresh"])["sid"]
+TOKENS = {
+    "an expired one is refreshed": (expired, str, [400], True),
+    "a rejected one is refreshed and the request retried": (tampered, str, [401, 400], True),
+    "with a rejected refresh token it signs in": (expired, tampered, [400], False),
+}
 
 
 @pytest.mark.slow
-def test_a_rejected_token_is_replaced_and_the_request_retried(tmp_path, stack):
+@pytest.mark.parametrize(("access", "refresh", "statuses", "is_same_session"), TOKENS.values(), ids=TOKENS)
+def test_an_unusable_token_is_replaced(tmp_path, stack, access, refresh, statuses, is_same_session):
     pair = admin_tokens(stack)
+    tokens = {"admin_access": access(pair["access"]), "admin_refresh": refresh(pair["refresh"])}
 
-    run = NewmanRun(
-        *(tmp_path, stack, *ADMIN_REQUEST), admin_access=tampered(pair["access"]), admin_refresh=pair["refresh"]
-    )
+    run = NewmanRun(tmp_path, stack, *ADMIN_REQUEST, **tokens)
 
     run.assert_passed()
-    assert run.statuses == [401, 400]
-    assert claims(run.variables["admin_refresh"])["sid"] == claims(pair["refresh"])["sid"]
-
-
-@pytest.mark.slow
-def test_it_logs_in_if_the_refresh_token_is_rejected(tmp_path, stack):
-    pair = admin_tokens(stack)
-    tokens = {"admin_access": expired(pair["access"]), "admin_refresh": tampered(pair["refresh"])}
-
-    run = NewmanRun(*(tmp_path, stack, *ADMIN_REQUEST), **tokens)
-
-    run.assert_passed()
-    assert run.statuses == [400]
-    assert claims(run.variables["admin_refresh"])["sid"] != claims(pair["refresh"])["sid"]
+    assert run.statuses == statuses
+    assert run.variables["admin_refresh"] != tokens["admin_refresh"]
+    assert (claims(run.variables["admin_refresh"])["sid"] == claims(pair["refresh"])["sid"]) is is_same_session
 
 
 @pytest.mark.slow

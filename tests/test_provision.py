@@ -1,6 +1,5 @@
 """scripts/provision-database: roles and schemas on any PostgreSQL, or a one-sentence error."""
 
-import subprocess
 import sys
 from urllib.parse import quote, urlsplit
 
@@ -10,7 +9,7 @@ import pytest
 from chassis import time_limits
 from deploy import provision
 from stack.ports import free_ports
-from tests.local_stack import ROOT, environment
+from tests.local_stack import ROOT, environment, output_of
 from tests.own_postgres import own_postgres, run_sql
 
 SPECIAL = "p@ss:w/o?r#d %41'\"\\$$ ü"
@@ -41,9 +40,7 @@ def elsewhere(url, database, *, user=""):
 
 def run(*arguments, **settings):
     command = [sys.executable, ROOT / "scripts" / "provision-database", *arguments]
-    return subprocess.run(
-        command, env=environment(**settings), stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60
-    )
+    return output_of(command, env=environment(**settings))
 
 
 def provisioned(*arguments, **settings):

@@ -1,7 +1,6 @@
 """Migrations run as the schema owner; the serving role can only read and write rows."""
 
 import os
-import subprocess
 import sys
 from urllib.parse import urlsplit
 
@@ -11,7 +10,7 @@ import pytest
 from chassis import time_limits
 from deploy import provision
 from stack import check
-from tests.local_stack import ROOT
+from tests.local_stack import ROOT, output_of
 from tests.own_postgres import own_postgres, run_sql
 
 SERVICES = {"USER": "user_service", "TASK": "task_service"}
@@ -40,15 +39,8 @@ def urls(server, database):
 
 
 def manage(service, *arguments, **settings):
-    return subprocess.run(
-        [sys.executable, "manage.py", *arguments],
-        cwd=ROOT / SERVICES[service],
-        env={**os.environ, **check.SETTINGS, "TMSERVICE_ENV_FILE": os.devnull, **settings},
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
+    given = {**os.environ, **check.SETTINGS, "TMSERVICE_ENV_FILE": os.devnull, **settings}
+    return output_of([sys.executable, "manage.py", *arguments], cwd=ROOT / SERVICES[service], env=given)
 
 
 def migrate(service, **settings):

@@ -11,28 +11,19 @@ from uuid import uuid4
 import task_client
 import user_client
 from task_client.api.history import list_activity
-from task_client.api.notifications import list_deliveries, list_notifications, mark_notification_read
 from task_client.api.tasks import (
     change_task,
-    change_tasks,
     create_task,
-    delete_task,
     export_tasks,
     list_tasks,
     read_task,
     summarize_tasks,
 )
 from task_client.models import (
-    Bulk,
-    BulkSet,
-    BulkSetPriority,
-    Changed,
-    DeliveryState,
     ListTasksOrdering,
     ListTasksStatusItem,
     NewTask,
     NewTaskPriority,
-    NotificationKind,
     Problem,
     StaleProblem,
     Task,
@@ -43,10 +34,9 @@ from task_client.models import (
     TaskStatus,
 )
 from user_client.api.accounts import list_users
-from user_client.api.own_account import list_own_sessions, read_own_account
-from user_client.api.sign_up_and_sign_in import refresh_tokens, register, sign_in, sign_out
-from user_client.models import Credentials, OwnAccount, Refresh, Registration, Tokens, User, UserRole
-from user_client.models import Problem as UserProblem
+from user_client.api.own_account import read_own_account
+from user_client.api.sign_up_and_sign_in import register, sign_in
+from user_client.models import Credentials, OwnAccount, Registration, Tokens, User, UserRole
 
 PASSWORD = "correct horse battery staple"
 LATE, DUE = date(2020, 2, 29), date(2090, 12, 1)
@@ -100,20 +90,6 @@ def it_signs_up_and_in(service):
     assert [(user.id, user.role) for user in found.results] == [(alice.id, UserRole.USER)]
 
 
-def it_exchanges_tokens_and_signs_out(service):
-    alice = service.new_user()
-
-    following = refresh_tokens.sync(client=service.accounts, body=Refresh(alice.tokens.refresh))
-    sessions = list_own_sessions.sync(client=alice.accounts)
-    ended = sign_out.sync_detailed(client=alice.accounts, body=Refresh(following.refresh))
-    afterwards = refresh_tokens.sync(client=service.accounts, body=Refresh(following.refresh))
-
-    assert following.refresh != alice.tokens.refresh
-    assert [(session.current, session.created_at.tzinfo) for session in sessions.results] == [(True, UTC)]
-    assert (ended.status_code, ended.content) == (204, b"")
-    assert (type(afterwards), afterwards.status) == (UserProblem, 401)
-
-
 def it_creates_and_reads_a_task(service):
     alice = service.new_user()
 
@@ -131,18 +107,6 @@ def it_creates_and_reads_a_task(service):
     assert (read.assignee.id, read.created_by, read.completed_at) == (alice.id, service.admin.id, None)
     assert (type(read.created_at), read.created_at.tzinfo) == (datetime, UTC)
     assert (read.additional_properties, made.parsed.version) == ({}, 1)
-
-
-def it_repeats_a_post_with_its_key(service):
-    key, body = str(uuid4()), NewTask("Once")
-
-    first, again = (
-        create_task.sync(client=service.admin.tasks, body=body, idempotency_key=key) for _ in ("first", "again")
-    )
-    other = create_task.sync(client=service.admin.tasks, body=NewTask("Other"), idempotency_key=key)
-
-    assert first == again
-    assert (type(other), other.status) == (Problem, 422)
 
 
 def it_filters_and_sorts(service):
@@ -204,15 +168,6 @@ def it_changes_a_task_with_its_etag(service):
     assert {row.field for row in history.results} >= {"title", "due_date"}
 
 
-def it_revalidates_with_an_etag(service):
-    task = service.add_task()
-    tag = read_task.sync_detailed(task.id, client=service.admin.tasks).headers["ETag"]
-
-    again = read_task.sync_detailed(task.id, client=service.admin.tasks, if_none_match=tag)
-
-    assert (again.status_code, again.content, again.parsed) == (304, b"", None)
-
-
 def it_reads_problems(service):
     alice, task = service.new_user(), service.add_task()
     unnamed = create_task.sync_detailed(client=service.admin.tasks, body=NewTask(""), x_request_id="from-a-test")
@@ -230,38 +185,6 @@ def it_reads_problems(service):
         assert (type(problem), problem.status, problem.type_) == (Problem, status, "about:blank"), problem
 
 
-def it_reads_notifications(service):
-    alice = service.new_user()
-    task = service.add_task("Tell her", assigned_to=alice.id)
-
-    (notification,) = list_notifications.sync(client=alice.tasks, unread=True).results
-    read = mark_notification_read.sync(notification.id, client=alice.tasks)
-    (delivery,) = list_deliveries.sync(task.id, client=service.admin.tasks).results
-
-    assert (notification.kind, notification.task.id, notification.read_at) == (
-        NotificationKind.TASK_ASSIGNED,
-        task.id,
-        None,
-    )
-    assert notification.kind is NotificationKind.TASK_ASSIGNED
-    assert (read.id, type(read.read_at)) == (notification.id, datetime)
-    assert list_notifications.sync(client=alice.tasks, unread=True).results == []
-    assert (delivery.kind, type(delivery.state)) == (NotificationKind.TASK_ASSIGNED, DeliveryState)
-
-
-def it_changes_many_tasks(service):
-    ids = [service.add_task().id for _ in range(3)]
-
-    changed = change_tasks.sync(
-        client=service.admin.tasks, body=Bulk(ids=ids, set_=BulkSet(priority=BulkSetPriority.URGENT, due_date=DUE))
-    )
-
-    assert isinstance(changed, Changed)
-    assert [(task.id, task.priority, task.due_date) for task in changed.updated] == [
-        (id_, TaskPriority.URGENT, DUE) for id_ in ids
-    ]
-
-
 def it_exports(service):
     alice = service.new_user()
     task = service.add_task("On paper", assigned_to=alice.id)
@@ -275,16 +198,6 @@ def it_exports(service):
     header, row = export.parsed.payload.read().decode("utf-8-sig").splitlines()
     assert (header.split(",")[:2], row.split(",")[:2]) == (["id", "title"], [str(task.id), "On paper"])
     assert (type(refused), refused.status) == (Problem, 400)
-
-
-def it_deletes(service):
-    task = service.add_task()
-
-    gone = delete_task.sync_detailed(task.id, client=service.admin.tasks)
-    missing = read_task.sync(task.id, client=service.admin.tasks)
-
-    assert (gone.status_code, gone.content) == (204, b"")
-    assert (type(missing), missing.status) == (Problem, 404)
 
 
 if __name__ == "__main__":

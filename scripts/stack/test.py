@@ -24,6 +24,9 @@ from stack.state import StateFolder
 PACKAGES = ("chassis", "user_service", "task_service", "tests")
 WITH_DATABASE = ("chassis", "user_service", "task_service")
 MEASURED = ("chassis", "user_service", "task_service")
+NOT_SLOW = ["-m", "not slow"]
+# What differs between versions of Python does not depend on the parameters of a test.
+FIRST_PARAMETERS = [*NOT_SLOW, "-p", "chassis.testing.first_parameters"]
 ACCESS_CONTROL_MODULES = (
     "chassis/auth/authentication.py",
     "chassis/auth/permissions.py",
@@ -125,27 +128,29 @@ def tests(folder: Path, arguments: argparse.Namespace) -> Counts:
     with throwaway_postgres(folder) as urls:
         if arguments.python:
             chosen = arguments.packages or WITH_DATABASE
-            return under_another_python(arguments.python, chosen, folder, urls, only=arguments.k)
+            return under_another_python(arguments.python, chosen, folder, urls, options=selection(arguments))
         for package in arguments.packages or PACKAGES:
-            environment = package_environment(package, urls, slow=arguments.all)
-            total += pytest(package, folder, environment, only=arguments.k)
+            total += pytest(package, folder, urls, selection(arguments))
         if lacks_image_python(arguments):
             say(f"\nPython {other_python.IMAGE_PYTHON} is not installed, so nothing was tested under it.")
         elif packages := other_python_packages(arguments):
-            total += under_another_python(other_python.IMAGE_PYTHON, packages, folder, urls)
+            total += under_another_python(other_python.IMAGE_PYTHON, packages, folder, urls, options=FIRST_PARAMETERS)
     if not (arguments.packages or arguments.k):
         total += access_control_coverage(folder)
     return total
 
 
+def selection(arguments: argparse.Namespace) -> list[str]:
+    return [*([] if arguments.all else NOT_SLOW), *(["-k", arguments.k] if arguments.k else [])]
+
+
 def under_another_python(
-    wanted: str, packages: Iterable[str], folder: Path, urls: dict[str, str], *, only: str | None = None
+    wanted: str, packages: Iterable[str], folder: Path, urls: dict[str, str], options: list[str]
 ) -> Counts:
     python = other_python.environment(wanted)
     total = Counts()
     for package in packages:
-        environment = package_environment(package, urls, slow=False)
-        total += pytest(package, folder, environment, only=only, python=python)
+        total += pytest(package, folder, urls, options, python=python)
     return total
 
 
@@ -167,27 +172,19 @@ def coverage(command: str, folder: Path) -> list[str]:
     return ["coverage", command, f"--rcfile={ROOT / 'pyproject.toml'}", f"--data-file={folder / 'coverage'}", *options]
 
 
-def package_environment(package: str, urls: dict[str, str], *, slow: bool) -> dict[str, str]:
-    """Return the environment of a package's tests. RACE_ROUNDS enables slow tests and sets the rounds of each race."""
-    return {
-        **os.environ,
-        **(check.SETTINGS | {"DATABASE_URL": urls[package]} if package in WITH_DATABASE else {}),
-        **({"RACE_ROUNDS": "1000"} if slow else {}),
-    }
-
-
 def pytest(
-    package: str, folder: Path, environment: dict[str, str], *, only: str | None, python: Path | None = None
+    package: str, folder: Path, urls: dict[str, str], options: list[str], *, python: Path | None = None
 ) -> Counts:
     """Run a package's tests; under another `python`, without coverage. A skipped test counts as failed."""
+    is_part = "-k" in options
+    database = check.SETTINGS | {"DATABASE_URL": urls[package]} if package in urls else {}
     say(f"\n{package}{f', {python.parent.parent.name}' if python else ''}")
     report = folder / f"{package}.xml"
     report.unlink(missing_ok=True)
-    measured = [*coverage("run", folder), "-m"] if package in MEASURED and not (only or python) else []
+    measured = [*coverage("run", folder), "-m"] if package in MEASURED and not (is_part or python) else []
     command = [str(python or sys.executable), "-m", *measured, "pytest", "-q", f"--junitxml={report}"]
-    argv = [*command, *(["-k", only] if only else [])]
-    status = subprocess.run(argv, check=False, cwd=ROOT / package, env=environment).returncode
-    if status == 5 and only:  # pytest: no tests collected
+    status = subprocess.run([*command, *options], check=False, cwd=ROOT / package, env=os.environ | database).returncode
+    if status == 5 and is_part:  # pytest: no tests collected
         return Counts()
     if not report.is_file():
         return Counts(failed=1)

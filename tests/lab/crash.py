@@ -12,7 +12,7 @@ from tests.lab.trial import Trial
 
 WORKER, WEB = "task-worker", "task-service"
 TURNS = (WORKER, WEB, WEB)  # kill one while the other restarts
-KILLS, LONG_KILLS = 3, 200
+KILLS, LONG_KILLS = 3, 50
 MASTER_SHARE = 0.2  # of the kills of the web server; the others hit a worker process
 RECOVERY_SECONDS = 60
 DELIVERED_WITHIN_SECONDS = 600

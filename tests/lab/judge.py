@@ -2,7 +2,7 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from http import HTTPStatus
 from itertools import product
 from typing import Any
@@ -25,6 +25,9 @@ class Demands:
     may_cut_off: bool = False
     max_seconds: float = 10
     recovery_seconds: float = 5
+
+    def times(self, patience: float) -> "Demands":
+        return replace(self, max_seconds=self.max_seconds * patience, recovery_seconds=self.recovery_seconds * patience)
 
 
 @dataclass(frozen=True, slots=True)

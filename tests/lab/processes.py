@@ -101,7 +101,7 @@ def full_log_disk(trial: Trial) -> Iterator[None]:
 def is_logged_again(trial: Trial) -> bool:
     """Return whether the gateway logs requests again, in a file below the limit."""
     file = trial.scene.state.log / "gateway.log"
-    deadline = time.monotonic() + LOGGED_WITHIN_SECONDS
+    deadline = time.monotonic() + LOGGED_WITHIN_SECONDS * trial.patience
     for number in takewhile(lambda _: time.monotonic() < deadline, count()):
         request_id = f"{trial.prober.name}-after-{number}"
         trial.prober.ask("GET", "/user/me/", request_id=request_id)

@@ -24,6 +24,7 @@ class Trial:
     rng: random.Random
     seconds: float
     is_long: bool
+    patience: float = 1
     found: list[str] = field(default_factory=list)
     count: int = 0  # rounds started
 
