@@ -182,24 +182,13 @@ class Gunicorn:
 
     def workers(self):
         """Return the pids of both workers: send requests until both have answered."""
-        return self.ask_until("/things/1/", lambda pids: len(pids) == 2)
+        return {int(pid) for pid in self.ask("/things/1/", 2)}
 
     def ask(self, path, processes):
         """Send requests until `processes` different answers have come; return them."""
         answers = set()
-        deadline = time.monotonic() + 20
-        while len(answers) < processes:
-            assert time.monotonic() < deadline, answers
-            answers.add(self.get(path)[1])
+        until(lambda: answers.add(self.get(path)[1]) or len(answers) == processes)
         return answers
-
-    def ask_until(self, path, done):
-        answers = set()
-        deadline = time.monotonic() + 20
-        while not done(answers):
-            assert time.monotonic() < deadline, answers
-            answers.add(self.get(path)[1])
-        return {int(answer) for answer in answers}
 
     def lines(self):
         return [json.loads(line) for line in self.log.read_text().splitlines()]
@@ -207,9 +196,12 @@ class Gunicorn:
     def messages(self):
         return [line["message"] for line in self.lines()]
 
+    def wait_for_message(self, part, *, times=1):
+        until(lambda: sum(part in message for message in self.messages()) >= times)
+
 
 def until(condition):
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.02)

@@ -48,28 +48,19 @@ def test_any_worker_reports_the_counts_of_all(start):
     assert [web.metric(THINGS) for _ in range(20)] == [counted + 200] * 20
 
 
-def test_counts_of_a_killed_worker_remain(start):
+def test_counts_of_killed_workers_remain_and_their_gauges_do_not(start):
     web = start()
-    first = web.workers()
+    workers = web.workers()
+    web.get("/raise-flag/")
     counted = web.metric(THINGS)
+    assert [web.metric("tmservice_flag") for _ in range(10)] == [1] * 10  # the maximum over live workers
 
-    for pid in first:
+    for pid in workers:
         os.kill(pid, signal.SIGKILL)
-    until(lambda: sum("Booting worker" in message for message in web.messages()) == 4)
+    web.wait_for_message("Booting worker", times=4)
     web.get("/things/1/")
 
     assert [web.metric(THINGS) for _ in range(10)] == [counted + 1] * 10
-
-
-def test_a_gauge_is_the_maximum_over_live_workers(start):
-    web = start()
-    web.workers()
-    flagged = int(web.get("/raise-flag/")[1])
-    assert [web.metric("tmservice_flag") for _ in range(10)] == [1] * 10
-
-    os.kill(flagged, signal.SIGKILL)
-    until(lambda: any("SIGKILL" in message for message in web.messages()))
-
     until(lambda: web.metric("tmservice_flag") == 0)
 
 
@@ -79,19 +70,10 @@ def test_a_graceful_reload_loses_no_count(start):
     counted = web.metric(THINGS)
 
     web.process.send_signal(signal.SIGHUP)
-    until(lambda: sum("Worker exiting" in message for message in web.messages()) == 2)
+    web.wait_for_message("Worker exiting", times=2)
 
     assert web.metric(THINGS) == counted
     assert not web.workers() & before
-
-
-def test_the_metrics_folder_is_private_and_removed_at_exit(start):
-    web = start()
-    folder = Path(web.get("/folder/")[1])
-
-    assert folder.stat().st_mode & 0o077 == 0
-    assert web.end() == 0
-    assert not folder.exists()
 
 
 def test_the_metrics_folder_of_a_killed_master_is_removed_later(start):
@@ -120,13 +102,13 @@ def test_a_service_listens_only_after_it_is_loaded(start, tmp_path):
         web.get("/things/1/")
 
     gate.touch()
-    until(lambda: any(message.startswith("Listening at") for message in web.messages()))
+    web.wait_for_message("Listening at")
     assert web.get("/things/1/")[0] == 200
 
 
 def test_sigterm_loses_no_queued_request(start, tmp_path):
     web = start(own_socket=True, WEB_CONCURRENCY="1")
-    until(lambda: any(message.startswith("Booting worker") for message in web.messages()))
+    web.wait_for_message("Booting worker")
     gate = tmp_path / "answer"
     with ThreadPoolExecutor(2) as pool:
         answered = pool.submit(web.get, f"/wait/?gate={gate}")
@@ -135,7 +117,7 @@ def test_sigterm_loses_no_queued_request(start, tmp_path):
         until(lambda: queue_length(web.port) == 1)
 
         web.process.send_signal(signal.SIGTERM)
-        until(lambda: "Handling signal: term" in web.messages())
+        web.wait_for_message("Handling signal: term")
         gate.touch()
 
         assert answered.result() == (200, "waited")
@@ -153,21 +135,6 @@ def queue_length(port):
     return 0
 
 
-def test_every_log_line_is_a_json_object(start):
-    web = start()
-    web.get("/nowhere/")
-    pid = web.workers().pop()
-    os.kill(pid, signal.SIGKILL)
-    until(lambda: any("SIGKILL" in message for message in web.messages()))
-    web.end()
-
-    assert web.messages()[0].startswith("Starting gunicorn")
-    assert web.messages()[-1].startswith("Shutting down")
-    assert "Not Found: /nowhere/" in web.messages()
-    assert {line["service"] for line in web.lines()} == {"sample_service"}
-    assert len(set(web.messages())) == len(web.messages())  # no other handler repeats it
-
-
 def test_a_timed_out_request_is_logged_counted_and_answered(start):
     web = start(options="--timeout 3")
 
@@ -179,17 +146,27 @@ def test_a_timed_out_request_is_logged_counted_and_answered(start):
     assert json.loads(body)["instance"] == "/sleep/"
     (failed,) = (line for line in web.lines() if line["message"] == "GET /sleep/ failed")
     assert (failed["request_id"], "SystemExit" in failed["exc_info"]) == ("abc-1", True)
-    assert any(line["message"].startswith("WORKER TIMEOUT") for line in web.lines())
+    assert any(message.startswith("WORKER TIMEOUT") for message in web.messages())
     assert "eyJhbGciOi" not in web.log.read_text()
     assert web.metric(COUNT.format(route="sleep/", status=500)) == 1
 
 
-def test_gunicorn_uses_the_log_level(start):
-    web = start(LOG_LEVEL="ERROR")
+def test_every_log_line_is_a_json_object_until_the_end(start):
+    web = start()
     web.get("/nowhere/")
-    web.end()
+    os.kill(web.workers().pop(), signal.SIGKILL)
+    web.wait_for_message("SIGKILL")
+    folder = Path(web.get("/folder/")[1])
+    assert folder.stat().st_mode & 0o077 == 0
 
-    assert web.lines() == []
+    assert web.end() == 0
+
+    assert web.messages()[0].startswith("Starting gunicorn")
+    assert web.messages()[-1].startswith("Shutting down")
+    assert "Not Found: /nowhere/" in web.messages()
+    assert {line["service"] for line in web.lines()} == {"sample_service"}
+    assert len(set(web.messages())) == len(web.messages())  # no other handler repeats it
+    assert not folder.exists()
 
 
 def test_an_unknown_log_level_is_rejected_in_one_sentence(start):
