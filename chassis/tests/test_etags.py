@@ -40,35 +40,16 @@ def test_a_weak_tag_is_a_digest_of_the_content():
 @pytest.mark.parametrize(
     ("header", "versions"),
     [
-        (TAG, {3}),
-        (f"W/{TAG}", {3}),
-        (f" {TAG} ", {3}),
-        (f'{TAG}, W/"12.{DIGEST}"', {3, 12}),
-        (f'"abc", {TAG}', {3}),
-        (f'"a,b", {TAG}', {3}),
-        (f'"a,{TAG[1:-1]}"', set()),
-        (f'"2147483647.{DIGEST}"', {2147483647}),
-        ('"abc"', set()),
-        ('"3"', set()),
-        (f'"0.{DIGEST}"', set()),
-        (f'"03.{DIGEST}"', set()),
-        (f'"-3.{DIGEST}"', set()),
-        (f'"٣.{DIGEST}"', set()),
-        (f'"{"9" * 5000}.{DIGEST}"', set()),
-        (f'"3.{DIGEST}0"', set()),
-        (f'"3.{DIGEST[1:]}"', set()),
-        (f'"3.{DIGEST.upper()}"', set()),
-        (f'"3.{DIGEST}\n"', set()),
+        *((form.format(TAG), {3}) for form in ("{}", "W/{}", " {} ", '"abc", {}', '"a,b", {}')),
+        *[(f'{TAG}, W/"12.{DIGEST}"', {3, 12}), (f'"2147483647.{DIGEST}"', {2147483647})],
+        *((f'"{version}.{DIGEST}"', set()) for version in ("0", "03", "-3", "٣", "9" * 5000, "a,3")),
+        *((f'"3.{digest}"', set()) for digest in (f"{DIGEST}0", DIGEST[1:], DIGEST.upper(), f"{DIGEST}\n")),
+        *[('"abc"', set()), ('"3"', set()), ("*", None), (" * ", None)],
     ],
     ids=lambda value: ascii(value)[:32],
 )
 def test_if_match_returns_the_versions_of_our_tags(header, versions):
     assert etags.if_match(request(If_Match=header)) == versions
-
-
-@pytest.mark.parametrize("header", ["*", " * "])
-def test_a_star_allows_any_version(header):
-    assert etags.if_match(request(If_Match=header)) is None
 
 
 def test_no_condition_allows_any_version():
@@ -129,13 +110,10 @@ def test_every_get_has_a_tag(client, path):
     first = client.get(path)
     again = client.get(path, headers={"If-None-Match": first["ETag"], "X-Request-ID": "r-1"})
 
+    named = [again[name] for name in ("Cache-Control", "Vary", "X-Request-ID")]
     assert first["ETag"] == etags.weak_etag(first.content) == client.head(path)["ETag"]
     assert (again.status_code, again.content, again["ETag"]) == (304, b"", first["ETag"])
-    assert (again["Cache-Control"], again["Vary"], again["X-Request-ID"]) == (
-        "no-store",
-        "origin, Authorization",
-        "r-1",
-    )
+    assert named == ["no-store", "origin, Authorization", "r-1"]
     assert client.head(path, headers={"If-None-Match": first["ETag"]}).status_code == 304
 
 
@@ -151,11 +129,8 @@ def test_a_changed_response_is_sent_again(client):
 @pytest.mark.parametrize(
     ("method", "path", "status"),
     [
-        ("GET", "/who-am-i/", 401),
-        ("GET", "/echo/?zzz=1", 400),
-        ("GET", "/rows/0/", 404),
-        ("DELETE", "/echo/", 405),
-        ("POST", "/echo/", 400),
+        *[("GET", "/who-am-i/", 401), ("GET", "/echo/?zzz=1", 400), ("GET", "/rows/0/", 404)],
+        *[("DELETE", "/echo/", 405), ("POST", "/echo/", 400)],
     ],
 )
 def test_writes_and_errors_have_no_tag_and_are_never_304(client, method, path, status):

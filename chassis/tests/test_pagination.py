@@ -130,17 +130,7 @@ def test_a_link_keeps_other_parameters_and_uses_our_host(settings):
 @pytest.mark.parametrize(
     "cursor",
     [
-        "",
-        "x",
-        ":",
-        "::",
-        "a:b:c",
-        "1",
-        "%00",
-        "%FF",
-        "é",
-        "eyJhIjoxfQ",
-        "a" * 5_000,
+        *("", "x", ":", "::", "a:b:c", "1", "%00", "%FF", "é", "eyJhIjoxfQ", "a" * 5_000),
         signing.Signer(salt="elsewhere").sign_object(["-due_date", False, None, 7]),
     ],
     ids=lambda value: value[:20],
