@@ -4,17 +4,8 @@ import pytest
 from rest_framework.exceptions import ValidationError
 from rest_framework.fields import CharField
 
-from chassis.api.fields import (
-    CappedField,
-    ChoiceField,
-    DateField,
-    IdField,
-    IdsField,
-    SecretField,
-    SingleLineField,
-    StrictBooleanField,
-    StringField,
-)
+from chassis.api import fields
+from chassis.api.fields import ChoiceField, DateField, IdField, IdsField, SecretField, SingleLineField, StringField
 
 NO_STRINGS = [0, 1, 1.5, True, False, [], ["a"], {}, {"a": 1}]
 HARMLESS = [
@@ -30,6 +21,8 @@ HARMLESS = [
     "10 000\u00a0€",
     "<b>'\"; DROP TABLE tasks; --{{7*7}}${jndi:ldap://x}%s%n=1+1",
 ]
+VISIBLE_TEXTS = [StringField(), SingleLineField()]
+ALL_TEXTS = [*VISIBLE_TEXTS, SecretField()]
 CONTROLS = [chr(code) for code in (*range(9), *range(0xE, 0x20), 0x7F, 0x84, 0x86, 0x9F, 0xFEFF)]
 DIRECTIONS = [chr(code) for code in (*range(0x202A, 0x202F), *range(0x2066, 0x206A))]
 
@@ -41,44 +34,36 @@ def refusals(field, value):
 
 
 @pytest.mark.parametrize("text", HARMLESS)
-@pytest.mark.parametrize("field", [StringField(), SingleLineField(), SecretField()])
+@pytest.mark.parametrize("field", ALL_TEXTS)
 def test_text_of_any_language_is_unchanged(field, text):
     assert field.run_validation(text).encode() == text.encode()
 
 
 @pytest.mark.parametrize("value", NO_STRINGS)
-@pytest.mark.parametrize("field", [StringField(), SingleLineField(), SecretField()])
+@pytest.mark.parametrize("field", ALL_TEXTS)
 def test_only_a_string_becomes_text(field, value):
     assert refusals(field, value) == ["Must be a string."]
 
 
-@pytest.mark.parametrize("character", CONTROLS + DIRECTIONS, ids=ascii)
-@pytest.mark.parametrize("field", [StringField(), SingleLineField()])
-def test_a_control_character_is_reported_with_its_position(field, character):
-    assert refusals(field, f"ab{character}c")[0] == (
-        f"Must not contain control or text-direction characters (U+{ord(character):04X} at position 3)."
-    )
+@pytest.mark.parametrize("field", VISIBLE_TEXTS)
+def test_a_control_character_is_reported_with_its_position(field):
+    for character in CONTROLS + DIRECTIONS:
+        position = f"U+{ord(character):04X} at position 3"
+
+        assert refusals(field, f"ab{character}c")[0] == (
+            f"Must not contain control or text-direction characters ({position})."
+        )
 
 
 @pytest.mark.parametrize("code", [0xD800, 0xDFFF])
-@pytest.mark.parametrize("field", [StringField(), SingleLineField(), SecretField()])
+@pytest.mark.parametrize("field", ALL_TEXTS)
 def test_a_lone_surrogate_is_rejected(field, code):
     assert "Surrogate characters are not allowed" in refusals(field, f"a{chr(code)}b")[0]
 
 
-def test_a_text_keeps_lines_and_surrounding_whitespace():
-    text = "  - one\r\n\t- two\u2028\n "
-
-    assert StringField().run_validation(text) == text
-
-
-@pytest.mark.parametrize("blank", ["", " \n "])
-def test_a_text_may_be_blank_where_that_is_allowed(blank):
-    assert StringField(allow_blank=True).run_validation(blank) == blank
-
-
-def test_a_line_is_stripped():
-    assert SingleLineField().run_validation("  two  words\u3000") == "two  words"
+@pytest.mark.parametrize("text", ["  - one\r\n\t- two\u2028\n ", "", " \n "], ids=ascii)
+def test_a_text_keeps_lines_and_surrounding_whitespace(text):
+    assert StringField(allow_blank=True).run_validation(text) == text
 
 
 @pytest.mark.parametrize("end", ["\t", "\n", "\v", "\f", "\r", "\r\n", "\x85", "\u2028", "\u2029", " \n \n"], ids=ascii)
@@ -95,13 +80,7 @@ def test_unusual_line_breaks_become_line_feeds(end):
     assert StringField().run_validation(f"one{end}two") == "one\ntwo"
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
-        *("", " ", "\n", "\u00a0", "\u3000", "\u2003\u2009", "\u2800", "\u0301"),
-    ],
-    ids=ascii,
-)
+@pytest.mark.parametrize("text", ["", " ", "\n", "\u00a0", "\u3000", "\u2003\u2009", "\u2800", "\u0301"], ids=ascii)
 def test_a_line_needs_a_visible_character(text):
     assert refusals(SingleLineField(), text) == ["Must contain at least one visible character."]
 
@@ -123,52 +102,46 @@ def test_an_invisible_character_may_modify_its_neighbor(text):
 
 
 @pytest.mark.parametrize(
-    ("text", "code", "position"),
+    ("text", "position"),
     [
-        ("Pay\u200broll", 0x200B, 4),
-        ("Pay\u061croll", 0x061C, 4),
-        ("Pay\u00adroll", 0x00AD, 4),
-        ("Pay\u200eroll", 0x200E, 4),
-        ("Pay\u200droll", 0x200D, 4),
-        ("\u200cPayroll", 0x200C, 1),
-        ("a\u034f", 0x034F, 2),
-        ("a\u2060b", 0x2060, 2),
-        ("a\u2064b", 0x2064, 2),
-        ("a\u3164", 0x3164, 2),
-        ("a\U000e0041\U000e007f", 0xE0041, 2),
-        ("🏴\U000e0067\U000e0062", 0xE0067, 2),  # no cancel tag
-        ("😀\U000e0067\U000e0062\U000e0073\U000e007f", 0xE0067, 2),  # no flag
-        ("😀\ufe0f\ufe01", 0xFE01, 3),  # each selector may encode a hidden byte
-        ("😀\U000e0100\U000e0101", 0xE0101, 3),
-        ("a\ufe0f", 0xFE0F, 2),
-        ("👨\u200d\u200d👩", 0x200D, 3),
-        ("می\u200c\u200dروم", 0x200D, 4),
-        ("א\u061c", 0x061C, 2),
+        *((f"Pay{character}roll", 4) for character in "\u200b\u061c\u00ad\u200e\u200d"),
+        *((f"a{character}", 2) for character in "\u034f\u2060\u2064\u3164\ufe0f"),
+        *[("\u200cPayroll", 1), ("a\u2060b", 2), ("א\u061c", 2), ("👨\u200d\u200d👩", 3), ("می\u200c\u200dروم", 4)],
+        ("a\U000e0041\U000e007f", 2),
+        ("🏴\U000e0067\U000e0062", 2),  # no cancel tag
+        ("😀\U000e0067\U000e0062\U000e0073\U000e007f", 2),  # no flag
+        *[("😀\ufe0f\ufe01", 3), ("😀\U000e0100\U000e0101", 3)],  # each selector may encode a hidden byte
     ],
     ids=ascii,
 )
-@pytest.mark.parametrize("field", [StringField(), SingleLineField()])
-def test_any_other_invisible_character_is_rejected(field, text, code, position):
-    assert refusals(field, text) == [f"Must not contain invisible characters (U+{code:04X} at position {position})."]
+@pytest.mark.parametrize("field", VISIBLE_TEXTS)
+def test_any_other_invisible_character_is_rejected(field, text, position):
+    code = f"U+{ord(text[position - 1]):04X}"
+
+    assert refusals(field, text) == [f"Must not contain invisible characters ({code} at position {position})."]
 
 
 def test_direction_marks_need_right_to_left_letters():
     assert StringField().run_validation("\u200e" * 10_000 + "א").endswith("א")
 
 
-@pytest.mark.parametrize("field", [CappedField(max_length=3), StringField(max_length=3), SingleLineField(max_length=3)])
+@pytest.mark.parametrize(
+    "field", [fields.CappedField(max_length=3), StringField(max_length=3), SingleLineField(max_length=3)]
+)
 def test_a_too_long_text_is_not_examined(field, monkeypatch):
     monkeypatch.setattr(CharField, "run_validation", lambda *_: pytest.fail("it was looked at"))
 
     assert refusals(field, "abcd") == ["Ensure this field has no more than 3 characters."]
 
 
-@pytest.mark.parametrize(("password", "is_taken"), [("x" * 1024, True), ("x" * 1025, False), ("é" * 513, False)])
-def test_a_password_has_at_most_1024_bytes(password, is_taken):
-    if is_taken:
-        assert SecretField().run_validation(password) == password
-    else:
-        assert refusals(SecretField(), password) == ["Must be at most 1024 bytes in UTF-8."]
+@pytest.mark.parametrize("password", ["x" * 1024, " pw ", "   ", "\tpw\n", "p\u202ew", "pässwörd", "\x1b"], ids=ascii)
+def test_a_password_is_used_exactly_as_sent(password):
+    assert SecretField().run_validation(password) == password
+
+
+@pytest.mark.parametrize("password", ["x" * 1025, "é" * 513])
+def test_a_password_has_at_most_1024_bytes(password):
+    assert refusals(SecretField(), password) == ["Must be at most 1024 bytes in UTF-8."]
 
 
 def test_the_length_is_in_characters_after_stripping():
@@ -176,11 +149,6 @@ def test_the_length_is_in_characters_after_stripping():
 
     assert field.run_validation(f" {'😀' * 200} ") == "😀" * 200
     assert refusals(field, "😀" * 201) == ["Ensure this field has no more than 200 characters."]
-
-
-@pytest.mark.parametrize("password", [" pw ", "   ", "\tpw\n", "p\u202ew", "pässwörd", "\x1b"])
-def test_a_password_is_used_exactly_as_sent(password):
-    assert SecretField().run_validation(password) == password
 
 
 def test_a_password_has_no_nul_and_is_write_only():
@@ -214,9 +182,7 @@ def test_a_list_of_ids_has_a_maximum_length(value):
     assert refusals(IdsField(max_ids=3), value) == ["Must be a list of 1 to 3 ids."]
 
 
-@pytest.mark.parametrize(
-    "item", [0, -1, 2**63, 10**400, 1.0, float("nan"), True, False, "1", "", None, [1], [], {}, {"id": 1}]
-)
+@pytest.mark.parametrize("item", [0, 2**63, 1.0, float("nan"), True, "1", "", None, [1], {"id": 1}])
 def test_a_list_of_ids_contains_only_ids(item):
     refusal = "Must contain only ids: whole numbers from 1 to 9223372036854775807."
 
@@ -230,29 +196,18 @@ def test_an_id_appears_once_in_a_list(ids, twice):
 
 
 @pytest.mark.parametrize(
-    "field",
-    [
-        StringField(),
-        SingleLineField(),
-        SecretField(),
-        IdField(),
-        IdsField(max_ids=3),
-        StrictBooleanField(),
-        DateField(),
-    ],
+    "field", [*ALL_TEXTS, IdField(), IdsField(max_ids=3), fields.StrictBooleanField(), DateField()]
 )
 def test_null_is_rejected_unless_allowed(field):
     assert refusals(field, None) == ["This field may not be null."]
 
 
-@pytest.mark.parametrize("value", [True, False])
-def test_a_boolean_is_true_or_false(value):
-    assert StrictBooleanField().run_validation(value) is value
+def test_a_boolean_is_true_or_false():
+    field = fields.StrictBooleanField()
 
-
-@pytest.mark.parametrize("value", [0, 1, "true", "false", "", "yes", [], {}, 1.0])
-def test_other_values_are_not_booleans(value):
-    assert refusals(StrictBooleanField(), value) == ["Must be true or false."]
+    assert [field.run_validation(value) for value in (True, False)] == [True, False]
+    for value in (0, 1, "true", "false", "", "yes", [], {}, 1.0):
+        assert refusals(field, value) == ["Must be true or false."]
 
 
 @pytest.mark.parametrize("text", ["2000-01-01", "2024-02-29", "2100-12-31"])
@@ -260,28 +215,29 @@ def test_a_date_is_returned_as_sent(text):
     assert DateField().to_representation(DateField().run_validation(text)) == text
 
 
-@pytest.mark.parametrize("text", ["0001-01-01", "1999-12-31", "2101-01-01", "9999-12-31"])
-def test_a_date_is_in_this_century(text):
-    assert refusals(DateField(), text) == ["Must be between 2000-01-01 and 2100-12-31."]
-
-
-@pytest.mark.parametrize("text", ["2026-02-30", "2025-02-29", "2026-13-01", "2026-00-10", "2026-01-00", "0000-01-01"])
-def test_a_date_exists_in_the_calendar(text):
-    assert refusals(DateField(), text) == [f"There is no such date: {text}."]
+NO_FORMAT = "Must be a date in the format YYYY-MM-DD."
 
 
 @pytest.mark.parametrize(
-    "value",
+    ("values", "sentence"),
     [
-        *("", "2026-1-1", "20260101", "2026-W01-1", "2026-001", "01/02/2026", "2026-01-01T00:00:00Z", "tomorrow"),
-        *("2026-01-01T24:00:00", "2026-01-01T23:59:60Z", "2026-01-01T00:00:00+16:00", "2026-01-01 ", "2026-01-01\n"),
-        *("+2026-01-01", "-026-01-01", "12026-01-01", "\u0662\u0660\u0662\u0666-01-01", "\uff12026-01-01"),
-        *(20260101, 1.5, True, [], {}, datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)),
+        (
+            ["0001-01-01", "1999-12-31", "2101-01-01", "9999-12-31"],
+            "Must be between 2000-01-01 and 2100-12-31.",
+        ),
+        (
+            ["2026-02-30", "2025-02-29", "2026-13-01", "2026-00-10", "2026-01-00", "0000-01-01"],
+            "There is no such date: {}.",
+        ),
+        (["", "2026-1-1", "20260101", "2026-W01-1", "2026-001", "01/02/2026", "tomorrow", "2026-01-01 "], NO_FORMAT),
+        ([f"2026-01-01{end}" for end in ("T00:00:00Z", "T24:00:00", "T23:59:60Z", "T00:00:00+16:00", "\n")], NO_FORMAT),
+        (["+2026-01-01", "-026-01-01", "12026-01-01", "\u0662\u0660\u0662\u0666-01-01", "\uff12026-01-01"], NO_FORMAT),
+        ([20260101, 1.5, True, [], {}, datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)], NO_FORMAT),
     ],
-    ids=ascii,
 )
-def test_a_date_has_one_format(value):
-    assert refusals(DateField(), value) == ["Must be a date in the format YYYY-MM-DD."]
+def test_a_date_exists_in_this_century_and_has_one_format(values, sentence):
+    for value in values:
+        assert refusals(DateField(), value) == [sentence.format(value)]
 
 
 def status_field():
