@@ -8,8 +8,9 @@ from chassis.auth import tokens
 from chassis.auth.keys import key_id
 from chassis.auth.tokens import Caller, InvalidToken, ServiceCaller
 from chassis.testing.forge import MISSING, SESSION_KEY, base64, claims, signed
+from chassis.tests.settings import JWT_PREVIOUS_SIGNING_KEYS, JWT_SIGNING_KEY
 
-PREVIOUS_KEY = "previous-key-of-the-tests-0123456789-abcdef"
+(PREVIOUS_KEY,) = JWT_PREVIOUS_SIGNING_KEYS
 STRANGERS_KEY = "a-key-nobody-here-knows-0123456789-abcdef"
 SERVICE = {"aud": "tmservice-internal", "token_type": "service", "sub": "task_service"}
 
@@ -32,26 +33,31 @@ def test_a_token_that_we_sign_is_valid(id_):
     assert tokens.verify_access(tokens.sign(claims(sub=str(id_)))).id == id_
 
 
-@pytest.mark.parametrize("algorithm", ["none", "None", "NONE", "nOnE", "HS384", "HS512", "RS256", "ES256", "", None, 1])
-def test_other_algorithms_are_rejected_even_with_our_key(algorithm):
-    assert rejected(signed(claims(), alg=algorithm))
+@pytest.mark.parametrize(
+    "options",
+    [
+        *({"alg": name} for name in ("none", "None", "nOnE", "HS384", "HS512", "RS256", "ES256", "", None, 1)),
+        *({"alg": name, "digest": digest} for name, digest in (("HS384", "sha384"), ("HS512", "sha512"))),
+        {"alg": "HS256", "digest": "sha512"},
+        *(
+            {"kid": kid}
+            for kid in ("../../../../dev/null", "x' UNION SELECT 'key' --", "\0", "", "k" * 3_000, "\ud800")
+        ),
+        *({"kid": kid} for kid in (1, None, True, ["kid"], {"kid": 1}, MISSING)),
+        *({"key": STRANGERS_KEY, name: "https://attacker.test/keys"} for name in ("jku", "x5u", "jwk", "x5c")),
+        *({"key": key} for key in ("", "\0" * 32, "secret", STRANGERS_KEY)),
+        *({"key": key, "kid": key_id(JWT_SIGNING_KEY)} for key in ("", "\0" * 32, "secret", STRANGERS_KEY)),
+    ],
+    ids=lambda options: ascii(options)[:40],
+)
+def test_a_token_signed_in_another_way_is_rejected(options):
+    assert rejected(signed(claims(), **options))
 
 
-@pytest.mark.parametrize(("algorithm", "digest"), [("HS384", "sha384"), ("HS512", "sha512"), ("HS256", "sha512")])
-def test_other_hashes_are_rejected_even_with_the_right_key(algorithm, digest):
-    assert rejected(signed(claims(), alg=algorithm, digest=digest))
-
-
-def test_an_unsigned_token_is_rejected(settings):
-    headers = {"kid": key_id(settings.JWT_SIGNING_KEY)}
+def test_an_unsigned_token_is_rejected():
+    headers = {"kid": key_id(JWT_SIGNING_KEY)}
 
     assert rejected(jwt.encode(claims(), None, algorithm="none", headers=headers))
-
-
-@pytest.mark.parametrize("key", ["", "\0" * 32, "secret", STRANGERS_KEY])
-def test_a_signature_by_another_key_is_rejected_under_any_kid(key, settings):
-    for kid in (key_id(key), key_id(settings.JWT_SIGNING_KEY)):
-        assert rejected(signed(claims(), key=key, kid=kid))
 
 
 @pytest.mark.parametrize("bit", [0, 1, 100, 255])
@@ -81,22 +87,6 @@ def test_an_invalid_or_truncated_token_is_rejected(token):
     assert rejected(token)
 
 
-@pytest.mark.parametrize(
-    "kid",
-    [
-        *("../../../../dev/null", "x' UNION SELECT 'key' --", "\0", "", "k" * 10_000, "\ud800"),
-        *(1, None, True, ["kid"], {"kid": 1}, MISSING),
-    ],
-)
-def test_an_odd_key_id_is_rejected(kid):
-    assert rejected(signed(claims(), kid=kid))
-
-
-@pytest.mark.parametrize("name", ["jku", "x5u", "jwk", "x5c"])
-def test_a_key_embedded_in_the_token_is_not_used(name):
-    assert rejected(signed(claims(), key=STRANGERS_KEY, **{name: "https://attacker.test/keys"}))
-
-
 def test_a_token_of_the_previous_key_is_valid_until_it_is_removed(settings):
     token = signed(claims(sub="7"), key=PREVIOUS_KEY)
     assert tokens.verify_access(token).id == 7
@@ -106,10 +96,10 @@ def test_a_token_of_the_previous_key_is_valid_until_it_is_removed(settings):
     assert rejected(token, match="key that is not in use")
 
 
-def test_a_key_verifies_only_under_its_own_name(settings):
-    current = key_id(settings.JWT_SIGNING_KEY)
+def test_a_key_verifies_only_under_its_own_name():
+    token = signed(claims(), key=PREVIOUS_KEY, kid=key_id(JWT_SIGNING_KEY))
 
-    assert rejected(signed(claims(), key=PREVIOUS_KEY, kid=current), match="Signature verification failed")
+    assert rejected(token, match="Signature verification failed")
 
 
 @pytest.mark.parametrize(

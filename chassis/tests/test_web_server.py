@@ -17,6 +17,7 @@ COUNT = (
 THINGS = COUNT.format(route="things/<int:number>/", status=200)
 LOST = "tmservice_log_errors_total"
 HOST = b"Host: localhost\r\n"
+END = HOST + b"\r\n"
 PROBLEM_KEYS = {"type", "title", "status", "detail", "code", "instance", "request_id", "errors"}
 
 
@@ -138,9 +139,7 @@ def queue_length(port):
 def test_a_timed_out_request_is_logged_counted_and_answered(start):
     web = start(options="--timeout 3")
 
-    status, headers, body = web.raw(
-        b"GET /sleep/?access_token=eyJhbGciOi HTTP/1.1\r\nX-Request-ID: abc-1\r\n" + HOST + b"\r\n"
-    )
+    status, headers, body = web.raw(b"GET /sleep/?access_token=eyJhbGciOi HTTP/1.1\r\nX-Request-ID: abc-1\r\n" + END)
 
     assert (status, headers["Content-Type"], headers["X-Request-ID"]) == (500, "application/problem+json", "abc-1")
     assert json.loads(body)["instance"] == "/sleep/"
@@ -206,18 +205,18 @@ def test_requests_work_if_log_lines_cannot_be_written(start, broken_stderr):
     ("sent", "status", "code"),
     [
         (b"nonsense\r\n\r\n", 400, "bad_request"),
-        (b"GET /?access_token=eyJhbGciOi a HTTP/1.1\r\n" + HOST + b"\r\n", 400, "bad_request"),
-        (b"GET / HTTP/9.9\r\n" + HOST + b"\r\n", 400, "bad_request"),
-        (b"G\xe9T / HTTP/1.1\r\n" + HOST + b"\r\n", 400, "bad_request"),
+        (b"GET /?access_token=eyJhbGciOi a HTTP/1.1\r\n" + END, 400, "bad_request"),
+        (b"GET / HTTP/9.9\r\n" + END, 400, "bad_request"),
+        (b"G\xe9T / HTTP/1.1\r\n" + END, 400, "bad_request"),
         (b"GET / HTTP/1.1\r\nBearer eyJhbGciOi\r\n\r\n", 400, "bad_request"),
         (b"GET / HTTP/1.1\r\n" + HOST + b" folded\r\n\r\n", 400, "bad_request"),
-        (b"GET / HTTP/1.1\r\nContent-Length: 1\r\nContent-Length: 2\r\n" + HOST + b"\r\n", 400, "bad_request"),
-        (b"POST / HTTP/1.1\r\nTransfer-Encoding: magic\r\n" + HOST + b"\r\n", 501, "not_implemented"),
-        (b"GET / HTTP/1.1\r\nExpect: a miracle\r\n" + HOST + b"\r\n", 417, "expectation_failed"),
-        (b"GET /" + b"x" * 8200 + b" HTTP/1.1\r\n" + HOST + b"\r\n", 414, "uri_too_long"),
-        (b"GET / HTTP/1.1\r\nX: " + b"x" * 8300 + b"\r\n" + HOST + b"\r\n", 431, "headers_too_large"),
-        (b"GET / HTTP/1.1\r\n" + b"X: x\r\n" * 250 + HOST + b"\r\n", 431, "headers_too_large"),
-        (b"GET /forge/ HTTP/1.1\r\n" + HOST + b"\r\n", 500, "server_error"),
+        (b"GET / HTTP/1.1\r\nContent-Length: 1\r\nContent-Length: 2\r\n" + END, 400, "bad_request"),
+        (b"POST / HTTP/1.1\r\nTransfer-Encoding: magic\r\n" + END, 501, "not_implemented"),
+        (b"GET / HTTP/1.1\r\nExpect: a miracle\r\n" + END, 417, "expectation_failed"),
+        (b"GET /" + b"x" * 8200 + b" HTTP/1.1\r\n" + END, 414, "uri_too_long"),
+        (b"GET / HTTP/1.1\r\nX: " + b"x" * 8300 + b"\r\n" + END, 431, "headers_too_large"),
+        (b"GET / HTTP/1.1\r\n" + b"X: x\r\n" * 250 + END, 431, "headers_too_large"),
+        (b"GET /forge/ HTTP/1.1\r\n" + END, 500, "server_error"),
     ],
 )
 def test_an_error_before_django_is_a_problem(web, sent, status, code):
@@ -269,7 +268,7 @@ def test_requests_within_the_limits_of_nginx_reach_django(web, sent):
 
 @pytest.mark.parametrize("path", ["greedy", "greedy-stream"])
 def test_a_memory_error_is_503_with_retry_after(web, path):
-    status, headers, body = web.raw(f"GET /{path}/ HTTP/1.1\r\n".encode() + HOST + b"\r\n")
+    status, headers, body = web.raw(f"GET /{path}/ HTTP/1.1\r\n".encode() + END)
 
     assert (status, headers["Retry-After"]) == (503, "2")
     assert b'"code":"service_unavailable"' in body
@@ -290,7 +289,7 @@ def test_a_memory_error_is_503_with_retry_after(web, path):
     ],
 )
 def test_a_path_has_one_spelling(web, path, status):
-    answered, _, body = web.raw(f"GET {path} HTTP/1.1\r\n".encode() + HOST + b"\r\n")
+    answered, _, body = web.raw(f"GET {path} HTTP/1.1\r\n".encode() + END)
 
     assert answered == status
     assert (b'"code":"not_found"' in body) == (status == 404)
