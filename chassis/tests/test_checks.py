@@ -71,7 +71,9 @@ def test_an_unreachable_database_is_wrong(monkeypatch):
 
 
 SECRET = ["CREATE SCHEMA another", "CREATE TABLE another.secret (id int)"]
-TIMEOUTS = "statement_timeout 3 s, lock_timeout 2 s, idle_in_transaction_session_timeout 30 s"
+STATEMENT_TIMEOUT = "SET LOCAL statement_timeout = '3s'"
+TIMEOUTS = ["SET LOCAL lock_timeout = '2s'", "SET LOCAL idle_in_transaction_session_timeout = '30s'"]
+TWO_SERVICES = "INSERT INTO django_migrations (app, name, applied) VALUES ('accounts', '0001_initial', now())"
 NO_TIMEOUT = "statement_timeout is 0, so the server never cancels a statement that hangs; run manage.py migrate"
 
 
@@ -85,12 +87,7 @@ NO_TIMEOUT = "statement_timeout is 0, so the server never cancels a statement th
             "can access 2 tables outside its schema, such as another.secret",
         ),
         (checks.role, [*SECRET, "REVOKE ALL ON SCHEMA another FROM CURRENT_USER"], "ok", ""),
-        (
-            checks.schema,
-            ["INSERT INTO django_migrations (app, name, applied) VALUES ('accounts', '0001_initial', now())"],
-            "WRONG",
-            "also contains the tables of accounts",
-        ),
+        (checks.schema, [TWO_SERVICES], "WRONG", "also contains the tables of accounts"),
         (checks.schema, ["SET LOCAL search_path = nowhere"], "WRONG", "no schema of search_path nowhere exists"),
         (
             checks.migrations,
@@ -99,21 +96,8 @@ NO_TIMEOUT = "statement_timeout is 0, so the server never cancels a statement th
             "2 are not applied, such as chassis.0001_limits_and_heartbeat",
         ),
         (checks.counting, ["ALTER TABLE chassis_window SET LOGGED"], "WRONG", ""),
-        (
-            checks.timeouts,
-            [
-                *["SET LOCAL statement_timeout = '3s'", "SET LOCAL lock_timeout = '2s'"],
-                "SET LOCAL idle_in_transaction_session_timeout = '30s'",
-            ],
-            "ok",
-            TIMEOUTS,
-        ),
-        (
-            checks.timeouts,
-            ["SET LOCAL statement_timeout = 0", "SET LOCAL lock_timeout = '2s'"],
-            "WRONG",
-            NO_TIMEOUT,
-        ),
+        (checks.timeouts, [STATEMENT_TIMEOUT, *TIMEOUTS], "ok", "statement_timeout 3 s, lock_timeout 2 s, idle_in_tr"),
+        (checks.timeouts, [*TIMEOUTS, "SET LOCAL statement_timeout = 0"], "WRONG", NO_TIMEOUT),
     ],
 )
 def test_a_check_reports_the_state_of_the_database(find, statements, state, text):

@@ -108,7 +108,7 @@ SILENT = f"the database did not respond for {SILENCE_SECONDS} s"
 CANNOT_CONNECT = f"the database did not respond for {CONNECT_SECONDS} s"
 
 
-def test_the_limits_of_the_role_are_kept_except_for_a_long_statement():
+def test_only_a_long_statement_exceeds_the_role_limits():
     assert ask("SELECT %s", 7) == (7,)
     assert ask("SHOW lock_timeout") == ("2s",)
     with database.long_statements():
@@ -133,7 +133,7 @@ def test_the_server_cancels_a_slow_statement():
     assert connection.connection is before
 
 
-def test_a_server_that_never_responds_times_out_and_is_asked_again(line):
+def test_a_silent_server_times_out_and_is_asked_again(line):
     line.dead.set()
 
     assert failure() == CANNOT_CONNECT

@@ -74,24 +74,18 @@ def test_a_condition_without_a_tag_is_rejected_by_name(header):
 # If-None-Match
 
 
-@pytest.mark.parametrize(
-    ("header", "known"),
-    [
-        *((form.format(TAG), True) for form in ("{}", "W/{}", '"x", {}', '{},W/"x"', "nonsense, {}")),
-        ("*", True),
-        *(
-            (header, False)
-            for header in ("", "3", '"x"', f'"4.{DIGEST}"', f'"3.{DIGEST[::-1]}"', TAG[1:-1], "nonsense")
-        ),
-    ],
-)
+KNOWN = [*(form.format(TAG) for form in ("{}", "W/{}", '"x", {}', '{},W/"x"', "nonsense, {}")), "*"]
+OTHERS = ["", "3", '"x"', f'"4.{DIGEST}"', f'"3.{DIGEST[::-1]}"', TAG[1:-1], "nonsense"]
+
+
+@pytest.mark.parametrize("header", KNOWN + OTHERS)
 @pytest.mark.parametrize("kind", ["", "W/"])
-def test_an_unchanged_response_is_304(header, known, kind):
+def test_an_unchanged_response_is_304(header, kind):
     response = HttpResponse(b"{}", headers={"ETag": kind + TAG})
 
     answer = etags.conditional(request(If_None_Match=header)._request, response)
 
-    assert (answer.status_code, answer.content) == ((304, b"") if known else (200, b"{}"))
+    assert (answer.status_code, answer.content) == ((304, b"") if header in KNOWN else (200, b"{}"))
     assert answer["ETag"] == kind + TAG
 
 

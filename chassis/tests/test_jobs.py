@@ -10,7 +10,6 @@ from django.db import OperationalError, connection
 
 from chassis import request_id
 from chassis.management.commands import run_worker
-from chassis.management.commands.run_worker import stop_on_signals
 from chassis.worker.jobs import Job, pause_seconds, run_jobs
 
 SOON = 0.01
@@ -85,23 +84,15 @@ def assert_ends(thread):
 # Runs
 
 
-def test_a_job_pauses_between_runs(start):
-    run, other = Recorder(), Recorder()
+@pytest.mark.parametrize(("results", "calls"), [([], 1), ([10, True, 1], 4)], ids=["pause", "more to do"])
+def test_a_job_pauses_between_runs_unless_there_is_more_to_do(start, results, calls):
+    run, other = Recorder(*results), Recorder()
 
     start(Job("seldom", run, every_seconds=NEVER_AGAIN), Job("often", other, every_seconds=SOON))
 
+    run.wait_for(calls)
     other.wait_for(calls=10)
-    assert run.calls == 1
-
-
-def test_a_job_with_more_to_do_runs_again_at_once(start):
-    run, other = Recorder(10, True, 1), Recorder()
-
-    start(Job("deliver", run, every_seconds=NEVER_AGAIN), Job("often", other, every_seconds=SOON))
-
-    run.wait_for(calls=4)
-    other.wait_for(calls=10)
-    assert run.calls == 4
+    assert run.calls == calls
 
 
 def test_a_stuck_job_does_not_delay_others(start):
@@ -266,18 +257,6 @@ def test_a_signal_handler_cannot_deadlock_the_main_thread():
     assert threading.current_thread() not in waiting
 
 
-@pytest.mark.usefixtures("_signals_restored")
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_sets_the_event(number):
-    stop = Event()
-    stop_on_signals(stop)
-    assert not stop.is_set()
-
-    os.kill(os.getpid(), number)
-
-    assert stop.wait(PATIENCE_SECONDS)
-
-
 # The command
 
 
@@ -295,13 +274,14 @@ def work(monkeypatch):
 
 
 @pytest.mark.usefixtures("_signals_restored")
-def test_the_command_runs_jobs_until_it_is_stopped(work):
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_the_command_runs_jobs_until_a_signal_stops_it(work, number):
     run = Recorder()
 
     def stop_at_the_third_turn():
         run()
         if run.calls == 3:
-            os.kill(os.getpid(), signal.SIGTERM)
+            os.kill(os.getpid(), number)
 
     work(Job("work", stop_at_the_third_turn, every_seconds=SOON))
 

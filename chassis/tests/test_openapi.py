@@ -53,6 +53,13 @@ class ThingFilter(django_filters.FilterSet):
     search = django_filters.CharFilter(max_length=50)
 
 
+def described(name, **options):
+    return swagger_auto_schema(operation_id=name, operation_summary=name, **options)
+
+
+ONE_THING = {200: Described("The thing.", ThingIdSerializer)}
+
+
 class Things(Endpoint):
     tag = "Things"
     permission_classes = [IsAuthenticated & (ReadOnly | IsAdmin)]
@@ -63,17 +70,11 @@ class Things(Endpoint):
     default_ordering = "-id"
     says = {"next": None, "previous": None, "results": []}
 
-    @swagger_auto_schema(operation_id="list", operation_summary="List", responses={200: "Things."})
+    @described("list", responses={200: "Things."})
     def get(self, request):
         return Response(self.says)
 
-    @swagger_auto_schema(
-        operation_id="make",
-        operation_summary="Make",
-        responses={201: "The new thing."},
-        headers=["Location"],
-        example={"name": "ball"},
-    )
+    @described("make", responses={201: "The new thing."}, headers=["Location"], example={"name": "ball"})
     @idempotent(IdempotencyRecord)
     def post(self, request):
         raise Conflict()
@@ -84,18 +85,11 @@ class OneThing(Row):
     tag = "Things"
     if_match_methods = frozenset({"PATCH"})
 
-    @swagger_auto_schema(
-        operation_id="read", operation_summary="Read", responses={200: Described("The thing.", ThingIdSerializer)}
-    )
+    @described("read", responses=ONE_THING)
     def get(self, request, row_id):
         return super().get(request, row_id)
 
-    @swagger_auto_schema(
-        operation_id="change",
-        operation_summary="Change",
-        request_body=ThingSerializer,
-        responses={200: Described("The thing.", ThingIdSerializer)},
-    )
+    @described("change", request_body=ThingSerializer, responses=ONE_THING)
     def patch(self, request, row_id):
         return Response({"id": row_id})
 
@@ -107,9 +101,7 @@ class Open(Endpoint):
     throttle_classes = []
     status = 204
 
-    @swagger_auto_schema(
-        operation_id="open", operation_summary="Open", responses={204: "It is open now.", 409: "It is open."}
-    )
+    @described("open", responses={204: "It is open now.", 409: "It is open."})
     def post(self, request):
         return Response(status=self.status, headers={"Location": "/things/1/"} if self.status == 204 else {})
 

@@ -155,19 +155,10 @@ def test_a_message_is_dead_lettered_after_a_day(error):
     assert "down" in letter.reason
 
 
-def test_an_overdue_message_still_gets_an_attempt():
-    plan("hello")
-    advance_time(Letter, days=3)
-
-    deliver_due(Letter.objects, Postbox())
-
-    assert states() == {"hello": "sent"}
-
-
 def test_a_replayed_message_gets_another_day():
     planned_at = plan("hello").planned_at
     advance_time(Letter, days=3)
-    deliver_due(Letter.objects, Postbox(hello=TemporaryFailure("down")))
+    deliver_due(Letter.objects, Postbox(hello=TemporaryFailure("down")))  # an overdue message still gets an attempt
     assert states() == {"hello": "failed"}
 
     assert Letter.objects.replay() == 1

@@ -18,16 +18,8 @@ def post(client, body, content_type="application/json", **headers):
 @pytest.mark.parametrize(
     ("body", "expected"),
     [
-        *[
-            (b'{"a": [1, -0.5, true, null]}', {"a": [1, -0.5, True, None]}),
-            (b" null\n", None),
-            (b"[]", []),
-            (b'"x"', "x"),
-        ],
-        *[
-            (b'{"a": {"a": {"a": 1}}}', {"a": {"a": {"a": 1}}}),
-            (b'{"__proto__": {"$ne": 1}}', {"__proto__": {"$ne": 1}}),
-        ],
+        *[(b'{"a": [1, -0.5, true, null]}', {"a": [1, -0.5, True, None]}), (b" null\n", None), (b'"x"', "x")],
+        *[(b'{"a": {"a": {}}}', {"a": {"a": {}}}), (b'{"__proto__": {"$ne": 1}}', {"__proto__": {"$ne": 1}})],
         *[(rb'"\ud83d\ude00"', "😀"), (rb'"\\u0000"', r"\u0000"), (rb'"\\\\u0000 \\ud800"', r"\\u0000 \ud800")],
         *[('"\u200c\u202e"'.encode(), "\u200c\u202e"), (b"9" * 4_000, int("9" * 4_000))],
     ],

@@ -51,7 +51,9 @@ def refused(verify):
 
 
 def test_it_works(verify, good):
-    assert verify(signed(good())) == good()
+    payload = good()
+
+    assert verify(signed(payload)) == payload
 
 
 # Form and encoding
@@ -139,14 +141,17 @@ def test_deeply_nested_json_is_rejected(refused):
     refused(signed(f'{{"exp":{DEEP}}}'))
 
 
-@pytest.mark.parametrize("extension", [["b64"], ["exp"], [], "exp", None])
-def test_a_critical_extension_is_rejected(good, refused, extension):
-    refused(signed(good(), crit=extension), match="extension")
+@pytest.mark.parametrize(
+    "header",
+    [*({"crit": extension} for extension in (["b64"], ["exp"], [], "exp", None)), {"crit": ["b64"], "b64": False}],
+    ids=str,
+)
+def test_a_critical_extension_is_rejected(good, refused, header):
+    refused(signed(good(), **header), match="extension")
 
 
-@pytest.mark.parametrize("extension", [{}, {"crit": ["b64"]}])
-def test_an_unencoded_payload_is_rejected(good, refused, extension):
-    refused(signed(good(), b64=False, **extension))
+def test_an_unencoded_payload_is_rejected(good, refused):
+    refused(signed(good(), b64=False))
 
 
 # Claims
@@ -177,16 +182,11 @@ def test_a_clock_30_seconds_ahead_is_tolerated(monkeypatch, kind, good, verify, 
     refused(issued_at(now + 31), match="issued in the future")
 
 
-def test_no_token_is_valid_after_its_expiry(good, refused):
+@pytest.mark.parametrize("seconds_ago", [0, 1])
+def test_no_token_is_valid_after_its_expiry(good, refused, seconds_ago):
     now = int(time.time())
 
-    refused(signed(good(iat=now - 30, exp=now)))
-    refused(signed(good(iat=now - 30, exp=now - 1)))
-
-
-@pytest.mark.parametrize("nbf", [4102444800, "1", "abc", True, 1.5, None, [], {}, float("inf"), 1e30])
-def test_a_token_not_valid_yet_is_rejected(good, refused, nbf):
-    refused(signed(good(nbf=nbf)))
+    refused(signed(good(iat=now - 30, exp=now - seconds_ago)))
 
 
 def test_a_not_before_time_in_the_past_is_accepted(good, verify):
@@ -194,12 +194,14 @@ def test_a_not_before_time_in_the_past_is_accepted(good, verify):
     assert verify(signed(good(nbf=int(time.time()))))
 
 
-@pytest.mark.parametrize("name", ["exp", "iat"])
-@pytest.mark.parametrize("value", ["1", True, 1.5, None, [], {}, 10**30, -1])
-def test_token_times_are_whole_numbers(good, refused, name, value):
-    refused(signed(good(**{name: value})))
-
-
-@pytest.mark.parametrize("digits", ["\u0660" * 32, "\uff10" * 32, "0" * 31 + "\u0660"])
-def test_ids_are_ascii_digits(good, refused, digits):
-    refused(signed(good(jti=digits)))
+@pytest.mark.parametrize(
+    "changes",
+    [
+        *({name: value} for name in ("exp", "iat") for value in ("1", True, 1.5, None, [], {}, 10**30, -1)),
+        *({"nbf": value} for value in (4102444800, "1", "abc", True, 1.5, None, [], {}, float("inf"), 1e30)),
+        *({"jti": digits} for digits in ("\u0660" * 32, "\uff10" * 32, "0" * 31 + "\u0660")),
+    ],
+    ids=ascii,
+)
+def test_times_are_whole_numbers_and_ids_ascii_digits(good, refused, changes):
+    refused(signed(good(**changes)))

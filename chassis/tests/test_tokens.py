@@ -76,18 +76,18 @@ def test_a_role_changed_without_signing_is_rejected():
 
 
 @pytest.mark.parametrize(
-    "token",
-    [
-        *("", ".", "..", "...", "a", "a.b", "a.b.c", "e30.e30.e30", "é.é.é", "\0", "a" * 10_000),
-        *(signed(claims())[:-cut] for cut in (43, 42, 20, 1)),
-    ],
-    ids=lambda token: token[-20:],
+    "token", ["", ".", "..", "...", "a", "a.b", "a.b.c", "e30.e30.e30", "é.é.é", "\0", "a" * 10_000]
 )
-def test_an_invalid_or_truncated_token_is_rejected(token):
+def test_an_invalid_token_is_rejected(token):
     assert rejected(token)
 
 
-def test_a_token_of_the_previous_key_is_valid_until_it_is_removed(settings):
+@pytest.mark.parametrize("cut", [43, 42, 20, 1])
+def test_a_missing_or_truncated_signature_is_rejected(cut):
+    assert rejected(signed(claims())[:-cut])
+
+
+def test_a_previous_key_verifies_until_it_is_removed(settings):
     token = signed(claims(sub="7"), key=PREVIOUS_KEY)
     assert tokens.verify_access(token).id == 7
 
