@@ -29,10 +29,9 @@ def test_the_role_is_the_scope_and_the_account_the_key(settings):
 
     answers = [get(token=token) for token in (ada, alice, alice, alice, bob, ada, None, ada)]
 
-    assert [(read_limit(answer).scope, read_limit(answer).left) for answer in answers] == [
-        *(("admin", 2), ("user", 1), ("user", 0), ("user", 0), ("user", 1)),
-        *(("admin", 1), ("anon", 0), ("admin", 0)),
-    ]
+    left = [(read_limit(answer).scope, read_limit(answer).left) for answer in answers]
+    assert left[:5] == [("admin", 2), ("user", 1), ("user", 0), ("user", 0), ("user", 1)]
+    assert left[5:] == [("admin", 1), ("anon", 0), ("admin", 0)]
     assert [answer.status_code for answer in answers] == [200, 200, 200, 429, 200, 200, 200, 200]
 
 
@@ -95,7 +94,7 @@ def test_networks_of_an_ipv6_site_share_ten_times_the_limit(settings):
     assert [[each.scope for each in read_limits(answer)] for answer in answers] == [["anon", "anon-site"]] * 22
     assert answers[0].headers["RateLimit-Policy"] == '"anon";q=2;w=60, "anon-site";q=20;w=60'
     assert [read_limits(answer)[1].left for answer in answers] == [*reversed(range(20)), 0, 0]
-    assert 58 <= read_retry_after(answers[21]) <= 60
+    assert 0 < read_retry_after(answers[21]) <= 60
     assert get(REMOTE_ADDR="2001:db8:2::1").status_code == 200  # another site
     assert get(REMOTE_ADDR="2001:db8:1:ffff::1", token=signed(claims())).status_code == 200  # an account
 
