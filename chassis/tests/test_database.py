@@ -8,12 +8,11 @@ from copy import deepcopy
 from threading import Event, Thread, Timer
 
 import pytest
-from django.db import OperationalError, connection, transaction
+from django.db import OperationalError, connection
 from psycopg2.extensions import set_wait_callback
 
 from chassis import database
 from chassis.testing.limiting import set_limits
-from chassis.tests.idempotency_app.models import Note
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -171,19 +170,3 @@ def test_a_request_without_a_database_is_503_and_the_next_works(client, settings
 
     assert [answer.status_code for answer in (before, refused, afterwards)] == [200, 503, 200]
     assert (refused.json()["code"], refused.headers["Retry-After"]) == ("service_unavailable", "2")
-
-
-def test_a_timed_out_transaction_is_rolled_back():
-    with suppress(OperationalError), transaction.atomic():
-        Note.objects.create(text="hello")
-        ask("SELECT set_config('statement_timeout', '100ms', true)")
-        ask("SELECT pg_sleep(30)")
-
-    assert not Note.objects.exists()
-
-
-def test_a_refused_connection_fails_at_once():
-    connection.settings_dict["PORT"] = "1"
-
-    with pytest.raises(OperationalError, match="Connection refused"):
-        ask()

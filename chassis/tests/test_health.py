@@ -39,10 +39,6 @@ def clock_off_by(interval):
     return replacing("clock_timestamp()", f"clock_timestamp() + interval '{interval}'")
 
 
-def test_it_works():
-    assert ask() == (200, {"status": "ok"})
-
-
 @pytest.mark.parametrize("found", [findings.ok("none waits"), findings.unsure("one was dead-lettered")])
 def test_a_finding_in_another_state_does_not_degrade(found):
     assert ask(found) == (200, {"status": "ok"})

@@ -287,13 +287,3 @@ def test_rejected_and_failed_requests_are_counted(settings, status, method, path
 
     assert [answer.status_code for answer in answers] == [status, status, 429]
     assert [read_limit(answer).left for answer in answers] == [1, 0, 0]
-
-
-def test_without_the_database_requests_are_rejected(monkeypatch, transactional_db, settings):
-    set_limits(settings, anon="5/min")
-    connection.close()
-    monkeypatch.setitem(connection.settings_dict, "PORT", "1")
-
-    answer = Client().get("/echo/")
-
-    assert (answer.status_code, answer.headers["Retry-After"]) == (503, "2")

@@ -124,23 +124,6 @@ def test_an_unexpected_request_is_counted_under_a_fixed_name(client, grown, meth
     assert grown(f"{DURATION}_count") == {expected: 1}
 
 
-def test_a_request_whose_worker_is_stopped_is_counted_as_500(grown):
-    def stopped(request):
-        raise SystemExit(1)
-
-    with pytest.raises(SystemExit):
-        metrics.MetricsMiddleware(stopped)(RequestFactory().get("/"))
-
-    assert grown(f"{DURATION}_count") == {("GET", "500", NONE): 1}
-
-
-def test_rejections_are_counted_by_scope(grown):
-    for scope in ("login", "login", "register"):
-        metrics.count_limited(scope)
-
-    assert grown("tmservice_limited_total") == {("login",): 2, ("register",): 1}
-
-
 def test_every_measured_check_is_run(samples):
     another = measuring(Gauge("tmservice_other", "Another.", 3))
 

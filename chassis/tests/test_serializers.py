@@ -4,7 +4,7 @@ import pytest
 from rest_framework import serializers
 
 from chassis.api import fields
-from chassis.api.serializers import OutputSerializer, StrictModelSerializer, StrictSerializer, unknown_name
+from chassis.api.serializers import OutputSerializer, StrictModelSerializer, StrictSerializer
 
 
 class TaskSerializer(StrictSerializer):
@@ -88,12 +88,6 @@ def test_a_model_is_updated_through_change():
 
     assert StrictModelSerializer().update(instance, {"title": "Mop"}) is instance
     assert changes == [{"title": "Mop"}]
-
-
-def test_a_name_is_only_suggested_if_it_is_close():
-    assert unknown_name("filter", "statsu", ["status", "search"]) == "Unknown filter; did you mean status?"
-    assert unknown_name("filter", "zzz", ["status", "search"]) == "Unknown filter."
-    assert unknown_name("filter", "status", []) == "Unknown filter."
 
 
 class PairSerializer(OutputSerializer):
