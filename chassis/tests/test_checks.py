@@ -140,9 +140,6 @@ def test_a_role_that_owns_the_tables_can_change_history(monkeypatch):
     assert f"may change or delete {Letter._meta.db_table}; use a separate owner for migrations" in found.text
 
 
-# The worker
-
-
 @pytest.mark.parametrize(("seconds_ago", "state"), [(-1, "ok"), (0, "ok"), (61, "WRONG")])
 def test_a_heartbeat_shows_a_live_worker(seconds_ago, state):
     Heartbeat.objects.create(beat_at=timezone.now() - timedelta(seconds=seconds_ago))
@@ -159,8 +156,6 @@ def test_a_worker_on_new_tables_is_unsure(age, state):
 
     assert checks.worker().state == state
 
-
-# The outbox
 
 failed = partial(checks.failed, many="letters", remedy="send them again")
 

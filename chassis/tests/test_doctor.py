@@ -7,9 +7,6 @@ from chassis.testing.smtp_sink import HANG_UP, serving
 ADDRESS = "ada@example.com"
 
 
-# Findings
-
-
 def test_a_finding_is_one_line():
     line = findings.wrong("refused:\n  no such host; set EMAIL_URL").line("mail")
 
@@ -41,9 +38,6 @@ def test_durations_are_readable(seconds, expected):
     assert findings.duration(seconds) == expected
 
 
-# Settings
-
-
 def test_keys_are_reported_only_by_id(settings):
     found = doctor.valid_settings()
 
@@ -66,9 +60,6 @@ def test_a_gateway_without_settings_is_unsure(settings):
 
     assert (unnamed.state, named.state) == ("unsure", "ok")
     assert "GATEWAY_ADDRESSES and GATEWAY_SECRET are not set" in unnamed.text
-
-
-# Mail
 
 
 @pytest.fixture

@@ -99,9 +99,6 @@ def test_an_invalid_value_is_rejected_in_one_sentence(setting, read, values, sen
         assert refusal(read) == f"SETTING {sentence.format(value)}"
 
 
-# Databases
-
-
 def test_the_first_database_url_that_is_set_is_used(setting, monkeypatch):
     setting("postgresql://second.test/tasks")
     monkeypatch.setenv("FIRST", "")
@@ -135,8 +132,6 @@ def test_the_error_of_a_database_url_hides_its_password(setting, urls, reason):
         assert sentence.startswith(f"SETTING {reason}")
         assert "hunter2" not in sentence
 
-
-# Mail
 
 FILES = "django.core.mail.backends.filebased.EmailBackend"
 SMTP = "django.core.mail.backends.smtp.EmailBackend"

@@ -16,9 +16,6 @@ def request(**headers):
     return Request(APIRequestFactory().get("/", headers=named))
 
 
-# Tags
-
-
 def test_a_tag_has_the_version_and_a_digest():
     first = etags.version_etag(3, {"id": 1, "name": "alice"})
 
@@ -32,9 +29,6 @@ def test_a_weak_tag_is_a_digest_of_the_content():
     assert etags.weak_etag(b"[]") == etags.weak_etag(b"[]") == f'W/"{etags.digest(b"[]")}"'
     assert etags.weak_etag(b"[]") != etags.weak_etag(b"[ ]")
     assert (len(etags.digest(b"")), set(etags.digest(b"")) <= set("0123456789abcdef")) == (12, True)
-
-
-# If-Match
 
 
 @pytest.mark.parametrize(
@@ -71,9 +65,6 @@ def test_a_condition_without_a_tag_is_rejected_by_name(header):
     assert caught.value.detail["If-Match"][0].code == "invalid"
 
 
-# If-None-Match
-
-
 KNOWN = [*(form.format(TAG) for form in ("{}", "W/{}", '"x", {}', '{},W/"x"', "nonsense, {}")), "*"]
 OTHERS = ["", "3", '"x"', f'"4.{DIGEST}"', f'"3.{DIGEST[::-1]}"', TAG[1:-1], "nonsense"]
 
@@ -94,9 +85,6 @@ def test_a_response_without_a_tag_gets_a_weak_one():
 
     assert etags.conditional(request()._request, response) is response
     assert response["ETag"] == etags.weak_etag(b"[1]")
-
-
-# Over HTTP
 
 
 @pytest.mark.parametrize("path", ["/echo/", "/rows/7/"])

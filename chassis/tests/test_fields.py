@@ -46,9 +46,6 @@ def refusals(field, value):
     return [str(detail) for detail in caught.value.detail]
 
 
-# Texts
-
-
 @pytest.mark.parametrize("text", ORDINARY, ids=lambda text: ascii(text)[:20])
 @pytest.mark.parametrize("field", ALL_TEXTS)
 def test_text_of_any_language_is_unchanged(field, text):
@@ -125,9 +122,6 @@ def test_the_length_is_in_characters_after_stripping():
 def test_a_password_is_used_exactly_as_sent_and_never_shown(password):
     assert SecretField().run_validation(password) == password
     assert SecretField().write_only
-
-
-# All fields
 
 
 @pytest.mark.parametrize(

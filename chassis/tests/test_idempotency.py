@@ -23,9 +23,6 @@ def store(key="k-1", **values):
     return IdempotencyRecord.objects.create(**row | {"status": 201, "headers": {}, "body": b"{}"} | values)
 
 
-# Replaying
-
-
 def test_six_equal_requests_create_one_note():
     answers = [send() for _ in range(6)]
 
@@ -99,9 +96,6 @@ def test_a_deep_body_is_rejected_or_parsed_but_never_fails(head, tail):
     assert statuses == {201, 400}
 
 
-# Another body
-
-
 @pytest.mark.parametrize(
     ("body", "other"),
     [
@@ -136,9 +130,6 @@ def test_the_fingerprint_of_a_body_needs_the_secret(settings):
     assert idempotency.fingerprint(HELLO) == stored != hashlib.sha256(guess).hexdigest()
     settings.SECRET_KEY = "another-secret-0123456789-abcdefghijklmn"
     assert idempotency.fingerprint(HELLO) != stored
-
-
-# Scope of a key
 
 
 @pytest.mark.parametrize(
@@ -195,9 +186,6 @@ def test_a_replay_needs_authentication(path):
 
     assert send(path=path, sub=None).status_code == 401
     assert texts() == ["hello"]
-
-
-# Stored responses and their expiry
 
 
 @pytest.mark.parametrize(

@@ -81,9 +81,6 @@ def assert_ends(thread):
     assert not thread.is_alive()
 
 
-# Runs
-
-
 @pytest.mark.parametrize(("results", "calls"), [([], 1), ([10, True, 1], 4)], ids=["pause", "more to do"])
 def test_a_job_pauses_between_runs_unless_there_is_more_to_do(start, results, calls):
     run, other = Recorder(*results), Recorder()
@@ -103,9 +100,6 @@ def test_a_stuck_job_does_not_delay_others(start):
     assert stuck.entered.wait(PATIENCE_SECONDS)
     run.wait_for(calls=run.calls + 5)
     stuck.released.set()
-
-
-# Failures
 
 
 @pytest.mark.parametrize("error", [ValueError("broken"), OperationalError("gone"), SystemExit(3)])
@@ -137,9 +131,6 @@ def test_pauses_double_per_failure_and_reset_after_a_success(start, monkeypatch)
 def test_a_pause_doubles_per_failure_up_to_a_minute(every_seconds, pauses):
     assert [pause_seconds(every_seconds, failures) for failures in range(len(pauses))] == pauses
     assert pause_seconds(every_seconds, 10**9) == max(60, every_seconds)
-
-
-# Isolation of runs
 
 
 def test_each_run_has_its_own_request_id(start):
@@ -194,9 +185,6 @@ def test_an_ended_job_closes_its_database_connection(start):
 
     assert used
     assert all(each.closed for each in used)
-
-
-# Stopping
 
 
 @pytest.mark.parametrize("results", [[], [True] * 1_000_000], ids=["pausing", "with endless work"])
@@ -255,9 +243,6 @@ def test_a_signal_handler_cannot_deadlock_the_main_thread():
 
     assert waiting
     assert threading.current_thread() not in waiting
-
-
-# The command
 
 
 @pytest.fixture

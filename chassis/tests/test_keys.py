@@ -42,9 +42,6 @@ def given(monkeypatch):
     return read
 
 
-# Accepted input
-
-
 def test_a_private_key_is_read_with_its_public_key(given, private):
     key = given(env.private_key, "JWT_PRIVATE_KEY", private_pem(private))
 
@@ -98,9 +95,6 @@ def test_a_jwk_contains_only_the_public_key(private):
 
     assert key.to_jwk().keys() <= {"kty", "crv", "x", "y", "alg", "kid", "use"}
     assert algorithm.from_jwk(json.dumps(key.to_jwk())) == private.public_key()
-
-
-# Rejected input
 
 
 ED25519, RSA = ed25519.Ed25519PrivateKey.generate(), rsa.generate_private_key(65537, 2048)
@@ -182,9 +176,6 @@ def test_a_verifying_service_needs_public_keys(monkeypatch):
         common.public_keys()
     monkeypatch.setenv("JWT_PUBLIC_KEYS", public_pem(pair().material))
     assert common.public_keys() == [pair().public]
-
-
-# Keys by token type
 
 
 @pytest.fixture(params=MAKERS)

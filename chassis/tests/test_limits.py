@@ -29,9 +29,6 @@ def counts():
     return dict(Window.objects.values_list("key", "requests"))
 
 
-# Counting
-
-
 def test_a_window_opens_with_the_first_request():
     before = timezone.now()
 
@@ -95,9 +92,6 @@ def test_windows_that_ended_a_minute_ago_are_deleted():
     jobs.delete_ended_windows()
 
     assert counts().keys() == {"just now", "not yet"}
-
-
-# Refunds
 
 
 def test_a_refund_removes_the_request_from_its_window_alone():
@@ -226,9 +220,6 @@ def test_a_304_is_returned_even_if_its_refund_fails(monkeypatch, caplog, status)
 @pytest.mark.parametrize("answer", [HttpResponse(), HttpResponseNotModified()])
 def test_uncounted_requests_have_no_rate_limit_headers(answer):
     assert read_limits(RateLimitMiddleware(lambda request: answer)(RequestFactory().get("/"))) == []
-
-
-# Headers
 
 
 def test_each_response_has_the_remaining_requests(client, settings):

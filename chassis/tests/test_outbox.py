@@ -24,9 +24,6 @@ MARKS = {
 }
 
 
-# Delivering
-
-
 def test_a_pending_message_is_sent_and_marked():
     plan("hello")
     postbox = Postbox()
@@ -63,9 +60,6 @@ def test_an_irrelevant_message_is_skipped_with_the_reason():
     deliver_due(Letter.objects, Postbox(late=Skipped("it is completed")))
 
     assert Letter.objects.values_list("state", "reason", "sent_at").get() == ("skipped", "it is completed", None)
-
-
-# Claiming
 
 
 def test_a_claim_leases_messages_with_a_new_token():
@@ -138,9 +132,6 @@ def test_claiming_inside_a_transaction_is_rejected():
         claim_one()
 
     assert Letter.objects.get().attempts == 0
-
-
-# Leases and fencing
 
 
 @pytest.mark.parametrize("death", [SystemExit(1), KeyboardInterrupt()], ids=lambda death: type(death).__name__)
@@ -223,9 +214,6 @@ def test_a_message_that_kills_every_worker_is_dead_lettered():
     assert letter.reason == "claimed 100 times without ever being marked"
 
 
-# Order
-
-
 def test_messages_with_one_key_are_sent_in_order():
     plan_all("one", "two", "three", ordering_key=7)
 
@@ -290,8 +278,6 @@ def test_many_workers_keep_the_order_of_each_key():
     assert len(sent) == 60
     assert sorted(sent) == sorted(sent, key=lambda each: each[0])  # a stable sort: in order within each key
 
-
-# Constraints and counts
 
 NOW = timezone.now()
 LEASE = {"lease_token": "0" * 32, "leased_until": NOW}

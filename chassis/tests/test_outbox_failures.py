@@ -137,9 +137,6 @@ def test_any_reason_can_be_stored_and_is_one_line(outcome, given, kept):
     assert Letter.objects.get().reason == kept
 
 
-# Dead letters and replay
-
-
 @pytest.mark.parametrize("error", [TemporaryFailure("down"), ConnectionRefusedError("down"), ValueError("down")])
 def test_a_message_is_dead_lettered_after_a_day(error):
     plan("hello")

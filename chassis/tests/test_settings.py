@@ -85,9 +85,6 @@ def test_a_database_url_becomes_an_entry_with_conn_max_age(environment, scheme):
     assert entry["OPTIONS"] == {"connect_timeout": 3, "sslmode": "require"}  # nothing that a pooler would reject
 
 
-# PUBLIC_URL
-
-
 @pytest.mark.parametrize(
     ("given", "used"),
     [
@@ -117,9 +114,6 @@ def test_unexpected_parts_of_a_public_url_are_rejected(environment, given):
     assert "secret" not in str(refused.value)
 
 
-# RUN_WORKER
-
-
 @pytest.mark.parametrize(("value", "used"), [("separate", "separate"), ("inline", "inline"), (None, "separate")])
 def test_jobs_are_separate_by_default(environment, value, used):
     environment(RUN_WORKER=value)
@@ -140,8 +134,6 @@ def test_another_value_of_run_worker_is_rejected(environment):
     with pytest.raises(SettingError, match=r"^RUN_WORKER must be one of separate, inline, not 'sometimes'\.$"):
         settings.run_worker()
 
-
-# Limits
 
 SCOPES = {"admin": "10/min", "user": "10/min", "anon": "5/min", "signup": "60/min"}
 

@@ -1,4 +1,3 @@
-
 import pytest
 from rest_framework.exceptions import ParseError
 from rest_framework.response import Response

@@ -56,9 +56,6 @@ def test_it_works(verify, good):
     assert verify(signed(payload)) == payload
 
 
-# Form and encoding
-
-
 def test_a_token_has_at_most_4096_characters(verify, good, refused):
     def of_length(length):
         room = (length - len(signed(good(padding="")))) * 3 // 4
@@ -152,9 +149,6 @@ def test_a_critical_extension_is_rejected(good, refused, header):
 
 def test_an_unencoded_payload_is_rejected(good, refused):
     refused(signed(good(), b64=False))
-
-
-# Claims
 
 
 @pytest.mark.parametrize("name", ["iss", "aud"])
