@@ -21,7 +21,7 @@ def test_a_bearer_token_identifies_the_caller(client, scheme):
     assert (answer.status_code, answer.json()) == (200, {"id": 7, "username": "alice"})
 
 
-def test_a_401_says_how_to_authenticate(client):
+def test_without_a_header_the_401_says_how_to_authenticate(client):
     answer = client.get("/who-am-i/", {"access_token": signed(claims())})  # a token in the query is ignored
 
     assert (answer.status_code, answer.json()["code"]) == (401, "not_authenticated")

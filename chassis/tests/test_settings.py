@@ -47,7 +47,7 @@ LOCAL = "localhost,127.0.0.1,[::1]"
         *[(hosts, False, hosts) for hosts in ("api.tm.test", "localhost,api.tm.test")],
     ],
 )
-def test_only_this_machine_is_allowed_by_default(environment, hosts, debug, allowed):
+def test_allowed_hosts_default_to_this_machine(environment, hosts, debug, allowed):
     environment(ALLOWED_HOSTS=hosts)
 
     assert env.allowed_hosts(debug=debug) == allowed.split(",")
@@ -64,7 +64,7 @@ def test_only_this_machine_is_allowed_by_default(environment, hosts, debug, allo
         ),
     ],
 )
-def test_debug_and_public_hosts_exclude_each_other(environment, hosts, debug, sentence):
+def test_a_wildcard_needs_debug_and_debug_only_local_hosts(environment, hosts, debug, sentence):
     environment(ALLOWED_HOSTS=hosts)
 
     with pytest.raises(SettingError) as caught:
