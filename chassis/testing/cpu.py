@@ -8,12 +8,13 @@ from itertools import chain
 from django.core.signals import request_finished, request_started
 from django.db import close_old_connections, connection
 from django.test import RequestFactory
-from django.urls import URLPattern, get_resolver
+from django.urls import get_resolver
 from django.utils.module_loading import import_string
 from rest_framework.permissions import AllowAny
 
 from chassis.ops.wsgi import Application
 from chassis.size_limits import ANONYMOUS_BODY_LIMIT_BYTES
+from chassis.testing.permission_table import routed_views
 
 MAX_SECONDS = 0.05
 RUNS = 6  # the cheapest counts, since a busy machine may slow down some
@@ -79,16 +80,7 @@ QUERIES = {
 
 def routes():
     """Return the path of every route of the service, with 1 for each id, and its view."""
-    return list(walk(get_resolver().url_patterns))
-
-
-def walk(patterns, prefix=""):
-    for each in patterns:
-        path = f"{prefix}{each.pattern}"
-        if isinstance(each, URLPattern):
-            yield "/" + "/".join("1" if "<" in part else part for part in path.split("/")), each.callback
-        else:
-            yield from walk(each.url_patterns, path)
+    return [(route.replace("{id}", "1"), view) for route, view in routed_views(get_resolver().url_patterns)]
 
 
 def find_serializer_class(view_class):

@@ -39,32 +39,18 @@ from chassis.ops import health, metrics
 flag = {"is_up": False}
 metrics.ProcessGauge("tmservice_flag", "Whether the flag is up.", lambda: float(flag["is_up"]))
 
-def thing(request, number):
+def pid(request, number):
     return HttpResponse(os.getpid())
-
-def body(request):
-    return HttpResponse(len(request.body))
 
 def raise_flag(request):
     flag["is_up"] = True
     return HttpResponse(os.getpid())
-
-def sleep(request):
-    time.sleep(30)
 
 def forge(request):
     answer = HttpResponse()
     answer.headers["X"] = "a"
     answer.headers._store["x"] = ("X", chr(10))
     return answer
-
-def greedy(request):
-    return HttpResponse(bytearray(2**50))
-
-def greedy_stream(request):
-    def pieces():
-        yield bytearray(2**50)
-    return StreamingHttpResponse(pieces())
 
 def wait(request):
     gate = Path(request.GET["gate"])
@@ -73,19 +59,16 @@ def wait(request):
         time.sleep(0.01)
     return HttpResponse("waited")
 
-def folder(request):
-    return HttpResponse(os.environ["PROMETHEUS_MULTIPROC_DIR"])
-
 urlpatterns = [
-    path("things/<int:number>/", thing),
-    path("body/", body),
+    path("things/<int:number>/", pid),
+    path("body/", lambda request: HttpResponse(len(request.body))),
     path("raise-flag/", raise_flag),
-    path("sleep/", sleep),
+    path("sleep/", lambda request: time.sleep(30)),
     path("forge/", forge),
     path("wait/", wait),
-    path("folder/", folder),
-    path("greedy/", greedy),
-    path("greedy-stream/", greedy_stream),
+    path("folder/", lambda request: HttpResponse(os.environ["PROMETHEUS_MULTIPROC_DIR"])),
+    path("greedy/", lambda request: HttpResponse(bytearray(2**50))),
+    path("greedy-stream/", lambda request: StreamingHttpResponse(bytearray(2**50) for _ in [1])),
     *metrics.urls(checks=[]),
 ]
 handler404 = "chassis.api.problems.not_found"
@@ -182,24 +165,13 @@ class Gunicorn:
 
     def workers(self):
         """Return the pids of both workers: send requests until both have answered."""
-        return self.ask_until("/things/1/", lambda pids: len(pids) == 2)
+        return {int(pid) for pid in self.ask("/things/1/", 2)}
 
     def ask(self, path, processes):
         """Send requests until `processes` different answers have come; return them."""
         answers = set()
-        deadline = time.monotonic() + 20
-        while len(answers) < processes:
-            assert time.monotonic() < deadline, answers
-            answers.add(self.get(path)[1])
+        until(lambda: answers.add(self.get(path)[1]) or len(answers) == processes)
         return answers
-
-    def ask_until(self, path, done):
-        answers = set()
-        deadline = time.monotonic() + 20
-        while not done(answers):
-            assert time.monotonic() < deadline, answers
-            answers.add(self.get(path)[1])
-        return {int(answer) for answer in answers}
 
     def lines(self):
         return [json.loads(line) for line in self.log.read_text().splitlines()]
@@ -207,9 +179,12 @@ class Gunicorn:
     def messages(self):
         return [line["message"] for line in self.lines()]
 
+    def wait_for_message(self, part, *, times=1):
+        until(lambda: sum(part in message for message in self.messages()) >= times)
+
 
 def until(condition):
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.02)

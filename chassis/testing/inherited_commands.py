@@ -22,17 +22,14 @@ def table(app, folder):
     """Return {command: arguments} for a service with this app; output goes to this folder."""
     (folder / "app").mkdir()
     (folder / "project").mkdir()
-    return {
-        "check": [],
-        "compilemessages": [],
-        "createcachetable": [],
+    without_arguments = (
+        *("check", "compilemessages", "createcachetable", "diffsettings", "dumpdata", "generateschema", "inspectdb"),
+        *("showmigrations", "sqlflush", "test"),
+    )
+    return dict.fromkeys(without_arguments, ()) | {
         "dbshell": ["--", "--command=SELECT 1"],
-        "diffsettings": [],
-        "dumpdata": [],
         "flush": ["--noinput"],
         "generate_swagger": [str(folder / "swagger.yaml")],
-        "generateschema": [],
-        "inspectdb": [],
         "loaddata": ["sample.json"],
         "makemessages": ["--locale=de"],
         "makemigrations": ["--check", "--dry-run"],
@@ -41,14 +38,11 @@ def table(app, folder):
         "runserver": ["nowhere"],
         "sendtestemail": ["alice@example.com"],
         "shell": ["--command=pass"],
-        "showmigrations": [],
-        "sqlflush": [],
         "sqlmigrate": [app, "0001"],
         "sqlsequencereset": [app],
         "squashmigrations": [app, "nothing"],
         "startapp": ["sample", str(folder / "app")],
         "startproject": ["sample", str(folder / "project")],
-        "test": [],
         "testserver": ["sample.json"],
     }
 

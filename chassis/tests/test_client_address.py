@@ -22,6 +22,8 @@ def address(peer, forwarded=None, **headers):
     if forwarded is not None:
         headers["X-Forwarded-For"] = forwarded
     request = APIRequestFactory().get("/", headers=headers, REMOTE_ADDR=peer)
+    if peer is None:
+        del request.META["REMOTE_ADDR"]
     return client_address(APIView().initialize_request(request))
 
 
@@ -32,7 +34,7 @@ def test_the_gateway_names_the_client(peer, client):
 
 
 @pytest.mark.parametrize("peer", ["198.51.100.9", "192.0.2.10", "192.0.2.11", "127.0.0.1", "2001:db8::11"])
-def test_the_start_header_is_ignored_from_other_peers(peer):
+def test_the_header_is_ignored_from_other_peers(peer):
     assert address(peer, "203.0.113.7") == peer
 
 
@@ -46,26 +48,11 @@ def test_without_a_gateway_the_header_is_ignored(settings):
 @pytest.mark.parametrize(
     "forwarded",
     [
-        None,
-        "",
-        " ",
-        "unknown",
-        "localhost",
-        "203.0.113.7,",
-        "203.0.113.7:4711",
-        "[2001:db8::7]",
-        "203.0.113",
-        "203.0.113.256",
-        "203.0.113.07",
-        "203.0.113.7/32",
-        "3405803783",
-        "0xcb007107",
-        "\u0662\u0660\u0663.0.113.7",
-        "203.0.113.7\0",
-        "203.0.113.7\r\nX: y",
-        "' OR 1=1 --",
-        "x" * 100_000,
+        *(None, "", " ", "unknown", "localhost", "203.0.113.7,", "203.0.113.7:4711", "[2001:db8::7]", "203.0.113"),
+        *("203.0.113.256", "203.0.113.07", "203.0.113.7/32", "3405803783", "0xcb007107", "\u0662\u0660\u0663.0.113.7"),
+        *("203.0.113.7\0", "203.0.113.7\r\nX: y", "' OR 1=1 --", "x" * 100_000),
     ],
+    ids=lambda value: ascii(value)[:20],
 )
 def test_an_invalid_address_is_ignored(forwarded):
     assert address(GATEWAY, forwarded) == GATEWAY
@@ -108,16 +95,13 @@ def test_a_gateway_with_the_secret_may_have_any_address(settings):
     assert address(GATEWAY, "203.0.113.8") == "203.0.113.8"  # GATEWAY_ADDRESSES still applies
 
 
+@pytest.mark.parametrize("secret", [SECRET, ""])
 @pytest.mark.parametrize("sent", [None, "", SECRET[:-1], f"{SECRET}x", SECRET.lower(), f"{SECRET}, {SECRET}", "\u00e9"])
-def test_a_wrong_secret_does_not_name_a_client(settings, sent):
-    settings.GATEWAY_SECRET = SECRET
+def test_a_wrong_or_empty_secret_does_not_name_a_client(settings, secret, sent):
+    settings.GATEWAY_SECRET = secret
     claimed = {"X-Gateway-Client": "203.0.113.7"} | ({} if sent is None else {"X-Gateway-Secret": sent})
 
     assert address(EDGE, "203.0.113.7", **claimed) == EDGE
-
-
-def test_an_empty_secret_never_matches():
-    assert address(EDGE, **{"X-Gateway-Secret": "", "X-Gateway-Client": "203.0.113.7"}) == EDGE
 
 
 @pytest.mark.parametrize("client", ["", "unknown", "203.0.113.7, 203.0.113.8"])
@@ -127,32 +111,22 @@ def test_an_invalid_client_header_is_ignored_despite_the_secret(settings, client
     assert address(EDGE, **{"X-Gateway-Secret": SECRET, "X-Gateway-Client": client}) == EDGE
 
 
-@pytest.mark.parametrize("peer", ["", "unix:", "192.0.2.", "/run/service.sock"])
+@pytest.mark.parametrize("peer", ["", "unix:", "192.0.2.", "/run/service.sock", None])
 def test_a_peer_on_a_unix_socket_has_no_address(peer):
     assert address(peer) is None
     assert address(peer, "203.0.113.7") is None
 
 
-def test_without_a_peer_there_is_no_address():
-    request = APIRequestFactory().get("/")
-    del request.META["REMOTE_ADDR"]
-
-    assert client_address(APIView().initialize_request(request)) is None
-
-
-@pytest.mark.parametrize("zone", ["%eth0", "%enx001122334455", "%" + "x" * 5000])
-def test_the_zone_of_an_address_is_removed(zone):
-    """It names an interface of one machine, and PostgreSQL rejects it."""
-    assert address(f"fe80::1{zone}") == "fe80::1"
-    assert address(GATEWAY, f"fe80::1{zone}") == "fe80::1"
-
-
-@pytest.mark.parametrize("spelling", ["2001:DB8::7", "2001:0db8:0:0::7"])
-def test_an_address_is_normalized(spelling):
+@pytest.mark.parametrize(
+    ("spelling", "normal"),
+    [
+        # A zone names an interface of one machine, and PostgreSQL rejects it.
+        *((f"fe80::1%{zone}", "fe80::1") for zone in ("eth0", "enx001122334455", "x" * 5000)),
+        *[("2001:DB8::7", "2001:db8::7"), ("2001:0db8:0:0::7", "2001:db8::7"), ("::ffff:203.0.113.7", "203.0.113.7")],
+    ],
+    ids=lambda value: value[:20],
+)
+def test_an_address_has_one_spelling(spelling, normal):
     """Otherwise each would count as a separate caller."""
-    assert address(spelling) == "2001:db8::7"
-    assert address(GATEWAY, spelling) == "2001:db8::7"
-
-
-def test_an_ipv4_mapped_address_becomes_ipv4():
-    assert address("192.0.2.1", "::ffff:203.0.113.7") == address("192.0.2.1", "203.0.113.7") == "203.0.113.7"
+    assert address(spelling) == normal
+    assert address(GATEWAY, spelling) == normal

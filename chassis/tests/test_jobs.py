@@ -2,7 +2,6 @@ import os
 import signal
 import threading
 from functools import partial
-from itertools import pairwise
 from threading import Event, Thread
 
 import pytest
@@ -11,12 +10,23 @@ from django.db import OperationalError, connection
 
 from chassis import request_id
 from chassis.management.commands import run_worker
-from chassis.management.commands.run_worker import stop_on_signals
 from chassis.worker.jobs import Job, pause_seconds, run_jobs
 
 SOON = 0.01
 NEVER_AGAIN = 3600
 PATIENCE_SECONDS = 30
+
+
+class Stuck:
+    """A job that waits until it is released."""
+
+    def __init__(self):
+        self.entered, self.released, self.finished = Event(), Event(), Event()
+
+    def __call__(self):
+        self.entered.set()
+        self.released.wait(PATIENCE_SECONDS)
+        self.finished.set()
 
 
 class Recorder:
@@ -71,51 +81,25 @@ def assert_ends(thread):
     assert not thread.is_alive()
 
 
-# Runs
-
-
-def test_a_job_runs_repeatedly(start):
-    run = Recorder()
-
-    start(Job("pull", run, every_seconds=SOON))
-
-    run.wait_for(calls=5)
-
-
-def test_a_job_pauses_between_runs(start):
-    run, other = Recorder(), Recorder()
+@pytest.mark.parametrize(("results", "calls"), [([], 1), ([10, True, 1], 4)], ids=["pause", "more to do"])
+def test_a_job_pauses_between_runs_unless_there_is_more_to_do(start, results, calls):
+    run, other = Recorder(*results), Recorder()
 
     start(Job("seldom", run, every_seconds=NEVER_AGAIN), Job("often", other, every_seconds=SOON))
 
+    run.wait_for(calls)
     other.wait_for(calls=10)
-    assert run.calls == 1
-
-
-def test_a_job_with_more_to_do_runs_again_at_once(start):
-    run, other = Recorder(10, True, 1), Recorder()
-
-    start(Job("deliver", run, every_seconds=NEVER_AGAIN), Job("often", other, every_seconds=SOON))
-
-    run.wait_for(calls=4)
-    other.wait_for(calls=10)
-    assert run.calls == 4
+    assert run.calls == calls
 
 
 def test_a_stuck_job_does_not_delay_others(start):
-    entered, release = Event(), Event()
-    run = Recorder()
+    stuck, run = Stuck(), Recorder()
 
-    def get_stuck():
-        entered.set()
-        release.wait(PATIENCE_SECONDS)
+    start(Job("stuck", stuck, every_seconds=SOON), Job("pull", run, every_seconds=SOON))
 
-    start(Job("stuck", get_stuck, every_seconds=SOON), Job("pull", run, every_seconds=SOON))
-    assert entered.wait(PATIENCE_SECONDS)
+    assert stuck.entered.wait(PATIENCE_SECONDS)
     run.wait_for(calls=run.calls + 5)
-    release.set()
-
-
-# Failures
+    stuck.released.set()
 
 
 @pytest.mark.parametrize("error", [ValueError("broken"), OperationalError("gone"), SystemExit(3)])
@@ -129,14 +113,6 @@ def test_a_failing_job_is_logged_and_runs_again(start, caplog, error):
     assert (record.levelname, record.getMessage(), record.exc_info[1]) == ("ERROR", "job pull failed", error)
 
 
-def test_a_failing_job_does_not_delay_others(start):
-    run = Recorder()
-
-    start(Job("broken", Recorder(ValueError()), every_seconds=NEVER_AGAIN), Job("pull", run, every_seconds=SOON))
-
-    run.wait_for(calls=5)
-
-
 def test_pauses_double_per_failure_and_reset_after_a_success(start, monkeypatch):
     failures = []
     monkeypatch.setattr("chassis.worker.jobs.pause_seconds", lambda every, number: failures.append(number) or every)
@@ -148,19 +124,13 @@ def test_pauses_double_per_failure_and_reset_after_a_success(start, monkeypatch)
     assert failures[:6] == [1, 2, 0, 1, 1, 0]
 
 
-def test_a_pause_doubles_per_failure_up_to_a_minute():
-    pauses = [pause_seconds(1, failures) for failures in range(10)]
-
-    assert pauses == [1, 2, 4, 8, 16, 32, 60, 60, 60, 60]
-    assert pause_seconds(0.5, 10**9) == 60
-    assert all(earlier <= later for earlier, later in pairwise(pauses))
-
-
-def test_a_job_with_long_pauses_keeps_them_when_it_fails():
-    assert [pause_seconds(300, failures) for failures in range(3)] == [300, 300, 300]
-
-
-# Isolation of runs
+@pytest.mark.parametrize(
+    ("every_seconds", "pauses"),
+    [(1, [1, 2, 4, 8, 16, 32, 60, 60]), (0.5, [0.5, 1, 2, 4]), (300, [300, 300, 300])],
+)
+def test_a_pause_doubles_per_failure_up_to_a_minute(every_seconds, pauses):
+    assert [pause_seconds(every_seconds, failures) for failures in range(len(pauses))] == pauses
+    assert pause_seconds(every_seconds, 10**9) == max(60, every_seconds)
 
 
 def test_each_run_has_its_own_request_id(start):
@@ -217,11 +187,9 @@ def test_an_ended_job_closes_its_database_connection(start):
     assert all(each.closed for each in used)
 
 
-# Stopping
-
-
-def test_pausing_jobs_stop_at_once(start, caplog):
-    runs = [Recorder(), Recorder()]
+@pytest.mark.parametrize("results", [[], [True] * 1_000_000], ids=["pausing", "with endless work"])
+def test_jobs_stop_at_once_between_runs(start, caplog, results):
+    runs = [Recorder(*results), Recorder(*results)]
     stop, thread = start(*(Job("seldom", run, every_seconds=NEVER_AGAIN) for run in runs))
     for run in runs:
         run.wait_for(calls=1)
@@ -232,56 +200,33 @@ def test_pausing_jobs_stop_at_once(start, caplog):
     assert caplog.messages == []  # it would log abandoned jobs
 
 
-def test_a_job_with_endless_work_stops_too(start, caplog):
-    run = Recorder(*[True] * 1_000_000)
-    stop, thread = start(Job("deliver", run, every_seconds=NEVER_AGAIN))
-    run.wait_for(calls=2)
-
-    stop.set()
-
-    assert_ends(thread)
-    assert caplog.messages == []
-
-
 def test_a_running_job_finishes_its_run(start, caplog):
-    entered, release, finished = Event(), Event(), Event()
-
-    def work():
-        entered.set()
-        assert release.wait(PATIENCE_SECONDS)
-        finished.set()
-
+    work = Stuck()
     stop, thread = start(Job("work", work, every_seconds=SOON), grace_seconds=PATIENCE_SECONDS)
-    assert entered.wait(PATIENCE_SECONDS)
+    assert work.entered.wait(PATIENCE_SECONDS)
 
     stop.set()
     thread.join(timeout=0.1)
     assert thread.is_alive()
-    release.set()
+    work.released.set()
 
     assert_ends(thread)
-    assert finished.is_set()
+    assert work.finished.is_set()
     assert caplog.messages == []
 
 
 def test_a_job_is_abandoned_after_the_grace_period(start, caplog):
-    entered, release = Event(), Event()
-
-    def get_stuck():
-        entered.set()
-        release.wait(PATIENCE_SECONDS)
-
-    stop, thread = start(Job("stuck", get_stuck, every_seconds=SOON), grace_seconds=0.05)
-    assert entered.wait(PATIENCE_SECONDS)
+    work = Stuck()
+    stop, thread = start(Job("stuck", work, every_seconds=SOON), grace_seconds=0.05)
+    assert work.entered.wait(PATIENCE_SECONDS)
     (stuck,) = [each for each in threading.enumerate() if each.name == "stuck"]
 
     stop.set()
     assert_ends(thread)
 
-    assert stuck.is_alive()
-    assert stuck.daemon
+    assert (stuck.is_alive(), stuck.daemon) == (True, True)
     assert caplog.messages == ["job stuck did not finish in time and is abandoned"]
-    release.set()
+    work.released.set()
     assert_ends(stuck)
 
 
@@ -300,21 +245,6 @@ def test_a_signal_handler_cannot_deadlock_the_main_thread():
     assert threading.current_thread() not in waiting
 
 
-@pytest.mark.usefixtures("_signals_restored")
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_sets_the_event(number):
-    stop = Event()
-    stop_on_signals(stop)
-    assert not stop.is_set()
-
-    os.kill(os.getpid(), number)
-
-    assert stop.wait(PATIENCE_SECONDS)
-
-
-# The command
-
-
 @pytest.fixture
 def work(monkeypatch):
     """Runs the command with these jobs, without the common ones, which need a database."""
@@ -329,33 +259,30 @@ def work(monkeypatch):
 
 
 @pytest.mark.usefixtures("_signals_restored")
-def test_the_command_runs_jobs_until_it_is_stopped(work):
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_the_command_runs_jobs_until_a_signal_stops_it(work, number):
     run = Recorder()
 
     def stop_at_the_third_turn():
         run()
         if run.calls == 3:
-            os.kill(os.getpid(), signal.SIGTERM)
+            os.kill(os.getpid(), number)
 
     work(Job("work", stop_at_the_third_turn, every_seconds=SOON))
 
     assert run.calls >= 3
 
 
-def test_once_runs_each_job_in_order(work):
-    order = []
+def test_once_runs_each_job_in_order_until_it_has_no_more(work):
+    order, more = [], [True, True, False]
 
-    work(*(Job(name, partial(order.append, name), every_seconds=SOON) for name in "abc"), once=True)
+    def deliver():
+        order.append("deliver")
+        return more.pop(0)
 
-    assert order == ["a", "b", "c"]
+    work(Job("pull", partial(order.append, "pull"), 1), Job("deliver", deliver, NEVER_AGAIN), once=True)
 
-
-def test_once_runs_a_job_until_it_has_no_more(work):
-    run = Recorder(10, 10, 3, 0)
-
-    work(Job("deliver", run, every_seconds=NEVER_AGAIN), once=True)
-
-    assert run.calls == 4
+    assert order == ["pull", "deliver", "deliver", "deliver"]
 
 
 def test_once_reports_failed_jobs_after_all_ran(work, caplog):

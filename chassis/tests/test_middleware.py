@@ -7,13 +7,9 @@ from chassis.ops import health
 
 @pytest.mark.parametrize("path", ["/echo", "/echo/"])
 def test_the_trailing_slash_is_optional_for_every_method(client, path):
-    assert client.get(path).status_code == 200
+    assert client.get(f"{path}?search=x").json() == {"search": ["x"]}
     assert client.generic("POST", path, b'{"a": 1}', content_type="application/json").json() == {"received": {"a": 1}}
     assert client.delete(path).status_code == 405
-
-
-def test_the_query_is_kept_without_a_trailing_slash(client):
-    assert client.get("/echo?search=x").json() == {"search": ["x"]}
 
 
 @pytest.mark.parametrize("path", ["/nowhere", "//echo", "/echo//", "/echo/x"])

@@ -57,8 +57,9 @@ def seconds_ago(clock):
     return lambda seconds: f"t={clock.at - seconds:.3f}"
 
 
-def test_it_works(ask, seconds_ago):
-    answer = ask(seconds_ago(6))
+@pytest.mark.parametrize("peer", [GATEWAY, f"::ffff:{GATEWAY}"])
+def test_a_request_that_waited_too_long_at_the_gateway_is_503(ask, seconds_ago, peer):
+    answer = ask(seconds_ago(6), peer=peer)
 
     assert (answer.status_code, answer.headers["Content-Type"]) == (503, "application/problem+json")
     assert (answer.json()["code"], answer.json()["instance"]) == ("overloaded", "/echo/")
@@ -67,24 +68,14 @@ def test_it_works(ask, seconds_ago):
     assert answer.headers["Cache-Control"] == "no-store"
 
 
-@pytest.mark.parametrize("seconds", [0, 1, 5])
-def test_a_request_that_waited_briefly_is_served(ask, seconds_ago, seconds):
-    assert ask(seconds_ago(seconds)).status_code == 200
-
-
-@pytest.mark.parametrize("seconds", [-3600, -1])
-def test_a_gateway_clock_ahead_is_harmless(ask, seconds_ago, seconds):
+@pytest.mark.parametrize("seconds", [-3600, -1, 0, 1, 5])
+def test_a_request_that_waited_briefly_or_came_early_is_served(ask, seconds_ago, seconds):
     assert ask(seconds_ago(seconds)).status_code == 200
 
 
 @pytest.mark.parametrize("peer", [STRANGER, "127.0.0.1", "192.0.2.11", "2001:db8::1", "", "unix:"])
 def test_the_header_is_ignored_from_other_peers(ask, seconds_ago, peer):
     assert ask(seconds_ago(3600), peer=peer).status_code == 200
-
-
-@pytest.mark.parametrize("peer", [GATEWAY, f"::ffff:{GATEWAY}"])
-def test_the_gateway_is_known_as_ipv4_or_mapped_ipv6(ask, seconds_ago, peer):
-    assert ask(seconds_ago(3600), peer=peer).status_code == 503
 
 
 @pytest.mark.parametrize(

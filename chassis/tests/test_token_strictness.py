@@ -2,6 +2,7 @@
 
 import json
 import time
+from types import SimpleNamespace
 
 import pytest
 
@@ -50,10 +51,9 @@ def refused(verify):
 
 
 def test_it_works(verify, good):
-    assert verify(signed(good())) == good()
+    payload = good()
 
-
-# Form and encoding
+    assert verify(signed(payload)) == payload
 
 
 def test_a_token_has_at_most_4096_characters(verify, good, refused):
@@ -70,20 +70,9 @@ def test_a_token_has_at_most_4096_characters(verify, good, refused):
 @pytest.mark.parametrize(
     "spoil",
     [
-        lambda token: token + "=",
-        lambda token: token.replace(".", "=.", 1),
-        lambda token: token.replace(".", "==.", 1),
-        lambda token: token + "\n",
-        lambda token: " " + token,
-        lambda token: token[:5] + "\n" + token[5:],
-        lambda token: token[:5] + "+" + token[6:],
-        lambda token: token[:5] + "/" + token[6:],
-        lambda token: token[:5] + "\u0661" + token[6:],
-        lambda token: token[:5] + "\ud800" + token[6:],
-        lambda token: token + ".",
-        lambda token: "." + token,
-        lambda token: token + "." + token,
-        lambda token: token.replace(".", "..", 1),
+        *(lambda token, form=form: form.format(token) for form in ("{}=", "{}\n", " {}", "{}.", ".{}", "{0}.{0}")),
+        *(lambda token, dots=dots: token.replace(".", dots, 1) for dots in ("=.", "==.", "..")),
+        *(lambda token, mark=mark: token[:5] + mark + token[6:] for mark in ("\n", "+", "/", "\u0661", "\ud800")),
     ],
 )
 def test_base64url_has_neither_padding_nor_other_characters(good, refused, spoil):
@@ -123,44 +112,43 @@ def test_a_duplicate_claim_is_rejected(good, refused, name):
     refused(signed(f"{repeated[:-1]}, {whole[1:]}"), match="appears twice")
 
 
-def test_a_duplicate_name_in_the_header_is_rejected_at_any_depth(good, refused):
-    whole = json.dumps(header())
-
-    refused(signed_text(f'{{"alg": "none", {whole[1:]}', json.dumps(good())), match="appears twice")
-    refused(signed(json.dumps(good())[:-1] + ', "note": {"a": 1, "a": 2}}'), match="appears twice")
+def test_a_duplicate_name_in_the_header_is_rejected(good, refused):
+    refused(signed_text(f'{{"alg": "none", {json.dumps(header())[1:]}', json.dumps(good())), match="appears twice")
 
 
-@pytest.mark.parametrize("constant", ["NaN", "Infinity", "-Infinity"])
-def test_nan_and_infinity_are_rejected(good, refused, constant):
-    refused(signed(json.dumps(good())[:-1] + f', "note": [{constant}]}}'), match="is not JSON")
+@pytest.mark.parametrize(
+    ("note", "reason"),
+    [
+        ('{"a": 1, "a": 2}', "appears twice"),
+        *((f"[{constant}]", "is not JSON") for constant in ("NaN", "Infinity", "-Infinity")),
+    ],
+)
+def test_claims_are_strict_json_at_any_depth(good, refused, note, reason):
+    refused(signed(json.dumps(good())[:-1] + f', "note": {note}}}'), match=reason)
 
 
-@pytest.mark.parametrize("payload", ["null", "[]", '"x"', "7", "{", "{}x", '{"exp":' + "9" * 2_500 + "}"])
-def test_a_payload_that_is_not_an_object_is_rejected(refused, payload):
-    refused(signed(payload))
-
-
-@pytest.mark.parametrize("text", ["null", "[]", '"x"', "7", "{"])
-def test_a_header_that_is_not_an_object_is_rejected(good, refused, text):
+@pytest.mark.parametrize("text", ["null", "[]", '"x"', "7", "{", "{}x", '{"exp":' + "9" * 2_500 + "}"])
+def test_header_and_payload_are_objects(good, refused, text):
+    refused(signed(text))
     refused(signed_text(text, json.dumps(good())))
 
 
-def test_deeply_nested_json_is_rejected(good, refused):
+def test_deeply_nested_json_is_rejected(refused):
     refused(signed_text(f'{{"alg":"HS256","kid":{DEEP}}}', "{}"))
     refused(signed(f'{{"exp":{DEEP}}}'))
 
 
-@pytest.mark.parametrize("extension", [["b64"], ["exp"], [], "exp", None])
-def test_a_critical_extension_is_rejected(good, refused, extension):
-    refused(signed(good(), crit=extension), match="extension")
+@pytest.mark.parametrize(
+    "header",
+    [*({"crit": extension} for extension in (["b64"], ["exp"], [], "exp", None)), {"crit": ["b64"], "b64": False}],
+    ids=str,
+)
+def test_a_critical_extension_is_rejected(good, refused, header):
+    refused(signed(good(), **header), match="extension")
 
 
 def test_an_unencoded_payload_is_rejected(good, refused):
-    refused(signed(good(), crit=["b64"], b64=False))
     refused(signed(good(), b64=False))
-
-
-# Claims
 
 
 @pytest.mark.parametrize("name", ["iss", "aud"])
@@ -174,28 +162,25 @@ def test_no_token_exceeds_the_lifetime_of_its_type(kind, good, verify, refused):
     assert verify(signed(good(iat=now, exp=now + LIFETIMES[kind])))
 
     refused(signed(good(iat=now, exp=now + LIFETIMES[kind] + 1)), match="lifetime is longer")
-    refused(signed(good(iat=now - 10**6, exp=now + 10)), match="lifetime is longer")
+    refused(signed(good(iat=now - 10**6, exp=now + 60)), match="lifetime is longer")
 
 
-def test_a_clock_30_seconds_ahead_is_tolerated(kind, good, verify, refused):
-    def issued_in(seconds):
-        now = int(time.time()) + seconds
-        return signed(good(iat=now, exp=now + LIFETIMES[kind]))
+def test_a_clock_30_seconds_ahead_is_tolerated(monkeypatch, kind, good, verify, refused):
+    now = int(time.time()) + 3600  # ahead of the clock that PyJWT reads, so that nothing has expired
+    monkeypatch.setattr(tokens, "time", SimpleNamespace(time=lambda: float(now)))
 
-    assert verify(issued_in(29))
-    refused(issued_in(32), match="issued in the future")
+    def issued_at(instant):
+        return signed(good(iat=instant, exp=instant + LIFETIMES[kind]))
+
+    assert verify(issued_at(now + 30))
+    refused(issued_at(now + 31), match="issued in the future")
 
 
-def test_no_token_is_valid_after_its_expiry(good, refused):
+@pytest.mark.parametrize("seconds_ago", [0, 1])
+def test_no_token_is_valid_after_its_expiry(good, refused, seconds_ago):
     now = int(time.time())
 
-    refused(signed(good(iat=now - 30, exp=now)))
-    refused(signed(good(iat=now - 30, exp=now - 1)))
-
-
-@pytest.mark.parametrize("nbf", [4102444800, "1", "abc", True, 1.5, None, [], {}, float("inf"), 1e30])
-def test_a_token_not_valid_yet_is_rejected(good, refused, nbf):
-    refused(signed(good(nbf=nbf)))
+    refused(signed(good(iat=now - 30, exp=now - seconds_ago)))
 
 
 def test_a_not_before_time_in_the_past_is_accepted(good, verify):
@@ -203,12 +188,14 @@ def test_a_not_before_time_in_the_past_is_accepted(good, verify):
     assert verify(signed(good(nbf=int(time.time()))))
 
 
-@pytest.mark.parametrize("name", ["exp", "iat"])
-@pytest.mark.parametrize("value", ["1", True, 1.5, None, [], {}, 10**30, -1])
-def test_token_times_are_whole_numbers(good, refused, name, value):
-    refused(signed(good(**{name: value})))
-
-
-@pytest.mark.parametrize("digits", ["\u0660" * 32, "\uff10" * 32, "0" * 31 + "\u0660"])
-def test_ids_are_ascii_digits(good, refused, digits):
-    refused(signed(good(jti=digits)))
+@pytest.mark.parametrize(
+    "changes",
+    [
+        *({name: value} for name in ("exp", "iat") for value in ("1", True, 1.5, None, [], {}, 10**30, -1)),
+        *({"nbf": value} for value in (4102444800, "1", "abc", True, 1.5, None, [], {}, float("inf"), 1e30)),
+        *({"jti": digits} for digits in ("\u0660" * 32, "\uff10" * 32, "0" * 31 + "\u0660")),
+    ],
+    ids=ascii,
+)
+def test_times_are_whole_numbers_and_ids_ascii_digits(good, refused, changes):
+    refused(signed(good(**changes)))

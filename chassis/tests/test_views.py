@@ -10,21 +10,24 @@ def test_known_parameters_are_accepted(client, query):
     assert client.get(f"/echo/?{query}").status_code == 200
 
 
+UNKNOWN, TWICE, NUL = "Unknown query parameter", "Must not be repeated.", "Must not contain a NUL character."
+
+
 @pytest.mark.parametrize(
     ("query", "field", "code", "detail"),
     [
-        ("statsu=todo", "statsu", "unknown_parameter", "Unknown query parameter; did you mean status?"),
-        ("zzz=1", "zzz", "unknown_parameter", "Unknown query parameter."),
-        ("STATUS=todo", "STATUS", "unknown_parameter", "Unknown query parameter."),
-        ("status[]=todo", "status[]", "unknown_parameter", "Unknown query parameter; did you mean status?"),
-        ("page=2", "page", "unknown_parameter", "Unknown query parameter; did you mean page_size?"),
-        ("format=html", "format", "unknown_parameter", "Unknown query parameter."),
-        ("=1", "", "unknown_parameter", "Unknown query parameter."),
-        ("%ed%a0%80=1", "\ufffd\ufffd\ufffd", "unknown_parameter", "Unknown query parameter."),
-        ("search=a&search=a", "search", "repeated_parameter", "Must not be repeated."),
-        ("cursor=a&cursor=b", "cursor", "repeated_parameter", "Must not be repeated."),
-        ("search=a%00b", "search", "invalid", "Must not contain a NUL character."),
-        ("status=todo&status=%00", "status", "invalid", "Must not contain a NUL character."),
+        ("statsu=todo", "statsu", "unknown_parameter", f"{UNKNOWN}; did you mean status?"),
+        ("zzz=1", "zzz", "unknown_parameter", f"{UNKNOWN}."),
+        ("STATUS=todo", "STATUS", "unknown_parameter", f"{UNKNOWN}."),
+        ("status[]=todo", "status[]", "unknown_parameter", f"{UNKNOWN}; did you mean status?"),
+        ("page=2", "page", "unknown_parameter", f"{UNKNOWN}; did you mean page_size?"),
+        ("format=html", "format", "unknown_parameter", f"{UNKNOWN}."),
+        ("=1", "", "unknown_parameter", f"{UNKNOWN}."),
+        ("%ed%a0%80=1", "\ufffd\ufffd\ufffd", "unknown_parameter", f"{UNKNOWN}."),
+        ("search=a&search=a", "search", "repeated_parameter", TWICE),
+        ("cursor=a&cursor=b", "cursor", "repeated_parameter", TWICE),
+        ("search=a%00b", "search", "invalid", NUL),
+        ("status=todo&status=%00", "status", "invalid", NUL),
     ],
 )
 def test_an_invalid_parameter_is_named(client, query, field, code, detail):
@@ -47,12 +50,12 @@ def test_filters_and_pages_are_only_for_lists(client, parameter):
     assert (writing.status_code, reading_one.status_code) == (400, 400)
 
 
-@pytest.mark.parametrize("method", ["PUT", "OPTIONS", "QUERY"])
+@pytest.mark.parametrize("method", ["PUT", "OPTIONS", "QUERY", "TRACE", "PROPFIND"])
 def test_an_unsupported_method_is_405_whatever_the_query(client, method):
     answer = client.generic(method, "/echo/?status=todo&zzz=1", b"{}", content_type="application/json")
 
     assert (answer.status_code, answer.json()["code"]) == (405, "method_not_allowed")
-    assert "POST" in answer["Allow"]
+    assert answer["Allow"] == "GET, POST, HEAD"
 
 
 def test_permissions_are_checked_before_parameters(client):
@@ -65,11 +68,6 @@ def test_a_thousand_parameters_are_a_400(client):
     answer = client.get("/echo/?" + "&".join(f"a{number}=1" for number in range(1_001)))
 
     assert (answer.status_code, answer.headers["Content-Type"]) == (400, "application/problem+json")
-
-
-@pytest.mark.parametrize("method", ["OPTIONS", "TRACE", "PROPFIND"])
-def test_unsupported_methods_are_rejected(client, method):
-    assert client.generic(method, "/echo/").status_code == 405
 
 
 def test_an_empty_body_is_rejected_if_one_is_required(client):
