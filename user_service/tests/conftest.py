@@ -1,21 +1,25 @@
 """Fixtures for accounts, and a client that checks every response against the rules of all responses."""
 
 from concurrent.futures import ThreadPoolExecutor, wait
+from datetime import timedelta
 from functools import cache
 
 import pytest
 from django.contrib.auth.hashers import make_password
+from django.core import mail as post
 from django.db import connection, transaction
+from django.db.models import F
 from rest_framework.test import APIClient
 
+from accounts import jobs
 from accounts.hashers import SmallArgon2PasswordHasher
-from accounts.models import Session, User
+from accounts.models import Mail, Session, User
 from accounts.tokens import token_pair
 from chassis.testing import documented_responses
 from chassis.testing.threads import start_together, wait_until_waiting_for_a_lock
 from config.urls import DOCUMENTATION
 
-PASSWORD = "seven green bicycles"
+PASSWORD, NEW_PASSWORD = "seven green bicycles", "nine orange lanterns"
 PROBLEM_KEYS = {"type", "title", "status", "detail", "code", "instance", "request_id", "errors"}
 HEADER_REQUIRED_BY = {401: "WWW-Authenticate", 405: "Allow", 503: "Retry-After"}
 
@@ -50,6 +54,47 @@ def assert_problem(answer):
     assert all(error.keys() == {"field", "code", "detail"} for error in problem["errors"])
     if header := HEADER_REQUIRED_BY.get(answer.status_code):
         assert answer.headers[header]
+
+
+def field_errors(answer):
+    return [(error["field"], error["code"]) for error in answer.json()["errors"]]
+
+
+def login_status(client, login, password):
+    return client.post("/token/", {"username": login, "password": password}).status_code
+
+
+def confirm_reset(client, token, password=NEW_PASSWORD):
+    return client.post("/user/password-reset/confirm/", {"token": token, "new_password": password})
+
+
+def send_mails():
+    """Send a batch of planned mails and return the messages."""
+    before = len(post.outbox)
+    jobs.deliver_mails()
+    return post.outbox[before:]
+
+
+def token_in(message):
+    token = message.body.partition('"token": "')[2].partition('"')[0]
+    assert len(token) == 43
+    return token
+
+
+def token_to(address):
+    """Return the token in the latest mail to this address that has one."""
+    return next(token_in(each) for each in reversed(post.outbox) if each.to == [address] and '"token"' in each.body)
+
+
+def age_mails(**duration):
+    """Move all times of all mails back instead of waiting."""
+    instants = ["planned_at", "due_at", "give_up_at", "leased_until", "sent_at"]
+    Mail.objects.update(**{name: F(name) - timedelta(**duration) for name in instants})
+
+
+def outcome(mail):
+    mail.refresh_from_db()
+    return mail.state, mail.reason
 
 
 @pytest.fixture(autouse=True)
