@@ -5,7 +5,6 @@ import pytest
 from accounts.models import User
 from chassis.testing.limiting import read_retry_after, set_limits
 from tests.conftest import confirm_reset, send_mails, token_in
-from tests.test_startup import starting
 
 pytestmark = pytest.mark.django_db
 
@@ -44,11 +43,3 @@ def test_an_admin_registers_and_invites_accounts(client, client_of, ada):
 
     assert [answer.status_code for answer in answers] == [201, 201]
     assert confirm_reset(client, token_in(message)).status_code == 204
-
-
-@pytest.mark.parametrize("value", ["closed", "Open", "true"])
-def test_an_unknown_value_stops_the_start_with_one_sentence(value):
-    done = starting(REGISTRATION=value)
-
-    sentence = f"user_service: REGISTRATION must be one of open, invite, not {value!r}.\n"
-    assert (done.returncode, done.stderr) == (78, sentence)
