@@ -109,10 +109,10 @@ def django_db_setup(django_db_setup, django_db_blocker):
         allow_truncation()
 
 
-def allow_truncation():
+def allow_truncation(trigger="DISABLE"):
     """Let pytest empty the table of audit events after tests that commit."""
     with connection.cursor() as cursor:
-        cursor.execute("ALTER TABLE accounts_auditevent DISABLE TRIGGER audit_events_are_append_only")
+        cursor.execute(f"ALTER TABLE accounts_auditevent {trigger} TRIGGER audit_events_are_append_only")
 
 
 @pytest.fixture
