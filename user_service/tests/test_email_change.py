@@ -97,11 +97,12 @@ def test_an_unchanged_login_needs_no_password(own):
     assert not Attempt.objects.exists()
 
 
-def test_a_new_username_applies_at_once_and_is_mailed(own, password):
+def test_a_new_username_applies_at_once_and_is_mailed(own, client, password):
     answer = own.patch(ME, {"username": "Alicia", "current_password": password})
 
     assert (answer.status_code, answer.json()["username"]) == (200, "Alicia")
     assert delivered() == [(OLD, "The username of your account has changed")]
+    assert [login_status(client, login, password) for login in ("alicia", "Alice")] == [200, 401]
 
 
 # A new address

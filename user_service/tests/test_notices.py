@@ -3,6 +3,7 @@
 import getpass
 import re
 from datetime import timedelta
+from types import SimpleNamespace
 
 import pytest
 from django.core.management import call_command
@@ -13,7 +14,7 @@ from django.utils import timezone
 from accounts import mail_texts
 from accounts.models import Mail, PasswordToken, Session, User
 from tests.conftest import NEW_PASSWORD as NEW
-from tests.conftest import confirm_reset, send_mails
+from tests.conftest import PASSWORD, confirm_reset, send_mails
 
 pytestmark = pytest.mark.django_db
 
@@ -26,20 +27,15 @@ ADDRESS = {"email": "a@b.example"}
 ALL = {"username": "A", "email": "a@b.example", "is_active": False}
 
 
-class People:
-    def __init__(self, client, client_of, alice, ada, password):
-        self.stranger, self.alice, self.password = client, alice, password
-        self.owner, self.admin = client_of(alice), client_of(ada)
-        self.path = f"/user/users/{alice.pk}/"
-
-
 @pytest.fixture
-def people(client, client_of, alice, ada, password):
-    return People(client, client_of, alice, ada, password)
+def people(client, client_of, alice, ada):
+    """Alice with her client, an admin's client and her path there, and a stranger's client."""
+    clients = {"owner": client_of(alice), "admin": client_of(ada), "stranger": client}
+    return SimpleNamespace(alice=alice, path=f"/user/users/{alice.pk}/", **clients)
 
 
 def change_password(people):
-    people.owner.post("/user/me/password/", {"current_password": people.password, "new_password": NEW})
+    people.owner.post("/user/me/password/", {"current_password": PASSWORD, "new_password": NEW})
 
 
 def reset_password(people):
@@ -63,7 +59,7 @@ def end_one_session(people):
 
 
 def patch_me(**values):
-    return lambda people: people.owner.patch("/user/me/", {**values, "current_password": people.password})
+    return lambda people: people.owner.patch("/user/me/", {**values, "current_password": PASSWORD})
 
 
 def by_admin(**values):

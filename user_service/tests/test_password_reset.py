@@ -89,7 +89,10 @@ def test_the_host_header_does_not_reach_the_mail(client, alice, settings):
 
 @pytest.mark.parametrize("header", ["Bearer left.over.token", "Basic QTpC", "nonsense"])
 def test_an_old_authorization_header_is_ignored(client, alice, header):
+    body = {"token": PasswordToken.objects.issue(alice, Mail.Kind.PASSWORD_RESET), "new_password": "eight red balloons"}
+
     assert ask(client, ALICE, Authorization=header).status_code == 202
+    assert client.post(f"{URL}confirm/", body, headers={"Authorization": header}).status_code == 204
 
 
 def test_an_admin_requests_a_reset_for_an_account(client_of, ada, alice):
