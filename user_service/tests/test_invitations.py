@@ -5,7 +5,7 @@ from django.core import mail as post
 from django.utils import timezone
 
 from accounts.models import Mail, PasswordToken, User
-from tests.conftest import age_mails, confirm_reset, send_mails, token_to
+from tests.conftest import NEW_PASSWORD, age_mails, confirm_reset, login_status, send_mails, token_to
 
 pytestmark = pytest.mark.django_db
 
@@ -44,6 +44,12 @@ def resend(client, account):
 def sent_to():
     """Send planned mails; return the recipient of each."""
     return [message.to[0] for message in send_mails()]
+
+
+def test_an_invited_user_chooses_a_password_and_signs_in(client, barbara):
+    answer = confirm_reset(client, token_to(BARBARA))
+
+    assert (answer.status_code, login_status(client, "Barbara", NEW_PASSWORD)) == (204, 200)
 
 
 def test_an_admin_sees_pending_invitations(admin, alice, accepted):

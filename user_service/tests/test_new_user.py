@@ -6,7 +6,7 @@ from django.db import OperationalError
 
 from accounts.models import Change, Mail, PasswordToken, User
 from accounts.serializers import ACCOUNT_FIELDS
-from tests.conftest import confirm_reset, login_status, send_mails, token_in
+from tests.conftest import login_status, send_mails
 
 pytestmark = pytest.mark.django_db
 
@@ -53,18 +53,6 @@ def test_without_a_password_an_invitation_is_planned(admin, client):
     assert Change.objects.filter(user_id=user.pk).exists()
     assert user.password.startswith("!")
     assert login_status(client, "Barbara", user.password) == 401
-
-
-def test_an_invited_user_chooses_a_password_and_signs_in(admin, client):
-    admin.post(URL, BARBARA)
-    (message,) = send_mails()
-
-    answer = confirm_reset(client, token_in(message), CHOSEN)
-
-    assert (message.to, message.subject) == (["Barbara@Example.com"], "You have been given an account")
-    assert answer.status_code == 204
-    client.set_tokens(**client.post("/token/", {"username": "Barbara", "password": CHOSEN}).json())
-    assert client.get("/user/me/").json()["username"] == "Barbara"
 
 
 @pytest.mark.parametrize("tried", ["x", "!", "None", "null", CHOSEN])

@@ -3,9 +3,7 @@
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
-import psycopg2
 import pytest
-from django.conf import settings
 from django.core.management import CommandError, call_command
 from django.db import connection
 from django.utils import timezone
@@ -26,11 +24,10 @@ def _admin(monkeypatch):
 
 
 @pytest.fixture
-def other_process():
+def other_process(transactional_db):
     """Another process that prepares, on its own connection."""
-    database = settings.DATABASES["default"]
-    values = {name: database[name.upper()] for name in ("host", "port", "user", "password")}
-    theirs = psycopg2.connect(dbname=connection.settings_dict["NAME"], **values)
+    theirs = connection.copy()
+    theirs.set_autocommit(False)
     with theirs.cursor() as cursor:
         cursor.execute(prepare.LOCK)
     yield theirs

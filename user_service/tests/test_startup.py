@@ -6,7 +6,6 @@ import sys
 from pathlib import Path
 
 import pytest
-from django.core.management import call_command
 
 from chassis.ops.env import SettingError
 from chassis.testing.key_pairs import pair, public_pem
@@ -44,8 +43,3 @@ def test_a_rejected_setting_stops_the_start_with_one_sentence():
 
     assert (done.returncode, done.stderr.count("\n")) == (78, 1)
     assert done.stderr.startswith("user_service: JWT_SIGNING_KEY is shorter than 32 bytes")
-
-
-@pytest.mark.django_db
-def test_the_models_match_the_migrations():
-    call_command("makemigrations", check_changes=True, dry_run=True, verbosity=0)
