@@ -1,4 +1,4 @@
-"""Valid usernames, at every endpoint that takes one."""
+"""Valid usernames, and names and addresses that are taken, at every endpoint that takes them."""
 
 import pytest
 
