@@ -1,21 +1,25 @@
 """Fixtures for accounts, and a client that checks every response against the rules of all responses."""
 
 from concurrent.futures import ThreadPoolExecutor, wait
+from datetime import timedelta
 from functools import cache
 
 import pytest
 from django.contrib.auth.hashers import make_password
+from django.core import mail as post
 from django.db import connection, transaction
+from django.db.models import F
 from rest_framework.test import APIClient
 
+from accounts import jobs
 from accounts.hashers import SmallArgon2PasswordHasher
-from accounts.models import Session, User
+from accounts.models import Mail, Session, User
 from accounts.tokens import token_pair
 from chassis.testing import documented_responses
 from chassis.testing.threads import start_together, wait_until_waiting_for_a_lock
 from config.urls import DOCUMENTATION
 
-PASSWORD = "seven green bicycles"
+PASSWORD, NEW_PASSWORD = "seven green bicycles", "nine orange lanterns"
 PROBLEM_KEYS = {"type", "title", "status", "detail", "code", "instance", "request_id", "errors"}
 HEADER_REQUIRED_BY = {401: "WWW-Authenticate", 405: "Allow", 503: "Retry-After"}
 
@@ -52,6 +56,47 @@ def assert_problem(answer):
         assert answer.headers[header]
 
 
+def field_errors(answer):
+    return [(error["field"], error["code"]) for error in answer.json()["errors"]]
+
+
+def login_status(client, login, password):
+    return client.post("/token/", {"username": login, "password": password}).status_code
+
+
+def confirm_reset(client, token, password=NEW_PASSWORD):
+    return client.post("/user/password-reset/confirm/", {"token": token, "new_password": password})
+
+
+def send_mails():
+    """Send a batch of planned mails and return the messages."""
+    before = len(post.outbox)
+    jobs.deliver_mails()
+    return post.outbox[before:]
+
+
+def token_in(message):
+    token = message.body.partition('"token": "')[2].partition('"')[0]
+    assert len(token) == 43
+    return token
+
+
+def token_to(address):
+    """Return the token in the latest mail to this address that has one."""
+    return next(token_in(each) for each in reversed(post.outbox) if each.to == [address] and '"token"' in each.body)
+
+
+def age_mails(**duration):
+    """Move all times of all mails back instead of waiting."""
+    instants = ["planned_at", "due_at", "give_up_at", "leased_until", "sent_at"]
+    Mail.objects.update(**{name: F(name) - timedelta(**duration) for name in instants})
+
+
+def outcome(mail):
+    mail.refresh_from_db()
+    return mail.state, mail.reason
+
+
 @pytest.fixture(autouse=True)
 def documented(monkeypatch):
     """Every status that a view returns in a test must be in the OpenAPI document."""
@@ -64,10 +109,10 @@ def django_db_setup(django_db_setup, django_db_blocker):
         allow_truncation()
 
 
-def allow_truncation():
+def allow_truncation(trigger="DISABLE"):
     """Let pytest empty the table of audit events after tests that commit."""
     with connection.cursor() as cursor:
-        cursor.execute("ALTER TABLE accounts_auditevent DISABLE TRIGGER audit_events_are_append_only")
+        cursor.execute(f"ALTER TABLE accounts_auditevent {trigger} TRIGGER audit_events_are_append_only")
 
 
 @pytest.fixture
@@ -151,6 +196,17 @@ def ivan(db, person):
     return person("Ivan", is_active=False)
 
 
+def without_lock_timeout(call):
+    """Let a call in its own connection wait for locks longer than a request may: a busy machine is not a fault."""
+
+    def run():
+        with connection.cursor() as cursor:
+            cursor.execute("SET lock_timeout = 0")
+        return call()
+
+    return run
+
+
 @pytest.fixture
 def at_once():
     """Runs calls at the same moment, each in a thread with its own database connection; returns their results.
@@ -162,7 +218,7 @@ def at_once():
         with ThreadPoolExecutor(len(calls)) as pool, transaction.atomic():
             if queued_at:
                 type(queued_at).objects.select_for_update().get(pk=queued_at.pk)
-            running = start_together(pool, calls)
+            running = start_together(pool, [without_lock_timeout(call) for call in calls])
             if queued_at:
                 wait_until_waiting_for_a_lock(len(calls))
             else:

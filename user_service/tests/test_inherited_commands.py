@@ -4,9 +4,9 @@ import socket
 import pytest
 from django.core import mail
 from django.core.management import CommandError, call_command
-from django.db import connection
 
 from chassis.testing import inherited_commands
+from tests.conftest import allow_truncation
 
 pytestmark = pytest.mark.django_db
 
@@ -38,14 +38,9 @@ def test_every_inherited_command_is_in_the_table(commands):
 @pytest.fixture
 def append_only(transactional_db):
     """Enable the trigger on audit events, which the tests disable to empty the table."""
-    switch_trigger("ENABLE")
+    allow_truncation(trigger="ENABLE")
     yield
-    switch_trigger("DISABLE")
-
-
-def switch_trigger(state):
-    with connection.cursor() as cursor:
-        cursor.execute(f"ALTER TABLE accounts_auditevent {state} TRIGGER audit_events_are_append_only")
+    allow_truncation()
 
 
 @pytest.mark.django_db(transaction=True)  # migrate closes the connection

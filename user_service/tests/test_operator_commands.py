@@ -11,10 +11,10 @@ from django.core.management import CommandError, call_command
 from accounts.hashers import SmallArgon2PasswordHasher
 from accounts.models import AuditEvent, Change, PasswordToken, User
 from accounts.models.mail import Mail
+from tests.conftest import NEW_PASSWORD as NEW
+from tests.conftest import login_status
 
 pytestmark = pytest.mark.django_db
-
-NEW = "nine orange lanterns"
 
 
 @pytest.fixture
@@ -65,34 +65,25 @@ class TestReplacedPassword:
         assert Change.objects.get().user_id == alice.pk  # so the task service is notified
         event = AuditEvent.objects.get(event="authn_password_change")
         assert (event.actor_id, event.subject_id) == (None, alice.pk)
-        tried = [client.post("/token/", {"username": "alice", "password": each}) for each in (NEW, password)]
-        assert [answer.status_code for answer in tried] == [200, 401]
+        assert [login_status(client, "alice", each) for each in (NEW, password)] == [200, 401]
 
     def test_a_new_password_lifts_the_wait(self, client, alice):
         for _ in range(10):
-            client.post("/token/", {"username": "alice", "password": "not hers"})
+            login_status(client, "alice", "not hers")
 
         set_and_save(alice)
 
-        assert client.post("/token/", {"username": "alice", "password": NEW}).status_code == 200
+        assert login_status(client, "alice", NEW) == 200
 
-    def test_a_new_password_on_a_stale_account_ends_sessions(self, client_of, alice):
+    @pytest.mark.parametrize(("save", "epoch"), [(set_and_save, 2), (User.save, 1)], ids=["new password", "no change"])
+    def test_saving_a_stale_account_restores_no_rights(self, client_of, alice, save, epoch):
         stale = User.objects.get()
         client_of(alice).post("/token/logout-all/")
 
-        set_and_save(stale)
+        save(stale)
 
         alice.refresh_from_db()
-        assert (alice.epoch, alice.least_epoch) == (2, 2)
-
-    def test_saving_a_stale_account_restores_no_rights(self, client_of, alice):
-        stale = User.objects.get()
-        client_of(alice).post("/token/logout-all/")
-
-        stale.save()
-
-        alice.refresh_from_db()
-        assert (alice.epoch, alice.least_epoch) == (1, 1)
+        assert (alice.epoch, alice.least_epoch) == (epoch, epoch)
 
     def test_saving_another_field_ends_nothing(self, client_of, alice):
         signed_in = client_of(alice)
@@ -106,7 +97,7 @@ class TestReplacedPassword:
         signed_in, before = client_of(alice), User.objects.get().password
         monkeypatch.setattr(SmallArgon2PasswordHasher, "time_cost", 2)
 
-        assert client.post("/token/", {"username": "alice", "password": password}).status_code == 200
+        assert login_status(client, "alice", password) == 200
 
         after = User.objects.get()
         assert after.password != before
@@ -120,7 +111,7 @@ class TestReplacedPassword:
 
         signing_in.check_password(password)
 
-        assert client.post("/token/", {"username": "alice", "password": NEW}).status_code == 200
+        assert login_status(client, "alice", NEW) == 200
 
 
 class TestChangepassword:
