@@ -10,6 +10,7 @@ from django.db import connection
 from accounts import authentication, tokens
 from accounts.models import Session, User
 from chassis.testing.forge import read_claims
+from chassis.testing.threads import connect
 from tests.conftest import statuses
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -35,7 +36,7 @@ def in_parallel():
             barrier = Barrier(len(calls))
 
             def run(call):
-                connection.ensure_connection()
+                connect()
                 barrier.wait(timeout=30)
                 return call()
 
