@@ -59,7 +59,7 @@ def refresh(client):
 def test_numbers_open_no_session(client, ada, adas_session, forge):
     _, session = adas_session
 
-    for number in range(1, session.pk + 4):
+    for number in (1, session.pk - 1, session.pk, session.pk + 1):
         for guess in ({}, {"session": f"{number:032x}"}, {"session": str(number)}, {"session": uuid4().hex}):
             client.set_tokens(forge("access", sub=str(ada.pk), sid=str(number), **guess))
             assert client.get("/user/users/").status_code == 401
