@@ -160,12 +160,6 @@ def test_a_token_does_not_bypass_the_sign_up_limit(sign_up_limit, client_of, ada
     assert [scopes(answer) for answer in answers] == [["admin", "signup"], ["user", "signup"]] * 2
 
 
-def test_a_sign_in_is_not_counted_as_a_sign_up(client, alice, password):
-    assert client.post(TOKEN, {"username": "Alice", "password": password}).status_code == 200
-
-    assert "signup" not in counts()
-
-
 @pytest.mark.parametrize(("off", "left"), [("anon", ["signup"]), ("signup", ["anon"])])
 def test_each_limit_of_a_registration_can_be_disabled(settings, client, off, left):
     set_limits(settings, **USUAL | {off: None})

@@ -2,7 +2,6 @@
 
 import pytest
 
-from accounts.models import Session
 from chassis.testing.forge import MISSING, read_claims, signed
 from tests.conftest import statuses
 
@@ -97,24 +96,6 @@ def test_the_role_comes_from_the_account_not_the_token(client, forge):
     client.set_tokens(forge(role="admin"))
 
     assert client.get("/user/users/").status_code == 403
-
-
-def test_a_deleted_account_is_refused_at_once(client_of, alice, read_me):
-    client = client_of(alice)
-    alice.remove()
-
-    assert read_me(client.access_token) == REFUSED
-
-
-def test_a_deactivated_account_is_refused_for_good(client_of, alice, read_me):
-    client = client_of(alice)
-
-    alice.change(is_active=False)
-    assert read_me(client.access_token) == REFUSED
-
-    alice.change(is_active=True)
-    assert read_me(client.access_token) == REFUSED
-    assert not Session.objects.exists()
 
 
 def test_a_changed_role_holds_at_once(client_of, ada, alice):

@@ -208,20 +208,21 @@ def test_refusing_an_anonymous_caller_takes_one_statement(client):
     assert statements(client) == (429, 1)
 
 
-def check_settings(**environment):
-    argv = [sys.executable, "manage.py", "check"]
-    done = subprocess.run(argv, cwd=SERVICE, env=os.environ | environment, capture_output=True, text=True, check=False)
-    return done.returncode, done.stderr
+RENAMED = "THROTTLE_NEWCOMERS is now called THROTTLE_SIGNUP; the next version will not read the old name."
+NO_RATE = "user_service: {} must be a rate such as 10/min (or /sec, /hour, /day), or off, not '0/min'."
 
 
-def test_the_old_name_of_a_limit_warns_once_at_start():
-    sentence = "THROTTLE_NEWCOMERS is now called THROTTLE_SIGNUP; the next version will not read the old name."
+@pytest.mark.parametrize(
+    ("environment", "status", "sentence"),
+    [
+        ({"THROTTLE_SIGNUP": "", "THROTTLE_NEWCOMERS": "7/min"}, 0, RENAMED),
+        ({"THROTTLE_ADMIN": "0/min"}, 78, NO_RATE.format("THROTTLE_ADMIN")),
+        ({"THROTTLE_SIGNUP": "0/min"}, 78, NO_RATE.format("THROTTLE_SIGNUP")),
+    ],
+)
+def test_a_wrong_setting_gets_one_sentence_at_start(environment, status, sentence):
+    command = [sys.executable, "manage.py", "check"]
 
-    assert check_settings(THROTTLE_SIGNUP="", THROTTLE_NEWCOMERS="7/min") == (0, f"{sentence}\n")
+    done = subprocess.run(command, cwd=SERVICE, env=os.environ | environment, capture_output=True, text=True)
 
-
-@pytest.mark.parametrize("name", ["THROTTLE_ADMIN", "THROTTLE_SIGNUP"])
-def test_an_invalid_limit_stops_the_start_with_one_sentence(name):
-    sentence = f"{name} must be a rate such as 10/min (or /sec, /hour, /day), or off, not '0/min'."
-
-    assert check_settings(**{name: "0/min"}) == (78, f"user_service: {sentence}\n")
+    assert (done.returncode, done.stderr) == (status, f"{sentence}\n")

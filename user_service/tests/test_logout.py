@@ -7,7 +7,7 @@ from django.utils import timezone
 from accounts.models import AccountGone, AuditEvent, Change, Session, User
 from chassis.auth.tokens import issue_service_token
 from chassis.testing.forge import read_claims
-from tests.conftest import status_and_fields, statuses
+from tests.conftest import statuses
 
 pytestmark = pytest.mark.django_db
 
@@ -79,25 +79,6 @@ def test_an_invalid_refresh_token_ends_nothing(client_of, log_out, alice):
 
     assert statuses(answers) == [401] * len(spoilt)
     assert {answer.json()["code"] for answer in answers} == {"token_invalid"}
-    assert client.get(ME).status_code == 200
-
-
-def test_a_token_of_another_key_ends_nothing(client_of, log_out, alice, settings):
-    client, key = client_of(alice), settings.JWT_SIGNING_KEY
-    settings.JWT_SIGNING_KEY = "another-key-of-these-tests-9876543210"
-
-    answer = log_out(client.refresh_token)
-
-    settings.JWT_SIGNING_KEY = key
-    assert statuses([answer, client.get(ME)]) == [401, 200]
-
-
-def test_an_unknown_field_ends_nothing(client_of, alice):
-    client = client_of(alice)
-
-    answer = client.post(URL, {"refresh": client.refresh_token, "all": True})
-
-    assert status_and_fields(answer) == (400, ["all"])
     assert client.get(ME).status_code == 200
 
 

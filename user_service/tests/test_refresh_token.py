@@ -105,27 +105,20 @@ def test_a_session_ends_after_a_week_without_use(client_of, refresh, alice):
     assert refresh(client.refresh_token).status_code == 401
 
 
-def test_a_deleted_account_is_signed_out(client_of, refresh, alice):
-    client = client_of(alice)
-    alice.remove()
-
-    assert refresh(client.refresh_token).status_code == 401
-
-
-def test_a_deactivated_account_is_signed_out_for_good(client_of, refresh, alice):
-    client = client_of(alice)
-
-    alice.change(is_active=False)
-    while_inactive = refresh(client.refresh_token)
-    alice.change(is_active=True)
-
-    assert statuses([while_inactive, refresh(client.refresh_token)]) == [401, 401]
-
-
-def test_an_account_deactivated_in_the_database_is_refused(client_of, refresh, alice):
+@pytest.mark.parametrize(
+    "end",
+    [
+        lambda user: user.remove(),
+        lambda user: User.objects.filter(pk=user.pk).update(is_active=False),
+        lambda user: [user.change(is_active=active) for active in (False, True)],
+    ],
+    ids=["deleted", "deactivated in the database", "deactivated for a while"],
+)
+def test_the_owner_of_an_ended_account_is_signed_out(client_of, refresh, alice, end):
     client = client_of(alice)
     refresh(client.refresh_token)
-    User.objects.filter(pk=alice.pk).update(is_active=False)
+
+    end(alice)
 
     assert statuses([refresh(client.refresh_token), client.get(ME)]) == [401, 401]
 
