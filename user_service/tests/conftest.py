@@ -14,6 +14,7 @@ from rest_framework.test import APIClient
 from accounts.hashers import SmallArgon2PasswordHasher
 from accounts.models import Session, User
 from accounts.tokens import token_pair
+from chassis.models import Window
 from chassis.testing import documented_responses
 from chassis.testing.threads import start_together, wait_until_waiting_for_a_lock
 from config.urls import DOCUMENTATION
@@ -230,3 +231,19 @@ def clock(monkeypatch):
     clock.advance = lambda **time: setattr(clock, "at", clock.at + timedelta(**time))
     monkeypatch.setattr(timezone, "now", lambda: clock.at)
     return clock
+
+
+@pytest.fixture
+def admin(client_of, ada):
+    """Ada's client."""
+    return client_of(ada)
+
+
+@pytest.fixture
+def refresh(client):
+    return lambda token, **environment: client.post("/token/refresh/", {"refresh": token}, **environment)
+
+
+def read_counts():
+    """Return the counted requests of each key."""
+    return dict(Window.objects.values_list("key", "requests"))

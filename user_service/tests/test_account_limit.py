@@ -42,15 +42,6 @@ def test_ten_failures_block_the_next_sign_in(sign_in, guess, alice):
     assert not Session.objects.exists()
 
 
-def test_nothing_is_hashed_while_the_account_waits(sign_in, guess, alice, hash_computations):
-    guess(10)
-    guess(10, "nobody")
-    hash_computations.clear()
-
-    assert statuses(sign_in(name) for name in ("Alice", "nobody")) == [429, 429]
-    assert hash_computations == []
-
-
 def test_the_wait_ends_on_the_second(sign_in, guess, alice, clock):
     guess(10)
 

@@ -51,11 +51,6 @@ def old_token(client_of, alice, forge):
     return make
 
 
-@pytest.fixture
-def refresh(client):
-    return lambda token: client.post(REFRESH, {"refresh": token})
-
-
 def test_numbers_open_no_session(client, ada, adas_session, forge):
     _, session = adas_session
 

@@ -21,11 +21,6 @@ CARLA = {"username": "Carla", "email": "carla@example.com"}
 CHOSEN = "eight red balloons"
 
 
-@pytest.fixture
-def admin(client_of, ada):
-    return client_of(ada)
-
-
 def make(client, body=BARBARA, *, key="k-1"):
     return client.post(URL, body, headers={"Idempotency-Key": key})
 

@@ -26,11 +26,6 @@ def if_match(tag):
 
 
 @pytest.fixture
-def admin(client_of, ada):
-    return client_of(ada)
-
-
-@pytest.fixture
 def tag(admin, alice):
     return admin.get(url(alice))["ETag"]
 

@@ -19,11 +19,6 @@ def log_out(client):
     return lambda token: client.post(URL, {"refresh": token})
 
 
-@pytest.fixture
-def refresh(client):
-    return lambda token: client.post("/token/refresh/", {"refresh": token})
-
-
 def test_signing_out_ends_the_session(client_of, log_out, refresh, alice):
     client = client_of(alice)
 

@@ -36,11 +36,6 @@ def sign_in(client, password):
     return post
 
 
-@pytest.fixture
-def refresh(client):
-    return lambda token, **environment: client.post("/token/refresh/", {"refresh": token}, **environment)
-
-
 def test_a_session_is_listed_with_its_client(sign_in, alice):
     row = sign_in(headers={"User-Agent": "Firefox/143.0"}, REMOTE_ADDR="203.0.113.7")
 

@@ -10,11 +10,6 @@ pytestmark = pytest.mark.django_db
 URL, ME = "/token/refresh/", "/user/me/"
 
 
-@pytest.fixture
-def refresh(client):
-    return lambda token: client.post(URL, {"refresh": token})
-
-
 def test_a_refresh_returns_new_tokens(client_of, refresh, alice):
     client = client_of(alice)
 

@@ -15,11 +15,6 @@ def calling(client, method, user, body=None):
     return lambda: getattr(client, method)(url(user), body).status_code
 
 
-@pytest.fixture
-def admin(client_of, ada):
-    return client_of(ada)
-
-
 def test_an_admin_reads_an_account(admin, alice):
     answer = admin.get(url(alice))
 

@@ -13,11 +13,6 @@ def url(user, session=None):
     return f"/user/users/{user.pk}/sessions/" + (f"{session.pk}/" if session else "")
 
 
-@pytest.fixture
-def admin(client_of, ada):
-    return client_of(ada)
-
-
 def last_event():
     event = AuditEvent.objects.latest("id")
     return event.event, event.actor_id, event.subject_id, event.details
