@@ -73,24 +73,6 @@ def test_a_request_after_retry_after_is_served(client_of, alice):
     assert statuses(read_me(caller, 11)) == [200] * 10 + [429]
 
 
-REFUSED = {
-    "401": lambda user: Client().get(ME, headers={"Authorization": "Bearer nonsense"}),
-    "403": lambda user: user.post("/user/users/1/password-reset/"),
-    "405": lambda user: user.put(ME),
-}
-
-
-@pytest.mark.parametrize("status", REFUSED)
-def test_refused_requests_are_counted(settings, client_of, alice, status):
-    set_limits(settings, user="2/min", anon="2/min")
-    caller = client_of(alice)
-
-    answers = [REFUSED[status](caller) for _ in range(3)]
-
-    assert statuses(answers) == [int(status)] * 2 + [429]
-    assert [read_limit(answer).left for answer in answers] == [1, 0, 0]
-
-
 def test_an_invalid_token_counts_as_anonymous(client_of, client, alice, bob):
     deactivated, signed_out, nonsense = client_of(bob), client_of(alice), Client()
     bob.change(is_active=False)
@@ -188,12 +170,6 @@ def test_counting_a_known_caller_needs_no_extra_statement(settings, client_of, a
     assert statements(caller) == (429, 1)
     pass_time(minutes=1)
     assert statements(caller, headers={"If-None-Match": tag}) == (304, 3)
-
-
-def test_refusing_an_anonymous_caller_takes_one_statement(client):
-    read_me(client, 5)
-
-    assert statements(client) == (429, 1)
 
 
 RENAMED = "THROTTLE_NEWCOMERS is now called THROTTLE_SIGNUP; the next version will not read the old name."
