@@ -13,13 +13,19 @@ def start_together(pool, calls):
 
     def run(call):
         try:
-            connection.ensure_connection()
+            connect()
             barrier.wait(timeout=30)
             return call()
         finally:
             connection.close()
 
     return [pool.submit(run, call) for call in calls]
+
+
+def connect():
+    """Open this thread's connection. It waits long for locks, since the machine may be busy."""
+    with connection.cursor() as cursor:
+        cursor.execute("SET lock_timeout = '60s'")
 
 
 def together(number, work):

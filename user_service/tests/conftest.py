@@ -3,18 +3,21 @@
 from concurrent.futures import ThreadPoolExecutor, wait
 from datetime import timedelta
 from functools import cache
+from types import SimpleNamespace
 
 import pytest
 from django.contrib.auth.hashers import make_password
 from django.core import mail as post
 from django.db import connection, transaction
 from django.db.models import F
+from django.utils import timezone
 from rest_framework.test import APIClient
 
 from accounts import jobs
 from accounts.hashers import SmallArgon2PasswordHasher
 from accounts.models import Mail, Session, User
 from accounts.tokens import token_pair
+from chassis.models import Window
 from chassis.testing import documented_responses
 from chassis.testing.threads import start_together, wait_until_waiting_for_a_lock
 from config.urls import DOCUMENTATION
@@ -245,3 +248,57 @@ def hash_computations(monkeypatch):
     count("encode")
     count("verify")
     return computations
+
+
+def statuses(answers):
+    return [answer.status_code for answer in answers]
+
+
+def status_and_fields(answer):
+    """Return the status of a problem and the fields that it names."""
+    return answer.status_code, [error["field"] for error in answer.json()["errors"]]
+
+
+def account_json(user, **changes):
+    """Return an account as an admin reads it."""
+    values = {name: getattr(user, name) for name in ("username", "email", "role", "is_active")}
+    unset = {"invitation": None, "invited_at": None}
+    return {"id": user.pk, **values, "date_joined": time_json(user.date_joined), **unset, **changes}
+
+
+def time_json(instant):
+    return instant.isoformat().replace("+00:00", "Z")
+
+
+def read_pages(client, path, query=None, *, link="next"):
+    """Follow the links from a page and return the rows of each page, and the last response."""
+    answers = [client.get(path, query)]
+    while url := answers[-1].json()[link]:
+        answers.append(client.get(url))
+        assert len(answers) < 100
+    return [answer.json()["results"] for answer in answers], answers[-1]
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """The clock of Django, which moves only on request; PostgreSQL and JWTs have their own."""
+    clock = SimpleNamespace(at=timezone.now())
+    clock.advance = lambda **time: setattr(clock, "at", clock.at + timedelta(**time))
+    monkeypatch.setattr(timezone, "now", lambda: clock.at)
+    return clock
+
+
+@pytest.fixture
+def admin(client_of, ada):
+    """Ada's client."""
+    return client_of(ada)
+
+
+@pytest.fixture
+def refresh(client):
+    return lambda token, **environment: client.post("/token/refresh/", {"refresh": token}, **environment)
+
+
+def read_counts():
+    """Return the counted requests of each key."""
+    return dict(Window.objects.values_list("key", "requests"))

@@ -10,5 +10,5 @@ def test_every_text_has_a_maximum_length():
 
 
 @pytest.mark.django_db
-def test_responses_quote_at_most_one_line_of_input(client, client_of, ada):
-    assert list(input_walk.echoes(client, client_of(ada))) == []
+def test_responses_quote_at_most_one_line_of_input(client_of, ada):
+    assert list(input_walk.echoes(client_of(ada))) == []

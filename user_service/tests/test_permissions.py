@@ -20,9 +20,9 @@ CALLERS = {
     "service token": "service",
     "deactivated": "igor",
     "demoted admin": "dora",
-    "another user": "bobs_client",
-    "self": "alices_client",
-    "admin": "adas_client",
+    "another user": "bob",
+    "self": "alice",
+    "admin": "ada",
 }
 MISSING = 900_001  # far beyond the sequences
 NEW_PASSWORD = "nine purple umbrellas"
@@ -56,21 +56,6 @@ def dora(client_of, person, ada):
 
 
 @pytest.fixture
-def bobs_client(client_of, bob):
-    return client_of(bob)
-
-
-@pytest.fixture
-def alices_client(client_of, alice):
-    return client_of(alice)
-
-
-@pytest.fixture
-def adas_client(client_of, ada):
-    return client_of(ada)
-
-
-@pytest.fixture
 def alices_session(alice):
     return Session.objects.open(alice)
 
@@ -86,10 +71,7 @@ def bodies(alice, alices_session, password):
         "POST /token/verify/": lambda: {"token": own_refresh["refresh"]},
         "POST /token/logout/": lambda: own_refresh,
         "PATCH /user/me/": lambda: {"email": "changed@example.com", "current_password": password},
-        "POST /user/email/confirm/": lambda: {
-            **nobody_has_confirmed(),
-            "token": EmailToken.objects.issue(alice, alice.email),
-        },
+        "POST /user/email/confirm/": lambda: {"token": token_of_unconfirmed_email(alice)},
         "POST /user/me/password/": lambda: {"current_password": password, "new_password": NEW_PASSWORD},
         "POST /user/password-reset/": lambda: {"email": alice.email},
         "POST /user/password-reset/confirm/": lambda: {
@@ -106,9 +88,9 @@ def bodies(alice, alices_session, password):
     }
 
 
-def nobody_has_confirmed():
+def token_of_unconfirmed_email(user):
     User.objects.update(email_confirmed=False)
-    return {}
+    return EmailToken.objects.issue(user, user.email)
 
 
 @pytest.fixture
@@ -123,8 +105,12 @@ def send(alice, alices_session, bodies):
 
 
 @pytest.fixture
-def caller(request):
-    return lambda kind: request.getfixturevalue(CALLERS[kind])
+def caller(request, client_of):
+    def get_client(kind):
+        found = request.getfixturevalue(CALLERS[kind])
+        return client_of(found) if isinstance(found, User) else found
+
+    return get_client
 
 
 def test_the_table_has_every_route_and_no_other():
@@ -151,24 +137,19 @@ def test_every_caller_gets_the_status_in_the_table(caller, send, call, kind, sta
         assert as_head(answer).status_code == status
 
 
-@pytest.mark.parametrize(("call", "kind", "status"), permission_table.cells(AS_ADMIN))
-def test_only_an_admin_registers_an_admin(caller, send, call, kind, status):
+@pytest.mark.parametrize(
+    ("registration", "more", "call", "kind", "status"),
+    [
+        *(("open", {"role": "admin"}, *cell) for cell in permission_table.cells(AS_ADMIN)),
+        *(("invite", {}, *cell) for cell in permission_table.cells(INVITING)),
+    ],
+)
+def test_only_admins_use_restricted_registration(caller, send, settings, registration, more, call, kind, status):
+    settings.REGISTRATION = registration
     client = caller(kind)
     before = rows_of_all_tables()
 
-    answer = send(client, call, role="admin")
-
-    assert answer.status_code == status
-    assert (rows_of_all_tables() == before) == (status in REFUSALS)
-
-
-@pytest.mark.parametrize(("call", "kind", "status"), permission_table.cells(INVITING))
-def test_with_invitations_only_admins_register_accounts(caller, send, settings, call, kind, status):
-    settings.REGISTRATION = "invite"
-    client = caller(kind)
-    before = rows_of_all_tables()
-
-    answer = send(client, call)
+    answer = send(client, call, **more)
 
     assert answer.status_code == status
     assert (rows_of_all_tables() == before) == (status in REFUSALS)
