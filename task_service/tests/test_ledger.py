@@ -16,14 +16,8 @@ pytestmark = pytest.mark.django_db
 
 
 @pytest.fixture(autouse=True)
-def channels(settings, tmp_path):
+def channels(settings):
     settings.NOTIFICATION_CHANNELS = ["log", "email"]
-    settings.NOTIFICATION_LOG = str(tmp_path / "notifications.log")
-
-
-@pytest.fixture
-def task(create_task, alice):
-    return create_task(title="Pay", assigned_to=alice.id)
 
 
 def path(task_id):

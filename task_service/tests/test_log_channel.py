@@ -64,11 +64,6 @@ def path(settings, tmp_path):
     return Path(settings.NOTIFICATION_LOG)
 
 
-@pytest.fixture
-def task(create_task, alice):
-    return create_task(title="Pay", assigned_to=alice.id)
-
-
 def entries(*paths):
     """Return the entries in the files, split at everything that a reader may take for a line end."""
     return [json.loads(line) for path in paths for line in path.read_text().splitlines()]

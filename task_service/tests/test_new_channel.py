@@ -51,11 +51,6 @@ def room(settings, tmp_path, monkeypatch):
     sys.modules.pop("chat")
 
 
-@pytest.fixture
-def task(create_task, alice):
-    return create_task(title="Pay", assigned_to=alice.id)
-
-
 def test_the_example_sends_one_message_per_event(ada, bob, task, room):
     change(task, by=ada, status="completed", assigned_to_id=bob.id)
 

@@ -12,11 +12,6 @@ from tests.deliveries import advance_time, change, deliver_all
 pytestmark = pytest.mark.django_db
 
 
-@pytest.fixture(autouse=True)
-def _log_file(settings, tmp_path):
-    settings.NOTIFICATION_LOG = str(tmp_path / "notifications.log")
-
-
 @pytest.fixture
 def health(client):
     """Return a function that reads status and body of the readiness response."""
