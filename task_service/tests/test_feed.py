@@ -208,14 +208,6 @@ def test_all_attempts_share_one_deadline(user_service, monkeypatch, call, second
     assert deadlines == [seconds]
 
 
-def test_a_silent_user_service_delays_only_one_request(alice, user_service):
-    user_service.reaction = lambda call: call.send_raw(b"", pause=60)
-    set_feed_age(seconds_ago=60)
-
-    assert [alice.get(LIST).status_code for _ in range(2)] == [200, 200]
-    assert set(user_service.pulls) == {1000}
-
-
 # Validation
 
 

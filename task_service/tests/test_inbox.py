@@ -2,9 +2,7 @@
 
 import pytest
 from django.utils import timezone
-from rest_framework.test import APIClient
 
-from chassis.testing.permission_table import response_content
 from notifications.models import Event, Notification
 from tests.deliveries import change
 
@@ -67,14 +65,6 @@ def test_callers_see_only_their_own_entries(ada, alice, bob, notify):
     assert [ids(inbox(person)) for person in (alice, bob, ada)] == [hers[::-1], his, []]
 
 
-def test_anonymous_requests_are_401(alice, charlie, notify):
-    (id_,) = notify(alice)
-
-    for person in (APIClient(), charlie):
-        assert (person.get(INBOX).status_code, read(person, id_).status_code) == (401, 401)
-    assert Notification.objects.get().read_at is None
-
-
 def test_entries_keep_the_old_title(ada, alice, task):
     change(task, by=ada, status="completed")
     change(task, by=ada, title="Fire alice")
@@ -85,19 +75,6 @@ def test_entries_keep_the_old_title(ada, alice, task):
 
 
 # Pages and filters
-
-
-def test_pages_are_newest_first_and_go_both_ways(alice, bob, notify):
-    notify(bob, 3)
-    hers = notify(alice, 5)[::-1]
-
-    first = inbox(alice, "?page_size=2")
-    second = alice.get(first["next"]).json()
-    third = alice.get(second["next"]).json()
-
-    assert [ids(page) for page in (first, second, third)] == [hers[:2], hers[2:4], hers[4:]]
-    assert (first["previous"], third["next"]) == (None, None)
-    assert ids(alice.get(third["previous"]).json()) == hers[2:4]
 
 
 def test_a_page_has_20_entries_and_can_be_oldest_first(alice, notify):
@@ -113,20 +90,6 @@ def test_entries_can_be_filtered_by_unread(alice, notify, unread, expected):
     read(alice, hers[1])
 
     assert ids(inbox(alice, f"?unread={unread}")) == [hers[number] for number in expected]
-
-
-@pytest.mark.parametrize(
-    ("name", "value"),
-    [
-        *(("unread", value) for value in ("1", "")),
-        *(("recipient", "103"), ("read_at__isnull", "true")),
-        *(("page_size", "101"), ("ordering", "event__task_title"), ("cursor", "x")),
-    ],
-)
-def test_invalid_parameters_are_400(alice, name, value):
-    answer = alice.get(f"{INBOX}?{name}={value}")
-
-    assert (answer.status_code, [error["field"] for error in answer.json()["errors"]]) == (400, [name])
 
 
 # Reading
@@ -145,28 +108,12 @@ def test_marking_as_read_keeps_the_first_time(alice, notify):
     assert Notification.objects.get(pk=second).read_at is None
 
 
-def test_entries_of_others_are_404_like_missing_ones(ada, alice, bob, notify):
-    (hers,) = notify(alice)
-
-    for person in (ada, bob):
-        theirs, none = read(person, hers), read(person, hers + 1)
-
-        assert theirs.status_code == 404
-        assert response_content(theirs) == response_content(none)
-    assert Notification.objects.get().read_at is None
-
-
 def test_a_recipient_cannot_mark_the_entry_of_another(ada, alice, notify):
     (hers,) = notify(alice)
     adas = Notification.objects.create(event=Event.objects.get(), recipient_id=ada.id).pk
 
     assert read(alice, hers).status_code == 200
     assert (read(alice, adas).status_code, inbox(ada)["results"][0]["read_at"]) == (404, None)
-
-
-@pytest.mark.parametrize("id_", ["0", "x", "9223372036854775808", "\u0661"])
-def test_an_invalid_id_is_404(alice, id_):
-    assert read(alice, id_).status_code == 404
 
 
 def test_a_page_and_marking_as_read_take_3_statements_each(alice, notify, django_assert_max_num_queries):

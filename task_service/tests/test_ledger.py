@@ -1,13 +1,11 @@
 """The ledger: the deliveries of a task, for admins."""
 
 import pytest
-from rest_framework.test import APIClient
 
 from chassis.testing.permission_table import response_content
 from chassis.worker.outbox import MAX_ATTEMPTS
 from directory.models import User
 from notifications.models import Delivery, Event
-from tests.conftest import Person, add_to_directory
 from tests.deliveries import advance_time, change, deliver_all, delivery_ids
 
 pytestmark = pytest.mark.django_db
@@ -120,20 +118,11 @@ def test_pages_are_newest_first(ada, create_task):
     assert (len(ids), second["next"]) == (3, None)
 
 
-@pytest.mark.parametrize("query", ["?state=failed", "?ordering=event__old", "?page_size=0", "?cursor=x"])
-def test_invalid_parameters_are_400(ada, task, query):
-    assert ada.get(path(task.pk) + query).status_code == 400
+def test_users_are_403_even_if_the_task_does_not_exist(ada, alice, task):
+    existing, missing = (alice.get(path(id_)) for id_ in (task.pk, task.pk + 1))
 
-
-def test_users_are_403_whether_or_not_the_task_exists(ada, alice, bob, charlie, task):
-    former = add_to_directory(Person(107, "dora", role="admin"), role="user", epoch=1)
-
-    for person in (alice, bob, former):
-        existing, missing = person.get(path(task.pk)), person.get(path(task.pk + 1))
-        assert existing.status_code == 403
-        assert response_content(existing) == response_content(missing)
-    for person in (APIClient(), charlie):
-        assert person.get(path(task.pk)).status_code == 401
+    assert existing.status_code == 403
+    assert response_content(existing) == response_content(missing)
     assert ada.get(path(task.pk + 1)).status_code == 404
 
 

@@ -2,21 +2,19 @@
 
 import logging
 import re
-import socket
-from contextlib import closing
 from datetime import UTC
 from email.utils import parsedate_to_datetime
 
 import pytest
 from django.utils import timezone
 
-from chassis.testing.smtp_sink import END_OF_DATA, HANG_UP, serving
+from chassis.testing.smtp_sink import END_OF_DATA, serving
 from chassis.worker.mailing import message_id
 from directory.models import User
 from notifications.models import Delivery, Event
 from notifications.reminders import remind
 from tasks.models import Task
-from tests.deliveries import advance_time, change, deliver_all, outcome, states, use_smtp
+from tests.deliveries import change, deliver_all, outcome, states, use_smtp
 
 pytestmark = pytest.mark.django_db
 
@@ -62,6 +60,8 @@ def body_text(message, kind="plain"):
 
 def test_it_works(ada, task, sink):
     change(task, by=ada, status="completed")
+    then = timezone.now().replace(year=2001, month=1, day=1, microsecond=0)
+    Event.objects.update(created_at=then)
 
     deliver_all()
 
@@ -75,16 +75,7 @@ def test_it_works(ada, task, sink):
     assert (body_text(message), body_text(message, "html")) == (f"{text}\n\n{url}\n", html)
     assert message["Message-ID"] == message_id(Delivery.objects.get().pk, prefix="notification")
     assert message["Auto-Submitted"] == "auto-generated"
-
-
-def test_the_date_is_that_of_the_event(ada, task, sink):
-    change(task, by=ada, status="completed")
-    then = timezone.now().replace(year=2001, month=1, day=1, microsecond=0)
-    Event.objects.update(created_at=then)
-
-    deliver_all()
-
-    assert parsedate_to_datetime(received_mail(sink)["Date"]).replace(tzinfo=UTC) == then
+    assert parsedate_to_datetime(message["Date"]).replace(tzinfo=UTC) == then
 
 
 def test_the_kind_of_event_is_in_a_header(ada, alice, create_task, sink):
@@ -233,49 +224,17 @@ def test_a_mail_that_cannot_be_built_is_dead_lettered_at_once(ada, task, sink, m
     assert (sink.received, [record for record in caplog.records if record.exc_info]) == ([], [])
 
 
-# Server errors; chassis and the user service test further ones
-
-
-@pytest.mark.parametrize(
-    ("command", "answer", "reason"),
-    [
-        ("CONNECT", HANG_UP, "SMTPServerDisconnected"),
-        ("RCPT", "450 mailbox busy", "450 mailbox busy"),
-        (END_OF_DATA, "451 greylisted", "451 greylisted"),
-    ],
-)
-def test_a_temporary_failure_is_retried_as_the_same_message(ada, task, sink, command, answer, reason):
-    change(task, by=ada, status="completed")
-    sink.answers = {command: answer}
-    deliver_all()
-    assert states() == ["planned"]
-    assert reason in Delivery.objects.get().reason
-
-    sink.answers = {}
-    advance_time(seconds=11)
-    deliver_all()
-
-    assert outcome() == ("sent", "")
-    ids = {message["Message-ID"] for _, _, message in sink.received}
-    assert ids == {message_id(Delivery.objects.get().pk, prefix="notification")}
-    assert Delivery.objects.get().attempts == 2
+# Server errors: chassis and the user service test all of them, test_digests.py and test_deliveries.py the retries
 
 
 @pytest.mark.parametrize(("command", "answer"), [("RCPT", "550 no such user"), (END_OF_DATA, "554 looks like spam")])
-def test_a_permanent_failure_is_not_retried(ada, task, sink, command, answer, caplog):
-    change(task, by=ada, status="in_progress")
+def test_a_permanent_failure_is_dead_lettered(ada, task, sink, command, answer):
     sink.answers = {command: answer}
+    change(task, by=ada, status="in_progress")
+
     deliver_all()
+
     assert outcome() == ("failed", answer)
-    assert f"is dead-lettered: {answer}" in caplog.text
-
-    sink.answers, sink.received = {}, []
-    advance_time(days=2)
-    change(task, by=ada, status="completed")
-    deliver_all()
-
-    assert states() == ["failed", "sent"]
-    assert received_mail(sink)["Subject"].startswith("ada completed ")
 
 
 @pytest.mark.parametrize("answer", ["450 mailbox busy", "550 no such user"])
@@ -290,14 +249,3 @@ def test_the_log_has_no_addresses_or_titles(ada, task, sink, caplog, answer):
     logged = "".join(record.getMessage() for record in caplog.records if record.name != "django.db.backends")
     assert "alice" not in logged
     assert "Fire" not in logged
-
-
-def test_messages_wait_while_the_server_is_down(ada, task, settings):
-    change(task, by=ada, status="completed")
-    with closing(socket.socket()) as reserved:
-        reserved.bind(("127.0.0.1", 0))
-        use_smtp(settings, reserved.getsockname()[1])
-        deliver_all()
-
-    assert states() == ["planned"]
-    assert "ConnectionRefusedError" in Delivery.objects.get().reason

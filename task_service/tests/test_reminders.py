@@ -275,14 +275,6 @@ def test_the_command_plans_at_any_time_of_day(create_task, settings, set_clock):
     assert check_due_tasks() == output_for(soon=0, overdue=1)
 
 
-def test_each_run_records_its_time(set_clock, db):
-    for day in (3, 4):
-        set_clock(2026, 5, day, 8)
-        remind()
-
-    assert ReminderRun.objects.get().finished_at == datetime(2026, 5, 4, 8, tzinfo=UTC)
-
-
 def test_the_worker_runs_reminders_every_minute(create_task, directory):
     (job,) = [job for job in worker.jobs() if job.name == "reminders"]
     create_task(due_date=in_days(-1))
