@@ -72,6 +72,14 @@ def directory(db):
     return Feed.objects.create(position=1000, tried_at=in_an_hour, pulled_at=in_an_hour)
 
 
+def stored_accounts():
+    return list(User.objects.order_by("id").values())
+
+
+def usernames():
+    return dict(User.objects.values_list("id", "username"))
+
+
 def set_feed_age(*, seconds_ago, failed=False, now=None):
     """Change the time of the last attempt to read the feed."""
     then = (now or timezone.now()) - timedelta(seconds=seconds_ago)

@@ -12,19 +12,11 @@ from chassis.auth import tokens
 from directory import client, feed, models
 from directory.deadline import Deadline
 from directory.models import Feed, User
-from tests.conftest import set_feed_age
+from tests.conftest import set_feed_age, stored_accounts, usernames
 
 pytestmark = pytest.mark.django_db
 
 LIST = "/task/tasks/"
-
-
-def directory():
-    return list(User.objects.order_by("id").values())
-
-
-def names():
-    return dict(User.objects.values_list("id", "username"))
 
 
 # Triggers
@@ -142,14 +134,14 @@ def test_a_request_reads_one_page_and_the_worker_all(alice, bob, newcomer, user_
     set_feed_age(seconds_ago=3)
     alice.get(LIST)
 
-    assert (user_service.pulls, names()[alice.id]) == ([1000], "alice2")
-    assert (Feed.objects.get().position, names()[bob.id], newcomer.id in names()) == (1001, "bob", False)
+    assert (user_service.pulls, usernames()[alice.id]) == ([1000], "alice2")
+    assert (Feed.objects.get().position, usernames()[bob.id], newcomer.id in usernames()) == (1001, "bob", False)
 
     set_feed_age(seconds_ago=3)
     feed.pull_by_worker()
 
     assert (user_service.pulls, Feed.objects.get().position) == ([1000, 1001, 1002], 1003)
-    assert (names()[bob.id], names()[newcomer.id]) == ("bob2", "nora2")
+    assert (usernames()[bob.id], usernames()[newcomer.id]) == ("bob2", "nora2")
 
 
 @pytest.mark.django_db(transaction=True)
@@ -257,16 +249,16 @@ def test_a_valid_page_is_applied(alice, bob, user_service):
 
     alice.get(LIST)
 
-    assert (names()[alice.id], names()[bob.id], Feed.objects.get().position) == ("alicia", "robert", 1002)
+    assert (usernames()[alice.id], usernames()[bob.id], Feed.objects.get().position) == ("alicia", "robert", 1002)
 
 
 @pytest.mark.parametrize("page", INVALID_PAGES)
 def test_an_invalid_page_changes_nothing(alice, user_service, page):
-    known = directory()
+    known = stored_accounts()
     user_service.reaction = lambda call: call.answer(page)
     set_feed_age(seconds_ago=60)
 
     assert alice.get(LIST).status_code == 200
     read = Feed.objects.get()
     assert user_service.pulls == [1000]
-    assert (directory(), read.position, read.pulled_at < read.tried_at) == (known, 1000, True)
+    assert (stored_accounts(), read.position, read.pulled_at < read.tried_at) == (known, 1000, True)

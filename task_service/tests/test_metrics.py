@@ -47,13 +47,6 @@ def test_every_metric_is_in_the_table_of_the_documentation(client, read):
     assert metrics_table.emitted(read()) == metrics_table.documented("task")
 
 
-def test_requests_are_counted_by_their_route(client, read):
-    client.get("/task/tasks/7/")
-
-    labels = 'http_request_method="GET",http_response_status_code="401",http_route="task/tasks/<id:task_id>/"'
-    assert f"http_server_request_duration_seconds_count{{{labels}}}" in read()
-
-
 def test_waiting_and_dead_lettered_deliveries_are_counted(metric_values, ada, create_task):
     for _ in range(3):
         change(create_task(), by=ada, status="completed")

@@ -12,7 +12,6 @@ from django.utils import timezone
 from chassis.testing.permission_table import rows_of_all_tables
 from chassis.testing.threads import wait_for_lock_waiter
 from config import worker
-from notifications import reminders
 from notifications.delivering import deliver_channel
 from notifications.models import Delivery, Event, Notification, ReminderRun
 from notifications.reminders import remind, remind_from_time_of_day
@@ -97,16 +96,6 @@ def test_open_tasks_with_a_due_date_are_reminded(create_task, status, days, expe
 # Today
 
 
-def test_today_is_in_the_configured_time_zone(create_task, settings):
-    settings.TIME_ZONE = "Etc/GMT+12"
-    task = create_task(due_date=timezone.localdate())
-    remind()
-    settings.TIME_ZONE = "Pacific/Kiritimati"  # 26 hours ahead
-    remind()
-
-    assert reminded() == [(SOON, task.pk, task.due_date), (OVERDUE, task.pk, task.due_date)]
-
-
 @pytest.mark.parametrize(
     ("zone", "due", "last", "first"),
     [
@@ -186,26 +175,7 @@ def test_a_task_is_reminded_as_due_soon_then_as_overdue(create_task, set_clock):
     assert says == [nothing, output_for(1, 0), nothing, output_for(0, 1), nothing, nothing, nothing]
 
 
-def test_a_task_created_overdue_is_reminded_once(ada):
-    ada.post("/task/tasks/", {"title": "Pay", "due_date": "2001-01-01"})
-
-    assert [check_due_tasks() for _ in range(3)] == [output_for(0, 1), output_for(0, 0), output_for(0, 0)]
-
-
-# Batches
-
-
-@COMMITTING
-def test_each_batch_is_a_separate_transaction(create_task, monkeypatch):
-    monkeypatch.setattr(reminders, "BATCH_SIZE", 2)
-    for days in range(1, 6):
-        create_task(due_date=in_days(-days))
-
-    assert check_due_tasks() == output_for(soon=0, overdue=5)
-
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT count(*) FROM notifications_event GROUP BY xmin ORDER BY min(id)")
-        assert cursor.fetchall() == [(2,), (2,), (1,)]
+# Crashes
 
 
 @COMMITTING

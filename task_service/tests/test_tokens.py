@@ -61,12 +61,6 @@ def test_with_a_key_pair_the_shared_key_is_not_accepted(status, signed, key, ali
     assert (status(token), status(signed())) == (200, 401)
 
 
-def test_a_listed_shared_key_is_accepted_during_a_change(status, signed, key, settings):
-    settings.JWT_PREVIOUS_SIGNING_KEYS = [settings.JWT_SIGNING_KEY]
-
-    assert status(signed()) == 200
-
-
 @pytest.mark.django_db
 def test_a_private_key_prevents_the_start():
     status, _, errors = run("manage.py", "check", JWT_PRIVATE_KEY=private_pem(pair().material))
