@@ -22,6 +22,7 @@ from chassis.testing import documented_responses
 from chassis.testing.threads import start_together
 from config.urls import DOCUMENTATION
 from directory import client as directory_client
+from directory import feed
 from directory.breaker import Breaker
 from directory.models import Feed, User
 from tasks.models import Task
@@ -272,7 +273,12 @@ class UserService(ThreadingHTTPServer):
 
 
 @pytest.fixture
-def user_service(settings, ada, alice, bob):
+def user_service(settings, monkeypatch, ada, alice, bob):
+    """A user service that has enough time to respond, on a slow machine too."""
+    for name in ("CONNECT_SECONDS", "READ_SECONDS", "TOTAL_SECONDS"):
+        monkeypatch.setattr(directory_client, name, 60)
+    for name in ("REQUEST_SECONDS", "WORKER_SECONDS"):
+        monkeypatch.setattr(feed, name, 60)
     service = UserService(ada, alice, bob)
     settings.USER_SERVICE_URL = service.url
     yield service
@@ -284,6 +290,7 @@ def user_service(settings, ada, alice, bob):
 def another_server():
     server = UserService()
     yield server
+    directory_client.POOL.close()
     server.close()
 
 

@@ -102,9 +102,7 @@ def test_the_feed_opens_the_breaker_and_ignores_it(newcomer, user_service, clock
     assert (len(user_service.pulls), user_service.lookups) == (3, [])
 
 
-def test_one_of_many_concurrent_requests_makes_the_trial_call(newcomer, user_service, clock, monkeypatch):
-    monkeypatch.setattr(client, "TOTAL_SECONDS", 60)
-    monkeypatch.setattr(client, "READ_SECONDS", 60)
+def test_one_of_many_concurrent_requests_makes_the_trial_call(newcomer, user_service, clock):
     fail_lookups(2, newcomer)
     clock(2)
     barrier, others_are_done, in_time = Barrier(8), Event(), []

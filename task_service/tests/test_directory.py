@@ -83,9 +83,7 @@ def test_the_order_of_pages_does_not_matter(alice, bob, user_service):
 
 
 @COMMITTING
-def test_a_late_page_does_not_overwrite_newer_state(alice, bob, charlie, user_service, at_once, monkeypatch):
-    monkeypatch.setattr(feed, "REQUEST_SECONDS", 60)
-    monkeypatch.setattr(client, "READ_SECONDS", 60)
+def test_a_late_page_does_not_overwrite_newer_state(alice, bob, charlie, user_service, at_once):
     asked, may_answer = Event(), Event()
 
     def answer_late(call):

@@ -202,7 +202,8 @@ def test_a_call_ends_at_its_deadline(ada, newcomer, user_service, monkeypatch, r
     assert is_unavailable(answer)
 
 
-def test_a_server_that_accepts_no_connection_is_503(ada, newcomer, settings):
+def test_a_server_that_accepts_no_connection_is_503(ada, newcomer, settings, monkeypatch):
+    monkeypatch.setattr(client, "CONNECT_SECONDS", 0.1)
     with ExitStack() as sockets:
         full = sockets.enter_context(socket.socket())
         full.bind(("127.0.0.1", 0))
@@ -228,6 +229,17 @@ def test_a_broken_connection_is_retried_once(ada, newcomer, user_service, failur
     user_service.reactions = [failure]
 
     assert assign(ada, newcomer).status_code == 201
+    users = [
+        tokens.verify_service(call.headers["Authorization"].split()[1]).on_behalf_of for call in user_service.calls
+    ]
+    assert users == [ada.id, ada.id]
+
+
+def test_a_server_that_does_not_begin_to_respond_is_called_twice(ada, newcomer, user_service, monkeypatch):
+    monkeypatch.setattr(client, "READ_SECONDS", 0.1)
+    user_service.reaction = silent
+
+    assert is_unavailable(assign(ada, newcomer))
     assert len(user_service.calls) == 2
 
 
@@ -241,12 +253,13 @@ def test_a_connection_that_breaks_twice_is_503(ada, newcomer, user_service):
 @pytest.mark.parametrize(
     "failure", [answering(status=500), padded, truncated, drips_body], ids=["500", "huge", "truncated", "slow"]
 )
-def test_a_failure_does_not_affect_the_next_lookup(ada, newcomer, user_service, failure):
-    user_service.reaction, correct_reaction = failure, user_service.reaction
-    assert is_unavailable(assign(ada, newcomer))
+def test_a_failure_does_not_affect_the_next_lookup(ada, newcomer, user_service, monkeypatch, failure):
+    correct_reaction, user_service.reaction = user_service.reaction, failure
+    with monkeypatch.context() as patch:
+        patch.setattr(client, "TOTAL_SECONDS", 0.5)
+        assert is_unavailable(assign(ada, newcomer))
 
     user_service.reaction = correct_reaction
-
     assert assign(ada, newcomer).status_code == 201
 
 

@@ -146,10 +146,8 @@ def test_a_request_reads_one_page_and_the_worker_all(alice, bob, newcomer, user_
 
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("never_read", [True, False])
-def test_one_of_many_concurrent_requests_reads_the_feed(alice, user_service, at_once, monkeypatch, never_read):
+def test_one_of_many_concurrent_requests_reads_the_feed(alice, user_service, at_once, never_read):
     answered, in_time = Semaphore(0), []
-    monkeypatch.setattr(feed, "REQUEST_SECONDS", 60)
-    monkeypatch.setattr(client, "READ_SECONDS", 60)
 
     def answer_when_the_others_are_done(call):
         in_time.extend(answered.acquire(timeout=50) for _ in range(5))
@@ -178,7 +176,7 @@ def test_one_of_many_concurrent_requests_reads_the_feed(alice, user_service, at_
     [(feed.pull_if_stale, 0.5), (feed.pull_by_worker, 2.0), (lambda: client.look_up(103, asked_by=101), 2.0)],
     ids=["request", "worker", "lookup"],
 )
-def test_all_attempts_share_one_deadline(user_service, monkeypatch, call, seconds):
+def test_all_attempts_share_one_deadline(directory, another_server, settings, monkeypatch, call, seconds):
     """test_directory_client.py shows that a call ends at its deadline."""
     deadlines = []
 
@@ -191,12 +189,13 @@ def test_all_attempts_share_one_deadline(user_service, monkeypatch, call, second
         call.close_connection = True
 
     monkeypatch.setattr(client, "Deadline", Recorded)
-    user_service.reactions = [hang_up]
+    settings.USER_SERVICE_URL = another_server.url
+    another_server.reactions = [hang_up]
     set_feed_age(seconds_ago=60)
 
     call()
 
-    assert len(user_service.calls) == 2
+    assert len(another_server.calls) == 2
     assert deadlines == [seconds]
 
 
