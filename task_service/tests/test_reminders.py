@@ -27,7 +27,7 @@ SOON, OVERDUE = "task_due_soon", "task_overdue"
 
 @pytest.fixture(autouse=True)
 def set_clock(settings, monkeypatch):
-    """Return a function that sets the clock, in UTC. Without it, reminders are planned at any time of day."""
+    """Plan reminders from midnight on, and return a function that sets the clock, in UTC."""
     settings.REMIND_AT = time.min
     return lambda *values: monkeypatch.setattr(timezone, "now", lambda: datetime(*values, tzinfo=UTC))
 
