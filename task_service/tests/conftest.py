@@ -6,21 +6,23 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from copy import copy
 from datetime import timedelta
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from operator import itemgetter
-from threading import Barrier, Event, Thread
+from threading import Event, Thread
 from urllib.parse import parse_qs, urlsplit
 from uuid import uuid4
 
 import pytest
-from django.db import connection
 from django.utils import timezone
 from rest_framework.test import APIClient
 
 from chassis.auth import tokens
 from chassis.testing import documented_responses
+from chassis.testing.threads import start_together
 from config.urls import DOCUMENTATION
 from directory import client as directory_client
+from directory import feed
 from directory.breaker import Breaker
 from directory.models import Feed, User
 from tasks.models import Task
@@ -71,11 +73,18 @@ def directory(db):
     return Feed.objects.create(position=1000, tried_at=in_an_hour, pulled_at=in_an_hour)
 
 
-def set_feed_age(*, seconds_ago, failed=False):
+def stored_accounts():
+    return list(User.objects.order_by("id").values())
+
+
+def usernames():
+    return dict(User.objects.values_list("id", "username"))
+
+
+def set_feed_age(*, seconds_ago, failed=False, now=None):
     """Change the time of the last attempt to read the feed."""
-    then = timezone.now() - timedelta(seconds=seconds_ago)
-    long_before = then - timedelta(minutes=1)
-    Feed.objects.update(tried_at=then, pulled_at=long_before if failed else then)
+    then = (now or timezone.now()) - timedelta(seconds=seconds_ago)
+    Feed.objects.update(tried_at=then, pulled_at=then - timedelta(minutes=1) if failed else then)
 
 
 @pytest.fixture
@@ -129,21 +138,28 @@ def create_task(db):
     return make
 
 
+@pytest.fixture
+def task(create_task, alice):
+    """A task of alice that ada created."""
+    return create_task(title="Pay", assigned_to=alice.id)
+
+
+@pytest.fixture(autouse=True)
+def notification_log(settings, tmp_path):
+    """The file of the log channel; deliveries.log_entries() reads it."""
+    settings.NOTIFICATION_LOG = str(tmp_path / "notifications.log")
+    return tmp_path / "notifications.log"
+
+
 @pytest.fixture(
     params=[
-        "",
-        "tomorrow",
-        "20260101",
-        "2026-1-1",
-        "2026-W01-1",
-        "2026-02-30",
-        "1999-12-31",
-        "2101-01-01",
-        "0001-01-01",
-        "2026-01-01\n",
-        "2026-01-01T00:00:00Z",
-        "2026-01-01T00:00:00+16:00",
-        "\u0662\u0660\u0662\u0666-\u0660\u0661-\u0660\u0661",
+        *("", "tomorrow", "20260101", "2026-1-1", "2026-W01-1", "2026-02-30", "1999-12-31", "2101-01-01", "0001-01-01"),
+        *(
+            "2026-01-01\n",
+            "2026-01-01T00:00:00Z",
+            "2026-01-01T00:00:00+16:00",
+            "\u0662\u0660\u0662\u0666-\u0660\u0661-\u0660\u0661",
+        ),
     ],
     ids=ascii,
 )
@@ -257,7 +273,12 @@ class UserService(ThreadingHTTPServer):
 
 
 @pytest.fixture
-def user_service(settings, ada, alice, bob):
+def user_service(settings, monkeypatch, ada, alice, bob):
+    """A user service that has enough time to respond, on a slow machine too."""
+    for name in ("CONNECT_SECONDS", "READ_SECONDS", "TOTAL_SECONDS"):
+        monkeypatch.setattr(directory_client, name, 60)
+    for name in ("REQUEST_SECONDS", "WORKER_SECONDS"):
+        monkeypatch.setattr(feed, name, 60)
     service = UserService(ada, alice, bob)
     settings.USER_SERVICE_URL = service.url
     yield service
@@ -269,26 +290,19 @@ def user_service(settings, ada, alice, bob):
 def another_server():
     server = UserService()
     yield server
+    directory_client.POOL.close()
     server.close()
 
 
 @pytest.fixture
 def at_once():
     """Run each (function, *arguments) in a separate thread and database connection; all start together."""
-    opened = set()
-
-    def start(barrier, call, *arguments):
-        connection.ensure_connection()
-        opened.add(connection.connection)
-        barrier.wait(10)
-        return call(*arguments)
-
     with ThreadPoolExecutor(20) as pool:
+        yield lambda *calls: [each.result() for each in start_together(pool, [partial(*call) for call in calls])]
 
-        def run(*calls):
-            barrier = Barrier(len(calls))
-            return [future.result() for future in [pool.submit(start, barrier, *call) for call in calls]]
 
-        yield run
-    for each in opened:
-        each.close()
+def wait_until(condition):
+    deadline = time.monotonic() + 60  # only a bound against hanging
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)

@@ -1,13 +1,15 @@
 """The circuit breaker: after repeated failures of the user service, requests do not wait for it."""
 
-import time
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from threading import Barrier, Event
+from types import SimpleNamespace
 
 import pytest
 
-from directory import client, feed
+from directory import breaker, client, feed
 from tests.conftest import Person, set_feed_age
+
+pytestmark = pytest.mark.django_db
 
 LIST = "/task/tasks/"
 
@@ -16,12 +18,16 @@ def server_error(call):
     call.answer(b"", status=500)
 
 
-def silent(call):
-    call.send_raw(b"", pause=60)
+@pytest.fixture
+def clock(monkeypatch):
+    """Return a function that advances the clock of the breaker, which otherwise stands still."""
+    now = [1000.0]
+    monkeypatch.setattr(breaker, "time", SimpleNamespace(monotonic=lambda: now[0]))
 
+    def advance(seconds):
+        now[0] += seconds
 
-def advance_time(seconds):
-    client.BREAKER.next_try_at -= seconds
+    return advance
 
 
 def fail_lookups(times, person):
@@ -29,104 +35,84 @@ def fail_lookups(times, person):
     assert [person.get(LIST).status_code for _ in range(times)] == [503] * times
 
 
-@pytest.fixture
+@pytest.fixture(autouse=True)
 def correct_reaction(user_service):
     """The reaction of a working user service. Until a test uses it, the service fails."""
     correct_reaction, user_service.reaction = user_service.reaction, server_error
     return correct_reaction
 
 
-@pytest.mark.django_db
-class TestRequests:
-    def test_after_two_failures_requests_fail_at_once(self, ada, alice, newcomer, user_service):
-        user_service.reaction = server_error
-        fail_lookups(2, newcomer)
-        user_service.reaction = silent
-        began = time.monotonic()
-
-        unknown, assigned = newcomer.get(LIST), ada.post(LIST, {"title": "Water", "assigned_to": newcomer.id})
-        newer = Person(alice.id, "alice", epoch=1).get(LIST)
-
-        assert [answer.status_code for answer in (unknown, assigned, newer)] == [503, 503, 200]
-        assert {answer["Retry-After"] for answer in (unknown, assigned)} == {"2"}
-        assert time.monotonic() - began < 30
-        assert len(user_service.calls) == 2
-
-    def test_requests_without_a_lookup_work(self, ada, alice, newcomer, correct_reaction):
-        fail_lookups(2, newcomer)
-
-        answers = [alice.get(LIST), ada.post(LIST, {"title": "Water", "assigned_to": alice.id})]
-
-        assert [answer.status_code for answer in answers] == [200, 201]
-
-    def test_one_failure_does_not_open_the_breaker(self, newcomer, user_service, correct_reaction):
-        fail_lookups(1, newcomer)
-        user_service.reaction = correct_reaction
-
-        assert newcomer.get(LIST).status_code == 200
-
-    def test_only_consecutive_failures_count(self, newcomer, user_service, correct_reaction):
-        unknown = Person(106, "norman")
-        for _ in range(3):
-            fail_lookups(1, newcomer)
-            user_service.reactions = [correct_reaction]
-            assert unknown.get(LIST).status_code == 401  # a missing account is a valid response too
-
-        assert len(user_service.calls) == 6
-
-    def test_one_trial_call_passes_every_two_seconds(self, newcomer, user_service, correct_reaction):
-        fail_lookups(2, newcomer)
-        advance_time(1.5)
-        fail_lookups(3, newcomer)
-        assert len(user_service.calls) == 2
-
-        advance_time(0.5)
-        fail_lookups(3, newcomer)
-        assert len(user_service.calls) == 3
-
-        advance_time(2)
-        fail_lookups(3, newcomer)
-        assert len(user_service.calls) == 4
-
-    def test_a_success_closes_the_breaker(self, newcomer, user_service, correct_reaction):
-        fail_lookups(2, newcomer)
-        advance_time(2)
-        user_service.reactions = [correct_reaction]
-        assert newcomer.get(LIST).status_code == 200
-
-        others = [Person(id_, "norman") for id_ in (106, 107, 108)]
-        assert [other.get(LIST).status_code for other in others] == [503, 503, 503]
-        assert len(user_service.calls) == 5  # the first two were let through
-
-    def test_reading_the_feed_closes_the_breaker(self, alice, newcomer, user_service, correct_reaction):
-        fail_lookups(2, newcomer)
-        user_service.reaction = correct_reaction
-        set_feed_age(seconds_ago=5)
-
-        assert [alice.get(LIST).status_code, newcomer.get(LIST).status_code] == [200, 200]
-        assert (user_service.pulls, len(user_service.lookups)) == ([1000], 3)
-
-    def test_the_feed_opens_the_breaker_and_ignores_it(self, newcomer, user_service, correct_reaction):
-        for _ in range(3):
-            set_feed_age(seconds_ago=5)
-            feed.pull_by_worker()
-
-        fail_lookups(1, newcomer)
-        assert (len(user_service.pulls), user_service.lookups) == (3, [])
-
-
-@pytest.mark.django_db
-def test_one_of_many_concurrent_requests_makes_the_trial_call(newcomer, user_service, correct_reaction):
+def test_after_two_failures_requests_fail_without_a_call(ada, alice, newcomer, user_service, clock):
     fail_lookups(2, newcomer)
-    advance_time(2)
+
+    unknown, assigned = newcomer.get(LIST), ada.post(LIST, {"title": "Water", "assigned_to": newcomer.id})
+    newer = Person(alice.id, "alice", epoch=1).get(LIST)
+    without_lookup = [alice.get(LIST), ada.post(LIST, {"title": "Water", "assigned_to": alice.id})]
+
+    assert [answer.status_code for answer in (unknown, assigned, newer)] == [503, 503, 200]
+    assert {answer["Retry-After"] for answer in (unknown, assigned)} == {"2"}
+    assert [answer.status_code for answer in without_lookup] == [200, 201]
+    assert len(user_service.calls) == 2
+
+
+def test_only_consecutive_failures_count(newcomer, user_service, correct_reaction):
+    unknown = Person(106, "norman")
+    for _ in range(3):
+        fail_lookups(1, newcomer)
+        user_service.reactions = [correct_reaction]
+        assert unknown.get(LIST).status_code == 401  # a missing account is a valid response too
+
+    assert len(user_service.calls) == 6
+
+
+def test_one_trial_call_passes_every_two_seconds(newcomer, user_service, clock):
+    fail_lookups(2, newcomer)
+    for seconds, calls in [(1.9, 2), (0.1, 3), (1.9, 3), (0.1, 4)]:
+        clock(seconds)
+        fail_lookups(3, newcomer)
+        assert len(user_service.calls) == calls
+
+
+def test_a_success_closes_the_breaker(newcomer, user_service, correct_reaction, clock):
+    fail_lookups(2, newcomer)
+    clock(2)
+    user_service.reactions = [correct_reaction]
+    assert newcomer.get(LIST).status_code == 200
+
+    others = [Person(id_, "norman") for id_ in (106, 107, 108)]
+    assert [other.get(LIST).status_code for other in others] == [503, 503, 503]
+    assert len(user_service.calls) == 5  # the first two were let through
+
+
+def test_reading_the_feed_closes_the_breaker(alice, newcomer, user_service, correct_reaction, clock):
+    fail_lookups(2, newcomer)
+    user_service.reaction = correct_reaction
+    set_feed_age(seconds_ago=5)
+
+    assert [alice.get(LIST).status_code, newcomer.get(LIST).status_code] == [200, 200]
+    assert (user_service.pulls, len(user_service.lookups)) == ([1000], 3)
+
+
+def test_the_feed_opens_the_breaker_and_ignores_it(newcomer, user_service, clock):
+    for _ in range(3):
+        set_feed_age(seconds_ago=5)
+        feed.pull_by_worker()
+
+    fail_lookups(1, newcomer)
+    assert (len(user_service.pulls), user_service.lookups) == (3, [])
+
+
+def test_one_of_many_concurrent_requests_makes_the_trial_call(newcomer, user_service, clock):
+    fail_lookups(2, newcomer)
+    clock(2)
     barrier, others_are_done, in_time = Barrier(8), Event(), []
 
     def wait_for_the_others(call):
-        in_time.append(others_are_done.wait(1.5))
+        in_time.append(others_are_done.wait(50))
         server_error(call)
 
     def look_up():
-        barrier.wait(5)
+        barrier.wait(50)
         with pytest.raises(client.DirectoryUnavailable):
             client.look_up(newcomer.id, asked_by=newcomer.id)
 

@@ -1,34 +1,22 @@
 """Reading the feed of changed accounts: triggers, time limits and validation."""
 
-import gzip
-import json
-import socket
-import time
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
 from threading import Semaphore
 from types import SimpleNamespace
 
 import pytest
+from django.db.models import Value
+from django.utils import timezone
 from rest_framework.test import APIClient
 
 from chassis.auth import tokens
-from directory import feed
+from directory import client, feed, models
+from directory.deadline import Deadline
 from directory.models import Feed, User
-from tests.conftest import set_feed_age
+from tests.conftest import set_feed_age, stored_accounts, usernames
 
 pytestmark = pytest.mark.django_db
-COMMITTING = pytest.mark.django_db(transaction=True)
 
 LIST = "/task/tasks/"
-
-
-def directory():
-    return list(User.objects.order_by("id").values())
-
-
-def names():
-    return dict(User.objects.values_list("id", "username"))
 
 
 # Triggers
@@ -54,25 +42,26 @@ def test_it_works(alice, bob, user_service):
 
 
 @pytest.mark.parametrize(
-    ("asking", "seconds_ago", "failed", "pulls"),
+    ("pull", "failed", "recent", "stale"),
     [
-        ("request", 1.5, False, []),
-        ("request", 2.1, False, [1000]),
-        ("request", 3.5, True, []),
-        ("request", 4.1, True, [1000]),
-        ("worker", 0.5, False, []),
-        ("worker", 1.1, False, [1000]),
-        ("worker", 0.5, True, []),
-        ("worker", 1.1, True, [1000]),
+        (feed.pull_if_stale, False, 2, 2.001),
+        (feed.pull_if_stale, True, 4, 4.001),
+        (feed.pull_by_worker, False, 1, 1.001),
+        (feed.pull_by_worker, True, 1, 1.001),
     ],
 )
-def test_a_stale_feed_is_read(alice, user_service, asking, seconds_ago, failed, pulls):
-    set_feed_age(seconds_ago=seconds_ago, failed=failed)
+def test_a_stale_feed_is_read(user_service, monkeypatch, pull, failed, recent, stale):
+    now = timezone.now()
+    monkeypatch.setattr(models, "Now", lambda: Value(now))
+    set_feed_age(seconds_ago=recent, failed=failed, now=now)
+    pull()
+    assert user_service.pulls == []
 
+    set_feed_age(seconds_ago=stale, failed=failed, now=now)
     for _ in range(3):
-        alice.get(LIST) if asking == "request" else feed.pull_by_worker()
+        pull()
 
-    assert user_service.pulls == pulls
+    assert user_service.pulls == [1000]
 
 
 def test_an_idle_worker_reads_rarely_and_a_busy_one_always(alice, user_service, monkeypatch):
@@ -145,23 +134,23 @@ def test_a_request_reads_one_page_and_the_worker_all(alice, bob, newcomer, user_
     set_feed_age(seconds_ago=3)
     alice.get(LIST)
 
-    assert (user_service.pulls, names()[alice.id]) == ([1000], "alice2")
-    assert (Feed.objects.get().position, names()[bob.id], newcomer.id in names()) == (1001, "bob", False)
+    assert (user_service.pulls, usernames()[alice.id]) == ([1000], "alice2")
+    assert (Feed.objects.get().position, usernames()[bob.id], newcomer.id in usernames()) == (1001, "bob", False)
 
     set_feed_age(seconds_ago=3)
     feed.pull_by_worker()
 
     assert (user_service.pulls, Feed.objects.get().position) == ([1000, 1001, 1002], 1003)
-    assert (names()[bob.id], names()[newcomer.id]) == ("bob2", "nora2")
+    assert (usernames()[bob.id], usernames()[newcomer.id]) == ("bob2", "nora2")
 
 
-@COMMITTING
+@pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("never_read", [True, False])
 def test_one_of_many_concurrent_requests_reads_the_feed(alice, user_service, at_once, never_read):
     answered, in_time = Semaphore(0), []
 
     def answer_when_the_others_are_done(call):
-        in_time.extend(answered.acquire(timeout=0.4) for _ in range(5))
+        in_time.extend(answered.acquire(timeout=50) for _ in range(5))
         call.answer_correctly()
 
     def ask():
@@ -182,238 +171,93 @@ def test_one_of_many_concurrent_requests_reads_the_feed(alice, user_service, at_
 # Time limits
 
 
-def silent(call):
-    call.send_raw(b"", pause=60)
+@pytest.mark.parametrize(
+    ("call", "seconds"),
+    [(feed.pull_if_stale, 0.5), (feed.pull_by_worker, 2.0), (lambda: client.look_up(103, asked_by=101), 2.0)],
+    ids=["request", "worker", "lookup"],
+)
+def test_all_attempts_share_one_deadline(directory, another_server, settings, monkeypatch, call, seconds):
+    """test_directory_client.py shows that a call ends at its deadline."""
+    deadlines = []
 
+    class Recorded(Deadline):
+        def __init__(self, seconds):
+            deadlines.append(seconds)
+            super().__init__(60)
 
-def drips(call):
-    call.send_raw(b"HTTP/1.1 200 OK\r\n", *[b"X: y\r\n"] * 600, pause=0.1)
+    def hang_up(call):
+        call.close_connection = True
 
-
-@pytest.mark.parametrize("reaction", [silent, drips])
-def test_a_request_spends_at_most_half_a_second(alice, user_service, reaction):
-    user_service.reaction = reaction
-    set_feed_age(seconds_ago=60)
-    before, began = directory(), time.monotonic()
-
-    answers = [alice.get(LIST), alice.get(LIST)]
-
-    assert time.monotonic() - began < 30
-    assert [answer.status_code for answer in answers] == [200, 200]
-    assert directory() == before
-
-
-def test_the_worker_waits_longer_than_a_request(alice, user_service):
-    def answer_slowly(call):
-        call.server.closing.wait(0.55)
-        call.answer_correctly()
-
-    user_service.reaction = answer_slowly
-    user_service.change(alice, username="alicia")
+    monkeypatch.setattr(client, "Deadline", Recorded)
+    settings.USER_SERVICE_URL = another_server.url
+    another_server.reactions = [hang_up]
     set_feed_age(seconds_ago=60)
 
-    feed.pull_by_worker()
+    call()
 
-    assert names()[alice.id] == "alicia"
-
-
-@pytest.fixture
-def full_server(settings):
-    """A listening socket, and a function that fills its backlog, so that the kernel drops the next connection."""
-    with ExitStack() as sockets:
-        full_server = sockets.enter_context(socket.socket())
-        full_server.bind(("127.0.0.1", 0))
-        full_server.listen(0)
-        settings.USER_SERVICE_URL = f"http://127.0.0.1:{full_server.getsockname()[1]}"
-
-        def fill():
-            for _ in range(3):
-                waiting = sockets.enter_context(socket.socket())
-                waiting.setblocking(False)
-                waiting.connect_ex(full_server.getsockname())
-
-        yield full_server, fill
-
-
-def test_connecting_is_limited_to_half_a_second(alice, full_server):
-    _, fill = full_server
-    fill()
-    set_feed_age(seconds_ago=60)
-    began = time.monotonic()
-
-    assert [alice.get(LIST).status_code for _ in range(2)] == [200, 200]
-    assert time.monotonic() - began < 30
-
-
-def test_a_second_connection_is_within_the_same_limit(alice, full_server):
-    socket_, fill = full_server
-
-    def break_late():
-        connection, _ = socket_.accept()
-        with connection:
-            connection.recv(10_000)
-            time.sleep(0.3)
-            fill()
-
-    set_feed_age(seconds_ago=60)
-    with ThreadPoolExecutor(1) as pool:
-        breaking = pool.submit(break_late)
-        began = time.monotonic()
-
-        assert alice.get(LIST).status_code == 200
-        assert time.monotonic() - began < 30
-        breaking.result()
+    assert len(another_server.calls) == 2
+    assert deadlines == [seconds]
 
 
 # Validation
 
 
-def with_page(**values):
-    return lambda page: page | values
+def account(id_, username, **values):
+    facts = {"id": id_, "username": username, "email": f"{username}@tm.example", "role": "user", "is_active": True}
+    return facts | {"epoch": 0, "least_epoch": 0} | values
 
 
-def with_row(**values):
-    """Change the first row of a page."""
-    return lambda page: page | {"results": [page["results"][0] | values, page["results"][1]]}
+ALICIA, ROBERT = account(102, "alicia"), account(103, "robert")
+FIRST, SECOND = {"position": 1001, "id": 102, "user": ALICIA}, {"position": 1002, "id": 103, "user": ROBERT}
+PAGE = {"results": [FIRST, SECOND], "next_after": 1002, "more": False}
 
 
-def with_user(**values):
-    return lambda page: with_row(user=page["results"][0]["user"] | values)(page)
+def without(name, values):
+    return {key: value for key, value in values.items() if key != name}
 
 
-def without(name):
-    return lambda page: {key: value for key, value in page.items() if key != name}
+def with_first(**values):
+    return PAGE | {"results": [FIRST | values, SECOND]}
 
 
-def rows_without(name):
-    return lambda page: page | {"results": [without(name)(row) for row in page["results"]]}
+INVALID_PAGES = [
+    *(None, [], {}, "", 7, True, [["results", []]]),
+    *(without(name, PAGE) for name in PAGE),
+    *(PAGE | {"results": results} for results in (None, {}, "ab", 7, [None], [[]], [1001], ["nora"], {"1001": {}})),
+    *(PAGE | {"more": more} for more in (None, 0, 1, "false", "", [])),
+    *(PAGE | {"next_after": value} for value in (1000, 1001, 1003, 0, -1, 2**63, 1002.0, "1002", None, True, [1002])),
+    *(PAGE | {"results": [], "next_after": value} for value in (999, 1001, 1000.0)),
+    PAGE | {"results": [], "next_after": 1000, "more": True},
+    *(with_first(position=value) for value in (1000, 999, 0, -1, 1002, 1003, 2**63, 1001.0, "1001", None, True)),
+    PAGE | {"results": [SECOND, FIRST], "next_after": 1001},
+    *(PAGE | {"results": [without(name, FIRST), SECOND]} for name in FIRST),
+    PAGE | {"results": [FIRST, FIRST | {"position": 1002}]},
+    *(with_first(id=value) for value in (103, 0, "102", None)),
+    *(with_first(id=value, user=None) for value in (0, 2**63, "102", None, True)),
+    *(with_first(user=value) for value in (False, 7, "", "alice", [], [102], {})),
+    *(with_first(user=ALICIA | {"id": value}) for value in (103, "102", None)),
+    *(with_first(user=ALICIA | {"username": value}) for value in ("", "ali\0ce", "\ud800")),
+    *(with_first(user=ALICIA | {"email": value}) for value in ("\0", "\ud800@tm.example")),
+    with_first(user=ALICIA | {"role": "root"}),
+]
 
 
-def one_account_twice(page):
-    first, second = page["results"]
-    return page | {"results": [first, first | {"position": second["position"]}]}
+def test_a_valid_page_is_applied(alice, bob, user_service):
+    user_service.reaction = lambda call: call.answer(PAGE)
+    set_feed_age(seconds_ago=60)
+
+    alice.get(LIST)
+
+    assert (usernames()[alice.id], usernames()[bob.id], Feed.objects.get().position) == ("alicia", "robert", 1002)
 
 
-def backwards(page):
-    return page | {"results": page["results"][::-1], "next_after": 1001}
+@pytest.mark.parametrize("page", INVALID_PAGES)
+def test_an_invalid_page_changes_nothing(alice, user_service, page):
+    known = stored_accounts()
+    user_service.reaction = lambda call: call.answer(page)
+    set_feed_age(seconds_ago=60)
 
-
-INVALID_PAGES = {
-    "shape": [
-        *(lambda page, content=content: content for content in (None, [], {}, "", 7, True, [["results", []]])),
-        *(without(name) for name in ("results", "next_after", "more")),
-        *(with_page(results=results) for results in (None, {}, "ab", 7, [None], [[]], [1001], ["nora"], {"1001": {}})),
-        *(with_page(more=more) for more in (None, 0, 1, "false", "", [])),
-    ],
-    "positions": [
-        *(
-            with_page(next_after=value)
-            for value in (1000, 1001, 1003, 0, -1, 2**63, 1002.0, "1002", None, True, [1002])
-        ),
-        *(with_page(results=[], next_after=value) for value in (999, 1001, 1000.0)),
-        with_page(results=[], next_after=1000, more=True),
-        *(with_row(position=value) for value in (1000, 999, 0, -1, 1002, 1003, 2**63, 1001.0, "1001", None, True)),
-        backwards,
-        rows_without("position"),
-    ],
-    "rows": [
-        *(with_row(id=value) for value in (103, 0, -102, 2**63, "102", None, True)),
-        *(with_row(id=value, user=None) for value in (0, -102, 2**63, "102", None, True, [102])),
-        *(with_row(user=value) for value in (False, 7, "", "alice", [], [102], {})),
-        *(rows_without(name) for name in ("id", "user")),
-        one_account_twice,
-    ],
-    "accounts": [
-        *(with_user(id=value) for value in (103, "102", None, True, 102.5)),
-        *(with_user(role=value) for value in ("root", "Admin", None)),
-        *(with_user(username=value) for value in ("", "ali\0ce", "\ud800", None)),
-        *(with_user(email=value) for value in ("\0", "\ud800@tm.example", None)),
-        *(with_user(is_active=value) for value in (1, "true", None)),
-        *(with_user(epoch=value, least_epoch=value) for value in (-1, 2**63, 1.5, True)),
-    ],
-}
-
-
-@pytest.mark.parametrize("mutations", INVALID_PAGES.values(), ids=INVALID_PAGES)
-def test_an_invalid_page_changes_nothing(alice, bob, user_service, mutations):
-    alice.raise_request_exception = False  # a 500 is a response too
-    user_service.change(alice, username="alicia")
-    user_service.change(bob, username="robert")
-    valid, known, accepted = user_service.feed_after(1000), directory(), []
-
-    for page in (break_page(valid) for break_page in mutations):
-        user_service.reaction = lambda call, page=page: call.answer(page)
-        set_feed_age(seconds_ago=60)
-        status = alice.get(LIST).status_code
-        read = Feed.objects.get()
-        if (status, directory(), read.position, read.pulled_at < read.tried_at) != (200, known, 1000, True):
-            accepted.append((status, page))
-            restore(known)
-
-    assert len(user_service.pulls) == len(mutations)
-    assert accepted == []
-
-
-def restore(known):
-    for values in known:
-        User.objects.filter(pk=values["id"]).update(**values)
-    Feed.objects.update(position=1000)
-
-
-def html(call):
-    call.answer(b"<!doctype html><h1>Hello</h1>", Content_Type="text/html")
-
-
-def not_utf_8(call):
-    call.answer(b'{"results": [], "next_after": 1000, "more": "\xff"}')
-
-
-def a_key_twice(call):
-    call.answer(b'{"results": [], "next_after": 1000, "more": true, "more": false}')
-
-
-def server_error(call):
-    call.answer(valid_page(call), status=500)
-
-
-def another_success(call):
-    call.answer(valid_page(call), status=203)
-
-
-def ten_megabytes(call):
-    call.answer(json.dumps(valid_page(call)).encode() + b" " * 10_000_000)
-
-
-def ten_megabytes_compressed(call):
-    content = json.dumps(valid_page(call)).encode() + b" " * 10_000_000
-    call.answer(gzip.compress(content, 1), Content_Encoding="gzip")
-
-
-def hangs_up_in_the_middle(call):
-    body = json.dumps(valid_page(call)).encode()
-    call.send_raw(f"HTTP/1.1 200 OK\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body[:-9])
-
-
-def valid_page(call):
-    return call.server.feed_after(1000)
-
-
-def test_an_invalid_response_changes_nothing(alice, user_service, another_server):
-    def redirect(call):
-        call.answer(b"", status=302, Location=another_server.url + call.path)
-
-    user_service.change(alice, username="alicia")
-    another_server.change(alice, username="alicia")
-    known = directory()
-
-    for reaction in (
-        *(html, not_utf_8, a_key_twice, server_error, another_success, ten_megabytes, ten_megabytes_compressed),
-        *(hangs_up_in_the_middle, redirect),
-    ):
-        user_service.reaction = reaction
-        set_feed_age(seconds_ago=60)
-        status = alice.get(LIST).status_code
-
-        assert (status, directory(), Feed.objects.get().position) == (200, known, 1000), reaction.__name__
-
-    assert another_server.calls == []
+    assert alice.get(LIST).status_code == 200
+    read = Feed.objects.get()
+    assert user_service.pulls == [1000]
+    assert (stored_accounts(), read.position, read.pulled_at < read.tried_at) == (known, 1000, True)

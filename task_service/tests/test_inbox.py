@@ -1,12 +1,8 @@
 """The inbox: the notifications of the caller, and marking them as read."""
 
 import pytest
-from django.db import connection
-from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
-from rest_framework.test import APIClient
 
-from chassis.testing.permission_table import response_content
 from notifications.models import Event, Notification
 from tests.deliveries import change
 
@@ -66,47 +62,19 @@ def test_it_works(ada, alice, create_task):
 def test_callers_see_only_their_own_entries(ada, alice, bob, notify):
     hers, his = notify(alice, 2), notify(bob)
 
-    assert ids(inbox(alice)) == hers[::-1]
-    assert ids(inbox(bob)) == his
-    assert ids(inbox(ada)) == []
+    assert [ids(inbox(person)) for person in (alice, bob, ada)] == [hers[::-1], his, []]
 
 
-def test_anonymous_requests_are_401(alice, charlie, notify):
-    (id_,) = notify(alice)
-
-    for person in (APIClient(), charlie):
-        assert (person.get(INBOX).status_code, read(person, id_).status_code) == (401, 401)
-    assert Notification.objects.get().read_at is None
-
-
-def test_entries_keep_the_old_title(ada, alice, create_task):
-    task = create_task(title="Pay", assigned_to=alice.id)
+def test_entries_keep_the_old_title(ada, alice, task):
     change(task, by=ada, status="completed")
     change(task, by=ada, title="Fire alice")
 
     (item,) = inbox(alice)["results"]
 
-    assert (item["task"], item["message"]) == (
-        {"id": task.pk, "title": "Pay", "is_gone": False},
-        "ada completed \u2068Pay\u2069",
-    )
-    assert "Fire" not in alice.get(INBOX).content.decode()
+    assert (item["task"]["title"], item["message"]) == ("Pay", "ada completed \u2068Pay\u2069")
 
 
 # Pages and filters
-
-
-def test_pages_are_newest_first_and_go_both_ways(alice, bob, notify):
-    notify(bob, 3)
-    hers = notify(alice, 5)[::-1]
-
-    first = inbox(alice, "?page_size=2")
-    second = alice.get(first["next"]).json()
-    third = alice.get(second["next"]).json()
-
-    assert [ids(page) for page in (first, second, third)] == [hers[:2], hers[2:4], hers[4:]]
-    assert (first["previous"], third["next"]) == (None, None)
-    assert ids(alice.get(third["previous"]).json()) == hers[2:4]
 
 
 def test_a_page_has_20_entries_and_can_be_oldest_first(alice, notify):
@@ -116,30 +84,12 @@ def test_a_page_has_20_entries_and_can_be_oldest_first(alice, notify):
     assert ids(inbox(alice, "?ordering=id")) == hers[:20]
 
 
-@pytest.mark.parametrize(("unread", "expected"), [("true", [2, 0]), ("False", [1]), ("True", [2, 0])])
+@pytest.mark.parametrize(("unread", "expected"), [("true", [2, 0]), ("False", [1])])
 def test_entries_can_be_filtered_by_unread(alice, notify, unread, expected):
     hers = notify(alice, 3)
     read(alice, hers[1])
 
     assert ids(inbox(alice, f"?unread={unread}")) == [hers[number] for number in expected]
-
-
-@pytest.mark.parametrize(
-    ("query", "name"),
-    [
-        ("?unread=1", "unread"),
-        ("?unread=", "unread"),
-        ("?recipient=103", "recipient"),
-        ("?read_at__isnull=true", "read_at__isnull"),
-        ("?page_size=101", "page_size"),
-        ("?ordering=event__task_title", "ordering"),
-        ("?cursor=x", "cursor"),
-    ],
-)
-def test_invalid_parameters_are_400(alice, query, name):
-    answer = alice.get(INBOX + query)
-
-    assert (answer.status_code, [error["field"] for error in answer.json()["errors"]]) == (400, [name])
 
 
 # Reading
@@ -158,17 +108,6 @@ def test_marking_as_read_keeps_the_first_time(alice, notify):
     assert Notification.objects.get(pk=second).read_at is None
 
 
-def test_entries_of_others_are_404_like_missing_ones(ada, alice, bob, notify):
-    (hers,) = notify(alice)
-
-    for person in (ada, bob):
-        theirs, none = read(person, hers), read(person, hers + 1)
-
-        assert theirs.status_code == 404
-        assert response_content(theirs) == response_content(none)
-    assert Notification.objects.get().read_at is None
-
-
 def test_a_recipient_cannot_mark_the_entry_of_another(ada, alice, notify):
     (hers,) = notify(alice)
     adas = Notification.objects.create(event=Event.objects.get(), recipient_id=ada.id).pk
@@ -177,28 +116,11 @@ def test_a_recipient_cannot_mark_the_entry_of_another(ada, alice, notify):
     assert (read(alice, adas).status_code, inbox(ada)["results"][0]["read_at"]) == (404, None)
 
 
-@pytest.mark.parametrize("id_", ["0", "-1", "x", "9223372036854775808", "1e3", "\u0661"])
-def test_an_invalid_id_is_404(alice, id_):
-    assert read(alice, id_).status_code == 404
+def test_a_page_and_marking_as_read_take_3_statements_each(alice, notify, django_assert_max_num_queries):
+    id_, *_ = notify(alice, 30)
 
-
-# Cost
-
-
-@pytest.mark.parametrize("query", ["", "?unread=true&page_size=100"])
-def test_a_page_takes_at_most_3_statements(alice, notify, query):
-    notify(alice, 30)
-
-    with CaptureQueriesContext(connection) as captured:
-        inbox(alice, query)
-
-    assert len(captured) <= 3
-
-
-def test_marking_as_read_takes_at_most_3_statements(alice, notify):
-    (id_,) = notify(alice)
-
-    with CaptureQueriesContext(connection) as captured:
+    for query in ("", "?unread=true&page_size=100"):
+        with django_assert_max_num_queries(3):
+            inbox(alice, query)
+    with django_assert_max_num_queries(3):
         read(alice, id_)
-
-    assert len(captured) <= 3

@@ -1,71 +1,44 @@
 """The email channel, with a real SMTP server that can misbehave."""
 
-import gc
 import logging
 import re
-import socket
-from contextlib import closing
 from datetime import UTC
 from email.utils import parsedate_to_datetime
 
 import pytest
 from django.utils import timezone
 
-from chassis.testing.mail_addresses import REFUSED
-from chassis.testing.smtp_sink import END_OF_DATA, HANG, HANG_UP, serving
+from chassis.testing.smtp_sink import END_OF_DATA, serving
 from chassis.worker.mailing import message_id
 from directory.models import User
 from notifications.models import Delivery, Event
 from notifications.reminders import remind
 from tasks.models import Task
-from tests.deliveries import SMTP, advance_time, change, deliver_all, outcome, states
+from tests.deliveries import change, deliver_all, outcome, states, use_smtp
 
 pytestmark = pytest.mark.django_db
 
 
 @pytest.fixture(autouse=True)
-def use_smtp(settings):
-    """Return a function that sends mails to a port of this machine."""
+def sink(settings):
     settings.NOTIFICATION_CHANNELS = ["email"]
     settings.PUBLIC_URL = "https://tm.test"
-    settings.EMAIL_BACKEND, settings.EMAIL_HOST, settings.EMAIL_TIMEOUT = SMTP, "127.0.0.1", 5
-
-    def use(port):
-        settings.EMAIL_PORT = port
-
-    return use
-
-
-@pytest.fixture
-def sink(use_smtp):
     with serving() as server:
-        use_smtp(server.port)
+        use_smtp(settings, server.port)
         yield server
 
 
 @pytest.fixture
-def closed_port(use_smtp):
-    """A reserved port without a listener."""
-    with closing(socket.socket()) as holder:
-        holder.bind(("127.0.0.1", 0))
-        use_smtp(holder.getsockname()[1])
-        yield
+def deliver_with_title(ada, task, sink):
+    """Return a function that sets a title, even one that the API rejects, completes the task, and returns the mail."""
 
-
-@pytest.fixture
-def task(create_task, alice):
-    return create_task(title="Pay", assigned_to=alice.id)
-
-
-@pytest.fixture
-def complete_with_title(ada, task):
-    """Return a function that sets a title that the API rejects, and completes the task."""
-
-    def complete(title):
+    def deliver(title):
         Task.objects.filter(pk=task.pk).update(title=title)
         change(task, by=ada, status="completed")
+        deliver_all()
+        return received_mail(sink)
 
-    return complete
+    return deliver
 
 
 def received_mail(sink):
@@ -87,6 +60,8 @@ def body_text(message, kind="plain"):
 
 def test_it_works(ada, task, sink):
     change(task, by=ada, status="completed")
+    then = timezone.now().replace(year=2001, month=1, day=1, microsecond=0)
+    Event.objects.update(created_at=then)
 
     deliver_all()
 
@@ -100,17 +75,7 @@ def test_it_works(ada, task, sink):
     assert (body_text(message), body_text(message, "html")) == (f"{text}\n\n{url}\n", html)
     assert message["Message-ID"] == message_id(Delivery.objects.get().pk, prefix="notification")
     assert message["Auto-Submitted"] == "auto-generated"
-
-
-def test_the_date_is_that_of_the_event(ada, task, sink):
-    change(task, by=ada, status="completed")
-    event = Delivery.objects.get().event
-    event.created_at = timezone.now().replace(year=2001, microsecond=0)
-    event.save()
-
-    deliver_all()
-
-    assert parsedate_to_datetime(received_mail(sink)["Date"]).replace(tzinfo=UTC) == event.created_at
+    assert parsedate_to_datetime(message["Date"]).replace(tzinfo=UTC) == then
 
 
 def test_the_kind_of_event_is_in_a_header(ada, alice, create_task, sink):
@@ -125,71 +90,56 @@ def test_the_kind_of_event_is_in_a_header(ada, alice, create_task, sink):
     deliver_all()
 
     kinds = [message["X-TMService-Event"] for _, (to,), message in sink.received if to == "alice@tm.example"]
-    assert kinds == [
-        "task_assigned, task_due_soon",
-        "task_status_changed",
-        "task_unassigned",
-        "task_overdue",
-        "task_deleted",
-    ]
+    assert kinds[0] == "task_assigned, task_due_soon"
+    assert kinds[1:] == ["task_status_changed", "task_unassigned", "task_overdue", "task_deleted"]
 
 
-def test_the_link_starts_with_the_public_url(ada, task, sink, settings):
-    settings.PUBLIC_URL = "http://10.0.0.1:8080"
+@pytest.mark.parametrize(
+    ("public_url", "link"), [("http://10.0.0.1:8080", "http://10.0.0.1:8080"), ("", "http://localhost:8080")]
+)
+def test_the_link_starts_with_the_public_url(ada, task, sink, settings, public_url, link):
+    settings.PUBLIC_URL = public_url
     change(task, by=ada, status="completed")
 
     deliver_all()
 
-    assert body_text(received_mail(sink)).splitlines()[-1] == f"http://10.0.0.1:8080/task/tasks/{task.pk}/"
+    assert body_text(received_mail(sink)).splitlines()[-1] == f"{link}/task/tasks/{task.pk}/"
 
 
-def test_without_a_public_url_the_link_is_local(ada, task, sink, settings):
-    settings.PUBLIC_URL = ""
-    change(task, by=ada, status="completed")
+def test_markup_in_a_title_is_text(deliver_with_title):
+    message = deliver_with_title('<img src=x onerror="alert(1)"> & </p><script>alert(2)</script>')
 
-    deliver_all()
-
-    assert body_text(received_mail(sink)).splitlines()[-1] == f"http://localhost:8080/task/tasks/{task.pk}/"
-
-
-def test_markup_in_a_title_is_text(complete_with_title, sink):
-    complete_with_title('<img src=x onerror="alert(1)"> & </p><script>alert(2)</script>')
-
-    deliver_all()
-
-    message = received_mail(sink)
     assert '<img src=x onerror="alert(1)"> & </p><script>' in body_text(message)
     assert "&lt;img src=x onerror=&quot;alert(1)&quot;&gt; &amp; &lt;/p&gt;&lt;script&gt;" in body_text(message, "html")
     assert body_text(message, "html").count("<") == 8
 
 
-@pytest.mark.parametrize("title", ["Größe prüfen", "Оплатить счёт", "支払い 😀 👩\u200d👧", "e\u0301" * 40])
-def test_a_title_in_any_script_arrives_unchanged(complete_with_title, sink, title):
-    complete_with_title(title)
-
-    deliver_all()
-
-    message = received_mail(sink)
-    assert unfolded_subject(message) == f"ada completed \u2068{title}\u2069"
-    assert title in body_text(message)
-    assert title in body_text(message, "html")
-
-
 @pytest.mark.parametrize(
-    "title", ["\u05d3\u05d5\u05d7 (1)", "\u0645\u06cc\u200c\u062e\u0648\u0627\u0647\u0645"], ids=ascii
+    "title",
+    [
+        *("Größe prüfen", "Оплатить счёт", "支払い 😀 👩\u200d👧", "e\u0301" * 40),
+        *("\u05d3\u05d5\u05d7 (1)", "\u0645\u06cc\u200c\u062e\u0648\u0627\u0647\u0645"),  # right to left
+        "x" * (150 - len("ada completed \u2068\u2069")),  # just fits
+    ],
+    ids=ascii,
 )
-def test_a_right_to_left_title_is_isolated(complete_with_title, sink, title):
-    complete_with_title(title)
+def test_a_title_arrives_unchanged_and_isolated(deliver_with_title, title):
+    message = deliver_with_title(title)
 
-    deliver_all()
-
-    message = received_mail(sink)
     assert unfolded_subject(message) == body_text(message).splitlines()[0] == f"ada completed \u2068{title}\u2069"
     assert body_text(message, "html").startswith(f"<p>ada completed <bdi>{title}</bdi></p>\n")
 
 
-def test_a_long_title_is_shortened_in_the_subject(ada, sink, create_task, alice):
-    task = create_task(title="\U0001f468\u200d\U0001f469\u200d\U0001f467" * 40, assigned_to=alice.id)
+@pytest.mark.parametrize("letter", ["x", "ä", "水", "😀"])
+def test_a_subject_has_at_most_150_characters(deliver_with_title, letter):
+    message = deliver_with_title(letter * 200)
+
+    assert unfolded_subject(message) == "ada completed \u2068" + letter * 133 + "\u2026\u2069"
+    assert letter * 200 in body_text(message)
+
+
+def test_a_long_title_is_shortened_between_characters(ada, sink, task):
+    Task.objects.update(title="\U0001f468\u200d\U0001f469\u200d\U0001f467" * 40)
     change(task, by=ada, status="in_progress")
 
     deliver_all()
@@ -200,34 +150,13 @@ def test_a_long_title_is_shortened_in_the_subject(ada, sink, create_task, alice)
     assert len(subject) <= 150
 
 
-def test_a_text_of_the_previous_version_has_a_subject(complete_with_title, sink):
-    complete_with_title("Pay")
+def test_a_text_of_the_previous_version_has_a_subject(ada, task, sink):
+    change(task, by=ada, status="completed")
     Event.objects.update(text='"Pay\n" is Completed now; it was To Do.')
 
     deliver_all()
 
     assert received_mail(sink)["Subject"] == '"Pay " is Completed now; it was To Do.'
-
-
-@pytest.mark.parametrize("letter", ["x", "ä", "水", "😀"])
-def test_a_subject_has_at_most_150_characters(complete_with_title, sink, letter):
-    complete_with_title(letter * 200)
-
-    deliver_all()
-
-    subject = unfolded_subject(received_mail(sink))
-    assert subject == "ada completed \u2068" + letter * 133 + "\u2026\u2069"
-    assert len(subject) == 150
-    assert letter * 200 in body_text(received_mail(sink))
-
-
-def test_a_subject_that_just_fits_is_not_shortened(complete_with_title, sink):
-    title = "x" * (150 - len("ada completed \u2068\u2069"))
-    complete_with_title(title)
-
-    deliver_all()
-
-    assert received_mail(sink)["Subject"].endswith(f"{title}\u2069")
 
 
 # Header injection
@@ -236,9 +165,7 @@ def test_a_subject_that_just_fits_is_not_shortened(complete_with_title, sink):
 @pytest.mark.parametrize(
     "title",
     [
-        "Pay\r\nBcc: eve@evil.test",
-        "Pay\nBcc: eve@evil.test",
-        "Pay\rBcc: eve@evil.test",
+        *("Pay\r\nBcc: eve@evil.test", "Pay\nBcc: eve@evil.test", "Pay\rBcc: eve@evil.test"),
         "Pay\r\n\r\nAnother body",
         "Pay\r\n.\r\nMAIL FROM:<eve@evil.test>\r\n",
         "Pay\u2028Bcc: eve@evil.test\u2029\x85\x0b\x0c",
@@ -248,12 +175,9 @@ def test_a_subject_that_just_fits_is_not_shortened(complete_with_title, sink):
     ],
     ids=ascii,
 )
-def test_a_malicious_title_forges_nothing(complete_with_title, sink, title):
-    complete_with_title(title)
+def test_a_malicious_title_forges_nothing(deliver_with_title, sink, title):
+    message = deliver_with_title(title)
 
-    deliver_all()
-
-    message = received_mail(sink)
     assert states() == ["sent"]
     assert (message["Bcc"], message["Cc"], message["To"]) == (None, None, "alice@tm.example")
     assert re.fullmatch("ada completed \u2068[^\x00-\x1f\x7f-\x9f\u2028\u2029]*\u2069", unfolded_subject(message))
@@ -271,21 +195,28 @@ def test_a_malicious_username_forges_nothing(ada, bob, task, sink):
     assert unfolded_subject(message) == "ada assigned bob Bcc: eve@evil.test to \u2068Pay\u2069"
 
 
-@pytest.mark.parametrize("address", REFUSED, ids=ascii)
-def test_a_malicious_address_is_dead_lettered_at_once(ada, alice, grace, create_task, sink, address, caplog):
+@pytest.mark.parametrize(
+    ("address", "result"),
+    [
+        ("", ("skipped", "the account has no confirmed address")),
+        ("alice@example.com>\r\nRCPT TO:<eve@evil.test", ("failed", "the account's address is not valid")),
+        ("alice@=?utf-8?q?evil?=.com", ("failed", "the account's address is not valid")),
+    ],
+)
+def test_an_account_without_a_valid_address_gets_no_mail(ada, alice, grace, create_task, sink, address, result, caplog):
     User.objects.filter(pk=alice.id).update(email=address)
     change(create_task(assigned_to=alice.id, created_by=grace.id), by=ada, status="completed")
 
     deliver_all()
 
     assert [recipients for _, recipients, _ in sink.received] == [["grace@tm.example"]]
-    assert outcome(recipient_id=alice.id) == ("failed", "the account's address is not valid")
+    assert outcome(recipient_id=alice.id) == result
     assert not [record for record in caplog.records if record.exc_info]
 
 
-def test_a_mail_that_cannot_be_built_is_dead_lettered_at_once(complete_with_title, sink, monkeypatch, caplog):
+def test_a_mail_that_cannot_be_built_is_dead_lettered_at_once(ada, task, sink, monkeypatch, caplog):
     monkeypatch.setattr("notifications.channels.email.subject", lambda text: "Bcc: eve\n\neve@evil.test")
-    complete_with_title("Pay")
+    change(task, by=ada, status="completed")
 
     deliver_all()
 
@@ -293,64 +224,17 @@ def test_a_mail_that_cannot_be_built_is_dead_lettered_at_once(complete_with_titl
     assert (sink.received, [record for record in caplog.records if record.exc_info]) == ([], [])
 
 
-def test_an_account_without_confirmed_address_is_skipped(ada, alice, task, sink, caplog):
-    User.objects.filter(pk=alice.id).update(email="")
-    change(task, by=ada, status="completed")
-
-    deliver_all()
-
-    assert outcome() == ("skipped", "the account has no confirmed address")
-    (entry,) = ada.get(f"/task/tasks/{task.pk}/notifications/").json()["results"]
-    assert (entry["state"], entry["reason"]) == ("skipped", "the account has no confirmed address")
-    assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
-
-
-# Server errors
-
-
-@pytest.mark.parametrize(
-    ("command", "answer", "reason"),
-    [
-        ("CONNECT", "421 too busy", "421 too busy"),
-        ("CONNECT", HANG_UP, "SMTPServerDisconnected"),
-        ("RCPT", "450 mailbox busy", "450 mailbox busy"),
-        (END_OF_DATA, "451 greylisted", "451 greylisted"),
-        (END_OF_DATA, HANG_UP, "SMTPServerDisconnected"),
-        ("MAIL", "nonsense", "-1"),
-    ],
-)
-def test_a_temporary_failure_is_retried_as_the_same_message(ada, task, sink, command, answer, reason):
-    change(task, by=ada, status="completed")
-    sink.answers = {command: answer}
-    deliver_all()
-    assert states() == ["planned"]
-    assert reason in Delivery.objects.get().reason
-
-    sink.answers = {}
-    advance_time(seconds=11)
-    deliver_all()
-
-    assert outcome() == ("sent", "")
-    ids = {message["Message-ID"] for _, _, message in sink.received}
-    assert ids == {message_id(Delivery.objects.get().pk, prefix="notification")}
-    assert Delivery.objects.get().attempts == 2
+# Server errors: chassis and the user service test all of them, test_digests.py and test_deliveries.py the retries
 
 
 @pytest.mark.parametrize(("command", "answer"), [("RCPT", "550 no such user"), (END_OF_DATA, "554 looks like spam")])
-def test_a_permanent_failure_is_not_retried(ada, task, sink, command, answer, caplog):
-    change(task, by=ada, status="in_progress")
+def test_a_permanent_failure_is_dead_lettered(ada, task, sink, command, answer):
     sink.answers = {command: answer}
+    change(task, by=ada, status="in_progress")
+
     deliver_all()
+
     assert outcome() == ("failed", answer)
-    assert f"is dead-lettered: {answer}" in caplog.text
-
-    sink.answers, sink.received = {}, []
-    advance_time(days=2)
-    change(task, by=ada, status="completed")
-    deliver_all()
-
-    assert states() == ["failed", "sent"]
-    assert received_mail(sink)["Subject"].startswith("ada completed ")
 
 
 @pytest.mark.parametrize("answer", ["450 mailbox busy", "550 no such user"])
@@ -365,39 +249,3 @@ def test_the_log_has_no_addresses_or_titles(ada, task, sink, caplog, answer):
     logged = "".join(record.getMessage() for record in caplog.records if record.name != "django.db.backends")
     assert "alice" not in logged
     assert "Fire" not in logged
-
-
-def test_a_silent_server_does_not_stop_the_worker(ada, task, sink, settings):
-    settings.EMAIL_TIMEOUT = 0.1
-    sink.answers = {"CONNECT": HANG}
-    change(task, by=ada, status="completed")
-
-    deliver_all()
-
-    assert states() == ["planned"]
-    assert "timed out" in Delivery.objects.get().reason.lower()
-
-
-@pytest.mark.usefixtures("closed_port")
-def test_messages_wait_while_the_server_is_down(ada, task):
-    change(task, by=ada, status="completed")
-
-    deliver_all()
-
-    assert states() == ["planned"]
-    assert "ConnectionRefusedError" in Delivery.objects.get().reason
-
-
-@pytest.mark.filterwarnings(
-    "ignore:unclosed <socket:ResourceWarning"
-)  # Django leaves closing it to the garbage collector
-def test_nothing_is_sent_without_the_required_encryption(ada, task, sink, settings):
-    settings.EMAIL_USE_TLS = True
-    change(task, by=ada, status="completed")
-
-    deliver_all()
-
-    assert states() == ["planned"]
-    assert sink.received == []
-    assert not {"MAIL", "AUTH"} & set(sink.commands)
-    gc.collect()

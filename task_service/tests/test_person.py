@@ -4,61 +4,34 @@ import pytest
 
 from directory.person import Person
 
-ROW = {
-    "id": 105,
-    "username": "nora",
-    "email": "nora@tm.example",
-    "role": "user",
-    "is_active": True,
-    "epoch": 3,
-    "least_epoch": 2,
-    "position": 1007,
-}
+ROW = {"id": 105, "username": "nora", "email": "nora@tm.example", "role": "user", "is_active": True}
+ROW |= {"epoch": 3, "least_epoch": 2, "position": 1007}
 NUMBERS = ("id", "position", "epoch", "least_epoch")
 
 
 def test_it_works():
     assert Person.from_row(ROW) == Person(**ROW, is_deleted=False)
-
-
-def test_unknown_fields_are_ignored():
-    assert Person.from_row(ROW | {"phone": "112", "groups": [], "date_joined": None}) == Person.from_row(ROW)
-
-
-def test_is_deleted_in_a_row_is_ignored():
-    assert Person.from_row(ROW | {"is_deleted": True}) == Person.from_row(ROW)
-
-
-def test_a_row_of_the_feed_has_a_position():
-    row = {name: value for name, value in ROW.items() if name != "position"}
-
-    assert Person.from_row(row, position=1007) == Person.from_row(ROW)
     assert Person.from_row(ROW, position=1008).position == 1008
 
 
+@pytest.mark.parametrize("values", [{"phone": "112", "groups": [], "date_joined": None}, {"is_deleted": True}], ids=str)
+def test_unknown_fields_are_ignored(values):
+    assert Person.from_row(ROW | values) == Person.from_row(ROW)
+
+
 def test_a_deleted_account_has_only_its_id():
-    assert Person.deleted(105, 1008) == Person(
-        id=105,
-        username="",
-        email="",
-        role="user",
-        is_active=False,
-        is_deleted=True,
-        epoch=0,
-        least_epoch=0,
-        position=1008,
-    )
+    empty = {"username": "", "email": "", "role": "user", "is_active": False, "epoch": 0, "least_epoch": 0}
+
+    assert Person.deleted(105, 1008) == Person(id=105, position=1008, is_deleted=True, **empty)
 
 
 @pytest.mark.parametrize(
     "values",
     [
-        *({"role": role} for role in ("admin", "user")),
+        {"role": "admin", "email": "", "is_active": False},
         {"id": 1, "position": 1, "epoch": 0, "least_epoch": 0},
         dict.fromkeys(NUMBERS, 2**63 - 2),
         {"id": 2**63 - 1, "position": 2**63 - 1},
-        {"email": ""},
-        {"is_active": False},
         {"username": "\u5f20\u4f1f \U0001f331 " * 100},
     ],
     ids=ascii,
@@ -72,12 +45,12 @@ def test_valid_values_are_kept(values):
 @pytest.mark.parametrize(
     "values",
     [
-        *({name: value} for name in NUMBERS for value in (True, False, 1.0, "1", None, [1], -1, 2**63, 10**30)),
+        *({name: value} for name in NUMBERS for value in (True, 1.0, "1", None, -1, 2**63)),
         *({name: 0} for name in ("id", "position")),
-        *({"username": value} for value in ("", None, 7, True, ["nora"], {})),
-        *({"email": value} for value in (None, 7, False, ["nora@tm.example"])),
+        *({"username": value} for value in ("", None, 7, ["nora"])),
+        *({"email": value} for value in (None, 7, ["nora@tm.example"])),
         *({"role": value} for value in ("root", "Admin", "", "admin ", None, True, ["admin"], {"admin": True})),
-        *({"is_active": value} for value in (1, 0, "true", None, [True])),
+        *({"is_active": value} for value in (1, 0, "true", None)),
     ],
     ids=ascii,
 )
@@ -92,7 +65,7 @@ def test_every_field_is_required(name):
         Person.from_row({key: value for key, value in ROW.items() if key != name})
 
 
-@pytest.mark.parametrize("row", [None, [], "nora", 7, True, [["id", 105]]], ids=repr)
+@pytest.mark.parametrize("row", [None, [], "nora", 7, [["id", 105]]], ids=repr)
 def test_a_row_that_is_not_an_object_is_rejected(row):
     with pytest.raises(TypeError):
         Person.from_row(row)

@@ -56,6 +56,6 @@ def test_the_service_token_matches_the_contract():
     sent = jwt.decode(tokens.issue_service_token("task_service", on_behalf_of=7), options={"verify_signature": False})
     agreed = example("service")
 
-    volatile = ("iat", "exp", "jti")
-    assert {**sent, **dict.fromkeys(volatile)} == {**agreed, **dict.fromkeys(volatile)}
     assert sent["exp"] - sent["iat"] == agreed["exp"] - agreed["iat"]
+    volatile = dict.fromkeys(("iat", "exp", "jti"))
+    assert sent | volatile == agreed | volatile
