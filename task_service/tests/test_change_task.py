@@ -55,26 +55,31 @@ class TestPatch:
     @pytest.mark.parametrize(
         "body", [{}, FULL, {"status": "In Progress", "title": " Water the plants "}, {"version": 1}]
     )
-    def test_a_change_without_effect_keeps_the_version(self, ada, task, read, body):
+    def test_a_change_without_effect_is_not_recorded(self, ada, task, read, body):
+        before = stored_tasks()
+
         answer = ada.patch(task_url(task), body)
 
-        assert (answer.status_code, answer.json()) == (200, read)
-        assert ada.get(task_url(task)).json() == read
+        assert (answer.status_code, answer.json(), stored_tasks()) == (200, read, before)
 
     @pytest.mark.parametrize(
-        "body", [{"title": ""}, {"title": None}, {"status": "bogus"}, {"priority": 1}, {"titel": "x"}]
+        "body",
+        [
+            {"title": ""},
+            {"title": None},
+            {"status": "bogus"},
+            {"titel": "x"},
+            {"due_date": "2026-02-30"},
+            {"assigned_to": 99},
+            {"assigned_to": True},
+        ],
     )
-    def test_an_invalid_field_prevents_the_whole_change(self, ada, task, body):
+    def test_an_invalid_field_prevents_the_whole_change(self, ada, task, user_service, body):
         before = stored_tasks()
 
         answer = ada.patch(task_url(task), {"description": "Changed"} | body)
 
         assert (invalid_fields(answer), stored_tasks()) == (list(body), before)
-
-    def test_an_invalid_due_date_is_400(self, ada, task, invalid_date):
-        answer = ada.patch(task_url(task), {"due_date": invalid_date})
-
-        assert (invalid_fields(answer), str(Task.objects.get().due_date)) == (["due_date"], FULL["due_date"])
 
 
 @pytest.mark.django_db
@@ -116,10 +121,11 @@ class TestPut:
 
     def test_a_task_can_be_put_back_unchanged(self, ada, task):
         read = ada.patch(task_url(task), {"status": "completed", "due_date": "2001-01-01"}).json()
+        before = stored_tasks()
 
         answer = ada.put(task_url(task), read)
 
-        assert (answer.status_code, answer.json()) == (200, read)
+        assert (answer.status_code, answer.json(), stored_tasks()) == (200, read, before)
 
 
 @pytest.mark.django_db
@@ -140,11 +146,6 @@ class TestEither:
 
         assert (invalid_fields(answer), answer.json()["errors"][0]["code"]) == ([field], "read_only")
         assert stored_tasks() == before
-
-    def test_query_parameters_are_400(self, ada, task, method):
-        answer = getattr(ada, method)(f"{task_url(task)}?page_size=1", {"title": "Feed the cat"})
-
-        assert (invalid_fields(answer), Task.objects.get().title) == (["page_size"], FULL["title"])
 
     def test_a_new_unknown_assignee_is_looked_up(self, ada, newcomer, task, user_service, method):
         answer = getattr(ada, method)(task_url(task), {"title": "Water", "assigned_to": newcomer.id})
@@ -170,14 +171,6 @@ class TestEither:
         answer = getattr(ada, method)(task_url(task), {"title": "Water", "assigned_to": alice.id})
 
         assert (answer.status_code, Task.objects.get().assigned_to_id) == (400, None)
-
-    @pytest.mark.parametrize("assignee", [99, 0, -1, 2**63, "102", True, 103.0, [103]], ids=repr)
-    def test_an_invalid_assignee_is_400(self, ada, task, user_service, method, assignee):
-        before = stored_tasks()
-
-        answer = getattr(ada, method)(task_url(task), {"title": "Changed", "assigned_to": assignee})
-
-        assert (invalid_fields(answer), stored_tasks()) == (["assigned_to"], before)
 
     def test_an_unavailable_user_service_is_503(self, ada, newcomer, task, user_service, method):
         before = stored_tasks()

@@ -76,15 +76,17 @@ def test_any_due_date_in_the_century_is_accepted(ada, due_date):
         *(("id", 7), ("status_label", "To Do"), ("is_overdue", False), ("created_by", 101), ("completed_at", None)),
         *(("created_at", "2026-01-01T00:00:00Z"), ("updated_at", "2026-01-01T00:00:00Z"), ("version", 1)),
         *(("assignee", {"id": 102, "username": "alice"}), ("titel", "x"), ("", "x")),
+        *(("assigned_to", value) for value in (0, -1, 2**63, "", " \n", "x" * 65, True, 102.0, float(2**60))),
+        *(("assigned_to", value) for value in ([], [102], ["alice"], {"id": 102})),
     ],
     ids=lambda value: ascii(value)[:24],
 )
-def test_an_invalid_field_is_400(ada, field, value):
+def test_an_invalid_field_is_400(ada, user_service, field, value):
     answer = ada.post(TASKS, {"title": "Water", field: value})
 
     assert invalid_fields(answer) == [field]
     assert "ErrorDetail" not in answer.json()["detail"]
-    assert not Task.objects.exists()
+    assert (Task.objects.exists(), user_service.calls) == (False, [])
 
 
 def test_an_invalid_due_date_is_400(ada, invalid_date):
@@ -151,13 +153,10 @@ def test_a_status_is_accepted_as_value_or_label(ada, sent, stored, label):
 # Assignees
 
 
-@pytest.mark.parametrize("who", ["ada", "alice"])
-def test_tasks_can_be_assigned_to_admins_and_to_the_caller(ada, user_service, request, who):
-    person = request.getfixturevalue(who)
+def test_admins_can_assign_tasks_to_themselves(ada):
+    answer = ada.post(TASKS, {"title": "Water", "assigned_to": ada.id})
 
-    answer = ada.post(TASKS, {"title": "Water", "assigned_to": person.id})
-
-    assert (answer.status_code, answer.json()["assigned_to"]) == (201, person.id)
+    assert (answer.status_code, answer.json()["assigned_to"]) == (201, ada.id)
 
 
 @pytest.mark.parametrize("unknown", [99, 2**63 - 1])
@@ -179,17 +178,6 @@ def test_an_inactive_assignee_is_400(ada, alice, user_service):
 
     assert (invalid_fields(answer), answer.json()["errors"][0]["code"]) == (["assigned_to"], "inactive_user")
     assert not Task.objects.exists()
-
-
-@pytest.mark.parametrize(
-    "assignee",
-    [0, -1, 2**63, "", " \n", "x" * 65, True, 102.0, float(2**60), [], [102], ["alice"], {"id": 102}],
-    ids=lambda value: repr(value)[:24],
-)
-def test_an_invalid_assignee_is_400_without_a_lookup(ada, user_service, assignee):
-    answer = ada.post(TASKS, {"title": "Water", "assigned_to": assignee})
-
-    assert (invalid_fields(answer), user_service.calls) == (["assigned_to"], [])
 
 
 def test_other_errors_prevent_the_lookup_of_the_assignee(ada, newcomer, user_service):

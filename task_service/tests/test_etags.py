@@ -57,11 +57,6 @@ class TestReading:
         assert (answer["Cache-Control"], answer["Vary"]) == ("no-store", "origin, Authorization")
         assert "Content-Type" not in answer
 
-    def test_another_if_none_match_is_200(self, ada, task, tag):
-        for header in ("", f'"1.{OTHER}"', tag.replace("1.", "2.", 1), "nonsense", "," * 5000):
-            answer = ada.get(task_url(task), headers=if_none_match(header))
-            assert (answer.status_code, answer["ETag"], answer.json()["id"]) == (200, tag, task.pk), header
-
     @pytest.mark.parametrize("end", ["", "summary/", "{id}/activity/"])
     def test_lists_have_weak_tags(self, ada, task, end):
         url = TASKS + end.format(id=task.pk)
@@ -76,9 +71,6 @@ class TestReading:
         assert [(each.status_code, each.content) for each in (same, stripped)] == [(304, b"")] * 2
         assert (changed.status_code, changed["ETag"] == first["ETag"]) == (200, False)
 
-    def test_the_tag_of_a_page_differs_between_callers(self, ada, bob, task):
-        assert ada.get(TASKS)["ETag"] != bob.get(TASKS)["ETag"]
-
     @pytest.mark.parametrize("below", ["", "activity/"])
     def test_a_former_assignee_gets_404_instead_of_304(self, ada, alice, task, below):
         seen = alice.get(task_url(task, below))["ETag"]
@@ -87,9 +79,6 @@ class TestReading:
         for header in (seen, "*"):
             answer = alice.get(task_url(task, below), headers=if_none_match(header))
             assert (answer.status_code, "ETag" in answer) == (404, False)
-
-    def test_an_invalid_token_gets_401_instead_of_304(self, charlie, task, tag):
-        assert charlie.get(task_url(task), headers=if_none_match("*")).status_code == 401
 
 
 class TestWriting:
@@ -158,12 +147,6 @@ class TestWriting:
                 401,
             ]
         assert stored_tasks() == before
-
-    @pytest.mark.parametrize("method", ["put", "patch"])
-    def test_an_invalid_body_is_400_with_a_matching_tag(self, ada, task, tag, method):
-        answer = getattr(ada, method)(task_url(task), {"title": ""}, headers=if_match(tag))
-
-        assert invalid_fields(answer) == ["title"]
 
     @pytest.mark.parametrize("method", ["put", "patch"])
     def test_a_late_body_is_412_not_400(self, ada, task, tag, method):

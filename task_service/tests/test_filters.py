@@ -22,45 +22,40 @@ def tasks(create_task, ada, alice):
     create_task(title="urgent", priority=4, status="todo")
 
 
-@pytest.mark.parametrize(
-    ("query", "expected"),
-    [
-        ("status=todo", {"low", "urgent"}),
-        ("status=To%20Do", {"low", "urgent"}),
-        ("status=IN+PROGRESS", {"normal"}),
-        ("status=todo,completed", {"low", "urgent", "high"}),
-        ("status=todo&status=completed", {"low", "urgent", "high"}),
-        ("status=to%20do,+Completed&status=in_progress", {"low", "urgent", "high", "normal"}),
-        ("priority=urgent", {"urgent"}),
-        ("priority=low,HIGH", {"low", "high"}),
-        ("priority=low&priority=high", {"low", "high"}),
-        ("due_date=2096-01-02", {"normal"}),
-        ("due_date_after=2096-01-02", {"normal", "high"}),
-        ("due_date_before=2096-01-02", {"low", "normal"}),
-        ("due_date_after=2096-01-02&due_date_before=2096-01-02", {"normal"}),
-        ("due_date_after=2096-01-03&due_date_before=2096-01-01", set()),
-        ("assigned_to=102", {"low", "high"}),
-        ("assigned_to=me", {"normal"}),
-        ("assigned_to=none", {"urgent"}),
-        ("assigned_to=9223372036854775807", set()),
-        ("assigned_to=alice", {"low", "high"}),
-        ("assigned_to=ALICE&status=todo", {"low"}),
-        ("assigned_to=101,102", {"low", "normal", "high"}),
-        ("assigned_to=me&assigned_to=none", {"normal", "urgent"}),
-        ("assigned_to=102,+me,None", {"low", "normal", "high", "urgent"}),
-        ("assigned_to=alice,unknown-name", {"low", "high"}),
-        ("assigned_to=unknown-name", set()),
-        ("created_by=101", {"low", "normal", "high", "urgent"}),
-        ("created_by=me&assigned_to=none", {"urgent"}),
-        ("created_by=Ada", {"low", "normal", "high", "urgent"}),
-        ("created_by=alice,103", set()),
-        ("due_date=none", {"urgent"}),
-        ("status=todo,in_progress&priority=normal,high", {"normal"}),
-        ("status=completed&due_date_after=2096-01-01&assigned_to=102&priority=high&overdue=false", {"high"}),
+FOUND = {
+    "low": ["assigned_to=ALICE&status=todo"],
+    "normal": [
+        *("status=IN+PROGRESS", "due_date=2096-01-02", "due_date_after=2096-01-02&due_date_before=2096-01-02"),
+        *("assigned_to=me", "status=todo,in_progress&priority=normal,high"),
     ],
+    "high": ["status=completed&due_date_after=2096-01-01&assigned_to=102&priority=high&overdue=false"],
+    "urgent": ["priority=urgent", "assigned_to=none", "created_by=me&assigned_to=none", "due_date=none"],
+    "low urgent": ["status=todo", "status=To%20Do"],
+    "low normal": ["due_date_before=2096-01-02"],
+    "low high": [
+        *("priority=low,HIGH", "priority=low&priority=high", "assigned_to=102", "assigned_to=alice"),
+        "assigned_to=alice,unknown-name",
+    ],
+    "normal high": ["due_date_after=2096-01-02"],
+    "normal urgent": ["assigned_to=me&assigned_to=none"],
+    "low normal high": ["assigned_to=101,102"],
+    "low high urgent": ["status=todo,completed", "status=todo&status=completed"],
+    "low normal high urgent": [
+        *("status=to%20do,+Completed&status=in_progress", "assigned_to=102,+me,None", "created_by=101"),
+        "created_by=Ada",
+    ],
+    "": [
+        *("due_date_after=2096-01-03&due_date_before=2096-01-01", "assigned_to=9223372036854775807"),
+        *("assigned_to=unknown-name", "created_by=alice,103"),
+    ],
+}
+
+
+@pytest.mark.parametrize(
+    ("query", "expected"), [(query, expected) for expected, queries in FOUND.items() for query in queries]
 )
 def test_it_works(ada, tasks, query, expected):
-    assert found(ada, query) == expected
+    assert found(ada, query) == set(expected.split())
 
 
 def test_a_user_filters_only_visible_tasks(alice, bob, tasks):
