@@ -296,6 +296,13 @@ def at_once():
 
 
 TASKS = "/task/tasks/"
+FULL = {
+    "title": "Feed the cat",
+    "description": "Twice",
+    "status": "in_progress",
+    "priority": "high",
+    "due_date": "2096-02-29",
+}
 
 
 def task_url(task, below=""):

@@ -4,17 +4,9 @@ from django.db import IntegrityError, OperationalError, connection, transaction
 from directory.models import User
 from directory.person import Person
 from tasks.models import Activity, Task
-from tests.conftest import TASKS, history, task_url
+from tests.conftest import FULL, TASKS, history, task_url
 
 pytestmark = pytest.mark.django_db
-
-FULL = {
-    "title": "Feed the cat",
-    "description": "Twice.",
-    "status": "In Progress",
-    "priority": "high",
-    "due_date": "2096-02-29",
-}
 
 
 def page(person, task, query=""):
@@ -66,7 +58,7 @@ def test_each_changed_field_is_an_entry_with_json_values(ada, alice, bob, task, 
     rows = history(ada, task)[:-2]
     assert changes(rows) == {
         "title": ("changed", "Water the plants", "Feed the cat"),
-        "description": ("changed", "", "Twice."),
+        "description": ("changed", "", "Twice"),
         "status": ("changed", "todo", "in_progress"),
         "priority": ("changed", "normal", "high"),
         "due_date": ("changed", None, "2096-02-29"),
@@ -84,7 +76,7 @@ def test_clearing_a_value_is_a_change(ada, task):
 
     assert changes(history(ada, task)[:3]) == {
         "due_date": ("changed", "2096-02-29", None),
-        "description": ("changed", "Twice.", ""),
+        "description": ("changed", "Twice", ""),
         "status": ("changed", "in_progress", "completed"),
     }
 

@@ -3,21 +3,14 @@ from django.utils.dateparse import parse_datetime
 
 from directory.models import User
 from tasks.models import Task
-from tests.conftest import TASKS, invalid_fields, task_url
+from tests.conftest import FULL, TASKS, invalid_fields, task_url
 
 pytestmark = pytest.mark.django_db
 
 
 def test_it_works(ada, alice, user_service, settings):
     settings.PUBLIC_URL = "https://tm.example"
-    sent = {
-        "title": "Water the plants",
-        "description": "The fern too.\n\tNot the cactus.",
-        "status": "in_progress",
-        "priority": "urgent",
-        "due_date": "2096-02-29",
-        "assigned_to": alice.id,
-    }
+    sent = FULL | {"description": "The fern too.\n\tNot the cactus.", "assigned_to": alice.id}
 
     answer = ada.post(TASKS, sent)
 
@@ -31,25 +24,10 @@ def test_it_works(ada, alice, user_service, settings):
 def test_omitted_fields_get_their_defaults(ada):
     task = ada.post(TASKS, {"title": "Water the plants"}).json()
 
-    stored = Task.objects.get()
-    assert task == {
-        "id": stored.pk,
-        "title": "Water the plants",
-        "description": "",
-        "status": "todo",
-        "status_label": "To Do",
-        "priority": "normal",
-        "due_date": None,
-        "is_overdue": False,
-        "assigned_to": None,
-        "assignee": None,
-        "created_by": ada.id,
-        "created_at": task["created_at"],
-        "updated_at": task["created_at"],
-        "completed_at": None,
-        "version": 1,
-    }
-    assert parse_datetime(task["created_at"]) == stored.created_at
+    defaults = {"description": "", "status": "todo", "priority": "normal", "due_date": None, "assigned_to": None}
+    set_by_server = {"created_by": ada.id, "completed_at": None, "updated_at": task["created_at"], "version": 1}
+    assert task | defaults | set_by_server == task
+    assert parse_datetime(task["created_at"]) == Task.objects.get().created_at
 
 
 def test_a_task_can_be_created_completed(ada):

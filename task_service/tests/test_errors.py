@@ -2,7 +2,6 @@ from http import HTTPStatus
 
 import pytest
 
-from tasks.models import Task
 from tests.conftest import TASKS, task_url
 
 pytestmark = pytest.mark.django_db
@@ -57,4 +56,3 @@ def test_the_trailing_slash_is_optional(ada, create_task, method, path, status):
     answer = getattr(ada, method)(url, None if method in ("get", "head") else {"title": "Feed the cat"})
 
     assert answer.status_code == status
-    assert Task.objects.filter(title="Feed the cat").count() == (method in ("post", "put", "patch") and status < 300)
