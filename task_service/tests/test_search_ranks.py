@@ -44,14 +44,12 @@ def plans(create_task, alice):
 RANKED = ["Plan 1", "Plan 2", "Plan 0", "Plant 1", "Plant 2", "Plant 0", "Talk 1", "Talk 2", "Talk 0"]
 
 
-@pytest.mark.parametrize("size", [1, 2, 3, 4, 9, 100])
-@pytest.mark.parametrize("ordering", [{}, {"ordering": "relevance"}])
-def test_pages_go_through_the_ranks_in_order(ada, alice, plans, size, ordering):
-    for person in (ada, alice):
-        found = pages(person, search="plan", page_size=size, **ordering)
+@pytest.mark.parametrize(("size", "ordering"), [(1, {}), (2, {}), (3, {}), (4, {"ordering": "relevance"}), (9, {})])
+def test_pages_go_through_the_ranks_in_order(ada, plans, size, ordering):
+    found = pages(ada, search="plan", page_size=size, **ordering)
 
-        assert [title for page in found for title in page] == RANKED
-        assert {len(page) for page in found[:-1]} <= {size}
+    assert [title for page in found for title in page] == RANKED
+    assert {len(page) for page in found[:-1]} <= {size}
 
 
 def test_all_words_in_the_title_rank_before_some(ada, create_task):
