@@ -85,16 +85,6 @@ def test_an_unknown_assignee_has_an_id_but_no_username(ada, create_task, user_se
     assert user_service.calls == []
 
 
-def test_tasks_of_a_deleted_account_become_unassigned(ada, alice, bob, task, create_task):
-    done, his = create_task(assigned_to=alice.id, status="completed"), create_task(assigned_to=bob.id)
-
-    User.objects.upsert([Person.deleted(alice.id, 2000)])
-
-    assert seen_by(ada) == {task.pk: None, done.pk: None, his.pk: named(bob)}
-    assert [task["version"] for task in results(ada.get(f"{TASKS}?ordering=id"))] == [2, 2, 1]
-    assert rejected(ada.patch(task_url(task), {"assigned_to": alice.id})) == "unknown_user"
-
-
 def test_the_assignee_object_is_read_only(ada, alice, bob, task):
     read = ada.get(task_url(task)).json()
 

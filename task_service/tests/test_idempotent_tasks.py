@@ -37,12 +37,6 @@ def test_it_works(ada, alice, user_service, settings):
     assert sorted(Activity.objects.values_list("kind", flat=True)) == ["assigned", "created"]
 
 
-def test_without_the_same_key_a_second_task_is_created(ada):
-    answers = [post_task(ada), post_task(ada, key="k-2"), ada.post(TASKS, {"title": "Water the plants"})]
-
-    assert len({answer["Location"] for answer in answers}) == Task.objects.count() == 3
-
-
 @pytest.mark.parametrize("other", [{"title": "Feed the cat"}, {"assigned_to": 102}, {"nonsense": 1}])
 def test_a_different_body_with_the_same_key_is_422(ada, user_service, other):
     first = post_task(ada)
