@@ -14,18 +14,19 @@ from urllib.parse import parse_qs, urlsplit
 from uuid import uuid4
 
 import pytest
+from django.db import connection, transaction
 from django.utils import timezone
 from rest_framework.test import APIClient
 
 from chassis.auth import tokens
 from chassis.testing import documented_responses
-from chassis.testing.threads import start_together
+from chassis.testing.threads import start_together, wait_for_lock_waiter
 from config.urls import DOCUMENTATION
 from directory import client as directory_client
 from directory import feed
 from directory.breaker import Breaker
 from directory.models import Feed, User
-from tasks.models import Task
+from tasks.models import Activity, Task
 
 
 class Person(APIClient):
@@ -306,3 +307,52 @@ def wait_until(condition):
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.01)
+
+
+TASKS = "/task/tasks/"
+FULL = {
+    "title": "Feed the cat",
+    "description": "Twice",
+    "status": "in_progress",
+    "priority": "high",
+    "due_date": "2096-02-29",
+}
+
+
+def task_url(task, below=""):
+    return f"{TASKS}{task.pk}/{below}"
+
+
+def results(answer):
+    """Return the rows of a page."""
+    assert answer.status_code == 200, answer.content
+    return answer.json()["results"]
+
+
+def titles(answer):
+    return [task["title"] for task in results(answer)]
+
+
+def history(person, task):
+    return results(person.get(task_url(task, "activity/")))
+
+
+def invalid_fields(answer):
+    """Return the fields of a 400."""
+    assert answer.status_code == 400, answer.content
+    return [error["field"] for error in answer.json()["errors"]]
+
+
+def stored_tasks():
+    """Return all tasks and history entries, to check that nothing changed."""
+    return [list(model.objects.order_by("pk").values()) for model in (Task, Activity)]
+
+
+def blocked_by(change, call):
+    """Start a call while a transaction has made a change; return the result, which has to wait for the commit."""
+    with ThreadPoolExecutor(1) as pool:
+        with transaction.atomic():
+            change()
+            (running,) = start_together(pool, [call])
+            wait_for_lock_waiter()
+        return running.result()

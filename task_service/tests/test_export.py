@@ -10,25 +10,22 @@ import pytest
 from django.core.handlers.wsgi import WSGIHandler
 from django.db import connection
 from django.test import RequestFactory
-from django.test.utils import CaptureQueriesContext
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as some
-from rest_framework.test import APIClient
 
 from directory.models import User
 from tasks.export import escape_formula
 from tasks.models import Task
+from tests.conftest import TASKS, invalid_fields
 
 pytestmark = pytest.mark.django_db
 
-TASKS = "/task/tasks/"
 EXPORT = f"{TASKS}export.csv"
 HEADER = (
     "id,title,description,status,priority,due_date,is_overdue,assigned_to,assignee,"
     "created_by,created_at,updated_at,completed_at,version"
 )
 RULE = (Path(__file__).resolve().parents[2] / "docs" / "export.md").read_text()
-SAVEPOINTS = ("SAVEPOINT", "RELEASE")
 SIGNS = "=+-@\uff1d\uff0b\uff0d\uff20"
 WHITESPACE = ' \u00a0\u3000\v\f\u200b\u200e\ufeff"\x85\u2028\u2029'
 TEXT = some.text(
@@ -113,12 +110,6 @@ def test_the_rows_match_the_list_with_filters_and_ordering(ada, alice, tasks):
         assert rows(person, query) == [{name: cell(task[name]) for name in task} for task in listed], query
 
 
-def test_users_export_only_their_own_tasks(alice, bob, charlie, tasks):
-    assert {row["title"] for row in rows(alice)} == {"one", "three"}
-    assert rows(alice, f"assigned_to={bob.id}") == rows(alice, "assigned_to=none") == []
-    assert [who.get(EXPORT).status_code for who in (charlie, APIClient())] == [401, 401]
-
-
 def test_an_unknown_assignee_is_exported_without_username(ada, create_task):
     create_task(status="completed", assigned_to=999)
 
@@ -127,32 +118,21 @@ def test_an_unknown_assignee_is_exported_without_username(ada, create_task):
     assert row["completed_at"] == row["created_at"]
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
-        *("=1+1", "+1", "-1", "@SUM(A1)", "=cmd|'/C calc'!A0", '=HYPERLINK("http://x","y")', "-", "=\u200b1"),
-        *("\uff1d1+1", "\uff0b1", "\uff0d1", "\uff20x", " =1", "   @x", " \uff1d1", "\u00a0=1", "'=1", '"=1"'),
-    ],
-    ids=ascii,
-)
-def test_formulas_are_escaped(ada, alice, create_task, text):
-    User.objects.filter(pk=alice.id).update(username=text)
-    create_task(title=text, description=text, assigned_to=alice.id)
-
-    (row,) = rows(ada)
-    assert [row["title"], row["description"], row["assignee"]] == [f"'{text}"] * 3
-
-
-@pytest.mark.parametrize("text", ["\ttab", "\n", "\r\n", " \t", "\t", "\rx"], ids=ascii)
-def test_formulas_after_whitespace_are_escaped(ada, create_task, text):
-    create_task(description=text)
-
-    assert rows(ada)[0]["description"] == f"'{text}"
+UNCHANGED = [
+    *("a, b", 'say "hi"', '"', '""', "two\nlines", "two\r\nlines", "a\rb", "a;b", "it's", "a=1", "1-1", "1e5", "NULL"),
+    *("Tür, 植物 🌱", "می\u200cروم", "a\u2028b", "\\", " padded "),
+]
+FORMULAS = [
+    *("=1+1", "+1", "-1", "@SUM(A1)", '=HYPERLINK("http://x","y")', "-", "=\u200b1", " =1", "'=1", '"=1"', "\u00a0=1"),
+    *("\uff1d1+1", "\uff0b1", "\uff0d1", "\uff20x", " \uff1d1", "\ttab", "\n", "\r\n", " \t", "\t", "\rx"),
+]
 
 
 @pytest.mark.parametrize(
     ("text", "cell"),
     [
+        *((text, text) for text in UNCHANGED),
+        *((text, f"'{text}") for text in FORMULAS),
         ("Angebot;=cmd|'/C calc'!A0", "Angebot;'=cmd|'/C calc'!A0"),
         ("a|=1|+2", "a|'=1|'+2"),
         ("a\t=1", "a\t'=1"),
@@ -167,11 +147,12 @@ def test_formulas_after_whitespace_are_escaped(ada, create_task, text):
     ],
     ids=ascii,
 )
-def test_formulas_after_other_separators_are_escaped(ada, create_task, text, cell):
-    create_task(title=text, description=text)
+def test_only_formulas_are_escaped_in_every_text(ada, alice, create_task, text, cell):
+    User.objects.filter(pk=alice.id).update(username=text)
+    create_task(title=text, description=text, assigned_to=alice.id)
 
     (row,) = rows(ada)
-    assert (row["title"], row["description"]) == (cell, cell)
+    assert [row["title"], row["description"], row["assignee"]] == [cell] * 3
 
 
 @pytest.mark.parametrize("separator", [",", ";", "\t", "|"])
@@ -229,21 +210,6 @@ def test_a_long_text_is_escaped_in_linear_time():
         assert escape_formula(text) == text or text[0] == "\n"
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
-        *("a, b", 'say "hi"', '"', '""', "two\nlines", "two\r\nlines", "a\rb", "a;b", "it's", "a=1", "1-1", "1e5"),
-        *("Tür, 植物 🌱", "می\u200cروم", "a\u2028b", "\\", "NULL", " padded ", "'quoted'"),
-    ],
-    ids=ascii,
-)
-def test_other_texts_are_not_changed(ada, create_task, text):
-    create_task(title=text, description=text)
-
-    (row,) = rows(ada)
-    assert (row["title"], row["description"]) == (text, text)
-
-
 def test_cells_are_quoted_as_rfc_4180_says(ada, create_task):
     create_task(title='say "hi"', description="a,b\r\nc")
 
@@ -253,24 +219,15 @@ def test_cells_are_quoted_as_rfc_4180_says(ada, create_task):
 @pytest.mark.parametrize(
     "query",
     [
-        *("cursor=x", "page_size=5", "format=csv", "ordering=title", "status=bogus", "search=%00", "bom=yes"),
+        *("cursor=x", "page_size=5", "format=csv", "ordering=title", "status=bogus", "bom=yes"),
         *("separator=;", "separator=,", "separator=", "separator=Comma"),
     ],
 )
-def test_invalid_parameters_are_400(ada, tasks, query):
+def test_invalid_parameters_are_400(ada, query):
     answer = ada.get(f"{EXPORT}?{query}")
 
-    assert (answer.status_code, answer["Content-Type"]) == (400, "application/problem+json")
-    assert [error["field"] for error in answer.json()["errors"]] == [query.partition("=")[0]]
+    assert (invalid_fields(answer), answer["Content-Type"]) == ([query.partition("=")[0]], "application/problem+json")
     assert "Content-Disposition" not in answer
-
-
-@pytest.mark.parametrize("method", ["post", "put", "patch", "delete"])
-def test_other_methods_are_405(ada, alice, tasks, method):
-    answer = getattr(ada, method)(EXPORT)
-
-    assert (answer.status_code, set(answer["Allow"].split(", "))) == (405, {"GET", "HEAD"})
-    assert getattr(alice, method)(EXPORT).status_code in (403, 405)
 
 
 def test_an_error_before_the_first_row_is_a_problem_response(ada, tasks):
@@ -283,17 +240,15 @@ def test_an_error_before_the_first_row_is_a_problem_response(ada, tasks):
     assert (answer.status_code, answer["Content-Type"]) == (500, "application/problem+json")
 
 
-def test_more_rows_take_no_more_memory_or_statements(ada):
+def test_more_rows_take_no_more_memory(ada):
     def peak_memory(number):
         with connection.cursor() as cursor:
             cursor.execute(MANY, [number - Task.objects.count()])
-        with CaptureQueriesContext(connection) as captured:
-            tracemalloc.start()
-            lines = sum(piece.count(b"\r\n") for piece in ada.get(EXPORT).streaming_content)
-            _, peak = tracemalloc.get_traced_memory()
-            tracemalloc.stop()
+        tracemalloc.start()
+        lines = sum(piece.count(b"\r\n") for piece in ada.get(EXPORT).streaming_content)
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
         assert lines == number + 1
-        assert len([each for each in captured if not each["sql"].startswith(SAVEPOINTS)]) <= 3
         return peak
 
     of_a_thousand = peak_memory(1_000)

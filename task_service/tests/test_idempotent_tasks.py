@@ -6,15 +6,14 @@ from django.db import OperationalError
 from directory.models import User
 from directory.person import Person
 from tasks.models import Activity, IdempotencyRecord, Task
+from tests.conftest import TASKS
 
 pytestmark = pytest.mark.django_db
 
-TASKS = "/task/tasks/"
 
-
-def post_task(person, body=None, *, url=TASKS, key="k-1", **values):
+def post_task(person, body=None, *, key="k-1", **values):
     body = {"title": "Water the plants"} if body is None else body
-    return person.post(url, body | values, headers={"Idempotency-Key": key})
+    return person.post(TASKS, body | values, headers={"Idempotency-Key": key})
 
 
 def titles():
@@ -22,8 +21,7 @@ def titles():
 
 
 def comparable(answer):
-    headers = [answer.get(name) for name in ("Content-Type", "Location", "ETag")]
-    return answer.status_code, answer.content, *headers
+    return answer.status_code, answer.content, *(answer.get(name) for name in ("Content-Type", "Location", "ETag"))
 
 
 def test_it_works(ada, alice, user_service, settings):
@@ -31,8 +29,7 @@ def test_it_works(ada, alice, user_service, settings):
 
     answers = [post_task(ada, assigned_to=alice.id) for _ in range(6)]
 
-    task = Task.objects.get()
-    first = answers[0]
+    task, first = Task.objects.get(), answers[0]
     assert (first.status_code, first["Location"]) == (201, f"https://tm.example/task/tasks/{task.pk}/")
     read = ada.get(first["Location"])
     assert (first.json(), first["ETag"]) == (read.json(), read["ETag"])
@@ -40,17 +37,7 @@ def test_it_works(ada, alice, user_service, settings):
     assert sorted(Activity.objects.values_list("kind", flat=True)) == ["assigned", "created"]
 
 
-def test_without_the_same_key_a_second_task_is_created(ada):
-    answers = [post_task(ada), post_task(ada, key="k-2"), ada.post(TASKS, {"title": "Water the plants"})]
-    again = post_task(ada, key="k-2", url=TASKS.rstrip("/"))
-
-    assert len({answer["Location"] for answer in answers}) == Task.objects.count() == 3
-    assert comparable(again) == comparable(answers[1])
-
-
-@pytest.mark.parametrize(
-    "other", [{"title": "Feed the cat"}, {"priority": "normal"}, {"assigned_to": 102}, {"nonsense": 1}, {"title": 1}]
-)
+@pytest.mark.parametrize("other", [{"title": "Feed the cat"}, {"assigned_to": 102}, {"nonsense": 1}])
 def test_a_different_body_with_the_same_key_is_422(ada, user_service, other):
     first = post_task(ada)
 
@@ -61,54 +48,27 @@ def test_a_different_body_with_the_same_key_is_422(ada, user_service, other):
     assert comparable(post_task(ada)) == comparable(first)
 
 
-@pytest.mark.parametrize("key", ["", "a b", "k" * 256, "schlüssel"], ids=ascii)
-def test_a_malformed_key_is_400(ada, key):
-    answer = post_task(ada, key=key)
-
-    assert (answer.status_code, answer.json()["errors"][0]["field"]) == (400, "Idempotency-Key")
-    assert titles() == []
-
-
-# Permissions
-
-
-def test_keys_belong_to_one_admin(ada, bob):
-    User.objects.filter(pk=bob.id).update(role="admin")
+def test_keys_belong_to_one_admin(ada, grace):
     first = post_task(ada)
 
-    answer = post_task(bob, title="Feed the cat")
+    answer = post_task(grace, title="Feed the cat")
 
-    assert (answer.status_code, answer.json()["created_by"]) == (201, bob.id)
+    assert (answer.status_code, answer.json()["created_by"]) == (201, grace.id)
     assert titles() == ["Feed the cat", "Water the plants"]
     assert comparable(post_task(ada)) == comparable(first)
 
 
-def test_a_demoted_admin_cannot_replay(ada):
+@pytest.mark.parametrize(("values", "status"), [({"role": "user"}, 403), ({"is_active": False}, 401)])
+def test_a_former_admin_cannot_replay(ada, values, status):
     post_task(ada)
-    User.objects.filter(pk=ada.id).update(role="user")
+    User.objects.filter(pk=ada.id).update(**values)
 
     answer = post_task(ada)
 
-    assert (answer.status_code, b"plants" in answer.content) == (403, False)
-    assert titles() == ["Water the plants"]
+    assert (answer.status_code, b"plants" in answer.content) == (status, False)
 
 
-def test_a_deactivated_admin_cannot_replay(ada):
-    post_task(ada)
-    User.objects.filter(pk=ada.id).update(is_active=False)
-
-    assert post_task(ada).status_code == 401
-
-
-def test_users_are_403_with_a_key_too(ada, alice):
-    first = post_task(ada)
-
-    assert post_task(alice).status_code == post_task(alice, key="k-2").status_code == 403
-    assert IdempotencyRecord.objects.get().caller_id == ada.id
-    assert comparable(post_task(ada)) == comparable(first)
-
-
-# Later changes
+# Later changes and failures
 
 
 def test_the_first_response_is_replayed_after_changes(ada, alice, user_service):
@@ -122,9 +82,8 @@ def test_the_first_response_is_replayed_after_changes(ada, alice, user_service):
     ada.delete(url)
     after_the_task = post_task(ada, assigned_to=alice.id)
 
-    assert [comparable(answer) for answer in (after_a_change, after_the_assignee, after_the_task)] == [
-        comparable(first)
-    ] * 3
+    later = (after_a_change, after_the_assignee, after_the_task)
+    assert [comparable(answer) for answer in later] == [comparable(first)] * 3
     assert titles() == []
 
 
@@ -133,19 +92,6 @@ def test_a_replay_works_without_the_user_service(ada, newcomer, user_service):
     user_service.close()
 
     assert (first.status_code, comparable(post_task(ada, assigned_to=newcomer.id))) == (201, comparable(first))
-
-
-# Failures
-
-
-def test_after_a_bad_body_the_same_key_works(ada):
-    rejected = post_task(ada, title="")
-    kept = IdempotencyRecord.objects.count()
-
-    answer = post_task(ada)
-
-    assert (rejected.status_code, kept, answer.status_code) == (400, 0, 201)
-    assert titles() == ["Water the plants"]
 
 
 def test_after_an_outage_of_the_user_service_the_same_key_works(ada, newcomer, user_service):
@@ -168,15 +114,6 @@ def test_a_failure_to_store_the_response_creates_no_task(ada, monkeypatch):
 
     assert post_task(ada).status_code == 503
     assert (titles(), Activity.objects.count(), IdempotencyRecord.objects.count()) == ([], 0, 0)
-
-
-@pytest.mark.parametrize("method", ["put", "patch", "delete"])
-def test_other_methods_ignore_a_key(ada, create_task, method):
-    for task in (create_task(), create_task()):
-        answer = getattr(ada, method)(f"{TASKS}{task.pk}/", {"title": "x"}, headers={"Idempotency-Key": "k-1"})
-        assert answer.status_code in (200, 204)
-
-    assert not IdempotencyRecord.objects.exists()
 
 
 # Concurrency

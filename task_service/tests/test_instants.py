@@ -1,18 +1,17 @@
 """Every instant is in UTC with a Z, for any TIME_ZONE."""
 
-import json
 import re
 
 import pytest
 from django.core import signing
 
 from chassis.api.pagination import SALT
+from tests.conftest import TASKS, results, task_url
 from tests.deliveries import deliver_all
 from tests.test_statements import PUBLIC_ROUTES, READS
 
 pytestmark = pytest.mark.django_db
 
-TASKS = "/task/tasks/"
 ANY_INSTANT = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d[^\"',;\s]*")
 INSTANT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{6})?Z")
 
@@ -52,15 +51,12 @@ def test_responses_and_log_lines_are_in_utc(ada, alice, grace, log, create_task)
         grace.put(path, {"title": "Water", "status": "completed", "assigned_to": alice.id}),
         grace.post(f"{TASKS}bulk/", {"ids": [made.json()["id"]], "set": {"priority": "high"}}),
     ]
-    notification = ada.get("/task/notifications/").json()["results"][0]
+    notification = results(ada.get("/task/notifications/"))[0]
     writes.append(ada.post(f"/task/notifications/{notification['id']}/read/"))
     deliver_all("log")
 
-    reads = [
-        ada.get("/" + route.replace("<id:task_id>", str(made.json()["id"])))
-        for route in READS
-        if route not in PUBLIC_ROUTES
-    ]
+    routes = [route.replace("<id:task_id>", str(made.json()["id"])) for route in READS.keys() - set(PUBLIC_ROUTES)]
+    reads = [ada.get(f"/{route}") for route in routes]
     found = [assert_utc(response_text(answer)) for answer in (*writes, *reads)]
 
     assert sum(found) > 20
@@ -77,13 +73,11 @@ def test_cursors_work_in_any_time_zone(ada, create_task, settings, ordering):
     settings.TIME_ZONE = "Asia/Tokyo"
 
     assert INSTANT.fullmatch(value)
-    assert [task["id"] for task in ada.get(following).json()["results"]] == [tasks[1].pk]
+    assert [task["id"] for task in results(ada.get(following))] == [tasks[1].pk]
 
 
 @pytest.mark.usefixtures("time_zone")
 def test_a_task_can_be_sent_back(ada, create_task):
-    path = f"{TASKS}{create_task(status='completed').pk}/"
+    path = task_url(create_task(status="completed"))
 
-    read = ada.get(path).json()
-
-    assert ada.put(path, json.loads(json.dumps(read))).status_code == 200
+    assert ada.put(path, ada.get(path).json()).status_code == 200

@@ -10,13 +10,10 @@ pytestmark = pytest.mark.django_db
 
 IMPOSSIBLE = [
     ({"title": ""}, "title_is_not_empty"),
-    ({"status": "done"}, "status_is_known"),
-    ({"status": ""}, "status_is_known"),
-    ({"status": "Completed"}, "status_is_known"),
-    ({"priority": 0}, "priority_is_known"),
-    ({"priority": 5}, "priority_is_known"),
-    ({"due_date": "1999-12-31"}, "due_date_is_in_this_century"),
-    ({"due_date": "2101-01-01"}, "due_date_is_in_this_century"),
+    ({"description": "x" * 50_001}, "description_is_not_too_long"),
+    *(({"status": value}, "status_is_known") for value in ("done", "", "Completed")),
+    *(({"priority": value}, "priority_is_known") for value in (0, 5)),
+    *(({"due_date": value}, "due_date_is_in_this_century") for value in ("1999-12-31", "2101-01-01")),
     ({"status": "completed"}, "completed_at_goes_with_completed"),
     ({"completed_at": timezone.now()}, "completed_at_goes_with_completed"),
     ({"status": "in_progress", "completed_at": timezone.now()}, "completed_at_goes_with_completed"),
@@ -24,17 +21,11 @@ IMPOSSIBLE = [
 
 
 @pytest.mark.parametrize(("values", "constraint"), IMPOSSIBLE)
-def test_an_update_cannot_store_an_invalid_task(create_task, values, constraint):
+def test_no_statement_can_store_an_invalid_task(create_task, values, constraint):
     create_task()
 
     with pytest.raises(IntegrityError, match=constraint):
         Task.objects.update(**values)
-
-
-@pytest.mark.parametrize(("values", "constraint"), IMPOSSIBLE)
-def test_a_bulk_insert_cannot_store_an_invalid_task(values, constraint):
-    with pytest.raises(IntegrityError, match=constraint):
-        Task.objects.bulk_create([Task(**{"title": "Water", "created_by": 101} | values)])
 
 
 @pytest.mark.parametrize(
@@ -47,28 +38,11 @@ def test_sql_cannot_omit_required_columns(create_task, column):
         cursor.execute(f"UPDATE tasks_task SET {column} = NULL")
 
 
-def test_a_title_has_at_most_200_characters(create_task):
-    create_task(title="\U0001f331" * 200)
+def test_lengths_are_counted_in_characters(create_task):
+    create_task(title="\U0001f331" * 200, description="\U0001f331" * 50_000)
 
     with pytest.raises(DataError):
         Task.objects.update(title="\U0001f331" * 201)
-
-
-def test_a_description_has_at_most_50000_characters(create_task):
-    create_task(description="\U0001f331" * 50_000)
-
-    with pytest.raises(IntegrityError, match="description_is_not_too_long"):
-        Task.objects.update(description="x" * 50_001)
-
-
-def test_change_satisfies_the_completed_at_constraint(create_task):
-    create_task()
-
-    (task,) = Task.objects.all().change(by_id=101, status=Task.Status.COMPLETED)
-    assert Task.objects.get().completed_at == task.updated_at
-
-    Task.objects.all().change(by_id=101, status=Task.Status.TODO)
-    assert Task.objects.get().completed_at is None
 
 
 def test_a_change_returns_what_it_stores(create_task):

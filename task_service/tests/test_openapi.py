@@ -5,31 +5,23 @@ from rest_framework.test import APIClient
 
 from chassis.testing import openapi_pages
 from chassis.testing.openapi_document import Document
-from chassis.testing.openapi_pages import invalid_samples, known_parameters, samples, views_by_route
+from chassis.testing.openapi_pages import invalid_samples, samples, views_by_route
 from chassis.testing.permission_table import read
 from config.urls import DOCUMENTATION
-from notifications.models import Delivery, Event, Notification
+from notifications.models import Delivery, Event
 from tasks.models import Task
+from tests.conftest import invalid_fields
 
 pytestmark = pytest.mark.django_db
 
 DOCUMENT = Document(DOCUMENTATION)
 TASK_TYPES = {
-    "id": "integer",
-    "title": "string",
-    "description": "string",
-    "status": "string",
-    "status_label": "string",
-    "priority": "string",
+    **dict.fromkeys(("title", "description", "status", "status_label", "priority"), "string"),
+    **dict.fromkeys(("id", "assigned_to", "created_by", "version"), "integer"),
+    **dict.fromkeys(("created_at", "updated_at", "completed_at"), "string date-time"),
     "due_date": "string date",
     "is_overdue": "boolean",
-    "assigned_to": "integer",
     "assignee": "object",
-    "created_by": "integer",
-    "created_at": "string date-time",
-    "updated_at": "string date-time",
-    "completed_at": "string date-time",
-    "version": "integer",
 }
 WRITABLE = {"title", "description", "status", "priority", "due_date", "assigned_to"}
 READS = [call for call in DOCUMENT.operations if call.startswith("GET ")]
@@ -37,15 +29,17 @@ QUERIES = [(call, name) for call in READS for name in DOCUMENT.parameters(call, 
 
 
 def types(definition):
-    schemas = DOCUMENT.spec["definitions"][definition]["properties"]
-    kinds = {name: (schema.get("type"), schema.get("format")) for name, schema in schemas.items()}
-    return {
-        name: " ".join(filter(None, (kind, "" if form == "int64" else form))) for name, (kind, form) in kinds.items()
-    }
+    schemas = DOCUMENT.spec["definitions"][definition]["properties"].items()
+    kinds = {name: f"{schema['type']} {schema.get('format', '')}" for name, schema in schemas}
+    return {name: kind.removesuffix("int64").strip() for name, kind in kinds.items()}
 
 
 def marked(definition, mark):
     return {name for name, schema in DOCUMENT.spec["definitions"][definition]["properties"].items() if schema.get(mark)}
+
+
+def defaults(schema):
+    return {name for name, each in schema["properties"].items() if "default" in each}
 
 
 @pytest.fixture
@@ -65,24 +59,21 @@ def test_everything_has_a_description():
     openapi_pages.assert_everything_is_described(DOCUMENT)
 
 
-def test_every_example_matches_its_schema():
+def test_every_response_has_a_valid_example():
     assert list(openapi_pages.wrong_examples(DOCUMENT)) == []
-
-
-def test_every_response_with_a_body_has_an_example():
     assert openapi_pages.answers_without_examples(DOCUMENT) == []
 
 
-def test_the_pages_load_nothing_from_other_hosts(stranger):
-    openapi_pages.assert_loads_nothing_from_elsewhere(stranger, "task")
-
-
-def test_the_pages_have_a_strict_policy(stranger):
-    openapi_pages.assert_policy_is_narrow(stranger, "task")
-
-
-def test_the_pages_request_only_the_document(stranger):
-    openapi_pages.assert_pages_ask_for_the_document_alone(stranger, "task")
+@pytest.mark.parametrize(
+    "check",
+    [
+        openapi_pages.assert_loads_nothing_from_elsewhere,
+        openapi_pages.assert_policy_is_narrow,
+        openapi_pages.assert_pages_ask_for_the_document_alone,
+    ],
+)
+def test_the_pages_are_safe(stranger, check):
+    check(stranger, "task")
 
 
 def test_the_document_is_served_as_json_and_yaml(stranger):
@@ -103,20 +94,13 @@ def test_bodies_differ_by_method():
     assert put["properties"].keys() == patch["properties"].keys() == TASK_TYPES.keys()
     assert new["required"] == put["required"] == ["title"]
     assert "required" not in patch
-    assert {name for name, schema in put["properties"].items() if "default" in schema} == {
-        *("description", "status", "priority")
-    }
-    assert not any("default" in schema for schema in patch["properties"].values())
+    assert defaults(put) == {"description", "status", "priority"}
+    assert defaults(patch) == set()
     assert all(each["additionalProperties"] is False for each in (new, put, patch))
 
 
 def test_the_query_parameters_are_those_of_the_views():
     openapi_pages.assert_parameters_are_known(DOCUMENT, views_by_route())
-
-
-def test_parameters_are_found():
-    assert len(QUERIES) == 12 + 12 + 15 + 3 + 1 + 3 + 3 + 3
-    assert known_parameters(views_by_route()["/task/notifications/"]) == {"unread", "cursor", "ordering", "page_size"}
 
 
 @pytest.mark.parametrize(("call", "name"), QUERIES)
@@ -131,11 +115,14 @@ def test_a_query_parameter_accepts_documented_values(ada, create_task, call, nam
     assert rejected <= {400}
 
 
-@pytest.mark.parametrize("call", READS)
+@pytest.mark.parametrize("call", DOCUMENT.operations)
 def test_an_undocumented_query_parameter_is_400(ada, create_task, call):
-    path = call.removeprefix("GET ").replace("{id}", str(create_task().id))
+    method, route = call.split()
+    path = route.replace("{id}", str(create_task().id))
 
-    assert ada.get(path, {"limit": "1"}).json()["errors"][0]["code"] == "unknown_parameter"
+    answer = ada.generic(method, f"{path}?limit=1")
+
+    assert (invalid_fields(answer), answer.json()["errors"][0]["code"]) == (["limit"], "unknown_parameter")
 
 
 WITH_BODY = ["POST /task/tasks/", "POST /task/tasks/bulk/", "PUT /task/tasks/{id}/", "PATCH /task/tasks/{id}/"]
@@ -183,36 +170,20 @@ def test_kinds_and_states_are_those_of_the_models():
     assert definitions["Delivery"]["properties"]["state"]["enum"] == Delivery.State.values
 
 
-def test_the_notification_schemas_match_the_responses(ada, alice, create_task):
-    task = create_task()
-    Task.objects.filter(pk=task.pk).change(by_id=ada.id, assigned_to_id=alice.id)
-    notification = Notification.objects.get(recipient=alice.id)
-
-    for client, call, path in (
-        (alice, "GET /task/notifications/", "/task/notifications/"),
-        (alice, "POST /task/notifications/{id}/read/", f"/task/notifications/{notification.pk}/read/"),
-        (ada, "GET /task/tasks/{id}/notifications/", f"/task/tasks/{task.pk}/notifications/"),
-        (ada, "GET /task/tasks/{id}/activity/", f"/task/tasks/{task.pk}/activity/"),
-    ):
-        answer = client.generic(call.split()[0], path)
-        assert answer.json().get("results") != []
-        assert DOCUMENT.response_errors(call, "200", answer.json()) == []
-
-
 HEADERS = {
-    "POST /task/tasks/": {"Idempotency-Key", "X-Request-ID"},
-    "GET /task/tasks/{id}/": {"If-None-Match", "X-Request-ID"},
-    "PUT /task/tasks/{id}/": {"If-Match", "X-Request-ID"},
-    "PATCH /task/tasks/{id}/": {"If-Match", "X-Request-ID"},
-    "DELETE /task/tasks/{id}/": {"If-Match", "X-Request-ID"},
-    "GET /task/tasks/export.csv": {"X-Request-ID"},
-    "POST /task/tasks/bulk/": {"X-Request-ID"},
+    "POST /task/tasks/": {"Idempotency-Key"},
+    "GET /task/tasks/{id}/": {"If-None-Match"},
+    "PUT /task/tasks/{id}/": {"If-Match"},
+    "PATCH /task/tasks/{id}/": {"If-Match"},
+    "DELETE /task/tasks/{id}/": {"If-Match"},
+    "GET /task/tasks/export.csv": set(),
+    "POST /task/tasks/bulk/": set(),
 }
 
 
 @pytest.mark.parametrize("call", HEADERS)
 def test_operations_accept_their_headers(call):
-    assert DOCUMENT.parameters(call, "header").keys() == HEADERS[call]
+    assert DOCUMENT.parameters(call, "header").keys() == HEADERS[call] | {"X-Request-ID"}
 
 
 STATUSES = {
@@ -235,43 +206,11 @@ def test_operations_have_their_statuses_and_no_others(call):
     assert responses["401"]["schema"] == {"$ref": "#/definitions/Problem"}
 
 
-def test_a_new_task_has_location_and_etag():
-    headers = DOCUMENT.operations["POST /task/tasks/"]["responses"]["201"]["headers"]
-
-    assert {"ETag", "Location"} <= headers.keys()
-
-
-def test_a_412_has_changed_fields(ada, create_task):
-    task = create_task()
-    path = f"/task/tasks/{task.pk}/"
-    tag = ada.get(path)["ETag"]
-    ada.patch(path, {"status": "completed"})
-
-    answer = ada.patch(path, {"title": "Feed the cat"}, headers={"If-Match": tag})
-
-    assert answer.json()["changed_fields"] == ["status"]
-    assert DOCUMENT.response_errors("PATCH /task/tasks/{id}/", "412", answer.json()) == []
-
-
 def test_every_operation_requires_a_bearer_token():
     assert DOCUMENT.spec["securityDefinitions"]["Bearer"]["type"] == "apiKey"
     assert all(operation["security"] == [{"Bearer": []}] for operation in DOCUMENT.operations.values())
 
 
-@pytest.mark.parametrize(
-    "name", ["", "drf-yasg/", "drf-yasg/insQ.min.js", "drf-yasg/swagger-ui-dist/index.html", "../config/settings.py"]
-)
+@pytest.mark.parametrize("name", ["", "drf-yasg/", "drf-yasg/insQ.min.js", "../config/settings.py"])
 def test_no_other_file_is_served(stranger, name):
     assert stranger.get(f"/task/static/{name}").status_code == 404
-
-
-def test_reading_the_documentation_is_not_counted(stranger):
-    answers = [stranger.get("/task/docs/"), read(stranger.get("/task/static/drf-yasg/style.css"))]
-
-    assert [answer.status_code for answer in answers] == [200, 200]
-    assert not any("RateLimit" in answer.headers for answer in answers)
-
-
-def test_other_responses_keep_the_default_policy(ada):
-    for path in ("/task/tasks/", "/task/nowhere/", "/task/health/live/"):
-        assert ada.get(path)["Content-Security-Policy"] == "default-src 'none'; frame-ancestors 'none'"

@@ -2,13 +2,12 @@ from datetime import UTC, date, datetime, timedelta
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
-from django.core import signing
 
 from tasks.models import Task
+from tests.conftest import TASKS
 
 pytestmark = pytest.mark.django_db
 
-TASKS = "/task/tasks/"
 COLUMNS = ["due_date", "created_at", "updated_at", "completed_at", "priority", "id"]
 BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -60,7 +59,7 @@ def in_order(tasks, ordering):
     return [task.pk for task in dated + undated]
 
 
-@pytest.mark.parametrize("size", [2, 9])
+@pytest.mark.parametrize("size", [4, 9])
 @pytest.mark.parametrize("ordering", [sign + column for column in COLUMNS for sign in ("", "-")])
 def test_paging_both_ways_returns_every_row_once_in_order(ada, tasks, ordering, size):
     there = walk(ada, f"{TASKS}?ordering={ordering}&page_size={size}", "next")
@@ -96,16 +95,6 @@ def test_a_page_has_the_requested_size(ada, tasks, size):
     assert (page["next"] is None) == (size >= 45)
 
 
-@pytest.mark.parametrize(
-    "size", ["", "0", "-1", "101", "abc", "1e9", "1000000000", "99999999999999999999", "1.0", " 1", "٣"]
-)
-def test_a_page_size_out_of_bounds_is_400(ada, size):
-    answer = ada.get(TASKS, {"page_size": size})
-
-    assert answer.status_code == 400
-    assert [error["field"] for error in answer.json()["errors"]] == ["page_size"]
-
-
 @pytest.mark.parametrize("ordering", ["-created_at", "due_date", "-due_date", "-priority", "id"])
 def test_changes_between_pages_neither_repeat_nor_hide_rows(ada, tasks, create_task, ordering):
     url, met, gone = f"{TASKS}?ordering={ordering}&page_size=6", [], set()
@@ -123,68 +112,8 @@ def test_changes_between_pages_neither_repeat_nor_hide_rows(ada, tasks, create_t
     assert [id_ for id_ in met if id_ in originals] == originals
 
 
-@pytest.mark.parametrize(
-    "spoil",
-    [
-        lambda cursor: "",
-        lambda cursor: "x",
-        lambda cursor: "é:\u0663:x",
-        lambda cursor: cursor[:-1],
-        lambda cursor: cursor + "x",
-        lambda cursor: "x" + cursor,
-        lambda cursor: cursor.swapcase(),
-        lambda cursor: cursor + "\n",
-        lambda cursor: "x" * 5000,
-        lambda cursor: signing.dumps(["-created_at", False, "2026-01-01T00:00:00Z", 1]),
-        lambda cursor: signing.dumps(["-created_at", False, "2026-01-01T00:00:00Z", 1], salt="another"),
-    ],
-)
-def test_an_invalid_cursor_is_400(ada, tasks, spoil):
-    cursor = cursor_in(ada.get(TASKS).json()["next"])
-
-    answer = ada.get(TASKS, {"cursor": spoil(cursor)})
-
-    assert answer.status_code == 400
-    assert [error["field"] for error in answer.json()["errors"]] == ["cursor"]
-
-
-@pytest.mark.parametrize("other", ["ordering=-priority", "ordering=created_at", "ordering=id", ""])
-def test_a_cursor_belongs_to_its_ordering(ada, tasks, other):
-    cursor = cursor_in(ada.get(f"{TASKS}?ordering=priority").json()["next"])
-
-    answer = ada.get(f"{TASKS}?{other}&cursor={cursor}")
-
-    assert answer.status_code == 400
-    assert [error["field"] for error in answer.json()["errors"]] == ["cursor"]
-
-
-def test_links_keep_the_parameters(ada, tasks):
-    asked = {"status": ["todo", "completed,in_progress"], "ordering": ["due_date"], "page_size": ["2"]}
-
-    first = ada.get(TASKS, asked).json()
-    second = ada.get(first["next"]).json()
-
-    for link in (first["next"], second["next"], second["previous"]):
-        query = parse_qs(urlsplit(link).query)
-        assert len(query.pop("cursor")) == 1
-        assert query == asked
-
-
 def test_filters_apply_to_every_page(ada, tasks):
     pages = walk(ada, f"{TASKS}?priority=urgent,low&page_size=3", "next")
 
     found = {task["id"] for page in pages for task in page["results"]}
     assert found == {task.pk for task in tasks if task.priority in (1, 4)}
-
-
-@pytest.mark.parametrize("headers", [{}, {"HTTP_X_FORWARDED_HOST": "evil.example"}])
-@pytest.mark.parametrize("path", ["/task/tasks/", "/task/tasks"])
-def test_links_use_the_public_url(ada, tasks, settings, headers, path):
-    settings.PUBLIC_URL = "https://tm.example"
-
-    first = ada.get(path, **headers).json()
-    second = ada.get(first["next"], **headers).json()
-
-    assert first["next"].startswith(f"https://tm.example{path}?")
-    assert second["previous"].startswith("https://tm.example/task/tasks")
-    assert ids(ada.get(second["previous"]).json()) == ids(first)

@@ -5,9 +5,10 @@ from datetime import timedelta
 import pytest
 from django.utils import timezone
 
+from tests.conftest import TASKS, invalid_fields
+
 pytestmark = pytest.mark.django_db
 
-TASKS = "/task/tasks/"
 NOW = timezone.now()
 
 
@@ -43,14 +44,12 @@ def plans(create_task, alice):
 RANKED = ["Plan 1", "Plan 2", "Plan 0", "Plant 1", "Plant 2", "Plant 0", "Talk 1", "Talk 2", "Talk 0"]
 
 
-@pytest.mark.parametrize("size", [1, 2, 3, 4, 9, 100])
-@pytest.mark.parametrize("ordering", [{}, {"ordering": "relevance"}])
-def test_pages_go_through_the_ranks_in_order(ada, alice, plans, size, ordering):
-    for person in (ada, alice):
-        found = pages(person, search="plan", page_size=size, **ordering)
+@pytest.mark.parametrize(("size", "ordering"), [(1, {}), (2, {}), (3, {}), (4, {"ordering": "relevance"}), (9, {})])
+def test_pages_go_through_the_ranks_in_order(ada, plans, size, ordering):
+    found = pages(ada, search="plan", page_size=size, **ordering)
 
-        assert [title for page in found for title in page] == RANKED
-        assert {len(page) for page in found[:-1]} <= {size}
+    assert [title for page in found for title in page] == RANKED
+    assert {len(page) for page in found[:-1]} <= {size}
 
 
 def test_all_words_in_the_title_rank_before_some(ada, create_task):
@@ -72,9 +71,7 @@ def test_relevance_without_a_search_is_the_default(ada, plans):
 
 
 def test_relevance_has_no_direction(ada):
-    answer = ada.get(TASKS, {"search": "plan", "ordering": "-relevance"})
-
-    assert (answer.status_code, answer.json()["errors"][0]["field"]) == (400, "ordering")
+    assert invalid_fields(ada.get(TASKS, {"search": "plan", "ordering": "-relevance"})) == ["ordering"]
 
 
 def test_filters_apply_to_every_rank(ada, bob, plans, create_task):

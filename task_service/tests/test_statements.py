@@ -3,9 +3,6 @@
 The beginning and end of a transaction or savepoint are not counted.
 """
 
-import time
-from operator import methodcaller
-
 import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
@@ -15,13 +12,13 @@ from rest_framework.test import APIClient
 from directory.models import User
 from notifications.models import Delivery, Event, Notification
 from tasks.models import Activity, Task
-from tests.conftest import Person, set_feed_age
+from tests.conftest import TASKS, Person, set_feed_age, task_url
 
 pytestmark = pytest.mark.django_db
 
-TASKS = "/task/tasks/"
 MAX_READ_STATEMENTS, MAX_WRITE_STATEMENTS = 3, 13
 PUBLIC_ROUTES = ("task/docs/", "task/redoc/", "task/swagger.json", "task/swagger.yaml")
+FILTERED = ("task/tasks/", "task/tasks/summary/", "task/tasks/export.csv")
 # One of them is the check of the caller.
 READS = {
     "task/notifications/": 2,
@@ -110,19 +107,6 @@ def test_reads_take_as_many_statements_for_any_number_of_rows(ada, task, add_row
         assert len(one.json()["results"]) < len(many.json()["results"]) == 100
 
 
-@pytest.mark.parametrize("route", [route for route in READS if "export" not in route])
-def test_a_304_takes_no_more_statements(ada, task, add_rows, route, monkeypatch):
-    add_rows(task)
-    url = url_for(route, task)
-    tag = ada.get(url).headers["ETag"]
-    in_a_minute = time.time() + 60
-    monkeypatch.setattr(time, "time", lambda: in_a_minute)
-
-    answer, cost = statements(ada.get, url, HTTP_IF_NONE_MATCH=tag)
-
-    assert (answer.status_code, cost) == (304, READS[route])
-
-
 def test_the_export_of_many_chunks_is_one_query(ada, task, add_rows):
     for _ in range(6):
         add_rows(task)
@@ -134,36 +118,22 @@ def test_the_export_of_many_chunks_is_one_query(ada, task, add_rows):
 
 
 @pytest.mark.parametrize(
-    "query",
+    ("query", "more"),
     [
-        "ordering=due_date",
-        "ordering=-priority",
-        "status=todo&priority=normal,low",
-        "due_date_after=2000-01-01&due_date_before=2002-01-01",
-        "overdue=true&search=water&ordering=-created_at",
-        "overdue=false",
-        "due_soon=true&due_date=none&completed_after=2001-01-01",
-        "ordering=-completed_at",
-        "assigned_to=me,none,102&created_by=me",
+        ("status=todo&priority=normal,low&due_date_after=2000-01-01&due_date_before=2002-01-01", 0),
+        ("overdue=false", 0),
+        ("due_soon=true&due_date=none&completed_after=2001-01-01", 0),
+        ("assigned_to=me,none,102&created_by=me", 0),
+        ("assigned_to=user201,user202,none,me", 1),
     ],
 )
-@pytest.mark.parametrize("route", ["task/tasks/", "task/tasks/summary/", "task/tasks/export.csv"])
-def test_filters_and_orderings_take_no_extra_statement(ada, task, add_rows, route, query):
+@pytest.mark.parametrize("route", FILTERED)
+def test_only_a_filter_by_usernames_takes_another_statement(ada, task, add_rows, route, query, more):
     add_rows(task)
-    query = query if "ordering" not in query or "summary" not in route else ""
 
     answer, cost = statements(ada.get, f"/{route}?{query}")
 
-    assert (answer.status_code, cost) == (200, READS[route])
-
-
-@pytest.mark.parametrize("route", ["task/tasks/", "task/tasks/summary/", "task/tasks/export.csv"])
-def test_a_filter_by_usernames_takes_one_more_statement(ada, task, add_rows, route):
-    add_rows(task)
-
-    answer, cost = statements(ada.get, f"/{route}?assigned_to=user201,user202,none,me")
-
-    assert (answer.status_code, cost) == (200, READS[route] + 1)
+    assert (answer.status_code, cost) == (200, READS[route] + more)
     assert cost <= MAX_READ_STATEMENTS
 
 
@@ -179,7 +149,7 @@ def test_each_further_search_rank_takes_one_more_statement(ada, create_task, row
     assert taken == cost <= MAX_READ_STATEMENTS
 
 
-@pytest.mark.parametrize("ordering", ["due_date", "-due_date", "-completed_at", "priority", "-created_at", "id"])
+@pytest.mark.parametrize("ordering", ["due_date&search=water&overdue=true", "-completed_at", "-priority", "id"])
 def test_all_pages_take_as_many_statements_as_the_first(ada, task, add_rows, ordering):
     add_rows(task)
     first = ada.get(f"{TASKS}?ordering={ordering}").json()
@@ -194,19 +164,13 @@ def test_all_pages_take_as_many_statements_as_the_first(ada, task, add_rows, ord
     ("method", "path", "status", "cost"),
     [
         ("get", f"{TASKS}{{gone}}/", 404, 2),
-        ("get", f"{TASKS}{{gone}}/activity/", 404, 2),
-        ("get", f"{TASKS}{{adas}}/", 404, 2),
         ("get", f"{TASKS}{{adas}}/activity/", 404, 2),
-        ("head", f"{TASKS}{{adas}}/", 404, 2),
         ("patch", f"{TASKS}{{adas}}/", 404, 2),
         ("delete", f"{TASKS}{{adas}}/", 404, 2),
         ("get", "/task/nothing/", 404, 0),
-        ("get", f"{TASKS}?statsu=todo", 400, 1),
         ("get", f"{TASKS}?status=bogus", 400, 1),
-        ("get", f"{TASKS}summary/?overdue=maybe", 400, 1),
         ("get", f"{TASKS}export.csv?ordering=title", 400, 1),
         ("post", TASKS, 403, 1),
-        ("post", f"{TASKS}bulk/", 403, 1),
         ("get", f"{TASKS}bulk/", 405, 1),
     ],
 )
@@ -239,48 +203,32 @@ WRITES = {
 @pytest.mark.parametrize(("method", "path", "body"), WRITES.values(), ids=WRITES)
 def test_writes_take_as_many_statements_for_any_number_of_rows(ada, bob, create_task, add_rows, method, path, body):
     task, old = (create_task(assigned_to=ada.id) for _ in range(2))
-    write = methodcaller(method, TASKS + path.format(id=task.pk), body)
-    write_old = methodcaller(method, TASKS + path.format(id=old.pk), body)
 
-    first, for_first = statements(write, ada)
+    first, for_first = statements(getattr(ada, method), TASKS + path.format(id=task.pk), body)
     add_rows(old)
-    second, for_second = statements(write_old, ada)
+    second, for_second = statements(getattr(ada, method), TASKS + path.format(id=old.pk), body)
 
     assert first.status_code == second.status_code < 300
     assert for_first == for_second <= MAX_WRITE_STATEMENTS
 
 
-def test_changing_a_hundred_takes_as_many_statements_as_one(ada, bob, task, add_rows):
-    ids = [each.pk for each in add_rows(task)]
-    new = {"title": "Weed", "status": "completed", "priority": "high", "due_date": None, "assigned_to": bob.id}
-
-    one, for_one = statements(ada.post, f"{TASKS}bulk/", {"ids": [task.pk], "set": new})
-    all_, for_all = statements(ada.post, f"{TASKS}bulk/", {"ids": ids, "set": new})
-
-    assert (one.status_code, len(all_.json()["updated"])) == (200, 100)
-    assert for_one == for_all <= MAX_WRITE_STATEMENTS
-
-
-def test_a_replay_takes_fewer_statements_than_a_second_task(ada, bob, task):
+def test_a_replay_takes_fewer_statements_than_the_first_request(ada, bob):
     body = {"title": "Weed", "assigned_to": bob.id}
 
-    _, without = statements(ada.post, TASKS, body)
-    kept, first = statements(ada.post, TASKS, body, HTTP_IDEMPOTENCY_KEY="k")
+    first, cost = statements(ada.post, TASKS, body, HTTP_IDEMPOTENCY_KEY="k")
     again, replayed = statements(ada.post, TASKS, body, HTTP_IDEMPOTENCY_KEY="k")
-    reused, rejected = statements(ada.post, TASKS, {"title": "Prune"}, HTTP_IDEMPOTENCY_KEY="k")
 
-    assert (kept.status_code, again.content, reused.status_code) == (201, kept.content, 422)
-    assert without < first <= MAX_WRITE_STATEMENTS
-    assert replayed == rejected <= first - 2
+    assert (first.status_code, again.content) == (201, first.content)
+    assert replayed < cost <= MAX_WRITE_STATEMENTS
 
 
 def test_a_412_takes_as_many_statements_with_a_long_history(ada, task, add_rows):
-    tag = ada.get(f"{TASKS}{task.pk}/").headers["ETag"]
-    ada.patch(f"{TASKS}{task.pk}/", {"title": "Weed"})
+    tag = ada.get(task_url(task)).headers["ETag"]
+    ada.patch(task_url(task), {"title": "Weed"})
 
-    _, for_short = statements(ada.patch, f"{TASKS}{task.pk}/", {"title": "Prune"}, HTTP_IF_MATCH=tag)
+    _, for_short = statements(ada.patch, task_url(task), {"title": "Prune"}, HTTP_IF_MATCH=tag)
     add_rows(task)
-    stale, for_long = statements(ada.patch, f"{TASKS}{task.pk}/", {"title": "Prune"}, HTTP_IF_MATCH=tag)
+    stale, for_long = statements(ada.patch, task_url(task), {"title": "Prune"}, HTTP_IF_MATCH=tag)
 
     assert stale.status_code == 412
     assert for_short == for_long <= MAX_WRITE_STATEMENTS
@@ -289,25 +237,21 @@ def test_a_412_takes_as_many_statements_with_a_long_history(ada, task, add_rows)
 def test_a_new_caller_takes_no_more_statements_than_a_write(ada, newcomer, task):
     asked, as_caller = statements(newcomer.get, TASKS)
     User.objects.filter(pk=newcomer.id).delete()
-    assigned, as_assignee = statements(ada.patch, f"{TASKS}{task.pk}/", {"assigned_to": newcomer.id})
+    assigned, as_assignee = statements(ada.patch, task_url(task), {"assigned_to": newcomer.id})
 
     assert (asked.status_code, assigned.status_code) == (200, 200)
-    assert as_caller <= MAX_WRITE_STATEMENTS
-    assert as_assignee <= MAX_WRITE_STATEMENTS
+    assert max(as_caller, as_assignee) <= MAX_WRITE_STATEMENTS
 
 
 def test_a_read_with_a_stale_feed_takes_no_more_than_a_write(ada, user_service):
-    costs = []
-    for ids in (range(401, 402), range(501, 600)):
-        for id_ in ids:
-            user_service.change(Person(id_, f"user{id_}"))
-        set_feed_age(seconds_ago=3)
-        answer, cost = statements(ada.get, TASKS)
-        costs.append(cost)
-        assert answer.status_code == 200
+    for id_ in range(501, 601):
+        user_service.change(Person(id_, f"user{id_}"))
+    set_feed_age(seconds_ago=3)
 
-    assert User.objects.filter(id__gt=400).count() == 100
-    assert costs[0] == costs[1] <= MAX_WRITE_STATEMENTS
+    answer, cost = statements(ada.get, TASKS)
+
+    assert (answer.status_code, User.objects.filter(id__gt=500).count()) == (200, 100)
+    assert cost <= MAX_WRITE_STATEMENTS
 
 
 def test_a_read_of_a_deletion_takes_no_more_than_a_write(ada, bob, user_service, task, add_rows):
@@ -326,7 +270,6 @@ def test_a_new_task_is_not_read_back(ada, bob):
     with CaptureQueriesContext(connection) as captured:
         answer = ada.post(TASKS, {"title": "Weed", "assigned_to": bob.id})
 
+    reads = [query["sql"] for query in captured if query["sql"].startswith("SELECT")]
     assert answer.status_code == 201
-    assert not [
-        query["sql"] for query in captured if query["sql"].startswith("SELECT") and "tasks_task" in query["sql"]
-    ]
+    assert not [sql for sql in reads if "tasks_task" in sql]
