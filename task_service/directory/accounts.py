@@ -22,7 +22,7 @@ class InactiveUser(Exception):
 
 def known_account() -> QuerySet[Any, Any]:
     epoch = parameter("epoch")
-    is_current = ExpressionWrapper(Q(is_active=True, least_epoch__lte=epoch, epoch__gte=epoch), BooleanField())
+    is_current = ExpressionWrapper(Q(is_active=True, min_valid_epoch__lte=epoch, epoch__gte=epoch), BooleanField())
     account: QuerySet[Any, Any] = User.objects.with_feed_state().filter(pk=parameter("user_id"))
     return account.values("username", "role", "feed_is_stale", caller_id=F("id"), is_current=is_current)
 
@@ -56,7 +56,7 @@ def recheck_caller(caller: Caller) -> Caller:
             user = fetch_user(caller.id, asked_by=caller.id)
         except client.DirectoryUnavailable:
             return caller
-    if not user.is_active or caller.epoch < user.least_epoch:
+    if not user.is_active or caller.epoch < user.min_valid_epoch:
         raise InactiveUser()
     return replace(caller, username=user.username, role=user.role)
 

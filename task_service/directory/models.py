@@ -41,7 +41,7 @@ class UserQuerySet(models.QuerySet["User"]):
 
     def upsert(self, people: Iterable[Person]) -> None:
         """Store the accounts that are newer than the stored ones. Safe with late and repeated responses."""
-        rows = json.dumps([asdict(person) for person in people])
+        rows = json.dumps([asdict(person) | {"least_epoch": person.min_valid_epoch} for person in people])
         with transaction.atomic(), connection.cursor() as cursor:
             cursor.execute(UPSERT, [rows])
             if deleted := [user_id for user_id, is_deleted in cursor.fetchall() if is_deleted]:
@@ -58,7 +58,7 @@ class User(models.Model):
     is_active = models.BooleanField()
     is_deleted = models.BooleanField()
     epoch = models.BigIntegerField()
-    least_epoch = models.BigIntegerField()
+    min_valid_epoch = models.BigIntegerField(db_column="least_epoch")
     position = models.BigIntegerField()
     feed_is_stale: bool  # of UserQuerySet.with_feed_state()
 

@@ -6,7 +6,7 @@ from typing import Any, Self
 from chassis.auth.tokens import ROLES
 from chassis.ids import MAX_ID
 
-EMPTY = {"username": "", "email": "", "role": "user", "is_active": False, "epoch": 0, "least_epoch": 0}
+EMPTY = {"username": "", "email": "", "role": "user", "is_active": False, "epoch": 0, "min_valid_epoch": 0}
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +20,7 @@ class Person:
     is_active: bool
     is_deleted: bool
     epoch: int
-    least_epoch: int
+    min_valid_epoch: int
     position: int
 
     @classmethod
@@ -30,6 +30,8 @@ class Person:
         Raises KeyError, TypeError or ValueError for an invalid row.
         """
         values = row | {"is_deleted": False} | more
+        if "least_epoch" in values:  # the name in the previous version
+            values = {"min_valid_epoch": values["least_epoch"]} | values
         person = cls(**{name: values[name] for name in cls.__annotations__})
         for name, kind in cls.__annotations__.items():
             if type(getattr(person, name)) is not kind:
@@ -42,7 +44,7 @@ class Person:
         return cls.from_row(EMPTY, id=id_, position=position, is_deleted=True)
 
     def validate(self) -> None:
-        numbers = (self.id - 1, self.position - 1, self.epoch, self.least_epoch)
+        numbers = (self.id - 1, self.position - 1, self.epoch, self.min_valid_epoch)
         if not all(0 <= number < MAX_ID for number in numbers):
             raise ValueError("a number is out of range")
         if self.role not in ROLES:

@@ -17,7 +17,7 @@ from directory.signals import users_deleted
 
 FEED_START = 0
 PAGE_SECONDS = 10.0
-STATE_FIELDS = ("email", "role", "is_active", "is_deleted", "epoch", "least_epoch", "position")
+STATE_FIELDS = ("email", "role", "is_active", "is_deleted", "epoch", "min_valid_epoch", "position")
 
 
 @dataclass(frozen=True, slots=True)

@@ -56,7 +56,7 @@ class Person(APIClient):
 def add_to_directory(person, **values):
     """Store the account of a person in the directory and return the person."""
     facts = {"username": person.username, "email": f"{person.username}@tm.example", "role": person.role}
-    state = {"is_active": True, "is_deleted": False, "epoch": 0, "least_epoch": 0, "position": person.id}
+    state = {"is_active": True, "is_deleted": False, "epoch": 0, "min_valid_epoch": 0, "position": person.id}
     User.objects.create(id=person.id, **facts | state | values)
     return person
 
@@ -235,7 +235,7 @@ class UserService(ThreadingHTTPServer):
 
     def add(self, person, **values):
         facts = {"id": person.id, "username": person.username, "email": f"{person.username}@tm.example"}
-        state = {"role": person.role, "is_active": True, "epoch": 0, "least_epoch": 0, "position": person.id}
+        state = {"role": person.role, "is_active": True, "epoch": 0, "min_valid_epoch": 0, "position": person.id}
         self.people[person.id] = facts | state | values
 
     def change(self, person, **values):

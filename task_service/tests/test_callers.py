@@ -58,7 +58,7 @@ def test_a_known_caller_takes_one_statement_and_no_call(alice, user_service, dja
 REVOKED = {
     "deactivated": {"is_active": False},
     "deleted": {"is_active": False, "is_deleted": True},
-    "all sessions ended": {"epoch": 1, "least_epoch": 1},
+    "all sessions ended": {"epoch": 1, "min_valid_epoch": 1},
 }
 
 
@@ -94,7 +94,7 @@ def test_the_401_does_not_reveal_its_reason(revoked_caller, charlie):
 
 
 def test_a_token_is_valid_from_the_minimum_epoch_on(alice):
-    update_directory(alice, epoch=5, least_epoch=4)
+    update_directory(alice, epoch=5, min_valid_epoch=4)
 
     assert [with_newer_token(alice, epoch=epoch).get(LIST).status_code for epoch in (3, 4, 5)] == [401, 200, 200]
 
@@ -148,7 +148,7 @@ def test_a_new_username_is_shown(ada, alice, user_service):
 
 @pytest.mark.parametrize(("token_role", "looked_up", "status"), [("user", "admin", 201), ("admin", "user", 403)])
 def test_a_newer_token_causes_one_lookup(alice, user_service, token_role, looked_up, status):
-    user_service.change(alice, role=looked_up, epoch=7, least_epoch=6)
+    user_service.change(alice, role=looked_up, epoch=7, min_valid_epoch=6)
     person = with_newer_token(alice, epoch=7, role=token_role)
 
     answers = [person.post(LIST, NEW) for _ in range(3)]
@@ -163,7 +163,7 @@ def test_a_newer_token_causes_one_lookup(alice, user_service, token_role, looked
     [
         ({}, 200),  # the user service has an older epoch: it may read from a replica that lags
         ({"is_active": False, "epoch": 8}, 401),
-        ({"epoch": 8, "least_epoch": 8}, 401),
+        ({"epoch": 8, "min_valid_epoch": 8}, 401),
         (None, 401),
     ],
     ids=["older", "deactivated", "revoked", "deleted"],
@@ -178,7 +178,7 @@ def test_a_lookup_decides_on_a_newer_token(alice, user_service, values, status):
 def test_a_newer_token_works_without_the_user_service(alice, create_task, user_service):
     """For example reactivated or promoted just before the user service failed."""
     user_service.reaction = server_error
-    update_directory(alice, is_active=False, least_epoch=6)
+    update_directory(alice, is_active=False, min_valid_epoch=6)
     before = User.objects.values().get(pk=alice.id)
 
     assert statuses(with_newer_token(alice, epoch=7, role="admin"), task=create_task()) == [200, 200, 201, 200]
@@ -215,7 +215,7 @@ def test_a_caller_unknown_to_both_services_is_401(user_service):
     assert not User.objects.filter(pk=106).exists()
 
 
-@pytest.mark.parametrize("values", [{"is_active": False}, {"epoch": 1, "least_epoch": 1}])
+@pytest.mark.parametrize("values", [{"is_active": False}, {"epoch": 1, "min_valid_epoch": 1}])
 def test_an_unknown_caller_without_valid_rights_is_401(newcomer, user_service, values):
     user_service.add(newcomer, **values)
 

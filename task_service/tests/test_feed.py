@@ -23,7 +23,7 @@ LIST = "/task/tasks/"
 
 
 def test_it_works(alice, bob, user_service):
-    user_service.change(bob, username="robert", email="robert@tm.example", role="admin", epoch=2, least_epoch=1)
+    user_service.change(bob, username="robert", email="robert@tm.example", role="admin", epoch=2, min_valid_epoch=1)
     set_feed_age(seconds_ago=3)
 
     answer = alice.get(LIST, HTTP_X_REQUEST_ID="asked-by.Alice_1")
@@ -35,7 +35,7 @@ def test_it_works(alice, bob, user_service):
     assert (sent.name, sent.on_behalf_of) == ("task_service", None)
     assert call.headers["X-Request-ID"] == "asked-by.Alice_1"
     facts = {"username": "robert", "email": "robert@tm.example", "role": "admin"}
-    state = {"is_active": True, "is_deleted": False, "epoch": 2, "least_epoch": 1, "position": 1001}
+    state = {"is_active": True, "is_deleted": False, "epoch": 2, "min_valid_epoch": 1, "position": 1001}
     assert User.objects.values().get(pk=bob.id) == {"id": bob.id} | facts | state
     read = Feed.objects.get()
     assert (read.position, read.pulled_at >= read.tried_at) == (1001, True)
@@ -204,7 +204,7 @@ def test_all_attempts_share_one_deadline(directory, another_server, settings, mo
 
 def account(id_, username, **values):
     facts = {"id": id_, "username": username, "email": f"{username}@tm.example", "role": "user", "is_active": True}
-    return facts | {"epoch": 0, "least_epoch": 0} | values
+    return facts | {"epoch": 0, "min_valid_epoch": 0} | values
 
 
 ALICIA, ROBERT = account(102, "alicia"), account(103, "robert")

@@ -84,7 +84,7 @@ def test_health_and_metrics_are_never_counted(settings, stranger):
 REVOKED = {
     "deactivated": {"is_active": False},
     "deleted": {"is_active": False, "is_deleted": True},
-    "all sessions ended": {"epoch": 1, "least_epoch": 1},
+    "all sessions ended": {"epoch": 1, "min_valid_epoch": 1},
 }
 
 
@@ -133,7 +133,7 @@ def test_a_new_caller_is_counted_from_the_first_request(newcomer, user_service):
 
 
 def test_a_token_newer_than_the_directory_is_counted_once(alice, user_service):
-    user_service.change(alice, epoch=7, least_epoch=6)
+    user_service.change(alice, epoch=7, min_valid_epoch=6)
     again = Person(alice.id, alice.username, epoch=7)
 
     assert [read_limit(again.get(TASKS)).left for _ in range(3)] == [9, 8, 7]

@@ -5,13 +5,19 @@ import pytest
 from directory.person import Person
 
 ROW = {"id": 105, "username": "nora", "email": "nora@tm.example", "role": "user", "is_active": True}
-ROW |= {"epoch": 3, "least_epoch": 2, "position": 1007}
-NUMBERS = ("id", "position", "epoch", "least_epoch")
+ROW |= {"epoch": 3, "min_valid_epoch": 2, "position": 1007}
+NUMBERS = ("id", "position", "epoch", "min_valid_epoch")
 
 
 def test_it_works():
     assert Person.from_row(ROW) == Person(**ROW, is_deleted=False)
     assert Person.from_row(ROW, position=1008).position == 1008
+
+
+def test_the_previous_versions_field_name_is_read():
+    row = {name: value for name, value in ROW.items() if name != "min_valid_epoch"}
+
+    assert Person.from_row(row | {"least_epoch": 2}) == Person.from_row(ROW)
 
 
 @pytest.mark.parametrize("values", [{"phone": "112", "groups": [], "date_joined": None}, {"is_deleted": True}], ids=str)
@@ -20,7 +26,7 @@ def test_unknown_fields_are_ignored(values):
 
 
 def test_a_deleted_account_has_only_its_id():
-    empty = {"username": "", "email": "", "role": "user", "is_active": False, "epoch": 0, "least_epoch": 0}
+    empty = {"username": "", "email": "", "role": "user", "is_active": False, "epoch": 0, "min_valid_epoch": 0}
 
     assert Person.deleted(105, 1008) == Person(id=105, position=1008, is_deleted=True, **empty)
 
@@ -29,7 +35,7 @@ def test_a_deleted_account_has_only_its_id():
     "values",
     [
         {"role": "admin", "email": "", "is_active": False},
-        {"id": 1, "position": 1, "epoch": 0, "least_epoch": 0},
+        {"id": 1, "position": 1, "epoch": 0, "min_valid_epoch": 0},
         dict.fromkeys(NUMBERS, 2**63 - 2),
         {"id": 2**63 - 1, "position": 2**63 - 1},
         {"username": "\u5f20\u4f1f \U0001f331 " * 100},

@@ -26,7 +26,7 @@ def reconcile(*options):
 def restored(user_service, ada, alice, bob):
     """The user service before bob was created and before alice was renamed and promoted."""
     Feed.objects.update(position=2000)
-    User.objects.filter(pk__in=[ada.id, alice.id]).update(position=1500, epoch=4, least_epoch=4, role="admin")
+    User.objects.filter(pk__in=[ada.id, alice.id]).update(position=1500, epoch=4, min_valid_epoch=4, role="admin")
     del user_service.people[bob.id]
     user_service.add(alice, username="alicia")
     return user_service

@@ -53,7 +53,7 @@ def routes(resolver, before=""):
 @pytest.fixture
 def people(directory):
     """100 accounts, for assignees and authors of changes."""
-    state = {"role": "user", "is_active": True, "is_deleted": False, "epoch": 0, "least_epoch": 0, "position": 1}
+    state = {"role": "user", "is_active": True, "is_deleted": False, "epoch": 0, "min_valid_epoch": 0, "position": 1}
     return User.objects.bulk_create(User(id=id_, username=f"user{id_}", **state) for id_ in range(201, 301))
 
 

@@ -261,10 +261,11 @@ class InternalUserSerializer(serializers.ModelSerializer):
     """An account for the task service. It mails only confirmed addresses, so it gets no others."""
 
     email = serializers.SerializerMethodField()
+    least_epoch = serializers.IntegerField(source="min_valid_epoch")  # read by the previous version
 
     class Meta:
         model = User
-        fields = ["id", "username", "email", "role", "is_active", "epoch", "least_epoch"]
+        fields = ["id", "username", "email", "role", "is_active", "epoch", "min_valid_epoch", "least_epoch"]
 
     def get_email(self, user: User) -> str:
         return user.email if user.email_confirmed else ""

@@ -38,7 +38,7 @@ def test_the_token_sets_the_password(client, alice, password, hash_computations)
     after = User.objects.values().get()
     assert (answer.status_code, answer.content) == (204, b"")
     assert hash_computations == ["encode"]
-    assert {name for name in before if before[name] != after[name]} == {"password", "epoch", "least_epoch"}
+    assert {name for name in before if before[name] != after[name]} == {"password", "epoch", "min_valid_epoch"}
     assert after["epoch"] == before["epoch"] + 1
     assert Change.objects.get().user_id == alice.pk
     assert [login_status(client, "Alice", each) for each in (NEW, password)] == [200, 401]

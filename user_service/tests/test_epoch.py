@@ -21,7 +21,7 @@ def patch(client_of, ada, alice):
 
 
 def epochs(user):
-    return User.objects.values_list("epoch", "least_epoch").get(pk=user.pk)
+    return User.objects.values_list("epoch", "min_valid_epoch").get(pk=user.pk)
 
 
 def claimed(token):

@@ -10,6 +10,7 @@ import pytest
 from django.core.management import call_command
 from django.db import connection, transaction
 from django.db.migrations.executor import MigrationExecutor
+from django.db.models import F
 
 from accounts import internal
 from accounts.models import Change, LastAdmin, User
@@ -21,9 +22,9 @@ pytestmark = pytest.mark.django_db
 
 URL = "/internal/users/changes/"
 WRITERS, ACCOUNTS_EACH = 8, 15
-ZERO = {"epoch": 0, "least_epoch": 0}
-NEW_ROLE = {"epoch": 1, "least_epoch": 0}
-REVOKED = {"epoch": 1, "least_epoch": 1}
+ZERO = {"epoch": 0, "min_valid_epoch": 0, "least_epoch": 0}
+NEW_ROLE = {"epoch": 1, "min_valid_epoch": 0, "least_epoch": 0}
+REVOKED = {"epoch": 1, "min_valid_epoch": 1, "least_epoch": 1}
 
 
 @pytest.fixture
@@ -394,6 +395,8 @@ def test_parallel_changes_of_all_kinds_do_not_deadlock(feed, at_once, person):
     at_once(*(partial(work, number) for number in range(8)))
 
     rows = {row["id"]: row["user"] for page in walk(feed) for row in page["results"]}
-    fields = ["id", "username", "email", "role", "is_active", "epoch", "least_epoch"]
-    assert rows == {row["id"]: row for row in User.objects.filter(pk__in=rows).values(*fields)}
+    fields = ["id", "username", "email", "role", "is_active", "epoch", "min_valid_epoch"]
+    assert rows == {
+        row["id"]: row for row in User.objects.filter(pk__in=rows).values(*fields, least_epoch=F("min_valid_epoch"))
+    }
     assert User.objects.active_admins().exists()

@@ -31,6 +31,7 @@ def test_accounts_are_looked_up_by_id(task_service, ada, alice, ivan):
             "role": role,
             "is_active": is_active,
             "epoch": 0,
+            "min_valid_epoch": 0,
             "least_epoch": 0,
             "position": Change.objects.get(user_id=user.pk).position,
         }

@@ -61,7 +61,7 @@ class TestReplacedPassword:
         assert client.post("/token/refresh/", {"refresh": signed_in.refresh_token}).status_code == 401
         assert not PasswordToken.objects.valid(token).exists()
         alice.refresh_from_db()
-        assert (alice.epoch, alice.least_epoch) == (1, 1)
+        assert (alice.epoch, alice.min_valid_epoch) == (1, 1)
         assert Change.objects.get().user_id == alice.pk  # so the task service is notified
         event = AuditEvent.objects.get(event="authn_password_change")
         assert (event.actor_id, event.subject_id) == (None, alice.pk)
@@ -83,7 +83,7 @@ class TestReplacedPassword:
         save(stale)
 
         alice.refresh_from_db()
-        assert (alice.epoch, alice.least_epoch) == (epoch, epoch)
+        assert (alice.epoch, alice.min_valid_epoch) == (epoch, epoch)
 
     def test_saving_another_field_ends_nothing(self, client_of, alice):
         signed_in = client_of(alice)

@@ -63,7 +63,7 @@ def test_ending_all_signs_the_user_out_everywhere(admin, client_of, client, ada,
     assert (answer.status_code, answer.content) == (204, b"")
     assert statuses(each.get("/user/me/") for each in clients) == [401] * 3
     assert client.post("/token/refresh/", {"refresh": clients[0].refresh_token}).status_code == 401
-    assert alice.least_epoch == alice.epoch == epoch + 1  # so the task service refuses access tokens too
+    assert alice.min_valid_epoch == alice.epoch == epoch + 1  # so the task service refuses access tokens too
     assert last_event() == ("session_expired", ada.pk, alice.pk, {"sessions_ended": 3})
 
 

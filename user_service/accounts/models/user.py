@@ -121,13 +121,13 @@ class User(EmailAddressMixin, AbstractUser):
     # Counts changes of rights: a new role, status or password, and signing out everywhere.
     epoch = models.PositiveIntegerField(default=0, editable=False)
     # Access tokens of an earlier epoch are rejected. After a change of role alone they stay valid, with the new role.
-    least_epoch = models.PositiveIntegerField(default=0, editable=False)
+    min_valid_epoch = models.PositiveIntegerField(default=0, editable=False, db_column="least_epoch")
     # Unique: "Bob" and "bob" are one name.
     username_key = models.TextField(editable=False)
 
     # Follow from other fields, so they are saved with every change.
     DERIVED_FIELDS: ClassVar[tuple[str, ...]] = (
-        *("username_key", "epoch", "least_epoch", "invited_at"),
+        *("username_key", "epoch", "min_valid_epoch", "invited_at"),
         *EmailAddressMixin.ADDRESS_FIELDS,
     )
 
@@ -165,7 +165,7 @@ class User(EmailAddressMixin, AbstractUser):
             stored.revoke_access(User.objects.filter(pk=self.pk), event=Event.PASSWORD_CHANGE, by=None)
             Attempt.objects.clear_failures(user_id=self.pk, logins=stored.logins)
             self.pending_email = None
-        self.epoch, self.least_epoch = stored.epoch, stored.least_epoch  # stale values must not restore rights
+        self.epoch, self.min_valid_epoch = stored.epoch, stored.min_valid_epoch  # stale values must not restore rights
 
     def check_password(self, raw_password: str | None) -> bool:
         """Check the password, and upgrade its hash if the hasher has changed.
@@ -240,7 +240,7 @@ class User(EmailAddressMixin, AbstractUser):
         if {"role", "is_active"} & set(changed):
             self.epoch += 1
         if "is_active" in changed:
-            self.least_epoch = self.epoch
+            self.min_valid_epoch = self.epoch
         if not self.is_active:
             self.sessions.all().delete()
         if "email" in changed or not self.is_active:
@@ -329,9 +329,9 @@ class User(EmailAddressMixin, AbstractUser):
         """
         with transaction.atomic():
             next_epoch = models.F("epoch") + 1
-            if not row.update(epoch=next_epoch, least_epoch=next_epoch, pending_email=None, **values):
+            if not row.update(epoch=next_epoch, min_valid_epoch=next_epoch, pending_email=None, **values):
                 return False
-            self.refresh_from_db(fields=["epoch", "least_epoch", *self.ADDRESS_FIELDS])
+            self.refresh_from_db(fields=["epoch", "min_valid_epoch", *self.ADDRESS_FIELDS])
             ended, _ = self.sessions.exclude(pk=keep_session or 0).delete()
             self.password_tokens.all().delete()
             self.cancel_email_change()
