@@ -231,6 +231,14 @@ def test_registration_asks_to_confirm_the_address(client, client_of, eve):
     assert delivered() == []
 
 
+def test_a_pending_address_keeps_the_token_of_the_current_one(client, client_of, eve, password):
+    delivered()
+
+    client_of(eve).patch(ME, {"email": NEW, "current_password": password})
+
+    assert confirm(client, mailed_token("eve@example.com")).status_code == 204
+
+
 def test_an_address_set_by_an_admin_is_confirmed(client_of, ada, alice, password):
     admin = client_of(ada)
     admin.post("/user/users/", {"username": "Carol", "email": "carol@example.com"})

@@ -90,7 +90,7 @@ def test_a_second_invitation_within_a_minute_is_skipped(admin, barbara):
     assert sent_to() == []
 
 
-def test_accepted_registered_and_inactive_accounts_are_not_invited(admin, alice, accepted):
+def test_only_active_and_pending_accounts_are_invited(admin, alice, accepted):
     carol = admin.post(URL, {"username": "Carol", "email": "carol@example.com"}).json()
     send_mails()
     admin.patch(path_of(carol), {"is_active": False})

@@ -166,6 +166,14 @@ def test_an_admin_is_named_for_ending_their_own_sessions(client_of, ada):
     assert f"By: {OWNER}" in message.body
 
 
+def test_a_deleted_account_gets_no_notice(people):
+    change_password(people)
+    people.admin.delete(people.path)
+
+    assert send_mails() == []
+    assert Mail.objects.get().reason == "the account was deleted"
+
+
 def test_a_rollback_sends_no_notice(people):
     with transaction.atomic():
         people.alice.set_password(NEW)
