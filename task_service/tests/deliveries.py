@@ -5,15 +5,15 @@ import os
 import subprocess
 import sys
 from contextlib import contextmanager
-from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from urllib.parse import quote
 
 from django.conf import settings
 from django.core import mail
 from django.db import connection
-from django.db.models import F
 
+from chassis.testing import clock
 from notifications import delivering
 from notifications.channels import channel
 from notifications.models import Delivery
@@ -35,10 +35,7 @@ def deliver_all(*channels):
             pass
 
 
-def advance_time(**duration):
-    """Move all times of all deliveries back, instead of waiting."""
-    instants = ["planned_at", "due_at", "give_up_at", "leased_until", "sent_at"]
-    Delivery.objects.update(**{name: F(name) - timedelta(**duration) for name in instants})
+advance_time = partial(clock.advance_time, Delivery)
 
 
 def states(**chosen):

@@ -1,12 +1,12 @@
 """The rate limits of this service, for known, new and changed callers."""
 
-from datetime import timedelta
+from functools import partial
 
 import pytest
-from django.db.models import F
 from rest_framework.test import APIClient
 
 from chassis.models import Window
+from chassis.testing import clock
 from chassis.testing.limiting import Limit, read_limit, read_limits, read_retry_after, set_limits
 from directory.models import User
 from tasks.models import Task
@@ -33,8 +33,7 @@ def statuses(number, call, *arguments, **options):
     return [call(*arguments, **options).status_code for _ in range(number)]
 
 
-def advance_time(**duration):
-    Window.objects.update(ends_at=F("ends_at") - timedelta(**duration))
+advance_time = partial(clock.advance_time, Window)
 
 
 def counts():

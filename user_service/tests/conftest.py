@@ -199,17 +199,6 @@ def ivan(db, person):
     return person("Ivan", is_active=False)
 
 
-def without_lock_timeout(call):
-    """Let a call in its own connection wait for locks longer than a request may: a busy machine is not a fault."""
-
-    def run():
-        with connection.cursor() as cursor:
-            cursor.execute("SET lock_timeout = 0")
-        return call()
-
-    return run
-
-
 @pytest.fixture
 def at_once():
     """Runs calls at the same moment, each in a thread with its own database connection; returns their results.
@@ -221,7 +210,7 @@ def at_once():
         with ThreadPoolExecutor(len(calls)) as pool, transaction.atomic():
             if queued_at:
                 type(queued_at).objects.select_for_update().get(pk=queued_at.pk)
-            running = start_together(pool, [without_lock_timeout(call) for call in calls])
+            running = start_together(pool, calls)
             if queued_at:
                 wait_until_waiting_for_a_lock(len(calls))
             else:

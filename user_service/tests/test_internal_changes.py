@@ -16,7 +16,7 @@ from accounts import internal
 from accounts.models import Change, LastAdmin, User
 from chassis.auth.tokens import issue_service_token
 from chassis.testing.threads import in_own_connection, start_together, wait_for_lock_waiter
-from tests.conftest import NEW_PASSWORD, PASSWORD, Client, allow_truncation, login_status, without_lock_timeout
+from tests.conftest import NEW_PASSWORD, PASSWORD, Client, allow_truncation, login_status
 
 pytestmark = pytest.mark.django_db
 
@@ -320,7 +320,7 @@ def test_a_late_commit_is_not_missed(feed, person_in_feed):
     with ThreadPoolExecutor(1) as pool:
         with transaction.atomic():
             alice.change(username="Alicia")
-            (bobs_change,) = start_together(pool, [without_lock_timeout(partial(bob.change, username="Bobby"))])
+            (bobs_change,) = start_together(pool, [partial(bob.change, username="Bobby")])
             wait_for_lock_waiter()
             (meanwhile,) = in_own_connection(lambda: feed(start))
         bobs_change.result()
