@@ -125,7 +125,10 @@ def test_a_thousand_tasks_take_as_many_statements_as_one(ada, alice, bob, create
 def test_an_invalid_filter_is_400_with_its_path(ada, tasks, filters, fields):
     before = stored_tasks()
 
-    assert sorted(invalid_fields(change(ada, filters, 1, title="x"))) == fields
+    answer = change(ada, filters, 1, title="x")
+
+    assert sorted(invalid_fields(answer)) == fields
+    assert "None" not in answer.json()["detail"]
     assert stored_tasks() == before
 
 
