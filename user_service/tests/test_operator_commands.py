@@ -97,7 +97,7 @@ class TestReplacedPassword:
         signed_in, before = client_of(alice), User.objects.get().password
         monkeypatch.setattr(SmallArgon2PasswordHasher, "time_cost", 2)
 
-        assert login_status(client, "alice", password) == 200
+        assert [login_status(client, "alice", password) for _ in range(2)] == [200, 200]
 
         after = User.objects.get()
         assert after.password != before

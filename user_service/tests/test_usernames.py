@@ -13,7 +13,8 @@ MISLEADING = ["", "   ", ".", "..", "-bob", "bob.", "bob smith", "bob@example.co
 MISLEADING += ["Bob\r\nBcc: eve@example.com", "Bob <eve@example.com>", "bob\u200b", "\u0661\u0662"]
 MISLEADING += ["b\u043eb", "\uff42\uff4f\uff42", "\u24d1ob", "bo\u0131"]  # Cyrillic, full-width, circled, dotless
 MISLEADING += ["b" * 65, 42, None, ["Bob"], {"$ne": "Bob"}]
-RESERVED = ["admin", "Admin", "ROOT", "me", "none", "null", "system", "internal", "Support"]
+RESERVED = ["Admin", "ROOT", "Support", "administrator", "anonymous", "api", "internal", "me", "none", "null"]
+RESERVED += ["security", "system"]
 
 
 @pytest.mark.parametrize("username", MISLEADING, ids=ascii)
