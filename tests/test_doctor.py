@@ -287,7 +287,10 @@ def test_a_misconfigured_gateway_is_reported(limited):
         reload(limited, file, right)
 
     assert report.done.returncode == 1
-    assert report.all("WRONG") == {("gateway", name) for name in GATEWAY_FAULTS}
+    # On a busy machine a worker may be late, too.
+    assert {place for place in report.all("WRONG") if place[0] == "gateway"} == {
+        ("gateway", it) for it in GATEWAY_FAULTS
+    }
     for name, (_, _, words) in GATEWAY_FAULTS.items():
         assert words in report["gateway", name][1]
 
