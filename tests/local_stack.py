@@ -154,8 +154,8 @@ class LocalStack:
 
 def output_of(argv: list, **options: object) -> subprocess.CompletedProcess[str]:
     """Run a command to its end, without input, and return its output and exit status."""
-    given = {} if "input" in options else {"stdin": subprocess.DEVNULL}
-    return subprocess.run(argv, check=False, capture_output=True, text=True, timeout=HANG_SECONDS, **given | options)
+    given = {"timeout": HANG_SECONDS} | ({} if "input" in options else {"stdin": subprocess.DEVNULL})
+    return subprocess.run(argv, check=False, capture_output=True, text=True, **given | options)
 
 
 def tracked_files() -> list[str]:
