@@ -84,10 +84,8 @@ def test_links_use_the_host_of_the_request(chosen):
     assert made.headers["Location"] == f"/task/tasks/{made.json()['id']}/"
     assert page["next"].startswith("/task/tasks/?page_size=1&cursor=")
     assert stack.call("GET", "/task/tasks/", headers={"Host": "a.test"}).status_code == 421
-    mails = stack.folder / "mail"
-    eventually(lambda: mails.is_dir() and any(mails.iterdir()))
-    (mail,) = mails.iterdir()
-    assert f"POST {stack.url}/user/password-reset/confirm/" in mail.read_text()
+    link = f"POST {stack.url}/user/password-reset/confirm/"
+    eventually(lambda: any(link in mail.read_text() for mail in (stack.folder / "mail").glob("*")))
 
 
 def test_two_stacks_run_side_by_side(stack, chosen):
