@@ -1,3 +1,3 @@
-"""What both services stand on: technical things that are the same in each. No domain model lives here."""
+"""Technical code shared by both services. It contains no domain models."""
 
 __version__ = "0.1.0"

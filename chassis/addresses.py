@@ -1,10 +1,10 @@
-"""The mail addresses that are accepted: a strict part of RFC 5321 that every program reads the same way.
+"""Accepted mail addresses: a strict subset of RFC 5321 that every program parses the same way.
 
 No quoted local parts, no comments, no literals such as root@[127.0.0.1], and neither "=" nor "?": Python's mail package
-decodes encoded words (RFC 2047) in addresses too, and would send to alice@example.com for
-"=?utf-8?q?alice?=@example.com".
+also decodes encoded words (RFC 2047) in addresses: it would send a mail for "=?utf-8?q?alice?=@example.com" to
+alice@example.com.
 
-A domain may be given in other letters than ASCII; `normalize` turns it into the form that is stored and compared.
+A domain may contain non-ASCII letters; `normalize` converts it to the form that is stored and compared.
 """
 
 import re
@@ -13,15 +13,15 @@ import unicodedata
 MAX_LENGTH = 254  # a path is at most 256 octets, with its angle brackets (RFC 5321, section 4.5.3.1.3)
 ATOM = "[A-Za-z0-9!#$%&'*+/^_`{|}~-]+"
 LABEL = "[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
-# At most 64 characters before the "@", and no last label of digits alone, as in an IP address.
+# At most 64 characters before the "@", and no last label of digits only, as in an IP address.
 ADDRESS = re.compile(rf"(?=[^@]{{1,64}}@){ATOM}(?:\.{ATOM})*@(?:{LABEL}\.)+(?![0-9]+ *$){LABEL}")
 
 
 def normalize(text: str) -> str:
     """Return an address, or a part of one, with the domain in ASCII: xn--mnchen-3ya.example for münchen.example.
 
-    Text stays as it is if Python's codec (IDNA 2003) cannot encode its domain, or would make another domain of it:
-    strasse for straße, where IDNA 2008 has xn--strae-oqa.
+    The text is returned unchanged if Python's codec (IDNA 2003) cannot encode its domain or would encode a different
+    one: strasse for straße, where IDNA 2008 has xn--strae-oqa.
     """
     local, at, domain = text.rpartition("@")
     if domain.isascii() or len(text) > MAX_LENGTH:

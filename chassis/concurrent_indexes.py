@@ -1,4 +1,4 @@
-"""Indexes of large tables, built by a migration while the tables are being changed."""
+"""Migration operations that build indexes of large tables without blocking writes."""
 
 from django.contrib.postgres.operations import AddIndexConcurrently
 from django.db.migrations import RunSQL
@@ -7,10 +7,10 @@ from django.db.models import Index
 
 
 def build(model: str, *indexes: Index) -> list[Operation]:
-    """Return the operations of a migration that has `atomic = False`.
+    """Return the operations for a migration with `atomic = False`.
 
-    What a run that broke off has left behind is dropped first. Building waits for open transactions, such as those of
-    exports, so nothing limits the wait.
+    An invalid index left by an interrupted run is dropped first. The build waits for open transactions, such as
+    exports, so it has no lock timeout.
     """
     return [
         RunSQL("SET lock_timeout = 0", "RESET lock_timeout"),

@@ -1,4 +1,4 @@
-"""Waiting for the database: for a limited time only, and for locks that belong to this service alone."""
+"""Limits on waiting for the database, and table locks that other roles cannot take."""
 
 import select
 import time
@@ -12,42 +12,42 @@ from django.db import connection, models, transaction
 from psycopg2.extensions import POLL_OK, POLL_READ, STATUS_SETUP, set_wait_callback
 
 CONNECT_SECONDS = 2.0
-STATEMENT_SECONDS = 60  # of a background job
-ANSWER_SECONDS = 0.5  # more than a statement may take: the server's own refusal is the better one
+STATEMENT_SECONDS = 60  # for a background job
+GRACE_SECONDS = 0.5  # on top of the statement timeout, so that the server's own error comes first
 
 
-def give_up_after(*, seconds: float) -> None:
-    """Stop waiting for a server that is silent, in this process: libpq would wait for hours.
+def limit_waits(*, seconds: float) -> None:
+    """Limit how long this process waits for an unresponsive server; libpq would wait for hours.
 
-    The server itself ends what takes longer than the role may (chassis.time_limits). Nothing is set for the
-    connection: a pooler such as PgBouncer gives its server connections to one client after the other.
+    The server itself cancels statements that exceed the limits of the role (chassis.time_limits). No limit is set on
+    the connection, because a pooler such as PgBouncer shares its server connections among clients.
     """
-    set_wait_callback(partial(wait, seconds=seconds + ANSWER_SECONDS))
+    set_wait_callback(partial(wait, seconds=seconds + GRACE_SECONDS))
 
 
 def wait(connection: Any, *, seconds: float) -> None:
-    """Wait until the connection has an answer, or raise OperationalError, upon which psycopg2 closes it."""
+    """Wait for a response on the connection, or raise OperationalError, which makes psycopg2 close it."""
     limit = CONNECT_SECONDS if connection.status == STATUS_SETUP else seconds
     deadline = time.monotonic() + limit
     while (state := connection.poll()) != POLL_OK:
         poller = select.poll()
         poller.register(connection.fileno(), select.POLLIN if state == POLL_READ else select.POLLOUT)
         if not poller.poll(max(0.0, deadline - time.monotonic()) * 1000):
-            raise psycopg2.OperationalError(f"the database has been silent for {limit} s")
+            raise psycopg2.OperationalError(f"the database did not respond for {limit} s")
 
 
 @contextmanager
 def long_statements() -> Iterator[None]:
-    """A transaction whose statements may take a minute instead of what the role allows, for jobs and commands."""
+    """Open a transaction whose statements may take a minute, for jobs and commands."""
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute(f"SET LOCAL statement_timeout = '{STATEMENT_SECONDS}s'")
         yield
 
 
 def lock_table(model: type[models.Model]) -> None:
-    """Let one transaction at a time go on from here, until it ends. Reading the table goes on meanwhile.
+    """Serialize transactions from here to their end. The table stays readable.
 
-    Not an advisory lock: every role of the database could take that too, and hold it for as long as it likes.
+    This is not an advisory lock because any role of the database could take and hold that.
     """
     table = connection.ops.quote_name(model._meta.db_table)
     with connection.cursor() as cursor:

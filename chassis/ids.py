@@ -7,5 +7,5 @@ PATTERN = "[1-9][0-9]{0,18}"
 
 
 def parse_id(text: str) -> int | None:
-    """Return the id that the text spells, or None."""
+    """Return the id, or None if the text is not one."""
     return int(text) if re.fullmatch(PATTERN, text) and int(text) <= MAX_ID else None

@@ -1,4 +1,4 @@
-"""The tables of the chassis itself, which each service has in its own schema."""
+"""Tables of the chassis; each service has them in its own schema."""
 
 import math
 from datetime import timedelta
@@ -15,15 +15,15 @@ class WindowQuerySet(models.QuerySet["Window"]):
 
 
 class Window(models.Model):
-    """How many requests a caller has made since the first one of this window; see chassis.auth.limits.
+    """The number of requests of a caller in the current window; see chassis.auth.limits.
 
-    The table is UNLOGGED: PostgreSQL empties it after a crash of its own, and every window begins anew.
+    The table is UNLOGGED: PostgreSQL empties it after a crash, and every window starts again.
     """
 
     key = models.TextField(primary_key=True)
     ends_at = models.DateTimeField()
     requests = models.BigIntegerField()
-    not_modified = models.BigIntegerField(db_default=0)  # how many 304s were given back in this window
+    not_modified = models.BigIntegerField(db_default=0)  # the number of 304s refunded in this window
 
     objects: ClassVar[WindowQuerySet] = WindowQuerySet.as_manager()  # type: ignore[assignment]
 
@@ -36,13 +36,13 @@ class HeartbeatManager(models.Manager["Heartbeat"]):
         self.update_or_create(pk=1, defaults={"beat_at": timezone.now()})
 
     def age_seconds(self) -> float:
-        """Return how long ago a worker was last seen; where none ever was, that is not a number."""
+        """Return the time since the last heartbeat of a worker; NaN if there was none."""
         beat = self.first()
         return (timezone.now() - beat.beat_at).total_seconds() if beat else math.nan
 
 
 class Heartbeat(models.Model):
-    """When a worker of this service was last seen. There is one row."""
+    """The last heartbeat of a worker of this service. There is one row."""
 
     id = models.PositiveSmallIntegerField(primary_key=True, default=1)
     beat_at = models.DateTimeField()

@@ -1,9 +1,7 @@
-"""Text from outside on one line of a terminal, a header or a log.
+"""Make untrusted text safe for one line of a terminal, a header or a log.
 
-Nothing in it ends the line, moves the cursor or turns the reading direction.
-
-What is unsafe is what input refuses in a line (chassis.api.fields), and halves of surrogate pairs. Joiners, variation
-selectors and tags are safe: letters and emoji are made of them.
+Unsafe characters end the line, move the cursor or change the reading direction: those that chassis.api.fields rejects
+in a line, and lone surrogates. Joiners, variation selectors and tags are safe: letters and emoji need them.
 """
 
 import re
@@ -14,30 +12,30 @@ from chassis.hidden_characters import CONTROL_WHITESPACE, FORBIDDEN_IN_TEXT, JOI
 SURROGATES = re.compile("[\ud800-\udfff]")
 FORBIDDEN = (FORBIDDEN_IN_TEXT, CONTROL_WHITESPACE, NEVER_ALLOWED, SURROGATES)
 UNSAFE = re.compile("|".join(characters.pattern for characters in FORBIDDEN))
-# What belongs to the character before it, beside combining marks: skin tones and the tags of a flag.
+# Besides combining marks, these belong to the character before them: skin tones and the tags of a flag.
 MODIFIERS = re.compile("[\U0001f3fb-\U0001f3ff\U000e0020-\U000e007f]")
 REGION = "[\U0001f1e6-\U0001f1ff]"  # two of them are a flag
-HALF_A_FLAG = re.compile(f"(?<!{REGION})(?:{REGION}{REGION})*{REGION}$")
+UNPAIRED_REGION = re.compile(f"(?<!{REGION})(?:{REGION}{REGION})*{REGION}$")
 FIRST_ISOLATE, POP_ISOLATE = "\u2068", "\u2069"
 
 
 def printable(text: str) -> str:
-    """Escape what is unsafe as Python spells it."""
+    """Replace unsafe characters with Python escapes."""
     return UNSAFE.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
 
 
 def one_line(text: str) -> str:
-    """Put a space in the place of what is unsafe, and one in the place of several."""
+    """Replace each run of unsafe characters and whitespace with one space."""
     return " ".join(UNSAFE.sub(" ", text).split())
 
 
-def isolated(text: str) -> str:
-    """Return one line of text from outside that may stand in a sentence without changing its reading direction."""
+def isolate(text: str) -> str:
+    """Return one line of untrusted text that cannot change the reading direction of the sentence around it."""
     return f"{FIRST_ISOLATE}{one_line(text)}{POP_ISOLATE}"
 
 
-def shortened(text: str, limit: int) -> str:
-    """Cut a text to `limit` characters, the ellipsis included, but never inside of what is seen as one character."""
+def shorten(text: str, limit: int) -> str:
+    """Cut a text to `limit` characters including the ellipsis, but never within a grapheme cluster."""
     if len(text) <= limit:
         return text
     end = limit - 1
@@ -47,10 +45,10 @@ def shortened(text: str, limit: int) -> str:
 
 
 def is_boundary(text: str, index: int) -> bool:
-    """Whether a character, as people see them, ends before this index (in the main, the rules of UAX #29)."""
+    """Return whether a grapheme cluster ends before this index (roughly by the rules of UAX #29)."""
     before, after = text[index - 1], text[index]
     if before == "\u200d" or after in JOINERS or MODIFIERS.match(after) or unicodedata.category(after).startswith("M"):
         return False
-    if "\u1160" <= after <= "\u11ff":  # a later part of a Korean syllable
+    if "\u1160" <= after <= "\u11ff":  # vowel or final consonant of a Korean syllable
         return False
-    return not (re.match(REGION, after) and HALF_A_FLAG.search(text, 0, index))
+    return not (re.match(REGION, after) and UNPAIRED_REGION.search(text, 0, index))

@@ -1,6 +1,6 @@
-"""When the database last refused to store anything, which all processes of one web server know.
+"""The time of the last write that the database rejected, shared by all processes of a web server.
 
-The web server's master imports this module before it forks them, so that they share its memory.
+The master of the web server imports this module before it forks the workers, so that they share its memory.
 """
 
 import math
@@ -15,11 +15,11 @@ INSTANT = struct.Struct("d")
 MEMORY = mmap.mmap(-1, INSTANT.size)
 
 
-def note() -> None:
+def record() -> None:
     INSTANT.pack_into(MEMORY, 0, time.monotonic())
 
 
 def age_seconds() -> float:
-    """Return how long ago that was; infinity if it never was."""
-    (noted_at,) = INSTANT.unpack_from(MEMORY)
-    return time.monotonic() - noted_at if noted_at else math.inf
+    """Return the time since the last rejected write; infinity if there was none."""
+    (recorded_at,) = INSTANT.unpack_from(MEMORY)
+    return time.monotonic() - recorded_at if recorded_at else math.inf

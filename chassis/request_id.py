@@ -1,4 +1,4 @@
-"""One id follows a request through the gateway, both services and every log line (header X-Request-ID)."""
+"""The request id (header X-Request-ID), passed through the gateway and both services and added to every log line."""
 
 import re
 from collections.abc import Callable
@@ -8,21 +8,21 @@ from uuid import uuid4
 from django.http import HttpRequest, HttpResponse
 
 HEADER = "X-Request-ID"
-SANE = re.compile(r"[A-Za-z0-9._-]{1,64}")  # the gateway's template holds the same rule
+VALID = re.compile(r"[A-Za-z0-9._-]{1,64}")  # the gateway's template has the same rule
 
 current: ContextVar[str] = ContextVar("request_id", default="")
 
 
 class RequestIdMiddleware:
-    """Keep a sane id that was sent, make one otherwise, and answer with it."""
+    """Keep a valid id from the client or generate one, and return it in the response."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
         sent = request.headers.get(HEADER, "")
-        # Left set after the answer: gunicorn and runserver log about a request when the middleware is done with it.
-        current.set(sent if SANE.fullmatch(sent) else uuid4().hex)
+        # Not reset after the response: gunicorn and runserver write log lines about a request after the middleware.
+        current.set(sent if VALID.fullmatch(sent) else uuid4().hex)
         response = self.get_response(request)
         response[HEADER] = current.get()
         return response

@@ -1,3 +1,3 @@
-"""The oldest version of what a service stands on that it works with."""
+"""Minimum versions of the services' dependencies."""
 
 MIN_POSTGRESQL = 15

@@ -1,9 +1,9 @@
-"""One schema and two roles for each service, in one database; no role can read the other service's tables.
+"""Create a schema and two roles per service in one database. No role can read the tables of the other service.
 
-The owner of a schema migrates it. The role that serves is named like the schema, and may read and write rows there.
+The owner of a schema migrates it. The serving role has the name of the schema and may read and write its rows.
 
-python -m deploy.provision OWNER_URL          on any PostgreSQL; prints for .env what it makes up
-python -m deploy.provision --files FOLDER     what deploy.secret_files has written there
+python -m deploy.provision OWNER_URL          on any PostgreSQL; prints generated URLs for .env
+python -m deploy.provision --files FOLDER     with the files of deploy.secret_files
 """
 
 import argparse
@@ -20,7 +20,7 @@ import psycopg2
 from psycopg2 import sql
 
 from chassis.ops import env
-from chassis.time_limits import OWNERS_TIME_LIMITS, TIME_LIMITS
+from chassis.time_limits import OWNER_TIME_LIMITS, TIME_LIMITS
 from chassis.versions import MIN_POSTGRESQL
 
 ROLES = {
@@ -36,17 +36,17 @@ PAIRS = (
 DATABASE = "tmservice"
 CONNECT_SECONDS = 10
 RIGHTS = (
-    "OWNER_URL must be that of a superuser, or of a role with CREATEROLE that owns the database and made the roles."
+    "OWNER_URL must be for a superuser, or for a role with CREATEROLE that owns the database and created the roles."
 )
 
 
 class CannotProvision(Exception):
-    """It cannot be done so. The text is one sentence for the person who asked."""
+    """The request cannot be carried out. The text is one sentence for the user."""
 
 
 @dataclass(frozen=True, slots=True)
 class Tenant:
-    """A service's place in the database: the role that serves, which the schema is named after, and the owner."""
+    """The roles of a service: the serving role, which gives the schema its name, and the owner."""
 
     role: str
     password: str
@@ -55,9 +55,9 @@ class Tenant:
 
 
 def provision(owner_url: str, *, database: str, tenants: list[Tenant]) -> None:
-    """Make database, roles and schemas where they are missing, and set the passwords. Run it as often as you like.
+    """Create the missing database, roles and schemas, and set the passwords. It is idempotent.
 
-    `owner_url` is that of a superuser, in any database of the server, or of a role that may make roles and owns the
+    `owner_url` is for a superuser, in any database of the server, or for a role that may create roles and owns the
     database.
     """
     with connected(owner_url) as cursor:
@@ -69,13 +69,13 @@ def provision(owner_url: str, *, database: str, tenants: list[Tenant]) -> None:
         cursor.execute(sql.SQL("REVOKE ALL ON DATABASE {} FROM PUBLIC").format(sql.Identifier(database)))
         cursor.execute("REVOKE ALL ON SCHEMA public FROM PUBLIC")
         for tenant in tenants:
-            for statement in for_tenant(tenant, database):
+            for statement in tenant_statements(tenant, database):
                 cursor.execute(statement)
 
 
 @contextmanager
 def connected(url: str, dbname: str | None = None) -> Iterator[Any]:
-    """Connect, in autocommit since CREATE DATABASE allows no transaction, and give a cursor."""
+    """Connect and yield a cursor, in autocommit mode because CREATE DATABASE cannot run in a transaction."""
     connection = psycopg2.connect(url, dbname=dbname, connect_timeout=CONNECT_SECONDS)
     connection.autocommit = True
     try:
@@ -86,29 +86,29 @@ def connected(url: str, dbname: str | None = None) -> Iterator[Any]:
 
 
 def check_server_version(server_version: int) -> None:
-    """`server_version` is as PostgreSQL counts them: 150004 is 15.4."""
+    """`server_version` is in PostgreSQL's format: 150004 is 15.4."""
     major, minor = divmod(server_version, 10_000)
     if major < MIN_POSTGRESQL:
-        raise CannotProvision(f"PostgreSQL {MIN_POSTGRESQL} or newer is needed; this is {major}.{minor}.")
+        raise CannotProvision(f"PostgreSQL {MIN_POSTGRESQL} or newer is required; this is {major}.{minor}.")
 
 
-def for_tenant(tenant: Tenant, database: str) -> list[sql.Composable]:
+def tenant_statements(tenant: Tenant, database: str) -> list[sql.Composable]:
     names = {
         "role": sql.Identifier(tenant.role),
         "owner": sql.Identifier(tenant.owner),
         "role_name": sql.Literal(tenant.role),
     }
     return [
-        *for_role(tenant.role, tenant.password, schema=tenant.role, database=database),
+        *role_statements(tenant.role, tenant.password, schema=tenant.role, database=database),
         *time_limits(tenant.role, TIME_LIMITS, database=database),
-        *for_role(tenant.owner, tenant.owner_password, schema=tenant.role, database=database),
-        *time_limits(tenant.owner, OWNERS_TIME_LIMITS, database=database),
+        *role_statements(tenant.owner, tenant.owner_password, schema=tenant.role, database=database),
+        *time_limits(tenant.owner, OWNER_TIME_LIMITS, database=database),
         sql.SQL("CREATE SCHEMA IF NOT EXISTS {role} AUTHORIZATION {owner}").format(**names),
         sql.SQL(HAND_OVER).format(**names),
     ]
 
 
-# Where the role that serves owned its schema, in one transaction, so that it can serve before and after.
+# If the serving role owned its schema. One transaction, so that it can serve before and after.
 HAND_OVER = """
     DO $$ BEGIN
     IF EXISTS (SELECT FROM pg_namespace WHERE nspname = {role_name} AND pg_get_userbyid(nspowner) = {role_name}) THEN
@@ -121,7 +121,7 @@ HAND_OVER = """
 """
 
 
-def for_role(role: str, password: str, *, schema: str, database: str) -> list[sql.Composable]:
+def role_statements(role: str, password: str, *, schema: str, database: str) -> list[sql.Composable]:
     names = {"role": sql.Identifier(role), "schema": sql.Identifier(schema), "database": sql.Identifier(database)}
     literal = sql.Literal(role)
     return [
@@ -130,7 +130,7 @@ def for_role(role: str, password: str, *, schema: str, database: str) -> list[sq
             "THEN CREATE ROLE {role}; END IF; END $$"
         ).format(literal=literal, **names),
         sql.SQL("ALTER ROLE {role} LOGIN PASSWORD {password}").format(password=sql.Literal(password), **names),
-        # Who is no superuser may make a schema for a role only as a member of it; since 16 one that may SET ROLE.
+        # Without superuser, creating a schema for a role requires membership in it; since PostgreSQL 16, with SET ROLE.
         sql.SQL(
             "DO $$ BEGIN IF NOT pg_has_role(current_user, {literal}, "
             "CASE WHEN current_setting('server_version_num')::int < 160000 THEN 'MEMBER' ELSE 'SET' END) "
@@ -147,66 +147,66 @@ def time_limits(role: str, limits: Mapping[str, str], *, database: str) -> Itera
         yield where + sql.SQL(" SET {} = {}").format(sql.Identifier(name), sql.Literal(value))
 
 
-def urls_of(owner_url: str, given: Mapping[str, str], *, host: str = "") -> dict[str, str]:
-    """Return the URLs of each service: as given, or in the database of OWNER_URL with a password that is made up.
+def service_urls(owner_url: str, given: Mapping[str, str], *, host: str = "") -> dict[str, str]:
+    """Return the URLs of the services: the given ones, or URLs in the database of OWNER_URL with a generated password.
 
-    Where only the URL of the role that serves is given, the owner is named after it and is in the same database. `host`
-    is where the services reach the server, if it is not where we do.
+    If only the URL of the serving role is given, the owner gets a name derived from it, in the same database. `host` is
+    the address of the server as seen by the services, if different.
     """
     owner = urlsplit(owner_url)
     place = owner.netloc.rpartition("@")[2]
-    if host:  # how we encrypt on our way says nothing about theirs
+    if host:  # our TLS options may not apply to the services
         owner, place = owner._replace(query=""), host
-    if not place:  # the owner comes by a socket, where PostgreSQL usually goes by the name of the system's user
+    if not place:  # a Unix socket, with peer authentication
         owner, place = owner._replace(query=""), "localhost"
     database = owner.path.removeprefix("/")
     path = f"/{DATABASE}" if database in ("", "postgres") else owner.path
 
-    def made_up(role: str) -> str:
+    def generate_url(role: str) -> str:
         return urlunsplit(owner._replace(netloc=f"{role}:{secrets.token_urlsafe(32)}@{place}", path=path))
 
-    def beside(url: str) -> str:
+    def generate_owner_url(url: str) -> str:
         parts = urlsplit(url)
         place = parts.netloc.rpartition("@")[2]
         return urlunsplit(parts._replace(netloc=f"{parts.username}_owner:{secrets.token_urlsafe(32)}@{place}"))
 
-    urls = {name: given.get(name) or made_up(role) for name, role in ROLES.items()}
+    urls = {name: given.get(name) or generate_url(role) for name, role in ROLES.items()}
     for serving, owning in PAIRS:
         if given.get(serving) and not given.get(owning):
             check_url(serving, given[serving])
-            urls[owning] = beside(given[serving])
+            urls[owning] = generate_owner_url(given[serving])
     return urls
 
 
 def provision_urls(owner_url: str, urls: Mapping[str, str]) -> None:
-    """Make the roles that the URLs of the services name, each in the database that its URL names.
+    """Create the roles in the URLs of the services, each in the database of its URL.
 
-    Raises CannotProvision before anything is done where that cannot be meant.
+    Raises CannotProvision for invalid URLs before it changes anything.
     """
     check_url("OWNER_URL", owner_url)
     taken = [unquote(urlsplit(owner_url).username or "")]
     places = {}
     for name, url in urls.items():
-        places[name] = place_in(name, url)
+        places[name] = parse_place(name, url)
         _, role, _ = places[name]
         if role in taken:
-            raise CannotProvision(f"{name} names the role {role}, which is taken; each URL needs a role of its own.")
+            raise CannotProvision(f"{name} uses the role {role} again; each URL needs a different role.")
         taken.append(role)
     for serving, owning in PAIRS:
-        database, *of_role = places[serving]
-        owners_database, *of_owner = places[owning]
+        database, *role_login = places[serving]
+        owners_database, *owner_login = places[owning]
         if database != owners_database:
             raise CannotProvision(f"{owning} must name the same database as {serving}, {database}.")
-        provision(owner_url, database=database, tenants=[Tenant(*of_role, *of_owner)])
+        provision(owner_url, database=database, tenants=[Tenant(*role_login, *owner_login)])
 
 
-def place_in(name: str, url: str) -> tuple[str, str, str]:
-    """Return the database that a URL names, and the role with its password."""
+def parse_place(name: str, url: str) -> tuple[str, str, str]:
+    """Return the database, role and password of a URL."""
     check_url(name, url)
     parts = urlsplit(url)
     values = {"database": parts.path.removeprefix("/"), "role": parts.username, "password": parts.password}
     if missing := [what for what, value in values.items() if not value]:
-        raise CannotProvision(f"{name} names no {missing[0]}; it must be postgresql://ROLE:PASSWORD@HOST/DATABASE.")
+        raise CannotProvision(f"{name} has no {missing[0]}; it must be postgresql://ROLE:PASSWORD@HOST/DATABASE.")
     database, role, password = (unquote(value or "") for value in values.values())
     return database, role, password
 
@@ -217,13 +217,13 @@ def check_url(name: str, url: str) -> None:
     try:
         parts = urlsplit(url)
         is_usable = not parts.fragment and parts.port != 0
-    except ValueError:  # its text may hold a part of the password
+    except ValueError:  # its text may contain a part of the password
         is_usable = False
     if not is_usable:
-        raise CannotProvision(f"{name} is not a valid URL; percent-encode what is special in its password.")
+        raise CannotProvision(f"{name} is not a valid URL; percent-encode special characters in its password.")
 
 
-def in_a_sentence(error: psycopg2.Error) -> str:
+def error_sentence(error: psycopg2.Error) -> str:
     lines = str(error).strip().splitlines() or [type(error).__name__]
     sentence = lines[0].removesuffix(".")
     return f"{sentence}; {RIGHTS}" if isinstance(error, psycopg2.errors.InsufficientPrivilege) else f"{sentence}."
@@ -233,17 +233,17 @@ def command(prog: str) -> None:
     arguments = parse(prog)
     try:
         if arguments.files:
-            provision_urls((arguments.files / "database" / "OWNER_URL").read_text(), urls_in(arguments.files))
+            provision_urls((arguments.files / "database" / "OWNER_URL").read_text(), read_urls(arguments.files))
         else:
-            provision_and_tell(arguments.owner_url, host=arguments.host)
+            provision_and_print(arguments.owner_url, host=arguments.host)
     except (CannotProvision, env.SettingError) as error:
         sys.exit(f"{prog}: {error}")
     except psycopg2.Error as error:
-        sys.exit(f"{prog}: {in_a_sentence(error)}")
+        sys.exit(f"{prog}: {error_sentence(error)}")
 
 
-def urls_in(folder: Path) -> dict[str, str]:
-    """Return the URLs that deploy.secret_files has written."""
+def read_urls(folder: Path) -> dict[str, str]:
+    """Return the URLs written by deploy.secret_files."""
     return {
         f"{name.upper()}_{setting}": (folder / place / setting).read_text()
         for name in ("user", "task")
@@ -254,31 +254,34 @@ def urls_in(folder: Path) -> dict[str, str]:
 def parse(prog: str) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog=prog,
-        description="Make the database, and a schema and two roles for each service. USER_DATABASE_URL, "
-        "USER_OWNER_DATABASE_URL and those of TASK_, from the environment or .env, say which; missing ones are "
-        "generated and printed.",
+        description="Create the database, and a schema and two roles for each service, from USER_DATABASE_URL, "
+        "USER_OWNER_DATABASE_URL, TASK_DATABASE_URL and TASK_OWNER_DATABASE_URL in the environment or .env; missing "
+        "URLs are generated and printed.",
     )
     chosen = parser.add_mutually_exclusive_group(required=True)
     chosen.add_argument(
-        "owner_url", metavar="OWNER_URL", nargs="?", help="postgresql://... of a role that may make roles"
+        "owner_url", metavar="OWNER_URL", nargs="?", help="postgresql:// URL of a role that may create roles"
     )
     chosen.add_argument("--files", type=Path, metavar="FOLDER", help="the folder of deploy.secret_files")
     parser.add_argument(
-        "--host", default="", metavar="HOST[:PORT]", help="where the services reach it, such as in a private network"
+        "--host",
+        default="",
+        metavar="HOST[:PORT]",
+        help="address of the server for the services, such as in a private network",
     )
     return parser.parse_args()
 
 
-def provision_and_tell(owner_url: str, *, host: str) -> None:
-    """Print what .env needs, and nothing else, to standard output."""
+def provision_and_print(owner_url: str, *, host: str) -> None:
+    """Print the lines for .env, and nothing else, to standard output."""
     env.load_dotenv()
-    given = {name: env.given(name) for name in ROLES}
+    given = {name: env.raw_value(name) for name in ROLES}
     check_url("OWNER_URL", owner_url)
-    urls = urls_of(owner_url, given, host=host)
+    urls = service_urls(owner_url, given, host=host)
     provision_urls(owner_url, urls)
-    made_up = {name: url for name, url in urls.items() if not given[name]}
-    print("The roles and schemas are there." + (" For .env:" if made_up else ""), file=sys.stderr)
-    for name, url in made_up.items():
+    generated = {name: url for name, url in urls.items() if not given[name]}
+    print("The roles and schemas exist." + (" For .env:" if generated else ""), file=sys.stderr)
+    for name, url in generated.items():
         print(f"{name}={url}")
 
 

@@ -1,8 +1,8 @@
-"""Makes up the secrets of a stack of containers, once: python -m deploy.secret_files FOLDER.
+"""Generate the secrets of a container stack, once: python -m deploy.secret_files FOLDER.
 
-Each service has a folder of its own, for a volume that it alone is given, with a file for each setting; what its
-migrations need is in another one, which the service itself is not given. A service reads
-the setting NAME from the file that NAME_FILE names; what is set as NAME itself wins.
+Each service has its own folder, for a volume that only it mounts, with a file per setting. Settings for migrations are
+in separate folders, which the service does not mount. A service reads the setting NAME from the file that NAME_FILE
+names; NAME itself takes precedence.
 """
 
 import secrets
@@ -12,32 +12,32 @@ from pathlib import Path
 DATABASE = "postgresql://{role}:{password}@database:5432/{database}"
 
 
-def make(folder: Path) -> None:
-    signing_key = kept(folder / "user" / "JWT_SIGNING_KEY", secret())
-    kept(folder / "task" / "JWT_SIGNING_KEY", signing_key)
-    kept(folder / "user" / "USER_SECRET_KEY", secret())
-    kept(folder / "task" / "TASK_SECRET_KEY", secret())
-    before = folder / "user" / "ADMIN_PASSWORD"  # where it was when the user service could read it
+def generate(folder: Path) -> None:
+    signing_key = write_once(folder / "user" / "JWT_SIGNING_KEY", secret())
+    write_once(folder / "task" / "JWT_SIGNING_KEY", signing_key)
+    write_once(folder / "user" / "USER_SECRET_KEY", secret())
+    write_once(folder / "task" / "TASK_SECRET_KEY", secret())
+    before = folder / "user" / "ADMIN_PASSWORD"  # its place in older versions
     password = before.read_text() if before.is_file() else secrets.token_urlsafe(12)
-    kept(folder / "user-owner" / "ADMIN_PASSWORD", password)
+    write_once(folder / "user-owner" / "ADMIN_PASSWORD", password)
     before.unlink(missing_ok=True)
-    owner = kept(folder / "database" / "POSTGRES_PASSWORD", secret())
-    kept(folder / "database" / "OWNER_URL", DATABASE.format(role="postgres", password=owner, database="postgres"))
+    owner = write_once(folder / "database" / "POSTGRES_PASSWORD", secret())
+    write_once(folder / "database" / "OWNER_URL", DATABASE.format(role="postgres", password=owner, database="postgres"))
     for name in ("user", "task"):
         url = DATABASE.format(role=f"{name}_service", password=secret(), database="tmservice")
-        kept(folder / name / "DATABASE_URL", url)
+        write_once(folder / name / "DATABASE_URL", url)
         url = DATABASE.format(role=f"{name}_service_owner", password=secret(), database="tmservice")
-        kept(folder / f"{name}-owner" / "OWNER_DATABASE_URL", url)
+        write_once(folder / f"{name}-owner" / "OWNER_DATABASE_URL", url)
 
 
 def secret() -> str:
     return secrets.token_urlsafe(48)
 
 
-def kept(file: Path, value: str) -> str:
-    """Return what the file holds, and write the value into it if it is not there.
+def write_once(file: Path, value: str) -> str:
+    """Write the value to a new file, or keep an existing file. Return its content.
 
-    Others in the same container may read it: PostgreSQL's is another user than the one that makes it.
+    Readable by all users of the container, because PostgreSQL runs as another user.
     """
     if not file.is_file():
         draft = file.with_suffix(".new")
@@ -48,4 +48,4 @@ def kept(file: Path, value: str) -> str:
 
 
 if __name__ == "__main__":
-    make(Path(sys.argv[1]))
+    generate(Path(sys.argv[1]))

@@ -1,4 +1,3 @@
-import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,21 +7,9 @@ import pytest
 from tests.local_stack import LocalStack, new_folder
 
 
-def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "thorough: takes so long that scripts/test runs it with --all alone")
-
-
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    if "RACE_ROUNDS" in os.environ:
-        return
-    thorough = [item for item in items if item.get_closest_marker("thorough")]
-    config.hook.pytest_deselected(items=thorough)
-    items[:] = [item for item in items if item not in thorough]
-
-
 @pytest.fixture(scope="session")
 def stack() -> Iterator[LocalStack]:
-    """One running stack for all tests that leave it running."""
+    """A running stack, shared by tests that do not stop or break it."""
     running = LocalStack()
     try:
         running.start()
@@ -33,7 +20,7 @@ def stack() -> Iterator[LocalStack]:
 
 @pytest.fixture
 def temporary() -> Iterator[Path]:
-    """The folder for temporary files of a script that makes a stack of its own."""
+    """A folder for the temporary files of a script that creates a stack."""
     folder = new_folder()
     yield folder
     shutil.rmtree(folder)
@@ -41,7 +28,7 @@ def temporary() -> Iterator[Path]:
 
 @pytest.fixture
 def own_stack() -> Iterator[LocalStack]:
-    """A stack that a test may break; it starts it itself."""
+    """A stack that the test starts and may break."""
     mine = LocalStack()
     yield mine
     mine.remove()

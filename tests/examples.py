@@ -1,4 +1,4 @@
-"""The shell blocks of the README and the API tour, each with the output that is printed below it."""
+"""The shell blocks of the README and the API tour, each with its documented output."""
 
 import json
 import re
@@ -9,7 +9,7 @@ from stack.bootstrap import ROOT
 PAGES = ["README.md", "docs/api-tour.md"]  # in the order in which a reader pastes them
 FENCE = re.compile(r"^```(sh|json|text)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 DIVIDER = "-- next --"
-# Differs in every run.
+# These differ in every run.
 VARYING = {
     r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d+(?:Z|\+00:00)": "INSTANT",
     r"eyJ[\w.-]+": "TOKEN",
@@ -37,7 +37,7 @@ class Block:
 @dataclass(frozen=True)
 class Printed:
     text: str
-    seconds: int  # since the first line was pasted
+    cpu_seconds: int  # of all commands pasted so far
 
 
 def blocks():
@@ -55,27 +55,32 @@ def blocks():
     return found
 
 
+# The second line of `times` is of ended children: their user time, then their system time, such as 1m2.345s.
+CPU_SECONDS = r"""awk 'NR == 2 { split($1 "m" $2, t, /[ms]+/); print int(60 * (t[1] + t[3]) + t[2] + t[4]) }'"""
+
+
 def script(port):
-    """Return all blocks as one script that prints a divider and the seconds since its start after each."""
-    after = f'\necho; echo "{DIVIDER} $SECONDS"\n'
-    return "".join(block.commands + after for block in blocks()).replace("localhost:8080", f"localhost:{port}")
+    """Return all blocks as one script that prints a divider and the CPU seconds since its start after each."""
+    after = f'\necho; times > $TIMES; echo "{DIVIDER} $({CPU_SECONDS} $TIMES)"\n'
+    lines = "".join(block.commands + after for block in blocks()).replace("localhost:8080", f"localhost:{port}")
+    return f"TIMES=$(mktemp)\n{lines}rm $TIMES\n"
 
 
 def read(output):
     """Return the output of each block of the script."""
     parts = re.split(rf"^{DIVIDER} (\d+)\n", output, flags=re.MULTILINE)
-    return [Printed(text, int(seconds)) for text, seconds in zip(parts[::2], parts[1::2], strict=False)]
+    return [Printed(text, int(cpu)) for text, cpu in zip(parts[::2], parts[1::2], strict=False)]
 
 
 def has_sample(method, path):
-    """Return whether a block with an output calls it, with a number or a variable as the id."""
+    """Return whether a block with output calls the operation, with a number or a variable as ID."""
     place = re.compile(re.sub(r"\{\w+\}", r"(\\d+|\\$[A-Z]+)", path.rstrip("/")) + "/?")
     calls = (call for block in blocks() if block.answer for call in CALL.findall(block.commands))
     return any(place.fullmatch(called) and method == method_of(line) for line, called in calls)
 
 
 def method_of(line):
-    """Return the method that curl sends: that of -X, else POST if there is a body."""
+    """Return curl's method: that of -X, or else POST with a body."""
     named = re.search(r" -X (\w+)", line)
     return named[1] if named else "POST" if " -d " in line else "GET"
 
@@ -84,7 +89,7 @@ def normal(kind, text):
     """Return the lines of an output without what varies. JSON is formatted; its keys keep their order."""
     for pattern, name in VARYING.items():
         text = re.sub(pattern, name, text)
-    # The demo computes all other dates from today.
+    # Other dates are relative to today.
     text = DATE.sub(lambda date: date[0] if date[0] in COMMANDS else "DATE", text).strip()
     if kind == "json":
         text = "\n".join(json.dumps(value, indent=1) for value in json_values(text))

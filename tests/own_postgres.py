@@ -1,4 +1,4 @@
-"""A PostgreSQL that is nobody's stack, for what is done on one's own."""
+"""A PostgreSQL that belongs to no stack."""
 
 import shutil
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ from tests.local_stack import new_folder
 
 @contextmanager
 def own_postgres() -> Iterator[str]:
-    """Run a cluster and give the URL of its superuser."""
+    """Run a cluster and yield its superuser URL."""
     folder = new_folder()
     try:
         with throwaway_postgres(folder) as urls:
@@ -25,9 +25,9 @@ def own_postgres() -> Iterator[str]:
 
 
 def run_sql(url: str, *statements: str) -> list[tuple]:
-    """Run statements, each in a transaction of its own, and return the rows of the last."""
+    """Run statements, each in its own transaction, and return the rows of the last."""
     connection = psycopg2.connect(url)
-    connection.autocommit = True  # CREATE DATABASE allows no transaction
+    connection.autocommit = True  # CREATE DATABASE cannot run in a transaction
     try:
         with connection.cursor() as cursor:
             for statement in statements:

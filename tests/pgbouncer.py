@@ -1,4 +1,4 @@
-"""A real PgBouncer in transaction mode: the machine's, or else the one of Debian's package, unpacked into .venv."""
+"""A real PgBouncer in transaction mode: an installed one, or Debian's package unpacked into .venv."""
 
 import os
 import platform
@@ -15,9 +15,9 @@ from stack import bootstrap, postgres
 from stack.bootstrap import VENV
 from stack.console import StackError
 from stack.ports import free_ports
-from tests.local_stack import new_folder
+from tests.local_stack import HANG_SECONDS, new_folder
 
-LIBRARIES = ("libevent-2.1", "libc-ares")  # of which Debian's package is made, and few machines have them
+LIBRARIES = ("libevent-2.1", "libc-ares")  # dependencies of Debian's package that most machines lack
 CONFIGURATION = """
 [databases]
 tmservice = host=127.0.0.1 port={server_port} dbname=tmservice
@@ -48,14 +48,14 @@ def find() -> tuple[str, dict[str, str]]:
 
 def unpack(root: Path) -> None:
     if not shutil.which("apt-get"):
-        raise StackError("There is no PgBouncer, and no apt-get to fetch one: install the package pgbouncer.")
+        raise StackError("PgBouncer is not installed, and apt-get is missing: install the package pgbouncer.")
     folder = new_folder()
     if os.geteuid() == 0:
-        bootstrap.quietly(["apt-get", "update", "-qq"], otherwise="apt-get update failed")
+        bootstrap.run_quietly(["apt-get", "update", "-qq"], message="apt-get update failed")
     listed = subprocess.run(["apt-cache", "depends", "pgbouncer"], check=True, capture_output=True, text=True).stdout
     libraries = [word for word in listed.split() if word.startswith(LIBRARIES)]
     command = ["sh", "-ec", 'cd "$0"; apt-get download -qq "$@"; for file in *.deb; do dpkg -x "$file" root; done']
-    bootstrap.quietly([*command, str(folder), "pgbouncer", *libraries], otherwise="PgBouncer was not fetched")
+    bootstrap.run_quietly([*command, str(folder), "pgbouncer", *libraries], message="Downloading PgBouncer failed")
     shutil.rmtree(root, ignore_errors=True)
     shutil.move(folder / "root", root)
     shutil.rmtree(folder)
@@ -63,7 +63,7 @@ def unpack(root: Path) -> None:
 
 @contextmanager
 def pgbouncer(server_port: int, passwords: dict[str, str], more: str = "") -> Iterator[int]:
-    """Run one in front of a PostgreSQL, for these roles; give its port."""
+    """Run PgBouncer in front of a PostgreSQL for these roles; yield its port."""
     program, environment = find()
     folder = new_folder()
     (port,) = free_ports(1)
@@ -85,7 +85,7 @@ def pgbouncer(server_port: int, passwords: dict[str, str], more: str = "") -> It
 
 
 def wait_until_up(url: str, log: Path) -> None:
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + HANG_SECONDS
     while True:
         try:
             return psycopg2.connect(url, connect_timeout=2).close()

@@ -1,4 +1,4 @@
-"""HTTP byte by byte: answers as they came, services that misbehave, and a gateway in front of them."""
+"""Raw HTTP: exact responses, misbehaving services, and a gateway in front of them."""
 
 import json
 import os
@@ -16,15 +16,15 @@ from threading import Event, Thread
 
 from stack import nginx
 from stack.ports import free_ports
-from stack.state import State
-from tests.local_stack import eventually
+from stack.state import StateFolder
+from tests.local_stack import HANG_SECONDS, eventually
 
 HOSTNAME = "localhost"
 
 
 @dataclass(frozen=True)
-class Message:
-    """A request or an answer, with every header that came, also those that came twice."""
+class HttpMessage:
+    """A request or response with all headers, including duplicates."""
 
     start: str
     headers: list[tuple[str, str]]
@@ -44,19 +44,21 @@ class Message:
         return json.loads(self.body)
 
 
-def parse(content: bytes) -> Message:
+def parse(content: bytes) -> HttpMessage:
     head, _, body = content.partition(b"\r\n\r\n")
     start, *lines = head.decode("latin-1").split("\r\n")
     pairs = [line.partition(": ") for line in lines]
-    return Message(start, [(name, value) for name, _, value in pairs], body)
+    return HttpMessage(start, [(name, value) for name, _, value in pairs], body)
 
 
 def connect(port: int, *, source: str = "") -> socket.socket:
-    return socket.create_connection(("127.0.0.1", port), timeout=20, source_address=(source, 0) if source else None)
+    return socket.create_connection(
+        ("127.0.0.1", port), timeout=HANG_SECONDS, source_address=(source, 0) if source else None
+    )
 
 
 def lines(method: str, path: str, body: bytes = b"", **headers: str) -> bytes:
-    """Return a request of HTTP/1.1 after whose answer the connection ends. In names of headers _ stands for -."""
+    """Return an HTTP/1.1 request with Connection: close. In header names, _ stands for -."""
     given = {name.replace("_", "-"): value for name, value in headers.items()}
     length = {"Content-Length": str(len(body))} if body else {}
     fields = {"Host": HOSTNAME, "Connection": "close"} | length | given
@@ -65,16 +67,16 @@ def lines(method: str, path: str, body: bytes = b"", **headers: str) -> bytes:
 
 
 def rest(connection: socket.socket) -> bytes:
-    """Read until the other side has ended the connection, gently or not."""
+    """Read until the other side closes or resets the connection."""
     received = b""
     with suppress(ConnectionResetError):
-        while portion := connection.recv(65536):
-            received += portion
+        while chunk := connection.recv(65536):
+            received += chunk
     return received
 
 
-def send(port: int, request: bytes, *, source: str = "") -> Message:
-    """Send bytes as they are and return all that comes back."""
+def send(port: int, request: bytes, *, source: str = "") -> HttpMessage:
+    """Send raw bytes and return the response."""
     with connect(port, source=source) as connection:
         connection.sendall(request)
         return parse(rest(connection))
@@ -84,7 +86,7 @@ def send(port: int, request: bytes, *, source: str = "") -> Message:
 def connections(
     port: int, count: int, *, each_sends: bytes, clients: int = 1, source: str = ""
 ) -> Iterator[list[socket.socket]]:
-    """Open so many connections, all from one address, or from those of so many clients in turn."""
+    """Open `count` connections from one address, or from those of `clients` clients in turn."""
     with ExitStack() as stack:
         sources = [source or f"127.0.9.{1 + number % clients}" for number in range(count)]
         opened = [stack.enter_context(connect(port, source=each)) for each in sources]
@@ -93,42 +95,42 @@ def connections(
         yield opened
 
 
-# What a service may do with a request. Each closes its connection afterwards.
-Manner = Callable[[Message, socket.socket], None]
+# How a service handles a request. The connection is closed afterwards.
+Behavior = Callable[[HttpMessage, socket.socket], None]
 
 
-def answer(status: str = "200 OK", body: bytes = b"{}", **headers: str) -> Manner:
+def answer(status: str = "200 OK", body: bytes = b"{}", **headers: str) -> Behavior:
     fields = {"Content-Type": "application/json", "Content-Length": str(len(body)), "Connection": "close"}
     fields |= {name.replace("_", "-"): value for name, value in headers.items()}
     head = "".join(f"{name}: {value}\r\n" for name, value in fields.items())
     return lambda request, connection: connection.sendall(f"HTTP/1.1 {status}\r\n{head}\r\n".encode() + body)
 
 
-def hang_up(request: Message, connection: socket.socket) -> None:
+def hang_up(request: HttpMessage, connection: socket.socket) -> None:
     pass
 
 
-def babble(request: Message, connection: socket.socket) -> None:
+def send_garbage(request: HttpMessage, connection: socket.socket) -> None:
     connection.sendall(b"HTTP/1.1 200 OK\r\nnot a header\r\n\r\n<html>")
 
 
-def hold(until: Event) -> Manner:
-    """Do not answer before something has happened."""
+def hold(until: Event) -> Behavior:
+    """Wait for the event before responding."""
 
-    def manner(request: Message, connection: socket.socket) -> None:
+    def behavior(request: HttpMessage, connection: socket.socket) -> None:
         until.wait(60)
         answer()(request, connection)
 
-    return manner
+    return behavior
 
 
-class Service:
-    """A service on a real socket. It keeps what it was asked, and answers in its manner; `manners` come first, once."""
+class FakeService:
+    """A service on a real socket that records requests. `behaviors` are used once each, then `behavior`."""
 
     def __init__(self, *, address: str = "127.0.0.1", port: int = 0, tls: ssl.SSLContext | None = None) -> None:
-        self.requests: list[Message] = []
-        self.manners: list[Manner] = []
-        self.manner: Manner = answer()
+        self.requests: list[HttpMessage] = []
+        self.behaviors: list[Behavior] = []
+        self.behavior: Behavior = answer()
         self.tls = tls
         self.listener = socket.create_server((address, port), backlog=1024)
         self.port = self.listener.getsockname()[1]
@@ -142,38 +144,51 @@ class Service:
                 Thread(target=self.serve, args=[connection], daemon=True).start()
 
     def serve(self, connection: socket.socket) -> None:
-        with suppress(OSError), connection:  # who asked has gone
+        with suppress(OSError), connection:  # the client has gone
             stream = self.tls.wrap_socket(connection, server_side=True) if self.tls else connection
             with stream:
                 request = self.read(stream)
                 if request is not None:
                     self.requests.append(request)
-                    manner = self.manners.pop(0) if self.manners else self.manner
-                    manner(request, stream)
+                    behavior = self.behaviors.pop(0) if self.behaviors else self.behavior
+                    behavior(request, stream)
 
-    def read(self, connection: socket.socket) -> Message | None:
+    def read(self, connection: socket.socket) -> HttpMessage | None:
         content = b""
         while b"\r\n\r\n" not in content:
-            if not (portion := connection.recv(65536)):
+            if not (chunk := connection.recv(65536)):
                 return None
-            content += portion
+            content += chunk
         length = int(parse(content)["Content-Length"] or 0)
         while len(parse(content).body) < length:
             content += connection.recv(65536)
         return parse(content)
 
+    def __enter__(self) -> "FakeService":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def reset(self) -> "FakeService":
+        """Forget the requests and behave as at first."""
+        self.requests.clear()
+        self.behaviors.clear()
+        self.behavior = answer()
+        return self
+
     def paths(self) -> list[str]:
         return [request.start.split(" ")[1] for request in self.requests]
 
     def close(self) -> None:
-        with suppress(OSError):  # closed before
+        with suppress(OSError):  # already closed
             self.listener.shutdown(socket.SHUT_RDWR)
         self.listener.close()
 
 
 @dataclass
 class Gateway:
-    """A real Nginx with the template of this project. `changed` replaces words of the rendered configuration."""
+    """A real Nginx with this project's template. `changed` replaces text in the rendered configuration."""
 
     user_service: str
     task_service: str
@@ -186,13 +201,13 @@ class Gateway:
         with ExitStack() as undo:
             undo.callback(shutil.rmtree, self.folder)
             self.folder.chmod(0o711)
-            self.state.make()
+            self.state.create()
             self.write(task_service=self.task_service)
             with self.log.open("ab") as log:
                 self.process = subprocess.Popen(nginx.command(self.state), cwd=self.state.nginx, stdout=log, stderr=log)
             undo.callback(self.process.wait, 20)
             undo.callback(self.process.terminate)
-            eventually(self.is_up, seconds=5)
+            eventually(self.is_up)
             self.undo = undo.pop_all()
         return self
 
@@ -213,11 +228,11 @@ class Gateway:
             rendered.write_text(rendered.read_text().replace(old, new))
 
     @property
-    def state(self) -> State:
-        return State(self.folder)
+    def state(self) -> StateFolder:
+        return StateFolder(self.folder)
 
     def logged(self, **members: object) -> dict:
-        """Wait for the line of the access log that has these members: it comes after the answer."""
+        """Wait for the access log line with these members: it is written after the response."""
         found: list[dict] = []
 
         def look() -> bool:
@@ -225,7 +240,7 @@ class Gateway:
             found[:] = [entry for entry in entries if members.items() <= entry.items()]
             return bool(found)
 
-        eventually(look, seconds=12)
+        eventually(look)
         return found[-1]
 
     @property
@@ -238,12 +253,12 @@ class Gateway:
             return self.call("GET", "/health/live/").status == 200
         return False
 
-    def call(self, method: str, path: str, body: bytes = b"", *, source: str = "", **headers: str) -> Message:
+    def call(self, method: str, path: str, body: bytes = b"", *, source: str = "", **headers: str) -> HttpMessage:
         return send(self.port, lines(method, path, body, **headers), source=source)
 
 
 class NameServer:
-    """Answers questions for IPv4 addresses; `names` may change meanwhile."""
+    """A DNS server for IPv4 addresses; `names` may change."""
 
     def __init__(self, **names: list[str]) -> None:
         self.names = names

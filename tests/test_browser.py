@@ -1,4 +1,4 @@
-"""The API documentation in a headless Chromium, used as a person would. Its pictures are in .venv/screenshots."""
+"""The API documentation in a headless Chromium. Screenshots are in .venv/screenshots."""
 
 import base64
 import json
@@ -11,13 +11,13 @@ from stack import bootstrap
 from stack.console import StackError
 from tests.lab import chromium
 
-pytestmark = pytest.mark.thorough
+pytestmark = pytest.mark.slow
 
 SCREENSHOTS = bootstrap.VENV / "screenshots"
-NOTHING_BUT_US = "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE localhost"
+ONLY_LOCALHOST = "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE localhost"
 FLAGS = [
     *("--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"),
-    *("--disable-component-update", "--disable-sync", NOTHING_BUT_US),
+    *("--disable-component-update", "--disable-sync", ONLY_LOCALHOST),
 ]
 SCREENS = {
     "wide": {"viewport": {"width": 1280, "height": 900}},
@@ -28,7 +28,7 @@ A_READ = {
     "user": ("#operations-Own_account-readOwnAccount", "/user/me/"),
     "task": ("#operations-Tasks-summarizeTasks", "/task/tasks/summary/"),
 }
-CONVERTED = "warning: [ReDoc Compatibility mode]: Converting OpenAPI 2.0 to OpenAPI 3.0"  # it tells this of every 2.0
+CONVERTED = "warning: [ReDoc Compatibility mode]: Converting OpenAPI 2.0 to OpenAPI 3.0"
 REFUSED = "error: Failed to load resource: the server responded with a status of 401 (Unauthorized)"
 LEGIBLE = 90  # white on the blue of Swagger UI's GET is 98
 # How far apart the lightest and the darkest point of each box of a picture are, from 0 to 255.
@@ -51,13 +51,13 @@ CONTRASTS = """async ([png, boxes]) => {
 
 @pytest.fixture(scope="module")
 def playwright():
-    """Playwright, out of the environment that it has for itself."""
+    """Playwright from its own environment."""
     environment = str(bootstrap.install("clients", venv=bootstrap.VENV / "clients").parents[1])
     packages = sysconfig.get_path("platlib", "venv", {"base": environment, "platbase": environment})
     sys.path.append(packages)
     from playwright import sync_api
 
-    sync_api.expect.set_options(timeout=30_000)  # Redoc takes seconds where the machine is busy
+    sync_api.expect.set_options(timeout=30_000)  # Redoc takes seconds on a busy machine
     yield sync_api
     sys.path.remove(packages)
 
@@ -71,15 +71,19 @@ def browser(playwright):
         browser.close()
 
 
-@pytest.fixture(params=SCREENS)
+@pytest.fixture
 def visit(request, browser, playwright, stack):
-    context = browser.new_context(**SCREENS[request.param], base_url=stack.url)
-    yield Visit(context, playwright.expect, request.param)
+    screen = getattr(request, "param", "wide")
+    context = browser.new_context(**SCREENS[screen], base_url=stack.url)
+    yield Visit(context, playwright.expect, screen)
     context.close()
 
 
+on_each_screen = pytest.mark.parametrize("visit", SCREENS, indirect=True)
+
+
 class Visit:
-    """A page, and what went wrong while it was open."""
+    """A page and its errors."""
 
     def __init__(self, context, expect, screen):
         self.page, self.painter = context.new_page(), context.new_page()
@@ -101,7 +105,7 @@ class Visit:
         return self.page.get_by_role("heading", name=text)
 
     def show(self, *shown, name):
-        """Take a picture; see whether the page is as wide as the screen, and these are in view and legible."""
+        """Take a screenshot; check that the page fits the screen and that these elements are visible and legible."""
         width = self.page.viewport_size["width"]
         assert self.page.evaluate("[innerWidth, document.documentElement.scrollWidth]") == [width, width]
         for locator in shown:
@@ -121,7 +125,7 @@ class Visit:
         dialog.get_by_role("button", name="Close", exact=True).last.click()
 
     def execute(self, operation, name, body=None):
-        """Try an operation out; return the answer, once it is shown with its status and body."""
+        """Try out an operation; return its displayed response."""
         block = self.page.locator(operation)
         block.locator(".opblock-summary-control").click()
         block.get_by_role("button", name="Try it out").click()
@@ -138,13 +142,14 @@ class Visit:
         return answered.value
 
     def end(self, *known):
-        """Nothing went wrong but what is known, and nothing was asked of anybody else."""
+        """Check that there are only known errors and no requests to other hosts."""
         origin = self.page.evaluate("location.origin")
         assert self.complaints == list(known)
         assert [url for url in self.asked if not url.removeprefix("blob:").startswith(f"{origin}/")] == []
 
 
-def test_the_gateways_page_leads_to_both_services(visit):
+@on_each_screen
+def test_the_gateway_page_links_to_both_services(visit):
     visit.open("/docs/")
     visit.show(visit.heading("TMService"), visit.heading("Tasks"), name="docs")
 
@@ -157,7 +162,7 @@ def test_the_gateways_page_leads_to_both_services(visit):
     visit.end()
 
 
-def test_the_gateways_page_can_be_used_by_keyboard(visit):
+def test_the_gateway_page_works_with_the_keyboard(visit):
     visit.open("/docs/")
     links = visit.page.get_by_role("link")
 
@@ -172,8 +177,9 @@ def test_the_gateways_page_can_be_used_by_keyboard(visit):
     visit.end()
 
 
+@on_each_screen
 @pytest.mark.parametrize("service", SERVICES)
-def test_the_page_to_try_things_out_shows_every_call(visit, stack, service):
+def test_swagger_ui_shows_every_operation(visit, stack, service):
     document = stack.call("GET", f"/{service}/swagger.json").json()
     summaries = [operation["summary"] for item in document["paths"].values() for operation in methods(item)]
 
@@ -194,7 +200,7 @@ def methods(item):
 
 
 @pytest.mark.parametrize("service", SERVICES)
-def test_a_call_that_is_executed_with_a_bare_token_is_answered(visit, stack, service):
+def test_a_call_with_a_bare_token_succeeds(visit, stack, service):
     token = stack.admin_token()
     operation, path = A_READ[service]
     visit.open(f"/{service}/docs/")
@@ -208,7 +214,7 @@ def test_a_call_that_is_executed_with_a_bare_token_is_answered(visit, stack, ser
 
 
 @pytest.mark.parametrize("service", SERVICES)
-def test_a_call_that_is_executed_without_a_token_is_refused(visit, service):
+def test_a_call_without_a_token_is_refused(visit, service):
     visit.open(f"/{service}/docs/")
 
     answer = visit.execute(A_READ[service][0], f"{service}-docs-401")
@@ -218,7 +224,7 @@ def test_a_call_that_is_executed_without_a_token_is_refused(visit, service):
     visit.end(REFUSED)
 
 
-def test_a_task_is_made_on_the_page(visit, stack):
+def test_a_task_is_created_in_swagger_ui(visit, stack):
     token = stack.admin_token()
     visit.open("/task/docs/")
 
@@ -232,8 +238,9 @@ def test_a_task_is_made_on_the_page(visit, stack):
     visit.end()
 
 
+@on_each_screen
 @pytest.mark.parametrize("service", SERVICES)
-def test_the_page_to_read_opens(visit, service):
+def test_redoc_opens(visit, service):
     visit.open(f"/{service}/redoc/")
 
     visit.show(visit.heading(SERVICES[service]), name=f"{service}-redoc")
@@ -249,13 +256,13 @@ def programs(folder, monkeypatch, **statuses):
     monkeypatch.setenv("PATH", str(folder))
 
 
-def test_a_chromium_of_the_machine_is_taken_if_it_starts(tmp_path, monkeypatch):
+def test_an_installed_chromium_is_used_if_it_starts(tmp_path, monkeypatch):
     programs(tmp_path, monkeypatch, **{"chromium": 1, "chromium-browser": 0, "google-chrome": 0})
 
     assert chromium.find().program == str(tmp_path / "chromium-browser")
 
 
-def test_where_no_chromium_can_be_had_it_is_said(tmp_path, monkeypatch):
+def test_a_missing_chromium_is_reported(tmp_path, monkeypatch):
     programs(tmp_path, monkeypatch, chromium=1)
     monkeypatch.setattr("platform.machine", lambda: "aarch64")
 

@@ -17,11 +17,10 @@ import requests
 from stack import nginx, postgres
 from stack.bootstrap import ROOT
 from stack.ports import free_ports
-from tests.local_stack import PASSWORD, eventually, new_folder
+from tests.local_stack import HANG_SECONDS, PASSWORD, copy_checkout, eventually, new_folder, output_of
 from tests.own_postgres import own_postgres, run_sql
-from tests.test_fresh_checkout import tracked_files
 
-pytestmark = pytest.mark.thorough
+pytestmark = pytest.mark.slow
 FENCE = re.compile(r"^```sh ?(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 PAGE = (ROOT / "docs" / "by-hand.md").read_text()
 
@@ -32,11 +31,11 @@ def labelled(label):
 
 SETUP, *PROGRAMS, VISIT = labelled("")
 GUNICORN, (GATEWAY,), (DEBIAN,), (CLOSING,) = map(labelled, ("gunicorn", "gateway", "debian", "closing"))
-SAVING = dict(FENCE.findall((ROOT / "docs" / "backup.md").read_text()))
+COMMANDS = dict(FENCE.findall((ROOT / "docs" / "backup.md").read_text()))
 CRON = re.search(r"^    0 8 \* \* \* (.*)$", PAGE, re.MULTILINE).group(1)
 
 
-# What of envsubst gateway/start.sh needs.
+# The part of envsubst that gateway/start.sh needs.
 ENVSUBST = r"""
 import os, re, sys
 names, text = sys.argv[1], sys.stdin.read()
@@ -45,8 +44,8 @@ sys.stdout.write(re.sub(r"\$\{(\w+)\}", lambda found: os.environ[found[1]] if fo
 
 
 @dataclass
-class Hands:
-    """A copy of the checkout in which a person types lines, with other ports than those of the page."""
+class ManualSetup:
+    """A copy of the checkout in which the documented commands run, on other ports."""
 
     owner_url: str
     root: Path = field(default_factory=new_folder)
@@ -61,7 +60,7 @@ class Hands:
         return lines.replace("/srv/tmservice", str(self.root))
 
     def install(self):
-        """Put on PATH what a Debian has, or is given by packages: sudo, envsubst and Nginx."""
+        """Put programs of a Debian system on PATH: sudo, envsubst and Nginx."""
         programs = self.root / "bin"
         programs.mkdir()
         server = urlsplit(self.owner_url)
@@ -84,26 +83,19 @@ class Hands:
             ]
         )
         inherited = {name: value for name, value in os.environ.items() if name.startswith(kept)}
-        return inherited | {"PATH": path, "PIP_NO_COMPILE": "1"} | more  # most modules are never run here
+        return inherited | {"PATH": path, "PIP_NO_COMPILE": "1"} | more  # most modules are never used
 
-    def tries(self, lines, **more):
-        return subprocess.run(
-            ["bash", "-eo", "pipefail", "-c", self.adapted(lines)],
-            cwd=self.root,
-            env=self.environment(**more),
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=240,
-        )
+    def run_lines(self, lines, **more):
+        command = ["bash", "-eo", "pipefail", "-c", self.adapted(lines)]
+        return output_of(command, cwd=self.root, env=self.environment(**more), timeout=2 * HANG_SECONDS)
 
-    def types(self, lines, **more):
-        """Paste lines and return what they print; the first that fails ends it."""
-        done = self.tries(lines, **more)
+    def paste(self, lines, **more):
+        """Run lines and return their output; stop at the first error."""
+        done = self.run_lines(lines, **more)
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 
-    def leaves_running(self, lines):
+    def start(self, lines):
         with (self.root / f"log-{len(self.running)}").open("w") as log:
             self.running[lines] = subprocess.Popen(
                 ["bash", "-ec", self.adapted(lines)],
@@ -115,9 +107,9 @@ class Hands:
                 start_new_session=True,
             )
 
-    def ends(self, lines):
+    def stop(self, lines):
         process = self.running.pop(lines)
-        os.killpg(process.pid, signal.SIGINT)  # as Ctrl-C does
+        os.killpg(process.pid, signal.SIGINT)  # like Ctrl-C
         process.wait(30)
 
     def settings(self):
@@ -151,91 +143,88 @@ USERS, TASKS = 0, 1
 
 
 @pytest.fixture(scope="module")
-def hands():
-    """Run the blocks of docs/by-hand.md up to the long-running programs, and keep the two servers running."""
+def manual():
+    """Run the blocks of docs/by-hand.md up to the long-running programs, and keep both servers running."""
     with own_postgres() as owner_url:
-        mine = Hands(owner_url)
-        for name in tracked_files():
-            target = mine.root / name
-            target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(ROOT / name, target, follow_symlinks=False)
+        mine = ManualSetup(owner_url)
+        copy_checkout(mine.root)
         try:
             mine.install()
-            run_sql(owner_url, "DROP ROLE user_service", "DROP ROLE task_service")  # a fresh one has none of ours
-            mine.owner_url = mine.types(DEBIAN).strip().removeprefix("OWNER_URL=")
-            mine.types(SETUP)
-            mine.types(CLOSING)
+            run_sql(owner_url, "DROP ROLE user_service", "DROP ROLE task_service")  # a new server does not have them
+            mine.owner_url = mine.paste(DEBIAN).strip().removeprefix("OWNER_URL=")
+            mine.paste(SETUP)
+            mine.paste(CLOSING)
             mine.owner_url = owner_url
             with (mine.root / ".env").open("a") as settings:
                 settings.writelines(f"THROTTLE_{who}=off\n" for who in ("ADMIN", "USER", "ANON"))
             for lines in PROGRAMS[:2]:
-                mine.leaves_running(lines)
+                mine.start(lines)
             for service in (USERS, TASKS):
-                eventually(lambda service=service: mine.answers(service), seconds=60)
+                eventually(lambda service=service: mine.answers(service))
             yield mine
         finally:
             for lines in list(mine.running):
-                mine.ends(lines)
+                mine.stop(lines)
             shutil.rmtree(mine.root)
 
 
-def test_the_lines_make_services_in_which_one_signs_in_and_creates_a_task(hands):
-    made = hands.types(VISIT)
+def test_services_set_up_by_hand_create_a_task(manual):
+    made = manual.paste(VISIT)
 
     assert '"title":"Call the landlord"' in made
 
 
-def test_the_settings_are_their_owners_alone(hands):
-    assert (hands.root / ".env").stat().st_mode & 0o077 == 0
+def test_the_settings_file_is_private(manual):
+    assert (manual.root / ".env").stat().st_mode & 0o077 == 0
 
 
-def test_the_line_for_cron_works_without_any_environment(hands):
+def test_the_cron_line_works_without_an_environment(manual):
     due = {"title": "Pay the rent", "due_date": datetime.now(tz=UTC).date().isoformat()}
-    assert hands.call(TASKS, "POST", "/task/tasks/", token=hands.admin_token(), json=due).status_code == 201
+    assert manual.call(TASKS, "POST", "/task/tasks/", token=manual.admin_token(), json=due).status_code == 201
 
-    command = ["env", "-i", "/bin/sh", "-c", hands.adapted(CRON)]
-    done = subprocess.run(command, cwd="/", capture_output=True, text=True, timeout=60)
+    command = ["env", "-i", "/bin/sh", "-c", manual.adapted(CRON)]
+    done = output_of(command, cwd="/")
 
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("Reminded of 1 tasks that are due soon")
-    assert '"Pay the rent' in done.stdout  # what the log channel sends goes to standard output
+    assert '"Pay the rent' in done.stdout  # the log channel writes to standard output
 
 
-def test_the_workers_are_at_work_until_ctrl_c(hands):
+def test_the_workers_run_until_ctrl_c(manual):
     looking = "cd user_service && ../.venv/bin/python manage.py check_worker"
-    assert "No worker has been at work" in hands.tries(looking).stderr
+    assert "No worker was active" in manual.run_lines(looking).stderr
 
     for lines in PROGRAMS[2:]:
-        hands.leaves_running(lines)
+        manual.start(lines)
 
-    eventually(lambda: hands.tries(looking).returncode == 0, seconds=30)
+    eventually(lambda: manual.run_lines(looking).returncode == 0)
     for lines in PROGRAMS[2:]:
-        assert hands.running[lines].poll() is None
-        hands.ends(lines)
+        assert manual.running[lines].poll() is None
+        manual.stop(lines)
 
 
 @pytest.mark.parametrize("service", [USERS, TASKS], ids=["users", "tasks"])
-def test_gunicorn_serves_in_the_place_of_runserver(hands, service):
-    hands.ends(PROGRAMS[service])
-    eventually(lambda: not hands.answers(service), seconds=10)
+def test_gunicorn_replaces_runserver(manual, service):
+    manual.stop(PROGRAMS[service])
+    eventually(lambda: not manual.answers(service))
 
-    hands.leaves_running(GUNICORN[service])
+    manual.start(GUNICORN[service])
 
-    eventually(lambda: hands.answers(service), seconds=30)
+    eventually(lambda: manual.answers(service))
 
 
-def test_the_gateway_leads_to_both_and_tells_them_whose_request_it_is(hands):
-    hands.leaves_running(GATEWAY)
-    url = f"http://127.0.0.1:{hands.ports[2]}"
+def test_the_gateway_routes_to_both_and_names_the_client(manual):
+    manual.start(GATEWAY)
+    url = f"http://127.0.0.1:{manual.ports[2]}"
 
-    eventually(lambda: is_up(f"{url}/task/health/ready/"), seconds=60)
-    token = requests.post(f"{url}/token/", json=hands.admin(), timeout=30).json()["access"]
+    eventually(lambda: is_up(f"{url}/task/health/ready/"))
+    token = requests.post(f"{url}/token/", json=manual.admin(), timeout=30).json()["access"]
     headers = {"Authorization": f"Bearer {token}"}
     assert requests.get(f"{url}/task/tasks/", headers=headers, timeout=30).status_code == 200
     assert requests.get(f"{url}/", headers={"Accept": "text/html"}, timeout=30).url == f"{url}/docs/"
     sessions = requests.get(f"{url}/user/me/sessions/", headers=headers, timeout=30).json()["results"]
     assert {session["address"] for session in sessions if session["current"]} == {"127.0.0.1"}
-    hands.ends(GATEWAY)
+    manual.stop(GATEWAY)
 
 
 def is_up(url):
@@ -245,49 +234,49 @@ def is_up(url):
         return False
 
 
-def test_a_service_is_saved_and_restored_by_the_programs_of_postgresql(hands):
-    admin = hands.admin_token()
-    urls = {"OWNER_URL": hands.owner_url, "USER_OWNER_DATABASE_URL": hands.settings()["USER_OWNER_DATABASE_URL"]}
-    hands.types(SAVING["backup"], **urls)
+def test_postgresql_tools_back_up_and_restore_a_service(manual):
+    admin = manual.admin_token()
+    urls = {"OWNER_URL": manual.owner_url, "USER_OWNER_DATABASE_URL": manual.settings()["USER_OWNER_DATABASE_URL"]}
+    manual.paste(COMMANDS["backup"], **urls)
     bob = {"username": "bob", "email": "bob@example.com", "password": PASSWORD}
-    bob_id = hands.call(USERS, "POST", "/user/register/", json=bob).json()["id"]
+    bob_id = manual.call(USERS, "POST", "/user/register/", json=bob).json()["id"]
     task = {"title": "Of bob", "assigned_to": bob_id}
-    task_id = hands.call(TASKS, "POST", "/task/tasks/", token=admin, json=task).json()["id"]
-    bobs_token = hands.token("bob", PASSWORD)
+    task_id = manual.call(TASKS, "POST", "/task/tasks/", token=admin, json=task).json()["id"]
+    bobs_token = manual.token("bob", PASSWORD)
 
-    hands.ends(GUNICORN[USERS])
-    hands.types(SAVING["restore"], **urls)
-    hands.leaves_running(GUNICORN[USERS])
-    eventually(lambda: hands.answers(USERS), seconds=30)
-    told = hands.types(SAVING["reconcile"])
+    manual.stop(GUNICORN[USERS])
+    manual.paste(COMMANDS["restore"], **urls)
+    manual.start(GUNICORN[USERS])
+    eventually(lambda: manual.answers(USERS))
+    output = manual.paste(COMMANDS["reconcile"])
 
-    assert f"user {bob_id} (bob): gone; tasks to unassign: {task_id}" in told
-    assert hands.call(TASKS, "GET", "/task/tasks/", token=bobs_token).status_code == 401
-    task = hands.call(TASKS, "GET", f"/task/tasks/{task_id}/", token=admin).json()
+    assert f"user {bob_id} (bob): deleted; tasks to unassign: {task_id}" in output
+    assert manual.call(TASKS, "GET", "/task/tasks/", token=bobs_token).status_code == 401
+    task = manual.call(TASKS, "GET", f"/task/tasks/{task_id}/", token=admin).json()
     assert task["assigned_to"] is None
     eve = {"username": "eve", "email": "eve@example.com", "password": PASSWORD}
-    eve_id = hands.call(USERS, "POST", "/user/register/", json=eve).json()["id"]
+    eve_id = manual.call(USERS, "POST", "/user/register/", json=eve).json()["id"]
     assert bob_id < eve_id < 100
-    hands.types(SAVING["ahead"], **urls)
+    manual.paste(COMMANDS["ahead"], **urls)
     dora = {"username": "dora", "email": "dora@example.com", "password": PASSWORD}
-    assert hands.call(USERS, "POST", "/user/register/", json=dora).json()["id"] > 100_000
-    eventually(lambda: hands.call(TASKS, "GET", "/task/tasks/", token=hands.token("dora", PASSWORD)).ok, seconds=10)
+    assert manual.call(USERS, "POST", "/user/register/", json=dora).json()["id"] > 100_000
+    eventually(lambda: manual.call(TASKS, "GET", "/task/tasks/", token=manual.token("dora", PASSWORD)).ok)
 
 
-def test_the_same_lines_serve_the_task_service(hands):
-    urls = {"OWNER_URL": hands.owner_url, "TASK_OWNER_DATABASE_URL": hands.settings()["TASK_OWNER_DATABASE_URL"]}
-    saving = {name: re.sub("USER_O", "TASK_O", lines.replace("user", "task")) for name, lines in SAVING.items()}
-    before = {
-        row["id"] for row in hands.call(TASKS, "GET", "/task/tasks/", token=hands.admin_token()).json()["results"]
-    }
-    hands.types(saving["backup"], **urls)
-    hands.ends(GUNICORN[TASKS])
+def test_the_same_commands_back_up_the_task_service(manual):
+    token = manual.admin_token()
+    urls = {"OWNER_URL": manual.owner_url, "TASK_OWNER_DATABASE_URL": manual.settings()["TASK_OWNER_DATABASE_URL"]}
+    task_lines = {name: re.sub("USER_O", "TASK_O", lines.replace("user", "task")) for name, lines in COMMANDS.items()}
+    before = {row["id"] for row in manual.call(TASKS, "GET", "/task/tasks/", token=token).json()["results"]}
+    manual.paste(task_lines["backup"], **urls)
+    manual.stop(GUNICORN[TASKS])
 
-    hands.types(saving["restore"], **urls)
+    manual.paste(task_lines["restore"], **urls)
 
-    hands.leaves_running(GUNICORN[TASKS])
-    eventually(lambda: hands.answers(TASKS), seconds=30)
-    made = hands.call(TASKS, "POST", "/task/tasks/", token=hands.admin_token(), json={"title": "The next one"}).json()
-    after = {row["id"] for row in hands.call(TASKS, "GET", "/task/tasks/", token=hands.admin_token()).json()["results"]}
+    manual.start(GUNICORN[TASKS])
+    eventually(lambda: manual.answers(TASKS))
+    token = manual.admin_token()
+    made = manual.call(TASKS, "POST", "/task/tasks/", token=token, json={"title": "The next one"}).json()
+    after = {row["id"] for row in manual.call(TASKS, "GET", "/task/tasks/", token=token).json()["results"]}
     assert after == before | {made["id"]}
     assert made["id"] == max(before) + 1

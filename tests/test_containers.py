@@ -1,4 +1,4 @@
-"""What can be told of the containers without an engine. With one, scripts/try-compose proves the rest."""
+"""Checks of the containers that need no engine. scripts/try-compose checks the rest."""
 
 import ipaddress
 import re
@@ -19,22 +19,12 @@ BLUEPRINT = yaml.safe_load((ROOT / "render.yaml").read_text())
 IMAGES = ("user_service", "task_service", "gateway")
 SERVERS = ("user_service", "task_service", "worker", "gateway", "database")
 ONCE = ("secrets", "roles", "user_migrations", "task_migrations")
-# Settings of scripts/run, and what the containers settle themselves.
+# Settings of scripts/run, those that the compose file fixes, and DATABASE_URL, which it takes from USER_DATABASE_URL
+# and TASK_DATABASE_URL.
 NOT_FOR_CONTAINERS = {
-    "TMSERVICE_STATE_DIR",
-    "TMSERVICE_ENV_FILE",
-    "RENDER_EXTERNAL_HOSTNAME",
-    "DATABASE_URL",  # USER_DATABASE_URL and TASK_DATABASE_URL say it for each
-    "OWNER_DATABASE_URL",
-    "USER_SERVICE_URL",
-    "TASK_SERVICE_URL",
-    "TLS_CA_FILE",
-    "GATEWAY_LISTEN",
-    "PORT",
-    "MIGRATE_ON_START",
-    "RUN_WORKER",
-    "MAIL_FOLDER",
-    "HEARTBEAT_PATH",
+    *("TMSERVICE_STATE_DIR", "TMSERVICE_ENV_FILE", "RENDER_EXTERNAL_HOSTNAME", "DATABASE_URL", "OWNER_DATABASE_URL"),
+    *("USER_SERVICE_URL", "TASK_SERVICE_URL", "TLS_CA_FILE", "GATEWAY_LISTEN", "PORT", "MIGRATE_ON_START"),
+    *("RUN_WORKER", "MAIL_FOLDER", "HEARTBEAT_PATH"),
 }
 
 
@@ -46,7 +36,7 @@ def documented():
     return set(re.findall(r"^#([A-Z_]+)=", (ROOT / ".env.example").read_text(), re.MULTILINE))
 
 
-def asked_of_a_person():
+def user_settings():
     asked = re.findall(r"\$\{([A-Z_]+)", (ROOT / "docker-compose.yml").read_text())
     return set(asked) - {"COMPOSE_PROJECT_NAME"}  # compose's own
 
@@ -63,11 +53,11 @@ def instructions(name, kind):
 # docker-compose.yml
 
 
-def test_each_setting_of_a_person_reaches_a_container():
-    assert asked_of_a_person() == (documented() | OLD_NAMES) - NOT_FOR_CONTAINERS
+def test_every_user_setting_reaches_a_container():
+    assert user_settings() == (documented() | OLD_NAMES) - NOT_FOR_CONTAINERS
 
 
-def test_no_secret_is_in_the_file():
+def test_the_compose_file_holds_no_secret():
     for name, service in COMPOSE["services"].items():
         for variable, value in service.get("environment", {}).items():
             if re.search("KEY|PASSWORD|TOKEN|DATABASE_URL", variable) and not variable.endswith("_FILE"):
@@ -75,7 +65,7 @@ def test_no_secret_is_in_the_file():
 
 
 @pytest.mark.parametrize("name", [*SERVERS, *ONCE])
-def test_a_container_may_do_no_more_than_it_must(name):
+def test_a_container_runs_with_least_privilege(name):
     service = COMPOSE["services"][name]
 
     assert service["read_only"] is True
@@ -87,8 +77,12 @@ def test_a_container_may_do_no_more_than_it_must(name):
     assert "network_mode" not in service or service["network_mode"] == "none"
 
 
+def test_a_one_off_container_is_not_restarted():
+    assert {COMPOSE["services"][name]["restart"] for name in ONCE} == {"no"}
+
+
 @pytest.mark.parametrize("name", SERVERS)
-def test_a_server_is_restarted_watched_and_limited(name):
+def test_a_server_has_restarts_a_health_check_and_limits(name):
     service = COMPOSE["services"][name]
 
     assert service["restart"] == "unless-stopped"
@@ -97,22 +91,15 @@ def test_a_server_is_restarted_watched_and_limited(name):
     assert service["healthcheck"]
 
 
-@pytest.mark.parametrize("name", ONCE)
-def test_what_runs_once_is_not_restarted(name):
-    assert COMPOSE["services"][name]["restart"] == "no"
+def test_only_the_gateway_has_a_port_on_loopback_by_default():
+    """In compose's short form: the long form treats an invalid address as all addresses."""
+    ports = {name: service["ports"] for name, service in COMPOSE["services"].items() if "ports" in service}
+
+    assert ports == {"gateway": ["${GATEWAY_BIND:-127.0.0.1}:${GATEWAY_PORT:-8080}:8080"]}
 
 
-def test_only_the_gateway_is_reachable_from_outside():
-    assert [name for name, service in COMPOSE["services"].items() if "ports" in service] == ["gateway"]
-
-
-def test_its_port_is_on_this_machine_alone_by_default():
-    """In compose's short form: the long one takes what is no address for all addresses."""
-    assert COMPOSE["services"]["gateway"]["ports"] == ["${GATEWAY_BIND:-127.0.0.1}:${GATEWAY_PORT:-8080}:8080"]
-
-
-def test_postgresql_is_left_out_where_both_services_have_a_database_elsewhere():
-    """An expression of compose chooses the service that is extended; scripts/try-compose cannot show every case."""
+def test_postgresql_is_left_out_if_both_databases_are_external():
+    """A compose expression selects the extended service; scripts/try-compose cannot cover every case."""
     variants = yaml.safe_load((ROOT / "docker-compose.database.yml").read_text())["services"]
 
     for name in ("database", "roles"):
@@ -123,14 +110,14 @@ def test_postgresql_is_left_out_where_both_services_have_a_database_elsewhere():
     assert COMPOSE["services"]["roles"]["depends_on"]["database"]["required"] is False
 
 
-def test_sample_data_is_loaded_only_when_asked_for():
+def test_sample_data_is_loaded_only_on_request():
     demo = COMPOSE["services"]["demo"]
 
     assert demo["profiles"] == ["demo"]
     assert "./scripts:/app/scripts:ro" in demo["volumes"]
 
 
-def test_while_developing_the_services_run_from_the_checkout_and_reload():
+def test_in_development_services_reload_from_the_checkout():
     services = yaml.safe_load((ROOT / "docker-compose.dev.yml").read_text())["services"]
 
     assert set(services) <= set(COMPOSE["services"])
@@ -142,7 +129,7 @@ def test_while_developing_the_services_run_from_the_checkout_and_reload():
 
 
 @pytest.mark.parametrize("lines", compose_lines.documented().values(), ids=compose_lines.documented())
-def test_lines_of_the_docs_for_containers_name_what_there_is(lines):
+def test_documented_docker_commands_name_existing_services(lines):
     named = re.findall(r"docker compose (?:exec|run|restart)(?: -\S+)* (\w+)", lines)
 
     assert set(named) <= set(COMPOSE["services"])
@@ -150,7 +137,7 @@ def test_lines_of_the_docs_for_containers_name_what_there_is(lines):
         assert (ROOT / path).exists()
 
 
-def test_each_service_is_given_its_own_secrets_alone():
+def test_a_service_gets_only_its_own_secrets():
     mounted = {
         name: {volume.split(":")[0] for volume in service.get("volumes", []) if "secrets" in volume.split(":")[0]}
         for name, service in COMPOSE["services"].items()
@@ -164,7 +151,7 @@ def test_each_service_is_given_its_own_secrets_alone():
         assert mounted[f"{name}_migrations"] == {f"{name}-secrets", f"{name}-owner-secrets"}
 
 
-def test_what_serves_is_given_neither_an_owner_nor_the_admins_password():
+def test_servers_get_no_owner_url_and_no_admin_password():
     for name in SERVERS:
         given = COMPOSE["services"][name].get("environment", {})
         assert not [variable for variable in given if re.search("ADMIN_|OWNER_|MIGRATE", variable)], name
@@ -173,13 +160,13 @@ def test_what_serves_is_given_neither_an_owner_nor_the_admins_password():
         waits_for = COMPOSE["services"][f"{name}_service"]["depends_on"]
         assert service["command"] == ["python", "manage.py", "prepare"]
         assert waits_for == {f"{name}_migrations": {"condition": "service_completed_successfully"}}
-        # Where a person names a database and no owner, one role does both, and the one in the file is not meant.
+        # With an external database but no owner, one role does both, and the owner in the file is not used.
         owner, serving = f"{name.upper()}_OWNER_DATABASE_URL", f"{name.upper()}_DATABASE_URL"
         assert service["environment"]["OWNER_DATABASE_URL"] == f"${{{owner}:-${{{serving}:-}}}}"
 
 
-def test_the_data_outlives_the_containers():
-    """The official image of PostgreSQL 18 keeps it below /var/lib/postgresql, in a folder of the version."""
+def test_data_survives_the_containers():
+    """The official image of PostgreSQL 18 stores data in a version folder in /var/lib/postgresql."""
     assert "data:/var/lib/postgresql" in COMPOSE["services"]["database"]["volumes"]
     named = {volume.split(":")[0] for service in COMPOSE["services"].values() for volume in service.get("volumes", [])}
     assert named - {"./scripts"} == set(COMPOSE["volumes"])
@@ -189,13 +176,13 @@ def test_the_data_outlives_the_containers():
 
 
 @pytest.mark.parametrize("name", IMAGES)
-def test_an_image_runs_as_nobody_special_and_holds_no_secret(name):
+def test_an_image_runs_unprivileged_and_holds_no_secret(name):
     assert instructions(name, "USER")[-1] in ("10001:10001", "nginx")
     assert not re.search("KEY|SECRET_|PASSWORD|TOKEN", " ".join(instructions(name, "ENV") + instructions(name, "ARG")))
 
 
 @pytest.mark.parametrize("name", IMAGES)
-def test_what_is_copied_is_there_and_in_the_context(name):
+def test_copied_files_exist_in_the_build_context(name):
     allowed = [line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")]
 
     copied = [path for line in instructions(name, "COPY") if "--from" not in line for path in shlex.split(line)[:-1]]
@@ -206,13 +193,13 @@ def test_what_is_copied_is_there_and_in_the_context(name):
         assert path.split("/")[0] in allowed
 
 
-def test_an_engine_can_tell_the_dockerfiles_apart():
-    """BuildKit knows a file by its name, size and time, and in an archive of a commit all files have one time."""
+def test_the_dockerfiles_differ_in_size():
+    """BuildKit identifies a file by name, size and time, and in a git archive all files have the same time."""
     assert len({len(dockerfile(name)) for name in IMAGES}) == len(IMAGES)
 
 
 def test_each_image_is_built_once_and_never_pulled():
-    """Whoever owned its name at a public registry would be given all secrets."""
+    """A pulled image of that name from a public registry would get all secrets."""
     ours = [service for service in COMPOSE["services"].values() if "postgres" not in service["image"]]
     built = [service for service in ours if "build" in service]
 
@@ -224,8 +211,8 @@ def test_each_image_is_built_once_and_never_pulled():
     assert {service["pull_policy"] for service in ours if service not in built} == {"never"}
 
 
-def test_what_runs_once_before_the_database_does_not_change_with_a_service(tmp_path):
-    """Compose recreates whatever depends on a container that it recreates."""
+def test_the_setup_image_does_not_depend_on_service_code(tmp_path):
+    """Compose also recreates dependents of a recreated container."""
     setup, _, service = dockerfile("user_service").partition(" AS setup")[2].partition("FROM setup")
     copied = [path for line in re.findall(r"^COPY (?!--)(.*) /venv/", setup, re.MULTILINE) for path in line.split()]
     for path in copied:
@@ -245,7 +232,7 @@ def test_what_runs_once_before_the_database_does_not_change_with_a_service(tmp_p
 
 
 @pytest.mark.parametrize("name", SERVERS)
-def test_a_health_check_starts_no_framework_and_rests_once_it_has_succeeded(name):
+def test_a_health_check_is_cheap_and_rare_after_a_success(name):
     check = COMPOSE["services"][name]["healthcheck"]
 
     assert check["test"][1].startswith("[ ! -e /tmp/healthy ] || sleep 59; rm -f /tmp/healthy; ")
@@ -255,7 +242,7 @@ def test_a_health_check_starts_no_framework_and_rests_once_it_has_succeeded(name
     assert any(line.startswith("/tmp") for line in COMPOSE["services"][name]["tmpfs"])
 
 
-def test_nothing_of_a_developers_machine_is_in_the_context():
+def test_the_build_context_holds_no_local_files():
     lines = (ROOT / ".dockerignore").read_text().splitlines()
 
     assert lines[1] == "*"
@@ -268,7 +255,7 @@ def test_packages_are_pinned_with_hashes(name):
     assert f"requirements/{name}.txt" in dockerfile(name)
 
 
-def test_the_gateways_image_fills_in_all_that_the_template_asks_for():
+def test_the_gateway_image_sets_every_template_variable():
     asked = set(re.findall(r"\$\{([A-Z_]+)\}", (ROOT / "gateway/templates/tmservice.conf.template").read_text()))
     exported = set(re.findall("GATEWAY_[A-Z_]+", (ROOT / "gateway/settings.envsh").read_text().partition("export ")[2]))
 
@@ -288,7 +275,7 @@ def make_secrets(folder):
     return {file.relative_to(folder).as_posix(): file.read_text() for file in folder.glob("*/*")}
 
 
-def test_secrets_are_made_once_and_only_the_signing_key_is_shared(tmp_path):
+def test_secrets_are_generated_once_and_only_the_key_is_shared(tmp_path):
     made = make_secrets(tmp_path)
 
     assert make_secrets(tmp_path) == made
@@ -305,7 +292,7 @@ def test_secrets_are_made_once_and_only_the_signing_key_is_shared(tmp_path):
         assert files <= {f"/secrets/{file}" for file in made}
 
 
-def test_the_admins_password_of_before_is_moved_to_where_the_service_cannot_read_it(tmp_path):
+def test_an_existing_admin_password_moves_out_of_the_service(tmp_path):
     (tmp_path / "user").mkdir()
     (tmp_path / "user" / "ADMIN_PASSWORD").write_text("seven green bicycles")
 
@@ -315,7 +302,7 @@ def test_the_admins_password_of_before_is_moved_to_where_the_service_cannot_read
     assert "user/ADMIN_PASSWORD" not in made
 
 
-def test_a_missing_secret_is_made_and_the_others_stay(tmp_path):
+def test_a_missing_secret_is_generated_and_the_others_stay(tmp_path):
     made = make_secrets(tmp_path)
     (tmp_path / "task" / "TASK_SECRET_KEY").unlink()
 
@@ -353,7 +340,7 @@ def test_a_service_deploys_on_its_own(service):
 
 
 @pytest.mark.parametrize(("name", "own"), [("user", "USER_SECRET_KEY"), ("task", "TASK_SECRET_KEY")])
-def test_on_render_secrets_are_generated_and_the_signing_key_is_shared(name, own):
+def test_render_sets_what_a_service_needs_to_run_alone(name, own):
     settings = settings_on_render(ON_RENDER[name])
 
     assert settings[own]["generateValue"] is True
@@ -362,20 +349,16 @@ def test_on_render_secrets_are_generated_and_the_signing_key_is_shared(name, own
     for url in ("DATABASE_URL", "OWNER_DATABASE_URL"):
         assert settings[url] == {"key": url, "sync": False}
     assert (settings["RUN_WORKER"]["value"], settings["MIGRATE_ON_START"]["value"]) == ("inline", "true")
+    assert settings["MAIL_FOLDER"]["value"] == "off"  # the disk is ephemeral
 
 
-@pytest.mark.parametrize("name", ["user", "task"])
-def test_on_render_mails_are_not_written_to_a_disk_that_is_lost(name):
-    assert settings_on_render(ON_RENDER[name])["MAIL_FOLDER"]["value"] == "off"
-
-
-def test_on_render_the_gateway_holds_nothing_that_signs_or_opens_the_database():
+def test_the_render_gateway_has_no_signing_key_or_database_url():
     settings = settings_on_render(ON_RENDER["gateway"])
 
     assert [name for name in settings if re.search("KEY|PASSWORD|TOKEN|DATABASE|EMAIL", name)] == []
 
 
-def test_on_render_the_gateway_is_known_by_a_secret_and_by_no_address():
+def test_render_identifies_the_gateway_by_secret_not_address():
     for service in BLUEPRINT["services"]:
         settings = settings_on_render(service)
         assert settings["GATEWAY_SECRET"]["generateValue"] is True
@@ -383,11 +366,11 @@ def test_on_render_the_gateway_is_known_by_a_secret_and_by_no_address():
 
 
 @pytest.mark.parametrize("service", BLUEPRINT["services"], ids=lambda service: service["name"])
-def test_on_render_a_service_whose_database_is_away_is_not_restarted(service):
+def test_render_does_not_restart_a_service_without_a_database(service):
     assert service["healthCheckPath"].endswith("/health/live/")
 
 
-def test_what_render_trusts_are_networks_and_never_everybody():
+def test_render_trusts_networks_but_not_everyone():
     proxies = settings_on_render(ON_RENDER["gateway"])["TRUSTED_PROXIES"]["value"]
 
     networks = [ipaddress.ip_network(word.strip()) for word in proxies.split(",")]

@@ -1,22 +1,21 @@
-"""Each service has a role and a schema of its own, and cannot look into the other's."""
+"""Each service has its own role and schema, and no access to those of the other."""
 
-import json
 import re
+from urllib.parse import urlsplit
 
 import psycopg2
 import pytest
 
-from stack import postgres
 from tests.local_stack import ROOT
+from tests.own_postgres import run_sql
 
 ROLES = {"user_service": "accounts_user", "task_service": "tasks_task"}
 
 
 @pytest.fixture
 def connect(stack):
-    secrets = json.loads((stack.folder / "secrets.json").read_text())
-    programs = json.loads((stack.folder / "programs.json").read_text())
-    urls = {role: row["environment"].get("DATABASE_URL") for row in programs for role in ROLES if role in row["folder"]}
+    secrets, programs = stack.state.secrets(), stack.programs()
+    urls = {role: programs[role.replace("_", "-")]["environment"]["DATABASE_URL"] for role in ROLES}
     assert all(secrets[f"{role.split('_')[0].upper()}_DATABASE_PASSWORD"] in urls[role] for role in ROLES)
     opened = []
 
@@ -41,8 +40,8 @@ def test_a_service_owns_nothing_and_has_its_own_schema(connect, role, table):
     assert cursor.fetchone() == (f"{role}_owner",)
 
 
-def test_a_service_waits_for_no_lock_that_the_other_can_take(stack, connect):
-    """Every role of a database may take any advisory lock; these are the ones that the services used to take."""
+def test_a_service_does_not_wait_for_locks_of_the_other(stack, connect):
+    """Any role may take any advisory lock; earlier versions of the services took these."""
     connect("task_service").execute("SELECT pg_advisory_lock(7302991)")
     connect("user_service").execute("SELECT pg_advisory_lock(5118204)")
     path = f"/user/users/{stack.register('lara')}/"
@@ -56,12 +55,12 @@ def test_a_service_waits_for_no_lock_that_the_other_can_take(stack, connect):
 @pytest.mark.parametrize(
     "statement", ["SELECT * FROM {0}.{1}", "DELETE FROM {0}.{1}", "CREATE TABLE {0}.mine (id int)"]
 )
-def test_neither_role_reaches_the_tables_of_the_other(connect, role, other, statement):
+def test_neither_role_can_access_the_tables_of_the_other(connect, role, other, statement):
     with pytest.raises(psycopg2.errors.InsufficientPrivilege, match=f"permission denied for schema {other}"):
         connect(role).execute(statement.format(other, ROLES[other]))
 
 
-def test_passwords_are_checked_by_scram_and_a_wrong_one_is_refused(stack, connect):
+def test_passwords_use_scram_and_a_wrong_one_is_refused(stack, connect):
     with pytest.raises(psycopg2.OperationalError, match="password authentication failed"):
         connect("user_service", password="wrong")
 
@@ -70,17 +69,16 @@ def test_passwords_are_checked_by_scram_and_a_wrong_one_is_refused(stack, connec
     assert methods == {"scram-sha-256"}
 
 
-def test_the_lines_for_ones_own_postgresql_make_what_the_stack_runs_on(stack, own_stack):
-    """The databases are made by the lines of docs/by-hand.md, on the server of another stack."""
+def test_the_stack_runs_on_an_external_postgresql(stack, own_stack):
+    """The commands of docs/by-hand.md create the databases on the server of another stack."""
     page = (ROOT / "docs" / "by-hand.md").read_text()
     lines = re.search(r"(    CREATE DATABASE .*?;\n)\n", page, re.DOTALL).group(1)
     for name, other in [("user_service", "own_users"), ("task_service", "own_tasks"), ("tmservice", "own")]:
         lines = lines.replace(name, other)
     creation, rest = lines.split("\\c own\n")
-    port = postgres_port(stack)
-    password = json.loads((stack.folder / "secrets.json").read_text())["POSTGRES_PASSWORD"]
-    execute(postgres.owner_url(password, port=port), creation)
-    execute(postgres.url(role="postgres", password=password, port=port, database="own"), rest)
+    run_sql(stack.owner_url(), *statements(creation))
+    run_sql(stack.owner_url("own"), *statements(rest))
+    port = urlsplit(stack.owner_url()).port
 
     own_stack.start(
         USER_DATABASE_URL=f"postgresql://own_users:...@127.0.0.1:{port}/own",
@@ -95,16 +93,5 @@ def test_the_lines_for_ones_own_postgresql_make_what_the_stack_runs_on(stack, ow
     assert not [process for process in own_stack.processes() if process.name() == "postgres"]
 
 
-def postgres_port(stack):
-    (program,) = [row for row in json.loads((stack.folder / "programs.json").read_text()) if row["name"] == "postgres"]
-    return int(next(word for word in program["argv"] if word.startswith("port=")).removeprefix("port="))
-
-
-def execute(url, statements):
-    connection = psycopg2.connect(url)
-    connection.autocommit = True  # CREATE DATABASE allows no transaction
-    with connection.cursor() as cursor:
-        for statement in statements.split(";\n"):
-            if statement.strip():
-                cursor.execute(statement)
-    connection.close()
+def statements(lines):
+    return [statement for statement in lines.split(";\n") if statement.strip()]

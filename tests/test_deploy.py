@@ -1,4 +1,4 @@
-"""scripts/deploy, with a stand-in for the engine. With a real one, scripts/try-compose deploys under load."""
+"""scripts/deploy with a fake engine. scripts/try-compose deploys with a real one under load."""
 
 import json
 from itertools import count
@@ -23,7 +23,7 @@ NEEDS = {"worker": {"task_service"}, "gateway": {"user_service", "task_service"}
 
 
 class Engine:
-    """Containers as Docker and compose tell of them. What is started becomes healthy, or ends, at once."""
+    """A fake of Docker and compose. Started containers become healthy, or exit, at once."""
 
     def __init__(self):
         self.versions = dict.fromkeys(set(IMAGES.values()), 1)
@@ -49,7 +49,7 @@ class Engine:
             found["state"] = {"Status": "running", "Health": {"Status": "unhealthy" if fails else "healthy"}}
         self.log.append(f"start {found['service']}")
 
-    def images_of(self, service):
+    def images_for(self, service):
         return [each["image"] for each in self.containers.values() if each["service"] == service]
 
     def run(self, program, *arguments, **_):
@@ -79,8 +79,8 @@ class Engine:
     def on_create(self, *scales_and_service):
         *scales, service = scales_and_service
         numbers = dict(scale.split("=") for scale in scales)
-        for each in {service} | NEEDS.get(service, set()):  # compose would remove what is more than this, or than one
-            assert int(numbers.get(each, 1)) == len(self.images_of(each)) + (each == service)
+        for each in {service} | NEEDS.get(service, set()):  # compose would remove the excess
+            assert int(numbers.get(each, 1)) == len(self.images_for(each)) + (each == service)
         self.create(service)
 
     def on_inspect(self, *numbers):
@@ -138,7 +138,7 @@ def engine(monkeypatch, tmp_path):
     return engine
 
 
-def test_it_leaves_what_has_not_changed(engine):
+def test_unchanged_containers_stay(engine):
     deploy.deploy(engine.project)
 
     assert engine.log == []
@@ -153,7 +153,7 @@ def test_a_new_container_is_healthy_before_an_old_one_ends(engine):
         *("create user_migrations", "start user_migrations"),
         *("create user_service", "start user_service", "stop user_service"),
     ]
-    assert engine.images_of("user_service") == engine.images_of("user_migrations") == ["user:2"]
+    assert engine.images_for("user_service") == engine.images_for("user_migrations") == ["user:2"]
     (number,) = (number for number, each in engine.containers.items() if each["service"] == "user_service")
     assert engine.routes == [("user-service", f"10.0.0.{number}"), ("user-service",)]
 
@@ -167,11 +167,11 @@ def test_replicas_are_replaced_one_by_one(engine):
 
     one = ["create task_service", "start task_service", "stop task_service"]
     assert engine.log[2:-3] == one * 3
-    assert engine.images_of("task_service") == ["task:2"] * 3
-    assert engine.images_of("worker") == ["task:2"]
+    assert engine.images_for("task_service") == ["task:2"] * 3
+    assert engine.images_for("worker") == ["task:2"]
 
 
-def test_scaling_touches_no_container_that_stays(engine):
+def test_scaling_does_not_touch_the_other_containers(engine):
     deploy.deploy(engine.project, scale={"task_service": 3})
     assert engine.log == ["create task_service", "start task_service"] * 2
 
@@ -180,45 +180,45 @@ def test_scaling_touches_no_container_that_stays(engine):
     assert engine.log == ["stop task_service"] * 2
 
 
-def test_all_replaces_the_services_and_never_the_gateway_or_the_database(engine):
+def test_all_replaces_services_but_not_the_gateway_or_database(engine):
     deploy.deploy(engine.project, replace_all=True)
 
     assert {line.split()[1] for line in engine.log} == {"user_service", "task_service", "worker"}
 
 
 @pytest.mark.parametrize("service", ["user_service", "gateway"])
-def test_a_new_container_that_does_not_become_healthy_is_removed_and_the_old_one_serves(engine, service):
+def test_an_unhealthy_new_container_is_removed_and_the_old_stays(engine, service):
     engine.versions[IMAGES[service]] = 2
     engine.failing = {service}
 
-    with pytest.raises(StackError, match=f"A new container of {service} does not become healthy"):
+    with pytest.raises(StackError, match=f"A new container of {service} did not become healthy"):
         deploy.deploy(engine.project)
 
-    assert engine.images_of(service) == [f"{IMAGES[service]}:1"]
+    assert engine.images_for(service) == [f"{IMAGES[service]}:1"]
     assert engine.log[-1] == ("start gateway" if service == "gateway" else "start user_service")
 
 
-def test_where_a_migration_fails_nothing_is_replaced(engine):
+def test_a_failed_migration_replaces_nothing(engine):
     engine.versions["task"] = 2
     engine.failing = {"task_migrations"}
 
-    with pytest.raises(StackError, match="task_migrations ended with 1, and nothing was replaced"):
+    with pytest.raises(StackError, match="task_migrations exited with 1; nothing was replaced"):
         deploy.deploy(engine.project)
 
-    assert engine.images_of("task_service") == ["task:1"]
-    assert engine.images_of("task_migrations") == ["task:1"]
+    assert engine.images_for("task_service") == ["task:1"]
+    assert engine.images_for("task_migrations") == ["task:1"]
 
 
-def test_a_changed_database_is_left_alone_and_named(engine, capsys):
+def test_a_changed_database_is_reported_but_not_replaced(engine, capsys):
     engine.versions["postgres"] = 2
 
     deploy.deploy(engine.project)
 
     assert engine.log == []
-    assert "The database has changed too, and was left alone" in capsys.readouterr().out
+    assert "The database has changed too but was not replaced" in capsys.readouterr().out
 
 
-def test_where_nothing_runs_it_says_how_to_start(engine):
+def test_without_a_running_stack_it_says_how_to_start(engine):
     engine.containers.clear()
 
     with pytest.raises(StackError, match="docker compose up --wait"):
@@ -226,7 +226,7 @@ def test_where_nothing_runs_it_says_how_to_start(engine):
 
 
 @pytest.mark.parametrize("text", ["task_service", "task_service=0", "gateway=2", "database=2", "worker=x"])
-def test_only_services_that_can_be_replicated_are_scaled(text, capsys, monkeypatch):
+def test_only_replicable_services_are_scaled(text, capsys, monkeypatch):
     monkeypatch.setattr("sys.argv", ["deploy", "--scale", text])
 
     with pytest.raises(SystemExit):

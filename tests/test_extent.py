@@ -1,7 +1,6 @@
-"""What scripts/test runs, and what it leaves to --all."""
+"""Which tests scripts/test runs with and without --all."""
 
 import re
-import subprocess
 import sys
 from argparse import Namespace
 
@@ -9,44 +8,50 @@ import pytest
 
 from stack import other_python
 from stack import test as scripts_test
-from tests.local_stack import ROOT, environment
+from tests.local_stack import ROOT, environment, output_of
 
-A_THOROUGH_TEST = "test_where_no_chromium_can_be_had_it_is_said"
+A_SLOW_TEST = "test_a_missing_chromium_is_reported"
 
 
 @pytest.mark.parametrize(("options", "total"), [(["--all"], "1 passed, 0 failed"), ([], "0 passed, 0 failed")])
-def test_thorough_tests_are_run_by_all_alone(options, total):
-    command = [sys.executable, ROOT / "scripts" / "test", *options, "tests", "-k", A_THOROUGH_TEST]
-
-    done = subprocess.run(command, env=environment(), capture_output=True, text=True)
+def test_slow_tests_run_only_with_all(options, total):
+    done = run(*options, "tests", "-k", A_SLOW_TEST)
 
     assert done.stdout.splitlines()[-1] == f"total: {total}", done.stdout + done.stderr
 
 
 def run(*arguments):
-    command = [sys.executable, ROOT / "scripts" / "test", *arguments]
-    return subprocess.run(command, env=environment(), capture_output=True, text=True)
+    return output_of([sys.executable, ROOT / "scripts" / "test", *arguments], env=environment())
 
 
-def test_a_python_that_is_not_there_is_named_in_one_sentence():
+def test_a_missing_python_is_named():
     done = run("--python", "3.99", "chassis")
 
     assert done.returncode == 1
-    assert done.stderr.startswith("scripts/test: There is no Python 3.99 on PATH or of pyenv; install it")
+    assert done.stderr.startswith("scripts/test: Python 3.99 is neither on PATH nor installed by pyenv; install it")
 
 
-def test_another_python_is_not_for_the_tests_of_the_scripts():
-    assert "--python goes with neither --all" in run("--python", "3.13", "tests").stderr
+def test_another_python_does_not_run_the_script_tests():
+    assert "--python cannot be combined with --all" in run("--python", "3.13", "tests").stderr
 
 
-def test_the_images_run_the_python_that_all_tests_too():
+def test_under_the_second_python_each_test_runs_once():
+    command = [sys.executable, "-m", "pytest", "-n0", "--collect-only", "-q", *scripts_test.FIRST_PARAMETERS]
+
+    listed = output_of([*command, "tests/test_extent.py"], cwd=ROOT).stdout
+
+    names = [line.partition("[")[0] for line in listed.splitlines() if "::" in line]
+    assert len(names) == len(set(names)) > 5
+
+
+def test_all_uses_the_python_of_the_images():
     for service in ("user_service", "task_service"):
-        assert re.search(rf"FROM python:{other_python.OF_IMAGES}\b", (ROOT / service / "Dockerfile").read_text())
+        assert re.search(rf"FROM python:{other_python.IMAGE_PYTHON}\b", (ROOT / service / "Dockerfile").read_text())
 
 
 @pytest.fixture
 def pythons(tmp_path, monkeypatch):
-    """A machine on which python3.13 is a shim of pyenv's that does not start, and pyenv has the versions given."""
+    """A machine where python3.13 is an inactive pyenv shim, and pyenv has the given versions."""
     shims = tmp_path / "shims"
     write(shims / "python3.13", "echo 'pyenv: python3.13: command not found' >&2; exit 127")
     monkeypatch.setenv("PATH", f"{shims}:/usr/bin:/bin")
@@ -65,7 +70,7 @@ def write(path, script):
     return str(path)
 
 
-def test_a_version_of_pyenv_is_found_though_it_is_switched_off(pythons):
+def test_an_inactive_pyenv_version_is_found(pythons):
     pythons("3.12.1")
     expected = pythons("3.13.0")
 
@@ -73,11 +78,11 @@ def test_a_version_of_pyenv_is_found_though_it_is_switched_off(pythons):
     assert other_python.find(expected) == expected
 
 
-def test_where_the_images_python_is_missing_all_says_so(pythons, monkeypatch):
+def test_all_reports_that_the_python_of_the_images_is_missing(pythons, monkeypatch):
     monkeypatch.setattr(sys, "version", "3.11.7 (main)")
     everything = Namespace(all=True, python=None, k=None, packages=[])
 
     assert other_python.find("3.13") is None
-    assert scripts_test.extent(everything) == "everything but Python 3.13, which is not on this machine"
+    assert scripts_test.extent(everything) == "everything but Python 3.13, which is not installed"
     pythons("3.13.0")
     assert scripts_test.extent(everything) == "everything"

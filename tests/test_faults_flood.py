@@ -1,4 +1,4 @@
-"""scripts/faults flood: what its verdict notices."""
+"""The verdict of scripts/faults flood."""
 
 import math
 import re
@@ -8,7 +8,7 @@ from types import SimpleNamespace
 from tests.lab import flood
 from tests.lab.client import Answer, SentRequest
 from tests.lab.trial import Trial
-from tests.raw_http import Service, answer
+from tests.raw_http import FakeService, answer
 
 SERVED, REFUSED = (
     SentRequest("x-1", "read tasks", "GET", "/task/tasks/", begun_at=math.inf, seconds=0.1, answer=Answer(status, {}))
@@ -16,26 +16,23 @@ SERVED, REFUSED = (
 )
 
 
-def found(manner, *, served, refused):
-    """Return what is wrong with a flood during which so many requests of others are served and so many are not."""
-    service = Service()
-    service.manner = manner
+def found(behavior, *, served, refused):
+    """Return the problems of a flood with so many served and rejected requests of others."""
     load = SimpleNamespace(
         sent=[SERVED] * served + [REFUSED] * refused, fault=nullcontext, wait_until_served=lambda: None
     )
-    trial = Trial(SimpleNamespace(port=service.port), load, None, None, seconds=0, is_long=False)
-    try:
+    with FakeService() as service:
+        service.behavior = behavior
+        trial = Trial(SimpleNamespace(port=service.port), load, None, None, seconds=0, is_long=False)
         flood.served_share(trial, "a page", flood.as_bytes("GET", "/"), seconds=0)
-    finally:
-        service.close()
     return trial.found
 
 
-def test_nineteen_of_twenty_served_are_enough():
+def test_95_percent_served_is_enough():
     assert found(answer(), served=95, refused=5) == []
 
 
-def test_fewer_are_not_enough():
+def test_less_than_95_percent_served_is_a_failure():
     assert found(answer(), served=94, refused=6) == ["others were served 94.0% while one client asked for a page"]
 
 

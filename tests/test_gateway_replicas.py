@@ -1,4 +1,4 @@
-"""Several replicas of a service under one name, and services behind TLS."""
+"""Several replicas of a service behind one name, and services behind TLS."""
 
 import signal
 import ssl
@@ -9,14 +9,13 @@ from threading import Event
 import pytest
 
 from tests.local_stack import ROOT, eventually
-from tests.raw_http import Gateway, NameServer, Service, hang_up, hold
+from tests.raw_http import FakeService, Gateway, NameServer, hang_up, hold
 
 
 @pytest.fixture
 def users():
-    service = Service()
-    yield service
-    service.close()
+    with FakeService() as service:
+        yield service
 
 
 @pytest.fixture
@@ -28,16 +27,13 @@ def names():
 
 @pytest.fixture
 def replicas():
-    first = Service()
-    second = Service(address="127.0.0.2", port=first.port)
-    yield first, second
-    first.close()
-    second.close()
+    with FakeService() as first, FakeService(address="127.0.0.2", port=first.port) as second:
+        yield first, second
 
 
 @pytest.fixture
 def replicated(users, names, replicas):
-    """A gateway that finds the task service under one name with two addresses."""
+    """A gateway that resolves the task service to two addresses."""
     names.names["task"] = ["127.0.0.1", "127.0.0.2"]
     with Gateway(
         user_service=users.address,
@@ -45,7 +41,7 @@ def replicated(users, names, replicas):
         settings={"RESOLVER": names.address},
         changed={"valid=2s": "valid=1s"},
     ) as running:
-        eventually(lambda: running.call("GET", "/task/tasks/").status == 200, seconds=5)
+        eventually(lambda: running.call("GET", "/task/tasks/").status == 200)
         for replica in replicas:
             replica.requests.clear()
         yield running
@@ -58,12 +54,12 @@ def test_requests_are_balanced_over_replicas(replicated, replicas):
     assert min(len(replica.requests) for replica in replicas) >= 8
 
 
-def test_a_busy_replica_gets_less(replicated, replicas):
+def test_a_busy_replica_gets_fewer_requests(replicated, replicas):
     until = Event()
-    replicas[0].manner = hold(until)
+    replicas[0].behavior = hold(until)
     with ThreadPoolExecutor(20) as pool:
         answers = [pool.submit(replicated.call, "GET", "/task/tasks/") for _ in range(2)]
-        eventually(lambda: len(replicas[0].requests) == 1, seconds=5)
+        eventually(lambda: len(replicas[0].requests) == 1)
         statuses = {replicated.call("GET", "/task/tasks/").status for _ in range(10)}
         until.set()
 
@@ -71,8 +67,8 @@ def test_a_busy_replica_gets_less(replicated, replicas):
     assert (len(replicas[0].requests), len(replicas[1].requests)) == (1, 11)
 
 
-def test_what_fails_at_one_replica_is_sent_to_the_other(replicated, replicas):
-    replicas[0].manner = hang_up
+def test_a_failed_request_is_retried_at_the_other_replica(replicated, replicas):
+    replicas[0].behavior = hang_up
 
     statuses = Counter(
         replicated.call("POST", "/task/tasks/", b"{}", Idempotency_Key=f"key-{number}").status for number in range(10)
@@ -83,9 +79,9 @@ def test_what_fails_at_one_replica_is_sent_to_the_other(replicated, replicas):
     assert 0 < len(replicas[0].requests) < 10
 
 
-def test_what_fails_at_both_replicas_is_not_sent_a_fourth_time(replicated, replicas):
+def test_a_request_is_tried_at_most_three_times(replicated, replicas):
     for replica in replicas:
-        replica.manner = hang_up
+        replica.behavior = hang_up
 
     refused = replicated.call("POST", "/task/tasks/", b"{}", Idempotency_Key="k")
 
@@ -93,10 +89,10 @@ def test_what_fails_at_both_replicas_is_not_sent_a_fourth_time(replicated, repli
     assert sorted(len(replica.requests) for replica in replicas) == [1, 2]
 
 
-def test_two_replicas_that_do_not_listen_yet_get_nothing(users, names):
-    """Their connections are always the fewest, so each request tries them first."""
-    ready = Service()
-    starting = [Service(address=f"127.0.0.{number}", port=ready.port) for number in (2, 3)]
+def test_replicas_that_do_not_listen_yet_cause_no_errors(users, names):
+    """They have the fewest connections, so each request tries them first."""
+    ready = FakeService()
+    starting = [FakeService(address=f"127.0.0.{number}", port=ready.port) for number in (2, 3)]
     for replica in starting:
         replica.close()
     names.names["task"] = ["127.0.0.1", "127.0.0.2", "127.0.0.3"]
@@ -104,14 +100,14 @@ def test_two_replicas_that_do_not_listen_yet_get_nothing(users, names):
     with Gateway(
         user_service=users.address, task_service=task_service, settings={"RESOLVER": names.address}
     ) as running:
-        eventually(lambda: running.call("GET", "/task/tasks/").status == 200, seconds=5)
+        eventually(lambda: running.call("GET", "/task/tasks/").status == 200)
         statuses = Counter(running.call("POST", "/task/tasks/bulk/", b"{}").status for _ in range(20))
     ready.close()
 
     assert statuses == {200: 20}
 
 
-def test_even_what_may_not_be_repeated_passes_a_replica_that_is_gone(replicated, replicas):
+def test_non_idempotent_requests_skip_a_dead_replica(replicated, replicas):
     replicas[0].close()
 
     statuses = Counter(replicated.call("POST", "/task/tasks/bulk/", b"{}").status for _ in range(10))
@@ -119,33 +115,33 @@ def test_even_what_may_not_be_repeated_passes_a_replica_that_is_gone(replicated,
     assert statuses == {200: 10}
 
 
-def test_replicas_that_change_are_found_again(replicated, replicas, names):
+def test_changed_replica_addresses_are_found(replicated, replicas, names):
     names.names["task"] = ["127.0.0.2"]
-    eventually(lambda: only_the_second_is_asked(replicated, replicas), seconds=6)
+    eventually(lambda: only_the_second_is_called(replicated, replicas))
 
     names.names["task"] = ["127.0.0.1"]
 
-    eventually(lambda: only_the_second_is_asked(replicated, replicas[::-1]), seconds=6)
+    eventually(lambda: only_the_second_is_called(replicated, replicas[::-1]))
 
 
-def only_the_second_is_asked(gateway, replicas):
+def only_the_second_is_called(gateway, replicas):
     for replica in replicas:
         replica.requests.clear()
     statuses = {gateway.call("GET", "/task/tasks/").status for _ in range(6)}
     return statuses == {200} and (len(replicas[0].requests), len(replicas[1].requests)) == (0, 6)
 
 
-def test_a_reload_leads_to_another_address_without_a_failed_request(users):
-    old, new = Service(), Service()
+def test_a_reload_changes_the_address_without_a_failure(users):
+    old, new = FakeService(), FakeService()
     with Gateway(user_service=users.address, task_service=old.address) as running, ThreadPoolExecutor() as pool:
         over = Event()
-        codes = pool.submit(asked_all_the_time, running, over)
-        eventually(lambda: len(old.requests) > 5, seconds=5)
+        codes = pool.submit(keep_calling, running, over)
+        eventually(lambda: len(old.requests) > 5)
 
         running.write(task_service=new.address)
         running.process.send_signal(signal.SIGHUP)
 
-        eventually(lambda: len(new.requests) > 5, seconds=5)
+        eventually(lambda: len(new.requests) > 5)
         over.set()
 
     assert codes.result() == {200}
@@ -153,7 +149,7 @@ def test_a_reload_leads_to_another_address_without_a_failed_request(users):
         service.close()
 
 
-def asked_all_the_time(gateway, until):
+def keep_calling(gateway, until):
     codes = set()
     while not until.is_set():
         codes.add(gateway.call("POST", "/task/tasks/bulk/", b"{}").status)
@@ -161,13 +157,13 @@ def asked_all_the_time(gateway, until):
 
 
 @pytest.fixture
-def far_away(names):
-    """A service behind TLS, and the names by which it was asked for."""
+def tls_service(names):
+    """A service behind TLS, and the SNI names of its requests."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(ROOT / "tests" / "data" / "task.test.pem")
     asked_for = []
     context.sni_callback = lambda _stream, name, _context: asked_for.append(name)
-    service = Service(tls=context)
+    service = FakeService(tls=context)
     names.names |= {"task": ["127.0.0.1"], "stranger": ["127.0.0.1"]}
     yield service, asked_for
     service.close()
@@ -181,10 +177,10 @@ def behind_tls(users, names, service, *, host="task.test", authority=ROOT / "tes
     )
 
 
-def test_a_service_behind_tls_is_asked_for_by_its_own_name(users, names, far_away):
-    service, asked_for = far_away
+def test_a_tls_service_is_called_by_its_own_name(users, names, tls_service):
+    service, asked_for = tls_service
     with behind_tls(users, names, service) as running:
-        eventually(lambda: running.call("GET", "/task/tasks/").status == 200, seconds=5)
+        eventually(lambda: running.call("GET", "/task/tasks/").status == 200)
         keyed = running.call("POST", "/task/tasks/", b"{}", Idempotency_Key="k")
         running.call("GET", "/user/me/")
 
@@ -194,12 +190,12 @@ def test_a_service_behind_tls_is_asked_for_by_its_own_name(users, names, far_awa
     assert [request["Host"] for request in users.requests] == ["localhost"]
 
 
-def test_a_service_that_cannot_prove_who_it_is_gets_no_request(users, names, far_away):
-    service, asked_for = far_away
+def test_a_service_with_an_invalid_certificate_gets_no_request(users, names, tls_service):
+    service, asked_for = tls_service
     for wrong in ({"host": "stranger.test"}, {"authority": "/etc/ssl/certs/ca-certificates.crt"}):
         asked_for.clear()
         with behind_tls(users, names, service, **wrong) as running:
-            eventually(lambda: running.call("GET", "/task/tasks/").status == 502, seconds=5)
+            eventually(lambda: running.call("GET", "/task/tasks/").status == 502)
         assert asked_for
 
     assert service.requests == []

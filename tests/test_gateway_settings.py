@@ -1,7 +1,6 @@
-"""What the gateway makes of a person's settings, and what it refuses."""
+"""The gateway's settings: their Nginx values, and the errors for invalid ones."""
 
 import os
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -9,8 +8,8 @@ import pytest
 from stack import nginx
 from stack.console import StackError
 from stack.ports import has_ipv6
-from stack.state import State
-from tests.local_stack import ROOT
+from stack.state import StateFolder
+from tests.local_stack import ROOT, output_of
 from tests.raw_http import Gateway
 
 SERVICES = {"USER_SERVICE_URL": "http://users:8000", "TASK_SERVICE_URL": "http://tasks:8000"}
@@ -30,44 +29,11 @@ SENTENCES = {
     "ACCESS_LOG": "ACCESS_LOG must be off or the path of a file, with only letters, digits and . _ / + - in it.",
 }
 REFUSED = {
-    "USER_SERVICE_URL": [
-        "users:8000",
-        "ftp://users",
-        "http://",
-        "http://a b",
-        "http://a/b",
-        "http://a:0",
-        "http://a:x",
-    ],
-    "TASK_SERVICE_URL": [
-        "http://u:p@h",
-        "http://a:65536",
-        "http://-a",
-        "http://a..b",
-        "https://[::1",
-        "//a",
-        "http://::1",
-    ],
+    "USER_SERVICE_URL": ["users:8000", "ftp://users", "http://", "http://a b", "http://a/b", "http://a:0", "//a"],
+    "TASK_SERVICE_URL": ["http://u:p@h", "http://a:65536", "http://-a", "http://a..b", "https://[::1", "http://::1"],
     "ALLOWED_HOSTS": ["*.example.com", "a_b!", "~.*", "a/b", "[::1", "[x]", ",", "..a", "$host"],
-    "TRUSTED_PROXIES": [
-        "*",
-        "localhost",
-        "10.0.0",
-        "10.0.0.256",
-        "10.0.0.1.2",
-        "10.0.0.0/33",
-        "::/129",
-        "10.0.0.0/",
-        "a:b",
-    ],
-    "CORS_ALLOWED_ORIGINS": [
-        "*",
-        "null",
-        "app.example.com",
-        "https://a.example.com/",
-        "https://*.example.com",
-        "https://",
-    ],
+    "TRUSTED_PROXIES": ["*", "localhost", "10.0.0", "10.0.0.256", "10.0.0.1.2", "10.0.0.0/33", "::/129", "10.0.0.0/"],
+    "CORS_ALLOWED_ORIGINS": ["*", "null", "app.example.com", "https://a.test/", "https://*.a.test", "https://"],
     "RESOLVER": ["dns", "1.2.3", "1.2.3.4:x", "[::1", "::1:::2"],
     "GATEWAY_LISTEN": [",", "0.0.0.0:8080,8081", "8080", "localhost", "0.0.0.0:0", ":80", "unix:/x:1"],
     "PORT": ["0", "65536", "80a", "-1", "008080"],
@@ -107,7 +73,7 @@ def values(**changed):
 
 
 @pytest.mark.parametrize(("name", "value"), CASES)
-def test_a_value_that_cannot_be_meant_is_refused_in_one_sentence(name, value):
+def test_an_invalid_value_is_refused(name, value):
     with pytest.raises(StackError) as refused:
         values(**{name: value})
 
@@ -115,14 +81,14 @@ def test_a_value_that_cannot_be_meant_is_refused_in_one_sentence(name, value):
 
 
 @pytest.mark.parametrize("name", SERVICES)
-def test_a_service_that_is_nowhere_is_named(name):
+def test_a_missing_service_url_is_named(name):
     with pytest.raises(StackError) as refused:
         values(**{name: ""})
 
     assert str(refused.value) == f"{name} is not set; see .env.example."
 
 
-def test_certificates_are_asked_for_where_a_service_speaks_tls_and_only_there():
+def test_certificates_are_required_only_for_tls():
     missing = {"TLS_CA_FILE": "/nowhere/ca.pem"}
 
     with pytest.raises(StackError) as refused:
@@ -134,14 +100,14 @@ def test_certificates_are_asked_for_where_a_service_speaks_tls_and_only_there():
         values(TASK_SERVICE_URL="https://tasks.example.com", TLS_CA_FILE="/etc/passwd; x")
 
 
-def test_every_name_in_the_template_is_filled_in_and_nothing_else(tmp_path):
+def test_exactly_the_template_variables_are_filled_in(tmp_path):
     rendered = nginx_reads(tmp_path, SERVICES | {"HOST": "no", "REQUEST_ID": "no"})
 
     assert "${" not in rendered
     assert "$request_id" in rendered
 
 
-def test_each_setting_becomes_what_nginx_reads(tmp_path):
+def test_each_setting_becomes_an_nginx_value(tmp_path):
     authority = ROOT / "tests" / "data" / "ca.pem"
 
     made = values(
@@ -178,8 +144,8 @@ def test_each_setting_becomes_what_nginx_reads(tmp_path):
 
 
 def nginx_reads(folder: Path, environment):
-    state = State(folder)
-    state.make()
+    state = StateFolder(folder)
+    state.create()
     nginx.write_configuration(
         state,
         listen="127.0.0.1:8080",
@@ -190,19 +156,19 @@ def nginx_reads(folder: Path, environment):
     return (state.nginx / "conf.d" / "tmservice.conf").read_text()
 
 
-def test_what_nginx_itself_refuses_is_refused_too_and_leaves_what_there_was(tmp_path):
+def test_a_configuration_that_nginx_rejects_replaces_nothing(tmp_path):
     before = nginx_reads(tmp_path, SERVICES)
 
     with pytest.raises(StackError) as refused:
         nginx_reads(tmp_path, SERVICES | {"TRUSTED_PROXIES": "1:2:3"})
 
-    assert str(refused.value).startswith("The gateway's configuration is refused: ")
+    assert str(refused.value).startswith("Nginx rejects the gateway's configuration: ")
     assert '"1:2:3"' in str(refused.value)
     assert "\n" not in str(refused.value)
     assert (tmp_path / "nginx" / "conf.d" / "tmservice.conf").read_text() == before
 
 
-def test_with_no_setting_but_the_services_it_answers_to_this_machine_alone():
+def test_by_default_it_answers_only_to_local_names():
     made = nginx.settings(SERVICES)
 
     assert made["GATEWAY_SERVER_NAMES"].split() == ["localhost", "127.0.0.1", "[::1]"]
@@ -213,20 +179,14 @@ def test_with_no_setting_but_the_services_it_answers_to_this_machine_alone():
     assert made["GATEWAY_RESOLVERS"]
 
 
-def test_a_container_does_not_start_where_a_setting_is_refused():
-    """Also where the official image's entrypoint sources it, in a loop that reads the names of files from a pipe."""
+def test_a_container_does_not_start_with_an_invalid_setting():
+    """Also if the official image's entrypoint sources the file in a loop that reads a pipe."""
     script = (
         f"set -e; echo {ROOT}/gateway/settings.envsh | while read -r file; do . $file; echo rendered; done; echo up"
     )
 
     good, bad = (
-        subprocess.run(
-            ["/bin/sh", "-c", script],
-            env={"PATH": os.environ["PATH"]} | SERVICES | changed,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        output_of(["/bin/sh", "-c", script], env={"PATH": os.environ["PATH"]} | SERVICES | changed)
         for changed in ({}, {"ALLOWED_HOSTS": "a;b"})
     )
 
@@ -258,13 +218,13 @@ HOSTS = {
 
 
 @pytest.mark.parametrize(("host", "status"), HOSTS.items())
-def test_it_answers_to_its_hosts_and_to_no_other(gateway, host, status):
+def test_it_answers_only_to_its_hosts(gateway, host, status):
     problem = gateway.call("GET", "/", Host=host)
 
     assert (problem.status, problem.json()["status"]) == (status, status)
 
 
-def test_a_platform_may_ask_under_any_name_whether_it_lives(gateway):
+def test_the_liveness_check_works_under_any_host(gateway):
     answers = [gateway.call("GET", path, Host=host) for path in ("/health/live", "/health/live/") for host in HOSTS]
 
     assert {(it.status, it.body, it["Content-Type"]) for it in answers} == {
@@ -272,7 +232,7 @@ def test_a_platform_may_ask_under_any_name_whether_it_lives(gateway):
     }
 
 
-def test_scripts_run_refuses_a_bad_setting_of_the_gateways(own_stack):
+def test_scripts_run_refuses_an_invalid_gateway_setting(own_stack):
     refused = own_stack.run("--detach", TRUSTED_PROXIES="the proxy")
 
     assert (refused.returncode, refused.stderr) == (1, f"scripts/run: {SENTENCES['TRUSTED_PROXIES']}\n")

@@ -1,8 +1,7 @@
-"""Limits on a stack as it really runs: exact over all workers and replicas, whatever callers claim to be."""
+"""Rate limits on a running stack: exact over all workers and replicas, whatever headers callers forge."""
 
 import json
 import subprocess
-import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager, suppress
@@ -12,27 +11,23 @@ from itertools import count
 
 import pytest
 
-from chassis.testing.limiting import all_told, told, wait_told
+from chassis.testing.limiting import read_limit, read_retry_after
 from stack import programs
 from stack import settings as stack_settings
 from stack.ports import free_ports
-from stack.state import State
+from stack.state import StateFolder
 from tests.local_stack import PASSWORD, LocalStack, environment, eventually
 
-LIMITS = {
-    "THROTTLE_ADMIN": "10/min",
-    "THROTTLE_USER": "10/min",
-    "THROTTLE_ANON": "5/min",
-    "THROTTLE_SIGNUP": "60/min",
-}
+# Per hour, so that no window ends during a test on a slow machine.
+LIMITS = {"THROTTLE_ADMIN": "10/hour", "THROTTLE_USER": "10/hour", "THROTTLE_ANON": "5/hour", "THROTTLE_SIGNUP": "off"}
 WORKERS = "4"
 SERVICES = {"user-service": "/user/me/", "task-service": "/task/tasks/"}
 names = (f"lena{number}" for number in count())
-addresses = (f"127.9.{high}.{low}" for high in count() for low in range(1, 255))  # each of a client of its own
+addresses = (f"127.9.{high}.{low}" for high in count() for low in range(1, 255))  # one per client
 
 
 @dataclass(frozen=True)
-class Answer:
+class Response:
     status_code: int
     headers: HTTPMessage
     body: bytes
@@ -42,8 +37,8 @@ class Answer:
 
 
 @dataclass(frozen=True)
-class Person:
-    """Somebody with an address, and with a token or without."""
+class LimitedCaller:
+    """A caller with an address and an optional token."""
 
     address: str
     token: str = ""
@@ -56,31 +51,31 @@ class Person:
         with closing(HTTPConnection("127.0.0.1", port, timeout=30, source_address=(self.address, 0))) as connection:
             connection.request(method, path, content, headers)
             answer = connection.getresponse()
-            return Answer(answer.status, answer.headers, answer.read())
+            return Response(answer.status, answer.headers, answer.read())
 
 
 @dataclass(frozen=True)
-class Kind:
+class CallerKind:
     role: str
     scope: str
-    let_in: int  # so many requests
-    status: int  # with this status
+    limit: int
+    status: int  # of requests within the limit
 
 
-KINDS = [Kind("", "anon", 5, 401), Kind("user", "user", 10, 200), Kind("admin", "admin", 10, 200)]
+KINDS = [CallerKind("", "anon", 5, 401), CallerKind("user", "user", 10, 200), CallerKind("admin", "admin", 10, 200)]
 each_kind = pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.scope)
 each_service = pytest.mark.parametrize("service", SERVICES)
 
 
 def stranger():
-    return Person(next(addresses))
+    return LimitedCaller(next(addresses))
 
 
 def signed_in(port, username, password):
-    """Sign somebody in, from an address that nobody has used."""
+    """Sign in from a new address."""
     answer = stranger().call(port, "/token/", "POST", {"username": username, "password": password})
     assert answer.status_code == 200, answer.body
-    return Person(next(addresses), answer.json()["access"])
+    return LimitedCaller(next(addresses), answer.json()["access"])
 
 
 @pytest.fixture(scope="module")
@@ -93,12 +88,12 @@ def limited():
 
 @pytest.fixture(scope="module")
 def admin(limited):
-    return signed_in(limited.port, "admin", (limited.folder / "admin-password").read_text().strip())
+    return signed_in(limited.port, "admin", limited.admin_password)
 
 
 @pytest.fixture
 def caller(limited, admin):
-    """Makes somebody of a kind, of whom nothing was counted yet in either service but for their sign-in."""
+    """Return a function that creates a caller of a kind with unused limits (except the sign-in)."""
 
     def make(kind):
         if not kind.role:
@@ -113,7 +108,7 @@ def caller(limited, admin):
 
 
 def claims(number):
-    """Return headers in which a caller claims to be somebody else each time."""
+    """Return headers with a different forged identity for each number."""
     address = f"203.0.{number}.7"
     return {
         "X-Forwarded-For": f"{address}, 127.0.0.1",
@@ -133,7 +128,7 @@ def claims(number):
 
 
 def in_a_row(number, person, path, *ports):
-    """Call so many times, each time the next port."""
+    """Call `number` times, cycling through the ports."""
     return [person.call(ports[index % len(ports)], path, **claims(index)) for index in range(number)]
 
 
@@ -144,22 +139,22 @@ def at_once(number, person, path, *ports):
 
 
 def states(answers):
-    """Return the scopes that were told, and what was left each time."""
-    limits = [told(answer) for answer in answers]
+    """Return the scopes and remaining counts in the responses."""
+    limits = [read_limit(answer) for answer in answers]
     return {limit.scope for limit in limits}, [limit.left for limit in limits]
 
 
 @contextmanager
 def replica(stack, service, **changed):
-    """Run one more gunicorn of a service, on the same database; give its port."""
-    program = programs.read(State(stack.folder), service)
+    """Run another gunicorn of a service on the same database; yield its port."""
+    program = programs.read(stack.state, service)
     (port,) = free_ports(1)
     argv = [f"127.0.0.1:{port}" if word == "fd://0" else word for word in program.argv]
     variables = environment() | {"WEB_CONCURRENCY": "2"} | program.environment | changed
     with (stack.folder / "log" / f"{service}-replica.log").open("a") as log:
         process = subprocess.Popen(argv, cwd=program.folder, env=variables, stdout=log, stderr=log)
     try:
-        eventually(lambda: is_up(port, service), seconds=30)
+        eventually(lambda: is_up(port, service))
         yield port
     finally:
         process.terminate()
@@ -174,43 +169,42 @@ def is_up(port, service):
 
 @each_service
 @each_kind
-def test_of_sixty_in_a_row_exactly_the_limit_is_let_in(limited, caller, kind, service):
+def test_of_sixty_sequential_requests_exactly_the_limit_passes(limited, caller, kind, service):
     person = caller(kind)
 
     answers = in_a_row(60, person, SERVICES[service], limited.port)
 
-    assert [answer.status_code for answer in answers] == [kind.status] * kind.let_in + [429] * (60 - kind.let_in)
-    assert states(answers) == ({kind.scope}, [*reversed(range(kind.let_in)), *[0] * (60 - kind.let_in)])
+    assert [answer.status_code for answer in answers] == [kind.status] * kind.limit + [429] * (60 - kind.limit)
+    assert states(answers) == ({kind.scope}, [*reversed(range(kind.limit)), *[0] * (60 - kind.limit)])
 
 
 @each_service
 @each_kind
-def test_of_fifty_at_once_exactly_the_limit_is_let_in(limited, caller, kind, service):
+def test_of_fifty_concurrent_requests_exactly_the_limit_passes(limited, caller, kind, service):
     person = caller(kind)
 
     answers = at_once(50, person, SERVICES[service], limited.port)
 
-    assert Counter(answer.status_code for answer in answers) == {kind.status: kind.let_in, 429: 50 - kind.let_in}
+    assert Counter(answer.status_code for answer in answers) == {kind.status: kind.limit, 429: 50 - kind.limit}
     scopes, left = states(answers)
     assert scopes == {kind.scope}
-    assert sorted(left, reverse=True)[: kind.let_in] == list(reversed(range(kind.let_in)))
+    assert sorted(left, reverse=True)[: kind.limit] == list(reversed(range(kind.limit)))
 
 
-def test_a_refusal_says_when_to_come_back_and_goes_through_the_gateway_as_it_is(limited, caller):
+def test_a_429_passes_the_gateway_with_retry_after(limited, caller):
     person = caller(KINDS[1])
-    began = time.monotonic()
     in_a_row(10, person, "/task/tasks/", limited.port)
 
     refused = person.call(limited.port, "/task/tasks/")
 
-    wait = wait_told(refused)
-    assert 60 - (time.monotonic() - began) - 1 <= wait <= 60
+    wait = read_retry_after(refused)
+    assert 0 < wait <= 3600
     assert refused.headers.get_all("Retry-After") == [str(wait)]
-    assert refused.headers.get_all("RateLimit-Policy") == ['"user";q=10;w=60']
+    assert refused.headers.get_all("RateLimit-Policy") == ['"user";q=10;w=3600']
     assert refused.headers.get_all("RateLimit") == [f'"user";r=0;t={wait}']
 
 
-def test_each_service_has_a_count_of_its_own(limited, caller):
+def test_each_service_counts_separately(limited, caller):
     person = caller(KINDS[1])
     in_a_row(11, person, "/user/me/", limited.port)
 
@@ -218,7 +212,7 @@ def test_each_service_has_a_count_of_its_own(limited, caller):
     assert person.call(limited.port, "/task/tasks/").status_code == 200
 
 
-def test_one_who_is_used_up_leaves_all_others_alone(limited, caller):
+def test_an_exhausted_caller_does_not_affect_others(limited, caller):
     somebody, nobody = caller(KINDS[1]), stranger()
     for path in SERVICES.values():
         at_once(20, somebody, path, limited.port)
@@ -231,81 +225,7 @@ def test_one_who_is_used_up_leaves_all_others_alone(limited, caller):
 
 
 @each_service
-def test_sixty_304s_in_a_row_are_twice_the_limit_in_work(limited, caller, service):
-    person, path = caller(KINDS[1]), SERVICES[service]
-    tag = person.call(limited.port, path, **{"Accept-Encoding": "gzip"}).headers["ETag"]
-
-    answers = [person.call(limited.port, path, **{"If-None-Match": tag}) for _ in range(60)]
-
-    assert [answer.status_code for answer in answers] == [304] * 19 + [429] * 41
-    assert states(answers) == ({"user"}, [9] * 10 + [*reversed(range(9))] + [0] * 41)
-
-
-@each_service
-def test_of_forty_304s_at_once_no_more_are_served_than_twice_the_limit(limited, caller, service):
-    person, path = caller(KINDS[1]), SERVICES[service]
-    tag = person.call(limited.port, path).headers["ETag"]
-
-    def unchanged():
-        return person.call(limited.port, path, **{"If-None-Match": tag}).status_code
-
-    with ThreadPoolExecutor(40) as pool:
-        statuses = [each.result() for each in [pool.submit(unchanged) for _ in range(40)]]
-    statuses += [unchanged() for _ in range(20)]
-
-    assert Counter(statuses) == {304: 19, 429: 41}
-
-
-@each_service
-def test_sixty_304s_for_any_tag_are_counted(limited, caller, service):
-    person = caller(KINDS[1])
-
-    answers = [person.call(limited.port, SERVICES[service], **{"If-None-Match": "*"}) for _ in range(60)]
-
-    assert [answer.status_code for answer in answers] == [304] * 10 + [429] * 50
-
-
-def test_six_people_behind_one_address_refresh_whatever_junk_it_sends(limited, admin):
-    port, shared = limited.port, stranger()
-    junk = [shared.call(port, "/token/refresh/", "POST", {"refresh": "a.b.c"}).status_code for _ in range(6)]
-    tokens = []
-    for name in [next(names) for _ in range(6)]:
-        body = {"username": name, "email": f"{name}@example.com", "password": PASSWORD}
-        person = stranger()
-        assert person.call(port, "/user/register/", "POST", body).status_code == 201
-        credentials = {"username": name, "password": PASSWORD}
-        tokens.append(person.call(port, "/token/", "POST", credentials).json()["refresh"])
-
-    refreshed = [shared.call(port, "/token/refresh/", "POST", {"refresh": token}) for token in tokens]
-    ended = [
-        shared.call(port, "/token/logout/", "POST", {"refresh": each.json()["refresh"]}).status_code
-        for each in refreshed
-    ]
-
-    assert junk == [401] * 5 + [429]
-    assert [each.status_code for each in refreshed] == [200] * 6
-    assert ended == [204] * 6
-
-
-def test_sixty_empty_registrations_of_twelve_addresses_keep_nobody_out(limited, caller):
-    for sender in [stranger() for _ in range(12)]:
-        statuses = [sender.call(limited.port, "/user/register/", "POST", {}).status_code for _ in range(5)]
-        assert statuses == [400] * 5
-
-    assert caller(KINDS[1]).call(limited.port, "/user/me/").status_code == 200
-
-
-def test_health_is_never_counted(limited):
-    person = stranger()
-    for path in ("/user/health/live/", "/task/health/ready/"):
-        answers = at_once(20, person, path, limited.port)
-
-        assert {answer.status_code for answer in answers} == {200}
-        assert [all_told(answer) for answer in answers] == [[]] * 20
-
-
-@each_service
-def test_replicas_have_one_count_together(limited, caller, service):
+def test_replicas_share_one_count(limited, caller, service):
     path = SERVICES[service]
     somebody, another, nobody = caller(KINDS[1]), caller(KINDS[1]), stranger()
     assert in_a_row(4, another, path, limited.port)[-1].status_code == 200
@@ -317,41 +237,18 @@ def test_replicas_have_one_count_together(limited, caller, service):
         unknown = Counter(answer.status_code for answer in at_once(50, nobody, path, *ports))
 
     assert alternating == [200] * 10 + [429] * 20
-    assert crowded == {200: 6, 429: 44}  # four were counted before the replica was there
+    assert crowded == {200: 6, 429: 44}  # four were counted before the replica started
     assert unknown == {401: 5, 429: 45}
 
 
-def test_who_waits_as_long_as_told_is_let_in(limited):
-    person = stranger()
-    with replica(limited, "task-service", THROTTLE_ANON="2/sec", WEB_CONCURRENCY="1") as port:
-        answers = in_a_row(2, person, "/task/tasks/", port)
-        refused = person.call(port, "/task/tasks/")
-        time.sleep(wait_told(refused))
-        afterwards = person.call(port, "/task/tasks/")
-
-    assert [answer.status_code for answer in (*answers, refused, afterwards)] == [401, 401, 429, 401]
-    assert told(afterwards) == ("anon", 2, 1, 1, 1)
-
-
-def test_the_old_name_of_the_sign_up_limit_reaches_the_services(monkeypatch, tmp_path):
+def test_the_old_name_of_the_signup_limit_reaches_the_services(monkeypatch, tmp_path):
     monkeypatch.setenv("THROTTLE_NEWCOMERS", "7/min")
     monkeypatch.delenv("THROTTLE_SIGNUP", raising=False)
-    state = State(tmp_path)
-    state.lifted_limits.touch()  # --demo does not lift what a person has set
-    for_service = stack_settings.whole("user_service", stack_settings.limits(state))
+    state = StateFolder(tmp_path)
+    state.lifted_limits.touch()  # --demo does not raise limits that the user has set
+    for_service = stack_settings.full_environment("user_service", stack_settings.limits(state))
     monkeypatch.setenv("THROTTLE_SIGNUP", "8/min")
-    for_service_later = stack_settings.whole("user_service", stack_settings.limits(state))
+    for_service_later = stack_settings.full_environment("user_service", stack_settings.limits(state))
 
     assert (for_service.get("THROTTLE_SIGNUP"), for_service["THROTTLE_NEWCOMERS"]) == (None, "7/min")
     assert for_service_later["THROTTLE_SIGNUP"] == "8/min"
-
-
-def test_a_limit_that_is_none_refuses_the_start_in_one_sentence(own_stack):
-    refused = own_stack.run("--detach", THROTTLE_USER="10/week")
-
-    assert refused.returncode == 1
-    assert (
-        "THROTTLE_USER must be a rate such as 10/min (or /sec, /hour, /day), or off, not '10/week'." in refused.stderr
-    )
-    assert refused.stderr.count("\n") == 1
-    assert own_stack.processes() == []

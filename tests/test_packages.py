@@ -6,14 +6,13 @@ from zipfile import ZipFile
 
 import pytest
 
-from tests.local_stack import ROOT
-from tests.test_fresh_checkout import tracked_files
+from tests.local_stack import ROOT, tracked_files
 
 NOT_PACKAGED = {"pyproject.toml", "Dockerfile", "manage.py"}
 
 
 def sources(folder):
-    """Return the files of a folder that its package shall hold, relative to that folder."""
+    """Return the expected files of a package, relative to its folder."""
     names = {name.partition("/")[2] for name in tracked_files() if name.startswith(f"{folder}/")}
     return {name for name in names if not name.startswith(("testing/", "tests/")) and name not in NOT_PACKAGED}
 
@@ -25,10 +24,6 @@ def packaged(folder, target):
     return {name for name in ZipFile(wheel).namelist() if ".dist-info/" not in name}
 
 
-@pytest.mark.parametrize("service", ["user_service", "task_service"])
-def test_a_service_is_packaged_with_all_of_its_files(service, tmp_path):
-    assert packaged(service, tmp_path) == sources(service)
-
-
-def test_chassis_is_packaged_with_all_of_its_files(tmp_path):
-    assert packaged("chassis", tmp_path) == {f"chassis/{name}" for name in sources("chassis")}
+@pytest.mark.parametrize(("folder", "prefix"), [("chassis", "chassis/"), ("user_service", ""), ("task_service", "")])
+def test_a_package_has_all_of_its_files(folder, prefix, tmp_path):
+    assert packaged(folder, tmp_path) == {f"{prefix}{name}" for name in sources(folder)}

@@ -1,16 +1,15 @@
-"""The Postman collection: it calls every documented operation, and newman runs it against a real stack."""
+"""The Postman collection: it calls every documented operation, and newman runs it against a running stack."""
 
 import base64
 import json
 import os
 import re
-import subprocess
 
 import pytest
 import requests
 
 from stack import node
-from tests.local_stack import ROOT
+from tests.local_stack import ROOT, output_of
 
 POSTMAN = ROOT / "postman"
 ADMIN_REQUEST = ("--folder", "Create a task with a misspelled field")  # needs no data and creates none
@@ -41,7 +40,7 @@ def test_it_calls_every_documented_operation_and_no_other(stack, collection):
     assert called == documented
 
 
-def test_the_environments_differ_in_base_url_only_and_hold_no_secret():
+def test_environments_differ_only_in_base_url_without_secrets():
     local, deployed = (
         json.loads((POSTMAN / f"{name}.postman_environment.json").read_text())["values"]
         for name in ("local", "deployed")
@@ -55,13 +54,13 @@ def test_the_environments_differ_in_base_url_only_and_hold_no_secret():
     assert {each["key"] for each in local if each["type"] == "secret"} == values[0].keys() - {"admin_username"}
 
 
-class Run:
-    """One run of newman and its report."""
+class NewmanRun:
+    """A run of newman and its report."""
 
     def __init__(self, folder, stack, *arguments, **variables):
         report, self.environment = folder / "report.json", folder / "environment.json"
         source = self.environment if self.environment.is_file() else POSTMAN / "local.postman_environment.json"
-        variables = {"base_url": stack.url, "admin_password": password(stack)} | variables
+        variables = {"base_url": stack.url, "admin_password": stack.admin_password} | variables
         done = newman(
             *("run", POSTMAN / "tmservice.postman_collection.json", "--environment", source, "--color", "off"),
             *("--reporters", "cli,json", "--reporter-json-export", report, "--export-environment", self.environment),
@@ -93,12 +92,8 @@ class Run:
 
 def newman(*arguments):
     program = node.install(ROOT / "tests" / "newman") / "node_modules" / "newman" / "bin" / "newman.js"
-    environment = {"PATH": node.with_node()["PATH"], "HOME": os.environ.get("HOME", "/")}
-    return subprocess.run(["node", program, *arguments], env=environment, check=False, capture_output=True, text=True)
-
-
-def password(stack):
-    return (stack.folder / "admin-password").read_text().strip()
+    environment = {"PATH": node.node_environment()["PATH"], "HOME": os.environ.get("HOME", "/")}
+    return output_of(["node", program, *arguments], env=environment)
 
 
 def claims(token):
@@ -119,7 +114,7 @@ def tampered(token):
 
 
 def admin_tokens(stack):
-    return stack.call("POST", "/token/", json={"username": "admin", "password": password(stack)}).json()
+    return stack.call("POST", "/token/", json={"username": "admin", "password": stack.admin_password}).json()
 
 
 def all_ids(stack):
@@ -135,13 +130,13 @@ def rows(stack, path, token):
         path = page["next"]
 
 
-@pytest.mark.thorough
+@pytest.mark.slow
 def test_the_whole_collection_runs_twice_and_leaves_nothing(tmp_path, stack, collection):
     names = [item["name"] for item in items(collection)]
     before = all_ids(stack)
 
-    first = Run(tmp_path, stack)
-    second = Run(tmp_path, stack)  # with the variables that the first run saved
+    first = NewmanRun(tmp_path, stack)
+    second = NewmanRun(tmp_path, stack)  # with the variables that the first run saved
 
     for run in (first, second):
         run.assert_passed()
@@ -149,12 +144,12 @@ def test_the_whole_collection_runs_twice_and_leaves_nothing(tmp_path, stack, col
     assert all_ids(stack) == before
 
 
-@pytest.mark.thorough
-def test_at_the_default_limits_it_waits_and_sends_again(tmp_path, own_stack):
+@pytest.mark.slow
+def test_at_the_default_limits_it_waits_and_retries(tmp_path, own_stack):
     own_stack.start(**DEFAULT_LIMITS)
     url = f"http://127.0.0.1:{own_stack.port}"  # newman resolves localhost to ::1, which has a limit of its own
 
-    run = Run(tmp_path, own_stack, "--folder", "Registration and tokens", base_url=url)
+    run = NewmanRun(tmp_path, own_stack, "--folder", "Registration and tokens", base_url=url)
 
     run.assert_passed()
     limited = [each for each in run.executions if each["response"]["code"] == 429]
@@ -169,73 +164,59 @@ def test_at_the_default_limits_it_waits_and_sends_again(tmp_path, own_stack):
     for _ in range(5):  # uses up the limit of the address: registration and login must wait
         requests.post(f"{url}/token/verify/", json={"token": "none"}, timeout=30)
     no_alice = {"alice_username": "", "alice_access": "", "alice_refresh": ""}
-    tokens = Run(tmp_path, own_stack, "--folder", "Tasks", base_url=url, **no_alice)
+    tokens = NewmanRun(tmp_path, own_stack, "--folder", "Tasks", base_url=url, **no_alice)
 
     tokens.assert_passed()
     assert re.search(r"POST /\S+: rate limited, waiting \d+ seconds", " ".join(tokens.output.split()))
 
 
-@pytest.mark.thorough
-def test_an_expired_token_is_refreshed(tmp_path, stack):
-    pair = admin_tokens(stack)
+TOKENS = {
+    "an expired one is refreshed": (expired, str, [400], True),
+    "a rejected one is refreshed and the request retried": (tampered, str, [401, 400], True),
+    "with a rejected refresh token it signs in": (expired, tampered, [400], False),
+}
 
-    run = Run(*(tmp_path, stack, *ADMIN_REQUEST), admin_access=expired(pair["access"]), admin_refresh=pair["refresh"])
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("access", "refresh", "statuses", "is_same_session"), TOKENS.values(), ids=TOKENS)
+def test_an_unusable_token_is_replaced(tmp_path, stack, access, refresh, statuses, is_same_session):
+    pair = admin_tokens(stack)
+    tokens = {"admin_access": access(pair["access"]), "admin_refresh": refresh(pair["refresh"])}
+
+    run = NewmanRun(tmp_path, stack, *ADMIN_REQUEST, **tokens)
 
     run.assert_passed()
-    assert run.statuses == [400]
-    assert run.variables["admin_refresh"] != pair["refresh"]
-    assert claims(run.variables["admin_refresh"])["sid"] == claims(pair["refresh"])["sid"]
+    assert run.statuses == statuses
+    assert run.variables["admin_refresh"] != tokens["admin_refresh"]
+    assert (claims(run.variables["admin_refresh"])["sid"] == claims(pair["refresh"])["sid"]) is is_same_session
 
 
-@pytest.mark.thorough
-def test_a_rejected_token_is_replaced_and_the_request_sent_again(tmp_path, stack):
-    pair = admin_tokens(stack)
-
-    run = Run(*(tmp_path, stack, *ADMIN_REQUEST), admin_access=tampered(pair["access"]), admin_refresh=pair["refresh"])
-
-    run.assert_passed()
-    assert run.statuses == [401, 400]
-    assert claims(run.variables["admin_refresh"])["sid"] == claims(pair["refresh"])["sid"]
-
-
-@pytest.mark.thorough
-def test_it_logs_in_if_the_refresh_token_is_rejected(tmp_path, stack):
-    pair = admin_tokens(stack)
-    tokens = {"admin_access": expired(pair["access"]), "admin_refresh": tampered(pair["refresh"])}
-
-    run = Run(*(tmp_path, stack, *ADMIN_REQUEST), **tokens)
-
-    run.assert_passed()
-    assert run.statuses == [400]
-    assert claims(run.variables["admin_refresh"])["sid"] != claims(pair["refresh"])["sid"]
-
-
-@pytest.mark.thorough
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["Read own account", "Create a task as a plain user", "List accounts as a plain user"])
 def test_a_request_can_be_sent_alone(tmp_path, stack, name):
-    run = Run(tmp_path, stack, "--folder", name)
+    run = NewmanRun(tmp_path, stack, "--folder", name)
 
     run.assert_passed()
     assert run.names == [name]
 
 
-@pytest.mark.thorough
+@pytest.mark.slow
 def test_alice_is_registered_again_if_her_account_is_gone(tmp_path, stack):
     old_account = {"alice_username": "alice-of-last-year", "alice_password": "her password of last year"}
 
-    run = Run(tmp_path, stack, "--folder", "Read own account", **old_account)
+    run = NewmanRun(tmp_path, stack, "--folder", "Read own account", **old_account)
 
     run.assert_passed()
     assert run.statuses == [200]
     assert run.variables["alice_username"] != old_account["alice_username"]
 
 
-@pytest.mark.thorough
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("value", "message"), [("", "set admin_password in the environment"), ("wrong", "admin cannot log in: ")]
 )
 def test_a_missing_or_wrong_password_is_reported(tmp_path, stack, value, message):
-    run = Run(tmp_path, stack, *ADMIN_REQUEST, admin_password=value)
+    run = NewmanRun(tmp_path, stack, *ADMIN_REQUEST, admin_password=value)
 
     assert run.status == 1
     assert message in run.output

@@ -1,6 +1,5 @@
-"""Whatever is killed comes back, and whatever ends leaves nothing behind."""
+"""Killed processes are restarted, and a stopped stack leaves nothing behind."""
 
-import json
 import signal
 import subprocess
 import sys
@@ -9,97 +8,85 @@ import time
 import psutil
 import pytest
 
-from stack.orphans import lives
-from tests.local_stack import ROOT, eventually, interrupt
+from stack.orphans import is_alive
+from tests.local_stack import HANG_SECONDS, ROOT, eventually, interrupt
 
-BACK_WITHIN_SECONDS = 3
 PROGRAMS = ["postgres", "user-service", "task-service", "user-worker", "task-worker", "gateway"]
 
 
 @pytest.fixture(scope="module")
 def kept(request):
-    """A stack whose processes are killed one after the other; each test finds it whole again."""
+    """A stack whose processes are killed; it recovers before the next test."""
     stack = request.getfixturevalue("stack")
     assert stack.is_healthy()
     return stack
 
 
-def leader(stack, program):
-    """Return the process that the supervisor started for a program."""
-    return psutil.Process(json.loads((stack.folder / "run" / f"{program}.json").read_text())["group"])
-
-
 @pytest.mark.parametrize("program", PROGRAMS)
-def test_a_killed_program_is_back_and_no_orphan_of_it_serves_on(kept, program):
-    victim = leader(kept, program)
+def test_a_killed_program_restarts_and_leaves_no_orphans(kept, program):
+    victim = kept.leader(program)
     family = [victim, *victim.children(recursive=True)]
 
     victim.kill()
 
     def is_back():
-        return not any(lives(member) for member in family) and begun_again(kept, program, victim) and kept.is_healthy()
+        return (
+            not any(is_alive(member) for member in family)
+            and has_restarted(kept, program, victim)
+            and kept.is_healthy()
+        )
 
-    eventually(is_back, seconds=BACK_WITHIN_SECONDS)
+    eventually(is_back)
 
 
-def begun_again(stack, program, victim):
+def has_restarted(stack, program, victim):
     try:
-        return leader(stack, program) != victim
-    except psutil.NoSuchProcess:  # the number on record is still that of the killed one
+        return stack.leader(program) != victim
+    except psutil.NoSuchProcess:  # the record still has the killed process
         return False
 
 
 @pytest.mark.parametrize("program", PROGRAMS)
-def test_a_killed_child_of_a_program_is_back(kept, program):
-    parent = leader(kept, program)
+def test_a_killed_child_process_is_replaced(kept, program):
+    parent = kept.leader(program)
     family = [parent, *parent.children()]
-    victim = family[-1]  # of PostgreSQL: the connection that was opened last
+    victim = family[-1]  # for PostgreSQL, the newest backend
 
     victim.kill()
 
     def is_back():
-        return not lives(victim) and kept.is_healthy()
+        return not is_alive(victim) and kept.is_healthy()
 
-    eventually(is_back, seconds=BACK_WITHIN_SECONDS)
+    eventually(is_back)
 
 
-def test_after_everything_was_killed_it_starts_again_with_its_data(own_stack):
+@pytest.mark.parametrize("is_all_killed", [False, pytest.param(True, marks=pytest.mark.slow)])
+def test_a_new_start_takes_over_from_a_killed_stack(own_stack, is_all_killed):
     own_stack.start()
     alice_id = own_stack.register("alice")
+    orphans = own_stack.processes()
 
-    for process in [own_stack.supervisor(), *own_stack.processes()]:
-        if process.is_running():
-            process.kill()
+    own_stack.supervisor().kill()
+    for process in orphans if is_all_killed else []:
+        process.kill()
     own_stack.start()
 
     account = own_stack.call("GET", f"/user/users/{alice_id}/", token=own_stack.admin_token())
     assert account.json()["username"] == "alice"
-
-
-@pytest.mark.thorough
-def test_after_the_supervisor_alone_was_killed_a_new_start_takes_over(own_stack):
-    own_stack.start()
-    orphans = own_stack.processes()
-    supervisor = own_stack.supervisor()
-
-    supervisor.kill()
-    own_stack.start()
-
-    assert own_stack.is_healthy()
-    assert not [process for process in orphans if lives(process)]
+    assert not [process for process in orphans if is_alive(process)]
 
 
 @pytest.fixture
-def in_front(own_stack):
-    """Start the stack in front, as in a terminal, and wait for its banner."""
-    front = begin_in_front(own_stack)
+def foreground_run(own_stack):
+    """Start the stack in the foreground and wait for its banner."""
+    front = start_in_foreground(own_stack)
     assert any("Ctrl-C" in line for line in iter(front.stdout.readline, ""))
     assert own_stack.is_healthy()
     yield front
     front.stdout.close()
 
 
-def begin_in_front(stack, **changed):
+def start_in_foreground(stack, **changed):
     return subprocess.Popen(
         [sys.executable, ROOT / "scripts" / "run"],
         env=stack.environment(**changed),
@@ -109,12 +96,8 @@ def begin_in_front(stack, **changed):
     )
 
 
-@pytest.mark.parametrize(
-    "number",
-    [signal.SIGINT, *(pytest.param(rarer, marks=pytest.mark.thorough) for rarer in (signal.SIGTERM, signal.SIGHUP))],
-)
-def test_ctrl_c_leaves_no_process_behind(own_stack, in_front, number):
-    interrupt(in_front, number)
+def test_ctrl_c_leaves_no_process_behind(own_stack, foreground_run):
+    interrupt(foreground_run)
 
     assert own_stack.processes() == []
 
@@ -127,42 +110,30 @@ def test_ctrl_c_during_the_banner_leaves_no_process_behind(own_stack):
     assert own_stack.processes() == []
 
 
-@pytest.mark.thorough
-def test_who_waits_in_front_is_told_that_it_was_stopped_elsewhere(own_stack, in_front):
-    own_stack.stop()
-
-    assert in_front.wait(30) == 0
-    assert in_front.stdout.read().strip() == "Stopped from elsewhere."
-
-
-@pytest.mark.thorough
-def test_who_waits_in_front_is_told_that_the_supervisor_was_killed(own_stack, in_front):
+@pytest.mark.slow
+def test_a_foreground_run_reports_a_killed_supervisor(own_stack, foreground_run):
     own_stack.supervisor().kill()
 
-    assert in_front.wait(30) == 1
-    assert in_front.stdout.read().strip().startswith("scripts/run: The supervisor ended unexpectedly")
+    assert foreground_run.wait(HANG_SECONDS) == 1
+    assert foreground_run.stdout.read().strip().startswith("scripts/run: The supervisor stopped unexpectedly")
     assert own_stack.processes() == []
 
 
 @pytest.mark.parametrize(
-    "seconds", [0.1, *(pytest.param(other, marks=pytest.mark.thorough) for other in (0, 0.01, 0.03, 0.3, 0.8, 1.5))]
+    ("number", "seconds"),
+    [
+        (signal.SIGINT, 0.1),
+        pytest.param(signal.SIGTERM, 0, marks=pytest.mark.slow),
+        pytest.param(signal.SIGHUP, 0.5, marks=pytest.mark.slow),
+        pytest.param(signal.SIGINT, 1.5, marks=pytest.mark.slow),
+    ],
 )
-def test_ctrl_c_while_it_starts_leaves_no_process_behind(own_stack, seconds):
-    front = begin_in_front(own_stack)
-    eventually(lambda: (own_stack.folder / "programs.json").is_file(), seconds=30)
-    time.sleep(seconds)  # the supervisor's first instants, PostgreSQL, the migrations, waiting for health
+def test_a_signal_during_the_start_leaves_no_process_behind(own_stack, number, seconds):
+    front = start_in_foreground(own_stack)
+    eventually(lambda: (own_stack.folder / "programs.json").is_file())
+    time.sleep(seconds)  # during the supervisor's start, PostgreSQL's start, the migrations, or the health check
 
-    interrupt(front)
+    interrupt(front, number)
     front.stdout.close()
 
-    assert own_stack.processes() == []
-
-
-@pytest.mark.thorough
-def test_stop_ends_everything_and_says_so(own_stack):
-    own_stack.start()
-
-    first, second = own_stack.stop(), own_stack.stop()
-
-    assert (first, second) == ("Stopped.\n", "Nothing was running.\n")
     assert own_stack.processes() == []

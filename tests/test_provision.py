@@ -1,6 +1,5 @@
-"""scripts/provision-database: a place for each service on any PostgreSQL, and a sentence where that cannot be."""
+"""scripts/provision-database: roles and schemas on any PostgreSQL, or a one-sentence error."""
 
-import subprocess
 import sys
 from urllib.parse import quote, urlsplit
 
@@ -10,7 +9,7 @@ import pytest
 from chassis import time_limits
 from deploy import provision
 from stack.ports import free_ports
-from tests.local_stack import ROOT, environment
+from tests.local_stack import ROOT, environment, output_of
 from tests.own_postgres import own_postgres, run_sql
 
 SPECIAL = "p@ss:w/o?r#d %41'\"\\$$ ü"
@@ -24,7 +23,7 @@ def server():
 
 @pytest.fixture(scope="module")
 def managed(server):
-    """The URL of a role as hosting platforms give it: it owns a database and may make roles, and that is all."""
+    """The URL of a role on a hosting platform: it owns a database and may create roles, nothing else."""
     run_sql(
         server,
         "CREATE ROLE landlord LOGIN CREATEROLE PASSWORD 'only-for-this-run'",
@@ -41,13 +40,11 @@ def elsewhere(url, database, *, user=""):
 
 def run(*arguments, **settings):
     command = [sys.executable, ROOT / "scripts" / "provision-database", *arguments]
-    return subprocess.run(
-        command, env=environment(**settings), stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60
-    )
+    return output_of(command, env=environment(**settings))
 
 
 def provisioned(*arguments, **settings):
-    """Run it and return what it prints for .env."""
+    """Run the script and return its output for .env."""
     done = run(*arguments, **settings)
     assert done.returncode == 0, done.stderr
     return dict(line.split("=", 1) for line in done.stdout.splitlines())
@@ -68,7 +65,7 @@ def urls(server, database, prefix, *, password="simple"):
     }
 
 
-def test_the_urls_name_the_host_by_which_the_services_come():
+def test_the_urls_name_the_host_that_the_services_use():
     with own_postgres() as owner_url:
         settings = provisioned("--host", "dpg-abc123-a", f"{owner_url}?sslmode=prefer")
         here = urlsplit(owner_url).netloc.rpartition("@")[2]
@@ -77,7 +74,7 @@ def test_the_urls_name_the_host_by_which_the_services_come():
 
 
 def assert_apart(settings):
-    """Each owner has a schema and none reaches the other's; the role that serves may create nothing."""
+    """Each owner has a schema without access to the other; the serving role cannot create anything."""
     for service, other in (("USER", "TASK"), ("TASK", "USER")):
         serving, owning = settings[f"{service}_DATABASE_URL"], settings[f"{service}_OWNER_DATABASE_URL"]
         schema, others = urlsplit(serving).username, urlsplit(settings[f"{other}_DATABASE_URL"]).username
@@ -100,15 +97,15 @@ def assert_denied(url, *statements):
             run_sql(url, statement)
 
 
-def test_it_works(server):
-    made_up = provisioned(server)
+def test_each_service_gets_isolated_roles_and_schemas(server):
+    generated = provisioned(server)
 
-    assert {name: urlsplit(url).username for name, url in made_up.items()} == provision.ROLES
-    assert {urlsplit(url).path for url in made_up.values()} == {"/tmservice"}
-    assert_apart(made_up)
+    assert {name: urlsplit(url).username for name, url in generated.items()} == provision.ROLES
+    assert {urlsplit(url).path for url in generated.values()} == {"/tmservice"}
+    assert_apart(generated)
 
 
-def test_a_role_that_may_make_roles_is_enough_in_its_own_database(managed):
+def test_createrole_is_enough_in_an_owned_database(managed):
     chosen = urls(managed, "managed", "rented")
 
     assert provisioned(managed, **chosen) == {}
@@ -116,7 +113,7 @@ def test_a_role_that_may_make_roles_is_enough_in_its_own_database(managed):
     assert_apart(chosen)
 
 
-def test_it_may_be_run_again_and_takes_up_another_password(server, managed):
+def test_a_second_run_applies_a_new_password(server, managed):
     for owner, database in ((server, "twice"), (managed, "managed")):
         before = urls(owner, database, f"{database}_again")
         provisioned(owner, **before)
@@ -131,21 +128,21 @@ def test_it_may_be_run_again_and_takes_up_another_password(server, managed):
             run_sql(before["TASK_DATABASE_URL"], "SELECT 7")
 
 
-def test_what_stands_in_the_env_file_is_kept_and_only_the_rest_is_made_up(server, tmp_path):
+def test_urls_in_the_env_file_are_kept_and_the_rest_generated(server, tmp_path):
     file = tmp_path / "settings"
     chosen = urls(server, "written", "written")
     run_sql(server, "CREATE DATABASE written")
     file.write_text(f"USER_DATABASE_URL={chosen['USER_DATABASE_URL']}\n")
 
-    made_up = provisioned(elsewhere(server, "written"), TMSERVICE_ENV_FILE=str(file))
+    generated = provisioned(elsewhere(server, "written"), TMSERVICE_ENV_FILE=str(file))
 
-    assert list(made_up) == ["USER_OWNER_DATABASE_URL", "TASK_DATABASE_URL", "TASK_OWNER_DATABASE_URL"]
-    assert urlsplit(made_up["USER_OWNER_DATABASE_URL"]).username == "user_written_owner"
-    assert {urlsplit(url).path for url in made_up.values()} == {"/written"}
-    assert_apart({"USER_DATABASE_URL": chosen["USER_DATABASE_URL"], **made_up})
+    assert list(generated) == ["USER_OWNER_DATABASE_URL", "TASK_DATABASE_URL", "TASK_OWNER_DATABASE_URL"]
+    assert urlsplit(generated["USER_OWNER_DATABASE_URL"]).username == "user_written_owner"
+    assert {urlsplit(url).path for url in generated.values()} == {"/written"}
+    assert_apart({"USER_DATABASE_URL": chosen["USER_DATABASE_URL"], **generated})
 
 
-def test_each_service_may_have_a_database_of_its_own(server):
+def test_each_service_may_have_its_own_database(server):
     chosen = {
         "USER_DATABASE_URL": elsewhere(server, "people", user="of_people:simple"),
         "TASK_DATABASE_URL": elsewhere(server, "work", user="of_work:simple"),
@@ -160,16 +157,16 @@ def test_each_service_may_have_a_database_of_its_own(server):
 
 
 @pytest.mark.parametrize(
-    ("owner_url", "made_up"),
+    ("owner_url", "generated"),
     [
         ("postgresql://me:x@db.example.com/shop?sslmode=require", "@db.example.com/shop?sslmode=require"),
         ("postgres://me:a@b@[::1]:5433/postgres", "@[::1]:5433/tmservice"),
         ("postgresql:///?host=/run/postgresql", "@localhost/tmservice"),
     ],
 )
-def test_made_up_urls_lead_to_where_the_owners_does(owner_url, made_up):
-    for url in provision.urls_of(owner_url, {}).values():
-        assert f"@{url.rpartition('@')[2]}" == made_up
+def test_generated_urls_use_the_host_of_the_owner_url(owner_url, generated):
+    for url in provision.service_urls(owner_url, {}).values():
+        assert f"@{url.rpartition('@')[2]}" == generated
 
 
 @pytest.mark.parametrize(
@@ -178,30 +175,33 @@ def test_made_up_urls_lead_to_where_the_owners_does(owner_url, made_up):
         ("host=localhost dbname=x", "OWNER_URL must be a postgresql:// URL."),
         ("mysql://me:x@127.0.0.1/x", "OWNER_URL must be a postgresql:// URL."),
         *(
-            (f"postgresql://me:top{special}secret@127.0.0.1/x", "OWNER_URL is not a valid URL; percent-encode what is")
+            (
+                f"postgresql://me:top{special}secret@127.0.0.1/x",
+                "OWNER_URL is not a valid URL; percent-encode special characters",
+            )
             for special in "#/?"
         ),
     ],
 )
 def test_a_wrong_url_is_refused_without_its_password(owner_url, sentence):
-    told = refusal(owner_url)
+    message = refusal(owner_url)
 
-    assert told.startswith(sentence)
-    assert "secret" not in told
+    assert message.startswith(sentence)
+    assert "secret" not in message
 
 
 @pytest.mark.parametrize(
     ("url", "sentence"),
     [
         ("mysql://a:b@127.0.0.1/x", "USER_DATABASE_URL must be a postgresql:// URL."),
-        ("postgresql://a@127.0.0.1/x", "USER_DATABASE_URL names no password; it must be postgresql://"),
-        ("postgresql://127.0.0.1/x", "USER_DATABASE_URL names no role; it must be postgresql://"),
-        ("postgresql://a:b@127.0.0.1", "USER_DATABASE_URL names no database; it must be postgresql://"),
+        ("postgresql://a@127.0.0.1/x", "USER_DATABASE_URL has no password; it must be postgresql://"),
+        ("postgresql://127.0.0.1/x", "USER_DATABASE_URL has no role; it must be postgresql://"),
+        ("postgresql://a:b@127.0.0.1", "USER_DATABASE_URL has no database; it must be postgresql://"),
         ("postgresql://a:b#c@127.0.0.1/x", "USER_DATABASE_URL is not a valid URL; percent-encode"),
-        ("postgresql://postgres:b@127.0.0.1/x", "USER_DATABASE_URL names the role postgres, which is taken; each URL"),
+        ("postgresql://postgres:b@127.0.0.1/x", "USER_DATABASE_URL uses the role postgres again; each URL"),
     ],
 )
-def test_a_services_url_that_cannot_be_meant_is_refused_before_anything_is_done(server, url, sentence):
+def test_an_invalid_service_url_is_refused_before_any_change(server, url, sentence):
     assert refusal(server, USER_DATABASE_URL=url).startswith(sentence)
 
     assert run_sql(server, "SELECT datname FROM pg_database WHERE datname = 'x'") == []
@@ -210,30 +210,30 @@ def test_a_services_url_that_cannot_be_meant_is_refused_before_anything_is_done(
 def test_one_role_for_both_services_is_refused(server):
     chosen = urls(server, "shared", "shared")
 
-    told = refusal(server, **(chosen | {"TASK_DATABASE_URL": chosen["USER_DATABASE_URL"]}))
+    message = refusal(server, **(chosen | {"TASK_DATABASE_URL": chosen["USER_DATABASE_URL"]}))
 
-    assert told == "TASK_DATABASE_URL names the role user_shared, which is taken; each URL needs a role of its own."
+    assert message == "TASK_DATABASE_URL uses the role user_shared again; each URL needs a different role."
 
 
 def test_an_owner_in_another_database_is_refused(server):
     chosen = urls(server, "shared", "shared") | {"USER_OWNER_DATABASE_URL": elsewhere(server, "other", user="a:b")}
 
-    told = refusal(server, **chosen)
+    message = refusal(server, **chosen)
 
-    assert told == "USER_OWNER_DATABASE_URL must name the same database as USER_DATABASE_URL, shared."
+    assert message == "USER_OWNER_DATABASE_URL must name the same database as USER_DATABASE_URL, shared."
 
 
-def test_a_server_that_is_away_or_does_not_let_in_is_told_in_a_sentence(server):
+def test_an_unreachable_server_or_failed_login_is_reported(server):
     (port,) = free_ports(1)
     assert refusal(f"postgresql://me:x@127.0.0.1:{port}/x").endswith(f"port {port} failed: Connection refused.")
 
-    told = refusal(elsewhere(server, "postgres", user="postgres:wrong"))
+    message = refusal(elsewhere(server, "postgres", user="postgres:wrong"))
 
-    assert told.endswith('password authentication failed for user "postgres".')
+    assert message.endswith('password authentication failed for user "postgres".')
 
 
 def test_an_old_server_is_refused():
-    with pytest.raises(provision.CannotProvision, match=r"^PostgreSQL 15 or newer is needed; this is 14\.9\.$"):
+    with pytest.raises(provision.CannotProvision, match=r"^PostgreSQL 15 or newer is required; this is 14\.9\.$"):
         provision.check_server_version(140_009)
 
     provision.check_server_version(150_000)
@@ -243,14 +243,14 @@ def test_an_old_server_is_refused():
     ("rights", "complaint"),
     [("NOCREATEROLE", "permission denied to create role"), ("CREATEROLE", "permission denied for database tenanted")],
 )
-def test_a_role_without_the_rights_is_told_which_it_needs(server, rights, complaint):
+def test_missing_privileges_are_named(server, rights, complaint):
     name = f"guest_{rights.lower()}"
     run_sql(server, f"CREATE ROLE {name} LOGIN {rights} PASSWORD 'only-for-this-run'")
     if not run_sql(server, "SELECT datname FROM pg_database WHERE datname = 'tenanted'"):
         run_sql(server, "CREATE DATABASE tenanted")
     owner_url = elsewhere(server, "tenanted", user=f"{name}:only-for-this-run")
 
-    told = refusal(owner_url, **urls(owner_url, "tenanted", name))
+    message = refusal(owner_url, **urls(owner_url, "tenanted", name))
 
-    assert told == f"{complaint}; {provision.RIGHTS}"
+    assert message == f"{complaint}; {provision.RIGHTS}"
     assert refusal(owner_url, **urls(owner_url, "missing", name)).startswith("permission denied to create database; ")

@@ -1,8 +1,7 @@
-"""The README and the API tour beyond their examples, which test_fresh_checkout runs: promises, settings, Docker."""
+"""The README and the API tour: promises, settings, Docker. test_fresh_checkout runs their examples."""
 
 import os
 import re
-import subprocess
 import sys
 from collections import defaultdict
 
@@ -11,7 +10,7 @@ import yaml
 
 from stack import check
 from tests.examples import PAGES
-from tests.local_stack import ROOT
+from tests.local_stack import ROOT, output_of
 from tests.test_repository import files
 
 TEXT = "".join((ROOT / page).read_text() for page in PAGES)
@@ -36,9 +35,8 @@ def test_every_test_that_the_documentation_names_exists(folder):
     named = named_tests()[folder]
     modules = sorted({name.partition("::")[0] for name in named})
     command = [sys.executable, "-m", "pytest", "-n0", "--collect-only", "-q", *modules]
-    environment = os.environ | check.SETTINGS | {"RACE_ROUNDS": "1"}
 
-    listed = subprocess.run(command, cwd=ROOT / folder, env=environment, capture_output=True, text=True)
+    listed = output_of(command, cwd=ROOT / folder, env=os.environ | check.SETTINGS)
 
     assert listed.returncode == 0, listed.stdout[-2000:] + listed.stderr
     tests = {line.partition("[")[0].removeprefix("tests/") for line in listed.stdout.splitlines()}
@@ -56,23 +54,12 @@ def test_every_promise_and_rule_names_its_test(page, title):
 
 
 def test_the_configuration_page_is_what_scripts_docs_writes():
-    done = subprocess.run([ROOT / "scripts" / "docs", "--check"], capture_output=True, text=True)
+    done = output_of([ROOT / "scripts" / "docs", "--check"])
 
     assert (done.returncode, done.stderr) == (0, "")
 
 
 DOCKER = re.findall(r"^```sh docker\n(.*?)^```$", TEXT, re.MULTILINE | re.DOTALL)
-# With Docker there is no such file; the text says where these lines are.
-LOG_LINE = "until grep -s overdue var/log/notifications.log | head -n 1 | grep .; do sleep 1; done\n"
-
-
-def test_every_block_that_needs_scripts_run_has_a_docker_block():
-    fences = re.findall(r"^```(sh|sh docker)\n(.*?)^```$", TEXT, re.MULTILINE | re.DOTALL)
-    local = [at for at, (kind, lines) in enumerate(fences) if kind == "sh" and re.search("var/|scripts/", lines)]
-
-    followed = [at for at in local if fences[at + 1][0] == "sh docker"]
-    assert len(followed) == len(DOCKER)
-    assert [fences[at][1] for at in local if at not in followed] == [LOG_LINE]
 
 
 def test_the_docker_blocks_name_existing_services_and_secrets():

@@ -1,7 +1,6 @@
-"""Migrations run as the owner of a service's schema; the role that serves reads and writes rows, and can do no more."""
+"""Migrations run as the schema owner; the serving role can only read and write rows."""
 
 import os
-import subprocess
 import sys
 from urllib.parse import urlsplit
 
@@ -11,13 +10,13 @@ import pytest
 from chassis import time_limits
 from deploy import provision
 from stack import check
-from tests.local_stack import ROOT
+from tests.local_stack import ROOT, output_of
 from tests.own_postgres import own_postgres, run_sql
 
 SERVICES = {"USER": "user_service", "TASK": "task_service"}
-# Rows that may be added, and neither changed nor removed by whoever holds the password of the role that serves.
+# Tables in which the serving role may insert but not change or delete rows.
 APPEND_ONLY = {"accounts_auditevent", "django_migrations"}
-KEPT_BY_TRIGGER = {"tasks_activity"}  # from a DELETE, which the version before sends
+KEPT_BY_TRIGGER = {"tasks_activity"}  # a DELETE is ignored: the previous version sends one
 ADD_HISTORY = (
     "INSERT INTO tasks_activity (task_id, version, kind, field, reason, at) VALUES (1, 1, 'created', '', '', now()) "
     "RETURNING id"
@@ -40,15 +39,8 @@ def urls(server, database):
 
 
 def manage(service, *arguments, **settings):
-    return subprocess.run(
-        [sys.executable, "manage.py", *arguments],
-        cwd=ROOT / SERVICES[service],
-        env={**os.environ, **check.SETTINGS, "TMSERVICE_ENV_FILE": os.devnull, **settings},
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
+    given = {**os.environ, **check.SETTINGS, "TMSERVICE_ENV_FILE": os.devnull, **settings}
+    return output_of([sys.executable, "manage.py", *arguments], cwd=ROOT / SERVICES[service], env=given)
 
 
 def migrate(service, **settings):
@@ -80,7 +72,7 @@ RIGHTS = """
 
 
 def assert_serves(url):
-    """The role may read and write every table but those that are append-only, and owns none."""
+    """The role may read and write all tables that are not append-only, and owns none."""
     tables = run_sql(url, RIGHTS)
     assert len(tables) > 5
     for name, *rights in tables:
@@ -96,7 +88,7 @@ def assert_serves(url):
 
 
 @pytest.mark.parametrize("service", SERVICES)
-def test_the_role_that_serves_reads_and_writes_rows_and_owns_nothing(fresh, service):
+def test_the_serving_role_reads_and_writes_but_owns_nothing(fresh, service):
     url = fresh[f"{service}_DATABASE_URL"]
 
     assert_serves(url)
@@ -105,8 +97,8 @@ def test_the_role_that_serves_reads_and_writes_rows_and_owns_nothing(fresh, serv
             run_sql(url, statement)
 
 
-def test_the_role_that_serves_cannot_remove_the_history_of_a_task(fresh):
-    """It may send a DELETE, since the version before does; the owner's trigger keeps the row."""
+def test_the_serving_role_cannot_delete_task_history(fresh):
+    """The previous version sends a DELETE, which is allowed, but the owner's trigger keeps the row."""
     url = fresh["TASK_DATABASE_URL"]
     rows = run_sql(url, ADD_HISTORY)
 
@@ -125,7 +117,7 @@ def test_the_role_that_serves_cannot_remove_the_history_of_a_task(fresh):
 
 
 @pytest.mark.parametrize("service", SERVICES)
-def test_what_the_next_migration_creates_the_running_version_can_use(fresh, service):
+def test_the_serving_role_can_use_tables_of_new_migrations(fresh, service):
     run_sql(fresh[f"{service}_OWNER_DATABASE_URL"], "CREATE TABLE next (id bigserial)")
     try:
         assert run_sql(fresh[f"{service}_DATABASE_URL"], "INSERT INTO next DEFAULT VALUES RETURNING id") == [(1,)]
@@ -134,7 +126,7 @@ def test_what_the_next_migration_creates_the_running_version_can_use(fresh, serv
 
 
 @pytest.mark.parametrize("service", SERVICES)
-def test_without_the_owner_the_role_that_serves_cannot_migrate(server, service):
+def test_the_serving_role_cannot_migrate(server, service):
     made = urls(server, "unowned")
     provision.provision_urls(server, made)
 
@@ -145,8 +137,8 @@ def test_without_the_owner_the_role_that_serves_cannot_migrate(server, service):
 
 
 @pytest.mark.parametrize("service", SERVICES)
-def test_what_one_role_owned_is_handed_over_while_it_serves(server, service):
-    """An installation from before: one role, which owns everything and holds a connection."""
+def test_ownership_is_transferred_while_the_role_serves(server, service):
+    """An installation of an older version: one role owns everything and has an open connection."""
     database = f"before_{service.lower()}"
     made = urls(server, database)
     url = made[f"{service}_DATABASE_URL"]
@@ -176,8 +168,8 @@ def test_what_one_role_owned_is_handed_over_while_it_serves(server, service):
 
 
 @pytest.mark.parametrize("service", SERVICES)
-def test_another_roles_lock_does_not_keep_a_service_from_preparing(fresh, service):
-    """Whoever may connect may take any advisory lock; the other service's role holds what prepare used to take."""
+def test_a_lock_of_another_role_does_not_block_prepare(fresh, service):
+    """Any role may take any advisory lock; here the other service's role holds the one of older versions."""
     (other,) = SERVICES.keys() - {service}
     schema = urlsplit(fresh[f"{service}_DATABASE_URL"]).username
     holder = psycopg2.connect(fresh[f"{other}_DATABASE_URL"])
@@ -195,8 +187,8 @@ def test_another_roles_lock_does_not_keep_a_service_from_preparing(fresh, servic
     assert done.returncode == 0, done.stderr
 
 
-def test_migrating_gives_a_role_the_time_limits_that_it_lacks_and_keeps_others(server, fresh):
-    """As of a version before, whose services asked for their limits when they connected."""
+def test_migrating_sets_only_missing_time_limits(server, fresh):
+    """Services of an older version set their limits on connect."""
     url = fresh["TASK_DATABASE_URL"]
     role = f"ALTER ROLE {urlsplit(url).username} IN DATABASE fresh"
     run_sql(server, f"{role} RESET statement_timeout", f"{role} RESET lock_timeout")

@@ -1,4 +1,4 @@
-"""The main job from beginning to end, through the gateway."""
+"""The main use cases, through the gateway."""
 
 import datetime as dt
 
@@ -24,7 +24,7 @@ def bob(stack):
 
 @pytest.fixture
 def path(stack, admin, alice):
-    """The path of a task that an admin made for Alice, due in three days."""
+    """The path of a task that an admin created for Alice, due in three days."""
     body = {"title": "Call the landlord", "due_date": in_three_days(), "assigned_to": alice[0]}
     made = stack.call("POST", "/task/tasks/", token=admin, json=body)
     assert (made.status_code, made.json()["status"], made.json()["assigned_to"]) == (201, "todo", alice[0])
@@ -36,7 +36,7 @@ def in_three_days():
     return (dt.datetime.now(dt.UTC).date() + dt.timedelta(days=3)).isoformat()
 
 
-def test_an_assignee_sees_a_task_and_may_change_nothing(stack, admin, alice, bob, path):
+def test_an_assignee_can_read_but_not_change_a_task(stack, admin, alice, bob, path):
     task = stack.call("GET", path, token=admin).json()
 
     assert titles(stack, alice[1]) == ["Call the landlord"]
@@ -50,7 +50,7 @@ def test_an_assignee_sees_a_task_and_may_change_nothing(stack, admin, alice, bob
     assert stack.call("GET", path, token=admin).json() == task
 
 
-def test_a_reassigned_task_is_gone_for_one_and_there_for_the_other(stack, admin, alice, bob, path):
+def test_a_reassigned_task_moves_to_the_new_assignee(stack, admin, alice, bob, path):
     task = stack.call("GET", path, token=admin).json()
 
     moved = stack.call("PUT", path, token=admin, json={**task, "assigned_to": bob[0]})
@@ -85,7 +85,7 @@ def titles(stack, token, query=""):
     return [task["title"] for task in answer.json()["results"]]
 
 
-def test_a_refreshed_token_carries_the_role_of_now(stack, admin):
+def test_a_refreshed_token_has_the_current_role(stack, admin):
     carla_id = stack.register("carla")
     pair = stack.call("POST", "/token/", json={"username": "carla", "password": PASSWORD}).json()
     assert stack.call("POST", "/task/tasks/", token=pair["access"], json={"title": "x"}).status_code == 403
@@ -135,11 +135,11 @@ def test_an_admin_lists_changes_and_deletes_accounts(stack, admin, by_body):
         ("DELETE", "/task/tasks/1"),
     ],
 )
-def test_every_endpoint_of_the_original_answers_alike_with_and_without_a_slash(stack, method, path):
+def test_original_endpoints_work_with_and_without_a_slash(stack, method, path):
     path, _, query = path.partition("?")
 
     without = stack.call(method, f"{path}?{query}", json={})
     with_slash = stack.call(method, f"{path}/?{query}", json={})
 
-    assert without.status_code == with_slash.status_code in (400, 401)  # found, and wanting a body or a token
+    assert without.status_code == with_slash.status_code in (400, 401)  # found, but without a body or a token
     assert without.json()["code"] == with_slash.json()["code"]

@@ -15,7 +15,7 @@ ENABLED = [name for line in re.findall(r"systemctl enable --now (.+)$", PAGE, re
 
 
 def unit(path):
-    parser = RawConfigParser(strict=False)  # a name may stand there several times
+    parser = RawConfigParser(strict=False)  # an option may occur several times
     parser.optionxform = str
     parser.read_string(path.read_text())
     return parser
@@ -26,7 +26,7 @@ def here(text, instance="task_service"):
 
 
 @pytest.mark.parametrize("path", UNITS, ids=lambda path: path.name)
-def test_a_unit_starts_what_there_is_as_a_plain_user_at_boot(path):
+def test_a_unit_starts_at_boot_as_an_unprivileged_user(path):
     service = unit(path)["Service"]
     programs = [word for word in here(service["ExecStart"]).split() if word.startswith(str(ROOT))]
 
@@ -37,15 +37,15 @@ def test_a_unit_starts_what_there_is_as_a_plain_user_at_boot(path):
         assert (ROOT / place).exists() or "/.venv/" in place, place
 
 
-def test_every_unit_is_enabled_by_a_line_of_the_documentation():
+def test_the_docs_enable_every_unit():
     files = {f"{name.partition('@')[0]}@.service" if "@" in name else f"{name}.service" for name in ENABLED}
 
     assert files == {path.name for path in UNITS}
     assert {name.partition("@")[2] for name in ENABLED} == {"", "user_service", "task_service"}
 
 
-def test_systemd_takes_the_units(tmp_path):
-    """In a root of its own, where the machine has systemd's programs."""
+def test_systemd_accepts_the_units(tmp_path):
+    """Use a separate root, if systemd's programs are installed."""
     etc = tmp_path / "etc" / "systemd" / "system"
     etc.mkdir(parents=True)
     for path in UNITS:
@@ -57,8 +57,8 @@ def test_systemd_takes_the_units(tmp_path):
 
     if shutil.which("systemd-analyze"):
         paths = [etc / re.sub("@.+(?=[.])", "@", name) for name in instances]
-        told = subprocess.run(["systemd-analyze", "verify", *paths], capture_output=True, text=True)
-        assert (told.returncode, [line for line in told.stderr.splitlines() if "tmservice" in line]) == (0, [])
+        done = subprocess.run(["systemd-analyze", "verify", *paths], capture_output=True, text=True)
+        assert (done.returncode, [line for line in done.stderr.splitlines() if "tmservice" in line]) == (0, [])
     if shutil.which("systemctl"):
         enabled = subprocess.run(
             ["systemctl", f"--root={tmp_path}", "enable", *instances], capture_output=True, text=True

@@ -1,6 +1,5 @@
-"""Who runs what: secrets are in no environment that lasts, and for root each service is a user of its own."""
+"""Users of the processes: secrets leave no long-lived environment, and for root each service has its own user."""
 
-import json
 import os
 import pwd
 import shutil
@@ -15,59 +14,62 @@ import requests
 from deploy import provision
 from stack import check
 from stack.ports import free_ports
-from tests.local_stack import ROOT, LocalStack, eventually, new_folder
+from tests.local_stack import ROOT, LocalStack, copy_checkout, eventually, new_folder, output_of
 from tests.own_postgres import own_postgres
-from tests.test_fresh_checkout import bare_path, tracked_files
-from tests.test_processes import begin_in_front
+from tests.test_fresh_checkout import bare_path
+from tests.test_processes import start_in_foreground
 from tests.test_roles import urls
 
 PASSWORD = "seven green bicycles"
+USER_KEY, TASK_KEY = "uN3pR8sV1xZ6cB4mK9qW2eT7yH5jL0aD", "tF6gH1jK8lP3oI9uY4rE2wQ7zX5cV0bN"
 
 
 def environments(processes):
-    """Return the environment that each process was started with, as /proc shows it."""
+    """Return the environment of each process from /proc."""
     return {process.pid: "\n".join("=".join(pair) for pair in process.environ().items()) for process in processes}
 
 
-@pytest.fixture
-def in_front(own_stack):
-    front = begin_in_front(own_stack, ADMIN_PASSWORD=PASSWORD)
+@pytest.fixture(scope="module")
+def foreground_run():
+    """A stack that runs in the foreground with secrets from the environment, and its first process."""
+    stack = LocalStack()
+    front = start_in_foreground(stack, ADMIN_PASSWORD=PASSWORD, USER_SECRET_KEY=USER_KEY, TASK_SECRET_KEY=TASK_KEY)
     assert any("Ctrl-C" in line for line in iter(front.stdout.readline, ""))
-    yield psutil.Process(front.pid)
-    own_stack.stop()
-    front.wait(30)
+    yield stack, psutil.Process(front.pid)
+    stack.remove()
+    front.wait()
     front.stdout.close()
 
 
-def test_no_process_of_a_running_stack_has_what_only_its_start_needs(own_stack, in_front):
-    secrets = json.loads((own_stack.folder / "secrets.json").read_text())
+def test_no_running_process_has_privileged_settings(foreground_run):
+    stack, front = foreground_run
+    secrets = stack.state.secrets()
     owners = [secrets[f"{service}_OWNER_DATABASE_PASSWORD"] for service in ("USER", "TASK")]
-    assert own_stack.token("admin", PASSWORD)
+    assert stack.token("admin", PASSWORD)
+    assert not (stack.folder / "admin-password").exists()
 
-    shown = environments({in_front, own_stack.supervisor(), *own_stack.processes()})
+    shown = environments({front, stack.supervisor(), *stack.processes()})
 
     assert len(shown) > 10
     for text in shown.values():
         assert not any(secret in text for secret in (PASSWORD, secrets["POSTGRES_PASSWORD"], *owners))
 
 
-def test_a_service_has_no_secret_of_the_other(own_stack):
-    user_key, task_key = "uN3pR8sV1xZ6cB4mK9qW2eT7yH5jL0aD", "tF6gH1jK8lP3oI9uY4rE2wQ7zX5cV0bN"
-    own_stack.start(USER_SECRET_KEY=user_key, TASK_SECRET_KEY=task_key)
-    programs = json.loads((own_stack.folder / "programs.json").read_text())
+def test_a_service_does_not_get_secrets_of_the_other(foreground_run):
+    stack, _ = foreground_run
 
-    shown = {program["name"]: environments(own_stack.of(program["name"])) for program in programs}
+    shown = {program: environments(stack.program_processes(program)) for program in stack.programs()}
 
     for program, processes in shown.items():
         assert processes, program
         for text in processes.values():
-            assert (user_key in text) is program.startswith("user-"), program
-            assert (task_key in text) is program.startswith("task-"), program
+            assert (USER_KEY in text) is program.startswith("user-"), program
+            assert (TASK_KEY in text) is program.startswith("task-"), program
 
 
 @pytest.fixture
 def web_server():
-    """A container's first process: gunicorn, which migrates, makes the admin and then serves."""
+    """The first process of a container: gunicorn, which migrates, creates the admin and serves."""
     with own_postgres() as server:
         made = urls(server, "contained")
         provision.provision_urls(server, made)
@@ -91,7 +93,7 @@ def web_server():
             process.wait(30)
 
 
-def test_a_web_server_that_migrates_keeps_nothing_of_what_that_needs(web_server):
+def test_a_migrating_web_server_drops_privileged_settings(web_server):
     master, url = web_server
 
     def is_ready():
@@ -100,11 +102,11 @@ def test_a_web_server_that_migrates_keeps_nothing_of_what_that_needs(web_server)
         except requests.RequestException:
             return False
 
-    eventually(is_ready, seconds=90)
+    eventually(is_ready)
     signed_in = requests.post(f"{url}/token/", json={"username": "admin", "password": PASSWORD}, timeout=30)
 
     assert signed_in.status_code == 200, signed_in.text
-    eventually(lambda: len(master.children()) == 2, seconds=90)  # the first may serve before the second is forked
+    eventually(lambda: len(master.children()) == 2)  # the first may serve before the second is forked
     processes = [master, *master.children()]
     for text in environments(processes).values():
         assert PASSWORD not in text
@@ -116,12 +118,9 @@ def test_a_web_server_that_migrates_keeps_nothing_of_what_that_needs(web_server)
 
 @pytest.fixture(scope="module")
 def reachable():
-    """A stack that was started from a checkout that all may read, with the Python of the machine."""
+    """A stack from a world-readable checkout with the system's Python."""
     stack = LocalStack(root=new_folder() / "checkout")
-    for name in tracked_files():
-        target = stack.root / name
-        target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy2(ROOT / name, target, follow_symlinks=False)
+    copy_checkout(stack.root)
     settings = stack.environment(PATH=bare_path())
     try:
         for script in (["run", "--detach"], ["restart"]):
@@ -141,16 +140,15 @@ def has_users(stack):
 
 
 def uids(stack, program):
-    return {process.uids().real for process in stack.of(program)}
+    return {process.uids().real for process in stack.program_processes(program)}
 
 
 def may(uid, command):
-    done = subprocess.run(command, user=uid, group=uid, extra_groups=[], capture_output=True, check=False)
-    return done.returncode == 0
+    return output_of(command, user=uid, group=uid, extra_groups=[]).returncode == 0
 
 
-@pytest.mark.thorough
-def test_each_service_of_roots_stack_is_a_user_of_its_own(reachable):
+@pytest.mark.slow
+def test_as_root_each_service_runs_as_its_own_user(reachable):
     users, tasks = uids(reachable, "user-service"), uids(reachable, "task-service")
 
     assert users == uids(reachable, "user-worker")
@@ -165,8 +163,8 @@ def test_each_service_of_roots_stack_is_a_user_of_its_own(reachable):
     assert postgres == pwd.getpwnam("nobody").pw_uid
 
 
-@pytest.mark.thorough
-def test_none_of_them_reads_what_belongs_to_another(reachable):
+@pytest.mark.slow
+def test_no_service_user_can_read_the_files_of_another(reachable):
     if not has_users(reachable):
         return
     (user,), (task,) = uids(reachable, "user-service"), uids(reachable, "task-service")
@@ -177,15 +175,15 @@ def test_none_of_them_reads_what_belongs_to_another(reachable):
     for uid in (user, task, nginx):
         for path in private:
             assert not may(uid, ["ls", path] if path.is_dir() else ["cat", path]), (uid, path)
-    theirs = reachable.of("user-service")[0].pid
+    theirs = reachable.program_processes("user-service")[0].pid
     assert may(user, ["cat", f"/proc/{theirs}/environ"])
     assert not may(task, ["cat", f"/proc/{theirs}/environ"])
     assert not may(task, ["cat", folder / "log" / "user-service.log"])
 
 
-@pytest.mark.thorough
-def test_they_write_notifications_and_mails(reachable):
-    """As root the files are their own; also those that an earlier version has left to root."""
+@pytest.mark.slow
+def test_service_users_write_notifications_and_mails(reachable):
+    """As root, each service owns its files, including those that an older version left to root."""
     alice = reachable.register("alice")
     admin = reachable.admin_token()
     body = {"title": "Call the landlord", "assigned_to": alice}
@@ -193,35 +191,16 @@ def test_they_write_notifications_and_mails(reachable):
     reachable.call("POST", "/user/password-reset/", json={"email": "alice@example.com"})
 
     notifications = reachable.folder / "log" / "notifications.log"
-    eventually(lambda: notifications.is_file() and "landlord" in notifications.read_text(), seconds=30)
-    eventually(lambda: any((reachable.folder / "mail").iterdir()), seconds=30)
+    eventually(lambda: notifications.is_file() and "landlord" in notifications.read_text())
+    eventually(lambda: any((reachable.folder / "mail").iterdir()))
     for file in [notifications, *(reachable.folder / "mail").iterdir()]:
         assert file.stat().st_mode & 0o077 == 0, file
 
 
-@pytest.mark.thorough
-def test_the_doctor_says_who_runs_what(reachable):
-    done = subprocess.run(
-        [reachable.root / "scripts" / "doctor"],
-        env=reachable.environment(PATH=bare_path()),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+@pytest.mark.slow
+def test_the_doctor_names_the_users(reachable):
+    done = output_of([reachable.root / "scripts" / "doctor"], env=reachable.environment(PATH=bare_path()))
 
     (line,) = [line for line in done.stdout.splitlines() if " users " in line and "service" in line][:1]
     assert done.returncode == 0, done.stdout
-    assert ("users of their own" in line) is has_users(reachable)
-
-
-@pytest.mark.thorough
-def test_a_command_runs_as_the_user_of_its_service(reachable):
-    done = subprocess.run(
-        [reachable.root / "scripts" / "manage", "task", "shell", "-v0", "-c", "import os; print(os.getuid())"],
-        env=reachable.environment(PATH=bare_path()),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-
-    assert {int(done.stdout)} == uids(reachable, "task-service"), done.stderr
+    assert ("separate users" in line) is has_users(reachable)

@@ -1,4 +1,4 @@
-"""Entity tags (RFC 9110, section 8.8.3): what is not read twice, and what is not overwritten unseen."""
+"""Entity tags (RFC 9110, section 8.8.3), for conditional reads and writes."""
 
 import hashlib
 import re
@@ -22,7 +22,7 @@ def digest(content: bytes) -> str:
 
 
 def version_etag(version: int, representation: Any) -> str:
-    """Return the tag of a single resource. The digest is there for fields that change without the version."""
+    """Return the tag of a versioned resource. The digest covers fields that change without the version."""
     return f'"{version}.{digest(orjson.dumps(representation, default=str))}"'
 
 
@@ -31,12 +31,12 @@ def weak_etag(content: bytes) -> str:
 
 
 def content_etag(representation: Any) -> str:
-    """Return the tag of a single resource that has no version."""
+    """Return the tag of a resource without a version."""
     return f'"{digest(orjson.dumps(representation, default=str))}"'
 
 
 def if_match(request: Request) -> frozenset[int] | None:
-    """Return the versions that If-Match allows, or None for any. The version alone is compared."""
+    """Return the versions that If-Match allows, or None for any. Digests are not compared."""
     tags = if_match_tags(request)
     if tags is None:
         return None
@@ -46,7 +46,7 @@ def if_match(request: Request) -> frozenset[int] | None:
 def if_match_tags(request: Request) -> frozenset[str] | None:
     """Return the entity tags that If-Match allows, or None for any: no header, or "*".
 
-    W/ is taken off: a gateway that compresses makes every tag weak.
+    W/ is removed, because a gateway that compresses makes every tag weak.
     """
     header = request.headers.get("If-Match")
     if header is None:
@@ -60,12 +60,12 @@ def if_match_tags(request: Request) -> frozenset[str] | None:
 
 
 def is_any(header: str) -> bool:
-    """Tell whether a condition is "*", which holds for everything that exists."""
+    """Return whether a condition is "*", which matches any existing resource."""
     return header.strip() == "*"
 
 
 def conditional(request: HttpRequest, response: HttpResponse) -> HttpResponseBase:
-    """Return a rendered 200 with an entity tag, or a 304 if the caller has the same already."""
+    """Return a rendered 200 with an entity tag, or a 304 if the client already has it."""
     if "ETag" not in response:
         response["ETag"] = weak_etag(response.content)
     return get_conditional_response(request, etag=response["ETag"], response=response) or response

@@ -1,4 +1,4 @@
-"""Serializer fields that take one type each and refuse what cannot be stored or shown."""
+"""Serializer fields that accept one type each and reject text that cannot be stored or displayed."""
 
 import datetime
 import re
@@ -12,19 +12,19 @@ from rest_framework.fields import empty
 from chassis.hidden_characters import CONTROL_WHITESPACE, FORBIDDEN_IN_TEXT, first_hidden
 from chassis.ids import MAX_ID
 
-MAX_CHOICE_LENGTH = 100  # more than any choice has
-MAX_SECRET_BYTES = 1024  # hashing costs by length
+MAX_CHOICE_LENGTH = 100  # longer than any choice
+MAX_SECRET_BYTES = 1024  # the cost of hashing grows with the length
 MIN_DATE, MAX_DATE = datetime.date(2000, 1, 1), datetime.date(2100, 12, 31)
 UNUSUAL_LINE_END = re.compile("[\x0b\x0c\x85]")
 WHITESPACE = re.compile(r"[^\S\x1c-\x1f]+")  # \x1c to \x1f are whitespace to Python only
-# Separators, controls, formats and marks. Not "Cn": a character newer than this Python's tables may well show.
+# Separators, controls, formats and marks. Not "Cn": a character newer than this Python's tables may be visible.
 INVISIBLE = {"Zs", "Zl", "Zp", "Cc", "Cf", "Cs", "Mn", "Mc", "Me"}
-# Letters and symbols that show nothing: Hangul fillers and the blank Braille pattern.
+# Letters and symbols without ink: Hangul fillers and the blank Braille pattern.
 BLANK_LETTERS = "\u115f\u1160\u3164\uffa0\u2800"
 
 
 class CappedField(serializers.CharField):
-    """A JSON string whose length is checked before anything else looks at it: not all that does is linear."""
+    """A JSON string whose length is checked first, because not all later checks are linear."""
 
     default_error_messages = {"invalid": "Must be a string."}
 
@@ -41,16 +41,16 @@ class CappedField(serializers.CharField):
 
 
 def single_line(text: str) -> str:
-    """Return the text with one space for each run of whitespace that holds a tab, a line end or a page end."""
+    """Replace each run of whitespace that contains a tab, a line break or a page break with one space."""
     return WHITESPACE.sub(lambda run: " " if CONTROL_WHITESPACE.search(run[0]) else run[0], text)
 
 
 class StringField(CappedField):
-    """A JSON string, kept as sent, except that vertical tab, form feed and next line become a line feed."""
+    """A JSON string, stored as sent, except that vertical tab, form feed and next line become a line feed."""
 
     default_error_messages = {
-        "control": "Must not hold control or text-direction characters (U+{code:04X} at position {position}).",
-        "hidden": "Must not hold invisible characters (U+{code:04X} at position {position}).",
+        "control": "Must not contain control or text-direction characters (U+{code:04X} at position {position}).",
+        "hidden": "Must not contain invisible characters (U+{code:04X} at position {position}).",
     }
 
     def __init__(self, **kwargs: Any) -> None:
@@ -69,9 +69,9 @@ class StringField(CappedField):
 
 
 class SingleLineField(StringField):
-    """One line of text with something to see in it. Whitespace around it is cut off; see single_line."""
+    """One line of visible text. Surrounding whitespace is stripped; see single_line."""
 
-    default_error_messages = {"blank": "Must hold at least one visible character."}
+    default_error_messages = {"blank": "Must contain at least one visible character."}
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(trim_whitespace=True, **kwargs)
@@ -83,7 +83,7 @@ class SingleLineField(StringField):
         super().check_length(text.strip())
 
     def to_internal_value(self, data: Any) -> str:
-        # Before the ends are cut off: str.strip() takes some control characters for whitespace.
+        # Before stripping: str.strip() treats some control characters as whitespace.
         self.fail_if_found(FORBIDDEN_IN_TEXT.search(data), "control")
         value = super().to_internal_value(data)
         if not any(is_visible(character) for character in value):
@@ -96,7 +96,7 @@ def is_visible(character: str) -> bool:
 
 
 class SecretField(CappedField):
-    """A password: any string up to MAX_SECRET_BYTES, checked exactly as sent (ASVS 5.0, 6.2.8), and never shown."""
+    """A password: any string up to MAX_SECRET_BYTES, verified exactly as sent (ASVS 5.0, 6.2.8) and never returned."""
 
     default_error_messages = {"max_length": "Must be at most {max_length} bytes in UTF-8."}
 
@@ -114,7 +114,7 @@ def is_id(data: Any) -> bool:
 
 
 class IdField(serializers.Field):
-    """The id of a row: a JSON number, whole and between 1 and 2^63 - 1."""
+    """The id of a row: a whole JSON number from 1 to 2^63 - 1."""
 
     default_error_messages = {"invalid": "Must be an id: a whole number from 1 to 9223372036854775807."}
 
@@ -128,12 +128,12 @@ class IdField(serializers.Field):
 
 
 class IdsField(serializers.Field):
-    """Ids of rows, each once."""
+    """A list of distinct row ids."""
 
     default_error_messages = {
         "invalid": "Must be a list of 1 to {max_ids} ids.",
-        "invalid_id": "Must hold ids alone: whole numbers from 1 to 9223372036854775807.",
-        "repeated": "Must name each id once; {id} appears twice.",
+        "invalid_id": "Must contain only ids: whole numbers from 1 to 9223372036854775807.",
+        "repeated": "Must not repeat ids; {id} appears twice.",
     }
 
     def __init__(self, *, max_ids: int, **kwargs: Any) -> None:
@@ -166,7 +166,7 @@ class StrictBooleanField(serializers.Field):
 
 
 class DateField(serializers.Field):
-    """A calendar date as YYYY-MM-DD (RFC 3339 full-date), in this century."""
+    """A calendar date as YYYY-MM-DD (RFC 3339 full-date), from MIN_DATE to MAX_DATE."""
 
     default_error_messages = {"invalid": "{reason}"}
 
@@ -181,32 +181,32 @@ class DateField(serializers.Field):
 
 
 def parse_date(text: Any) -> datetime.date:
-    """Parse YYYY-MM-DD in ASCII digits, between 2000 and 2100, or raise ValueError with a text for the caller."""
+    """Parse YYYY-MM-DD in ASCII digits, from MIN_DATE to MAX_DATE, or raise ValueError with a message for the user."""
     if not isinstance(text, str) or not re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", text):
-        raise ValueError("Must be a date as YYYY-MM-DD.")
+        raise ValueError("Must be a date in the format YYYY-MM-DD.")
     try:
         value = datetime.date.fromisoformat(text)
     except ValueError as error:
         raise ValueError(f"There is no such date: {text}.") from error
     if not MIN_DATE <= value <= MAX_DATE:
-        raise ValueError(f"Must lie between {MIN_DATE} and {MAX_DATE}.")
+        raise ValueError(f"Must be between {MIN_DATE} and {MAX_DATE}.")
     return value
 
 
 def utc_text(instant: datetime.datetime) -> str:
-    """Return an instant as ISO 8601 in UTC, ending in Z, whatever TIME_ZONE is."""
+    """Return an instant as ISO 8601 in UTC with a Z, whatever TIME_ZONE is."""
     return instant.astimezone(datetime.UTC).isoformat().replace("+00:00", "Z")
 
 
 class InstantField(serializers.DateTimeField):
-    """DRF's own field would write the offset of TIME_ZONE, which only decides what "today" is."""
+    """A time in UTC. DRF's field would use TIME_ZONE, which only decides what "today" is."""
 
     def to_representation(self, value: datetime.datetime) -> str:
         return utc_text(value)
 
 
 class ChoiceField(serializers.Field):
-    """One of a fixed set of names. `spellings` maps what may come in, casefolded, to the stored value."""
+    """One of a fixed set of names. `spellings` maps each accepted spelling, casefolded, to the stored value."""
 
     default_error_messages = {"invalid": "Must be one of: {names}."}
 
@@ -226,13 +226,13 @@ class ChoiceField(serializers.Field):
 
 
 class AnyField(serializers.Field):
-    """Any JSON value, shown as it is."""
+    """Any JSON value, unchanged."""
 
     def to_representation(self, value: Any) -> Any:
         return value
 
 
-class PersonField(serializers.Field):
+class UserReferenceField(serializers.Field):
     """Shows an account as {"id", "username"}."""
 
     def __init__(self, **kwargs: Any) -> None:

@@ -1,4 +1,4 @@
-"""Filters of lists, on django-filter: form fields that take one spelling each, and a backend that refuses the rest."""
+"""Filters for lists, based on django-filter, that reject any value they do not understand."""
 
 import re
 from typing import Any
@@ -15,13 +15,13 @@ from chassis.api.problems import excerpt
 from chassis.ids import parse_id
 
 MAX_USERS = 100  # in one filter
-# What can be a username, so that it is none of digits alone; which ones there are, the user service knows.
+# The form of a username, which is never all digits. The user service knows which ones exist.
 NAME_PATTERN = "(?![0-9]+$)[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
-MAX_SEARCH_LENGTH = 200  # characters: each word costs a look at every candidate
+MAX_SEARCH_LENGTH = 200  # characters: each word is compared with every candidate row
 
 
 class ChoicesField(forms.Field):
-    """Several choices, by repetition or commas: ?status=todo,completed or ?status=todo&status=completed."""
+    """One or more choices, repeated or separated by commas: ?status=todo,completed or ?status=todo&status=completed."""
 
     widget = forms.MultipleHiddenInput
 
@@ -87,11 +87,11 @@ def is_true(text: str) -> bool:
 
 
 class SearchField(forms.CharField):
-    """Text to search for, cleaned like a pasted title."""
+    """A search text, cleaned like a title."""
 
     def to_python(self, value: Any) -> Any:
         text = single_line(value or "").strip()
-        return super().to_python(text or value)  # whitespace alone is a search that finds nothing
+        return super().to_python(text or value)  # a search for whitespace finds nothing
 
 
 class IdField(forms.Field):
@@ -104,9 +104,9 @@ class IdField(forms.Field):
 
 
 class UsersField(forms.Field):
-    """Users, by repetition or commas: ids, usernames, and a few keywords.
+    """Users, repeated or separated by commas: ids, usernames and a few keywords.
 
-    Usernames and keywords come out in lower case. Digits alone are an id.
+    Usernames and keywords are lowercased. A value of digits only is an id.
     """
 
     widget = forms.MultipleHiddenInput
@@ -161,9 +161,9 @@ class UsersFilter(django_filters.Filter):
 
 
 class StrictFilterBackend(DjangoFilterBackend):
-    """django-filter's, which answers 400 and names the parameter; it builds no form where nothing is filtered.
+    """Skips the form if the request has no filter. Errors are a 400 that names the parameter.
 
-    It formats messages with `%`, so a message that repeats what was sent takes it from `params`.
+    django-filter formats messages with `%`, so messages must take text from the request from `params`.
     """
 
     def get_filterset(self, request: Request, queryset: QuerySet[Any], view: Any) -> Any:

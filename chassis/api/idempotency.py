@@ -25,7 +25,7 @@ from rest_framework.status import is_success
 from chassis.api.problems import Conflict
 from chassis.api.strict_json import StrictJSONRenderer
 
-if TYPE_CHECKING:  # models import this module, and the views of DRF import models by way of its settings
+if TYPE_CHECKING:  # models import this module, and DRF's views import models through its settings
     from chassis.api.views import Endpoint
 
 HEADER = "Idempotency-Key"
@@ -34,8 +34,8 @@ STORED_HEADERS = ("Location", "ETag")
 RETENTION = timedelta(hours=24)
 MAX_WAIT_SECONDS = 1  # a concurrent duplicate occupies a web worker while it waits
 DELETE_BATCH_SIZE = 1000
-# Waits for a concurrent duplicate. Returns no row if a response of the last 24 hours exists, but locks that row, so
-# that it can be read.
+# Waits for a concurrent duplicate. Returns no row if there is a response of the last 24 hours, but locks its row for
+# reading.
 CLAIM = """
     INSERT INTO "{table}" AS record (caller_id, method, path, key, fingerprint, created_at)
     VALUES (%(caller_id)s, %(method)s, %(path)s, %(key)s, %(fingerprint)s, %(now)s)
@@ -54,7 +54,7 @@ class KeyInUse(Conflict):
 
 class KeyReused(APIException):
     status_code = 422
-    default_detail = "This Idempotency-Key came with another body before; a new request needs a new key."
+    default_detail = "This Idempotency-Key was used with a different body; use a new key for a new request."
     default_code = "idempotency_key_reused"
 
 
@@ -76,7 +76,7 @@ class IdempotencyRecordQuerySet(models.QuerySet[Row]):
     def delete_expired(self) -> None:
         expired = self.filter(created_at__lte=timezone.now() - RETENTION)
         while ids := list(expired.values_list("pk", flat=True)[:DELETE_BATCH_SIZE]):
-            expired.filter(pk__in=ids).delete()  # not by id alone: a key may have been claimed again since
+            expired.filter(pk__in=ids).delete()  # `expired` again: a key may have been claimed since
 
 
 class IdempotencyRecord(models.Model):
@@ -97,7 +97,7 @@ class IdempotencyRecord(models.Model):
 
     class Meta:
         abstract = True
-        # The names in the database come from an earlier name of this model.
+        # The database still uses an earlier name of this model.
         constraints = [
             models.UniqueConstraint(fields=["caller_id", "method", "path", "key"], name="keptanswer_key_is_taken"),
             models.CheckConstraint(condition=Q(status__range=(200, 299)), name="keptanswer_is_of_a_success"),
@@ -108,7 +108,7 @@ class IdempotencyRecord(models.Model):
         return f"{self.status} to {self.method} {self.path} of user {self.caller_id}"
 
     def store(self, response: Response) -> HttpResponse:
-        """Save a successful response and return it as every replay will; return any other unsaved."""
+        """Store a successful response and return it as replays will return it; return any other response unchanged."""
         if not is_success(response.status_code):
             self.delete()
             return response
@@ -141,7 +141,7 @@ def idempotent(records: type[IdempotencyRecord]) -> Callable[[Callable[..., Resp
         def keyed(view: "Endpoint", request: Request, *args: Any, **kwargs: Any) -> HttpResponse:
             if HEADER not in request.headers:
                 return view_method(view, request, *args, **kwargs)
-            identity, sent = identity_of(view), fingerprint(view.body)
+            identity, sent = request_identity(view), fingerprint(view.body)
             with transaction.atomic():
                 record, is_claimed = records.objects.claim(fingerprint=sent, **identity)
                 if not is_claimed:
@@ -153,7 +153,7 @@ def idempotent(records: type[IdempotencyRecord]) -> Callable[[Callable[..., Resp
     return decorate
 
 
-def identity_of(view: "Endpoint") -> dict[str, Any]:
+def request_identity(view: "Endpoint") -> dict[str, Any]:
     """Return the columns that identify a record. The path ends in a slash: see OptionalSlashMiddleware."""
     request = view.request
     key = request.headers[HEADER]
@@ -163,14 +163,14 @@ def identity_of(view: "Endpoint") -> dict[str, Any]:
 
 
 def fingerprint(body: Any) -> str:
-    """Hash the parsed body with a secret: it may hold a password, and nobody must guess that from the hash."""
+    """Hash the parsed body with a secret key: a plain hash would allow guessing a password in it."""
     canonical = json.dumps(body, sort_keys=True)
     return salted_hmac("chassis.api.idempotency", canonical, algorithm="sha256").hexdigest()
 
 
 @contextmanager
 def short_wait() -> Iterator[None]:
-    """Raise KeyInUse if a statement of this block waits longer than MAX_WAIT_SECONDS. Needs a transaction."""
+    """Raise KeyInUse if a statement in the block waits longer than MAX_WAIT_SECONDS. Requires a transaction."""
     with connection.cursor() as cursor:
         limit = f"{MAX_WAIT_SECONDS}s"
         cursor.execute("SELECT current_setting('lock_timeout'), set_config('lock_timeout', %s, true)", [limit])

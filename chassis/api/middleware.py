@@ -1,4 +1,4 @@
-"""Middleware that both services stand on."""
+"""Middleware of both services."""
 
 import logging
 import re
@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 
 
 class RateLimitMiddleware:
-    """Tell what was counted of this request, and give it back if it was a 304 to a caller who named an entity tag."""
+    """Add the RateLimit headers. Refund the request if it is a 304 for a specific entity tag."""
 
     def __init__(self, get_response: GetResponse) -> None:
         self.get_response = get_response
@@ -35,26 +35,26 @@ class RateLimitMiddleware:
         allowances: list[Allowance] = getattr(request, "allowances", [])
         names_a_tag = not etags.is_any(request.headers.get("If-None-Match", ""))
         if response.status_code == HTTPStatus.NOT_MODIFIED and names_a_tag:
-            allowances = [given_back(each) for each in allowances]
+            allowances = [refund(each) for each in allowances]
         if allowances:
             response["RateLimit-Policy"] = ", ".join(each.policy for each in allowances)
             response["RateLimit"] = ", ".join(each.state for each in allowances)
         return response
 
 
-def given_back(allowance: Allowance) -> Allowance:
+def refund(allowance: Allowance) -> Allowance:
     try:
-        return allowance.given_back_as_not_modified()
-    except (OperationalError, InterfaceError) as error:  # the answer is there: it is not to be lost for that
-        log.warning("a 304 was not given back: %s", error)
+        return allowance.refund_not_modified()
+    except (OperationalError, InterfaceError) as error:  # the response is ready and must not be lost
+        log.warning("a 304 was not refunded: %s", error)
         return allowance
 
 
 class OverdueMiddleware:
-    """Refuse at once what waited so long in front of this process that whoever sent it may have given up.
+    """Reject requests that waited so long for this process that the client may have given up.
 
-    When it came to the gateway, the gateway says. From anyone else the header is a claim. The time before this process
-    was there does not count: then it was restarted, which is no overload.
+    The gateway sends the arrival time; the header is not trusted from others. Time before the start of this process
+    does not count, because a restart is no overload.
     """
 
     def __init__(self, get_response: GetResponse) -> None:
@@ -62,23 +62,23 @@ class OverdueMiddleware:
         self.ready_at = time.time()
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
-        if time.time() - max(came_at(request), self.ready_at) > MAX_WAIT_SECONDS:
+        if time.time() - max(received_at(request), self.ready_at) > MAX_WAIT_SECONDS:
             detail = "The service is overloaded; try again shortly."
-            return problems.answer(request, 503, "overloaded", detail, **{"Retry-After": "2"})
+            return problems.problem_response(request, 503, "overloaded", detail, **{"Retry-After": "2"})
         return self.get_response(request)
 
 
-def came_at(request: HttpRequest) -> float:
+def received_at(request: HttpRequest) -> float:
     sent = re.fullmatch(r"t=([0-9]{1,12}\.[0-9]{3})", request.headers.get("X-Request-Start", ""))
     if sent is None or not comes_from_gateway(request):
         return time.time()
     return float(sent[1])
 
 
-class KnownHostMiddleware:
-    """Answer only to ALLOWED_HOSTS: Django checks the Host header when it is asked for it, which no view here does.
+class AllowedHostMiddleware:
+    """Accept only ALLOWED_HOSTS: Django checks the Host header only in get_host(), which no view calls.
 
-    Health is told under any name: whoever looks after containers asks by their address.
+    Health checks accept any host, because container platforms call them by IP address.
     """
 
     def __init__(self, get_response: GetResponse) -> None:
@@ -86,14 +86,14 @@ class KnownHostMiddleware:
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
         if not HEALTH.fullmatch(request.path_info):
-            request.get_host()  # raises DisallowedHost, which Django answers with 400
+            request.get_host()  # raises DisallowedHost, which becomes a 400
         return self.get_response(request)
 
 
 class PlainPathMiddleware:
-    """Serve each path in one spelling: ours are plain ASCII, so what is percent-encoded is none of them (404).
+    """Serve each path in one spelling: routes are plain ASCII, so a percent-encoded path is a 404.
 
-    Django knows only the decoded path; gunicorn keeps the one that was sent, behind which the query may be encoded.
+    Django only has the decoded path; gunicorn keeps the original with its query, which may be encoded.
     """
 
     def __init__(self, get_response: GetResponse) -> None:
@@ -118,8 +118,8 @@ class OptionalSlashMiddleware:
         return self.get_response(request)
 
 
-class PrivateAnswerMiddleware:
-    """Keep answers out of shared caches: what one caller may see is not for the next (RFC 9111 section 3.5)."""
+class PrivateResponseMiddleware:
+    """Keep responses out of shared caches, because they depend on the caller (RFC 9111 section 3.5)."""
 
     def __init__(self, get_response: GetResponse) -> None:
         self.get_response = get_response

@@ -1,4 +1,4 @@
-"""Keyset pages: each continues after the last row of the one before, however many rows came or went since."""
+"""Keyset pagination: each page continues after the last row of the previous one, even if rows were added or removed."""
 
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -15,46 +15,46 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from chassis.api.fields import utc_text
-from chassis.api.serializers import unknown
+from chassis.api.serializers import unknown_name
 
 SALT = "chassis.api.pagination.cursor"
 PARAMETERS = frozenset({"cursor", "ordering", "page_size"})
-RELEVANCE = "relevance"  # of what a search has found
+RELEVANCE = "relevance"  # of search results
 
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """A column to sort by, with the id to break ties in the same direction. Nulls come last either way."""
+    """A column to sort by; the id breaks ties in the same direction. Nulls come last either way."""
 
     column: str
     descending: bool
     nullable: bool
 
     def columns(self, *, backwards: bool) -> list[Any]:
-        """Return the arguments of order_by(), turned round for a page that is read towards the front."""
+        """Return the arguments of order_by(), reversed for a page that is read backwards."""
         descending = self.descending is not backwards
         by_id = "-id" if descending else "id"
         if self.column == "id":
             return [by_id]
-        if not self.nullable:  # the plain form is the one that a plain index serves
+        if not self.nullable:  # a plain index serves only the plain form
             return [f"-{self.column}" if descending else self.column, by_id]
         nulls = {"nulls_first": True} if backwards else {"nulls_last": True}
         column = F(self.column)
         return [column.desc(**nulls) if descending else column.asc(**nulls), by_id]
 
-    def everything(self, queryset: Any) -> Any:
+    def sort(self, queryset: Any) -> Any:
         return queryset.order_by(*self.columns(backwards=False))
 
-    def page(self, queryset: Any, place: list[Any] | None, *, backwards: bool, limit: int) -> list[Any]:
-        """Return the first rows beyond a place."""
-        stretches = [Q()] if place is None else self.beyond(*place, backwards=backwards)
+    def page(self, queryset: Any, position: list[Any] | None, *, backwards: bool, limit: int) -> list[Any]:
+        """Return the first rows after a position."""
+        ranges = [Q()] if position is None else self.conditions_after(*position, backwards=backwards)
         columns = self.columns(backwards=backwards)
-        return list(first_of([queryset.filter(stretch) for stretch in stretches], columns, limit=limit))
+        return list(first_rows([queryset.filter(range_) for range_ in ranges], columns, limit=limit))
 
-    def beyond(self, value: Any, id_: int, *, backwards: bool) -> list[Any]:
-        """Return the conditions for the rows after (value, id), or before it for `backwards`, in the order of the rows.
+    def conditions_after(self, value: Any, id_: int, *, backwards: bool) -> list[Any]:
+        """Return the conditions of the rows after (value, id), or before it for `backwards`, in order.
 
-        Each is one stretch of an index, where a single condition for all would make PostgreSQL read from its beginning.
+        Each is one range of an index; with a single condition PostgreSQL would scan the index from its start.
         """
         descending = self.descending is not backwards
         next_id = Q(id__lt=id_) if descending else Q(id__gt=id_)
@@ -70,33 +70,33 @@ class Order:
 
 @dataclass(frozen=True, slots=True)
 class RankedOrder(Order):
-    """The `ranks` of a queryset, which have no row in common, one after the other, each sorted by the column."""
+    """The disjoint `ranks` of a queryset, one after the other, each sorted by the column."""
 
-    def everything(self, queryset: Any) -> Any:
-        return union(numbered(queryset.ranks)).order_by("rank", *self.columns(backwards=False))
+    def sort(self, queryset: Any) -> Any:
+        return union(annotate_ranks(queryset.ranks)).order_by("rank", *self.columns(backwards=False))
 
-    def page(self, queryset: Any, place: list[Any] | None, *, backwards: bool, limit: int) -> list[Any]:
-        """Return the first rows beyond a place. Only where its own rank has too few, the others are looked at."""
-        ranks, rank = numbered(queryset.ranks), 0
-        if place is not None:
-            value, id_, rank = place
-            (stretch,) = self.beyond(value, id_, backwards=backwards)
-            ranks[rank : rank + 1] = [part.filter(stretch) for part in ranks[rank : rank + 1]]
+    def page(self, queryset: Any, position: list[Any] | None, *, backwards: bool, limit: int) -> list[Any]:
+        """Return the first rows after a position. Other ranks are queried only if its own has too few rows."""
+        ranks, rank = annotate_ranks(queryset.ranks), 0
+        if position is not None:
+            value, id_, rank = position
+            (range_,) = self.conditions_after(value, id_, backwards=backwards)
+            ranks[rank : rank + 1] = [part.filter(range_) for part in ranks[rank : rank + 1]]
         columns = self.columns(backwards=backwards)
-        rows = list(first_of(ranks[rank : rank + 1], columns, limit=limit))
+        rows = list(first_rows(ranks[rank : rank + 1], columns, limit=limit))
         others = ranks[:rank] if backwards else ranks[rank + 1 :]
         if others and len(rows) < limit:
             by_rank = "-rank" if backwards else "rank"
-            rows += first_of(others, columns, by_rank, limit=limit - len(rows))
+            rows += first_rows(others, columns, by_rank, limit=limit - len(rows))
         return rows
 
 
-def numbered(ranks: list[Any]) -> list[Any]:
+def annotate_ranks(ranks: list[Any]) -> list[Any]:
     return [part.annotate(rank=Value(number)) for number, part in enumerate(ranks)]
 
 
-def first_of(parts: list[Any], columns: list[Any], *before: str, limit: int) -> Any:
-    """Return the first rows of all parts in one query, in which an index can serve each part."""
+def first_rows(parts: list[Any], columns: list[Any], *before: str, limit: int) -> Any:
+    """Return the first rows of all parts in one query that can use an index for each part."""
     if len(parts) < 2:
         return parts[0].order_by(*columns)[:limit] if parts else []
     return union([part.order_by(*columns)[:limit] for part in parts]).order_by(*before, *columns)[:limit]
@@ -109,9 +109,9 @@ def union(parts: list[Any]) -> Any:
 class KeysetPagination(BasePagination):
     """Pages of {"next", "previous", "results"}.
 
-    The view names what may be sorted by in `ordering_fields`, and `default_ordering`. Query parameters: `cursor`
-    (opaque, signed), `page_size` (1 to 100, default 20), `ordering` (one field, with "-" for descending). A view that
-    has `ranks_search` sorts what `search` finds by relevance by default: its querysets come with `ranks`.
+    The view defines `ordering_fields` and `default_ordering`. Query parameters: `cursor` (opaque, signed), `page_size`
+    (1 to 100, default 20), `ordering` (one field, with "-" for descending). A view with `ranks_search` sorts
+    results of `search` by relevance by default; its querysets have `ranks`.
     """
 
     default_size = 20
@@ -119,17 +119,17 @@ class KeysetPagination(BasePagination):
 
     def paginate_queryset(self, queryset: Any, request: Request, view: Any = None) -> list[Any]:
         self.request = request
-        self.ordering, self.order = order_of(request, view, queryset.model)
-        self.size = self.size_of(request.query_params.get("page_size"))
+        self.ordering, self.order = resolve_order(request, view, queryset.model)
+        self.size = self.parse_page_size(request.query_params.get("page_size"))
         cursor = request.query_params.get("cursor")
-        place, backwards = self.read(cursor, queryset.model) if cursor is not None else (None, False)
-        order = replace(self.order, column="id", nullable=False) if self.is_pinned() else self.order
-        rows = order.page(queryset, place, backwards=backwards, limit=self.size + 1)
+        position, backwards = self.read(cursor, queryset.model) if cursor is not None else (None, False)
+        order = replace(self.order, column="id", nullable=False) if self.has_constant_column() else self.order
+        rows = order.page(queryset, position, backwards=backwards, limit=self.size + 1)
         more, rows = len(rows) > self.size, rows[: self.size]
         if backwards:
             rows.reverse()
         self.has_next = bool(rows) and (backwards or more)
-        self.has_previous = bool(rows) and (more if backwards else place is not None)
+        self.has_previous = bool(rows) and (more if backwards else position is not None)
         self.rows = rows
         return rows
 
@@ -142,15 +142,15 @@ class KeysetPagination(BasePagination):
             }
         )
 
-    def is_pinned(self) -> bool:
-        """Tell whether a filter gives all rows the same value in the column, so that only their ids sort them.
+    def has_constant_column(self) -> bool:
+        """Return whether a filter gives all rows the same value in the column, so that only the id sorts them.
 
-        PostgreSQL knows it, and would look for the page by the ids of all rows.
+        With both columns in the order, PostgreSQL would walk the index of ids over all rows.
         """
         values = self.request.query_params.getlist(self.order.column)
         return len(values) == 1 and "," not in values[0]
 
-    def size_of(self, text: str | None) -> int:
+    def parse_page_size(self, text: str | None) -> int:
         if text is None:
             return self.default_size
         if not (text.isascii() and text.isdigit() and len(text) < 4 and 1 <= int(text) <= self.max_size):
@@ -158,9 +158,9 @@ class KeysetPagination(BasePagination):
         return int(text)
 
     def link(self, row: Any, *, backwards: bool) -> str:
-        """Return the URL of the page beyond `row`; the caller's other parameters stay. The Host header has no say."""
+        """Return the URL of the page after `row`, with the other query parameters. The Host header is not used."""
         rank = [row.rank] if isinstance(self.order, RankedOrder) else []
-        cursor = signer().sign_object([self.ordering, backwards, text_of(row, self.order.column), row.pk, *rank])
+        cursor = signer().sign_object([self.ordering, backwards, cursor_value(row, self.order.column), row.pk, *rank])
         kept = [(name, value) for name, values in self.request.query_params.lists() for value in values]
         query = urlencode([*((name, value) for name, value in kept if name != "cursor"), ("cursor", cursor)])
         return f"{settings.PUBLIC_URL}{self.request.path}?{query}"
@@ -169,15 +169,15 @@ class KeysetPagination(BasePagination):
         try:
             ordering, backwards, value, *rest = signer().unsign_object(cursor)
         except (signing.BadSignature, ValueError) as error:
-            raise parameter_error("cursor", "Is not a cursor of this list.") from error
+            raise parameter_error("cursor", "Is not a valid cursor of this list.") from error
         if ordering != self.ordering:
-            raise parameter_error("cursor", f"Belongs to ordering={ordering}; leave ordering out or start again.")
+            raise parameter_error("cursor", f"Belongs to ordering={ordering}; remove ordering or start again.")
         field: Any = model._meta.get_field(self.order.column)
         return [None if value is None else field.to_python(value), *rest], backwards
 
 
-def text_of(row: Model, column: str) -> str | None:
-    """Return the value of a column as its field can read it again."""
+def cursor_value(row: Model, column: str) -> str | None:
+    """Return the value of a column as text that its field can parse."""
     value = getattr(row, column)
     field: Any = row._meta.get_field(column)
     if value is None:
@@ -186,12 +186,12 @@ def text_of(row: Model, column: str) -> str | None:
 
 
 def signer() -> signing.Signer:
-    """Sign without the time: the same page has the same links, and so the same entity tag."""
+    """Sign without a timestamp, so that the same page has the same links and entity tag."""
     return signing.Signer(salt=SALT)
 
 
-def order_of(request: Request, view: Any, model: type[Model]) -> tuple[str, Order]:
-    """Return what to sort by, by its name."""
+def resolve_order(request: Request, view: Any, model: type[Model]) -> tuple[str, Order]:
+    """Return the name of the ordering, and the order."""
     is_ranked = view.ranks_search and bool(request.query_params.get("search"))
     ordering = request.query_params.get("ordering", RELEVANCE if is_ranked else view.default_ordering)
     if ordering == RELEVANCE and view.ranks_search:
@@ -200,7 +200,7 @@ def order_of(request: Request, view: Any, model: type[Model]) -> tuple[str, Orde
         kind, sorting = Order, ordering
     column, allowed = sorting.removeprefix("-"), view.ordering_fields
     if column not in allowed:
-        raise parameter_error("ordering", unknown("ordering", column, allowed) + f" Known: {', '.join(allowed)}.")
+        raise parameter_error("ordering", unknown_name("ordering", column, allowed) + f" Known: {', '.join(allowed)}.")
     field: Any = model._meta.get_field(column)
     return ordering, kind(column, descending=sorting.startswith("-"), nullable=field.null)
 

@@ -1,4 +1,4 @@
-"""Ids in paths: one that is spelled otherwise than chassis.ids says is no such page."""
+"""Ids in paths: any other spelling than that of chassis.ids is a 404."""
 
 from django.urls import register_converter
 
@@ -11,7 +11,7 @@ class IdConverter:
     def to_python(self, value: str) -> int:
         id_ = parse_id(value)
         if id_ is None:
-            raise ValueError("larger than any id")  # Django takes it as: this pattern does not match
+            raise ValueError("larger than any id")  # Django treats it as no match
         return id_
 
     def to_url(self, value: int) -> str:

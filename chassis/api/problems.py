@@ -1,4 +1,4 @@
-"""The one place that renders errors, as application/problem+json (RFC 9457). Views raise; they never build one."""
+"""Renders all errors as application/problem+json (RFC 9457). Views raise exceptions and never build error responses."""
 
 import logging
 import sys
@@ -21,9 +21,9 @@ from chassis.auth import audit
 CONTENT_TYPE = "application/problem+json"
 RETRY_AFTER_SECONDS = 2
 RETRY_AFTER = {"Retry-After": str(RETRY_AFTER_SECONDS)}
-# Characters of the request that an error repeats, and characters of its detail.
+# Characters of the request that an error may repeat, and characters of its detail.
 MAX_EXCERPT, MAX_DETAIL = 100, 300
-SHORT_OF_MEMORY = "The service is short of memory at the moment; try again shortly."
+OUT_OF_MEMORY = "The service is short of memory at the moment; try again shortly."
 NON_FIELD_ERRORS = "non_field_errors"  # DRF's name for errors of the whole body
 
 log = logging.getLogger(__name__)
@@ -45,7 +45,7 @@ class PayloadTooLarge(exceptions.APIException):
 
 
 class PreconditionFailed(exceptions.APIException):
-    """If-Match names a version that is not the current one; `members` become members of the answer's body."""
+    """If-Match does not match the current version; `members` are added to the response body."""
 
     status_code = 412
     default_detail = "It has changed since the version in If-Match; read it again."
@@ -64,7 +64,7 @@ class ServiceUnavailable(exceptions.APIException):
 
 
 class PreconditionUnsupported(exceptions.ValidationError):
-    """A conditional header (RFC 9110 section 13) that the view does not evaluate: ignoring it might lose a change."""
+    """A conditional header (RFC 9110 section 13) that the view does not evaluate; ignoring it could lose an update."""
 
     default_code = "precondition_unsupported"
 
@@ -84,11 +84,13 @@ def exception_handler(error: Exception, context: dict[str, Any]) -> Response | N
         actor = getattr(request.user, "id", None)
         audit.write("authz_fail", actor=actor, method=request.method, path=request.path)
     errors = list(field_errors(problem.get_full_details())) if problem.status_code in (400, 409) else []
-    content = body(problem.status_code, code_of(problem), summary(problem, errors), context["request"].path, errors)
+    content = body(
+        problem.status_code, problem_code(problem), summary(problem, errors), context["request"].path, errors
+    )
     return Response(
         content | getattr(problem, "members", {}),
         status=problem.status_code,
-        headers=headers_of(problem),
+        headers=problem_headers(problem),
         content_type=CONTENT_TYPE,
     )
 
@@ -96,24 +98,24 @@ def exception_handler(error: Exception, context: dict[str, Any]) -> Response | N
 def as_api_exception(error: Exception) -> exceptions.APIException | None:
     if isinstance(error, exceptions.APIException):
         return error
-    if isinstance(error, Http404):  # its text would reveal the kind of the missing row
+    if isinstance(error, Http404):  # its text would reveal the type of the missing row
         return exceptions.NotFound()
     if isinstance(error, PermissionDenied):
         return exceptions.PermissionDenied()
     if isinstance(error, RequestDataTooBig):
         return PayloadTooLarge()
     if isinstance(error, MemoryError):
-        return ServiceUnavailable(SHORT_OF_MEMORY)
+        return ServiceUnavailable(OUT_OF_MEMORY)
     if isinstance(error.__cause__, refused_writes.CAUSES):
-        refused_writes.note()
+        refused_writes.record()
         return ServiceUnavailable("The database cannot store anything at the moment; try again later.")
     if isinstance(error, (OperationalError, InterfaceError)):
-        return ServiceUnavailable(why_not(error))
+        return ServiceUnavailable(database_error_detail(error))
     return None
 
 
-def why_not(error: Exception) -> str:
-    """Return why the database rejects the request at the moment. Each cause rolled back the transaction."""
+def database_error_detail(error: Exception) -> str:
+    """Return why the database rejected the request. In each case the transaction was rolled back."""
     if isinstance(error.__cause__, (LockNotAvailable, TransactionRollbackError)):
         return "Another request is changing the same data; try again shortly."
     if isinstance(error.__cause__, QueryCanceled):
@@ -121,7 +123,7 @@ def why_not(error: Exception) -> str:
     return "The database cannot be reached at the moment; try again shortly."
 
 
-def headers_of(problem: exceptions.APIException) -> dict[str, str]:
+def problem_headers(problem: exceptions.APIException) -> dict[str, str]:
     headers = {}
     if challenge := getattr(problem, "auth_header", None):
         headers["WWW-Authenticate"] = challenge
@@ -130,7 +132,7 @@ def headers_of(problem: exceptions.APIException) -> dict[str, str]:
     return headers
 
 
-def code_of(problem: exceptions.APIException) -> str:
+def problem_code(problem: exceptions.APIException) -> str:
     codes = problem.get_codes()
     return codes if isinstance(codes, str) else problem.default_code
 
@@ -146,8 +148,8 @@ def field_errors(details: Any, path: str | None = None) -> Iterator[dict[str, An
     """Flatten DRF's nested details into {"field", "code", "detail"} objects; field is null for the whole body."""
     if isinstance(details, list):
         for index, item in enumerate(details):
-            of_the_list = NON_FIELD_ERRORS if path is None else path
-            yield from field_errors(item, of_the_list if is_leaf(item) else f"{path or ''}[{index}]")
+            list_path = NON_FIELD_ERRORS if path is None else path
+            yield from field_errors(item, list_path if is_leaf(item) else f"{path or ''}[{index}]")
     elif not is_leaf(details):
         for name, item in details.items():
             yield from field_errors(item, name if path is None else f"{path}.{name}")
@@ -180,32 +182,32 @@ def body(
 
 
 def excerpt(text: str, max_length: int = MAX_EXCERPT) -> str:
-    """Return the text, shortened to the length that an error may repeat."""
+    """Shorten a text to the length that an error may repeat."""
     return text if len(text) <= max_length else f"{text[: max_length - 1]}\u2026"
 
 
-def answer(request: HttpRequest, status: int, code: str, detail: str, **headers: str) -> HttpResponse:
-    """Return a problem outside of DRF's views."""
+def problem_response(request: HttpRequest, status: int, code: str, detail: str, **headers: str) -> HttpResponse:
+    """Return a problem outside DRF's views."""
     content = orjson.dumps(body(status, code, detail, request.path))
     return HttpResponse(content, status=status, content_type=CONTENT_TYPE, headers=headers)
 
 
-# Django's four error handlers, for requests that never reach a DRF view: urls.py of each service names them.
+# Django's four error handlers, for requests that never reach a DRF view. Each service's urls.py refers to them.
 
 
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
-    return answer(request, 400, "bad_request", "The request is malformed.")
+    return problem_response(request, 400, "bad_request", "The request is malformed.")
 
 
 def permission_denied(request: HttpRequest, exception: Exception) -> HttpResponse:
-    return answer(request, 403, "permission_denied", str(exceptions.PermissionDenied.default_detail))
+    return problem_response(request, 403, "permission_denied", str(exceptions.PermissionDenied.default_detail))
 
 
 def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
-    return answer(request, 404, "not_found", str(exceptions.NotFound.default_detail))
+    return problem_response(request, 404, "not_found", str(exceptions.NotFound.default_detail))
 
 
 def server_error(request: HttpRequest) -> HttpResponse:
     if isinstance(sys.exception(), MemoryError):
-        return answer(request, 503, "service_unavailable", SHORT_OF_MEMORY, **RETRY_AFTER)
-    return answer(request, 500, "server_error", "Internal error; it is logged under the request_id.")
+        return problem_response(request, 503, "service_unavailable", OUT_OF_MEMORY, **RETRY_AFTER)
+    return problem_response(request, 500, "server_error", "Internal error; it is logged under the request_id.")

@@ -1,4 +1,4 @@
-"""Serializers that take the fields they list and nothing besides."""
+"""Serializers that accept only the fields they list."""
 
 from collections.abc import Callable, Iterable, Mapping
 from difflib import get_close_matches
@@ -13,14 +13,14 @@ from rest_framework.exceptions import ErrorDetail, ValidationError
 
 from chassis.api.fields import InstantField
 
-MAX_COMPARED_LENGTH = 64  # characters of a name: no longer one is nearly a known one
-MAX_REPORTED_ERRORS = 20  # a body may hold 50,000 unknown names; the response lists the first
+MAX_COMPARED_LENGTH = 64  # characters; no field name is longer
+MAX_REPORTED_ERRORS = 20  # a body may contain 50,000 unknown names
 
 
 class StrictSerializer(serializers.Serializer):
-    """Name every unknown field in the error, with the nearest known one.
+    """Rejects unknown fields and suggests the closest known one.
 
-    Read-only fields: refused on creation; otherwise fine when sent back unchanged (GET, edit, PUT works).
+    Read-only fields are rejected on creation. On updates they are accepted if unchanged, so GET, edit, PUT works.
     """
 
     def to_internal_value(self, data: Any) -> Any:
@@ -43,10 +43,10 @@ class StrictSerializer(serializers.Serializer):
         current = self.to_representation(self.instance) if updating and read_only else {}
         for name, value in data.items():
             if name not in self.fields:
-                yield name, [ErrorDetail(unknown("field", name, self.writable_names()), code="unknown_field")]
+                yield name, [ErrorDetail(unknown_name("field", name, self.writable_names()), code="unknown_field")]
             elif name in read_only and not updating:
-                yield name, [ErrorDetail("Is set by the server; leave it out.", code="read_only")]
-            elif name in read_only and not same(value, current[name]):
+                yield name, [ErrorDetail("Is set by the server; remove it.", code="read_only")]
+            elif name in read_only and not json_equal(value, current[name]):
                 yield name, [ErrorDetail("Is set by the server and cannot be changed.", code="read_only")]
 
     def writable_names(self) -> list[str]:
@@ -54,7 +54,7 @@ class StrictSerializer(serializers.Serializer):
 
 
 class StrictModelSerializer(StrictSerializer, serializers.ModelSerializer):
-    """The same for a model, whose instances change through `change(**values)`."""
+    """The same for models; instances are updated with `change(**values)`."""
 
     serializer_field_mapping = {
         **serializers.ModelSerializer.serializer_field_mapping,
@@ -66,19 +66,19 @@ class StrictModelSerializer(StrictSerializer, serializers.ModelSerializer):
         return instance
 
 
-def same(sent: Any, current: Any) -> bool:
+def json_equal(sent: Any, current: Any) -> bool:
     """Compare JSON values; true is not 1."""
     return type(sent) is type(current) and bool(sent == current)
 
 
-def unknown(kind: str, name: str, known: Iterable[str]) -> str:
-    """Say that a name is not known, and which one was probably meant."""
+def unknown_name(kind: str, name: str, known: Iterable[str]) -> str:
+    """Return an error message for an unknown name, with the closest known one."""
     near = get_close_matches(name, known, n=1) if len(name) <= MAX_COMPARED_LENGTH else []
     return f"Unknown {kind}; did you mean {near[0]}?" if near else f"Unknown {kind}."
 
 
 class OutputSerializer(serializers.Serializer):
-    """For answers alone. The fields are bound once, so they cannot use the context; far faster than DRF's own way."""
+    """For responses only. Much faster than DRF's, because the fields are bound once; so they cannot use the context."""
 
     def to_representation(self, instance: Any) -> dict[str, Any]:
         values = [(name, read(instance), show) for name, read, show in readers(type(self))]
@@ -87,13 +87,13 @@ class OutputSerializer(serializers.Serializer):
 
 @cache
 def readers(kind: type[OutputSerializer]) -> list[tuple[str, Callable[[Any], Any], Callable[[Any], Any]]]:
-    """Return for each field its name, what gets its value from an instance, and what makes JSON of it."""
+    """Return the name, getter and JSON converter of each field."""
     fields = kind().fields.items()
     return [
-        (name, itself if field.source == "*" else attrgetter(str(field.source)), field.to_representation)
+        (name, identity if field.source == "*" else attrgetter(str(field.source)), field.to_representation)
         for name, field in fields
     ]
 
 
-def itself(instance: Any) -> Any:
+def identity(instance: Any) -> Any:
     return instance

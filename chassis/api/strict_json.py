@@ -1,4 +1,4 @@
-"""JSON in and out: a parser that takes what RFC 8259 means and nothing besides, and a fast renderer."""
+"""A strict JSON parser (RFC 8259) and a fast renderer."""
 
 import json
 import math
@@ -24,14 +24,14 @@ SURROGATES = re.compile("[\ud800-\udfff]")
 class StrictJSONParser(BaseParser):
     """Parse a JSON body in UTF-8.
 
-    Refused with 400: a byte order mark, duplicate keys, NaN and Infinity, lone surrogates, NUL, nesting too deep.
-    Refused with 415: any other charset or a Content-Encoding. Refused with 413: more than the view takes.
+    400: a byte order mark, duplicate keys, NaN and Infinity, lone surrogates, NUL, too deep nesting.
+    415: any other charset, or a Content-Encoding. 413: larger than the limit of the view.
     """
 
     media_type = "application/json"
 
     def parse(self, stream: IO[Any], media_type: str | None = None, parser_context: Any = None) -> Any:
-        request: Request = parser_context["request"]  # not the stream: request.body caps its size
+        request: Request = parser_context["request"]  # not the stream: request.body limits the size
         check_encoding(request, media_type or "")
         try:
             body = request.body
@@ -52,14 +52,14 @@ class StrictJSONRenderer(BaseRenderer):
         return b"" if data is None else orjson.dumps(data, default=str)
 
 
-class OnlyJSON(DefaultContentNegotiation):
-    """Take JSON alone, and answer it whatever Accept says, as RFC 9110 section 12.5.1 allows: an error must be
-    readable to everyone."""
+class JSONOnlyNegotiation(DefaultContentNegotiation):
+    """Accept only JSON, and return it whatever Accept says, as RFC 9110 section 12.5.1 allows: clients must always be
+    able to read errors."""
 
     def select_parser(self, request: Request, parsers: Any) -> Any:
         content_type = request.content_type or ""
         media_type = content_type.partition(";")[0].strip().lower()
-        # DRF would take */* and application/* too.
+        # DRF would also accept */* and application/*.
         if media_type != StrictJSONParser.media_type or len(content_type) > MAX_CONTENT_TYPE_LENGTH:
             raise UnsupportedMediaType("", f'Unsupported media type "{excerpt(content_type)}" in request.')
         return parsers[0]
@@ -77,22 +77,22 @@ def check_encoding(request: Request, media_type: str) -> None:
 
 
 def loads(body: bytes) -> Any:
-    """Parse strictly, or raise ParseError with a text that says where it went wrong."""
+    """Parse strictly, or raise ParseError with the position of the error."""
     try:
         text = body.decode()
         data = json.loads(
             text, object_pairs_hook=unique_keys, parse_constant=reject_constant, parse_float=finite_number
         )
-        if "\\u" in text:  # the only way to write what UTF-8 cannot hold, or a NUL
+        if "\\u" in text:  # only an escape can be a lone surrogate or NUL
             check_storable(data)
     except UnicodeDecodeError as error:
-        raise ParseError(f"The body is not UTF-8: byte {error.start} is wrong.") from error
+        raise ParseError(f"The body is not UTF-8: byte {error.start} is invalid.") from error
     except json.JSONDecodeError as error:
         raise ParseError(f"The body is not JSON: {error.msg} at line {error.lineno}, column {error.colno}.") from error
     except RecursionError as error:
-        raise ParseError("The body is nested too deep.") from error
-    except ValueError as error:  # int() refuses numbers of more than 4,300 digits
-        raise ParseError("The body holds a number that is too long.") from error
+        raise ParseError("The body is nested too deeply.") from error
+    except ValueError as error:  # int() rejects more than 4,300 digits
+        raise ParseError("The body contains a number that is too long.") from error
     return data
 
 
@@ -107,7 +107,7 @@ def unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 def finite_number(text: str) -> float:
     number = float(text)
     if math.isinf(number):
-        raise ParseError("The body holds a number that is too large.")
+        raise ParseError("The body contains a number that is too large.")
     return number
 
 
@@ -118,6 +118,6 @@ def reject_constant(name: str) -> None:
 def check_storable(data: Any) -> None:
     flat = json.dumps(data, ensure_ascii=False)
     if SURROGATES.search(flat):
-        raise ParseError("The body holds half of a surrogate pair, which is no character.")
+        raise ParseError("The body contains a lone surrogate, which is not a character.")
     if "\\u0000" in flat.replace("\\\\", ""):
-        raise ParseError("The body holds a NUL character (\\u0000).")
+        raise ParseError("The body contains a NUL character (\\u0000).")

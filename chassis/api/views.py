@@ -1,4 +1,4 @@
-"""What every endpoint has in common."""
+"""The base class of all endpoints."""
 
 from http import HTTPStatus
 from typing import Any, NoReturn
@@ -12,31 +12,31 @@ from rest_framework.response import Response
 
 from chassis.api import etags, preconditions
 from chassis.api.filters import StrictFilterBackend
-from chassis.api.serializers import MAX_REPORTED_ERRORS, unknown
+from chassis.api.serializers import MAX_REPORTED_ERRORS, unknown_name
 from chassis.auth import gate
 from chassis.auth.tokens import Caller
 from chassis.size_limits import ANONYMOUS_BODY_LIMIT_BYTES, BODY_LIMIT_BYTES
 
-MAX_PARAMETER_LENGTH = 2048  # characters; 100 ids of 19 digits, the longest that is meant, have 1,999
+MAX_PARAMETER_LENGTH = 2048  # characters; 100 ids of 19 digits have 1,999
 
 
 class Endpoint(GenericAPIView):
-    """Refuse query parameters that are not known here, and repeated ones where one value is meant."""
+    """Rejects unknown query parameters, and repeated ones where a single value is expected."""
 
     tag = ""  # of its operations in the API documentation
     http_method_names = ["get", "post", "put", "patch", "delete", "head"]
     filter_backends = [StrictFilterBackend]
-    # What may stand in the query of a GET, besides the filters. A list of pages says pagination.PARAMETERS.
+    # Query parameters of a GET besides the filters; pagination.PARAMETERS for a paginated list.
     query_parameters: frozenset[str] = frozenset()
     filterset_class: type[FilterSet] | None = None
     repeatable_parameters: frozenset[str] = frozenset()
     ranks_search = False  # see pagination.KeysetPagination
-    # The methods whose If-Match the view compares itself, and whether what it reads gets an entity tag.
+    # Methods for which the view evaluates If-Match, and whether responses to GET have an entity tag.
     if_match_methods: frozenset[str] = frozenset()
     has_entity_tag = True
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
-        """Prepare a request as DRF does, but pass the gate before permissions are checked."""
+        """Like DRF's, but with gate.enter instead of DRF's order: rate limits come before permissions."""
         self.format_kwarg = None
         request.accepted_renderer, request.accepted_media_type = self.perform_content_negotiation(request)
         gate.enter(self, request)
@@ -53,7 +53,7 @@ class Endpoint(GenericAPIView):
 
     @property
     def max_body_bytes(self) -> int:
-        """Return how large a body may be: where anyone is let in, nobody needs to send much."""
+        """The size limit of the body, lower on anonymous routes."""
         return ANONYMOUS_BODY_LIMIT_BYTES if AllowAny in self.permission_classes else BODY_LIMIT_BYTES
 
     def check_query(self, request: Request) -> None:
@@ -63,14 +63,14 @@ class Endpoint(GenericAPIView):
             if len(errors) == MAX_REPORTED_ERRORS:
                 break
             if name not in known:
-                errors[name] = [ErrorDetail(unknown("query parameter", name, known), code="unknown_parameter")]
+                errors[name] = [ErrorDetail(unknown_name("query parameter", name, known), code="unknown_parameter")]
             elif len(values) > 1 and name not in self.repeatable_parameters:
-                errors[name] = [ErrorDetail("Give it once.", code="repeated_parameter")]
+                errors[name] = [ErrorDetail("Must not be repeated.", code="repeated_parameter")]
             elif any(len(value) > MAX_PARAMETER_LENGTH for value in values):
                 detail = f"Must have at most {MAX_PARAMETER_LENGTH} characters."
                 errors[name] = [ErrorDetail(detail, code="max_length")]
             elif any("\0" in value for value in values):
-                errors[name] = [ErrorDetail("Must not hold a NUL character.", code="invalid")]
+                errors[name] = [ErrorDetail("Must not contain a NUL character.", code="invalid")]
         if errors:
             raise ValidationError(errors)
 
@@ -79,18 +79,18 @@ class Endpoint(GenericAPIView):
 
     @property
     def body(self) -> Any:
-        """The request's JSON."""
+        """The parsed JSON body."""
         self.require_body()
         return self.request.data
 
     def require_body(self) -> None:
-        """Refuse an empty body, which DRF's own `data` would read as {}."""
+        """Reject an empty body, which DRF's `data` would parse as {}."""
         if self.request.stream is None:
             raise ParseError("The body is empty; send a JSON object.")
 
     @property
     def caller(self) -> Caller:
-        """Who is asking, on a route that only lets in who has signed in."""
+        """The signed-in caller."""
         if not isinstance(self.request.user, Caller):
             raise NotAuthenticated()
         return self.request.user
@@ -102,8 +102,8 @@ class Endpoint(GenericAPIView):
         return self.query_parameters | filters.keys()
 
     def finalize_response(self, request: Request, response: Any, *args: Any, **kwargs: Any) -> Any:
-        """Give what was read an entity tag, and a caller who has it already a 304."""
-        answer = super().finalize_response(request, response, *args, **kwargs)
-        if request.method in SAFE_METHODS and answer.status_code == HTTPStatus.OK and isinstance(answer, Response):
-            answer.add_post_render_callback(lambda rendered: etags.conditional(request._request, rendered))
-        return answer
+        """Add an entity tag to a successful GET, or return a 304 if the client already has it."""
+        final = super().finalize_response(request, response, *args, **kwargs)
+        if request.method in SAFE_METHODS and final.status_code == HTTPStatus.OK and isinstance(final, Response):
+            final.add_post_render_callback(lambda rendered: etags.conditional(request._request, rendered))
+        return final

@@ -1,4 +1,4 @@
-"""Whose address a request came from."""
+"""The client address of a request."""
 
 import hmac
 import ipaddress
@@ -9,14 +9,14 @@ from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 from rest_framework.request import Request
 
-# The gateway sends both where it knows the secret, and drops what a client sends under these names.
+# The gateway sends both if it has the secret, and drops headers of these names from clients.
 SECRET_HEADER, CLIENT_HEADER = "X-Gateway-Secret", "X-Gateway-Client"
 
 current: ContextVar[str | None] = ContextVar("client_address", default=None)
 
 
 class ClientAddressMiddleware:
-    """Keep the client's address for the security log. Outside requests there is none."""
+    """Store the client's address for the security log; outside requests it is None."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self.get_response = get_response
@@ -27,19 +27,18 @@ class ClientAddressMiddleware:
 
 
 def client_address(request: HttpRequest | Request) -> str | None:
-    """Return the client's IP address: what the gateway says where it is the gateway that asks, else the peer's own.
+    """Return the client's IP address: from the gateway's header if the gateway sent the request, otherwise the peer's.
 
-    With GATEWAY_SECRET the gateway names the client in a header of its own, since proxies between it and the service
-    add to X-Forwarded-For. Without the secret it overwrites X-Forwarded-For, which from anyone else is a claim.
-    GATEWAY_ADDRESSES may name several in a row: of those who passed the request on, the last that is none of them is
-    the client.
+    With GATEWAY_SECRET the gateway sends the client in a separate header, because proxies between it and the service
+    append to X-Forwarded-For. Without the secret it overwrites X-Forwarded-For, which is not trusted from others.
+    GATEWAY_ADDRESSES may list a chain of proxies: the client is the last forwarder that is not one of them.
     """
-    address = address_in(request.META.get("REMOTE_ADDR", ""))
+    address = parse_ip(request.META.get("REMOTE_ADDR", ""))
     if knows_secret(request):
-        return address_in(request.headers.get(CLIENT_HEADER, "")) or address
+        return parse_ip(request.headers.get(CLIENT_HEADER, "")) or address
     passed_on = request.headers.get("X-Forwarded-For", "").split(",")
     while is_gateway(address) and passed_on:
-        before = address_in(passed_on.pop().strip())
+        before = parse_ip(passed_on.pop().strip())
         if before is None:
             break
         address = before
@@ -47,7 +46,7 @@ def client_address(request: HttpRequest | Request) -> str | None:
 
 
 def comes_from_gateway(request: HttpRequest | Request) -> bool:
-    return knows_secret(request) or is_gateway(address_in(request.META.get("REMOTE_ADDR", "")))
+    return knows_secret(request) or is_gateway(parse_ip(request.META.get("REMOTE_ADDR", "")))
 
 
 def knows_secret(request: HttpRequest | Request) -> bool:
@@ -59,9 +58,9 @@ def is_gateway(address: str | None) -> bool:
     return address is not None and any(ipaddress.ip_address(address) in each for each in settings.GATEWAY_ADDRESSES)
 
 
-def address_in(text: str) -> str | None:
+def parse_ip(text: str) -> str | None:
     try:
-        address = ipaddress.ip_address(text.partition("%")[0])  # the zone means something on one machine alone
+        address = ipaddress.ip_address(text.partition("%")[0])  # a zone is only valid on one machine
     except ValueError:
         return None
-    return str(getattr(address, "ipv4_mapped", None) or address)  # as a socket for both kinds tells an IPv4 peer
+    return str(getattr(address, "ipv4_mapped", None) or address)  # how a dual-stack socket reports an IPv4 peer

@@ -1,13 +1,13 @@
-"""The gate in front of every endpoint: who is asking, and may they ask now?
+"""Authentication and rate limits of every endpoint.
 
-`enter` takes three steps, before permissions are checked, so that a request that gets a 401 or 403 is counted too:
+`enter` runs before permissions are checked, so that requests that get a 401 or 403 are counted too:
 
-1. Authenticate. The view's authentication class reads a token and asks the service who that caller is now.
-2. Count. The statement that found the caller has counted it (limits.CallerQuery); every other request is counted here,
-   by account or, without a good token, by address.
-3. Refuse. A request over a limit gets a 429; otherwise one with a bad token gets its 401.
+1. Authenticate. The view's authentication class verifies a token and looks up the caller.
+2. Count. The statement that looked up the caller also counted the request (limits.CallerQuery); any other request is
+   counted here, by account or, without a valid token, by address.
+3. Reject. A request over a limit gets a 429; otherwise one with an invalid token gets a 401.
 
-RateLimitMiddleware reports the counts in headers, and gives back the count of a 304.
+RateLimitMiddleware reports the counts in headers and refunds a 304.
 """
 
 import ipaddress
@@ -22,7 +22,7 @@ from rest_framework.throttling import ScopedRateThrottle
 
 from chassis.auth import limits, tokens
 from chassis.auth.client_address import client_address
-from chassis.auth.limits import Allowance, Counted, Rate
+from chassis.auth.limits import Allowance, CountedRequest, Rate
 from chassis.auth.signals import request_limited
 from chassis.auth.tokens import Caller, InvalidToken, ServiceCaller
 
@@ -30,9 +30,9 @@ if TYPE_CHECKING:  # DRF's settings import this module while rest_framework.view
     from rest_framework.views import APIView
 
 REALM = "tmservice"
-# A household or a server has at least this many bits of IPv6 to itself (RFC 6177 section 2).
+# A household or a server usually has an IPv6 prefix of this length (RFC 6177 section 2).
 IPV6_PREFIX_BITS = 64
-# One customer may have up to a /48 (RFC 6177 section 2), which is 65,536 networks: they share a limit.
+# One customer may have up to a /48 (RFC 6177 section 2), which is 65,536 networks. They share a limit.
 SITE_SCOPE = "anon-site"
 SITE_PREFIX_BITS = 48
 SITE_FACTOR = 10
@@ -41,7 +41,7 @@ log = logging.getLogger(__name__)
 
 
 def enter(view: "APIView", request: Request) -> None:
-    """Authenticate, count, refuse. A failure of the service itself (5xx) is not counted."""
+    """Authenticate, count, and reject. An error of the service itself (5xx) is not counted."""
     try:
         view.perform_authentication(request)
     except APIException as error:
@@ -54,7 +54,7 @@ def enter(view: "APIView", request: Request) -> None:
 class BearerAuthentication(BaseAuthentication):
     """An access token in the Authorization header (RFC 6750 section 2.1).
 
-    A service that knows more about its users than the token says overrides `resolve`.
+    A service with more data about its users than the token overrides `resolve`.
     """
 
     def authenticate(self, request: Request) -> tuple[Caller | ServiceCaller, None] | None:
@@ -70,8 +70,8 @@ class BearerAuthentication(BaseAuthentication):
         record(request, caller, counted)
         return caller, None
 
-    def resolve(self, token: str) -> tuple[Caller | ServiceCaller, Counted | None]:
-        """Return the caller as of now, with the count if the same statement took one, or raise InvalidToken."""
+    def resolve(self, token: str) -> tuple[Caller | ServiceCaller, CountedRequest | None]:
+        """Return the current caller, and the count if the same statement counted; or raise InvalidToken."""
         return tokens.verify_access(token), None
 
     def authenticate_header(self, request: Request) -> str:
@@ -79,32 +79,34 @@ class BearerAuthentication(BaseAuthentication):
 
 
 class ServiceAuthentication(BearerAuthentication):
-    """The token of another service, never a user's."""
+    """Accepts tokens of other services, never those of users."""
 
     def resolve(self, token: str) -> tuple[ServiceCaller, None]:
         return tokens.verify_service(token), None
 
 
 class CallerThrottle(ScopedRateThrottle):
-    """Count a request unless authentication has, and refuse one over a limit. The caller's role is the scope."""
+    """Count the request unless authentication did, and reject it over a limit. The scope is the caller's role."""
 
-    used_up: Allowance | None = None
+    exhausted: Allowance | None = None
 
     def allow_request(self, request: Request, view: "APIView") -> bool:
-        allowances = allowances_of(request)
+        allowances = request_allowances(request)
         if not allowances:
             allowances.extend(count(request))
-        self.used_up = next((each for each in allowances if each.is_used_up), None)
-        if self.used_up:
-            request_limited.send(self.used_up.scope, scope=self.used_up.scope)
-        return self.used_up is None
+        self.exhausted = next((each for each in allowances if each.is_exhausted), None)
+        if self.exhausted:
+            request_limited.send(self.exhausted.scope, scope=self.exhausted.scope)
+        return self.exhausted is None
 
     def wait(self) -> float | None:
-        return self.used_up.wait_seconds if self.used_up else None
+        return self.exhausted.wait_seconds if self.exhausted else None
 
 
 def count(request: Request) -> list[Allowance]:
-    """Count by account, or by address and, if that is let in and IPv6, by site: no address uses up its site's limit."""
+    """Count by account, or by address and then, for allowed IPv6 requests, by site.
+
+    Rejected requests do not count for the site, so one address cannot exhaust its limit."""
     rates = limits.rates()
     if isinstance(request.user, Caller):
         rate = rates.get(request.user.role)
@@ -112,21 +114,21 @@ def count(request: Request) -> list[Allowance]:
     rate, address = rates.get(limits.ANON), client_address(request)
     if rate is None:
         return []
-    by_address = limits.spend(limits.ANON, rate, f"address {network_of(address, IPV6_PREFIX_BITS)}")
-    if by_address.is_used_up or not is_ipv6(address):
+    by_address = limits.spend(limits.ANON, rate, f"address {network_prefix(address, IPV6_PREFIX_BITS)}")
+    if by_address.is_exhausted or not is_ipv6(address):
         return [by_address]
     site_rate = Rate(SITE_FACTOR * rate.requests, rate.seconds)
-    return [by_address, limits.spend(SITE_SCOPE, site_rate, f"site {network_of(address, SITE_PREFIX_BITS)}")]
+    return [by_address, limits.spend(SITE_SCOPE, site_rate, f"site {network_prefix(address, SITE_PREFIX_BITS)}")]
 
 
-def record(request: Request, caller: Caller | ServiceCaller, counted: Counted | None) -> None:
-    """Record that authentication has counted the request."""
+def record(request: Request, caller: Caller | ServiceCaller, counted: CountedRequest | None) -> None:
+    """Record the count that authentication took."""
     if counted and isinstance(caller, Caller) and (rate := limits.rates().get(caller.role)):
-        allowances_of(request).append(Allowance(caller.role, rate, counted))
+        request_allowances(request).append(Allowance(caller.role, rate, counted))
 
 
-def allowances_of(request: Request) -> list[Allowance]:
-    """Return the list of what was counted, on Django's own request, where RateLimitMiddleware finds it."""
+def request_allowances(request: Request) -> list[Allowance]:
+    """Return the list of counted limits, stored on Django's request for RateLimitMiddleware."""
     allowances: list[Allowance] = request._request.__dict__.setdefault("allowances", [])
     return allowances
 
@@ -142,7 +144,7 @@ def is_ipv6(address: str | None) -> bool:
     return address is not None and ":" in address
 
 
-def network_of(address: str | None, ipv6_prefix_bits: int) -> str:
+def network_prefix(address: str | None, ipv6_prefix_bits: int) -> str:
     if not is_ipv6(address):
         return str(address)
     return str(ipaddress.ip_network(f"{address}/{ipv6_prefix_bits}", strict=False))

@@ -1,4 +1,4 @@
-"""Keys that sign and verify tokens: a shared secret, or a key pair. The key fixes the algorithm, never the token.
+"""Keys that sign and verify tokens: a shared secret or a key pair. The key decides the algorithm, never the token.
 
 Names follow RFC 7517 (JSON Web Key) and RFC 7638 (thumbprints).
 """
@@ -21,9 +21,9 @@ from cryptography.hazmat.primitives.serialization import (
 from jwt.algorithms import ECAlgorithm, OKPAlgorithm
 from jwt.utils import base64url_encode
 
-MIN_DISTINCT_BYTES = 10  # 32 random bytes hold about 30
+MIN_DISTINCT_BYTES = 10  # 32 random bytes have about 30
 PEM_BLOCK = re.compile(r"-----BEGIN ([A-Z0-9 ]+)-----.*?-----END \1-----", re.DOTALL)
-# Thumbprints of keys whose private halves are published: RFC 8037 A.1, RFC 8032 7.1 (tests 2 and 3), RFC 7515 A.3,
+# Thumbprints of published private keys: RFC 8037 A.1, RFC 8032 7.1 (tests 2 and 3), RFC 7515 A.3,
 # RFC 7517 A.1, and the sample of jwt.io.
 SAMPLE_THUMBPRINTS = {
     "kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k",
@@ -36,12 +36,12 @@ SAMPLE_THUMBPRINTS = {
 
 
 class UnusableKey(ValueError):
-    """The text says what is wrong, after the name of the setting: "is not a PEM"."""
+    """The text completes a sentence that begins with the name of the setting: "is not in PEM format"."""
 
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """A key by its `kid`, with the one algorithm that it is used with, in the form that PyJWT takes."""
+    """A key with its `kid` and its only algorithm, in the form that PyJWT accepts."""
 
     id: str
     algorithm: str
@@ -50,18 +50,18 @@ class Key:
 
 @dataclass(frozen=True, slots=True)
 class PublicKey(Key):
-    """What verifies a signature, and may be known to everybody."""
+    """A key that verifies signatures; it is not secret."""
 
     jwk: tuple[tuple[str, str], ...]
 
     @classmethod
-    def of(cls, material: Ed25519PublicKey | EllipticCurvePublicKey) -> Self:
+    def from_material(cls, material: Ed25519PublicKey | EllipticCurvePublicKey) -> Self:
         if isinstance(material, Ed25519PublicKey):
             algorithm, described = "EdDSA", OKPAlgorithm.to_jwk(material, as_dict=True)
         else:
             algorithm, described = "ES256", ECAlgorithm.to_jwk(material, as_dict=True)
         members = {name: str(value) for name, value in described.items() if name in ("crv", "kty", "x", "y")}
-        thumbprint = thumbprint_of(members)
+        thumbprint = compute_thumbprint(members)
         if thumbprint in SAMPLE_THUMBPRINTS:
             raise UnusableKey("is a sample key")
         return cls(thumbprint, algorithm, material, tuple(members.items()))
@@ -76,7 +76,7 @@ class PublicKey(Key):
 
 @dataclass(frozen=True, slots=True)
 class PrivateKey(Key):
-    """What signs; it is known to the service that issues tokens alone."""
+    """A key that signs; only the service that issues tokens has it."""
 
     public: PublicKey
 
@@ -86,18 +86,18 @@ def shared_key(secret: str) -> Key:
 
 
 def key_id(secret: str) -> str:
-    """Name a shared key in the `kid` header without disclosing any of it."""
+    """Return the `kid` of a shared key, which discloses nothing about it."""
     return hashlib.sha256(b"tmservice kid " + secret.encode()).hexdigest()[:16]
 
 
-def thumbprint_of(members: dict[str, str]) -> str:
+def compute_thumbprint(members: dict[str, str]) -> str:
     """Return the RFC 7638 thumbprint of a public key's required members."""
     canonical = json.dumps(members, sort_keys=True, separators=(",", ":"))
     return base64url_encode(hashlib.sha256(canonical.encode()).digest()).decode()
 
 
 def private_key(text: str) -> PrivateKey:
-    """Read one PEM block in PKCS#8, or raise UnusableKey."""
+    """Parse one PEM block in PKCS#8, or raise UnusableKey."""
     (label, pem), *more = pem_blocks(text)
     if more or label != "PRIVATE KEY":
         raise UnusableKey(f"must be one PRIVATE KEY in PEM (PKCS#8), not {'several blocks' if more else label}")
@@ -110,22 +110,22 @@ def private_key(text: str) -> PrivateKey:
         raise UnusableKey("must be an Ed25519 or a P-256 key")
     if len(set(secret)) < MIN_DISTINCT_BYTES:
         raise UnusableKey("is too easy to guess")
-    public = PublicKey.of(material.public_key())
+    public = PublicKey.from_material(material.public_key())
     return PrivateKey(public.id, public.algorithm, material, public)
 
 
 def public_keys(text: str) -> list[PublicKey]:
-    """Read one or several PEM blocks, or raise UnusableKey."""
+    """Parse one or more PEM blocks, or raise UnusableKey."""
     return [public_key(label, pem) for label, pem in pem_blocks(text)]
 
 
 def public_key(label: str, pem: bytes) -> PublicKey:
     if label != "PUBLIC KEY":
-        raise UnusableKey(f"must hold a PUBLIC KEY in PEM and nothing else, not {label}")
+        raise UnusableKey(f"must contain only PUBLIC KEY blocks in PEM, not {label}")
     material = load(load_pem_public_key, pem)
     if not isinstance(material, Ed25519PublicKey) and not is_p256(material, EllipticCurvePublicKey):
         raise UnusableKey("must be Ed25519 or P-256 keys")
-    return PublicKey.of(material)
+    return PublicKey.from_material(material)
 
 
 def is_p256(material: object, kind: type[EllipticCurvePrivateKey] | type[EllipticCurvePublicKey]) -> bool:
@@ -137,12 +137,12 @@ def pem_blocks(text: str) -> list[tuple[str, bytes]]:
     text = text.replace("\\n", "\n")
     blocks = [(found[1], found[0].encode()) for found in PEM_BLOCK.finditer(text)]
     if not blocks or PEM_BLOCK.sub("", text).strip(" \r\n,"):
-        raise UnusableKey("is not a PEM")
+        raise UnusableKey("is not in PEM format")
     return blocks
 
 
 def load(loader: Any, pem: bytes, **options: Any) -> Any:
     try:
         return loader(pem, **options)
-    except (ValueError, TypeError, UnsupportedAlgorithm):  # its text may hold a part of the key
-        raise UnusableKey("is not a PEM of a key that can be used") from None
+    except (ValueError, TypeError, UnsupportedAlgorithm):  # the text may contain a part of the key
+        raise UnusableKey("is not a supported key in PEM") from None

@@ -1,7 +1,7 @@
-"""How many requests a caller may make: counted exactly, whichever process or replica serves them.
+"""Rate limits, counted exactly over all processes and replicas.
 
-One atomic statement counts a request, and finds who the caller is in the same breath. A window opens with the first
-request that is counted and lasts as long as the rate says; what is refused in it does not prolong it.
+One atomic statement looks up the caller and counts the request. A window opens with the first counted request and lasts
+as long as the rate says; rejected requests do not extend it.
 """
 
 import json
@@ -22,22 +22,22 @@ from rest_framework.throttling import SimpleRateThrottle
 from chassis.models import Window
 
 ANON = "anon"
-# `asked` has a row {key, seconds} for whom to count, or none. The clock stands still in a statement: were it to go on
-# between the CASEs, a window would get a new count without a new end.
+# `counted_as` has one row {key, seconds} or none. statement_timestamp() is fixed during a statement: with a running
+# clock, a window could get a new count without a new end.
 COUNT = """
     INSERT INTO chassis_window AS known (key, ends_at, requests)
-    SELECT key, statement_timestamp() + make_interval(secs => seconds), 1 FROM asked
+    SELECT key, statement_timestamp() + make_interval(secs => seconds), 1 FROM counted_as
     ON CONFLICT (key) DO UPDATE SET
         requests = CASE WHEN known.ends_at <= statement_timestamp() THEN 1 ELSE known.requests + 1 END,
         not_modified = CASE WHEN known.ends_at <= statement_timestamp() THEN 0 ELSE known.not_modified END,
         ends_at = CASE WHEN known.ends_at <= statement_timestamp() THEN excluded.ends_at ELSE known.ends_at END
     RETURNING key, requests, ends_at, extract(epoch FROM ends_at - statement_timestamp()) AS seconds_left
 """
-COUNT_ONE = f"WITH asked AS (SELECT %s AS key, %s AS seconds) {COUNT}"
-# A caller whose rights have ended, or who has to be looked up, is not counted here: it is not known as whom.
+COUNT_ONE = f"WITH counted_as AS (SELECT %s AS key, %s AS seconds) {COUNT}"
+# A caller who is not current is not counted here, because the scope is unknown.
 COUNT_CALLER = """
     WITH caller AS ({caller}),
-    asked AS (
+    counted_as AS (
         SELECT 'user ' || caller_id AS key, (%s::jsonb ->> role)::float AS seconds FROM caller
         WHERE is_current AND %s::jsonb ->> role IS NOT NULL
     ),
@@ -49,14 +49,14 @@ COUNT_COLUMNS = 4
 
 @dataclass(frozen=True, slots=True)
 class Rate:
-    """So many requests in so many seconds."""
+    """`requests` per `seconds`."""
 
     requests: int
     seconds: int
 
 
 def rates() -> dict[str, Rate]:
-    """Return the rate of each scope that has one: DEFAULT_THROTTLE_RATES of DRF's settings, in which None is "off"."""
+    """Return the rate of each limited scope, from DEFAULT_THROTTLE_RATES in DRF's settings, where None means "off"."""
     parse = SimpleRateThrottle.parse_rate
     return {
         scope: Rate(*parse(None, rate))  # type: ignore[arg-type]  # it uses no `self`
@@ -66,8 +66,8 @@ def rates() -> dict[str, Rate]:
 
 
 @dataclass(frozen=True, slots=True)
-class Counted:
-    """A request that was counted: the how-manieth it is in its window, and when that ends."""
+class CountedRequest:
+    """A counted request: its ordinal in the window, and when the window ends."""
 
     key: str
     number: int
@@ -75,51 +75,51 @@ class Counted:
     seconds_left: float
 
     @classmethod
-    def from_row(cls, row: tuple[Any, ...]) -> "Counted":
+    def from_row(cls, row: tuple[Any, ...]) -> "CountedRequest":
         key, number, ends_at, seconds_left = row
         return cls(key, number, ends_at, float(seconds_left))
 
-    def given_back(self, *, max_requests: int) -> "Counted":
-        """Take the request out of its window, and return the count after that.
+    def refund(self, *, max_requests: int) -> "CountedRequest":
+        """Remove the request from its window and return the new count.
 
-        Requests over the limit are forgotten with it: they were refused, so they must not take the free place.
+        Requests over the limit are removed too: they were rejected, so they must not use the freed slot.
         """
         self.window.update(requests=Least("requests", max_requests) - 1)
         return replace(self, number=self.number - 1)
 
-    def given_back_as_not_modified(self, *, max_requests: int) -> "Counted":
-        """Do the same for a 304, at most `max_requests` times in a window: the condition is in the caller's hands."""
+    def refund_not_modified(self, *, max_requests: int) -> "CountedRequest":
+        """Do the same for a 304, at most `max_requests` times per window: the client controls the condition."""
         free = self.window.filter(not_modified__lt=max_requests)
         updated = free.update(requests=Least("requests", max_requests) - 1, not_modified=F("not_modified") + 1)
         return replace(self, number=self.number - 1) if updated else self
 
     @property
     def window(self) -> QuerySet[Window]:
-        """The window that the request was counted in, unless the next one has begun."""
+        """The window of the request, unless the next one has begun."""
         return Window.objects.filter(key=self.key, ends_at=self.ends_at)
 
 
 @dataclass(frozen=True, slots=True)
 class Allowance:
-    """What a counted request has used of a rate (draft-ietf-httpapi-ratelimit-headers-11)."""
+    """A rate and its use after a counted request (draft-ietf-httpapi-ratelimit-headers-11)."""
 
     scope: str
     rate: Rate
-    counted: Counted
+    counted: CountedRequest
 
     @property
-    def is_used_up(self) -> bool:
+    def is_exhausted(self) -> bool:
         return self.counted.number > self.rate.requests
 
     @property
     def wait_seconds(self) -> int:
         return max(1, math.ceil(self.counted.seconds_left))
 
-    def given_back(self) -> "Allowance":
-        return replace(self, counted=self.counted.given_back(max_requests=self.rate.requests))
+    def refund(self) -> "Allowance":
+        return replace(self, counted=self.counted.refund(max_requests=self.rate.requests))
 
-    def given_back_as_not_modified(self) -> "Allowance":
-        return replace(self, counted=self.counted.given_back_as_not_modified(max_requests=self.rate.requests))
+    def refund_not_modified(self) -> "Allowance":
+        return replace(self, counted=self.counted.refund_not_modified(max_requests=self.rate.requests))
 
     @property
     def policy(self) -> str:
@@ -130,10 +130,10 @@ class Allowance:
         return f'"{self.scope}";r={max(0, self.rate.requests - self.counted.number)};t={self.wait_seconds}'
 
 
-def count(key: str, rate: Rate) -> Counted:
+def count(key: str, rate: Rate) -> CountedRequest:
     with connection.cursor() as cursor:
         cursor.execute(COUNT_ONE, [key, rate.seconds])
-        return Counted.from_row(cursor.fetchone())
+        return CountedRequest.from_row(cursor.fetchone())
 
 
 def spend(scope: str, rate: Rate, key: str) -> Allowance:
@@ -146,15 +146,15 @@ class Parameter:
 
 
 def parameter(name: str) -> RawSQL:
-    """Return what stands in the queryset of a CallerQuery for a value that is given each time."""
+    """Return a placeholder in the queryset of a CallerQuery; `run` takes its value."""
     return RawSQL("%s", [Parameter(name)])
 
 
 class CallerQuery:
-    """Finds a caller and counts the request, in one statement.
+    """Looks up a caller and counts the request in one statement.
 
-    The queryset gives a dictionary with at least `caller_id`, `role` and `is_current`: whether the
-    rights are those of the token. It is built once: compiling it for each request took longer than running it.
+    The queryset returns a dictionary with at least `caller_id`, `role` and `is_current`: whether the token matches the
+    caller's current rights. It is compiled once: compiling it for each request took longer than running it.
     """
 
     def __init__(self, queryset: Callable[[], QuerySet[Any, Any]]) -> None:
@@ -165,8 +165,8 @@ class CallerQuery:
         sql, params = self.queryset().query.sql_with_params()
         return COUNT_CALLER.format(caller=sql, count=COUNT), list(params)
 
-    def run(self, **values: Any) -> tuple[dict[str, Any] | None, Counted | None]:
-        """Return the caller's row, if there is one, and the count, if the caller is current and has a rate."""
+    def run(self, **values: Any) -> tuple[dict[str, Any] | None, CountedRequest | None]:
+        """Return the caller's row, if any, and the count if the caller is current and has a rate."""
         sql, params = self.compiled
         seconds = json.dumps({scope: rate.seconds for scope, rate in rates().items()})
         given = [values[each.name] if isinstance(each, Parameter) else each for each in params]
@@ -177,4 +177,4 @@ class CallerQuery:
                 return None, None
             names = [column.name for column in cursor.description[COUNT_COLUMNS:]]
         caller = dict(zip(names, row[COUNT_COLUMNS:], strict=True))
-        return caller, Counted.from_row(row[:COUNT_COLUMNS]) if row[0] is not None else None
+        return caller, CountedRequest.from_row(row[:COUNT_COLUMNS]) if row[0] is not None else None

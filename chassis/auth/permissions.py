@@ -1,4 +1,4 @@
-"""Who may call: rules that read as the specification's sentence, such as IsAuthenticated & (ReadOnly | IsAdmin)."""
+"""Permissions that combine to the rules of the specification, such as IsAuthenticated & (ReadOnly | IsAdmin)."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -32,7 +32,7 @@ class ReadOnly(BasePermission):
 
 
 class AdminWritesOnceVisible(BasePermission):
-    """Only admins write; asked when the row was found, so that one a caller may not see is 404 for a PUT too."""
+    """Only admins write. Checked on the object, so that a PUT to a row the caller may not see is a 404 too."""
 
     def has_object_permission(self, request: Request, view: "APIView", obj: Any) -> bool:
         return bool((ReadOnly | IsAdmin)().has_permission(request, view))

@@ -1,7 +1,7 @@
-"""JSON Web Tokens (RFC 7519, RFC 8725): the checks, and what a verified token says about its bearer.
+"""JSON Web Tokens (RFC 7519, RFC 8725): verification, and the claims of a verified token.
 
-Both services verify here. The user service issues access and refresh tokens; either may issue service tokens,
-which open internal routes and nothing else. docs/tokens.md says which key is good for which token.
+Both services verify tokens here. The user service issues access and refresh tokens; either may issue service tokens,
+which only give access to internal routes. docs/tokens.md lists which key signs which token.
 """
 
 import json
@@ -23,21 +23,21 @@ AUDIENCE = "tmservice"
 INTERNAL_AUDIENCE = "tmservice-internal"
 ROLES = ("admin", "user")
 LIFETIME_SECONDS: dict[str, int] = {"access": 5 * 60, "refresh": 7 * 24 * 3600, "service": 60}
-CLOCK_SKEW_SECONDS = 30  # how far in the future another machine's clock may have issued a token
+CLOCK_SKEW_SECONDS = 30  # tolerance for the clock of the issuer
 MAX_TOKEN_CHARACTERS = 4096
-COMPACT_FORM = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+")  # base64url, not padded (RFC 7515)
+COMPACT_FORM = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+")  # unpadded base64url (RFC 7515)
 RANDOM_ID = re.compile("[0-9a-f]{32}")
 
 
 class InvalidToken(Exception):
-    """The token must not be relied on. The text says why, for the log; callers learn only that it is invalid."""
+    """The token is not accepted. The text is for the log only; the client learns only that the token is invalid."""
 
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who is asking: what a verified access token says about its bearer.
+    """The user who makes the request, from a verified access token.
 
-    `session_key` is missing in tokens of the version before; only the user service knows the `session_id`.
+    Tokens of the previous version have no `session_key`; only the user service knows the `session_id`.
     """
 
     id: int
@@ -55,47 +55,47 @@ class Caller:
     def from_claims(cls, claims: dict[str, Any]) -> Self:
         username, role, epoch = claims.get("username"), claims.get("role"), claims.get("epoch")
         if not isinstance(username, str) or not username.isprintable():  # lone surrogates are not
-            raise InvalidToken("claim username is not as issued")
+            raise InvalidToken("claim username is invalid")
         if role not in ROLES or type(epoch) is not int or epoch < 0:
-            raise InvalidToken("claims role and epoch are not as issued")
-        key = session_key_of(claims)
-        return cls(id=id_of(claims["sub"]), username=username, role=role, epoch=epoch, session_key=key)
+            raise InvalidToken("claims role and epoch are invalid")
+        key = parse_session_key(claims)
+        return cls(id=parse_id_claim(claims["sub"]), username=username, role=role, epoch=epoch, session_key=key)
 
 
 @dataclass(frozen=True, slots=True)
 class ServiceCaller:
-    """Another service of ours, on an internal route, and the user in whose request it asks, if there is one."""
+    """Another service of TMService, on an internal route, and the user on whose behalf it calls, if any."""
 
     name: str
     on_behalf_of: int | None = None
 
 
-def id_of(claim: object) -> int:
-    """Read a claim that holds an id as a string of decimal digits, as RFC 7519 wants `sub`."""
+def parse_id_claim(claim: object) -> int:
+    """Parse a claim that is an id as a string of digits, as RFC 7519 requires for `sub`."""
     id_ = parse_id(claim) if isinstance(claim, str) else None
     if id_ is None:
-        raise InvalidToken("a claim that must hold an id does not")
+        raise InvalidToken("a claim that must be an id is not one")
     return id_
 
 
-def session_key_of(claims: dict[str, Any]) -> UUID | None:
-    """Read the claim by which the user service finds the session, None in a token of the version before."""
+def parse_session_key(claims: dict[str, Any]) -> UUID | None:
+    """Parse the claim that identifies the session; None in a token of the previous version."""
     if "session" not in claims:
         return None
-    return UUID(random_id_of(claims["session"]))
+    return UUID(parse_random_id(claims["session"]))
 
 
-def random_id_of(claim: object) -> str:
+def parse_random_id(claim: object) -> str:
     if not isinstance(claim, str) or not RANDOM_ID.fullmatch(claim):
-        raise InvalidToken("a claim that must hold a random id does not")
+        raise InvalidToken("a claim that must be a random id is not one")
     return claim
 
 
 def verifying_keys(audience: str) -> dict[str, Key]:
-    """Return the keys that a token for this audience may be signed with, by `kid`.
+    """Return the keys that verify tokens for this audience, by `kid`.
 
-    Where a key pair is in use, the shared key signs service tokens alone; those listed as previous keys still verify
-    everything, so that tokens from before the change expire in their own time.
+    With a key pair, the shared key only signs service tokens; previous keys still verify all tokens, so that tokens
+    issued before the change stay valid until they expire.
     """
     previous = [shared_key(secret) for secret in settings.JWT_PREVIOUS_SIGNING_KEYS]
     if audience == AUDIENCE and settings.JWT_PUBLIC_KEYS:
@@ -118,11 +118,11 @@ def sign(claims: dict[str, Any]) -> str:
 
 
 def verify(token: str, *, token_type: str, audience: str) -> dict[str, Any]:
-    """Return the claims of a token of ours, or raise InvalidToken.
+    """Return the claims of a valid token, or raise InvalidToken.
 
-    Everything relied on is named: algorithm, key, issuer, audience, type, and that exp, iat, jti and sub are there.
+    Checks the algorithm, key, issuer, audience and type, and requires exp, iat, jti and sub.
     """
-    key = key_of(strict_header(token), audience=audience)
+    key = find_key(strict_header(token), audience=audience)
     try:
         claims = jwt.decode(
             token,
@@ -136,7 +136,7 @@ def verify(token: str, *, token_type: str, audience: str) -> dict[str, Any]:
                 "strict_aud": True,
             },
         )
-    # Beside its own errors PyJWT has let these through, for an infinite exp and for JSON nested too deep.
+    # PyJWT raises the built-in ones for an infinite exp and for deeply nested JSON.
     except (jwt.PyJWTError, ValueError, TypeError, OverflowError, RecursionError) as error:
         raise InvalidToken(str(error)) from error
     check_claims(claims, token_type=token_type)
@@ -144,16 +144,16 @@ def verify(token: str, *, token_type: str, audience: str) -> dict[str, Any]:
 
 
 def strict_header(token: str) -> dict[str, Any]:
-    """Return the header of a token whose form is beyond doubt, so that no two parsers can read it differently.
+    """Return the header of a token that no two parsers can read differently, or raise InvalidToken.
 
-    Refused before anything is verified: what is too long or not in the compact form, and a header or payload that is
-    no object in UTF-8, repeats a name, or holds NaN or Infinity.
+    Rejects, before any verification, a token that is too long or not in compact form, and a header or payload that is
+    not a JSON object in UTF-8, repeats a name, or contains NaN or Infinity.
     """
     if len(token) > MAX_TOKEN_CHARACTERS or not COMPACT_FORM.fullmatch(token):
-        raise InvalidToken("not in the compact form")
+        raise InvalidToken("not in compact form")
     header, _ = (strict_object(part) for part in token.split(".")[:2])
-    if "crit" in header:  # RFC 7515 section 4.1.11: no extension is understood here
-        raise InvalidToken("needs an extension that is not understood")
+    if "crit" in header:  # RFC 7515 section 4.1.11: no extension is supported
+        raise InvalidToken("needs an extension that is not supported")
     return header
 
 
@@ -161,7 +161,7 @@ def strict_object(part: str) -> dict[str, Any]:
     """Parse as chassis.api.strict_json does, which cannot be imported here: settings read this module."""
     try:
         text = base64url_decode(part).decode()
-        found = json.loads(text, object_pairs_hook=unique_names, parse_constant=refuse_constant)
+        found = json.loads(text, object_pairs_hook=unique_names, parse_constant=reject_constant)
     except (ValueError, RecursionError) as error:
         raise InvalidToken(f"header or payload is not JSON in UTF-8: {error}") from error
     if not isinstance(found, dict):
@@ -175,26 +175,26 @@ def unique_names(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return dict(pairs)
 
 
-def refuse_constant(name: str) -> None:
+def reject_constant(name: str) -> None:
     raise InvalidToken(f"{name} is not JSON")
 
 
-def key_of(header: dict[str, Any], *, audience: str) -> Key:
+def find_key(header: dict[str, Any], *, audience: str) -> Key:
     try:
         return verifying_keys(audience)[header["kid"]]
-    except (KeyError, TypeError) as error:  # TypeError: a kid that cannot be looked up, such as a list
+    except (KeyError, TypeError) as error:  # TypeError: an unhashable kid, such as a list
         raise InvalidToken("signed with a key that is not in use") from error
 
 
 def check_claims(claims: dict[str, Any], *, token_type: str) -> None:
     if claims.get("token_type") != token_type:
         raise InvalidToken(f"not a token of type {token_type}")
-    # PyJWT takes whatever int() takes, numeric strings and true included.
+    # PyJWT accepts everything that int() does, such as numeric strings and true.
     if any(type(claims[name]) is not int for name in ("exp", "iat", "nbf") if name in claims):
         raise InvalidToken("exp, iat and nbf must be whole numbers")
     if not 0 < claims["exp"] - claims["iat"] <= LIFETIME_SECONDS[token_type]:
-        raise InvalidToken("lives longer than any such token of ours")
-    random_id_of(claims["jti"])
+        raise InvalidToken("its lifetime is longer than any token of this type")
+    parse_random_id(claims["jti"])
     if claims["iat"] > time.time() + CLOCK_SKEW_SECONDS:
         raise InvalidToken("issued in the future")
 
@@ -206,11 +206,11 @@ def verify_access(token: str) -> Caller:
 def verify_service(token: str) -> ServiceCaller:
     claims = verify(token, token_type="service", audience=INTERNAL_AUDIENCE)
     user = claims.get("on_behalf_of")
-    return ServiceCaller(claims["sub"], on_behalf_of=None if user is None else id_of(user))
+    return ServiceCaller(claims["sub"], on_behalf_of=None if user is None else parse_id_claim(user))
 
 
 def issue_service_token(service: str, *, on_behalf_of: int | None = None) -> str:
-    """Return a token that proves to another service that `service` is asking; it lives for a minute."""
+    """Return a token that authenticates `service` to another service for a minute."""
     now = int(time.time())
     claims = {
         "iss": ISSUER,

@@ -1,7 +1,7 @@
 from django.db import migrations, models
 
-# By hand, since Django can say neither UNLOGGED (counting needs no disk, and a crash of PostgreSQL may forget it) nor
-# that a page keeps room for the next version of its rows, nor leave out its second index on a text.
+# Raw SQL because Django supports neither UNLOGGED (counts need no disk, and a crash of PostgreSQL may lose them) nor
+# fillfactor (room in a page for updated rows), and always adds a second index to a text key.
 MAKE = """
     CREATE UNLOGGED TABLE chassis_window (
         key text PRIMARY KEY,

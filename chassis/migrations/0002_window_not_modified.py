@@ -1,7 +1,7 @@
 from django.db import migrations, models
 
-# By hand, as the table itself: the default stays in the database, so that the version before, which does not know the
-# column, goes on writing rows.
+# Raw SQL keeps the default in the database, so that the previous version, which does not know the column, can still
+# insert rows.
 ADD = "ALTER TABLE chassis_window ADD COLUMN not_modified bigint DEFAULT 0 NOT NULL"
 
 

@@ -34,7 +34,7 @@ REQUEST_ID = (
 
 
 class AutoSchema(yasg.SwaggerAutoSchema):
-    # Without drf-yasg's last inspector, which describes any unknown field as a string.
+    # Without drf-yasg's last inspector, which describes unknown fields as strings.
     field_inspectors = [
         *(inspectors.SerializerInspector, inspectors.FieldInspector),
         *(yasg.ChoiceFieldInspector, yasg.JSONFieldInspector),
@@ -56,7 +56,7 @@ class AutoSchema(yasg.SwaggerAutoSchema):
         return [self.view.tag]
 
     def get_summary_and_description(self) -> tuple[Any, Any]:
-        """Leave out docstrings: they are not for the users of the API."""
+        """Ignore docstrings, which are not for API users."""
         return self.overrides.get("operation_summary"), self.overrides.get("operation_description")
 
     def get_produces(self) -> list[str]:
@@ -81,8 +81,8 @@ class AutoSchema(yasg.SwaggerAutoSchema):
         return reference
 
     def body_example(self, serializer: Any) -> dict[str, Any]:
-        """Return the example at the view, or by default the writable part of the serializer's example."""
-        example = self.overrides.get("example") or example_of(serializer)
+        """Return the example of the view; by default the writable part of the serializer's example."""
+        example = self.overrides.get("example") or serializer_example(serializer)
         return {name: value for name, value in example.items() if not serializer.fields[name].read_only}
 
     def make_body_parameter(self, schema: openapi.SchemaRef) -> openapi.Parameter:
@@ -111,8 +111,8 @@ class AutoSchema(yasg.SwaggerAutoSchema):
         found = {success: self.success(success, given.pop(success, openapi.Response("")))}
         if self.reads_json:
             found[304] = openapi.Response(responses.NOT_MODIFIED, headers=headers("ETag", *self.limits))
-        for status in sorted(self.derived_refusals() | given.keys()):
-            found[status] = self.refusal(status, given.get(status))
+        for status in sorted(self.derived_errors() | given.keys()):
+            found[status] = self.error_response(status, given.get(status))
         problem = self.serializer_to_schema(responses.ProblemSerializer())
         otherwise = openapi.Response(responses.OTHERWISE, problem, headers=headers())
         return openapi.Responses({str(status): each for status, each in found.items()}, default=otherwise)
@@ -131,13 +131,13 @@ class AutoSchema(yasg.SwaggerAutoSchema):
         return openapi.Response(text, schema, examples, headers(*names))
 
     def response_example(self, serializer: Any) -> dict[str, Any]:
-        shown = example_of(serializer)
+        shown = serializer_example(serializer)
         if self.method in ("PUT", "PATCH"):
             changes = self.body_example(self.get_request_serializer())
             shown |= {name: value for name, value in changes.items() if name in shown}
         return {"next": None, "previous": None, "results": [shown]} if self.is_page else shown
 
-    def refusal(self, status: int, given: openapi.Response | None) -> openapi.Response:
+    def error_response(self, status: int, given: openapi.Response | None) -> openapi.Response:
         is_conflict = status == Conflict.status_code
         is_about_key = is_conflict and self.is_keyed
         names = [*responses.STATUS_HEADERS.get(status, []), *(["Retry-After"] if is_about_key else []), *self.limits]
@@ -150,12 +150,12 @@ class AutoSchema(yasg.SwaggerAutoSchema):
         schema = self.serializer_to_schema(serializer())
         return openapi.Response(" Or: ".join(texts), schema, example, headers(*names))
 
-    def derived_refusals(self) -> set[int]:
+    def derived_errors(self) -> set[int]:
         has_body = self.get_request_serializer() is not None
         applies = {
             **dict.fromkeys((400, 503), True),
             401: bool(self.get_security()),
-            403: self.refuses_users(),
+            403: self.requires_admin(),
             404: "{" in self.path,
             **dict.fromkeys((409, 422), self.is_keyed),
             412: self.takes_if_match,
@@ -164,8 +164,8 @@ class AutoSchema(yasg.SwaggerAutoSchema):
         }
         return {status for status, does in applies.items() if does}
 
-    def refuses_users(self) -> bool:
-        """Return whether the permissions of the view refuse a user who is not an admin."""
+    def requires_admin(self) -> bool:
+        """Return whether the permissions of the view reject users who are not admins."""
         user = Caller(id=1, username="alice", role="user", epoch=0)
         request: Any = SimpleNamespace(method=self.method, user=user, data={})
         return not all(
@@ -174,7 +174,7 @@ class AutoSchema(yasg.SwaggerAutoSchema):
         )
 
 
-def example_of(serializer: Any) -> dict[str, Any]:
+def serializer_example(serializer: Any) -> dict[str, Any]:
     """Return the example in a serializer's `Meta.swagger_schema_fields`."""
     fields = getattr(getattr(serializer, "Meta", None), "swagger_schema_fields", {})
     return dict(fields.get("example", {}))

@@ -1,4 +1,4 @@
-"""The files that the pages load: those of drf-yasg that they name, and ours. No other can be asked for."""
+"""The static files of the pages: some of drf-yasg's and our own. No others are served."""
 
 from pathlib import Path
 from typing import Any
@@ -7,7 +7,7 @@ import drf_yasg
 from whitenoise.middleware import WhiteNoiseMiddleware
 
 YASG_STATIC = Path(drf_yasg.__file__).parent / "static" / "drf-yasg"
-OURS = Path(__file__).parent / "static"
+OWN_STATIC = Path(__file__).parent / "static"
 NAMES = (
     "style.css",
     "immutable.min.js",
@@ -23,11 +23,11 @@ NAMES = (
 
 
 class PageFilesMiddleware(WhiteNoiseMiddleware):
-    """Answers each file itself, before any view."""
+    """Serves these files before any view."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         for name in NAMES:
             self.add_file_to_dictionary(f"{self.static_prefix}drf-yasg/{name}", str(YASG_STATIC / name))
-        for path in OURS.iterdir():
+        for path in OWN_STATIC.iterdir():
             self.add_file_to_dictionary(f"{self.static_prefix}tmservice/{path.name}", str(path))

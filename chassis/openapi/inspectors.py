@@ -9,7 +9,7 @@ from rest_framework.serializers import ModelSerializer, Serializer
 
 from chassis.api import filters, pagination
 from chassis.api.views import MAX_PARAMETER_LENGTH
-from chassis.openapi.schemas import Schema, schema_of
+from chassis.openapi.schemas import Schema, value_schema
 
 MODE = "schema_mode"  # in the context of a serializer
 LINK = "The address of that page; null if there is none."
@@ -24,22 +24,22 @@ class SchemaMode(Enum):
     The value is the format of the schema's name.
     """
 
-    ANSWER = "{}"
+    RESPONSE = "{}"
     NEW = "New{}"
     PUT = "{}Put"
     PATCH = "{}Patch"
 
 
-def mode_of(field: Any) -> SchemaMode:
-    mode: SchemaMode = field.context.get(MODE, SchemaMode.ANSWER)
+def get_mode(field: Any) -> SchemaMode:
+    mode: SchemaMode = field.context.get(MODE, SchemaMode.RESPONSE)
     return mode
 
 
-def name_of(serializer: Serializer) -> str:
+def schema_name(serializer: Serializer) -> str:
     """Return the name of the schema. Without read-only fields a serializer is only a body, so its name has no "New"."""
-    mode, name = mode_of(serializer), type(serializer).__name__.removesuffix("Serializer")
+    mode, name = get_mode(serializer), type(serializer).__name__.removesuffix("Serializer")
     if mode is SchemaMode.NEW and not any(field.read_only for field in serializer.fields.values()):
-        mode = SchemaMode.ANSWER
+        mode = SchemaMode.RESPONSE
     if name.endswith("ById"):
         return mode.value.format(name.removesuffix("ById")) + "ById"
     return mode.value.format(name)
@@ -52,47 +52,47 @@ class SerializerInspector(inspectors.ReferencingSerializerInspector):
         if not isinstance(field, Serializer):
             return super().field_to_swagger_object(field, swagger_object_type, use_references, **kwargs)
         if isinstance(field.parent, Serializer) or not self.get_serializer_ref_name(field):
-            return self.object_of(field)
+            return self.object_schema(field)
         definitions = self.components.with_scope(openapi.SCHEMA_DEFINITIONS)
-        definitions.setdefault(name_of(field), lambda: self.object_of(field))
-        return openapi.SchemaRef(definitions, name_of(field))
+        definitions.setdefault(schema_name(field), lambda: self.object_schema(field))
+        return openapi.SchemaRef(definitions, schema_name(field))
 
-    def object_of(self, serializer: Any) -> openapi.Schema:
+    def object_schema(self, serializer: Any) -> openapi.Schema:
         """Return the schema. PUT and PATCH may send read-only fields back unchanged."""
-        mode = mode_of(serializer)
-        hidden = {SchemaMode.ANSWER: "write_only", SchemaMode.NEW: "read_only"}.get(mode)
+        mode = get_mode(serializer)
+        hidden = {SchemaMode.RESPONSE: "write_only", SchemaMode.NEW: "read_only"}.get(mode)
         fields = {name: field for name, field in serializer.fields.items() if not (hidden and getattr(field, hidden))}
         schema = openapi.Schema(
             type=openapi.TYPE_OBJECT,
             description=serializer.help_text,
-            properties={name: self.property_of(field, mode) for name, field in fields.items()},
+            properties={name: self.property_schema(field, mode) for name, field in fields.items()},
             required=[name for name, field in fields.items() if is_required(field, mode)] or None,
-            additional_properties=None if mode is SchemaMode.ANSWER else False,
+            additional_properties=None if mode is SchemaMode.RESPONSE else False,
         )
         self.add_manual_fields(serializer, schema)
         return schema
 
-    def property_of(self, field: Any, mode: SchemaMode) -> Schema:
+    def property_schema(self, field: Any, mode: SchemaMode) -> Schema:
         schema: Schema = self.probe_field_inspectors(field, openapi.Schema, self.use_definitions)
         if schema is None:
             raise TypeError(f"there is no schema for {type(field).__name__} {field.field_name}")
         schema.pop("title", None)
-        if mode is SchemaMode.ANSWER or field.root.partial:
+        if mode is SchemaMode.RESPONSE or field.root.partial:
             schema.pop("default", None)
         if schema.get("type") == openapi.TYPE_INTEGER:
             schema.setdefault("format", "int64")
         if field.allow_null and "enum" in schema:
             schema["enum"] = [*schema["enum"], None]
-        if mode is not SchemaMode.ANSWER and field.read_only:
+        if mode is not SchemaMode.RESPONSE and field.read_only:
             schema["readOnly"] = True
-        if mode is SchemaMode.ANSWER and not is_required(field, mode):
+        if mode is SchemaMode.RESPONSE and not is_required(field, mode):
             schema["x-optional"] = True
         return schema
 
 
 def is_required(field: Field, mode: SchemaMode) -> bool:
     """Return whether a field is always present. Swagger 2.0 allows no read-only property to be required in a body."""
-    if mode is SchemaMode.ANSWER:  # DRF omits a field that is not required and that the object does not have
+    if mode is SchemaMode.RESPONSE:  # DRF omits a field that is not required and that the object does not have
         is_present = field.read_only or field.default is not empty or isinstance(field.parent, ModelSerializer)
         return field.required or is_present
     names_row = field.field_name == "id"  # a change at the collection names its row by id
@@ -104,8 +104,8 @@ class FieldInspector(inspectors.FieldInspector):
 
     def field_to_swagger_object(self, field: Any, swagger_object_type: Any, use_references: bool, **kwargs: Any) -> Any:
         meta = getattr(field, "Meta", None)
-        schema = getattr(meta, "swagger_schema", schema_of(field))
-        if mode_of(field) is not SchemaMode.ANSWER:
+        schema = getattr(meta, "swagger_schema", value_schema(field))
+        if get_mode(field) is not SchemaMode.RESPONSE:
             schema = getattr(meta, "swagger_body_schema", schema)
         if schema is None:
             return inspectors.NotHandled
@@ -123,7 +123,7 @@ class FilterInspector(inspectors.FilterInspector):
 
 
 def parameter(name: str, filter_: Any) -> openapi.Parameter:
-    schema, text = schema_of(filter_), filter_.extra.get("help_text", "")
+    schema, text = value_schema(filter_), filter_.extra.get("help_text", "")
     if schema is None:
         raise TypeError(f"there is no schema for {type(filter_).__name__} {name}")
     if isinstance(filter_, filters.StrictBooleanFilter):

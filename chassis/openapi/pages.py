@@ -1,4 +1,4 @@
-"""The document and its pages as routes. They are for everybody, and no limit counts them."""
+"""Routes of the document and its pages. They are public and not rate limited."""
 
 import hashlib
 import warnings
@@ -17,19 +17,18 @@ from chassis import __version__
 from chassis.openapi.generator import Generator
 from chassis.ops import health
 
-with warnings.catch_warnings():  # they import a validator, and that what jsonschema would rather not have used
+with warnings.catch_warnings():  # they import a deprecated module of jsonschema
     warnings.simplefilter("ignore", DeprecationWarning)
     from drf_yasg.codecs import OpenAPICodecJson, OpenAPICodecYaml
     from drf_yasg.renderers import ReDocRenderer, SwaggerUIRenderer
 
-# Nothing comes from another host, and no script stands in a page. Redoc writes its styles into the page, and searches
-# in a worker.
-OURS_ALONE = "default-src 'self'; img-src 'self' data:; object-src 'none'; base-uri 'none'; frame-ancestors 'none'"
+# No files from other hosts and no inline scripts. Redoc needs inline styles, and a worker for its search.
+SAME_ORIGIN = "default-src 'self'; img-src 'self' data:; object-src 'none'; base-uri 'none'; frame-ancestors 'none'"
 POLICIES = {
-    "swagger.html": OURS_ALONE,
-    "redoc.html": f"{OURS_ALONE}; style-src 'self' 'unsafe-inline'; worker-src blob:",
+    "swagger.html": SAME_ORIGIN,
+    "redoc.html": f"{SAME_ORIGIN}; style-src 'self' 'unsafe-inline'; worker-src blob:",
 }
-# A 304 replaces the values that a browser has cached.
+# A 304 must repeat these: it replaces the values that a browser has cached.
 SHARED_HEADERS = {"Cache-Control", "Content-Security-Policy"}
 DESCRIPTION = """\
 Sign in by `POST /token/`, and paste the access token into *Authorize*. Both services accept it for five minutes.
@@ -76,22 +75,22 @@ VIEWS: dict[str, Callable[[Documentation], HttpResponse]] = {
 
 
 def urls(prefix: str, documentation: Documentation) -> list[URLPattern]:
-    return [path(f"{prefix}/{name}", readable(partial(view, documentation))) for name, view in VIEWS.items()]
+    return [path(f"{prefix}/{name}", get_only(partial(view, documentation))) for name, view in VIEWS.items()]
 
 
-def readable(make: Callable[[], HttpResponse]) -> Callable[[HttpRequest], HttpResponse]:
-    """Return a view that refuses other methods than GET and HEAD, and supports conditional requests."""
+def get_only(build: Callable[[], HttpResponse]) -> Callable[[HttpRequest], HttpResponse]:
+    """Return a view for GET and HEAD that supports conditional requests."""
 
     def read(request: HttpRequest) -> HttpResponse:
-        if refusal := health.not_a_read(request):
-            return refusal
-        answer = make()
-        answer["Cache-Control"] = "no-cache"
-        tag = f'"{hashlib.sha256(answer.content).hexdigest()[:16]}"'
-        checked = condition(etag_func=lambda _: tag)(lambda _: answer)(request)
-        for name in SHARED_HEADERS.intersection(answer.headers):
-            checked[name] = answer[name]
-        return checked
+        if error := health.method_not_allowed(request):
+            return error
+        response = build()
+        response["Cache-Control"] = "no-cache"
+        tag = f'"{hashlib.sha256(response.content).hexdigest()[:16]}"'
+        conditional = condition(etag_func=lambda _: tag)(lambda _: response)(request)
+        for name in SHARED_HEADERS.intersection(response.headers):
+            conditional[name] = response[name]
+        return conditional
 
     return read
 

@@ -57,7 +57,7 @@ NOT_MODIFIED = (
     "responses do not count against it; further ones count, and so does every response to `*`."
 )
 OTHERWISE = (
-    "Any other error: 500 is a fault of the service; 414, 421, 431, 502 and 504 come from the gateway, without "
+    "Any other error: 500 is a bug in the service; 414, 421, 431, 502 and 504 come from the gateway, without "
     "`instance`."
 )
 CHANGED_FIELDS = "The fields that have changed since; null if unknown."
@@ -120,5 +120,5 @@ def example(error: exceptions.APIException, path: str) -> dict[str, Any]:
     instance = "/".join("1" if part.startswith("{") else part for part in path.split("/"))
     errors = [UNKNOWN_PARAMETER] if error.status_code == HTTPStatus.BAD_REQUEST else []
     detail = problems.summary(error, errors)
-    content = problems.body(error.status_code, problems.code_of(error), detail, instance, errors)
+    content = problems.body(error.status_code, problems.problem_code(error), detail, instance, errors)
     return content | getattr(error, "members", {}) | {"request_id": "5f0c1a7e3b9d4c2f8a6e0d1b7c3f9a52"}

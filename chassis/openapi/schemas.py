@@ -18,17 +18,24 @@ DATE_PATTERN = "(?:20[0-9]{2}|2100)-(?:0[1-9]|1[0-2])-(?:0[1-9]|[12][0-9]|3[01])
 DATE: Schema = {"type": "string", "format": "date", "pattern": f"^{DATE_PATTERN}$"}
 BOOLEAN: Schema = {"type": "boolean"}
 USER: Schema = {"type": "string", "pattern": f"^(?:{PATTERN}|{filters.NAME_PATTERN})$"}
-PERSON_FIELDS = {"id": ID, "username": {"type": "string"}}
-PERSON: Schema = {"type": "object", "required": list(PERSON_FIELDS), "properties": PERSON_FIELDS}
+USER_REFERENCE_FIELDS = {"id": ID, "username": {"type": "string"}}
+USER_REFERENCE: Schema = {
+    "type": "object",
+    "required": list(USER_REFERENCE_FIELDS),
+    "properties": USER_REFERENCE_FIELDS,
+}
 
 
-def none_of(*sets: re.Pattern[str]) -> str:
-    """Return the pattern of strings without any character of these sets, in a spelling that JavaScript understands."""
+def excluding_pattern(*sets: re.Pattern[str]) -> str:
+    """Return the pattern of strings without any character of these sets, escaped for JavaScript."""
     forbidden = "".join(each.pattern[1:-1] for each in sets)
     return re.sub("[^ -~]", lambda character: f"\\u{ord(character[0]):04x}", f"^[^{forbidden}]*$")
 
 
-UNCLEANED_TEXT: Schema = {"type": "string", "pattern": none_of(re.compile("[\0]"))}  # PostgreSQL stores no NUL
+UNCLEANED_TEXT: Schema = {
+    "type": "string",
+    "pattern": excluding_pattern(re.compile("[\0]")),
+}  # PostgreSQL stores no NUL
 
 
 def text(field: Any) -> Schema:
@@ -41,10 +48,10 @@ def text(field: Any) -> Schema:
 def choices(filter_: Any) -> Schema:
     first_spellings = {value: word for word, value in reversed(filter_.extra["spellings"].items())}
     choice = {"type": "string", "enum": list(reversed(first_spellings.values()))}
-    return list_of(choice, collectionFormat="csv")
+    return list_schema(choice, collectionFormat="csv")
 
 
-def list_of(items: Schema, **limits: Any) -> Schema:
+def list_schema(items: Schema, **limits: Any) -> Schema:
     return {"type": "array", "items": items, "minItems": 1, **limits}
 
 
@@ -55,17 +62,17 @@ def date_or(keyword: str) -> Schema:
 SCHEMAS: dict[type, Callable[[Any], Schema]] = {
     serializers.CharField: text,
     serializers.JSONField: lambda _: {"type": "object", "additionalProperties": True},
-    fields.StringField: lambda field: text(field) | {"pattern": none_of(FORBIDDEN_IN_TEXT, NEVER_ALLOWED)},
+    fields.StringField: lambda field: text(field) | {"pattern": excluding_pattern(FORBIDDEN_IN_TEXT, NEVER_ALLOWED)},
     fields.SecretField: lambda field: text(field) | {"format": "password"},
     fields.IdField: lambda _: ID,
-    fields.IdsField: lambda field: list_of(ID, maxItems=field.max_ids, uniqueItems=True),
+    fields.IdsField: lambda field: list_schema(ID, maxItems=field.max_ids, uniqueItems=True),
     fields.ChoiceField: lambda field: {"type": "string", "enum": list(field.names.values())},
     fields.StrictBooleanField: lambda _: BOOLEAN,
     fields.DateField: lambda _: DATE,
-    fields.PersonField: lambda _: PERSON,
+    fields.UserReferenceField: lambda _: USER_REFERENCE,
     fields.AnyField: lambda _: {},
     filters.ChoicesFilter: choices,
-    filters.UsersFilter: lambda _: list_of(USER, maxItems=filters.MAX_USERS, collectionFormat="csv"),
+    filters.UsersFilter: lambda _: list_schema(USER, maxItems=filters.MAX_USERS, collectionFormat="csv"),
     filters.DateFilter: lambda _: DATE,
     filters.DateOrKeywordFilter: lambda filter_: date_or(filter_.extra["keyword"]),
     filters.StrictBooleanFilter: lambda _: BOOLEAN,
@@ -75,7 +82,7 @@ SCHEMAS: dict[type, Callable[[Any], Schema]] = {
 }
 
 
-def schema_of(described: Any) -> Schema | None:
+def value_schema(described: Any) -> Schema | None:
     """Return the schema of the values of a field or filter; None for a kind that is not listed here."""
     kind = next((kind for kind in type(described).__mro__ if kind in SCHEMAS), None)
     return dict(SCHEMAS[kind](described)) if kind else None

@@ -1,4 +1,4 @@
-"""The settings of the document's pages. All that a page loads lies below the service's own prefix."""
+"""Settings of the pages. All files that a page loads are below the prefix of the service."""
 
 from pathlib import Path
 from typing import Any
@@ -22,10 +22,10 @@ def swagger_settings(prefix: str) -> dict[str, Any]:
     return {
         "SPEC_URL": document(prefix),
         "USE_SESSION_AUTH": False,
-        "VALIDATOR_URL": None,  # else the page would send the document's address to swagger.io
+        "VALIDATOR_URL": None,  # otherwise the page sends the document's address to swagger.io
         "FETCH_SCHEMA_WITH_QUERY": False,
         "REFETCH_SCHEMA_WITH_AUTH": False,
-        "SHOW_COMMON_EXTENSIONS": True,  # the bounds of parameters
+        "SHOW_COMMON_EXTENSIONS": True,  # minimum and maximum of parameters
         "DISPLAY_OPERATION_ID": False,
         "DEFAULT_MODEL_RENDERING": "example",
         "DEFAULT_MODEL_DEPTH": 1,

@@ -1,4 +1,4 @@
-"""manage.py doctor: renders what the checks of a service find. Both services' command."""
+"""manage.py doctor: prints the findings of all checks of a service."""
 
 import logging
 import sys
@@ -23,21 +23,21 @@ SMTP = "django.core.mail.backends.smtp.EmailBackend"
 
 
 class DoctorCommand(BaseCommand, ABC):
-    help = "Look for what is wrong with this service and what it stands on; the status is 1 if anything is."
-    requires_system_checks: list[str] = []  # it is for when something is wrong
-    checks: Sequence[Check]  # those of this service's own tables
-    outside_checks: Sequence[Check] = ()  # those of what is neither in this service nor in its database
+    help = "Check this service and its dependencies; the exit status is 1 if anything is wrong."
+    requires_system_checks: list[str] = []  # it must run when something is wrong
+    checks: Sequence[Check]  # of this service's tables
+    outside_checks: Sequence[Check] = ()  # of other dependencies
 
     def sends_mails(self) -> bool:
         return True
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("--mail", metavar="ADDRESS", help="send a mail there")
+        parser.add_argument("--mail", metavar="ADDRESS", help="send a test mail to this address")
 
     def handle(self, *args: Any, **options: Any) -> None:
         address = options["mail"]
         if address is not None and not is_address(address):
-            raise CommandError(f"--mail: {address!r} is no mail address.", returncode=2)
+            raise CommandError(f"--mail: {address!r} is not a mail address.", returncode=2)
         something_is_wrong = False
         with quiet():
             for name, finding in self.examine(address):
@@ -48,7 +48,7 @@ class DoctorCommand(BaseCommand, ABC):
             sys.exit(1)
 
     def examine(self, address: str | None) -> Iterator[tuple[str, Finding]]:
-        yield "settings", accepted_settings()
+        yield "settings", valid_settings()
         yield "limits", limits()
         yield "links", links(in_mails=self.sends_mails())
         found = database()
@@ -57,15 +57,15 @@ class DoctorCommand(BaseCommand, ABC):
             yield "timeouts", checks.timeouts()
             yield "writing", checks.writing()
             for check in (*checks.DATABASE_CHECKS, *self.checks):
-                yield check.name, looked_up(check)
-        yield "mail", mail(address) if address or self.sends_mails() else ok("no mails are sent by this service")
+                yield check.name, run_check(check)
+        yield "mail", mail(address) if address or self.sends_mails() else ok("this service sends no mails")
         for check in self.outside_checks:
             yield check.name, check.find()
 
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Keep log lines from between the findings, which say the same in plainer words."""
+    """Suppress log lines, which would repeat the findings between them."""
     logging.disable(logging.CRITICAL)
     try:
         yield
@@ -74,40 +74,40 @@ def quiet() -> Iterator[None]:
 
 
 @contextmanager
-def looking() -> Iterator[None]:
-    """A block in which the database itself refuses changes, and ends what takes long."""
+def read_only() -> Iterator[None]:
+    """Open a transaction in which the database rejects writes and cancels slow statements."""
     with transaction.atomic():
-        checks.ask("SET TRANSACTION READ ONLY")
-        checks.ask("SET LOCAL statement_timeout = '5s'")
+        checks.query("SET TRANSACTION READ ONLY")
+        checks.query("SET LOCAL statement_timeout = '5s'")
         yield
 
 
-def looked_up(check: Check) -> Finding:
+def run_check(check: Check) -> Finding:
     try:
-        with looking():
+        with read_only():
             return check.find()
     except Error as error:
-        return unsure(f"the database does not tell: {checks.first_line(error)}; apply all migrations and look again")
+        return unsure(f"unknown: {checks.first_line(error)}; apply all migrations and try again")
 
 
 def database() -> Finding:
     try:
-        return checks.version(checks.ask_server())
+        return checks.version(checks.query_server())
     except Error as error:
-        remedy = "is PostgreSQL running, and does DATABASE_URL name it, the role and the password?"
-        return wrong(f"{checks.first_line(error)}; {remedy} What it holds was not looked at.")
+        remedy = "is PostgreSQL running, and is DATABASE_URL correct?"
+        return wrong(f"{checks.first_line(error)}; {remedy} The other checks of it were skipped.")
 
 
-# Settings. That they were accepted is why this runs: what cannot be used is refused before, in one sentence.
+# Settings. Invalid ones have already stopped the command at start.
 
 
-def accepted_settings() -> Finding:
+def valid_settings() -> Finding:
     for_people, for_services = (
         " and ".join(tokens.verifying_keys(audience)) for audience in (tokens.AUDIENCE, tokens.INTERNAL_AUDIENCE)
     )
-    text = f"accepted; tokens for people are verified with key {for_people}, those of services with {for_services}"
+    text = f"valid; user tokens are verified with key {for_people}, service tokens with {for_services}"
     if settings.DEBUG:
-        return unsure(f"{text}; DEBUG is on, which shows settings and code to anybody: for one's own machine only")
+        return unsure(f"{text}; DEBUG is on, which exposes settings and code; use it only on your own machine")
     return ok(text)
 
 
@@ -115,17 +115,19 @@ def limits() -> Finding:
     rates = api_settings.DEFAULT_THROTTLE_RATES
     text = ", ".join(f"{scope} {rate or 'off'}" for scope, rate in rates.items())
     if not (settings.GATEWAY_ADDRESSES or settings.GATEWAY_SECRET):
-        shared = "who has no token shares one limit with all who come by the same gateway"
-        return unsure(f"{text}; GATEWAY_ADDRESSES and GATEWAY_SECRET are not set, so that {shared}")
+        shared = "all callers without a token share one limit per gateway"
+        return unsure(f"{text}; GATEWAY_ADDRESSES and GATEWAY_SECRET are not set, so {shared}")
     return ok(text)
 
 
 def links(*, in_mails: bool) -> Finding:
-    """Tell what links begin with; in mails that leave this machine they must open elsewhere too."""
+    """Check the base of links: those in mails must open on other machines too."""
     if settings.PUBLIC_URL:
         return ok(f"they begin with {settings.PUBLIC_URL}")
-    text = "PUBLIC_URL is not set, so links in answers are relative"
+    text = "PUBLIC_URL is not set, so links in responses are relative"
     if in_mails and settings.EMAIL_BACKEND == SMTP:
-        remedy = "set it to the address at which people reach the gateway"
-        return unsure(f"{text}, and those in mails begin with {settings.LOCAL_URL}, which opens here alone; {remedy}")
+        remedy = "set it to the address of the gateway"
+        return unsure(
+            f"{text}, and links in mails begin with {settings.LOCAL_URL}, which only opens on this machine; {remedy}"
+        )
     return ok(text)

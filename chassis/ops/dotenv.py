@@ -1,6 +1,6 @@
-"""The lines of a .env file that Docker Compose and we read alike. Every other line is refused, with its number.
+"""A parser for .env files that accepts only lines that Docker Compose reads in the same way.
 
-The grammar is described at the head of .env.example; tests/data/dotenv.json holds samples with what compose reads.
+The grammar is described at the top of .env.example; tests/data/dotenv.json has samples and how Compose reads them.
 """
 
 import re
@@ -23,11 +23,11 @@ ESCAPES = {"n": "\n", "r": "\r", "t": "\t"}
 
 
 class UnreadableLine(ValueError):
-    """The text is one sentence that begins with the number of the line, and holds nothing of its value."""
+    """The text is one sentence that begins with the line number and does not contain the value."""
 
 
 def parse(text: str) -> dict[str, str]:
-    """Return the variables of a .env file; of two lines with one name the last counts."""
+    """Return the variables of a .env file; the last line of a name wins."""
     values: dict[str, str] = {}
     position = 0
     while position < len(text):
@@ -35,12 +35,12 @@ def parse(text: str) -> dict[str, str]:
         if found is None:
             raise UnreadableLine(f"line {text.count(chr(10), 0, position) + 1}: {remedy(text, position)}")
         if found.re is ENTRY:
-            values[found["name"]] = value_of(found)
+            values[found["name"]] = entry_value(found)
         position = found.end()
     return values
 
 
-def value_of(entry: re.Match[str]) -> str:
+def entry_value(entry: re.Match[str]) -> str:
     if entry["escaped"] is not None:
         return ESCAPE.sub(lambda found: ESCAPES.get(found[1], found[1]), entry["escaped"])
     return entry["literal"] or entry["plain"] or ""
@@ -50,4 +50,4 @@ def remedy(text: str, position: int) -> str:
     line = text[position:].partition("\n")[0]
     if not re.match(r"[ \t]*(?:export[ \t]+)?[A-Za-z_][A-Za-z0-9_]*[ \t]*=", line):
         return "this is neither NAME=VALUE nor a comment that begins with #."
-    return "write this value in single quotes, NAME='VALUE', or see the head of .env.example for what else it may be."
+    return "write the value in single quotes, NAME='VALUE', or see the top of .env.example for the syntax."

@@ -1,7 +1,7 @@
-"""Typed readers of the environment: where every setting comes from. Each refusal is one sentence.
+"""Typed readers of settings from the environment. Each error is one sentence.
 
-An empty value counts as not set, because compose files and .env templates pass empty ones along. A setting NAME that is
-not set is read from the file that NAME_FILE names, which is how containers are given secrets.
+An empty value counts as not set, because Compose files and .env templates contain empty values. If NAME is not set, it
+is read from the file that NAME_FILE names, which is how containers get secrets.
 """
 
 import datetime
@@ -25,7 +25,7 @@ from chassis.ops import dotenv
 
 TRUE = {"1", "true", "yes", "on"}
 FALSE = {"0", "false", "no", "off"}
-# Words that stand in samples and tutorials, never in a key somebody generated.
+# Words of samples and tutorials that never occur in a generated key.
 SAMPLE_WORDS = (
     "change-me",
     "changeme",
@@ -37,10 +37,10 @@ SAMPLE_WORDS = (
     "secret-key",
     "secret_key",
 )
-# What only migrations and the making of the first admin need. Nothing that serves has it in its environment.
+# Settings only for migrations and for creating the first admin. Serving processes do not keep them in the environment.
 PRIVILEGED = ("ADMIN_PASSWORD", "OWNER_DATABASE_URL", "USER_OWNER_DATABASE_URL", "TASK_OWNER_DATABASE_URL")
 OPEN_FILES = "/dev/fd/"
-FEWEST_DIFFERENT_CHARACTERS = 10
+MIN_DISTINCT_CHARACTERS = 10
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 LOCAL_HOSTS = ("localhost", "127.0.0.1", "[::1]")
@@ -51,7 +51,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Mail:
-    """How mails leave. By default they are held: nothing sends them, and they wait in the outbox."""
+    """How mails are sent. By default they are held: they wait in the outbox."""
 
     backend: str = "django.core.mail.backends.dummy.EmailBackend"
     folder: str = ""
@@ -69,28 +69,28 @@ class Mail:
 
 
 class SettingError(ImproperlyConfigured):
-    """A setting is missing or cannot be used; its text names the setting and says what to do."""
+    """A setting is missing or invalid; the text names it and says what to do."""
 
 
 def load_dotenv() -> None:
-    """Add the variables of the checkout's .env file, if it is there, to the environment. What is already set wins.
+    """Add the variables of the .env file in the checkout, if any, to the environment. Existing values win.
 
-    TMSERVICE_ENV_FILE names another file. PRIVILEGED ones are left in the file, where `given` finds them.
+    TMSERVICE_ENV_FILE names another file. PRIVILEGED settings stay in the file; `raw_value` reads them there.
     """
-    for name, value in in_dotenv().items():
+    for name, value in dotenv_values().items():
         if name not in PRIVILEGED and not os.environ.get(name):
             os.environ[name] = value
 
 
-def in_dotenv() -> dict[str, str]:
+def dotenv_values() -> dict[str, str]:
     path = Path(os.environ.get("TMSERVICE_ENV_FILE") or Path(__file__).resolve().parents[2] / ".env")
     return read_dotenv(path) if path.is_file() else {}
 
 
 def read_dotenv(path: Path) -> dict[str, str]:
-    """Return the variables of a .env file, without touching this process's environment."""
+    """Return the variables of a .env file without changing the environment."""
     try:
-        text = path.read_bytes().decode("utf-8-sig")  # some editors begin a file with a byte order mark
+        text = path.read_bytes().decode("utf-8-sig")  # some editors write a byte order mark
     except (OSError, UnicodeDecodeError) as error:
         raise SettingError(f"{path} cannot be read: {error}.") from error
     try:
@@ -99,8 +99,8 @@ def read_dotenv(path: Path) -> dict[str, str]:
         raise SettingError(f"{path}, {error}") from error
 
 
-def given(name: str) -> str:
-    """Return what is set, "" where nothing is."""
+def raw_value(name: str) -> str:
+    """Return the value of a setting, or "" if it is not set."""
     if value := os.environ.get(name, ""):
         return value
     if file := os.environ.get(f"{name}_FILE", ""):
@@ -108,33 +108,33 @@ def given(name: str) -> str:
             return Path(file).read_text().strip()
         except (OSError, UnicodeDecodeError) as error:
             raise SettingError(f"{name}_FILE names a file that cannot be read: {error}.") from error
-    return in_dotenv().get(name, "") if name in PRIVILEGED else ""
+    return dotenv_values().get(name, "") if name in PRIVILEGED else ""
 
 
 def hide_privileged() -> None:
-    """Start this program again with PRIVILEGED settings in open files, where any are in its environment.
+    """Restart this program with PRIVILEGED settings moved from its environment to open files.
 
-    /proc shows the environment that a process was started with for as long as it lives, whatever it removes from it.
+    /proc shows the initial environment of a process until it ends, even if the process removes variables.
     """
     shown = [name for name in PRIVILEGED if os.environ.get(name)]
     if sys.platform != "linux" or not shown:
         return
     environment = dict(os.environ)
     for name in shown:
-        descriptor = os.memfd_create(name, 0)  # no flags: the program that is started again inherits it
+        descriptor = os.memfd_create(name, 0)  # no flags: the restarted program inherits it
         os.write(descriptor, environment.pop(name).encode())
         environment[f"{name}_FILE"] = f"{OPEN_FILES}{descriptor}"
     os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], environment)  # noqa: S606 - this same program
 
 
 def hidden_files() -> list[int]:
-    """Return the descriptors that hide_privileged has left open, for a child that needs what they hold."""
+    """Return the descriptors that hide_privileged opened, for a child process that needs them."""
     files = (os.environ.get(f"{name}_FILE", "") for name in PRIVILEGED)
     return [int(file.removeprefix(OPEN_FILES)) for file in files if file.startswith(OPEN_FILES)]
 
 
 def forget_privileged() -> None:
-    """Keep PRIVILEGED settings from what this process starts from now on."""
+    """Hide PRIVILEGED settings from future child processes."""
     for descriptor in hidden_files():
         os.close(descriptor)
     for name in PRIVILEGED:
@@ -143,7 +143,7 @@ def forget_privileged() -> None:
 
 
 def text(name: str, default: str | None = None) -> str:
-    value = given(name) or default
+    value = raw_value(name) or default
     if value is None:
         raise SettingError(f"{name} is not set; see .env.example.")
     return value
@@ -156,20 +156,20 @@ def flag(name: str, default: bool) -> bool:
     return value in TRUE
 
 
-def number(name: str, default: int, *, smallest: int, largest: int) -> int:
+def number(name: str, default: int, *, min_value: int, max_value: int) -> int:
     value = text(name, str(default))
-    if not re.fullmatch("[0-9]{1,9}", value) or not smallest <= int(value) <= largest:
-        raise SettingError(f"{name} must be a whole number from {smallest} to {largest}, not {value!r}.")
+    if not re.fullmatch("[0-9]{1,9}", value) or not min_value <= int(value) <= max_value:
+        raise SettingError(f"{name} must be a whole number from {min_value} to {max_value}, not {value!r}.")
     return int(value)
 
 
 def port(name: str, default: int) -> int:
-    return number(name, default, smallest=1, largest=65535)
+    return number(name, default, min_value=1, max_value=65535)
 
 
 def workers() -> int:
-    """Read how many processes serve; gunicorn reads the same variable itself, so its name is not ours to choose."""
-    return number("WEB_CONCURRENCY", 2, smallest=1, largest=64)
+    """Read the number of web processes, from the variable that gunicorn also reads."""
+    return number("WEB_CONCURRENCY", 2, min_value=1, max_value=64)
 
 
 def words(name: str, default: str = "") -> list[str]:
@@ -178,10 +178,10 @@ def words(name: str, default: str = "") -> list[str]:
 
 
 def choices(name: str, default: str, *, known: Collection[str]) -> list[str]:
-    """Read a comma-separated list of names that are known."""
+    """Read a comma-separated list of known names."""
     chosen = list(dict.fromkeys(words(name, default)))
     if not chosen or set(chosen) - set(known):
-        raise SettingError(f"{name} must be one or several of {', '.join(known)}, separated by commas.")
+        raise SettingError(f"{name} must be one or more of {', '.join(known)}, separated by commas.")
     return chosen
 
 
@@ -219,9 +219,9 @@ def gateway_port() -> int:
 
 
 def rate(name: str, default: str, *, old_name: str = "") -> str | None:
-    """Read a rate as DRF writes it, such as 10/min; None for "off". `old_name` still serves where `name` is not set."""
-    if old_name and given(old_name) and not given(name):
-        log.warning("%s is now called %s; the old name will not be read by the next version.", old_name, name)
+    """Read a rate in DRF's notation, such as 10/min; None for "off". `old_name` is read if `name` is not set."""
+    if old_name and raw_value(old_name) and not raw_value(name):
+        log.warning("%s is now called %s; the next version will not read the old name.", old_name, name)
         name = old_name
     value = text(name, default)
     if value == "off":
@@ -232,8 +232,8 @@ def rate(name: str, default: str, *, old_name: str = "") -> str | None:
 
 
 def origins(name: str) -> list[str]:
-    """Read a comma-separated list of web origins (RFC 6454), each a scheme, a host and maybe a port."""
-    chosen = [word.lower() for word in words(name)]  # as browsers send them
+    """Read a comma-separated list of web origins (RFC 6454): scheme, host and optional port."""
+    chosen = [word.lower() for word in words(name)]  # browsers send lowercase
     for origin in chosen:
         if not re.fullmatch(r"https?://[a-z0-9.\[\]:-]+", origin):
             raise SettingError(f"{name} must be origins such as https://app.example.com, not {origin!r}.")
@@ -254,54 +254,54 @@ def secrets(name: str, *, min_bytes: int = 32) -> list[str]:
 
 
 def usable_secret(name: str, value: str, *, min_bytes: int) -> str:
-    remedy = "make one with: python3 -c 'import secrets; print(secrets.token_urlsafe(48))'"
+    remedy = "generate one with: python3 -c 'import secrets; print(secrets.token_urlsafe(48))'"
     if len(value.encode()) < min_bytes:
         raise SettingError(f"{name} is shorter than {min_bytes} bytes; {remedy}")
     if any(word in value.lower() for word in SAMPLE_WORDS):
         raise SettingError(f"{name} is a sample value; {remedy}")
-    if len(set(value)) < FEWEST_DIFFERENT_CHARACTERS:
+    if len(set(value)) < MIN_DISTINCT_CHARACTERS:
         raise SettingError(f"{name} is too easy to guess; {remedy}")
     return value
 
 
 def private_key(name: str) -> keys.PrivateKey | None:
-    """Read the private half of a key pair, None by default."""
+    """Read the private key of a key pair, None by default."""
     value = text(name, "")
     try:
         return keys.private_key(value) if value else None
     except keys.UnusableKey as error:
-        remedy = "make one with: openssl genpkey -algorithm ed25519"
+        remedy = "generate one with: openssl genpkey -algorithm ed25519"
         raise SettingError(f"{name} {error}; {remedy}") from error
 
 
 def public_keys(name: str) -> list[keys.PublicKey]:
-    """Read the public halves of one or several key pairs, none by default."""
+    """Read one or more public keys, none by default."""
     value = text(name, "")
     try:
         return keys.public_keys(value) if value else []
     except keys.UnusableKey as error:
-        remedy = "write the public half of a key with: openssl pkey -in PRIVATE_KEY_FILE -pubout"
+        remedy = "write the public key with: openssl pkey -in PRIVATE_KEY_FILE -pubout"
         raise SettingError(f"{name} {error}; {remedy}") from error
 
 
 def allowed_hosts(*, debug: bool) -> list[str]:
-    """Read ALLOWED_HOSTS. A wildcard is refused outside DEBUG, and DEBUG where others could see its pages.
+    """Read ALLOWED_HOSTS. Rejects a wildcard without DEBUG, and DEBUG on a public host or address.
 
-    Render tells each service its own name in RENDER_EXTERNAL_HOSTNAME.
+    Render sets RENDER_EXTERNAL_HOSTNAME for each service.
     """
     hosts = words("ALLOWED_HOSTS", "localhost,127.0.0.1,[::1]") + words("RENDER_EXTERNAL_HOSTNAME")
     if "*" in hosts and not debug:
-        raise SettingError("ALLOWED_HOSTS=* is for DEBUG only; name the hosts this service answers to.")
+        raise SettingError("ALLOWED_HOSTS=* is for DEBUG only; list the host names of this service.")
     public = [host for host in hosts if host not in {*LOCAL_HOSTS, "*"}]
     if debug and public:
-        raise SettingError(f"DEBUG must be off where ALLOWED_HOSTS names a public host ({public[0]}).")
+        raise SettingError(f"DEBUG must be off if ALLOWED_HOSTS contains a public host ({public[0]}).")
     if debug and not gateway_bind().is_loopback:
-        raise SettingError("DEBUG must be off where GATEWAY_BIND opens the port to other machines.")
+        raise SettingError("DEBUG must be off if GATEWAY_BIND is not a loopback address.")
     return hosts
 
 
 def http_url(name: str, default: str | None = None) -> str:
-    """Read the base URL of a service, without a slash at its end."""
+    """Read the base URL of a service, without a trailing slash."""
     value = text(name, default)
     if value and not re.match("https?://[^/]", value):
         raise SettingError(f"{name} must begin with http:// or https:// and a host, not {value!r}.")
@@ -309,32 +309,32 @@ def http_url(name: str, default: str | None = None) -> str:
 
 
 def token_url(name: str) -> str:
-    """Read the URL of a web page in which TOKEN is replaced. Browsers send no fragment, so no log holds the token."""
+    """Read the URL of a web page with a placeholder TOKEN in its fragment, which browsers never send to a server."""
     value = http_url(name, "")
     before, _, fragment = value.partition("#")
     if value and ("TOKEN" in before or "TOKEN" not in fragment):
-        raise SettingError(f"{name} must hold TOKEN after a #, as in https://app.example.com/page#token=TOKEN.")
+        raise SettingError(f"{name} must contain TOKEN after a #, as in https://app.example.com/page#token=TOKEN.")
     return value
 
 
 def database(*names: str) -> dict[str, Any]:
-    """Read a PostgreSQL URL from the first of `names` that is set, as a DATABASES entry of Django."""
-    name = next((name for name in names if given(name)), " or ".join(names))
+    """Read a PostgreSQL URL from the first of `names` that is set. Return an entry of Django's DATABASES."""
+    name = next((name for name in names if raw_value(name)), " or ".join(names))
     url = text(name)
     if not url.startswith(("postgres://", "postgresql://")):
-        raise SettingError(f"{name} must be a postgresql:// URL (nothing but PostgreSQL is supported).")
+        raise SettingError(f"{name} must be a postgresql:// URL (only PostgreSQL is supported).")
     try:
         entry: dict[str, Any] = environ.Env.db_url_config(url)
-    except ValueError:  # its text may hold a part of the password
-        detail = "is not a valid URL; percent-encode what is special in its password"
+    except ValueError:  # its text may contain a part of the password
+        detail = "is not a valid URL; percent-encode special characters in its password"
         raise SettingError(f"{name} {detail}.") from None
     if not entry.get("NAME"):
-        raise SettingError(f"{name} names no database; it must end in /DATABASE.")
+        raise SettingError(f"{name} has no database name; it must end in /DATABASE.")
     return entry
 
 
 def email(name: str, *, folder: str) -> Mail:
-    """Read an SMTP URL. Without one, mails become files in `folder`; if that is "off", they are held."""
+    """Read an SMTP URL. Without one, mails are written to `folder`, or held if that is "off"."""
     url = text(name, "")
     if not url and folder == "off":
         return Mail()
@@ -345,10 +345,10 @@ def email(name: str, *, folder: str) -> Mail:
     try:
         parts = urlsplit(url)
         entry: dict[str, Any] = environ.Env.email_url_config(url)
-    except ValueError:  # its text may hold a part of the password
+    except ValueError:  # its text may contain a part of the password
         parts = urlsplit("")
     if not parts.hostname or parts.path.strip("/") or parts.fragment:
-        raise SettingError(f"{name} is not a valid URL; percent-encode what is special in its password.") from None
+        raise SettingError(f"{name} is not a valid URL; percent-encode special characters in its password.") from None
     return Mail(
         backend=entry["EMAIL_BACKEND"],
         host=entry["EMAIL_HOST"],

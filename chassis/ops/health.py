@@ -1,4 +1,4 @@
-"""Liveness (the process answers) and readiness (it can do its work), for containers, Render and scripts/run."""
+"""Liveness (the process responds) and readiness (it can serve), for containers, Render and scripts/run."""
 
 import ipaddress
 from collections.abc import Sequence
@@ -9,24 +9,24 @@ from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.urls import URLPattern, path
 
 from chassis.api import problems
-from chassis.auth.client_address import address_in
+from chassis.auth.client_address import parse_ip
 from chassis.ops.checks import Check, common_checks, examine_database
 
-NOT_READY = "The service is not ready; try again shortly."  # the reason is for those who run it
+NOT_READY = "The service is not ready; try again shortly."  # only operators see the reason
 
 
 def live(request: HttpRequest) -> HttpResponse:
-    return not_a_read(request) or JsonResponse({"status": "ok"})
+    return method_not_allowed(request) or JsonResponse({"status": "ok"})
 
 
 def ready(request: HttpRequest, checks: Sequence[Check]) -> HttpResponse:
-    if refusal := not_a_read(request):
-        return refusal
+    if error := method_not_allowed(request):
+        return error
     problem, server = examine_database()
-    explains = may_know_reasons(request)
+    explains = may_see_reasons(request)
     if problem or server is None:
         detail = problem if explains else NOT_READY
-        return problems.answer(request, 503, "not_ready", detail, **problems.RETRY_AFTER)
+        return problems.problem_response(request, 503, "not_ready", detail, **problems.RETRY_AFTER)
     asked = [check for check in (*common_checks(server), *checks) if check.degrades]
     findings = [(check, check.find()) for check in asked]
     reasons = [f"{check.name}: {found.text}" for check, found in findings if found.state in check.degrades]
@@ -35,9 +35,9 @@ def ready(request: HttpRequest, checks: Sequence[Check]) -> HttpResponse:
     return JsonResponse({"status": "ok"})
 
 
-def may_know_reasons(request: HttpRequest) -> bool:
-    """Tell whether the request comes straight from this machine, not through a proxy on it, or has METRICS_TOKEN."""
-    address = address_in(request.META.get("REMOTE_ADDR", ""))
+def may_see_reasons(request: HttpRequest) -> bool:
+    """Return whether the request has METRICS_TOKEN or comes from this machine, and not through a proxy on it."""
+    address = parse_ip(request.META.get("REMOTE_ADDR", ""))
     is_local = address is not None and ipaddress.ip_address(address).is_loopback
     return (is_local and "X-Forwarded-For" not in request.headers) or has_metrics_token(request)
 
@@ -48,13 +48,13 @@ def has_metrics_token(request: HttpRequest) -> bool:
     return bool(settings.METRICS_TOKEN) and compare_digest(sent.encode(), expected.encode())
 
 
-def not_a_read(request: HttpRequest) -> HttpResponse | None:
+def method_not_allowed(request: HttpRequest) -> HttpResponse | None:
     if request.method in ("GET", "HEAD"):
         return None
     detail = f'Method "{request.method}" not allowed.'
-    return problems.answer(request, 405, "method_not_allowed", detail, Allow="GET, HEAD")
+    return problems.problem_response(request, 405, "method_not_allowed", detail, Allow="GET, HEAD")
 
 
 def urls(prefix: str, *, checks: Sequence[Check]) -> list[URLPattern]:
-    """Return the two routes. A service that is degraded still serves requests, so readiness is 200."""
+    """Return the two routes. A degraded service can still serve, so its readiness is 200."""
     return [path(f"{prefix}/health/live/", live), path(f"{prefix}/health/ready/", ready, {"checks": checks})]

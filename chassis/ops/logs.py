@@ -1,4 +1,4 @@
-"""Logs: one JSON object a line on standard error, so that no text from outside can forge a second line."""
+"""Logs: one JSON object per line on standard error, so that untrusted text cannot forge a line."""
 
 import logging
 import sys
@@ -24,7 +24,7 @@ class RequestIdFilter(logging.Filter):
 
 
 class UTCFormatter(JsonFormatter):
-    """Django sets the process to the time zone of its settings, and no line would tell which that is."""
+    """Writes times in UTC: Django sets the time zone of the process, and lines would not name it."""
 
     converter = staticmethod(time.gmtime)
     default_time_format = "%Y-%m-%dT%H:%M:%S"
@@ -32,11 +32,11 @@ class UTCFormatter(JsonFormatter):
 
 
 class StandardError(logging.StreamHandler[TextIO]):
-    """Work goes on where a line cannot be written: no traceback, which could not be written either."""
+    """Continues without a traceback if a line cannot be written, since that could not be written either."""
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - logging's name
         if record.args and not isinstance(sys.exception(), OSError):
-            record.args = ()  # they do not fit the text; it says more without them than nothing does
+            record.args = ()  # they do not match the text; log it without them
             self.emit(record)
         else:
             line_lost.send(type(self))
@@ -61,18 +61,18 @@ def logging_for(service: str, level: str) -> dict[str, Any]:
                 "style": "{",
                 "rename_fields": {"asctime": "at", "levelname": "level", "name": "logger"},
                 "static_fields": {"service": service},
-                # Django attaches the request, whose query string may hold what nobody may read.
+                # Django attaches the request, whose query string may contain secrets.
                 "reserved_attrs": [*RESERVED_ATTRS, "request"],
             }
         },
         "handlers": {"stderr": {"()": StandardError, "formatter": "json", "filters": ["request_id"]}},
         "root": {"handlers": ["stderr"], "level": level},
-        # Their own handlers would print the same in another form, and Django's own level leaves `level` without effect.
+        # Their default handlers would print lines twice, and Django's default level would override `level`.
         "loggers": {
             "django": {"handlers": [], "propagate": True, "level": "NOTSET"},
             "django.server": {"handlers": [], "propagate": True, "level": "NOTSET"},
             "gunicorn.error": {"handlers": [], "propagate": True},
             "gunicorn.access": {"handlers": [], "propagate": True},
-            "security": {"handlers": [], "propagate": True, "level": "INFO"},  # no LOG_LEVEL silences it
+            "security": {"handlers": [], "propagate": True, "level": "INFO"},  # independent of LOG_LEVEL
         },
     }

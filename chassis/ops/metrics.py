@@ -1,7 +1,7 @@
-"""Metrics for Prometheus. The gateway routes no /metrics/, and a token opens it.
+"""Metrics for Prometheus. /metrics/ needs a token and is not routed by the gateway.
 
-What the database knows is read for each scrape. What happens in a process is counted there; under gunicorn, where any
-worker may be asked, each answers the sums over all of them (see chassis.ops.web_server).
+Gauges from the database are read for each scrape. Processes count their own events; under gunicorn, each worker returns
+the sums over all of them (see chassis.ops.web_server).
 """
 
 import logging
@@ -32,22 +32,22 @@ from chassis.ops.findings import Gauge
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 # Names, labels and buckets of the HTTP histogram are those of OpenTelemetry's semantic conventions.
 BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0)
-# prometheus_client looks at the same variable when it is imported.
-SEVERAL_PROCESSES = "PROMETHEUS_MULTIPROC_DIR" in os.environ
+# prometheus_client reads the same variable when it is imported.
+IS_MULTIPROCESS = "PROMETHEUS_MULTIPROC_DIR" in os.environ
 
 log = logging.getLogger(__name__)
 
 prometheus_client.disable_created_metrics()
-COUNTED = CollectorRegistry()
+REGISTRY = CollectorRegistry()
 SECONDS = Histogram(
     "http_server_request_duration_seconds",
-    "How long requests took until their answer began.",
+    "The time until the response began.",
     ["http_request_method", "http_route", "http_response_status_code"],
     buckets=BUCKETS,
-    registry=COUNTED,
+    registry=REGISTRY,
 )
-LIMITED = Counter("tmservice_limited_total", "Requests that a limit refused.", ["scope"], registry=COUNTED)
-LOG_ERRORS = Counter("tmservice_log_errors_total", "Log lines that could not be written.", registry=COUNTED)
+LIMITED = Counter("tmservice_limited_total", "Requests rejected by a rate limit.", ["scope"], registry=REGISTRY)
+LOG_ERRORS = Counter("tmservice_log_errors_total", "Log lines that could not be written.", registry=REGISTRY)
 
 
 @receiver(request_limited)
@@ -61,12 +61,12 @@ def count_lost_line(**_: Any) -> None:
 
 
 class ProcessGauge:
-    """A number that each process has its own value of. Metrics show the largest of the processes that live."""
+    """A gauge with a value per process. Metrics show the maximum over live processes."""
 
     all: list["ProcessGauge"] = []
 
     def __init__(self, name: str, description: str, read: Callable[[], float]) -> None:
-        self.gauge = prometheus_client.Gauge(name, description, multiprocess_mode="livemax", registry=COUNTED)
+        self.gauge = prometheus_client.Gauge(name, description, multiprocess_mode="livemax", registry=REGISTRY)
         self.read, self.last = read, 0.0
         self.all.append(self)
 
@@ -77,14 +77,14 @@ class ProcessGauge:
 
 
 class MetricsMiddleware:
-    """Measures every request, those for health and metrics too: they have routes of their own to be left out by."""
+    """Measures every request. Health and metrics have their own routes, so queries can exclude them."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
         began = perf_counter()
-        status = 500  # what gunicorn answers when it stops a worker that has taken too long
+        status = 500  # the response of gunicorn when it stops a worker that timed out
         try:
             response = self.get_response(request)
             status = response.status_code
@@ -107,13 +107,15 @@ def histogram(method: str, route: str, status: int) -> Histogram:
 
 
 class GaugeCollector(Collector):
-    """The version that runs, and what the database knows."""
+    """The running version, and gauges from the database."""
 
     def __init__(self, gauges: Iterable[Gauge]) -> None:
         self.gauges = gauges
 
     def collect(self) -> Iterator[Metric]:
-        build = GaugeMetricFamily("tmservice_build_info", "What runs; always 1.", labels=["version", "python_version"])
+        build = GaugeMetricFamily(
+            "tmservice_build_info", "The running version; always 1.", labels=["version", "python_version"]
+        )
         build.add_metric([chassis.__version__, platform.python_version()], 1)
         yield build
         for name, description, value in self.gauges:
@@ -122,22 +124,22 @@ class GaugeCollector(Collector):
 
 def metrics(request: HttpRequest, checks: Sequence[Check]) -> HttpResponse:
     """Answer a request that has METRICS_TOKEN as its bearer token; any other gets a 404."""
-    if refusal := health.not_a_read(request):
-        return refusal
+    if error := health.method_not_allowed(request):
+        return error
     if not health.has_metrics_token(request):
         raise Http404
     registry = CollectorRegistry()
     registry.register(GaugeCollector(database_gauges(checks)))
-    if SEVERAL_PROCESSES:
+    if IS_MULTIPROCESS:
         MultiProcessCollector(registry)
     else:
-        registry.register(COUNTED)
+        registry.register(REGISTRY)
     return HttpResponse(generate_latest(registry), content_type=CONTENT_TYPE_LATEST)
 
 
 def database_gauges(checks: Sequence[Check]) -> list[Gauge]:
-    """Return what the database knows. Where it cannot be used, that is the only gauge: no value is invented."""
-    up = Gauge("tmservice_database_up", "Whether the database answers, migrated and under a fitting role.", 1)
+    """Return the gauges from the database; only tmservice_database_up if it cannot be used."""
+    up = Gauge("tmservice_database_up", "Whether the database responds, is migrated and has a suitable role.", 1)
     problem, server = examine_database()
     try:
         if server and not problem:

@@ -1,6 +1,6 @@
-"""Asks this container's own service whether it is healthy: python -I -S probe.py PATH. Exit status 1 says no.
+"""Health check of the service in this container: python -I -S probe.py PATH. The exit status is 1 if it is unhealthy.
 
-It runs again and again, so it imports next to nothing: no package, not even urllib.
+It runs often, so it imports no package, not even urllib.
 """
 
 import os
@@ -20,7 +20,7 @@ def main() -> None:
     except OSError as error:
         sys.exit(f"{address}: {error}")
     if status_line.split()[1:2] != ["200"]:
-        sys.exit(f"{sys.argv[1]}: {status_line.strip() or 'no answer'}")
+        sys.exit(f"{sys.argv[1]}: {status_line.strip() or 'no response'}")
 
 
 if __name__ == "__main__":

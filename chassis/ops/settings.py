@@ -1,4 +1,4 @@
-"""The settings that are the same in both services, which each settings file assigns by name."""
+"""Settings shared by both services; each settings file assigns them by name."""
 
 import logging
 import re
@@ -12,10 +12,10 @@ from chassis.ops import env
 
 log = logging.getLogger(__name__)
 
-# Documentation and static files could not follow a path.
+# No path: links to documentation and static files could not include it.
 PUBLIC_URL = re.compile(r"https?://(?:[A-Za-z0-9][A-Za-z0-9._-]*|\[[0-9A-Fa-f:.]+\])(?::[1-9][0-9]{0,4})?")
 
-# There are no cookies, so django-cors-headers is told of no credentials.
+# No credentials: there are no cookies.
 CORS_ALLOW_METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"]
 CORS_ALLOW_HEADERS = ["authorization", "content-type", "idempotency-key", "if-match", "if-none-match", "x-request-id"]
 CORS_EXPOSE_HEADERS = ["ETag", "Location", "RateLimit", "RateLimit-Policy", "Retry-After", "X-Request-ID"]
@@ -26,21 +26,21 @@ MIDDLEWARE = [
     "chassis.auth.client_address.ClientAddressMiddleware",
     "chassis.api.middleware.RateLimitMiddleware",
     "django.middleware.security.SecurityMiddleware",
-    "chassis.api.middleware.PrivateAnswerMiddleware",
+    "chassis.api.middleware.PrivateResponseMiddleware",
     "corsheaders.middleware.CorsMiddleware",
     "chassis.api.middleware.OverdueMiddleware",
-    "chassis.api.middleware.KnownHostMiddleware",
+    "chassis.api.middleware.AllowedHostMiddleware",
     "chassis.api.middleware.PlainPathMiddleware",
     "chassis.api.middleware.OptionalSlashMiddleware",
 ]
 
-# What `manage.py check --deploy` warns about and is settled elsewhere.
+# Warnings of `manage.py check --deploy` that are handled elsewhere.
 SILENCED_SYSTEM_CHECKS = [
-    "security.W002",  # X-Frame-Options: every answer carries a Content-Security-Policy with frame-ancestors 'none'
-    "security.W003",  # CSRF protection: there are no cookies; a token in a header is not sent by a foreign page
-    "security.W004",  # HSTS: TLS ends in front of the service, and whoever ends it knows whether it stays
-    "security.W008",  # SSL redirect: behind the gateway the service speaks HTTP alone
-    "security.W009",  # SECRET_KEY of 50 characters: env.secret requires 32 bytes, the size of the HMAC it is used for
+    "security.W002",  # X-Frame-Options: every response has a Content-Security-Policy with frame-ancestors 'none'
+    "security.W003",  # CSRF protection: there are no cookies, and other sites cannot send a token in a header
+    "security.W004",  # HSTS: for the proxy that terminates TLS to decide
+    "security.W008",  # SSL redirect: behind the gateway the service only speaks HTTP
+    "security.W009",  # SECRET_KEY of 50 characters: env.secret requires 32 bytes, the size of its HMAC
 ]
 
 
@@ -52,7 +52,7 @@ def rest_framework(*, authentication: str) -> dict[str, Any]:
         "DEFAULT_THROTTLE_RATES": throttle_rates(),
         "DEFAULT_PARSER_CLASSES": ["chassis.api.strict_json.StrictJSONParser"],
         "DEFAULT_RENDERER_CLASSES": ["chassis.api.strict_json.StrictJSONRenderer"],
-        "DEFAULT_CONTENT_NEGOTIATION_CLASS": "chassis.api.strict_json.OnlyJSON",
+        "DEFAULT_CONTENT_NEGOTIATION_CLASS": "chassis.api.strict_json.JSONOnlyNegotiation",
         "DEFAULT_PAGINATION_CLASS": "chassis.api.pagination.KeysetPagination",
         "DEFAULT_METADATA_CLASS": None,
         "EXCEPTION_HANDLER": "chassis.api.problems.exception_handler",
@@ -64,7 +64,7 @@ def rest_framework(*, authentication: str) -> dict[str, Any]:
 
 
 def throttle_rates() -> dict[str, str | None]:
-    """Return the limit of each kind of caller, None for "off"."""
+    """Return the rate of each scope, None for "off"."""
     return {
         "admin": env.rate("THROTTLE_ADMIN", "10/min"),
         "user": env.rate("THROTTLE_USER", "10/min"),
@@ -77,31 +77,29 @@ def database(*names: str) -> dict[str, Any]:
     """Return DATABASES["default"], from the first variable of `names` that is set."""
     entry = env.database(*names)
     return entry | {
-        "CONN_MAX_AGE": 60,  # without it a service does a sixth of the work
+        "CONN_MAX_AGE": 60,  # without it, throughput is a sixth
         "CONN_HEALTH_CHECKS": True,
         "OPTIONS": {"connect_timeout": 3, **entry.get("OPTIONS", {})},
     }
 
 
 def public_url() -> str:
-    """Return what links in answers begin with; "" makes them relative."""
+    """Return the base of links in responses; with "" they are relative."""
     value = env.http_url("PUBLIC_URL", "")
     if value and not PUBLIC_URL.fullmatch(value):
-        raise env.SettingError(
-            "PUBLIC_URL must be http://HOST or https://HOST, with or without a port and with nothing behind it."
-        )
+        raise env.SettingError("PUBLIC_URL must be http://HOST or https://HOST with an optional port and no path.")
     return value
 
 
 def local_url() -> str:
-    """Return what links in mails begin with, as these cannot be relative, where there is no PUBLIC_URL."""
+    """Return the base of links in mails without PUBLIC_URL; they cannot be relative."""
     return f"http://localhost:{env.gateway_port()}"
 
 
 def run_worker() -> str:
-    """Return where the background jobs run: "inline", in the web processes, or in "separate" ones."""
-    if env.given("RUN_WORKER") == "apart":
-        log.warning("RUN_WORKER=apart is now called separate; the old value will not be read by the next version.")
+    """Return where background jobs run: "inline" in the web processes, or in "separate" ones."""
+    if env.raw_value("RUN_WORKER") == "apart":
+        log.warning("RUN_WORKER=apart is now called separate; the next version will not read the old value.")
         return "separate"
     return env.choice("RUN_WORKER", "separate", known=("separate", "inline"))
 
@@ -123,18 +121,18 @@ def mail_domain(sender: str) -> str:
     """Return the domain of MAIL_FROM, for message ids."""
     address = sender.rpartition("<")[2].removesuffix(">")
     if not (sender.isprintable() and is_address(address) and parseaddr(sender)[1] == address):
-        raise env.SettingError("MAIL_FROM holds no valid address; write it as NAME <ADDRESS>.")
+        raise env.SettingError("MAIL_FROM is not a valid address; write it as NAME <ADDRESS>.")
     return address.partition("@")[2]
 
 
-def warn_of_sample_sender(sender_domain: str) -> None:
-    """Warn where mails go to a server that will refuse their sender: the default of MAIL_FROM is no real address."""
-    if warning := sample_sender(sender_domain):
+def warn_about_sender(sender_domain: str) -> None:
+    """Warn if the mail server will reject the sender: the default of MAIL_FROM is not a real address."""
+    if warning := sender_warning(sender_domain):
         log.warning("%s", warning)
 
 
-def sample_sender(sender_domain: str) -> str:
-    """Return what is wrong with the sender, in a sentence, if anything is."""
+def sender_warning(sender_domain: str) -> str:
+    """Return what is wrong with the sender in one sentence, or ""."""
     if not env.text("EMAIL_URL", "") or not f".{sender_domain}".endswith(".invalid"):
         return ""
     return f"MAIL_FROM is an address at {sender_domain}, which mail servers refuse; set it to one of your own."
@@ -149,14 +147,14 @@ def signing_keys(*, secret_key: str) -> tuple[str, list[str]]:
 
 
 def key_pair(*, signing_key: str, previous: list[str]) -> tuple[keys.PrivateKey | None, list[keys.PublicKey]]:
-    """Return JWT_PRIVATE_KEY, and all that verifies people's tokens: its public half, then JWT_PUBLIC_KEYS.
+    """Return JWT_PRIVATE_KEY, and the keys that verify user tokens: its public key, then JWT_PUBLIC_KEYS.
 
-    Without a private key tokens are signed by the shared key, which must then be among those that verify.
+    Without a private key the shared key signs user tokens, so with public keys it must be one of the previous keys.
     """
     private, public = env.private_key("JWT_PRIVATE_KEY"), env.public_keys("JWT_PUBLIC_KEYS")
     if private is None and public and signing_key not in previous:
         raise env.SettingError(
-            "JWT_PUBLIC_KEYS is set without JWT_PRIVATE_KEY, so that no token would be accepted; see docs/tokens.md."
+            "JWT_PUBLIC_KEYS is set without JWT_PRIVATE_KEY, so no token would be accepted; see docs/tokens.md."
         )
     if private is None:
         return None, public
@@ -164,10 +162,10 @@ def key_pair(*, signing_key: str, previous: list[str]) -> tuple[keys.PrivateKey 
 
 
 def public_keys() -> list[keys.PublicKey]:
-    """Return JWT_PUBLIC_KEYS, for a service that verifies people's tokens and signs none."""
+    """Return JWT_PUBLIC_KEYS, for a service that verifies user tokens but signs none."""
     public = env.public_keys("JWT_PUBLIC_KEYS")
     if not public and env.text("JWT_PRIVATE_KEY", ""):
         raise env.SettingError(
-            "JWT_PRIVATE_KEY is set without JWT_PUBLIC_KEYS; this service needs its public half, see docs/tokens.md."
+            "JWT_PRIVATE_KEY is set without JWT_PUBLIC_KEYS; this service needs the public key, see docs/tokens.md."
         )
     return public

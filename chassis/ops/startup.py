@@ -1,4 +1,4 @@
-"""Entry points refuse unusable settings in one sentence, where Django would print a traceback."""
+"""Reports invalid settings in one sentence, where Django would print a traceback."""
 
 import sys
 from collections.abc import Iterator
@@ -11,7 +11,7 @@ EXIT_CONFIG = 78  # EX_CONFIG of sysexits.h
 
 @contextmanager
 def exit_on_setting_error(program: str) -> Iterator[None]:
-    """Turn a SettingError inside the block into one line on standard error and exit status 78."""
+    """Turn a SettingError into one line on standard error and exit status 78."""
     try:
         yield
     except SettingError as error:

@@ -1,7 +1,6 @@
 """Configuration of gunicorn: gunicorn --name SERVICE -c python:chassis.ops.web_server config.wsgi.
 
-Anything here can be changed from the environment by GUNICORN_CMD_ARGS; the address comes from --bind or PORT. What runs
-is named by the command line (config.wsgi) and by Django's settings.
+GUNICORN_CMD_ARGS in the environment overrides any setting; the address comes from --bind or PORT.
 """
 
 import fcntl
@@ -30,21 +29,21 @@ from chassis.ops.startup import exit_on_setting_error
 from chassis.time_limits import STATEMENT_SECONDS
 
 DRAIN_SECONDS = 5
-REFUSALS = {
+PARSE_ERRORS = {
     errors.LimitRequestLine: (414, "uri_too_long", "The address is longer than 8 kB."),
     errors.LimitRequestHeaders: (431, "headers_too_large", "A header is longer than 8 kB, or there are too many."),
     errors.UnsupportedTransferCoding: (501, "not_implemented", "This Transfer-Encoding is not supported."),
-    errors.ExpectationFailed: (417, "expectation_failed", "What Expect asks for is not supported."),
+    errors.ExpectationFailed: (417, "expectation_failed", "This Expect header is not supported."),
 }
-NOT_UNDERSTOOD = (400, "bad_request", "The request is malformed.")
-FAULT = (500, "server_error", "Internal error; it is logged under the request_id.")
-SHORT_OF_MEMORY = (503, "service_unavailable", "The service is short of memory at the moment; try again shortly.")
-# gunicorn's errors that are none of the client's.
-OURS = (errors.ConfigurationProblem, errors.InvalidResponseHeader, errors.InvalidResponseHeaderName)
+MALFORMED = (400, "bad_request", "The request is malformed.")
+INTERNAL_ERROR = (500, "server_error", "Internal error; it is logged under the request_id.")
+OUT_OF_MEMORY = (503, "service_unavailable", "The service is short of memory at the moment; try again shortly.")
+# Parse errors that are not the client's fault.
+SERVER_ERRORS = (errors.ConfigurationProblem, errors.InvalidResponseHeader, errors.InvalidResponseHeaderName)
 
 
 class JSONLogger(Logger):
-    """Writes gunicorn's own lines in the form of all others."""
+    """Writes gunicorn's log lines in the format of all others."""
 
     def setup(self, cfg: Any) -> None:
         super().setup(cfg)
@@ -54,16 +53,16 @@ class JSONLogger(Logger):
 
 
 class Worker(SyncWorker):
-    """Answers what never reaches Django as all other errors are answered; gunicorn would send a page of HTML."""
+    """Renders errors outside Django as problems; gunicorn would send HTML."""
 
     def run(self) -> None:
         super().run()
         self.drain()
 
     def drain(self) -> None:
-        """Answer what is in the queue of connections before the last worker closes it, which resets them.
+        """Serve queued connections before the last worker closes the socket, which resets them.
 
-        Their requests may have been sent already, and the gateway may not repeat each of them.
+        Their requests may have been sent already, and the gateway cannot retry all of them.
         """
         deadline = time.monotonic() + DRAIN_SECONDS
         while time.monotonic() < deadline:
@@ -77,23 +76,23 @@ class Worker(SyncWorker):
                 continue
 
     def handle_error(self, req: Any, client: Any, addr: Any, exc: BaseException) -> None:
-        if req is None:  # nothing was understood: it must not be logged under the id of the request before
+        if req is None:  # not parsed: do not log it under the id of the previous request
             request_id.current.set(uuid4().hex)
-        if isinstance(exc, errors.ParseException) and not isinstance(exc, OURS):
-            # Not its text, in which a token may stand.
-            self.log.warning("refused what %s sent: %s", addr[0] if addr else "somebody", type(exc).__name__)
-            refusal = REFUSALS.get(type(exc), NOT_UNDERSTOOD)
+        if isinstance(exc, errors.ParseException) and not isinstance(exc, SERVER_ERRORS):
+            # Without its text, which may contain a token.
+            self.log.warning("rejected a request from %s: %s", addr[0] if addr else "unknown", type(exc).__name__)
+            error = PARSE_ERRORS.get(type(exc), MALFORMED)
         else:
             self.log.error("%s %s failed", getattr(req, "method", "-"), getattr(req, "path", "-"), exc_info=exc)
-            refusal = SHORT_OF_MEMORY if isinstance(exc, MemoryError) else FAULT
+            error = OUT_OF_MEMORY if isinstance(exc, MemoryError) else INTERNAL_ERROR
         try:
-            util.write_nonblock(client, problem(*refusal, instance=getattr(req, "path", "")))
+            util.write_nonblock(client, problem(*error, instance=getattr(req, "path", "")))
         except OSError:
-            self.log.debug("nobody waits for the answer any more")
+            self.log.debug("the client has closed the connection")
 
 
 def problem(status: int, code: str, detail: str, *, instance: str) -> bytes:
-    """Return a whole HTTP answer."""
+    """Return a complete HTTP response."""
     import orjson
 
     from chassis.api import problems  # needs Django's settings, which are there only now
@@ -108,7 +107,7 @@ def problem(status: int, code: str, detail: str, *, instance: str) -> bytes:
         "X-Content-Type-Options: nosniff",
         "Cache-Control: no-store",
         "Connection: close",
-        *(f"{name}: {value}" for name, value in problems.RETRY_AFTER.items() if status == SHORT_OF_MEMORY[0]),
+        *(f"{name}: {value}" for name, value in problems.RETRY_AFTER.items() if status == OUT_OF_MEMORY[0]),
     ]
     return "\r\n".join([*head, "\r\n"]).encode() + content
 
@@ -118,11 +117,11 @@ with exit_on_setting_error("gunicorn"):
     bind = f"0.0.0.0:{env.port('PORT', 0)}" if env.text("PORT", "") else "127.0.0.1:8000"
     workers = env.workers()
     loglevel = logs.level()
-# Two synchronous workers on two cores served twice the requests that four threads in each did.
+# On two cores, two synchronous workers had twice the throughput of two workers with four threads.
 worker_class = Worker
 timeout = 30
-graceful_timeout = 20  # with DRAIN_SECONDS less than stopwaitsecs (programs.py) and stop_grace_period (compose)
-# More than Nginx lets through, to which it adds headers, and blanks in them: one limit of each kind is enough.
+graceful_timeout = 20  # plus DRAIN_SECONDS: less than stopwaitsecs (programs.py) and stop_grace_period (Compose)
+# Above the limits of Nginx, which adds headers, so that only its limits apply.
 limit_request_line = 8190
 limit_request_field_size = 8200
 limit_request_fields = 200
@@ -138,10 +137,10 @@ job_threads: list[Thread] = []
 
 
 def post_worker_init(worker: Any) -> None:
-    """Give up on a database that is silent, and with RUN_WORKER=inline run the background jobs beside the requests."""
+    """Limit waits for the database, and with RUN_WORKER=inline start the background jobs."""
     from chassis import database  # needs Django's settings, which are there only now
 
-    database.give_up_after(seconds=STATEMENT_SECONDS)
+    database.limit_waits(seconds=STATEMENT_SECONDS)
     if settings.RUN_WORKER == "inline":
         job_threads.append(Thread(target=run_jobs_until, args=[stop], name="jobs"))
         job_threads[0].start()
@@ -154,43 +153,44 @@ def run_jobs_until(stop: Event) -> None:
 
 
 def worker_exit(server: Any, worker: Any) -> None:
-    """Wait for the jobs here, not at interpreter shutdown: from 3.12 on Python starts no thread any more then."""
+    """Wait for the jobs here, not at interpreter shutdown, when Python 3.12 and newer cannot start threads."""
     stop.set()
     for thread in job_threads:
-        thread.join()  # run_jobs gives up before gunicorn does
+        thread.join()  # run_jobs stops before the timeout of gunicorn
 
 
 def on_starting(server: Any) -> None:
-    """Load the whole service before gunicorn listens: refused connections send the gateway to another replica.
+    """Load the service before gunicorn listens: the gateway retries refused connections at another replica.
 
-    Unusable settings are refused here, or each worker would fail in its own traceback.
+    Invalid settings are reported here, so that the workers do not fail with tracebacks.
     """
     env.hide_privileged()
     make_metrics_folder(server)
     try:
         with exit_on_setting_error(server.cfg.proc_name):
-            server.app.wsgi()  # the workers are forked from this process and have it too
+            server.app.wsgi()  # the forked workers share it
     except SystemExit:
         on_exit(server)
         raise
-    get_resolver().url_patterns  # noqa: B018 - Django would load them with the first request
+    get_resolver().url_patterns  # noqa: B018 - Django would load them for the first request
 
 
-# Where the workers' metrics come together: a folder for each master, which lives no longer than that and its workers.
-# In memory where possible, as a full disk under a file that is mapped into memory ends the process with SIGBUS.
-FOLDERS = Path("/dev/shm" if os.access("/dev/shm", os.W_OK) else tempfile.gettempdir())  # noqa: S108 - made by mkdtemp
-OF_METRICS = "tmservice-metrics-"
+# The folder in which the workers of a master share their metrics, deleted when they have ended. In memory if possible:
+# with memory-mapped files on a full disk, processes die of SIGBUS.
+METRICS_ROOT = Path("/dev/shm" if os.access("/dev/shm", os.W_OK) else tempfile.gettempdir())  # noqa: S108 - made by mkdtemp
+METRICS_PREFIX = "tmservice-metrics-"
 
 
 def make_metrics_folder(server: Any) -> None:
-    for left_behind in FOLDERS.glob(f"{OF_METRICS}*"):
-        remove_if_abandoned(left_behind)
-    new = Path(tempfile.mkdtemp(prefix="tmservice-new-", dir=FOLDERS))
+    for leftover in METRICS_ROOT.glob(f"{METRICS_PREFIX}*"):
+        remove_if_abandoned(leftover)
+    new = Path(tempfile.mkdtemp(prefix="tmservice-new-", dir=METRICS_ROOT))
     os.chown(new, server.cfg.uid, server.cfg.gid)
-    # Held, by the workers too, until the last of them has ended, however it ends; not found before that.
+    # The master and its workers hold the lock until the last of them ends. Taken before the rename, so that no other
+    # master finds the folder unlocked.
     fcntl.flock(os.open(new, os.O_RDONLY), fcntl.LOCK_EX)
-    server.metrics_folder = new.rename(new.with_name(new.name.replace("tmservice-new-", OF_METRICS)))
-    # prometheus_client looks at this when it is imported.
+    server.metrics_folder = new.rename(new.with_name(new.name.replace("tmservice-new-", METRICS_PREFIX)))
+    # prometheus_client reads this when it is imported.
     os.environ.update(PROMETHEUS_MULTIPROC_DIR=str(server.metrics_folder))
 
 
@@ -201,7 +201,7 @@ def when_ready(server: Any) -> None:
 
 
 def prepare() -> None:
-    """Migrate before anything is served; who asks meanwhile waits."""
+    """Migrate before serving; requests wait in the meantime."""
     command = [sys.executable, "-m", "django", "prepare"]
     if subprocess.run(command, pass_fds=env.hidden_files(), check=False).returncode:
         sys.exit(1)
@@ -209,20 +209,20 @@ def prepare() -> None:
 
 def remove_if_abandoned(folder: Path) -> None:
     try:
-        held = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
-    except OSError:  # somebody else's, or gone meanwhile
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    except OSError:  # another user's, or already deleted
         return
     try:
-        fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         shutil.rmtree(folder, ignore_errors=True)
-    except BlockingIOError:  # its master or a worker lives
+    except BlockingIOError:  # its master or a worker is running
         return
     finally:
-        os.close(held)
+        os.close(descriptor)
 
 
 def child_exit(server: Any, worker: Any) -> None:
-    """Forget the gauges of a worker that is dead. What it has counted stays counted."""
+    """Remove the gauges of a dead worker; its counters remain."""
     from prometheus_client.multiprocess import mark_process_dead
 
     mark_process_dead(worker.pid)

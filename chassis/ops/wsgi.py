@@ -12,8 +12,8 @@ from chassis.size_limits import MAX_CONTENT_TYPE_LENGTH
 class UTF8Request(WSGIRequest):
     """Decode the query string as UTF-8, whatever charset the Content-Type names.
 
-    Django's own request takes the client's word, and so fails in the codec before any middleware runs. A Content-Type
-    that is too long counts as none.
+    Django would trust the client and could fail in the codec before any middleware runs. A too long Content-Type counts
+    as none.
     """
 
     def _set_content_type_params(self, meta: dict[str, Any]) -> None:
@@ -27,6 +27,6 @@ class Application(WSGIHandler):
 
 
 def application() -> Application:
-    """Return the application of the service whose settings DJANGO_SETTINGS_MODULE names."""
+    """Return the application for DJANGO_SETTINGS_MODULE."""
     django.setup(set_prefix=False)
     return Application()

@@ -1,1 +1,1 @@
-"""What the tests of chassis and of both services share."""
+"""Test helpers for chassis and both services."""

@@ -1,4 +1,4 @@
-"""What a request costs in CPU: hostile input of several lengths, and a service called as gunicorn calls it."""
+"""CPU cost of requests with hostile input of several lengths, measured through WSGI."""
 
 import json
 import time
@@ -8,17 +8,18 @@ from itertools import chain
 from django.core.signals import request_finished, request_started
 from django.db import close_old_connections, connection
 from django.test import RequestFactory
-from django.urls import URLPattern, get_resolver
+from django.urls import get_resolver
 from django.utils.module_loading import import_string
 from rest_framework.permissions import AllowAny
 
 from chassis.ops.wsgi import Application
 from chassis.size_limits import ANONYMOUS_BODY_LIMIT_BYTES
+from chassis.testing.permission_table import routed_views
 
 MAX_SECONDS = 0.05
-RUNS = 6  # of which the cheapest counts: on a busy machine any one may be disturbed
+RUNS = 6  # the cheapest counts, since a busy machine may slow down some
 LENGTHS = (1024, 4096, ANONYMOUS_BODY_LIMIT_BYTES)
-HEADER_LENGTH = 8000  # gunicorn and Nginx let no more through
+HEADER_LENGTH = 8000  # the limit of gunicorn and Nginx
 METHODS = ("GET", "POST", "PATCH")
 
 TEXTS = {
@@ -79,36 +80,27 @@ QUERIES = {
 
 def routes():
     """Return the path of every route of the service, with 1 for each id, and its view."""
-    return list(walk(get_resolver().url_patterns))
+    return [(route.replace("{id}", "1"), view) for route, view in routed_views(get_resolver().url_patterns)]
 
 
-def walk(patterns, prefix=""):
-    for each in patterns:
-        path = f"{prefix}{each.pattern}"
-        if isinstance(each, URLPattern):
-            yield "/" + "/".join("1" if "<" in part else part for part in path.split("/")), each.callback
-        else:
-            yield from walk(each.url_patterns, path)
-
-
-def serializer_class_of(view_class):
-    """Return the one that the view or, for a view of simplejwt's, SIMPLE_JWT names, or None."""
+def find_serializer_class(view_class):
+    """Return the serializer class of a view, for simplejwt from SIMPLE_JWT, or None."""
     path = getattr(view_class, "_serializer_class", "")
     return getattr(view_class, "serializer_class", None) or (import_string(path) if path else None)
 
 
 def open_routes():
-    """Return those that read a body from anyone, with the names of its fields."""
+    """Return the anonymous POST routes with the names of their fields."""
     views = [(path, getattr(view, "cls", None)) for path, view in routes()]
     return {
-        path: [name for name, field in serializer_class_of(cls)().fields.items() if not field.read_only]
+        path: [name for name, field in find_serializer_class(cls)().fields.items() if not field.read_only]
         for path, cls in views
         if cls and AllowAny in cls.permission_classes and hasattr(cls, "post")
     }
 
 
 def bodies(fields, size):
-    """Yield name and bytes of each hostile body; in some, one field holds a hostile text and the others a plain one."""
+    """Yield the name and bytes of each hostile body; some have a hostile text in one field."""
     yield from ((name, make(size)) for name, make in BODIES.items())
     plain = dict.fromkeys(fields, "seven green bicycles") | ({"email": "a@example.com"} if "email" in fields else {})
     plain |= {"username": "alice"} if "username" in fields else {}
@@ -120,7 +112,7 @@ def bodies(fields, size):
 
 @contextmanager
 def connections_kept():
-    """Leave a test its connection, and so its transaction, as Django's own test client does."""
+    """Keep the connection of a test and so its transaction, as Django's test client does."""
     signals = (request_started, request_finished)
     for signal in signals:
         signal.disconnect(close_old_connections)
@@ -132,11 +124,11 @@ def connections_kept():
 class Meter:
     def __init__(self):
         self.application = Application()
-        with connection.cursor() as cursor:  # a test is one transaction, and not all requests ask the database
+        with connection.cursor() as cursor:  # a test is one transaction, and some requests do not use the database
             cursor.execute("SET LOCAL idle_in_transaction_session_timeout = 0")
 
     def expensive(self, method, path, body=b"", *, limit=MAX_SECONDS, content_type="application/json", headers=None):
-        """Return how long the cheapest of several runs took, or None if one was within the limit."""
+        """Return the seconds of the fastest run, or None if one was within the limit."""
         best = limit
         for run in range(RUNS):
             seconds = self.seconds(method, path, body, content_type, headers or {})
@@ -159,7 +151,7 @@ class Meter:
 
 
 def too_expensive_bodies(meter):
-    """Yield what costs more than it may, of every route that reads a body from anyone."""
+    """Yield each body over the limit, on every anonymous route."""
     for path, fields in open_routes().items():
         for size in (*LENGTHS, 4 * LENGTHS[-1]):
             for name, body in bodies(fields, size):
@@ -168,7 +160,7 @@ def too_expensive_bodies(meter):
 
 
 def too_expensive_heads(meter):
-    """Yield the same of headers and queries, on every route and method."""
+    """Yield each header and query over the limit, on every route and method."""
     for (path, _), method in ((route, method) for route in routes() for method in METHODS):
         types = ((content_type, {}) for content_type in CONTENT_TYPES)
         named = (("application/json", {name: value}) for name, value in HEADERS.items())

@@ -1,9 +1,11 @@
-"""Tokens as we issue them and as nobody should, made by hand: PyJWT refuses to write the worst of them."""
+"""Valid and forged tokens, built by hand because PyJWT refuses to write the worst."""
 
 import hmac
 import json
 import time
 from base64 import urlsafe_b64encode
+
+import jwt
 
 from chassis.auth.keys import key_id
 from chassis.tests.settings import JWT_SIGNING_KEY
@@ -12,7 +14,7 @@ SESSION_KEY = "5e551017" * 4
 
 
 class Missing:
-    """In the place of a claim that is left out. Every worker of pytest has to call it the same."""
+    """Marks a missing claim. The repr must be the same in every pytest worker."""
 
     def __repr__(self):
         return "MISSING"
@@ -41,17 +43,17 @@ def claims(**changes):
 
 
 def signed(payload, *, key=JWT_SIGNING_KEY, digest="sha256", **header):
-    """Sign a payload, given as claims, or as text or bytes that need not be JSON."""
+    """Sign a payload: claims, or text or bytes that need not be JSON."""
     header = without_missing({"alg": "HS256", "typ": "JWT", "kid": key_id(key)} | header)
     return signed_text(json.dumps(header), json.dumps(payload) if isinstance(payload, dict) else payload, key, digest)
 
 
 def signed_text(header, payload, key=JWT_SIGNING_KEY, digest="sha256"):
-    message = f"{base64(bytes_of(header))}.{base64(bytes_of(payload))}"
+    message = f"{base64(to_bytes(header))}.{base64(to_bytes(payload))}"
     return f"{message}.{base64(hmac.digest(key.encode(), message.encode(), digest))}"
 
 
-def bytes_of(text):
+def to_bytes(text):
     return text if isinstance(text, bytes) else text.encode()
 
 
@@ -61,3 +63,8 @@ def base64(content):
 
 def without_missing(entries):
     return {name: value for name, value in entries.items() if value is not MISSING}
+
+
+def read_claims(token):
+    """Return the claims of a token, without verifying it."""
+    return jwt.decode(token, options={"verify_signature": False})

@@ -1,4 +1,4 @@
-"""Starts a real gunicorn in front of a small service of its own."""
+"""Starts a real gunicorn with a small sample service."""
 
 import json
 import os
@@ -39,32 +39,18 @@ from chassis.ops import health, metrics
 flag = {"is_up": False}
 metrics.ProcessGauge("tmservice_flag", "Whether the flag is up.", lambda: float(flag["is_up"]))
 
-def thing(request, number):
+def pid(request, number):
     return HttpResponse(os.getpid())
-
-def body(request):
-    return HttpResponse(len(request.body))
 
 def raise_flag(request):
     flag["is_up"] = True
     return HttpResponse(os.getpid())
-
-def sleep(request):
-    time.sleep(30)
 
 def forge(request):
     answer = HttpResponse()
     answer.headers["X"] = "a"
     answer.headers._store["x"] = ("X", chr(10))
     return answer
-
-def greedy(request):
-    return HttpResponse(bytearray(2**50))
-
-def greedy_stream(request):
-    def pieces():
-        yield bytearray(2**50)
-    return StreamingHttpResponse(pieces())
 
 def wait(request):
     gate = Path(request.GET["gate"])
@@ -73,19 +59,16 @@ def wait(request):
         time.sleep(0.01)
     return HttpResponse("waited")
 
-def folder(request):
-    return HttpResponse(os.environ["PROMETHEUS_MULTIPROC_DIR"])
-
 urlpatterns = [
-    path("things/<int:number>/", thing),
-    path("body/", body),
+    path("things/<int:number>/", pid),
+    path("body/", lambda request: HttpResponse(len(request.body))),
     path("raise-flag/", raise_flag),
-    path("sleep/", sleep),
+    path("sleep/", lambda request: time.sleep(30)),
     path("forge/", forge),
     path("wait/", wait),
-    path("folder/", folder),
-    path("greedy/", greedy),
-    path("greedy-stream/", greedy_stream),
+    path("folder/", lambda request: HttpResponse(os.environ["PROMETHEUS_MULTIPROC_DIR"])),
+    path("greedy/", lambda request: HttpResponse(bytearray(2**50))),
+    path("greedy-stream/", lambda request: StreamingHttpResponse(bytearray(2**50) for _ in [1])),
     *metrics.urls(checks=[]),
 ]
 handler404 = "chassis.api.problems.not_found"
@@ -111,9 +94,9 @@ application = wsgi.application()
 
 
 class Gunicorn:
-    """One master with two workers. What it says is in `log`, unless `stderr` is given.
+    """A master with two workers. Its output is in `log`, unless `stderr` is given.
 
-    It is handed a socket that listens already, or opens its own.
+    It inherits a listening socket, or opens its own.
     """
 
     def __init__(self, folder, *, stderr=None, options="", own_socket=False, files=(), **environment):
@@ -153,10 +136,10 @@ class Gunicorn:
 
     def end(self, number=signal.SIGTERM):
         self.process.send_signal(number)
-        return self.process.wait(60)  # a worker that was just starting is killed after graceful_timeout
+        return self.process.wait(60)  # a starting worker is killed after graceful_timeout
 
     def get(self, path, **headers):
-        """Return status and text, from whichever worker takes it."""
+        """Return status and text from any worker."""
         connection = HTTPConnection("localhost", self.port, timeout=20)
         connection.request("GET", path, headers=headers)
         answer = connection.getresponse()
@@ -165,7 +148,7 @@ class Gunicorn:
         return answer.status, text
 
     def raw(self, sent):
-        """Send bytes; return status, headers and body of what comes back."""
+        """Send bytes; return status, headers and body of the response."""
         with socket.create_connection(("localhost", self.port), timeout=20) as client:
             client.sendall(sent)
             answer = b"".join(iter(lambda: client.recv(65536), b""))
@@ -174,32 +157,21 @@ class Gunicorn:
         return int(first.split()[1]), dict(line.split(": ", 1) for line in lines), body
 
     def metric(self, name):
-        """Return the value of a sample, 0 where it is not told."""
+        """Return the value of a sample, 0 if it is missing."""
         status, text = self.get("/metrics/", Authorization=f"Bearer {TOKEN}")
         assert status == 200, text
         found = re.search(rf"^{re.escape(name)} (\S+)$", text, re.MULTILINE)
         return float(found[1]) if found else 0.0
 
     def workers(self):
-        """Return the processes that answer: asked until two have, both being idle most of the time."""
-        return self.ask_until("/things/1/", lambda pids: len(pids) == 2)
+        """Return the pids of both workers: send requests until both have answered."""
+        return {int(pid) for pid in self.ask("/things/1/", 2)}
 
     def ask(self, path, processes):
-        """Return the different answers, asked until so many of them have come."""
+        """Send requests until `processes` different answers have come; return them."""
         answers = set()
-        deadline = time.monotonic() + 20
-        while len(answers) < processes:
-            assert time.monotonic() < deadline, answers
-            answers.add(self.get(path)[1])
+        until(lambda: answers.add(self.get(path)[1]) or len(answers) == processes)
         return answers
-
-    def ask_until(self, path, done):
-        answers = set()
-        deadline = time.monotonic() + 20
-        while not done(answers):
-            assert time.monotonic() < deadline, answers
-            answers.add(self.get(path)[1])
-        return {int(answer) for answer in answers}
 
     def lines(self):
         return [json.loads(line) for line in self.log.read_text().splitlines()]
@@ -207,9 +179,12 @@ class Gunicorn:
     def messages(self):
         return [line["message"] for line in self.lines()]
 
+    def wait_for_message(self, part, *, times=1):
+        until(lambda: sum(part in message for message in self.messages()) >= times)
+
 
 def until(condition):
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.02)

@@ -1,4 +1,4 @@
-"""Every command that Django and the installed packages bring, run once: it works, or says in one sentence why not."""
+"""Runs every command of Django and the installed packages: it works or fails with one sentence."""
 
 from pathlib import Path
 
@@ -6,7 +6,7 @@ from django.apps import apps
 from django.core import management
 from django.core.management import CommandError, call_command, find_commands
 
-# What depends on programs of the machine: it works, or names what is missing.
+# Depend on installed programs: they work, or name the missing one.
 GETTEXT_AND_PSQL = ("compilemessages", "makemessages", "dbshell")
 REFUSALS = {
     "generateschema": "write it with generate_swagger",
@@ -19,20 +19,17 @@ REFUSALS = {
 
 
 def table(app, folder):
-    """Return {command: arguments} that fit a service with this app; what is written goes to this folder."""
+    """Return {command: arguments} for a service with this app; output goes to this folder."""
     (folder / "app").mkdir()
     (folder / "project").mkdir()
-    return {
-        "check": [],
-        "compilemessages": [],
-        "createcachetable": [],
+    without_arguments = (
+        *("check", "compilemessages", "createcachetable", "diffsettings", "dumpdata", "generateschema", "inspectdb"),
+        *("showmigrations", "sqlflush", "test"),
+    )
+    return dict.fromkeys(without_arguments, ()) | {
         "dbshell": ["--", "--command=SELECT 1"],
-        "diffsettings": [],
-        "dumpdata": [],
         "flush": ["--noinput"],
         "generate_swagger": [str(folder / "swagger.yaml")],
-        "generateschema": [],
-        "inspectdb": [],
         "loaddata": ["sample.json"],
         "makemessages": ["--locale=de"],
         "makemigrations": ["--check", "--dry-run"],
@@ -41,33 +38,30 @@ def table(app, folder):
         "runserver": ["nowhere"],
         "sendtestemail": ["alice@example.com"],
         "shell": ["--command=pass"],
-        "showmigrations": [],
-        "sqlflush": [],
         "sqlmigrate": [app, "0001"],
         "sqlsequencereset": [app],
         "squashmigrations": [app, "nothing"],
         "startapp": ["sample", str(folder / "app")],
         "startproject": ["sample", str(folder / "project")],
-        "test": [],
         "testserver": ["sample.json"],
     }
 
 
 def inherited():
-    """Return the names of all commands that do not come from this repository, or stand in for such a one."""
+    """Return the names of all commands of Django and of packages, even if we override them."""
     packages = [Path(config.path) for config in apps.get_app_configs() if "site-packages" in Path(config.path).parts]
     folders = [management.__path__[0], *(str(package / "management") for package in packages)]
     return {name for folder in folders for name in find_commands(folder)}
 
 
 def unexpected(commands):
-    """Run each command; return {command: what it said} of those that neither work nor are refused as they should be."""
+    """Run each command; return {command: output} of those with an unexpected result."""
     said = {name: run(name, arguments) for name, arguments in commands.items()}
     return {name: sentence for name, sentence in said.items() if not is_expected(name, sentence)}
 
 
 def run(name, arguments):
-    """Return "" if the command works, or else what it says. Any other exception is a traceback for whoever runs it."""
+    """Return "" if the command works, otherwise its error. Other exceptions would be tracebacks for the user."""
     try:
         call_command(name, *arguments)
     except CommandError as error:

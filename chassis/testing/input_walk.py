@@ -1,4 +1,4 @@
-"""What both services' tests ask of everything that takes input."""
+"""Checks of all inputs, for the tests of both services."""
 
 import json
 
@@ -7,14 +7,14 @@ from rest_framework import serializers
 
 from chassis.api.fields import CappedField
 from chassis.api.serializers import StrictSerializer
-from chassis.testing.cpu import routes, serializer_class_of
+from chassis.testing.cpu import find_serializer_class, routes
 
 JUNK = "".join(chr(0x61 + number % 26) for number in range(997))
 MAX_REPEATED = 110
 
 
 def uncapped_texts(*packages):
-    """Yield each text that a serializer or filter of these packages takes at any length."""
+    """Yield each text field of serializers and filters in these packages without a maximum length."""
     for each in subclasses(StrictSerializer):
         if each.__module__.startswith(packages):
             for name, field in each().fields.items():
@@ -34,12 +34,12 @@ def subclasses(kind):
 
 
 def echoes(*clients):
-    """Yield each call whose answer repeats more of what was sent than an error may."""
+    """Yield each call whose response repeats too much of the request."""
     long = JUNK * 2
     bodies = ({long: 1}, {"a": {long: 1}}, {"set": {long: long}}, {"id": long}, [long], long)
     raw = [json.dumps(body) for body in bodies] + [f'{{"{long}": 1, "{long}": 2}}', long]
     for path, view in routes():
-        fields = serializer_class_of(getattr(view, "cls", None))
+        fields = find_serializer_class(getattr(view, "cls", None))
         filters = getattr(getattr(view, "cls", None), "filterset_class", None)
         texts = [*raw, json.dumps(dict.fromkeys(getattr(fields(), "fields", ()) if fields else (), long))]
         names = [long, "ordering", "cursor", "page_size", "ids", "after", *(filters.base_filters if filters else ())]
@@ -59,9 +59,11 @@ def echoes(*clients):
             ]
             calls.append(client.get(f"{path}{long}"))
             yield from (
-                f"{each.request['REQUEST_METHOD']} {path}" for each in calls if JUNK[:MAX_REPEATED] in text_of(each)
+                f"{each.request['REQUEST_METHOD']} {path}"
+                for each in calls
+                if JUNK[:MAX_REPEATED] in response_text(each)
             )
 
 
-def text_of(answer):
+def response_text(answer):
     return "" if answer.streaming else answer.content.decode()

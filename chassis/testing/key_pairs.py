@@ -1,4 +1,4 @@
-"""Key pairs for tests, made when they are needed: none is kept where somebody could take it for their own."""
+"""Key pairs for tests, generated on demand, so that nobody can copy one from the repository."""
 
 from functools import cache
 
@@ -12,7 +12,7 @@ MAKERS = {"EdDSA": ed25519.Ed25519PrivateKey.generate, "ES256": lambda: ec.gener
 
 @cache
 def pair(algorithm="EdDSA", name="first"):
-    """Return a private key, the same for the same name."""
+    """Return a private key; the same one for the same name."""
     return keys.private_key(private_pem(MAKERS[algorithm]()))
 
 
@@ -21,5 +21,5 @@ def private_pem(key, *, form=PrivateFormat.PKCS8, encryption=None):
 
 
 def public_pem(key):
-    """Write the public half of a private key."""
+    """Return the public key of a private key."""
     return key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()

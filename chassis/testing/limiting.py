@@ -1,4 +1,4 @@
-"""Reads what answers tell of limits (draft-ietf-httpapi-ratelimit-headers-11), and sets limits for a test."""
+"""Reads the RateLimit headers of responses (draft-ietf-httpapi-ratelimit-headers-11), and sets limits for a test."""
 
 import re
 from typing import NamedTuple
@@ -7,8 +7,8 @@ POLICY = re.compile(r'"([a-z-]+)";q=([0-9]+);w=([0-9]+)')
 STATE = re.compile(r'"([a-z-]+)";r=([0-9]+);t=([0-9]+)')
 
 
-class Told(NamedTuple):
-    """One limit as an answer tells it: `left` of `quota` requests in a window of `window` seconds, which ends in."""
+class Limit(NamedTuple):
+    """A limit in a response: `left` of `quota` requests in a window of `window` seconds that ends in `ends_in`."""
 
     scope: str
     quota: int
@@ -17,8 +17,8 @@ class Told(NamedTuple):
     ends_in: int
 
 
-def all_told(answer):
-    """Return every limit that an answer tells of; it has both headers or neither."""
+def read_limits(answer):
+    """Return all limits of a response; it has both headers or neither."""
     headers = answer.headers
     assert ("RateLimit" in headers) == ("RateLimit-Policy" in headers)
     policies, states = (
@@ -29,25 +29,25 @@ def all_told(answer):
         scope, quota, window = POLICY.fullmatch(policy).groups()
         same_scope, left, ends_in = STATE.fullmatch(state).groups()
         assert scope == same_scope
-        limits.append(Told(scope, int(quota), int(window), int(left), int(ends_in)))
+        limits.append(Limit(scope, int(quota), int(window), int(left), int(ends_in)))
     return limits
 
 
-def told(answer):
-    """Return the one limit that an answer tells of."""
-    (limit,) = all_told(answer)
+def read_limit(answer):
+    """Return the only limit of a response."""
+    (limit,) = read_limits(answer)
     return limit
 
 
-def wait_told(answer):
-    """Return how many seconds a refusal by a limit tells to wait, which is as long as its window goes on."""
+def read_retry_after(answer):
+    """Return Retry-After of a 429, which is when the window ends."""
     assert (answer.status_code, answer.json()["code"]) == (429, "throttled")
     assert answer.headers["Content-Type"] == "application/problem+json"
     wait = int(answer.headers["Retry-After"])
-    assert wait == max(limit.ends_in for limit in all_told(answer) if limit.left == 0)
+    assert wait == max(limit.ends_in for limit in read_limits(answer) if limit.left == 0)
     return wait
 
 
-def limit(settings, **rates):
-    """Set the rates of these scopes, and of no other, by pytest-django's `settings`."""
+def set_limits(settings, **rates):
+    """Set the rates of these scopes only, in pytest-django's `settings`."""
     settings.REST_FRAMEWORK = {**settings.REST_FRAMEWORK, "DEFAULT_THROTTLE_RATES": rates}

@@ -1,4 +1,4 @@
-"""The table of metrics in docs/monitoring.md, and what an answer of /metrics/ really holds."""
+"""The table of metrics in docs/monitoring.md, and the metrics in a response of /metrics/."""
 
 import re
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 from prometheus_client.parser import text_string_to_metric_families
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "monitoring.md"
-OF_PARTS = {"le"}  # a histogram's own
+PART_LABELS = {"le"}  # of histogram buckets
 
 
 def documented(service):
@@ -18,10 +18,10 @@ def documented(service):
 
 
 def emitted(text):
-    """Return the same of an answer. A metric that has labels must have been counted once."""
+    """Return the same for a response. A metric with labels must have been counted once."""
     families = list(text_string_to_metric_families(text))
     return {
         family.name + "_total" * (family.type == "counter"): set().union(*(each.labels for each in family.samples))
-        - OF_PARTS
+        - PART_LABELS
         for family in families
     }

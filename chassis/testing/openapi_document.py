@@ -1,4 +1,4 @@
-"""A service's document as tests read it: by call, and with schemas that take nothing they do not name."""
+"""The OpenAPI document of a service for tests: by call, and with closed schemas."""
 
 import json
 import re
@@ -7,7 +7,7 @@ from functools import cached_property
 
 from jsonschema import Draft4Validator
 
-with warnings.catch_warnings():  # it imports what jsonschema would rather not have used
+with warnings.catch_warnings():  # it imports a deprecated module of jsonschema
     warnings.simplefilter("ignore", DeprecationWarning)
     from swagger_spec_validator.validator20 import validate_spec
 
@@ -41,27 +41,27 @@ class Document:
     def parameters(self, call, place):
         return {each["name"]: each for each in self.operations[call]["parameters"] if each["in"] == place}
 
-    def wrong_in_answer(self, call, status, body):
-        """Return what of an answer is not as its schema says. All that is described must be there, unless it is
-        marked as optional, and no more."""
+    def response_errors(self, call, status, body):
+        """Return the errors of a response against its schema. It must have every property that is not optional, and no
+        others."""
         if (call, status) not in self.validators:
             schema = self.operations[call]["responses"][status].get("schema", {})
             self.validators[call, status] = Draft4Validator(self.plain(schema, closed=True))
         return [f"{error.json_path}: {error.message}" for error in self.validators[call, status].iter_errors(body)]
 
-    def wrong_in_body(self, call, body):
+    def body_errors(self, call, body):
         schema = self.plain(self.parameters(call, "body")["body"]["schema"], closed=False)
         return [f"{error.json_path}: {error.message}" for error in Draft4Validator(schema).iter_errors(body)]
 
     def plain(self, schema, *, closed):
-        """Return a schema as JSON Schema has it: without references, and with null as a type."""
+        """Convert to JSON Schema: without references, and with null as a type."""
         if "$ref" in schema:
             return self.plain(self.spec["definitions"][schema["$ref"].removeprefix("#/definitions/")], closed=closed)
         found = dict(schema)
         if "properties" in schema:
             found["properties"] = {name: self.plain(each, closed=closed) for name, each in schema["properties"].items()}
             if closed:
-                found |= {"additionalProperties": False, **needing(found["properties"])}
+                found |= {"additionalProperties": False, **required_properties(found["properties"])}
         if "items" in schema:
             found["items"] = self.plain(schema["items"], closed=closed)
         if schema.get("x-nullable") and "type" in schema:
@@ -69,6 +69,6 @@ class Document:
         return found
 
 
-def needing(properties):
+def required_properties(properties):
     required = [name for name, schema in properties.items() if "x-optional" not in schema]
     return {"required": required} if required else {}

@@ -1,4 +1,4 @@
-"""What holds of the document and its pages in every service."""
+"""Assertions on the document and its pages, for every service."""
 
 import json
 import re
@@ -11,13 +11,13 @@ from chassis.testing import permission_table
 
 PAGES = ("docs", "redoc")
 FILES = ("swagger.json", "swagger.yaml")
-NOT_FOR_PEOPLE = re.compile("/(?:metrics|internal|[a-z]+/(?:health|docs|redoc|swagger.json|swagger.yaml))")
+NOT_PUBLIC = re.compile("/(?:metrics|internal|[a-z]+/(?:health|docs|redoc|swagger.json|swagger.yaml))")
 LOADED = re.compile(r"""(?:src|href|action|srcset|data|poster)=["']([^"']*)["']""")
 EXECUTED = re.compile(r"<script(?![^>]*(?:\bsrc=|type=\"application/json\"))[^>]*>")
 
 
 def assert_complete(document):
-    calls = {call for call in permission_table.routed_calls() if not NOT_FOR_PEOPLE.match(call.split()[1])}
+    calls = {call for call in permission_table.routed_calls() if not NOT_PUBLIC.match(call.split()[1])}
 
     assert set(document.operations) == calls
 
@@ -38,11 +38,11 @@ def wrong_examples(document):
     for call, operation in document.operations.items():
         for body in document.parameters(call, "body").values():
             example = document.spec["definitions"][body["schema"]["$ref"].rpartition("/")[2]]["example"]
-            yield from ((call, "body", wrong) for wrong in document.wrong_in_body(call, example))
+            yield from ((call, "body", wrong) for wrong in document.body_errors(call, example))
         for status, response in operation["responses"].items():
             for media_type, example in response.get("examples", {}).items():
                 if "json" in media_type:
-                    yield from ((call, status, wrong) for wrong in document.wrong_in_answer(call, status, example))
+                    yield from ((call, status, wrong) for wrong in document.response_errors(call, status, example))
 
 
 def answers_without_examples(document):
@@ -78,7 +78,9 @@ def assert_names_no_host(script):
 
 def assert_policy_is_narrow(client, prefix):
     for name in PAGES:
-        policy = dict(part.strip().split(" ", 1) for part in policy_of(client.get(f"/{prefix}/{name}/")).split(";"))
+        policy = dict(
+            part.strip().split(" ", 1) for part in content_policy(client.get(f"/{prefix}/{name}/")).split(";")
+        )
 
         assert policy["default-src"] == "'self'"
         assert policy["object-src"] == policy["base-uri"] == policy["frame-ancestors"] == "'none'"
@@ -87,11 +89,11 @@ def assert_policy_is_narrow(client, prefix):
         assert ("style-src" in policy) == (name == "redoc")
         assert_revalidates(client, f"/{prefix}/{name}/")
     for file in FILES:
-        assert policy_of(client.get(f"/{prefix}/{file}")) == "default-src 'none'; frame-ancestors 'none'"
+        assert content_policy(client.get(f"/{prefix}/{file}")) == "default-src 'none'; frame-ancestors 'none'"
 
 
 def assert_revalidates(client, path):
-    """What a 304 says of caching and of the policy takes the place of what the browser has kept."""
+    """A 304 must repeat the headers, since it replaces those that the browser has cached."""
     first = client.get(path)
     again = client.get(path, headers={"If-None-Match": first["ETag"]})
 
@@ -99,20 +101,20 @@ def assert_revalidates(client, path):
     assert all(again[name] == first[name] for name in ("ETag", "Cache-Control", "Content-Security-Policy"))
 
 
-def policy_of(answer):
+def content_policy(answer):
     assert answer.status_code == 200
     return answer["Content-Security-Policy"]
 
 
-def settings_of(client, prefix, name):
-    """Return the settings that a page hands to its script."""
+def page_settings(client, prefix, name):
+    """Return the settings that a page passes to its script."""
     html = client.get(f"/{prefix}/{name}/").content.decode()
     script = {"docs": "swagger-settings", "redoc": "redoc-settings"}[name]
     return json.loads(re.search(rf'<script id="{script}" type="application/json">(.*?)</script>', html).group(1))
 
 
 def assert_pages_ask_for_the_document_alone(client, prefix):
-    swagger, redoc = (settings_of(client, prefix, name) for name in PAGES)
+    swagger, redoc = (page_settings(client, prefix, name) for name in PAGES)
 
     assert swagger["url"] == redoc["url"] == f"/{prefix}/swagger.json"
     assert swagger["validatorUrl"] is None
@@ -153,8 +155,8 @@ def views_by_route():
 
 
 def samples(parameter):
-    """Return values that a query parameter takes, by what the document says of it."""
-    kind = kind_of(parameter)
+    """Return valid values of a query parameter, by its description in the document."""
+    kind = parameter_type(parameter)
     if "enum" in parameter:
         return parameter["enum"]
     if kind == "array":
@@ -172,13 +174,13 @@ def matching(schema):
     return [value for value in ("1", "none", "2030-12-01") if re.search(schema.get("pattern", ""), value)]
 
 
-def kind_of(parameter):
+def parameter_type(parameter):
     return parameter["type"] if parameter["type"] == "integer" else parameter.get("format") or parameter["type"]
 
 
-def beyond(parameter):
-    """Return values that it does not take."""
-    kind = kind_of(parameter)
+def invalid_samples(parameter):
+    """Return invalid values of a query parameter."""
+    kind = parameter_type(parameter)
     if kind == "string" and not {"enum", "pattern", "maxLength"} & set(parameter):
         return []
     if kind == "integer":

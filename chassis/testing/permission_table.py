@@ -1,4 +1,4 @@
-"""The tables of docs/permissions.md as data, and what the walks over them share. A call is as "GET /task/tasks/"."""
+"""The tables of docs/permissions.md as data, and helpers to test them. A call is "GET /task/tasks/"."""
 
 import re
 from itertools import dropwhile, takewhile
@@ -21,7 +21,7 @@ def table(heading):
     lines = takewhile(lambda line: line.startswith("|"), from_table)
     (_, *callers), _, *rows = ([cell.strip() for cell in line.replace("`", "").strip("|").split("|")] for line in lines)
     found = {call: dict(zip(callers, map(int, statuses), strict=True)) for call, *statuses in rows}
-    assert len(found) == len(rows), f"a call stands twice below {heading}"
+    assert len(found) == len(rows), f"a call appears twice below {heading}"
     return found
 
 
@@ -38,30 +38,30 @@ def methods_by_route(rows):
 
 
 def routed_calls():
-    """Return every call that the service at hand routes."""
+    """Return every call that this service routes."""
     views = routed_views(get_resolver().url_patterns)
-    return {f"{method} {route}" for route, view in views for method in methods_of(route, view)}
+    return {f"{method} {route}" for route, view in views for method in view_methods(route, view)}
 
 
 def routed_views(patterns, prefix="/"):
     for pattern in patterns:
-        route = prefix + route_of(str(pattern.pattern))
+        route = prefix + format_route(str(pattern.pattern))
         if isinstance(pattern, URLResolver):
             yield from routed_views(pattern.url_patterns, route)
         else:
             yield route, pattern.callback
 
 
-def route_of(pattern):
+def format_route(pattern):
     return re.sub(r"<id:\w+>", "{id}", pattern)
 
 
-def methods_of(route, view):
-    """Return what a view class has handlers for; a plain function does not tell without being asked."""
+def view_methods(route, view):
+    """Return the methods of a view class; a plain function has to be called."""
     if view_class := getattr(view, "view_class", None):
         return {name.upper() for name in view_class.http_method_names if hasattr(view_class, name)} & TABLED_METHODS
-    stranger, path = APIClient(), route.replace("{id}", "1")
-    return {method for method in TABLED_METHODS if stranger.generic(method, path).status_code != 405}
+    anonymous, path = APIClient(), route.replace("{id}", "1")
+    return {method for method in TABLED_METHODS if anonymous.generic(method, path).status_code != 405}
 
 
 def send(client, call, *, id_, body):
@@ -70,23 +70,20 @@ def send(client, call, *, id_, body):
 
 
 def read(answer):
-    """Read an answer to its end: one that is streamed is in a transaction until then."""
+    """Read a response to its end: until then a streamed one has an open transaction."""
     answer.getvalue()
     return answer
 
 
-def head_like(answer):
-    """Return what the same request gets as HEAD."""
+def as_head(answer):
+    """Return the response to the same request as HEAD."""
     request = answer.wsgi_request
     headers = {name: value for name, value in request.headers.items() if name == "Authorization"}
     return read(APIClient().head(request.get_full_path(), headers=headers))
 
 
-def users_of(rows, route):
-    """Return the kinds of callers to whom a route has something to give, in the order of the columns.
-
-    A route that none of them opens tells them all alike what it has not.
-    """
+def served_callers(rows, route):
+    """Return the kinds of callers that a route serves, in the order of the columns; all if it serves none."""
     served = [row for call, row in rows.items() if call.split()[1] == route]
     return [kind for kind in served[0] if any(row[kind] not in (401, 403, 404) for row in served)] or list(served[0])
 
@@ -95,8 +92,8 @@ def rows_of_all_tables():
     return {model: list(model._base_manager.order_by("pk").values()) for model in apps.get_models()}
 
 
-def told(answer):
-    """Return all that an answer tells, apart from which request it was."""
+def response_content(answer):
+    """Return status, body and headers of a response, without what identifies the request."""
     body = {name: value for name, value in answer.json().items() if name not in ("instance", "request_id")}
     headers = {name: value for name, value in answer.headers.items() if name not in ("X-Request-ID", "Content-Length")}
     return answer.status_code, body, headers

@@ -1,4 +1,4 @@
-"""A mail server on a real socket that can be made to misbehave."""
+"""A mail server on a real socket that can misbehave on request."""
 
 import email
 import email.policy
@@ -27,7 +27,7 @@ class Session(socketserver.StreamRequestHandler):
                 going_on = self.obey(command, line.decode().strip())
 
     def obey(self, command: str, line: str) -> bool:
-        """Answer a command; return whether the conversation goes on."""
+        """Reply to a command; return whether the session continues."""
         match command:
             case "MAIL":
                 self.sender = line.partition("<")[2].partition(">")[0]
@@ -65,7 +65,7 @@ class Session(socketserver.StreamRequestHandler):
 
 
 class Sink(socketserver.ThreadingTCPServer):
-    """`answers` replace the usual ones, by command, END_OF_DATA or the address of a recipient."""
+    """`answers` override replies by command, END_OF_DATA or recipient."""
 
     daemon_threads, block_on_close = True, True
     allow_reuse_address = True
@@ -86,14 +86,14 @@ class Sink(socketserver.ThreadingTCPServer):
         return self.answers.get(command, usual)
 
     def take(self, sender: str, recipients: list[str], message: EmailMessage) -> str:
-        """Accept a message, or return a refusal."""
+        """Store a message and return the reply."""
         self.received.append((sender, recipients, message))
         return "250 taken"
 
 
 @contextmanager
 def serving(port: int = 0, sink: Sink | None = None) -> Iterator[Sink]:
-    """Run a sink at any free port, or at this one."""
+    """Run a sink on this port, or on any free one."""
     with sink or Sink(port) as server:
         thread = Thread(target=server.serve_forever, args=(0.01,))
         thread.start()

@@ -1,4 +1,4 @@
-"""Lints the SQL of migrations by squawk, with the rules of .squawk.toml."""
+"""Lints the SQL of migrations with squawk and .squawk.toml."""
 
 import shutil
 import subprocess
@@ -15,16 +15,16 @@ SQUAWK = shutil.which("squawk", path=Path(sys.executable).parent)
 
 
 def complaints(sql):
-    """Return what squawk says about the SQL, or "" where it has nothing to say."""
+    """Return the output of squawk for the SQL, or "" if it has no complaints."""
     done = subprocess.run([SQUAWK], cwd=ROOT, input=sql, capture_output=True, text=True, check=False)
     return done.stdout if done.returncode else ""
 
 
-def complaints_about_migrations(*, newest_unchecked):
-    """Return the complaints about each migration of our apps, but for those up to the number given for its app."""
+def complaints_about_migrations(*, last_unchecked):
+    """Return the complaints about each migration of our apps after the last unchecked one."""
     found = {}
     for app, name in MigrationLoader(connection).graph.nodes:
-        if app in newest_unchecked and int(name[:4]) > newest_unchecked[app]:
+        if app in last_unchecked and int(name[:4]) > last_unchecked[app]:
             sql = StringIO()
             call_command("sqlmigrate", app, name, stdout=sql, no_color=True)
             found[f"{app}.{name}"] = complaints(sql.getvalue())

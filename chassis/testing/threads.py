@@ -1,4 +1,4 @@
-"""Work at the same moment, in threads of which each has a database connection of its own."""
+"""Concurrent work in threads, each with its own database connection."""
 
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -13,7 +13,7 @@ def start_together(pool, calls):
 
     def run(call):
         try:
-            connection.ensure_connection()
+            connect()
             barrier.wait(timeout=30)
             return call()
         finally:
@@ -22,8 +22,14 @@ def start_together(pool, calls):
     return [pool.submit(run, call) for call in calls]
 
 
+def connect():
+    """Open this thread's connection. It waits long for locks, since the machine may be busy."""
+    with connection.cursor() as cursor:
+        cursor.execute("SET lock_timeout = '60s'")
+
+
 def together(number, work):
-    """Run `work` in so many threads at the same moment and return the results."""
+    """Run `work` in `number` threads at once and return the results."""
     with ThreadPoolExecutor(number) as pool:
         running = start_together(pool, [work] * number)
     return [each.result() for each in running]
@@ -33,7 +39,7 @@ def in_own_connection(work):
     return together(1, work)
 
 
-def wait_until_one_waits_for_a_lock():
+def wait_for_lock_waiter():
     wait_until_waiting_for_a_lock(1)
 
 
@@ -47,4 +53,4 @@ def wait_until_waiting_for_a_lock(number):
             if cursor.fetchone() == (number,):
                 return
             time.sleep(0.002)
-    raise AssertionError(f"{number} statements did not come to wait for a lock")
+    raise AssertionError(f"{number} statements did not wait for a lock")

@@ -1,11 +1,11 @@
-"""Just enough of Django for the chassis alone, wired as a service wires it."""
+"""Minimal Django settings for the chassis, like those of a service."""
 
 import os
 
 from chassis import size_limits
 from chassis.ops import settings as common
 
-# scripts/test gives the address of a throwaway PostgreSQL; most tests need none.
+# scripts/test sets the URL of a temporary PostgreSQL; most tests need none.
 os.environ.setdefault("DATABASE_URL", "postgresql://nobody@127.0.0.1:1/never-connected-to")
 
 SECRET_KEY = "only-for-tests-0123456789-abcdefghijklmn"

@@ -21,36 +21,22 @@ def test_a_bearer_token_identifies_the_caller(client, scheme):
     assert (answer.status_code, answer.json()) == (200, {"id": 7, "username": "alice"})
 
 
-def test_without_a_token_the_answer_says_how_to_authenticate(client):
-    answer = client.get("/who-am-i/")
+def test_without_a_header_the_401_says_how_to_authenticate(client):
+    answer = client.get("/who-am-i/", {"access_token": signed(claims())})  # a token in the query is ignored
 
-    assert answer.status_code == 401
+    assert (answer.status_code, answer.json()["code"]) == (401, "not_authenticated")
     assert answer.headers["WWW-Authenticate"] == 'Bearer realm="tmservice"'
-    assert answer.json()["code"] == "not_authenticated"
 
 
 @pytest.mark.parametrize(
     "form",
     [
-        "",
-        " ",
-        "Bearer",
-        "Bearer ",
-        "Bearer  {token}",
-        " Bearer {token}",
-        "Bearer {token} ",
-        "Bearer {token} x",
-        "Bearer {token}, Bearer {token}",
-        "Bearer {token},",
-        "Bearer\t{token}",
-        "Bearer:{token}",
-        "Bearer é{token}",
-        "Basic {token}",
-        "Token {token}",
-        "{token}",
+        *("", " ", "Bearer", "Bearer ", "Bearer  {token}", " Bearer {token}", "Bearer {token} ", "Bearer {token} x"),
+        *("Bearer {token}, Bearer {token}", "Bearer {token},", "Bearer\t{token}", "Bearer:{token}", "Bearer é{token}"),
+        *("Basic {token}", "Token {token}", "{token}"),
     ],
 )
-def test_a_good_token_in_a_malformed_header_is_refused(client, form):
+def test_a_valid_token_in_a_malformed_header_is_401(client, form):
     answer = get(client, "/who-am-i/", form.format(token=signed(claims())))
 
     assert (answer.status_code, answer.json()["code"]) == (401, "token_invalid")
@@ -58,33 +44,20 @@ def test_a_good_token_in_a_malformed_header_is_refused(client, form):
     assert answer.headers["WWW-Authenticate"] == 'Bearer realm="tmservice"'
 
 
-def test_a_bad_token_is_refused_even_where_none_is_needed(client):
-    assert client.get("/echo/").status_code == 200
-
-    assert get(client, "/echo/", "Bearer nonsense").status_code == 401
-
-
-def test_a_token_in_the_query_string_counts_for_nothing(client):
-    assert client.get("/who-am-i/", {"access_token": signed(claims())}).status_code == 401
-
-
-def test_the_caller_does_not_learn_why_a_token_is_refused_but_the_log_does(client, caplog):
+def test_only_the_log_says_why_a_token_is_rejected(client, caplog):
     expired, forged = signed(claims(exp=1)), signed(claims(), kid="x")
 
     with caplog.at_level(logging.INFO, logger="chassis.auth.gate"):
         details = [get(client, "/who-am-i/", f"Bearer {token}").json()["detail"] for token in (expired, forged)]
 
     assert details == ["The token is invalid or has expired."] * 2
-    reasons = [record.getMessage() for record in caplog.records if record.name == "chassis.auth.gate"]
-    assert reasons == [
-        "token refused: Signature has expired",
-        "token refused: signed with a key that is not in use",
+    assert [record.getMessage() for record in caplog.records if record.name == "chassis.auth.gate"] == [
+        *("token refused: Signature has expired", "token refused: signed with a key that is not in use")
     ]
-    assert expired not in caplog.text
-    assert forged not in caplog.text
+    assert not [token for token in (expired, forged) if token in caplog.text]
 
 
-def test_a_service_may_refuse_a_caller_of_whom_it_knows_more():
+def test_a_service_can_reject_a_caller_in_resolve():
     class EndedSessions(BearerAuthentication):
         def resolve(self, token):
             raise InvalidToken("the session has ended")
@@ -96,16 +69,13 @@ def test_a_service_may_refuse_a_caller_of_whom_it_knows_more():
     assert (answer.status_code, answer.data["code"]) == (401, "token_invalid")
 
 
-def test_an_internal_route_opens_for_a_service(client):
+def test_only_a_service_can_use_internal_routes(client):
     answer = get(client, "/internal/", f"Bearer {tokens.issue_service_token('task_service')}")
+    rejected = [get(client, "/internal/", f"Bearer {signed(claims(role=role))}") for role in ("user", "admin")]
 
     assert (answer.status_code, answer.json()) == (200, {"service": "task_service"})
+    assert [answer.status_code for answer in rejected] == [401, 401]
 
 
-@pytest.mark.parametrize("role", ["user", "admin"])
-def test_an_internal_route_stays_shut_for_users(client, role):
-    assert get(client, "/internal/", f"Bearer {signed(claims(role=role))}").status_code == 401
-
-
-def test_a_route_for_users_stays_shut_for_services(client):
+def test_a_service_cannot_use_user_routes(client):
     assert get(client, "/who-am-i/", f"Bearer {tokens.issue_service_token('task_service')}").status_code == 401

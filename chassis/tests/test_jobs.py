@@ -2,7 +2,6 @@ import os
 import signal
 import threading
 from functools import partial
-from itertools import pairwise
 from threading import Event, Thread
 
 import pytest
@@ -11,7 +10,6 @@ from django.db import OperationalError, connection
 
 from chassis import request_id
 from chassis.management.commands import run_worker
-from chassis.management.commands.run_worker import stop_on_signals
 from chassis.worker.jobs import Job, pause_seconds, run_jobs
 
 SOON = 0.01
@@ -19,8 +17,20 @@ NEVER_AGAIN = 3600
 PATIENCE_SECONDS = 30
 
 
+class Stuck:
+    """A job that waits until it is released."""
+
+    def __init__(self):
+        self.entered, self.released, self.finished = Event(), Event(), Event()
+
+    def __call__(self):
+        self.entered.set()
+        self.released.wait(PATIENCE_SECONDS)
+        self.finished.set()
+
+
 class Recorder:
-    """Counts its calls; each raises or returns the next of `results`, and returns None when they are used up."""
+    """Counts its calls. Each raises or returns the next of `results`, then None."""
 
     def __init__(self, *results):
         self.results, self.calls, self.reached = list(results), 0, threading.Condition()
@@ -41,7 +51,7 @@ class Recorder:
 
 @pytest.fixture
 def start():
-    """Starts jobs; gives the event that stops them and the thread in which `run_jobs` is, which ends with the test."""
+    """Starts jobs; returns the event that stops them and the thread of `run_jobs`, which ends with the test."""
     started = []
 
     def start(*jobs, **options):
@@ -71,55 +81,29 @@ def assert_ends(thread):
     assert not thread.is_alive()
 
 
-# Turns
-
-
-def test_a_job_runs_again_and_again(start):
-    run = Recorder()
-
-    start(Job("pull", run, every_seconds=SOON))
-
-    run.wait_for(calls=5)
-
-
-def test_a_job_waits_for_its_next_turn(start):
-    run, other = Recorder(), Recorder()
+@pytest.mark.parametrize(("results", "calls"), [([], 1), ([10, True, 1], 4)], ids=["pause", "more to do"])
+def test_a_job_pauses_between_runs_unless_there_is_more_to_do(start, results, calls):
+    run, other = Recorder(*results), Recorder()
 
     start(Job("seldom", run, every_seconds=NEVER_AGAIN), Job("often", other, every_seconds=SOON))
 
+    run.wait_for(calls)
     other.wait_for(calls=10)
-    assert run.calls == 1
+    assert run.calls == calls
 
 
-def test_a_job_with_more_to_do_runs_again_at_once(start):
-    run, other = Recorder(10, True, 1), Recorder()
+def test_a_stuck_job_does_not_delay_others(start):
+    stuck, run = Stuck(), Recorder()
 
-    start(Job("deliver", run, every_seconds=NEVER_AGAIN), Job("often", other, every_seconds=SOON))
+    start(Job("stuck", stuck, every_seconds=SOON), Job("pull", run, every_seconds=SOON))
 
-    run.wait_for(calls=4)
-    other.wait_for(calls=10)
-    assert run.calls == 4
-
-
-def test_a_job_that_is_stuck_delays_no_other(start):
-    entered, release = Event(), Event()
-    run = Recorder()
-
-    def get_stuck():
-        entered.set()
-        release.wait(PATIENCE_SECONDS)
-
-    start(Job("stuck", get_stuck, every_seconds=SOON), Job("pull", run, every_seconds=SOON))
-    assert entered.wait(PATIENCE_SECONDS)
+    assert stuck.entered.wait(PATIENCE_SECONDS)
     run.wait_for(calls=run.calls + 5)
-    release.set()
-
-
-# Failures
+    stuck.released.set()
 
 
 @pytest.mark.parametrize("error", [ValueError("broken"), OperationalError("gone"), SystemExit(3)])
-def test_a_job_that_fails_is_in_the_log_and_goes_on(start, caplog, error):
+def test_a_failing_job_is_logged_and_runs_again(start, caplog, error):
     run = Recorder(error)
 
     start(Job("pull", run, every_seconds=SOON))
@@ -129,15 +113,7 @@ def test_a_job_that_fails_is_in_the_log_and_goes_on(start, caplog, error):
     assert (record.levelname, record.getMessage(), record.exc_info[1]) == ("ERROR", "job pull failed", error)
 
 
-def test_a_job_that_fails_delays_no_other(start):
-    run = Recorder()
-
-    start(Job("broken", Recorder(ValueError()), every_seconds=NEVER_AGAIN), Job("pull", run, every_seconds=SOON))
-
-    run.wait_for(calls=5)
-
-
-def test_pauses_double_with_failures_in_a_row_and_begin_anew_after_a_success(start, monkeypatch):
+def test_pauses_double_per_failure_and_reset_after_a_success(start, monkeypatch):
     failures = []
     monkeypatch.setattr("chassis.worker.jobs.pause_seconds", lambda every, number: failures.append(number) or every)
     run = Recorder(ValueError(), ValueError(), None, ValueError(), 1, ValueError())
@@ -148,22 +124,16 @@ def test_pauses_double_with_failures_in_a_row_and_begin_anew_after_a_success(sta
     assert failures[:6] == [1, 2, 0, 1, 1, 0]
 
 
-def test_a_pause_doubles_with_every_failure_up_to_a_minute():
-    pauses = [pause_seconds(1, failures) for failures in range(10)]
-
-    assert pauses == [1, 2, 4, 8, 16, 32, 60, 60, 60, 60]
-    assert pause_seconds(0.5, 10**9) == 60
-    assert all(earlier <= later for earlier, later in pairwise(pauses))
-
-
-def test_a_job_with_long_pauses_keeps_them_when_it_fails():
-    assert [pause_seconds(300, failures) for failures in range(3)] == [300, 300, 300]
+@pytest.mark.parametrize(
+    ("every_seconds", "pauses"),
+    [(1, [1, 2, 4, 8, 16, 32, 60, 60]), (0.5, [0.5, 1, 2, 4]), (300, [300, 300, 300])],
+)
+def test_a_pause_doubles_per_failure_up_to_a_minute(every_seconds, pauses):
+    assert [pause_seconds(every_seconds, failures) for failures in range(len(pauses))] == pauses
+    assert pause_seconds(every_seconds, 10**9) == max(60, every_seconds)
 
 
-# Each run for itself
-
-
-def test_each_run_has_a_request_id_of_its_own(start):
+def test_each_run_has_its_own_request_id(start):
     ids = {"one": [], "two": []}
     runs = {name: Recorder() for name in ids}
 
@@ -177,11 +147,11 @@ def test_each_run_has_a_request_id_of_its_own(start):
         run.wait_for(calls=3)
     seen = ids["one"][:3] + ids["two"][:3]
     assert len(set(seen)) == 6
-    assert all(request_id.SANE.fullmatch(each) for each in seen)
+    assert all(request_id.VALID.fullmatch(each) for each in seen)
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_lost_database_connection_is_replaced_for_the_next_run(start):
+def test_a_lost_connection_is_replaced_before_the_next_run(start):
     answers, run = [], Recorder()
 
     def ask():
@@ -200,7 +170,7 @@ def test_a_lost_database_connection_is_replaced_for_the_next_run(start):
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_job_that_has_ended_leaves_no_database_connection_open(start):
+def test_an_ended_job_closes_its_database_connection(start):
     used, run = [], Recorder()
 
     def ask():
@@ -217,11 +187,9 @@ def test_a_job_that_has_ended_leaves_no_database_connection_open(start):
     assert all(each.closed for each in used)
 
 
-# Stopping
-
-
-def test_jobs_between_their_turns_stop_at_once(start, caplog):
-    runs = [Recorder(), Recorder()]
+@pytest.mark.parametrize("results", [[], [True] * 1_000_000], ids=["pausing", "with endless work"])
+def test_jobs_stop_at_once_between_runs(start, caplog, results):
+    runs = [Recorder(*results), Recorder(*results)]
     stop, thread = start(*(Job("seldom", run, every_seconds=NEVER_AGAIN) for run in runs))
     for run in runs:
         run.wait_for(calls=1)
@@ -229,63 +197,40 @@ def test_jobs_between_their_turns_stop_at_once(start, caplog):
     stop.set()
 
     assert_ends(thread)
-    assert caplog.messages == []  # it would tell of those that were left behind
-
-
-def test_a_job_with_ever_more_to_do_stops_too(start, caplog):
-    run = Recorder(*[True] * 1_000_000)
-    stop, thread = start(Job("deliver", run, every_seconds=NEVER_AGAIN))
-    run.wait_for(calls=2)
-
-    stop.set()
-
-    assert_ends(thread)
-    assert caplog.messages == []
+    assert caplog.messages == []  # it would log abandoned jobs
 
 
 def test_a_running_job_finishes_its_run(start, caplog):
-    entered, release, finished = Event(), Event(), Event()
-
-    def work():
-        entered.set()
-        assert release.wait(PATIENCE_SECONDS)
-        finished.set()
-
+    work = Stuck()
     stop, thread = start(Job("work", work, every_seconds=SOON), grace_seconds=PATIENCE_SECONDS)
-    assert entered.wait(PATIENCE_SECONDS)
+    assert work.entered.wait(PATIENCE_SECONDS)
 
     stop.set()
     thread.join(timeout=0.1)
     assert thread.is_alive()
-    release.set()
+    work.released.set()
 
     assert_ends(thread)
-    assert finished.is_set()
+    assert work.finished.is_set()
     assert caplog.messages == []
 
 
-def test_a_job_that_does_not_finish_is_left_behind_after_the_grace_period(start, caplog):
-    entered, release = Event(), Event()
-
-    def get_stuck():
-        entered.set()
-        release.wait(PATIENCE_SECONDS)
-
-    stop, thread = start(Job("stuck", get_stuck, every_seconds=SOON), grace_seconds=0.05)
-    assert entered.wait(PATIENCE_SECONDS)
+def test_a_job_is_abandoned_after_the_grace_period(start, caplog):
+    work = Stuck()
+    stop, thread = start(Job("stuck", work, every_seconds=SOON), grace_seconds=0.05)
+    assert work.entered.wait(PATIENCE_SECONDS)
     (stuck,) = [each for each in threading.enumerate() if each.name == "stuck"]
 
     stop.set()
     assert_ends(thread)
 
-    assert stuck.is_alive()
-    assert stuck.daemon
-    assert caplog.messages == ["job stuck did not finish in time and is left behind"]
-    release.set()
+    assert (stuck.is_alive(), stuck.daemon) == (True, True)
+    assert caplog.messages == ["job stuck did not finish in time and is abandoned"]
+    work.released.set()
     assert_ends(stuck)
 
 
-def test_the_main_thread_never_holds_the_lock_that_a_signal_handler_needs():
+def test_a_signal_handler_cannot_deadlock_the_main_thread():
     waiting = []
 
     class Watched(Event):
@@ -300,25 +245,10 @@ def test_the_main_thread_never_holds_the_lock_that_a_signal_handler_needs():
     assert threading.current_thread() not in waiting
 
 
-@pytest.mark.usefixtures("_signals_restored")
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_sets_the_event(number):
-    stop = Event()
-    stop_on_signals(stop)
-    assert not stop.is_set()
-
-    os.kill(os.getpid(), number)
-
-    assert stop.wait(PATIENCE_SECONDS)
-
-
-# The command
-
-
 @pytest.fixture
 def work(monkeypatch):
-    """Runs the command with these jobs. Those of every worker need a database."""
-    monkeypatch.setattr("chassis.database.give_up_after", lambda *, seconds: None)
+    """Runs the command with these jobs, without the common ones, which need a database."""
+    monkeypatch.setattr("chassis.database.limit_waits", lambda *, seconds: None)
     monkeypatch.setattr(run_worker, "wait_for_database", lambda stop: None)
 
     def work(*jobs, **options):
@@ -329,40 +259,37 @@ def work(monkeypatch):
 
 
 @pytest.mark.usefixtures("_signals_restored")
-def test_the_command_runs_its_jobs_until_it_is_told_to_stop(work):
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_the_command_runs_jobs_until_a_signal_stops_it(work, number):
     run = Recorder()
 
     def stop_at_the_third_turn():
         run()
         if run.calls == 3:
-            os.kill(os.getpid(), signal.SIGTERM)
+            os.kill(os.getpid(), number)
 
     work(Job("work", stop_at_the_third_turn, every_seconds=SOON))
 
     assert run.calls >= 3
 
 
-def test_once_gives_each_job_one_turn_in_their_order(work):
-    order = []
+def test_once_runs_each_job_in_order_until_it_has_no_more(work):
+    order, more = [], [True, True, False]
 
-    work(*(Job(name, partial(order.append, name), every_seconds=SOON) for name in "abc"), once=True)
+    def deliver():
+        order.append("deliver")
+        return more.pop(0)
 
-    assert order == ["a", "b", "c"]
+    work(Job("pull", partial(order.append, "pull"), 1), Job("deliver", deliver, NEVER_AGAIN), once=True)
 
-
-def test_once_is_not_over_while_there_is_more(work):
-    run = Recorder(10, 10, 3, 0)
-
-    work(Job("deliver", run, every_seconds=NEVER_AGAIN), once=True)
-
-    assert run.calls == 4
+    assert order == ["pull", "deliver", "deliver", "deliver"]
 
 
-def test_once_tells_which_jobs_failed_after_all_had_their_turn(work, caplog):
+def test_once_reports_failed_jobs_after_all_ran(work, caplog):
     last = Recorder()
     broken, also = Job("pull", Recorder(ValueError("x")), every_seconds=1), Job("scan", Recorder(1, OSError()), 1)
 
-    with pytest.raises(CommandError, match=r"These jobs failed; the log says why: pull, scan\."):
+    with pytest.raises(CommandError, match=r"These jobs failed; see the log: pull, scan\."):
         work(broken, also, Job("deliver", last, every_seconds=1), once=True)
 
     assert last.calls == 1

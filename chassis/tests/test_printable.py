@@ -1,10 +1,10 @@
-"""Text from outside on one line: what is kept, what is replaced, and where it may be cut."""
+"""Untrusted text on one line: what is kept, what is replaced, and where it is shortened."""
 
 import re
 
 import pytest
 
-from chassis.printable import isolated, one_line, printable, shortened
+from chassis.printable import isolate, one_line, printable, shorten
 from chassis.worker.mailing import message_id
 
 FAMILY = "\U0001f468\u200d\U0001f469\u200d\U0001f467"
@@ -17,44 +17,44 @@ UNSAFE = ["\x00", "\n", "\r", "\t", "\x1b", "\x7f", "\x85", "\u2028", "\u202e", 
 @pytest.mark.parametrize(
     "text", ["plain", FAMILY, FLAG, SCOTLAND, PERSIAN, "\u2764\ufe0f", "Gr\u00f6\u00dfe", "\u05d0\u200f!"], ids=ascii
 )
-def test_what_people_write_stays_as_it_is(text):
+def test_ordinary_text_is_unchanged(text):
     assert one_line(text) == printable(text) == text
 
 
 @pytest.mark.parametrize("character", UNSAFE, ids=ascii)
-def test_what_could_do_harm_is_a_space_or_escaped(character):
+def test_unsafe_characters_become_a_space_or_are_escaped(character):
     assert one_line(f"a{character}{character}b") == "a b"
     assert printable(f"a{character}b") == f"a{character.encode('unicode_escape').decode()}b"
 
 
-def test_a_text_cannot_leave_its_isolation():
-    assert isolated("a\u2069\u202eb") == "\u2068a b\u2069"
-
-
-def test_what_fits_is_not_cut():
-    assert shortened("x" * 10, 10) == "x" * 10
-    assert shortened("x" * 11, 10) == "x" * 9 + "\u2026"
+def test_a_text_cannot_end_its_isolate():
+    assert isolate("a\u2069\u202eb") == "\u2068a b\u2069"
 
 
 @pytest.mark.parametrize(
-    "whole",
-    ["e\u0301\u0323", FAMILY, SCOTLAND, FLAG, "\U0001f44d\U0001f3fd", "\u2764\ufe0f", "\u1112\u1161\u11ab"],
-    ids=ascii,
+    ("text", "shortened"),
+    [
+        *[("x" * 10, "x" * 10), ("x" * 11, "x" * 9 + "\u2026")],
+        ("e" + "\u0301" * 200, "e" + "\u0301" * 8 + "\u2026"),  # a grapheme longer than the limit is split
+    ],
 )
-def test_no_character_is_cut_in_pieces(whole):
+def test_a_text_is_shortened_if_it_does_not_fit(text, shortened):
+    assert shorten(text, 10) == shortened
+
+
+@pytest.mark.parametrize(
+    "whole", ["e\u0301\u0323", FAMILY, SCOTLAND, FLAG, "\U0001f44d\U0001f3fd", "\u2764\ufe0f", "\u1112\u1161\u11ab"]
+)
+def test_shortening_does_not_split_characters(whole):
     for before in ("", "ab", f"ab{whole}"):
         text = before + whole * 3
         for limit in range(len(before) + len(whole) + 1, len(text)):
-            kept = shortened(text, limit).removesuffix("\u2026").removeprefix(before)
+            kept = shorten(text, limit).removesuffix("\u2026").removeprefix(before)
             assert kept.replace(whole, "") == ""
             assert len(kept) + len(before) + 1 <= limit
 
 
-def test_one_that_is_longer_than_the_limit_is_cut_all_the_same():
-    assert shortened("e" + "\u0301" * 200, 10) == "e" + "\u0301" * 8 + "\u2026"
-
-
-def test_a_message_of_another_installation_has_another_id(settings):
+def test_message_ids_differ_between_installations(settings):
     settings.SERVICE, settings.MAIL_DOMAIN = "task_service", "tm.test"
     seen = set()
     for settings.SECRET_KEY in ("one of them", "the other"):

@@ -1,7 +1,8 @@
-"""What holds for every kind of token alike: form, encoding, lifetime and clock."""
+"""Checks common to all token types: form, encoding, lifetime and clock."""
 
 import json
 import time
+from types import SimpleNamespace
 
 import pytest
 
@@ -25,7 +26,7 @@ def kind(request):
 
 @pytest.fixture
 def good(kind):
-    """The claims of a good token of this kind, with changes."""
+    """The claims of a valid token of this type, with changes."""
 
     def make(**changes):
         now = int(time.time())
@@ -50,13 +51,12 @@ def refused(verify):
 
 
 def test_it_works(verify, good):
-    assert verify(signed(good())) == good()
+    payload = good()
+
+    assert verify(signed(payload)) == payload
 
 
-# Form and encoding
-
-
-def test_a_token_of_4096_characters_is_read_and_a_longer_one_is_not(verify, good, refused):
+def test_a_token_has_at_most_4096_characters(verify, good, refused):
     def of_length(length):
         room = (length - len(signed(good(padding="")))) * 3 // 4
         paddings = ("x" * number for number in range(room - 20, room))
@@ -70,20 +70,9 @@ def test_a_token_of_4096_characters_is_read_and_a_longer_one_is_not(verify, good
 @pytest.mark.parametrize(
     "spoil",
     [
-        lambda token: token + "=",
-        lambda token: token.replace(".", "=.", 1),
-        lambda token: token.replace(".", "==.", 1),
-        lambda token: token + "\n",
-        lambda token: " " + token,
-        lambda token: token[:5] + "\n" + token[5:],
-        lambda token: token[:5] + "+" + token[6:],
-        lambda token: token[:5] + "/" + token[6:],
-        lambda token: token[:5] + "\u0661" + token[6:],
-        lambda token: token[:5] + "\ud800" + token[6:],
-        lambda token: token + ".",
-        lambda token: "." + token,
-        lambda token: token + "." + token,
-        lambda token: token.replace(".", "..", 1),
+        *(lambda token, form=form: form.format(token) for form in ("{}=", "{}\n", " {}", "{}.", ".{}", "{0}.{0}")),
+        *(lambda token, dots=dots: token.replace(".", dots, 1) for dots in ("=.", "==.", "..")),
+        *(lambda token, mark=mark: token[:5] + mark + token[6:] for mark in ("\n", "+", "/", "\u0661", "\ud800")),
     ],
 )
 def test_base64url_has_neither_padding_nor_other_characters(good, refused, spoil):
@@ -103,64 +92,63 @@ def header(**changes):
 
 
 @pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-le", "utf-32"])
-def test_header_and_payload_are_utf8_without_a_byte_order_mark(good, refused, encoding):
+def test_header_and_payload_are_utf8_without_a_bom(good, refused, encoding):
     refused(signed(json.dumps(good()).encode(encoding)), match="not JSON in UTF-8")
     refused(signed_text(json.dumps(header()).encode(encoding), json.dumps(good())), match="not JSON in UTF-8")
 
 
 @pytest.mark.parametrize("stray", [b"\xff", b"\xc0\xaf", b"\xed\xa0\x80"])
-def test_bytes_that_are_no_utf8_are_refused(good, refused, stray):
+def test_invalid_utf8_is_rejected(good, refused, stray):
     payload = json.dumps(good(note="?")).encode().replace(b"?", stray)
 
     refused(signed(payload), match="not JSON in UTF-8")
 
 
 @pytest.mark.parametrize("name", ["sub", "exp", "aud", "token_type", "note"])
-def test_a_claim_that_appears_twice_is_refused(good, refused, name):
+def test_a_duplicate_claim_is_rejected(good, refused, name):
     whole = json.dumps(good(note="x"))
     repeated = json.dumps({name: good(note="x")[name]})
 
     refused(signed(f"{repeated[:-1]}, {whole[1:]}"), match="appears twice")
 
 
-def test_a_name_that_appears_twice_is_refused_in_the_header_and_deeper(good, refused):
-    whole = json.dumps(header())
-
-    refused(signed_text(f'{{"alg": "none", {whole[1:]}', json.dumps(good())), match="appears twice")
-    refused(signed(json.dumps(good())[:-1] + ', "note": {"a": 1, "a": 2}}'), match="appears twice")
+def test_a_duplicate_name_in_the_header_is_rejected(good, refused):
+    refused(signed_text(f'{{"alg": "none", {json.dumps(header())[1:]}', json.dumps(good())), match="appears twice")
 
 
-@pytest.mark.parametrize("constant", ["NaN", "Infinity", "-Infinity"])
-def test_what_is_no_json_is_refused_anywhere(good, refused, constant):
-    refused(signed(json.dumps(good())[:-1] + f', "note": [{constant}]}}'), match="is not JSON")
+@pytest.mark.parametrize(
+    ("note", "reason"),
+    [
+        ('{"a": 1, "a": 2}', "appears twice"),
+        *((f"[{constant}]", "is not JSON") for constant in ("NaN", "Infinity", "-Infinity")),
+    ],
+)
+def test_claims_are_strict_json_at_any_depth(good, refused, note, reason):
+    refused(signed(json.dumps(good())[:-1] + f', "note": {note}}}'), match=reason)
 
 
-@pytest.mark.parametrize("payload", ["null", "[]", '"x"', "7", "{", "{}x", '{"exp":' + "9" * 2_500 + "}"])
-def test_a_payload_that_is_no_object_of_claims_is_refused(refused, payload):
-    refused(signed(payload))
-
-
-@pytest.mark.parametrize("text", ["null", "[]", '"x"', "7", "{"])
-def test_a_header_that_is_no_object_is_refused(good, refused, text):
+@pytest.mark.parametrize("text", ["null", "[]", '"x"', "7", "{", "{}x", '{"exp":' + "9" * 2_500 + "}"])
+def test_header_and_payload_are_objects(good, refused, text):
+    refused(signed(text))
     refused(signed_text(text, json.dumps(good())))
 
 
-def test_json_nested_very_deep_is_refused(good, refused):
+def test_deeply_nested_json_is_rejected(refused):
     refused(signed_text(f'{{"alg":"HS256","kid":{DEEP}}}', "{}"))
     refused(signed(f'{{"exp":{DEEP}}}'))
 
 
-@pytest.mark.parametrize("extension", [["b64"], ["exp"], [], "exp", None])
-def test_an_extension_that_must_be_understood_is_not(good, refused, extension):
-    refused(signed(good(), crit=extension), match="extension")
+@pytest.mark.parametrize(
+    "header",
+    [*({"crit": extension} for extension in (["b64"], ["exp"], [], "exp", None)), {"crit": ["b64"], "b64": False}],
+    ids=str,
+)
+def test_a_critical_extension_is_rejected(good, refused, header):
+    refused(signed(good(), **header), match="extension")
 
 
-def test_an_unencoded_payload_is_refused(good, refused):
-    refused(signed(good(), crit=["b64"], b64=False))
+def test_an_unencoded_payload_is_rejected(good, refused):
     refused(signed(good(), b64=False))
-
-
-# Claims
 
 
 @pytest.mark.parametrize("name", ["iss", "aud"])
@@ -169,46 +157,45 @@ def test_issuer_and_audience_are_strings(good, refused, name):
         refused(signed(good(**{name: value})))
 
 
-def test_no_token_lives_longer_than_its_kind(kind, good, verify, refused):
+def test_no_token_exceeds_the_lifetime_of_its_type(kind, good, verify, refused):
     now = int(time.time())
     assert verify(signed(good(iat=now, exp=now + LIFETIMES[kind])))
 
-    refused(signed(good(iat=now, exp=now + LIFETIMES[kind] + 1)), match="lives longer")
-    refused(signed(good(iat=now - 10**6, exp=now + 10)), match="lives longer")
+    refused(signed(good(iat=now, exp=now + LIFETIMES[kind] + 1)), match="lifetime is longer")
+    refused(signed(good(iat=now - 10**6, exp=now + 60)), match="lifetime is longer")
 
 
-def test_a_clock_half_a_minute_ahead_is_tolerated(kind, good, verify, refused):
-    def issued_in(seconds):
-        now = int(time.time()) + seconds
-        return signed(good(iat=now, exp=now + LIFETIMES[kind]))
+def test_a_clock_30_seconds_ahead_is_tolerated(monkeypatch, kind, good, verify, refused):
+    now = int(time.time()) + 3600  # ahead of the clock that PyJWT reads, so that nothing has expired
+    monkeypatch.setattr(tokens, "time", SimpleNamespace(time=lambda: float(now)))
 
-    assert verify(issued_in(29))
-    refused(issued_in(32), match="issued in the future")
+    def issued_at(instant):
+        return signed(good(iat=instant, exp=instant + LIFETIMES[kind]))
+
+    assert verify(issued_at(now + 30))
+    refused(issued_at(now + 31), match="issued in the future")
 
 
-def test_no_token_is_good_after_its_expiry(good, refused):
+@pytest.mark.parametrize("seconds_ago", [0, 1])
+def test_no_token_is_valid_after_its_expiry(good, refused, seconds_ago):
     now = int(time.time())
 
-    refused(signed(good(iat=now - 30, exp=now)))
-    refused(signed(good(iat=now - 30, exp=now - 1)))
+    refused(signed(good(iat=now - 30, exp=now - seconds_ago)))
 
 
-@pytest.mark.parametrize("nbf", [4102444800, "1", "abc", True, 1.5, None, [], {}, float("inf"), 1e30])
-def test_a_token_for_later_is_not_accepted_now(good, refused, nbf):
-    refused(signed(good(nbf=nbf)))
-
-
-def test_a_start_in_the_past_is_no_obstacle(good, verify):
+def test_a_not_before_time_in_the_past_is_accepted(good, verify):
     assert verify(signed(good(nbf=1)))
     assert verify(signed(good(nbf=int(time.time()))))
 
 
-@pytest.mark.parametrize("name", ["exp", "iat"])
-@pytest.mark.parametrize("value", ["1", True, 1.5, None, [], {}, 10**30, -1])
-def test_times_are_whole_numbers(good, refused, name, value):
-    refused(signed(good(**{name: value})))
-
-
-@pytest.mark.parametrize("digits", ["\u0660" * 32, "\uff10" * 32, "0" * 31 + "\u0660"])
-def test_ids_are_ascii_digits(good, refused, digits):
-    refused(signed(good(jti=digits)))
+@pytest.mark.parametrize(
+    "changes",
+    [
+        *({name: value} for name in ("exp", "iat") for value in ("1", True, 1.5, None, [], {}, 10**30, -1)),
+        *({"nbf": value} for value in (4102444800, "1", "abc", True, 1.5, None, [], {}, float("inf"), 1e30)),
+        *({"jti": digits} for digits in ("\u0660" * 32, "\uff10" * 32, "0" * 31 + "\u0660")),
+    ],
+    ids=ascii,
+)
+def test_times_are_whole_numbers_and_ids_ascii_digits(good, refused, changes):
+    refused(signed(good(**changes)))

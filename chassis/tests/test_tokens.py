@@ -1,4 +1,3 @@
-import time
 from base64 import urlsafe_b64decode
 from uuid import UUID
 
@@ -9,154 +8,98 @@ from chassis.auth import tokens
 from chassis.auth.keys import key_id
 from chassis.auth.tokens import Caller, InvalidToken, ServiceCaller
 from chassis.testing.forge import MISSING, SESSION_KEY, base64, claims, signed
+from chassis.tests.settings import JWT_PREVIOUS_SIGNING_KEYS, JWT_SIGNING_KEY
 
-PREVIOUS_KEY = "previous-key-of-the-tests-0123456789-abcdef"
+(PREVIOUS_KEY,) = JWT_PREVIOUS_SIGNING_KEYS
 STRANGERS_KEY = "a-key-nobody-here-knows-0123456789-abcdef"
 SERVICE = {"aud": "tmservice-internal", "token_type": "service", "sub": "task_service"}
 
 
-def in_seconds(seconds):
-    return int(time.time()) + seconds
+def rejected(token, verify=tokens.verify_access, match=None):
+    with pytest.raises(InvalidToken, match=match):
+        verify(token)
+    return True
 
 
-def test_an_access_token_says_who_is_calling():
-    caller = tokens.verify_access(signed(claims(sub="7", username="alice", role="admin")))
+def test_an_access_token_identifies_the_caller():
+    caller = tokens.verify_access(signed(claims(sub="7", username="alice", role="admin", epoch=3, extra={"a": [1]})))
 
-    assert caller == Caller(id=7, username="alice", role="admin", epoch=0, session_key=UUID(SESSION_KEY))
+    assert caller == Caller(id=7, username="alice", role="admin", epoch=3, session_key=UUID(SESSION_KEY))
     assert caller.is_admin
 
 
-def test_a_token_that_we_sign_verifies():
-    assert tokens.verify_access(tokens.sign(claims(sub="9"))).id == 9
+@pytest.mark.parametrize("id_", [9, 2**63 - 1])
+def test_a_token_that_we_sign_is_valid(id_):
+    assert tokens.verify_access(tokens.sign(claims(sub=str(id_)))).id == id_
 
 
-def test_the_largest_id_is_an_id():
-    assert tokens.verify_access(signed(claims(sub=str(2**63 - 1)))).id == 2**63 - 1
+@pytest.mark.parametrize(
+    "options",
+    [
+        *({"alg": name} for name in ("none", "None", "nOnE", "HS384", "HS512", "RS256", "ES256", "", None, 1)),
+        *({"alg": name, "digest": digest} for name, digest in (("HS384", "sha384"), ("HS512", "sha512"))),
+        {"alg": "HS256", "digest": "sha512"},
+        *(
+            {"kid": kid}
+            for kid in ("../../../../dev/null", "x' UNION SELECT 'key' --", "\0", "", "k" * 3_000, "\ud800")
+        ),
+        *({"kid": kid} for kid in (1, None, True, ["kid"], {"kid": 1}, MISSING)),
+        *({"key": STRANGERS_KEY, name: "https://attacker.test/keys"} for name in ("jku", "x5u", "jwk", "x5c")),
+        *({"key": key} for key in ("", "\0" * 32, "secret", STRANGERS_KEY)),
+        *({"key": key, "kid": key_id(JWT_SIGNING_KEY)} for key in ("", "\0" * 32, "secret", STRANGERS_KEY)),
+    ],
+    ids=lambda options: ascii(options)[:40],
+)
+def test_a_token_signed_in_another_way_is_rejected(options):
+    assert rejected(signed(claims(), **options))
 
 
-@pytest.mark.parametrize("algorithm", ["none", "None", "NONE", "nOnE", "HS384", "HS512", "RS256", "ES256", "", None, 1])
-def test_no_algorithm_but_ours_is_accepted_even_over_our_signature(algorithm):
-    with pytest.raises(InvalidToken):
-        tokens.verify_access(signed(claims(), alg=algorithm))
+def test_an_unsigned_token_is_rejected():
+    headers = {"kid": key_id(JWT_SIGNING_KEY)}
 
-
-@pytest.mark.parametrize(("algorithm", "digest"), [("HS384", "sha384"), ("HS512", "sha512"), ("HS256", "sha512")])
-def test_no_hash_but_ours_is_accepted_even_with_the_right_key(algorithm, digest):
-    with pytest.raises(InvalidToken):
-        tokens.verify_access(signed(claims(), alg=algorithm, digest=digest))
-
-
-def test_an_unsigned_token_of_pyjwt_is_refused(settings):
-    token = jwt.encode(claims(), None, algorithm="none", headers={"kid": key_id(settings.JWT_SIGNING_KEY)})
-
-    with pytest.raises(InvalidToken):
-        tokens.verify_access(token)
-
-
-@pytest.mark.parametrize("key", ["", "\0" * 32, "secret", STRANGERS_KEY])
-def test_a_signature_by_another_key_is_refused_under_its_name_and_under_ours(key, settings):
-    ours = key_id(settings.JWT_SIGNING_KEY)
-
-    for kid in (key_id(key), ours):
-        with pytest.raises(InvalidToken):
-            tokens.verify_access(signed(claims(), key=key, kid=kid))
+    assert rejected(jwt.encode(claims(), None, algorithm="none", headers=headers))
 
 
 @pytest.mark.parametrize("bit", [0, 1, 100, 255])
-def test_a_flipped_bit_in_the_signature_is_noticed(bit):
+def test_a_flipped_bit_in_the_signature_is_rejected(bit):
     message, _, signature = signed(claims()).rpartition(".")
     flipped = int.from_bytes(urlsafe_b64decode(signature + "=")) ^ (1 << bit)
 
-    with pytest.raises(InvalidToken):
-        tokens.verify_access(f"{message}.{base64(flipped.to_bytes(32))}")
+    assert rejected(f"{message}.{base64(flipped.to_bytes(32))}")
 
 
-def test_a_role_edited_without_signing_again_is_noticed():
+def test_a_role_changed_without_signing_is_rejected():
     header, _, signature = signed(claims(role="user")).split(".")
     _, payload, _ = signed(claims(role="admin")).split(".")
 
-    with pytest.raises(InvalidToken):
-        tokens.verify_access(f"{header}.{payload}.{signature}")
-
-
-@pytest.mark.parametrize("cut", [43, 42, 20, 1])
-def test_a_missing_or_shortened_signature_is_refused(cut):
-    with pytest.raises(InvalidToken):
-        tokens.verify_access(signed(claims())[:-cut])
+    assert rejected(f"{header}.{payload}.{signature}")
 
 
 @pytest.mark.parametrize(
     "token", ["", ".", "..", "...", "a", "a.b", "a.b.c", "e30.e30.e30", "é.é.é", "\0", "a" * 10_000]
 )
-def test_what_is_no_token_is_refused(token):
-    with pytest.raises(InvalidToken):
-        tokens.verify_access(token)
+def test_an_invalid_token_is_rejected(token):
+    assert rejected(token)
 
 
-@pytest.mark.parametrize(
-    "kid",
-    [
-        "../../../../dev/null",
-        "x' UNION SELECT 'key' --",
-        "\0",
-        "",
-        "k" * 10_000,
-        "\ud800",
-        1,
-        None,
-        True,
-        ["kid"],
-        {"kid": 1},
-        MISSING,
-    ],
-)
-def test_an_odd_key_id_opens_nothing(kid):
-    with pytest.raises(InvalidToken):
-        tokens.verify_access(signed(claims(), kid=kid))
+@pytest.mark.parametrize("cut", [43, 42, 20, 1])
+def test_a_missing_or_truncated_signature_is_rejected(cut):
+    assert rejected(signed(claims())[:-cut])
 
 
-@pytest.mark.parametrize("name", ["jku", "x5u", "jwk", "x5c"])
-def test_a_key_that_the_token_brings_along_is_not_used(name):
-    with pytest.raises(InvalidToken):
-        tokens.verify_access(signed(claims(), key=STRANGERS_KEY, **{name: "https://attacker.test/keys"}))
+def test_a_previous_key_verifies_until_it_is_removed(settings):
+    token = signed(claims(sub="7"), key=PREVIOUS_KEY)
+    assert tokens.verify_access(token).id == 7
 
-
-def test_a_token_signed_by_the_previous_key_still_verifies():
-    assert tokens.verify_access(signed(claims(sub="7"), key=PREVIOUS_KEY)).id == 7
-
-
-def test_a_token_signed_by_a_key_no_longer_listed_is_refused(settings):
     settings.JWT_PREVIOUS_SIGNING_KEYS = []
 
-    with pytest.raises(InvalidToken, match="key that is not in use"):
-        tokens.verify_access(signed(claims(), key=PREVIOUS_KEY))
+    assert rejected(token, match="key that is not in use")
 
 
-def test_a_key_verifies_only_under_its_own_name(settings):
-    current = key_id(settings.JWT_SIGNING_KEY)
+def test_a_key_verifies_only_under_its_own_name():
+    token = signed(claims(), key=PREVIOUS_KEY, kid=key_id(JWT_SIGNING_KEY))
 
-    with pytest.raises(InvalidToken, match="Signature verification failed"):
-        tokens.verify_access(signed(claims(), key=PREVIOUS_KEY, kid=current))
-
-
-@pytest.mark.parametrize(
-    "exp",
-    [MISSING, None, "abc", "", [], {}, float("inf"), float("nan"), True, -1, 0, 1e30, 4e9 + 0.5, "4102444800", 10**30],
-)
-def test_an_expiry_that_is_no_instant_to_come_is_refused(exp):
-    with pytest.raises(InvalidToken):
-        tokens.verify_access(signed(claims(exp=exp)))
-
-
-def test_a_token_expired_a_second_ago_is_refused():
-    with pytest.raises(InvalidToken):
-        tokens.verify_access(signed(claims(iat=in_seconds(-301), exp=in_seconds(-1))))
-
-
-@pytest.mark.parametrize("iat", [MISSING, None, "abc", "1700000000", [], {}, True, 1.7e9, float("inf"), 10**30])
-def test_an_issue_time_that_is_no_instant_is_refused(iat):
-    with pytest.raises(InvalidToken):
-        tokens.verify_access(signed(claims(iat=iat)))
+    assert rejected(token, match="Signature verification failed")
 
 
 @pytest.mark.parametrize(
@@ -170,104 +113,70 @@ def test_an_issue_time_that_is_no_instant_is_refused(iat):
         *({"session": value} for value in ("", "A" * 32, "0" * 31, SESSION_KEY + "\n", "\u0661" * 32, 1, None, [])),
         *({"username": value} for value in (None, 1, ["alice"], {}, "\ud800", "a\0")),
         *({"role": value} for value in ("root", "Admin", "", None, True, ["admin"], {"admin": True})),
+        *(
+            {"exp": value}
+            for value in (MISSING, "abc", "", float("inf"), float("nan"), 0, 1e30, 4e9 + 0.5, "4102444800")
+        ),
+        *({"iat": value} for value in (MISSING, "abc", "1700000000", 1.7e9, float("inf"))),
     ],
     ids=str,
 )
-def test_claims_that_are_not_as_issued_are_refused(changes):
-    with pytest.raises(InvalidToken):
-        tokens.verify_access(signed(claims(**changes)))
+def test_invalid_claims_are_rejected(changes):
+    assert rejected(signed(claims(**changes)))
 
 
 @pytest.mark.parametrize(
     "value",
     [
         *("abc", "", "0", "-1", "+1", "01", "1e5", "0x1", "1.0", " 1", "1\n", "\u0661", "1 or 1=1", "1\0", "\ud800"),
-        *(str(2**63), "9" * 5_000, 7, 7.0, True, None, [1], {}, float("inf")),
+        *(str(2**63), "9" * 3_000, 7, 0, 7.0, True, False, [1], [], {}),
     ],
-    ids=lambda value: repr(value)[:20],
+    ids=lambda value: ascii(value)[:20],
 )
 def test_an_id_has_one_spelling(value):
-    with pytest.raises(InvalidToken):
-        tokens.verify_access(signed(claims(sub=value)))
+    assert rejected(signed(claims(sub=value)))
+    assert rejected(signed(claims(**SERVICE, on_behalf_of=value)), tokens.verify_service)
 
 
-def test_a_token_of_the_version_before_names_no_session():
+def test_a_token_of_the_previous_version_has_no_session():
     assert tokens.verify_access(signed(claims(session=MISSING))).session_key is None
 
 
-def test_a_service_token_proves_which_service_asks():
-    assert tokens.verify_service(tokens.issue_service_token("task_service")) == ServiceCaller("task_service")
+def payload(token):
+    return jwt.decode(token, options={"verify_signature": False})
 
 
-def test_a_service_token_names_the_user_in_whose_request_it_asks():
-    for user_id in (7, 2**63 - 1):
-        token = tokens.issue_service_token("task_service", on_behalf_of=user_id)
+def test_a_service_token_identifies_the_service_for_a_minute():
+    first, second = (tokens.issue_service_token("task_service") for _ in range(2))
 
-        assert tokens.verify_service(token) == ServiceCaller("task_service", on_behalf_of=user_id)
-        assert jwt.decode(token, options={"verify_signature": False})["on_behalf_of"] == str(user_id)
-
-
-def test_where_nobody_is_waiting_a_service_token_names_nobody():
-    token = tokens.issue_service_token("task_service")
-
-    assert tokens.verify_service(token).on_behalf_of is None
-    assert "on_behalf_of" not in jwt.decode(token, options={"verify_signature": False})
+    assert tokens.verify_service(first) == ServiceCaller("task_service")
+    assert payload(first)["exp"] - payload(first)["iat"] == 60
+    assert payload(first)["jti"] != payload(second)["jti"]
+    assert "on_behalf_of" not in payload(first)
 
 
-@pytest.mark.parametrize(
-    "value",
-    ["", "0", "-1", "01", "1.0", " 7", "7\n", "\u0667", "alice", str(2**63), 7, 0, 7.0, True, False, [7], [], {}],
-    ids=ascii,
-)
-def test_a_service_token_on_behalf_of_nobody_that_can_be_is_refused(value):
-    with pytest.raises(InvalidToken):
-        tokens.verify_service(signed(claims(**SERVICE, on_behalf_of=value)))
+@pytest.mark.parametrize("user_id", [7, 2**63 - 1])
+def test_a_service_token_names_the_user_it_acts_for(user_id):
+    token = tokens.issue_service_token("task_service", on_behalf_of=user_id)
+
+    assert tokens.verify_service(token) == ServiceCaller("task_service", on_behalf_of=user_id)
+    assert payload(token)["on_behalf_of"] == str(user_id)
 
 
-def test_on_behalf_of_somebody_a_service_is_still_not_a_user():
-    with pytest.raises(InvalidToken):
-        tokens.verify_access(tokens.issue_service_token("task_service", on_behalf_of=7))
-
-
-def test_a_service_token_lives_for_a_minute():
-    issued = jwt.decode(tokens.issue_service_token("task_service"), options={"verify_signature": False})
-
-    assert issued["exp"] - issued["iat"] == 60
-
-
-def test_each_service_token_is_told_apart_by_its_id():
-    issued = [
-        jwt.decode(tokens.issue_service_token("task_service"), options={"verify_signature": False}) for _ in range(2)
-    ]
-
-    assert issued[0]["jti"] != issued[1]["jti"]
-
-
-def test_a_service_token_opens_no_route_of_users():
-    with pytest.raises(InvalidToken):
-        tokens.verify_access(tokens.issue_service_token("task_service"))
+@pytest.mark.parametrize("user_id", [None, 7])
+def test_a_service_is_not_the_user_it_acts_for(user_id):
+    assert rejected(tokens.issue_service_token("task_service", on_behalf_of=user_id))
 
 
 @pytest.mark.parametrize(
     "changes",
     [
-        {},
-        {"token_type": "refresh"},
-        {"role": "admin"},
-        {"aud": "tmservice-internal"},
-        {"token_type": "service"},
-        {**SERVICE, "aud": ["tmservice"]},
-        {**SERVICE, "exp": 1},
-        {**SERVICE, "sub": 7},
+        *[{}, {"token_type": "refresh"}, {"role": "admin"}, {"aud": "tmservice-internal"}, {"token_type": "service"}],
+        *[{**SERVICE, "aud": ["tmservice"]}, {**SERVICE, "exp": 1}, {**SERVICE, "sub": 7}],
     ],
     ids=str,
 )
-def test_a_users_token_opens_nothing_internal(changes):
+def test_a_user_token_is_rejected_as_a_service_token(changes):
     assert tokens.verify_service(signed(claims(**SERVICE))).name == "task_service"
 
-    with pytest.raises(InvalidToken):
-        tokens.verify_service(signed(claims(**changes)))
-
-
-def test_claims_that_we_do_not_know_are_ignored():
-    assert tokens.verify_access(signed(claims(epoch=3, extra={"a": [1]}))).id == 7
+    assert rejected(signed(claims(**changes)), tokens.verify_service)

@@ -1,4 +1,4 @@
-"""A few endpoints, so that tests can go through the front door."""
+"""Endpoints for tests over HTTP."""
 
 from django.urls import path
 from rest_framework.response import Response
@@ -53,7 +53,7 @@ class Broken(Endpoint):
 
 
 class Notes(Endpoint):
-    """Makes a note, however often it is sent under one Idempotency-Key."""
+    """Creates a note once per Idempotency-Key."""
 
     before_answering = staticmethod(lambda: None)
     status, size = 201, 0.1

@@ -1,4 +1,4 @@
-"""What runs beside the requests: jobs, each again and again in a thread of its own, so that none delays another."""
+"""Background jobs. Each runs repeatedly in its own thread, so that no job delays another."""
 
 import logging
 import os
@@ -18,14 +18,14 @@ from chassis import database, request_id
 from chassis.models import Heartbeat, Window
 
 MAX_PAUSE_SECONDS = 60
-GRACE_SECONDS = 8  # Docker and supervisor kill what has not ended after 10
+GRACE_SECONDS = 8  # Docker and supervisor kill processes after 10
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """`run` does some work and returns whether there is more; if not, it has its next turn after `every_seconds`."""
+    """`run` does some work and returns whether there is more. If not, it runs again after `every_seconds`."""
 
     name: str
     run: Callable[[], object]
@@ -39,7 +39,7 @@ class Outcome(Enum):
 
 
 def run_jobs(jobs: Sequence[Job], stop: Event, *, grace_seconds: float = GRACE_SECONDS) -> None:
-    """Run the jobs until `stop` is set and each has finished what it was doing, or `grace_seconds` are over."""
+    """Run the jobs until `stop` is set. Then wait for their current runs, at most `grace_seconds`."""
     threads = [Thread(target=keep_running, args=(job, stop), name=job.name, daemon=True) for job in jobs]
     for thread in threads:
         thread.start()
@@ -48,11 +48,11 @@ def run_jobs(jobs: Sequence[Job], stop: Event, *, grace_seconds: float = GRACE_S
     for thread in threads:
         thread.join(max(0, deadline - time.monotonic()))
         if thread.is_alive():
-            log.warning("job %s did not finish in time and is left behind", thread.name)
+            log.warning("job %s did not finish in time and is abandoned", thread.name)
 
 
 def wait_until_set(stop: Event) -> None:
-    # Not by stop.wait() in this thread: a signal whose handler sets the event would wait for the lock that the
+    # Not stop.wait() in this thread: a signal handler that sets the event would deadlock on the lock that the
     # interrupted wait() holds.
     waiting = Thread(target=stop.wait, daemon=True)
     waiting.start()
@@ -72,28 +72,28 @@ def keep_running(job: Job, stop: Event) -> None:
 
 
 def run(job: Job) -> Outcome:
-    """Run a job once, under a request id of its own and with no database connection that is broken or too old."""
+    """Run a job once, with a new request id and without a broken or too old database connection."""
     request_id.current.set(uuid4().hex)
     close_old_connections()
     try:
         return Outcome.MORE if job.run() else Outcome.DONE
-    except (Exception, SystemExit):  # a failed turn must not end the job's thread, which SystemExit would do silently
+    except (Exception, SystemExit):  # a failed run must not end the thread; SystemExit would end it silently
         log.exception("job %s failed", job.name)
         return Outcome.FAILED
 
 
 def pause_seconds(every_seconds: float, failures: int) -> float:
-    """Return the pause before the next turn: it doubles with each failure in a row, up to a minute."""
+    """Return the pause before the next run. It doubles with each consecutive failure, up to a minute."""
     grown = every_seconds * 2 ** min(failures, 20)
     return max(every_seconds, min(grown, MAX_PAUSE_SECONDS))
 
 
 def run_once(jobs: Sequence[Job]) -> list[str]:
-    """Give each job one turn, which lasts as long as it has more to do, and return the names of those that failed."""
-    return [job.name for job in jobs if last_outcome(job) is Outcome.FAILED]
+    """Run each job until it has no more to do, and return the names of failed jobs."""
+    return [job.name for job in jobs if run_to_end(job) is Outcome.FAILED]
 
 
-def last_outcome(job: Job) -> Outcome:
+def run_to_end(job: Job) -> Outcome:
     outcome = Outcome.MORE
     while outcome is Outcome.MORE:
         outcome = run(job)
@@ -101,25 +101,25 @@ def last_outcome(job: Job) -> Outcome:
 
 
 def all_jobs() -> list[Job]:
-    """Return the jobs of this service, which settings.WORKER_JOBS names, and those of every worker."""
-    os.umask(0o077)  # mails and notifications that become files are for this user's eyes only
+    """Return the jobs of settings.WORKER_JOBS and those of every worker."""
+    os.umask(0o077)  # files of mails and notifications are private to this user
     return [*import_string(settings.WORKER_JOBS)(), *common_jobs()]
 
 
 def common_jobs() -> list[Job]:
     return [
         Job("heartbeat", beat, every_seconds=10),
-        Job("limits", forget_ended_windows, every_seconds=60),
+        Job("limits", delete_ended_windows, every_seconds=60),
     ]
 
 
 def beat() -> None:
-    """Say that the worker can work: in the database, and by the age of a file where one is set."""
+    """Record a heartbeat in the database, and in the modification time of HEARTBEAT_PATH if set."""
     Heartbeat.objects.beat()
     if settings.HEARTBEAT_PATH:
         Path(settings.HEARTBEAT_PATH).touch()
 
 
-def forget_ended_windows() -> None:
+def delete_ended_windows() -> None:
     with database.long_statements():
         Window.objects.ended().delete()

@@ -1,4 +1,4 @@
-"""Sending mails and linking in them, the same in both services. What can never be sent is not tried for a day."""
+"""Mails of both services. A mail that can never be sent fails at once instead of being retried for a day."""
 
 from email.errors import MessageError
 
@@ -11,13 +11,13 @@ from chassis.worker.outbox import PermanentFailure
 
 
 def link(path: str) -> str:
-    """Return an address for a mail, where there is nothing that it could be relative to."""
+    """Return an absolute URL for a mail."""
     return f"{settings.PUBLIC_URL or settings.LOCAL_URL}{path}"
 
 
 def message_id(number: int, *, prefix: str) -> str:
-    """Return the Message-ID of the mail with this number: another one on every installation, though numbers and
-    domains repeat, and the same one for every attempt to send it.
+    """Return the Message-ID of a mail. It is the same for every attempt, and different on every installation even with
+    the same number and domain.
     """
     installation = salted_hmac("chassis.worker.mailing.message_id", settings.SERVICE, algorithm="sha256").hexdigest()[
         :16
@@ -26,16 +26,16 @@ def message_id(number: int, *, prefix: str) -> str:
 
 
 def send_mail(message: EmailMessage) -> None:
-    """Send a mail. Raise PermanentFailure for one that cannot be built, and what smtplib raises otherwise.
+    """Send a mail. Raise PermanentFailure if it cannot be built, otherwise errors of smtplib.
 
-    Addresses are checked again here: they may have been stored by a version that accepted more.
+    Addresses are checked again, because an older version may have stored ones that are no longer accepted.
     """
     recipients = message.recipients()
     if not (recipients and all(map(is_address, recipients))):
         raise PermanentFailure("the account's address is not valid")
     try:
-        str(message.body).encode()  # from 3.13 on the email package writes half of a surrogate pair as a stray byte
+        str(message.body).encode()  # from 3.13 on, the email package writes a lone surrogate as a stray byte
         message.message().as_bytes()
-    except (ValueError, MessageError) as error:  # a BadHeaderError or UnicodeError is a ValueError
+    except (ValueError, MessageError) as error:  # BadHeaderError and UnicodeError are ValueErrors
         raise PermanentFailure(f"the mail cannot be built: {type(error).__name__}") from error
     message.send()

@@ -17,7 +17,7 @@ from django.db.models import Exists, OuterRef, Q
 from django.utils import timezone
 from django.utils.encoding import force_str
 
-from chassis.printable import one_line, shortened
+from chassis.printable import one_line, shorten
 
 MIN_PAUSE_SECONDS, MAX_PAUSE_SECONDS = 5, 60 * 60
 DEAD_LETTER_AFTER = timedelta(hours=24)
@@ -32,7 +32,7 @@ CLAIM = """
     SELECT * FROM claimed ORDER BY id
 """
 # The mail server rejects the client, not the message: an operator can fix that within the day.
-REFUSALS_OF_US = (smtplib.SMTPConnectError, smtplib.SMTPHeloError, smtplib.SMTPAuthenticationError)
+CLIENT_REJECTIONS = (smtplib.SMTPConnectError, smtplib.SMTPHeloError, smtplib.SMTPAuthenticationError)
 
 log = logging.getLogger(__name__)
 
@@ -175,7 +175,7 @@ class Delivery(models.Model):
 
 def stored_reason(reason: str) -> str:
     """Return a reason as one storable line, never empty."""
-    return shortened(one_line(reason), MAX_REASON_LENGTH) or "no reason given"
+    return shorten(one_line(reason), MAX_REASON_LENGTH) or "no reason given"
 
 
 def backoff_seconds(attempts: int) -> float:
@@ -237,6 +237,6 @@ def classify(error: OSError) -> PermanentFailure | TemporaryFailure:
     final = replies and all(
         500 <= code <= 599 and code != 530 for code, _ in replies
     )  # 530: the client has to authenticate
-    if final and not isinstance(error, REFUSALS_OF_US):
+    if final and not isinstance(error, CLIENT_REJECTIONS):
         return PermanentFailure(reason)
     return TemporaryFailure(reason or f"{type(error).__name__}: {error}")

@@ -1,4 +1,4 @@
-"""scripts/backup: all that both services, or one of them, have stored, as it was at one instant, in one file."""
+"""scripts/backup: a consistent snapshot of both services' data, or of one's, in one file."""
 
 import argparse
 import os
@@ -11,10 +11,10 @@ from pathlib import Path
 
 from chassis.ops import env
 from stack import run, supervision
-from stack.alone import postgres_alone, refuse_foreign_postgres, tool
-from stack.console import StackError, command, say, step
+from stack.console import StackError, exit_on_error, say, step
 from stack.ports import read_ports
-from stack.state import State, find_state
+from stack.state import StateFolder, find_state
+from stack.unsupervised import pg_tool, require_embedded_postgres, unsupervised_postgres
 
 SCHEMAS = {"user": "user_service", "task": "task_service"}
 LOCK_SECONDS = 30
@@ -23,55 +23,55 @@ STANDARD = "-"  # standard output, and for scripts/restore standard input
 
 def main() -> None:
     arguments = parse()
-    with command("backup", env.SettingError, stopped="Stopped; nothing was written."):
+    with exit_on_error("backup", env.SettingError, stopped="Stopped; nothing was written."):
         env.load_dotenv()
         write = print_backup if arguments.file == STANDARD else backup
-        write(find_state(), Path(arguments.file), sides=[arguments.only] if arguments.only else list(SCHEMAS))
+        write(find_state(), Path(arguments.file), services=[arguments.only] if arguments.only else list(SCHEMAS))
 
 
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        prog="scripts/backup", description="Write what the services of the local stack have stored into a file."
+        prog="scripts/backup", description="Write the data of the local stack's services to a file."
     )
-    parser.add_argument("--only", choices=SCHEMAS, help="the database of one service alone")
-    parser.add_argument("file", metavar="FILE", help="is replaced if it is there; - is standard output")
+    parser.add_argument("--only", choices=SCHEMAS, help="only the database of this service")
+    parser.add_argument("file", metavar="FILE", help="replaced if it exists; - is standard output")
     return parser.parse_args()
 
 
-def print_backup(state: State, _: Path, *, sides: list[str]) -> None:
-    """Write the backup to standard output once it is there as a whole."""
+def print_backup(state: StateFolder, _: Path, *, services: list[str]) -> None:
+    """Write the backup to standard output once it is complete."""
     if sys.stdout.isatty():
-        raise StackError("A backup is not for a terminal; send it on, as in: scripts/backup - > FILE")
+        raise StackError("Standard output is a terminal; redirect it: scripts/backup - > FILE")
     check_database(state)
     with tempfile.TemporaryDirectory(prefix="backup-", dir=state.folder) as folder:
         file = Path(folder) / "standard-output"
         with redirect_stdout(sys.stderr):
-            backup(state, file, sides=sides)
+            backup(state, file, services=services)
         try:
             with file.open("rb") as source, os.fdopen(os.dup(sys.stdout.fileno()), "wb", buffering=0) as target:
                 shutil.copyfileobj(source, target)
         except OSError as error:
-            raise StackError(f"Standard output has not taken all of it: {error.strerror}.") from error
+            raise StackError(f"The backup could not be written to standard output: {error.strerror}.") from error
 
 
-def check_database(state: State) -> None:
-    refuse_foreign_postgres()
+def check_database(state: StateFolder) -> None:
+    require_embedded_postgres()
     if not (state.postgres / "PG_VERSION").is_file():
-        raise StackError(f"There is no database in {state.folder}; scripts/run makes it.")
+        raise StackError(f"There is no database in {state.folder}; scripts/run creates it.")
 
 
-def backup(state: State, file: Path, *, sides: list[str]) -> None:
+def backup(state: StateFolder, file: Path, *, services: list[str]) -> None:
     check_database(state)
-    schemas = [f"--schema={SCHEMAS[side]}" for side in sides]
+    schemas = [f"--schema={SCHEMAS[service]}" for service in services]
     options = ["--format=custom", "--no-unlogged-table-data", f"--lock-wait-timeout={LOCK_SECONDS}s", *schemas]
-    with written_whole(file) as draft, database(state) as port, step(f"Writing {file}"):
-        tool(state, "pg_dump", *options, f"--file={draft}", port=port)
-    say(f"{file} holds {file.stat().st_size} bytes. Keys and passwords are not in it.")
+    with write_atomically(file) as draft, database(state) as port, step(f"Writing {file}"):
+        pg_tool(state, "pg_dump", *options, f"--file={draft}", port=port)
+    say(f"{file} has {file.stat().st_size} bytes. It does not contain keys or passwords.")
 
 
 @contextmanager
-def written_whole(file: Path) -> Iterator[Path]:
-    """Give a file that only its owner may read, which takes the place of `file` at the end of the block."""
+def write_atomically(file: Path) -> Iterator[Path]:
+    """Yield a private draft that replaces `file` at the end of the block."""
     if file.is_dir():
         raise StackError(f"{file} is a folder.")
     try:
@@ -89,12 +89,12 @@ def written_whole(file: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def database(state: State) -> Iterator[int]:
-    """Give the port of the stack's PostgreSQL, which runs in the block alone where the stack is stopped."""
+def database(state: StateFolder) -> Iterator[int]:
+    """Yield the port of the stack's PostgreSQL; start it for the block if the stack is stopped."""
     if supervision.find(state):
         yield read_ports(state).postgres
     else:
-        with run.only_one_starts(state), postgres_alone(state) as port:
+        with run.start_lock(state), unsupervised_postgres(state) as port:
             yield port
 
 

@@ -1,4 +1,4 @@
-"""Makes the virtual environment and goes on inside it. Runs on a bare Python: the standard library only."""
+"""Creates the virtual environment and continues inside it. Uses only the standard library."""
 
 import fcntl
 import hashlib
@@ -16,20 +16,20 @@ from stack.console import StackError, step
 
 ROOT = Path(__file__).resolve().parents[2]
 VENV = ROOT / ".venv"
-# requirements/test.txt holds all that requirements/local.txt does.
+# requirements/test.txt includes requirements/local.txt.
 INCLUDED = {"local": ("local",), "test": ("test", "local")}
 
 
 def require_python() -> None:
-    if sys.version_info < (3, 11):  # noqa: UP036 - this file is what tells an older one
+    if sys.version_info < (3, 11):  # noqa: UP036 - an older Python gets this message
         sys.exit(f"Python 3.11 or newer is needed; this is {sys.version.split()[0]}.")
 
 
 def run_in_venv(requirements: str, module: str) -> NoReturn:
-    """Install requirements/<requirements>.txt where that was not done yet, then become `module`, arguments and all."""
+    """Install requirements/<requirements>.txt if needed, then exec `module` with the same arguments."""
     require_python()
     try:
-        with redirect_stdout(sys.stderr):  # standard output is the command's alone: a backup, settings for .env
+        with redirect_stdout(sys.stderr):  # standard output is for the command: a backup, settings for .env
             python = install(requirements)
     except StackError as error:
         sys.exit(str(error))
@@ -39,19 +39,19 @@ def run_in_venv(requirements: str, module: str) -> NoReturn:
 
 
 def install(requirements: str, *, venv: Path = VENV, interpreter: str = sys.executable) -> Path:
-    """Install requirements/<requirements>.txt where that was not done yet; return the Python of the environment."""
+    """Install requirements/<requirements>.txt if needed; return the Python of the environment."""
     python = venv / "bin" / "python"
-    with only_one_at_a_time():
+    with install_lock():
         if is_installed(requirements, venv):
             add_checkout(venv)
             return python
-        if not works(python):
-            with step(f"Making the virtual environment {venv.relative_to(ROOT)}"):
-                make_venv(venv, interpreter)
+        if not starts(python):
+            with step(f"Creating the virtual environment {venv.relative_to(ROOT)}"):
+                create_venv(venv, interpreter)
         source = ROOT / "requirements" / f"{requirements}.txt"
-        with step(f"Installing {source.read_text().count('==')} packages into {venv.relative_to(ROOT)}, this once"):
+        with step(f"Installing {source.read_text().count('==')} packages into {venv.relative_to(ROOT)} (once)"):
             command = [*installer(python), "--require-hashes", "-r", str(source)]
-            quietly(command, otherwise="The packages were not installed")
+            run_quietly(command, message="Installing the packages failed")
         for name in INCLUDED.get(requirements, [requirements]):
             stamp(name, venv).write_text(digest(name))
         add_checkout(venv)
@@ -67,8 +67,8 @@ def add_checkout(venv: Path) -> None:
 
 
 @contextmanager
-def only_one_at_a_time() -> Iterator[None]:
-    """Let a second run of the same checkout wait until the first has installed."""
+def install_lock() -> Iterator[None]:
+    """Make a second run of the same checkout wait until the first has installed."""
     folder = os.open(ROOT / "requirements", os.O_RDONLY)
     try:
         fcntl.flock(folder, fcntl.LOCK_EX)
@@ -90,17 +90,17 @@ def digest(name: str) -> str:
     return hashlib.sha256((ROOT / "requirements" / f"{name}.txt").read_bytes()).hexdigest()
 
 
-def works(python: Path) -> bool:
+def starts(python: Path) -> bool:
     return python.exists() and subprocess.run([python, "-c", ""], check=False, capture_output=True).returncode == 0
 
 
-def make_venv(venv: Path, interpreter: str) -> None:
+def create_venv(venv: Path, interpreter: str) -> None:
     shutil.rmtree(venv, ignore_errors=True)
     without_pip = ["--without-pip"] if shutil.which("uv") else []
     if not without_pip and importlib.util.find_spec("ensurepip") is None:
-        raise StackError("This Python cannot make virtual environments: install python3-venv, or put uv on PATH.")
+        raise StackError("This Python cannot create virtual environments: install python3-venv, or put uv on PATH.")
     command = [interpreter, "-m", "venv", *without_pip, str(venv)]
-    quietly(command, otherwise="The virtual environment was not made")
+    run_quietly(command, message="Creating the virtual environment failed")
 
 
 def installer(python: Path) -> list[str]:
@@ -109,11 +109,11 @@ def installer(python: Path) -> list[str]:
     return [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-input"]
 
 
-def quietly(command: list[str], *, otherwise: str, environment: dict[str, str] | None = None) -> None:
-    """Run a command in the environment given, or else in ours; where it fails, say what it printed."""
+def run_quietly(command: list[str], *, message: str, environment: dict[str, str] | None = None) -> None:
+    """Run a command; raise StackError with its output if it fails."""
     program = shutil.which(command[0], path=(environment or os.environ).get("PATH")) or command[0]
     done = subprocess.run(
         [program, *command[1:]], check=False, env=environment, capture_output=True, text=True, stdin=subprocess.DEVNULL
     )
     if done.returncode:
-        raise StackError(f"{otherwise}:\n{done.stderr.strip() or done.stdout.strip()}")
+        raise StackError(f"{message}:\n{done.stderr.strip() or done.stdout.strip()}")

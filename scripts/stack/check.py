@@ -1,4 +1,4 @@
-"""scripts/check: lint and types of everything, without running any of it."""
+"""scripts/check: static checks (format, lint, types, imports, shell, Dockerfiles, gateway)."""
 
 import os
 import shutil
@@ -16,7 +16,7 @@ from stack.console import say
 BIN = Path(sys.executable).parent
 IMPORT_PATH = os.pathsep.join(str(ROOT / name) for name in (".", "scripts", "user_service", "task_service"))
 SHELL_SCRIPTS = ("gateway/*.sh", "gateway/settings.envsh", "scripts/compose-check", "scripts/lock")
-# Settings are imported by the type checker's Django plugin; nothing connects anywhere.
+# The type checker's Django plugin imports the settings; nothing connects anywhere.
 SETTINGS = {
     "USER_SECRET_KEY": "0123456789-for-checks-only-0123456789-user",
     "TASK_SECRET_KEY": "0123456789-for-checks-only-0123456789-task",
@@ -24,12 +24,12 @@ SETTINGS = {
     "DATABASE_URL": "postgresql://nobody:nothing@127.0.0.1:1/nowhere",
     "USER_SERVICE_URL": "http://127.0.0.1:1",
     **dict.fromkeys(("THROTTLE_ADMIN", "THROTTLE_USER", "THROTTLE_ANON", "THROTTLE_SIGNUP"), "off"),
-    "TMSERVICE_ENV_FILE": os.devnull,  # a developer's own .env has no say here
+    "TMSERVICE_ENV_FILE": os.devnull,  # ignore the developer's .env
 }
 
 
 @dataclass(frozen=True, slots=True)
-class Check:
+class StaticCheck:
     """One command that must succeed."""
 
     name: str
@@ -38,7 +38,7 @@ class Check:
     environment: dict[str, str] = field(default_factory=dict)
 
     def passes(self) -> bool:
-        return self.judge(self.run())
+        return self.report(self.run())
 
     def run(self) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
@@ -50,7 +50,7 @@ class Check:
             text=True,
         )
 
-    def judge(self, done: subprocess.CompletedProcess[str]) -> bool:
+    def report(self, done: subprocess.CompletedProcess[str]) -> bool:
         say(f"{'ok    ' if done.returncode == 0 else 'FAILED'}  {self.name}")
         if done.returncode:
             say(done.stdout + done.stderr)
@@ -58,22 +58,24 @@ class Check:
 
 
 def run_all() -> list[bool]:
-    """Run them side by side, tell of each in their order, and return which have passed."""
+    """Run all checks in parallel, report them in order, and return which passed."""
     with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor() as pool:
         running = [(each, pool.submit(each.run)) for each in checks(Path(folder))]
-        return [each.judge(done.result()) for each, done in running]
+        return [each.report(done.result()) for each, done in running]
 
 
-def checks(folder: Path) -> list[Check]:
+def checks(folder: Path) -> list[StaticCheck]:
     return [
-        Check("format", ["ruff", "format", "--check", "--quiet", "."]),
-        Check("lint", ["ruff", "check", "--quiet", "."]),
+        StaticCheck("format", ["ruff", "format", "--check", "--quiet", "."]),
+        StaticCheck("lint", ["ruff", "check", "--quiet", "."]),
         types("user_service, chassis, scripts and the lab", "user_service", "chassis", "scripts/stack", "tests/lab"),
         types("task_service", "task_service"),
-        Check("imports", ["lint-imports", "--no-cache", "pyproject.toml"], environment={"PYTHONPATH": IMPORT_PATH}),
-        Check("shell", ["shellcheck", "--severity=warning", *found(*SHELL_SCRIPTS)]),
-        Check("Dockerfiles", ["hadolint", "--failure-threshold=warning", *found("*/Dockerfile")]),
-        Check("gateway", ["gixy", str(gateway_configuration(folder))]),
+        StaticCheck(
+            "imports", ["lint-imports", "--no-cache", "pyproject.toml"], environment={"PYTHONPATH": IMPORT_PATH}
+        ),
+        StaticCheck("shell", ["shellcheck", "--severity=warning", *found(*SHELL_SCRIPTS)]),
+        StaticCheck("Dockerfiles", ["hadolint", "--failure-threshold=warning", *found("*/Dockerfile")]),
+        StaticCheck("gateway", ["gixy", str(gateway_configuration(folder))]),
     ]
 
 
@@ -82,7 +84,7 @@ def found(*patterns: str) -> list[str]:
 
 
 def gateway_configuration(folder: Path) -> Path:
-    """Write what Nginx reads by default into `folder` and return the main file."""
+    """Write the default Nginx configuration into `folder` and return the main file."""
     environment = {
         "GATEWAY_LISTEN": "0.0.0.0:8080",
         "USER_SERVICE_URL": "http://user:8000",
@@ -90,16 +92,16 @@ def gateway_configuration(folder: Path) -> Path:
     }
     template = folder / nginx.RENDERED
     template.parent.mkdir()
-    template.write_text(nginx.fill(nginx.TEMPLATE.read_text(), nginx.settings(environment)))
+    template.write_text(nginx.render(nginx.TEMPLATE.read_text(), nginx.settings(environment)))
     return Path(shutil.copy(nginx.GATEWAY / "nginx.conf", folder))
 
 
-def types(name: str, service: str, *others: str) -> Check:
-    """Each service in a run of its own, since both have a package `config`."""
+def types(name: str, service: str, *others: str) -> StaticCheck:
+    """Each service needs a separate run, since both have a package `config`."""
     cache = ROOT / ".mypy_cache" / service
     path = f"{ROOT}:{ROOT / service}:{ROOT / 'scripts'}"
     argv = ["mypy", "--config-file", str(ROOT / "pyproject.toml"), "--no-error-summary", f"--cache-dir={cache}", "."]
-    return Check(
+    return StaticCheck(
         f"types of {name}",
         [*argv, *(str(ROOT / other) for other in others)],
         folder=ROOT / service,

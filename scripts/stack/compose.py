@@ -1,4 +1,4 @@
-"""A docker compose project of this checkout, and what the engine says of its containers."""
+"""A docker compose project of this checkout and its containers."""
 
 import json
 import shutil
@@ -10,16 +10,16 @@ from pathlib import Path
 from typing import Any
 
 from stack.bootstrap import ROOT
-from stack.console import StackError, output_of
+from stack.console import StackError, check_output
 
 
 @dataclass(frozen=True, slots=True)
 class Container:
     id: str
     service: str
-    image: str  # its id
+    image: str  # ID
     config_hash: str
-    address: str  # in the network of the project, while it runs
+    address: str  # in the project's network, while it runs
     state: Mapping[str, Any]
 
     @property
@@ -38,7 +38,7 @@ class Container:
 
 @dataclass
 class Project:
-    """`options` are those of docker compose itself, such as --project-name; `folder` is where its file is."""
+    """`options` are global options of docker compose, such as --project-name; `folder` holds its file."""
 
     options: Sequence[str] = ()
     environment: Mapping[str, str] | None = None
@@ -48,12 +48,12 @@ class Project:
         return run("docker", "compose", *self.options, *arguments, folder=self.folder, environment=self.environment)
 
     def add(self, service: str) -> Container:
-        """Create one more container of a service, without starting it or touching any other.
+        """Create one more container of a service without starting it or touching others.
 
-        Not by `up --no-deps`: compose then forgets what the service depends on, and takes that for a change next time.
+        `up --no-deps` would make compose forget the dependencies and see a change next time.
         """
-        # Those that it depends on too: compose would scale each of them down to one.
-        before = self.containers(*self.needed_by(service))
+        # Include dependencies: compose would scale each of them down to one.
+        before = self.containers(*self.with_dependencies(service))
         counts = Counter(container.service for container in before)
         counts[service] += 1
         scales = [word for name, count in counts.items() for word in ("--scale", f"{name}={count}")]
@@ -62,7 +62,7 @@ class Project:
         (new,) = (container for container in self.containers(service) if container.id not in known)
         return new
 
-    def needed_by(self, service: str) -> set[str]:
+    def with_dependencies(self, service: str) -> set[str]:
         """Return the service and what it depends on."""
         services = json.loads(self.compose("config", "--format", "json"))["services"]
         needed, found = set(), {service}
@@ -72,12 +72,12 @@ class Project:
         return needed
 
     def containers(self, *services: str) -> list[Container]:
-        """Return all of these services, also those that have ended, the oldest first."""
+        """Return all containers of these services, stopped ones too, oldest first."""
         ids = self.compose("ps", "--all", "--quiet", *services).split()
         return inspect(*ids) if ids else []
 
-    def wanted(self) -> dict[str, tuple[str, str]]:
-        """Return of each service the image and the configuration that a new container would have."""
+    def desired(self) -> dict[str, tuple[str, str]]:
+        """Return, for each service, the image ID and configuration hash of a new container."""
         services = json.loads(self.compose("config", "--format", "json"))["services"]
         hashes = dict(line.split() for line in self.compose("config", "--hash", "*").splitlines())
         return {name: (image_id(service["image"]), hashes[name]) for name, service in services.items()}
@@ -101,25 +101,25 @@ def container(found: dict[str, Any]) -> Container:
 
 
 def image_id(name: str) -> str:
-    """Return the id of an image, or nothing where the engine does not have it yet."""
+    """Return the ID of an image, or "" if it does not exist locally."""
     return run("docker", "images", "--no-trunc", "--quiet", name).partition("\n")[0]
 
 
 def logs(container_id: str, *, tail: int) -> str:
-    """Return the last lines of a container, of its standard output and its standard error."""
+    """Return the last lines of a container's standard output and standard error."""
     command = ["docker", "logs", "--tail", str(tail), container_id]
     done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
     return done.stdout
 
 
 def run(program: str, *arguments: str, folder: Path = ROOT, environment: Mapping[str, str] | None = None) -> str:
-    """Return what it prints, or refuse with what it has to say."""
+    """Return the output of a program; raise StackError with its error output if it fails."""
     path = shutil.which(program)
     if path is None:
-        raise StackError(f"There is no {program} on this machine.")
-    return output_of(
+        raise StackError(f"{program} is not installed.")
+    return check_output(
         [path, *arguments],
-        refusal=lambda errors: f"{program} {' '.join(arguments)} failed: {errors.strip()[-2000:]}",
+        message=lambda errors: f"{program} {' '.join(arguments)} failed: {errors.strip()[-2000:]}",
         cwd=folder,
         env=environment,
     )

@@ -1,4 +1,4 @@
-"""What a person sees while the stack starts."""
+"""Console output and error handling of the scripts."""
 
 import subprocess
 import sys
@@ -7,12 +7,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
-LOOK_SECONDS = 0.02
+POLL_SECONDS = 0.02
 T = TypeVar("T")
 
 
 class StackError(Exception):
-    """It cannot go on. The text is one sentence for the person who typed the command."""
+    """The command cannot continue. The message is one sentence for the user."""
 
 
 def say(text: str = "") -> None:
@@ -21,7 +21,7 @@ def say(text: str = "") -> None:
 
 @contextmanager
 def step(what: str) -> Iterator[None]:
-    """Tell what takes time when it begins, and how long it took when it is done."""
+    """Print a step when it starts, and how long it took when it ends."""
     began = time.monotonic()
     print(f"{what} ...", end="", flush=True)
     try:
@@ -33,8 +33,8 @@ def step(what: str) -> Iterator[None]:
 
 
 @contextmanager
-def command(name: str, *errors: type[Exception], stopped: str = "Stopped.") -> Iterator[None]:
-    """End scripts/NAME with a sentence where the block cannot go on or is interrupted."""
+def exit_on_error(name: str, *errors: type[Exception], stopped: str = "Stopped.") -> Iterator[None]:
+    """Exit scripts/NAME with a message if the block fails or is interrupted."""
     known: tuple[type[Exception], ...] = (StackError, *errors)
     try:
         yield
@@ -44,20 +44,20 @@ def command(name: str, *errors: type[Exception], stopped: str = "Stopped.") -> I
         sys.exit(f"\n{stopped}")
 
 
-def wait_until(find: Callable[[], T | None], *, seconds: float, otherwise: str) -> T:
-    """Return the first result that is true; refuse when time is up."""
+def wait_until(find: Callable[[], T | None], *, seconds: float, message: str) -> T:
+    """Return the first truthy result; raise StackError on timeout."""
     deadline = time.monotonic() + seconds
     while not (found := find()):
         if time.monotonic() > deadline:
-            raise StackError(otherwise)
-        time.sleep(LOOK_SECONDS)
+            raise StackError(message)
+        time.sleep(POLL_SECONDS)
     return found
 
 
-def output_of(argv: list[str], *, refusal: Callable[[str], str] = str.strip, **options: Any) -> str:
-    """Return what a program prints. If it fails, refuse with what `refusal` makes of its standard error."""
+def check_output(argv: list[str], *, message: Callable[[str], str] = str.strip, **options: Any) -> str:
+    """Return the output of a program. If it fails, raise StackError with message(standard error)."""
     options = {"stdin": subprocess.DEVNULL} | options
     done = subprocess.run(argv, check=False, capture_output=True, text=True, **options)
     if done.returncode:
-        raise StackError(refusal(done.stderr))
+        raise StackError(message(done.stderr))
     return done.stdout

@@ -1,4 +1,4 @@
-"""Believable sample data, put in through the front door: scripts/run --demo, or `demo` of docker-compose.yml."""
+"""Sample data, created through the API: scripts/run --demo, or `demo` in docker-compose.yml."""
 
 import datetime
 import secrets
@@ -14,8 +14,8 @@ from deploy import secret_files
 from stack.console import StackError
 from stack.http import call
 
-PEOPLE = ("alice", "bob", "carla", "deniz")
-# Title, days until it is due (or none), priority, status, assignee
+USERNAMES = ("alice", "bob", "carla", "deniz")
+# Title, days until due (or None), priority, status, assignee
 TASKS = (
     ("Renew the TLS certificate of the shop", 1, "urgent", "todo", "alice"),
     ("Call the landlord about the heating", -2, "high", "in_progress", "alice"),
@@ -32,13 +32,13 @@ TASKS = (
 )
 
 
-# In a volume that the services are not given.
+# In a volume that the services do not mount.
 PASSWORD_FILE = Path("/secrets/user-owner/DEMO_PASSWORD")
 
 
 def main() -> None:
-    """Load it into the stack at the URL that is the first argument, and print the password of its people."""
-    password = secret_files.kept(PASSWORD_FILE, secrets.token_urlsafe(12))
+    """Load the data into the stack at the URL in the first argument, and print the users' password."""
+    password = secret_files.write_once(PASSWORD_FILE, secrets.token_urlsafe(12))
     try:
         load(sys.argv[1], admin_password=env.text("ADMIN_PASSWORD"), password=password)
     except (StackError, env.SettingError, OSError) as error:
@@ -47,36 +47,36 @@ def main() -> None:
 
 
 def load(url: str, *, admin_password: str, password: str) -> None:
-    """Make the people, with this password, and their tasks, unless they are there already."""
+    """Create users with this password and their tasks, unless they exist."""
     admin = {"username": admin_username(), "password": admin_password}
-    token = answer(f"{url}/token/", admin)["access"]
-    accounts = answer(f"{url}/user/users/?ordering=id&page_size=100", token=token)["results"]
-    if any(account["username"] == PEOPLE[0] for account in accounts):
+    token = request(f"{url}/token/", admin)["access"]
+    accounts = request(f"{url}/user/users/?ordering=id&page_size=100", token=token)["results"]
+    if any(account["username"] == USERNAMES[0] for account in accounts):
         return
-    ids = {name: make_account(url, name, password, token) for name in PEOPLE}
+    ids = {name: create_account(url, name, password, token) for name in USERNAMES}
     today = datetime.datetime.now(datetime.UTC).date()
     for title, days, priority, status, assignee in TASKS:
         due_date = None if days is None else (today + datetime.timedelta(days=days)).isoformat()
         task = {"title": title, "priority": priority, "status": status, "due_date": due_date}
-        answer(f"{url}/task/tasks/", task | {"assigned_to": ids.get(assignee or "")}, token=token)
+        request(f"{url}/task/tasks/", task | {"assigned_to": ids.get(assignee or "")}, token=token)
 
 
-def make_account(url: str, name: str, password: str, token: str) -> int:
-    """Make it as an admin, whose word for the address counts, so that mails go there."""
+def create_account(url: str, name: str, password: str, token: str) -> int:
+    """Create the account as an admin, so that its address counts as confirmed and gets mail."""
     body = {"username": name, "email": f"{name}@example.com", "password": password}
-    return int(answer(f"{url}/user/users/", body, token=token)["id"])
+    return int(request(f"{url}/user/users/", body, token=token)["id"])
 
 
-def answer(url: str, body: Any = None, *, token: str = "") -> Any:
+def request(url: str, body: Any = None, *, token: str = "") -> Any:
     status, content = call(url, body, token=token)
-    while status == HTTPStatus.TOO_MANY_REQUESTS:  # somebody wants narrow limits here too
+    while status == HTTPStatus.TOO_MANY_REQUESTS:  # the user may have set low limits
         print(" waiting for the limits", end="", file=sys.stderr, flush=True)
         time.sleep(5)
         status, content = call(url, body, token=token)
     if status == HTTPStatus.UNAUTHORIZED:
         raise StackError("The sample data needs the admin's password: set ADMIN_PASSWORD.")
     if status >= HTTPStatus.BAD_REQUEST:
-        raise StackError(f"The sample data was refused at {url}: {content['detail']}")
+        raise StackError(f"{url} refused the sample data: {content['detail']}")
     return content
 
 

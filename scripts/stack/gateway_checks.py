@@ -1,4 +1,4 @@
-"""What a stranger finds at the gateway: the checks of scripts/doctor that no service can make of itself."""
+"""Checks of scripts/doctor that call the gateway from outside, without a token."""
 
 import random
 import re
@@ -16,34 +16,32 @@ import requests
 from chassis.ops import env, findings
 from chassis.ops.findings import Finding, ok, unsure, wrong
 
-PATIENCE_SECONDS = 5
+TIMEOUT_SECONDS = 5
 HIDDEN = ("/internal/users/", "/internal/users/changes/", "/metrics/")
-OURS = ip_address("127.0.0.1")
+LOOPBACK = ip_address("127.0.0.1")
 
 
 @dataclass(frozen=True, slots=True)
 class Limit:
-    """What an answer says of the limit for those without a token."""
+    """The rate limit for callers without a token, from a response."""
 
     remaining: int
     ends_in_seconds: int
     refused: bool
 
     @classmethod
-    def told_by(cls, answer: requests.Response) -> Self | None:
-        told = re.search(r'"anon";r=(\d+);t=(\d+)', answer.headers.get("RateLimit", ""))
-        if told is None:
+    def from_response(cls, answer: requests.Response) -> Self | None:
+        found = re.search(r'"anon";r=(\d+);t=(\d+)', answer.headers.get("RateLimit", ""))
+        if found is None:
             return None
-        return cls(int(told[1]), int(told[2]), answer.status_code == HTTPStatus.TOO_MANY_REQUESTS)
+        return cls(int(found[1]), int(found[2]), answer.status_code == HTTPStatus.TOO_MANY_REQUESTS)
 
-    def goes_on_in(self, later: "Limit") -> bool:
-        """Whether a later request was counted together with this one."""
+    def is_counted_with(self, later: "Limit") -> bool:
+        """Return whether a later request was counted by the same limit."""
         return later.refused or later.remaining < self.remaining
 
 
 class GatewayChecks:
-    """Somebody without a token."""
-
     def __init__(self, url: str) -> None:
         self.url = url
 
@@ -66,78 +64,78 @@ class GatewayChecks:
         try:
             return check()
         except requests.Timeout:
-            return wrong(f"{self.url} gives no answer within {PATIENCE_SECONDS} s; see log/gateway.log")
+            return wrong(f"{self.url} did not answer within {TIMEOUT_SECONDS} s; see log/gateway.log")
         except requests.RequestException as error:
             return wrong(f"{self.url} does not answer ({type(error).__name__}); see log/gateway.log")
 
     def get(self, path: str, **headers: str) -> requests.Response:
         named = {name.replace("_", "-"): value for name, value in headers.items()}
         with requests.Session() as session:
-            session.trust_env = False  # proxies of the environment have no say
-            return session.get(self.url + path, headers=named, timeout=PATIENCE_SECONDS, allow_redirects=False)
+            session.trust_env = False  # ignore proxy settings in the environment
+            return session.get(self.url + path, headers=named, timeout=TIMEOUT_SECONDS, allow_redirects=False)
 
     def gateway(self) -> Finding:
         status = self.get("/health/live/").status_code
         if status != HTTPStatus.OK:
-            return wrong(f"{self.url} answers with {status} when asked whether it lives; is it another program?")
+            return wrong(f"{self.url} answers the liveness check with {status}; is another program listening there?")
         return ok(f"{self.url} answers")
 
     def services(self) -> Finding:
-        away = {name: status for name in ("user", "task") if (status := self.health_of(name)) != HTTPStatus.OK}
-        if away:
-            told = " and ".join(f"of the {name} service with {status}" for name, status in away.items())
-            return wrong(f"it answers in the place {told}; see the logs of these services")
-        return ok("both answer through it")
+        failing = {name: status for name in ("user", "task") if (status := self.health_status(name)) != HTTPStatus.OK}
+        if failing:
+            statuses = " and ".join(f"the {name} service with {status}" for name, status in failing.items())
+            return wrong(f"it answers for {statuses}; see the logs of these services")
+        return ok("both answer through the gateway")
 
-    def health_of(self, service: str) -> int:
+    def health_status(self, service: str) -> int:
         return self.get(f"/{service}/health/live/").status_code
 
     def hosts(self) -> Finding:
         status = self.get("/task/tasks/", Host="unknown.invalid").status_code
         if status == HTTPStatus.MISDIRECTED_REQUEST:
-            return ok("it refuses names that are not in ALLOWED_HOSTS (421)")
-        return wrong(f"it answers with {status} to a name that is not its own; name its hosts in ALLOWED_HOSTS")
+            return ok("it refuses hosts that are not in ALLOWED_HOSTS (421)")
+        return wrong(f"it answers an unknown host with {status}; list its hosts in ALLOWED_HOSTS")
 
     def hidden(self) -> Finding:
-        shown = {path: status for path in HIDDEN if (status := self.get(path).status_code) != HTTPStatus.NOT_FOUND}
-        if shown:
-            told = ", ".join(f"{path} ({status})" for path, status in shown.items())
-            return wrong(f"it lets strangers ask for {told}; scripts/restart writes its configuration anew")
+        exposed = {path: status for path in HIDDEN if (status := self.get(path).status_code) != HTTPStatus.NOT_FOUND}
+        if exposed:
+            paths = ", ".join(f"{path} ({status})" for path, status in exposed.items())
+            return wrong(f"it exposes {paths}; scripts/restart rewrites its configuration")
         return ok("neither /internal/ nor /metrics/ is reachable (404)")
 
     def request_id(self) -> Finding:
         sent = f"doctor-{uuid4().hex}"
         kept = self.get("/user/health/live/", X_Request_ID=sent, Cache_Control="no-cache").headers.get("X-Request-ID")
         if kept != sent:
-            return wrong(f"{sent} became {kept}; scripts/restart writes the gateway's configuration anew")
-        return ok("an X-Request-ID that is sent is kept")
+            return wrong(f"{sent} became {kept}; scripts/restart rewrites the gateway's configuration")
+        return ok("it keeps an X-Request-ID that a client sends")
 
     def clock(self) -> Finding:
         before = time.time()
-        told = parsedate_tz(self.get("/health/live/").headers.get("Date"))
+        date = parsedate_tz(self.get("/health/live/").headers.get("Date"))
         after = time.time()
-        if told is None:
+        if date is None:
             return unsure("the gateway sends no Date; is another program in front of it?")
-        theirs = mktime_tz(told)  # whole seconds: it stands for the second that begins there
+        theirs = mktime_tz(date)  # in whole seconds, rounded down
         return findings.clock(max(before - theirs - 1, theirs - after, 0.0), whose="the gateway's")
 
     def proxy_trust(self) -> Finding:
-        """Ask twice, each time claiming to be somebody else: both must count as one."""
-        if any(OURS in network for network in env.networks("TRUSTED_PROXIES")):
-            return unsure(f"TRUSTED_PROXIES holds {OURS}, from where this was asked: whatever it claims is believed")
+        """Send two requests with different forged addresses: both must count for the same client."""
+        if any(LOOPBACK in network for network in env.networks("TRUSTED_PROXIES")):
+            return unsure(f"TRUSTED_PROXIES contains {LOOPBACK}, the address of this check, so its claims are trusted")
         answers = [self.claim(), self.claim()]
-        limits = [Limit.told_by(answer) for answer in answers]
-        if limits[0] and limits[0].ends_in_seconds <= 1:  # the next one may be in a new window
-            limits = [limits[1], Limit.told_by(self.claim())]
+        limits = [Limit.from_response(answer) for answer in answers]
+        if limits[0] and limits[0].ends_in_seconds <= 1:  # the next request may fall in a new window
+            limits = [limits[1], Limit.from_response(self.claim())]
         first, second = limits
         if first is None or second is None:
             statuses = {answer.status_code for answer in answers}
-            why = "THROTTLE_ANON is off" if statuses == {HTTPStatus.UNAUTHORIZED} else "the task service is not well"
-            return unsure(f"{why}, so nothing tells whether a claimed address is believed")
-        if first.goes_on_in(second):
-            return ok("whatever address a client claims, it is counted by its own")
+            why = "THROTTLE_ANON is off" if statuses == {HTTPStatus.UNAUTHORIZED} else "the task service is not healthy"
+            return unsure(f"{why}, so this check cannot tell whether a claimed address is trusted")
+        if first.is_counted_with(second):
+            return ok("a client is counted by its own address, whatever it claims")
         where = "X-Forwarded-For, X-Real-IP or Forwarded"
-        remedy = "let the gateway overwrite it, and set GATEWAY_ADDRESSES to the gateway alone"
+        remedy = "let the gateway overwrite it, and set GATEWAY_ADDRESSES to only the gateway"
         return wrong(f"a client can choose its address, and so its limit, by {where}: {remedy}")
 
     def claim(self) -> requests.Response:

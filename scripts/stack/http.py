@@ -1,4 +1,4 @@
-"""Speaks to the stack's own gateway. Proxies of the environment have no business with it."""
+"""A JSON client for the stack's gateway. It ignores proxy settings in the environment."""
 
 import json
 import urllib.error
@@ -17,9 +17,9 @@ def call(
     timeout_seconds: float = 10,
     **headers: str,
 ) -> tuple[int, Any]:
-    """POST the body, or GET without one, unless a method is given; return the status and the answer's JSON.
+    """POST the body, or GET without one, unless a method is given; return the status and the JSON.
 
-    Raises OSError if nobody answers. In names of headers _ stands for -.
+    Raises OSError if nothing answers. In header names, _ stands for -.
     """
     headers = {name.replace("_", "-"): value for name, value in headers.items()} | {"Content-Type": "application/json"}
     if token:

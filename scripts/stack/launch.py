@@ -1,6 +1,6 @@
-"""Becomes one program of the stack, after ending what an earlier run of it left behind.
+"""Kills orphans of a program's earlier run, then execs the program.
 
-The supervisor calls it in the state folder: python -m stack.launch NAME
+The supervisor runs it in the state folder: python -m stack.launch NAME
 """
 
 import os
@@ -8,11 +8,11 @@ import sys
 from pathlib import Path
 
 from stack import orphans, programs
-from stack.state import State, nobody
+from stack.state import StateFolder, nobody
 
 
 def main() -> None:
-    state = State(Path.cwd())
+    state = StateFolder(Path.cwd())
     program = programs.read(state, sys.argv[1])
     orphans.reap(state, program.name)
     orphans.record(state, program.name, mark=program.mark)

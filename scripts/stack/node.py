@@ -1,4 +1,4 @@
-"""Programs from npm, which some tests drive: installed once, beside the virtual environment."""
+"""Programs from npm that some tests use, installed once in the virtual environment's folder."""
 
 import hashlib
 import os
@@ -10,32 +10,32 @@ from stack import bootstrap
 from stack.bootstrap import VENV
 from stack.console import step
 
-OLDEST = 18  # of Node: what the programs ask for
+MIN_VERSION = 18  # of Node
 MANIFEST = ("package.json", "package-lock.json")
 
 
 def install(manifest: Path) -> Path:
-    """Install what the folder's package-lock.json names, once; return the folder that holds node_modules."""
+    """Install the packages of the folder's package-lock.json once; return the folder with node_modules."""
     target = VENV / "npm" / manifest.name
     digest = hashlib.sha256(b"".join((manifest / name).read_bytes() for name in MANIFEST)).hexdigest()
     stamp = target / "installed"
-    environment = with_node()
-    with bootstrap.only_one_at_a_time():
+    environment = node_environment()
+    with bootstrap.install_lock():
         if stamp.is_file() and stamp.read_text() == digest:
             return target
         shutil.rmtree(target, ignore_errors=True)
         target.mkdir(parents=True)
         for name in MANIFEST:
             shutil.copy(manifest / name, target)
-        with step(f"Installing {manifest.name} from npm, this once"):
+        with step(f"Installing {manifest.name} from npm (once)"):
             npm = ["npm", "ci", f"--prefix={target}", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"]
-            bootstrap.quietly(npm, otherwise="The packages were not installed", environment=environment)
+            bootstrap.run_quietly(npm, message="Installing the packages failed", environment=environment)
         stamp.write_text(digest)
     return target
 
 
-def with_node() -> dict[str, str]:
-    """Return the environment in which `node` and `npm` are found: the machine's, or those of a wheel from PyPI."""
+def node_environment() -> dict[str, str]:
+    """Return an environment with `node` and `npm` on PATH: installed ones, or those of a PyPI wheel."""
     if machine_has_node():
         return dict(os.environ)
     python = bootstrap.install("node", venv=VENV / "node")
@@ -47,4 +47,4 @@ def machine_has_node() -> bool:
     if not node or not shutil.which("npm"):
         return False
     version = subprocess.run([node, "--version"], check=False, capture_output=True, text=True).stdout
-    return version.startswith("v") and int(version[1:].split(".")[0]) >= OLDEST
+    return version.startswith("v") and int(version[1:].split(".")[0]) >= MIN_VERSION

@@ -1,7 +1,7 @@
-"""Ends what a killed process left behind.
+"""Finds and kills orphaned processes.
 
-The workers of a killed Nginx or gunicorn master live on: they hold its port and go on serving. Each program runs in a
-process group of its own, whose number is written down before it starts.
+Workers of a killed Nginx or gunicorn master survive: they hold its port and keep serving. Each program runs in its own
+process group, whose ID is recorded before it starts.
 """
 
 import json
@@ -13,25 +13,25 @@ from pathlib import Path
 
 import psutil
 
-from stack.state import State, write_private
+from stack.state import StateFolder, write_private
 
 GONE_SECONDS = 5
 
 
-def record(state: State, name: str, *, mark: str) -> None:
-    """Write down that this process's group is now the program `name`; `mark` stands in its command line or binary."""
-    write_private(note(state, name), json.dumps({"group": os.getpgrp(), "mark": mark}))
+def record(state: StateFolder, name: str, *, mark: str) -> None:
+    """Record this process group as the program `name`; `mark` occurs in its command line or binary."""
+    write_private(record_file(state, name), json.dumps({"group": os.getpgrp(), "mark": mark}))
 
 
-def note(state: State, name: str) -> Path:
+def record_file(state: StateFolder, name: str) -> Path:
     return state.run / f"{name}.json"
 
 
-def reap(state: State, name: str) -> int:
-    """Kill what is left of an earlier run of the program and wait for its end; return how many processes it was."""
-    if not note(state, name).is_file():
+def reap(state: StateFolder, name: str) -> int:
+    """Kill the orphans of an earlier run of the program, wait for their end, and return their number."""
+    if not record_file(state, name).is_file():
         return 0
-    left = list(remains(state, **json.loads(note(state, name).read_text())))
+    left = list(find_orphans(state, **json.loads(record_file(state, name).read_text())))
     for process in left:
         with suppress(psutil.NoSuchProcess):
             process.kill()
@@ -40,9 +40,9 @@ def reap(state: State, name: str) -> int:
 
 
 def end_children(*, seconds: float) -> None:
-    """End what this process started, also what Ctrl-C kept it from getting to know: a program still being begun.
+    """Terminate all children, including one that was just being started when Ctrl-C came.
 
-    Among it may be the supervisor, which first ends what it has started.
+    The supervisor may be among them; it first stops its programs.
     """
     children = psutil.Process().children()
     for process in children:
@@ -55,46 +55,46 @@ def end_children(*, seconds: float) -> None:
 
 
 def wait_until_gone(processes: list[psutil.Process], *, seconds: float) -> bool:
-    """Wait for processes that need not be our children; return whether all are gone."""
+    """Wait for processes, which need not be children; return whether all are gone."""
     deadline = time.monotonic() + seconds
-    while any(lives(process) for process in processes):
+    while any(is_alive(process) for process in processes):
         if time.monotonic() > deadline:
             return False
         time.sleep(0.01)
     return True
 
 
-def lives(process: psutil.Process) -> bool:
-    """A zombie is as good as gone: it holds no port, and whoever inherited it may take a while to notice."""
+def is_alive(process: psutil.Process) -> bool:
+    """A zombie counts as gone: it holds no port, and its parent may reap it late."""
     try:
         return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
     except psutil.NoSuchProcess:
         return False
 
 
-def running(state: State, name: str) -> psutil.Process | None:
-    """Return the process that the supervisor keeps for a program, once it has become that."""
-    with suppress(psutil.Error, ValueError):  # just ended; the note is just being written
-        noted = json.loads(note(state, name).read_text())
-        process = psutil.Process(noted["group"])
-        if noted["mark"] in " ".join(process.cmdline()) and lives(process):
+def running(state: StateFolder, name: str) -> psutil.Process | None:
+    """Return the process that the supervisor runs for a program, once it has exec'd the program."""
+    with suppress(psutil.Error, ValueError):  # it just ended, or the record is being written
+        recorded = json.loads(record_file(state, name).read_text())
+        process = psutil.Process(recorded["group"])
+        if recorded["mark"] in " ".join(process.cmdline()) and is_alive(process):
             return process
     return None
 
 
-def reap_all(state: State) -> int:
+def reap_all(state: StateFolder) -> int:
     return sum(reap(state, file.stem) for file in state.run.glob("*.json"))
 
 
-def remains(state: State, *, group: int, mark: str) -> Iterator[psutil.Process]:
+def find_orphans(state: StateFolder, *, group: int, mark: str) -> Iterator[psutil.Process]:
     for process in psutil.process_iter():
         if process.pid == os.getpid():
             continue
         try:
             in_group = os.getpgid(process.pid) == group and mark in f"{process.exe()} {' '.join(process.cmdline())}"
-            # PostgreSQL's children leave the group; what they share is the data folder they work in.
+            # PostgreSQL's children leave the group but work in the data folder.
             in_folder = process.name() == "postgres" == mark and Path(process.cwd()) == state.postgres
-        except (psutil.Error, ProcessLookupError, PermissionError):  # ended meanwhile, or somebody else's
+        except (psutil.Error, ProcessLookupError, PermissionError):  # ended meanwhile, or another user's
             continue
         if in_group or in_folder:
             yield process

@@ -1,4 +1,4 @@
-"""Another Python for tests than the one that runs the scripts: one of this machine, with an environment of its own."""
+"""Runs tests under another installed Python, in a separate environment."""
 
 import os
 import shutil
@@ -9,22 +9,22 @@ from stack import bootstrap
 from stack.bootstrap import VENV
 from stack.console import StackError
 
-OF_IMAGES = "3.13"  # what the images of the services run
+IMAGE_PYTHON = "3.13"  # the version in the service images
 VERSION = "import sys; print('.'.join(map(str, sys.version_info[:2])))"
 
 
 def environment(wanted: str) -> Path:
-    """Return the Python of an environment with all packages for tests. `wanted` is a version, or a path."""
+    """Return the Python of an environment with all test packages. `wanted` is a version or a path."""
     interpreter = find(wanted)
     if interpreter is None:
         raise StackError(
-            f"There is no Python {wanted} on PATH or of pyenv; install it, or give --python the path of one."
+            f"Python {wanted} is neither on PATH nor installed by pyenv; install it, or give --python its path."
         )
     return bootstrap.install("test", venv=VENV / f"python-{version(interpreter)}", interpreter=interpreter)
 
 
 def find(wanted: str) -> str | None:
-    """Return an interpreter that starts: pyenv's shims are there for versions, too, that are not switched on."""
+    """Return an interpreter that starts: pyenv has shims for inactive versions, too."""
     if "/" in wanted:
         return wanted if version(wanted) else None
     pyenv = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv")
@@ -33,7 +33,7 @@ def find(wanted: str) -> str | None:
 
 
 def version(interpreter: str) -> str:
-    """Return what it is, such as 3.13; "" if it does not start."""
+    """Return its version, such as 3.13, or "" if it does not start."""
     try:
         done = subprocess.run([interpreter, "-c", VERSION], check=False, capture_output=True, text=True)
     except OSError:

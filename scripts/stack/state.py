@@ -1,4 +1,4 @@
-"""Where a local stack keeps its data, logs and secrets: one folder for each stack."""
+"""The state folder of a local stack: data, logs and secrets."""
 
 import hashlib
 import json
@@ -13,7 +13,7 @@ from stack.bootstrap import ROOT
 from stack.console import StackError
 
 SHARED_BY_ROOT = Path("/var/lib/tmservice")
-# Numbers that neither distributions nor systemd give to anybody.
+# IDs that neither distributions nor systemd assign.
 SERVICE_UIDS = {"user_service": 65521, "task_service": 65522}
 GENERATED = (
     "USER_SECRET_KEY",
@@ -27,8 +27,8 @@ GENERATED = (
 )
 
 
-class State:
-    """The paths inside a state folder. `lifted_limits` is there while the stack runs with the limits of --demo."""
+class StateFolder:
+    """The paths in a state folder. `lifted_limits` exists while the stack runs with the limits of --demo."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -38,29 +38,29 @@ class State:
         self.address, self.ports = folder / "address", folder / "ports.json"
         self.lifted_limits = folder / "lifted-limits"
 
-    def make(self) -> None:
-        """Make the folders, or refuse where they cannot be written."""
+    def create(self) -> None:
+        """Create the folders; raise StackError if they are not writable."""
         try:
-            self.make_folders()
+            self.create_folders()
             with tempfile.TemporaryFile(dir=self.folder) as file:
                 file.write(b"is there space?")
         except OSError as error:
             remedy = "TMSERVICE_STATE_DIR chooses another folder"
             raise StackError(f"{self.folder} cannot be written: {error.strerror}; {remedy}.") from error
 
-    def make_folders(self) -> None:
-        """Others may pass through, not look in: for root, PostgreSQL and Nginx run as nobody."""
+    def create_folders(self) -> None:
+        """Let others traverse but not list: for root, PostgreSQL and Nginx run as other users."""
         if self.folder.parent == SHARED_BY_ROOT:
             SHARED_BY_ROOT.mkdir(mode=0o711, exist_ok=True)
         self.folder.mkdir(mode=0o711, parents=True, exist_ok=True)
-        self.nginx.mkdir(mode=0o711, exist_ok=True)  # its workers keep large bodies below it
+        self.nginx.mkdir(mode=0o711, exist_ok=True)  # workers buffer large bodies in it
         for folder in (self.run, self.log):
             folder.mkdir(mode=0o700, exist_ok=True)
 
     def share(self, uids: dict[str, int]) -> None:
-        """Let services that run as users of their own write notifications and mails, and read nothing of each other.
+        """Let services with separate users write notifications and mails, but not read each other's files.
 
-        In both folders a file is removed or renamed by its owner alone, and nobody but root may list them.
+        In both folders only the owner may remove or rename a file, and only root may list them.
         """
         self.log.chmod(0o700)
         if not any(uids.values()):
@@ -75,7 +75,7 @@ class State:
         self.mail.chmod(0o1733)
 
     def secrets(self) -> dict[str, str]:
-        """Return the secrets of this stack, made once."""
+        """Return the secrets of this stack, generated once."""
         file = self.folder / "secrets.json"
         kept = json.loads(file.read_text()) if file.is_file() else {}
         missing = {name: secrets.token_urlsafe(48) for name in GENERATED if name not in kept}
@@ -85,7 +85,7 @@ class State:
 
 
 def write_private(file: Path, text: str) -> None:
-    """Write a file that only its owner may read, all of it or nothing."""
+    """Write a private file atomically."""
     draft = file.with_name(f"{file.name}.new")
     draft.unlink(missing_ok=True)
     with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as stream:
@@ -93,32 +93,32 @@ def write_private(file: Path, text: str) -> None:
     draft.replace(file)
 
 
-def find_state() -> State:
-    """Return the state folder: TMSERVICE_STATE_DIR, else var/, else for root one that `nobody` can reach.
+def find_state() -> StateFolder:
+    """Return the state folder: TMSERVICE_STATE_DIR, or else var/.
 
-    Root's is below /var/lib/tmservice, and var/ in the checkout is a link to it.
+    For root, var/ is a link to a folder in /var/lib/tmservice, which `nobody` can access.
     """
     if chosen := os.environ.get("TMSERVICE_STATE_DIR"):
-        state = State((ROOT / Path(chosen).expanduser()).resolve())
-        if os.geteuid() == 0 and not nobody_reaches(state.folder):
+        state = StateFolder((ROOT / Path(chosen).expanduser()).resolve())
+        if os.geteuid() == 0 and not nobody_can_reach(state.folder):
             raise StackError(
-                f"TMSERVICE_STATE_DIR={chosen} lies where the user nobody, which PostgreSQL runs as for root, has no "
-                "access; choose another folder, such as one below /var/lib/tmservice."
+                f"TMSERVICE_STATE_DIR={chosen} is not accessible to the user nobody, which PostgreSQL runs as if "
+                "root starts it; choose another folder, such as one in /var/lib/tmservice."
             )
         return state
     if os.geteuid() != 0:
-        return State(ROOT / "var")
+        return StateFolder(ROOT / "var")
     name = f"{ROOT.name}-{hashlib.sha256(str(ROOT).encode()).hexdigest()[:8]}"
-    state = State(SHARED_BY_ROOT / name)
+    state = StateFolder(SHARED_BY_ROOT / name)
     link = ROOT / "var"
     if not link.exists():
-        with suppress(OSError):  # for people alone: a checkout that cannot be written goes without
+        with suppress(OSError):  # only for convenience: the checkout may be read-only
             link.unlink(missing_ok=True)
             link.symlink_to(state.folder)
     return state
 
 
-def nobody_reaches(folder: Path) -> bool:
+def nobody_can_reach(folder: Path) -> bool:
     existing = [parent for parent in (folder, *folder.parents) if parent.exists()]
     return all(parent.stat().st_mode & 0o001 for parent in existing)
 

@@ -1,12 +1,12 @@
-"""supervisord, with three differences.
+"""supervisord with three changes.
 
-It looks after its processes twenty times a second: at its own pace of once, a killed one takes up to two seconds to be
-noticed and begun again, and each that ends keeps the next from being ended.
+It polls its processes twenty times a second. The default of once a second restarts a killed process only after up to
+two seconds, and stops processes slowly one after another.
 
-It keeps the sockets of the web servers open as long as it lives: while one of them is restarted, who connects waits
-for the next, where otherwise they would be refused.
+It keeps the sockets of the web servers open while it runs: clients that connect during a restart wait instead of being
+refused.
 
-It goes on while the disk is full, losing lines of its logs, where it would end with an exception.
+It survives a full disk and loses log lines instead of ending with an exception.
 """
 
 import os
@@ -15,52 +15,52 @@ from contextlib import suppress
 
 from supervisor import loggers, poller, process, socket_manager, supervisord
 
-LOOK_SECONDS = 0.05
+POLL_SECONDS = 0.05
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
 
 
-class WatchfulPoller(poller.Poller):
+class FastPoller(poller.Poller):
     def poll(self, timeout: float) -> object:
-        return super().poll(min(timeout, LOOK_SECONDS))
+        return super().poll(min(timeout, POLL_SECONDS))
 
 
-class HeldSocket(socket_manager.SocketManager):
+class PersistentSocket(socket_manager.SocketManager):
     def _close(self) -> None:
-        """Called when the last process that used it has ended: the next one uses it too."""
+        """Keep the socket open for the next process when the last one has ended."""
 
 
-class PatientHandler(loggers.RotatingFileHandler):
+class TolerantHandler(loggers.RotatingFileHandler):
     def emit(self, record: object) -> None:
         with suppress(OSError):
             super().emit(record)
 
     def handleError(self) -> None:  # noqa: N802  # supervisor's name
-        """There is nowhere to say it: standard error is a file on the same disk."""
+        """Standard error is a file on the same disk, so there is nowhere to report it."""
 
     def doRollover(self) -> None:  # noqa: N802  # supervisor's name
         if 0 < self.maxBytes <= self.stream.tell():
-            self.stream.flush()  # or raise, and go on with this file: closing it would raise too
+            self.stream.flush()  # raises on a full disk and keeps this file: closing it would raise too
             super().doRollover()
 
 
-def hold_stop_signals() -> None:
+def block_stop_signals() -> None:
     signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
 
 
-def release_stop_signals() -> None:
+def unblock_stop_signals() -> None:
     signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
 
 
-def be_stoppable() -> None:
-    """Until it becomes its program, a child has supervisord's handlers, which would swallow the signal to stop."""
+def reset_signals() -> None:
+    """Before exec, a child has supervisord's handlers, which would swallow a stop signal."""
     for number in STOP_SIGNALS:
         signal.signal(number, signal.SIG_DFL)
-    release_stop_signals()
+    unblock_stop_signals()
 
 
 if __name__ == "__main__":
-    poller.Poller = WatchfulPoller
-    process.SocketManager = HeldSocket
-    loggers.RotatingFileHandler = PatientHandler
-    os.register_at_fork(before=hold_stop_signals, after_in_parent=release_stop_signals, after_in_child=be_stoppable)
+    poller.Poller = FastPoller
+    process.SocketManager = PersistentSocket
+    loggers.RotatingFileHandler = TolerantHandler
+    os.register_at_fork(before=block_stop_signals, after_in_parent=unblock_stop_signals, after_in_child=reset_signals)
     supervisord.main()

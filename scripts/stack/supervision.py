@@ -1,4 +1,4 @@
-"""The one process that keeps all others: starting it, finding it, ending it."""
+"""Starts, finds and stops the supervisor."""
 
 import os
 import signal
@@ -11,27 +11,27 @@ import psutil
 
 from stack import orphans, settings
 from stack.console import StackError
-from stack.state import State
+from stack.state import StateFolder
 
 STOP_SECONDS = 60
 
 
-def pid_file(state: State) -> Path:
+def pid_file(state: StateFolder) -> Path:
     return state.run / "supervisord.pid"
 
 
-def find(state: State) -> psutil.Process | None:
+def find(state: StateFolder) -> psutil.Process | None:
     """Return the running supervisor of this state folder."""
     try:
         process = psutil.Process(int(pid_file(state).read_text()))
         is_ours = str(state.folder / "supervisord.conf") in process.cmdline()
     except (OSError, ValueError, psutil.Error):
         return None
-    return process if is_ours and orphans.lives(process) else None
+    return process if is_ours and orphans.is_alive(process) else None
 
 
-def start(state: State) -> subprocess.Popen[bytes]:
-    """Start it in a session of its own, so that Ctrl-C reaches only the one who asked for the stack."""
+def start(state: StateFolder) -> subprocess.Popen[bytes]:
+    """Start the supervisor in a new session, so that Ctrl-C reaches only scripts/run."""
     configuration = state.folder / "supervisord.conf"
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     output = state.log / "supervisord.out"
@@ -53,8 +53,8 @@ def start(state: State) -> subprocess.Popen[bytes]:
     return process
 
 
-def stop(state: State) -> bool:
-    """End the stack and whatever it left behind; return whether anything ran."""
+def stop(state: StateFolder) -> bool:
+    """Stop the stack and kill its orphans; return whether anything was running."""
     supervisor = find(state)
     if supervisor is not None:
         supervisor.send_signal(signal.SIGTERM)
@@ -64,6 +64,6 @@ def stop(state: State) -> bool:
 
 
 def wait_until_ended(process: subprocess.Popen[bytes]) -> None:
-    """Return when somebody else has ended it, as scripts/stop does; raise StackError when it was not asked to end."""
+    """Return after a normal stop, such as by scripts/stop; raise StackError if the supervisor failed."""
     if process.wait():
-        raise StackError("The supervisor ended unexpectedly; see log/supervisord.log.")
+        raise StackError("The supervisor stopped unexpectedly; see log/supervisord.log.")

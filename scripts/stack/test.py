@@ -1,4 +1,4 @@
-"""scripts/test: everything that must hold, on real PostgreSQL and a really started stack."""
+"""scripts/test: run lint, type checks and all tests, on a real PostgreSQL and a running stack."""
 
 import argparse
 import os
@@ -19,12 +19,15 @@ from stack import check, other_python, postgres
 from stack.bootstrap import ROOT
 from stack.console import StackError, say, step
 from stack.ports import free_ports
-from stack.state import State
+from stack.state import StateFolder
 
 PACKAGES = ("chassis", "user_service", "task_service", "tests")
 WITH_DATABASE = ("chassis", "user_service", "task_service")
 MEASURED = ("chassis", "user_service", "task_service")
-ACCESS_RESTS_ON = (
+NOT_SLOW = ["-m", "not slow"]
+# What differs between versions of Python does not depend on the parameters of a test.
+FIRST_PARAMETERS = [*NOT_SLOW, "-p", "chassis.testing.first_parameters"]
+ACCESS_CONTROL_MODULES = (
     "chassis/auth/authentication.py",
     "chassis/auth/permissions.py",
     "chassis/auth/tokens.py",
@@ -38,23 +41,23 @@ ACCESS_RESTS_ON = (
     "user_service/accounts/tokens.py",
 )
 POSTGRES_OPTIONS = {
-    # A crash may lose this cluster: nothing in it outlives the run.
+    # The cluster is temporary, so it may be lost in a crash.
     "fsync": "off",
     "synchronous_commit": "off",
     "full_page_writes": "off",
-    "max_connections": "250",  # two tests of fifty callers may run at once
+    "max_connections": "250",  # two tests with fifty callers each may run in parallel
 }
-# For connections of the tests themselves: how long a statement takes depends on how busy the machine is.
-PATIENT = " ".join(f"-c {name}={value}" for name, value in (TIME_LIMITS | {"statement_timeout": "60s"}).items())
+# Connections of the tests get a longer statement timeout: the machine may be busy.
+TEST_LIMITS = " ".join(f"-c {name}={value}" for name, value in (TIME_LIMITS | {"statement_timeout": "60s"}).items())
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class Counts:
     passed: int = 0
     failed: int = 0
 
-    def __add__(self, other: "Outcome") -> "Outcome":
-        return Outcome(self.passed + other.passed, self.failed + other.failed)
+    def __add__(self, other: "Counts") -> "Counts":
+        return Counts(self.passed + other.passed, self.failed + other.failed)
 
 
 def main() -> None:
@@ -72,22 +75,22 @@ def main() -> None:
 
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        prog="scripts/test", description="Lint, types and tests. Needs nothing but Python; leaves nothing running."
+        prog="scripts/test", description="Run lint, type checks and tests. Needs only Python; leaves nothing running."
     )
-    parser.add_argument("--all", action="store_true", help="what CI runs: also what takes long")
-    parser.add_argument("-k", metavar="WORDS", help="only tests whose names hold these, and no lint or types")
+    parser.add_argument("--all", action="store_true", help="what CI runs, including slow tests")
+    parser.add_argument("-k", metavar="WORDS", help="only tests whose names match, without lint and types")
     parser.add_argument(
         "--python",
         metavar="VERSION",
-        help=f"the services' tests under another Python, such as {other_python.OF_IMAGES}, or the path of one; "
-        f"--all does it with {other_python.OF_IMAGES}, which the images run",
+        help=f"run the services' tests under this Python, such as {other_python.IMAGE_PYTHON}, or a path; "
+        f"--all uses {other_python.IMAGE_PYTHON}, the version in the images",
     )
-    parser.add_argument("packages", nargs="*", metavar="PACKAGE", help=f"only these of: {', '.join(PACKAGES)}")
+    parser.add_argument("packages", nargs="*", metavar="PACKAGE", help=f"any of: {', '.join(PACKAGES)}")
     arguments = parser.parse_args()
     if unknown := set(arguments.packages) - set(PACKAGES):
         parser.error(f"there is no package {unknown.pop()}; choose from {', '.join(PACKAGES)}")
     if arguments.python and (arguments.all or "tests" in arguments.packages):
-        parser.error("--python goes with neither --all nor the package tests")
+        parser.error("--python cannot be combined with --all or the package tests")
     return arguments
 
 
@@ -96,69 +99,71 @@ def extent(arguments: argparse.Namespace) -> str:
         return f"the services under Python {arguments.python}"
     if not arguments.all:
         return "everything but what --all adds"
-    if misses_python(arguments):
-        return f"everything but Python {other_python.OF_IMAGES}, which is not on this machine"
+    if lacks_image_python(arguments):
+        return f"everything but Python {other_python.IMAGE_PYTHON}, which is not installed"
     return "everything"
 
 
-def misses_python(arguments: argparse.Namespace) -> bool:
-    return bool(others(arguments)) and other_python.find(other_python.OF_IMAGES) is None
+def lacks_image_python(arguments: argparse.Namespace) -> bool:
+    return bool(other_python_packages(arguments)) and other_python.find(other_python.IMAGE_PYTHON) is None
 
 
-def others(arguments: argparse.Namespace) -> list[str]:
-    """Return the packages to test under another Python, beside those that are tested under this one."""
-    is_this_one = sys.version.startswith(f"{other_python.OF_IMAGES}.")
+def other_python_packages(arguments: argparse.Namespace) -> list[str]:
+    """Return the packages to test under the images' Python in addition to this one."""
+    is_this_one = sys.version.startswith(f"{other_python.IMAGE_PYTHON}.")
     if not arguments.all or is_this_one or arguments.k:
         return []
     return [package for package in arguments.packages or PACKAGES if package in WITH_DATABASE]
 
 
-def lint_and_types(arguments: argparse.Namespace) -> Outcome:
+def lint_and_types(arguments: argparse.Namespace) -> Counts:
     if arguments.packages or arguments.k or arguments.python:
-        return Outcome()
+        return Counts()
     passed = check.run_all()
-    return Outcome(passed.count(True), passed.count(False))
+    return Counts(passed.count(True), passed.count(False))
 
 
-def tests(folder: Path, arguments: argparse.Namespace) -> Outcome:
-    total = Outcome()
+def tests(folder: Path, arguments: argparse.Namespace) -> Counts:
+    total = Counts()
     with throwaway_postgres(folder) as urls:
         if arguments.python:
             chosen = arguments.packages or WITH_DATABASE
-            return under_another_python(arguments.python, chosen, folder, urls, only=arguments.k)
+            return under_another_python(arguments.python, chosen, folder, urls, options=selection(arguments))
         for package in arguments.packages or PACKAGES:
-            environment = environment_of(package, urls, thorough=arguments.all)
-            total += pytest(package, folder, environment, only=arguments.k)
-        if misses_python(arguments):
-            say(f"\nThere is no Python {other_python.OF_IMAGES} on this machine, so nothing was tested under it.")
-        elif packages := others(arguments):
-            total += under_another_python(other_python.OF_IMAGES, packages, folder, urls)
+            total += pytest(package, folder, urls, selection(arguments))
+        if lacks_image_python(arguments):
+            say(f"\nPython {other_python.IMAGE_PYTHON} is not installed, so nothing was tested under it.")
+        elif packages := other_python_packages(arguments):
+            total += under_another_python(other_python.IMAGE_PYTHON, packages, folder, urls, options=FIRST_PARAMETERS)
     if not (arguments.packages or arguments.k):
-        total += coverage_of_access(folder)
+        total += access_control_coverage(folder)
     return total
+
+
+def selection(arguments: argparse.Namespace) -> list[str]:
+    return [*([] if arguments.all else NOT_SLOW), *(["-k", arguments.k] if arguments.k else [])]
 
 
 def under_another_python(
-    wanted: str, packages: Iterable[str], folder: Path, urls: dict[str, str], *, only: str | None = None
-) -> Outcome:
+    wanted: str, packages: Iterable[str], folder: Path, urls: dict[str, str], options: list[str]
+) -> Counts:
     python = other_python.environment(wanted)
-    total = Outcome()
+    total = Counts()
     for package in packages:
-        environment = environment_of(package, urls, thorough=False)
-        total += pytest(package, folder, environment, only=only, python=python)
+        total += pytest(package, folder, urls, options, python=python)
     return total
 
 
-def coverage_of_access(folder: Path) -> Outcome:
-    """Bring together what each worker of pytest has measured, and judge it."""
+def access_control_coverage(folder: Path) -> Counts:
+    """Combine the coverage data of all pytest workers and check it."""
     subprocess.run([sys.executable, "-m", *coverage("combine", folder)], check=False, cwd=ROOT)
-    covered = check.Check("every line that decides who may is run", coverage("report", folder)).passes()
-    return Outcome(int(covered), int(not covered))
+    covered = check.StaticCheck("coverage of access control", coverage("report", folder)).passes()
+    return Counts(int(covered), int(not covered))
 
 
 def coverage(command: str, folder: Path) -> list[str]:
-    """Return the arguments of coverage for the modules on which access rests."""
-    include = f"--include={','.join(str(ROOT / name) for name in ACCESS_RESTS_ON)}"
+    """Return coverage arguments for the access control modules."""
+    include = f"--include={','.join(str(ROOT / name) for name in ACCESS_CONTROL_MODULES)}"
     options = {
         "run": [include, "--concurrency=thread"],
         "combine": ["--quiet"],
@@ -167,40 +172,32 @@ def coverage(command: str, folder: Path) -> list[str]:
     return ["coverage", command, f"--rcfile={ROOT / 'pyproject.toml'}", f"--data-file={folder / 'coverage'}", *options]
 
 
-def environment_of(package: str, urls: dict[str, str], *, thorough: bool) -> dict[str, str]:
-    """Return what a package's tests run in. RACE_ROUNDS asks for all tests, and for each race so many times."""
-    return {
-        **os.environ,
-        **(check.SETTINGS | {"DATABASE_URL": urls[package]} if package in WITH_DATABASE else {}),
-        **({"RACE_ROUNDS": "1000"} if thorough else {}),
-    }
-
-
 def pytest(
-    package: str, folder: Path, environment: dict[str, str], *, only: str | None, python: Path | None = None
-) -> Outcome:
-    """Run a package's tests, under another `python` without coverage; a test that was skipped counts as failed."""
+    package: str, folder: Path, urls: dict[str, str], options: list[str], *, python: Path | None = None
+) -> Counts:
+    """Run a package's tests; under another `python`, without coverage. A skipped test counts as failed."""
+    is_part = "-k" in options
+    database = check.SETTINGS | {"DATABASE_URL": urls[package]} if package in urls else {}
     say(f"\n{package}{f', {python.parent.parent.name}' if python else ''}")
     report = folder / f"{package}.xml"
     report.unlink(missing_ok=True)
-    measured = [*coverage("run", folder), "-m"] if package in MEASURED and not (only or python) else []
+    measured = [*coverage("run", folder), "-m"] if package in MEASURED and not (is_part or python) else []
     command = [str(python or sys.executable), "-m", *measured, "pytest", "-q", f"--junitxml={report}"]
-    argv = [*command, *(["-k", only] if only else [])]
-    status = subprocess.run(argv, check=False, cwd=ROOT / package, env=environment).returncode
-    if status == 5 and only:  # pytest: no test was chosen
-        return Outcome()
+    status = subprocess.run([*command, *options], check=False, cwd=ROOT / package, env=os.environ | database).returncode
+    if status == 5 and is_part:  # pytest: no tests collected
+        return Counts()
     if not report.is_file():
-        return Outcome(failed=1)
+        return Counts(failed=1)
     counts = {name: int(value) for name, value in ElementTree.parse(report).getroot()[0].items() if value.isdigit()}
     failed = counts["failures"] + counts["errors"] + counts["skipped"]
-    return Outcome(counts["tests"] - failed, failed or int(status != 0))
+    return Counts(counts["tests"] - failed, failed or int(status != 0))
 
 
 @contextmanager
 def throwaway_postgres(folder: Path) -> Iterator[dict[str, str]]:
-    """Run a cluster in `folder` and give the database URL of each package that needs one."""
+    """Run a cluster in `folder` and yield the database URL of each package that needs one."""
     folder.chmod(0o711)
-    state = State(folder)
+    state = StateFolder(folder)
     password = "only-for-this-run"
     (port,) = free_ports(1)
     postgres.ensure_cluster(state, password)
@@ -215,7 +212,7 @@ def throwaway_postgres(folder: Path) -> Iterator[dict[str, str]]:
                 for role in WITH_DATABASE:
                     cursor.execute(f"CREATE ROLE {role} LOGIN CREATEDB PASSWORD '{password}'")
         yield {
-            role: f"{postgres.url(role=role, password=password, port=port, database=role)}?options={quote(PATIENT)}"
+            role: f"{postgres.url(role=role, password=password, port=port, database=role)}?options={quote(TEST_LIMITS)}"
             for role in WITH_DATABASE
         }
     finally:

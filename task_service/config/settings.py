@@ -51,7 +51,7 @@ DATABASES = {"default": settings.database("DATABASE_URL", "TASK_DATABASE_URL")}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 USE_TZ = True
 TIME_ZONE = env.time_zone("TIME_ZONE", "UTC")  # defines "today"
-DUE_SOON_DAYS = env.number("DUE_SOON_DAYS", 1, smallest=0, largest=365)
+DUE_SOON_DAYS = env.number("DUE_SOON_DAYS", 1, min_value=0, max_value=365)
 REMIND_AT = env.time_of_day("REMIND_AT", "08:00")  # the worker plans reminders from this time of day on
 ASSIGNEES_CAN_UPDATE_STATUS = env.flag("ASSIGNEES_CAN_UPDATE_STATUS", False)
 
@@ -65,7 +65,7 @@ EMAIL_HOST, EMAIL_PORT, EMAIL_TIMEOUT = mail.host, mail.port, mail.timeout_secon
 EMAIL_HOST_USER, EMAIL_HOST_PASSWORD = mail.user, mail.password
 EMAIL_USE_TLS, EMAIL_USE_SSL = mail.use_tls, mail.use_ssl
 MAIL_DOMAIN = settings.mail_domain(DEFAULT_FROM_EMAIL)
-settings.warn_of_sample_sender(MAIL_DOMAIN)
+settings.warn_about_sender(MAIL_DOMAIN)
 
 REST_FRAMEWORK = settings.rest_framework(authentication="directory.authentication.DirectoryAuthentication")
 STATIC_URL = openapi.static_url("task")

@@ -14,12 +14,8 @@ CLEAN_EVERY_SECONDS = 600
 def jobs() -> list[Job]:
     return [
         *feed.jobs(),
-        Job("reminders", look_for_reminders, REMIND_EVERY_SECONDS),
+        Job("reminders", remind_from_time_of_day, REMIND_EVERY_SECONDS),
         *delivering.jobs(),
         *indexing.jobs(),
         Job("cleaning", IdempotencyRecord.objects.delete_expired, CLEAN_EVERY_SECONDS),
     ]
-
-
-def look_for_reminders() -> None:
-    remind_from_time_of_day()  # it leaves nothing for another turn

@@ -1,4 +1,4 @@
-"""What the task service may rely on about an account: its own copy, and the user service where that is not enough."""
+"""Looks up accounts in the directory and, if that is not enough, in the user service."""
 
 from collections.abc import Collection
 from dataclasses import replace
@@ -6,23 +6,23 @@ from typing import Any
 
 from django.db.models import BooleanField, ExpressionWrapper, F, Q, QuerySet
 
-from chassis.auth.limits import CallerQuery, Counted, parameter
+from chassis.auth.limits import CallerQuery, CountedRequest, parameter
 from chassis.auth.tokens import Caller
 from directory import client, feed
 from directory.models import User
 
 
 class UnknownUser(Exception):
-    """There is no account with this id, or none any more."""
+    """The account does not exist or was deleted."""
 
 
 class InactiveUser(Exception):
-    """The account is not active, or not any more with this token."""
+    """The account is deactivated, or its token is no longer valid."""
 
 
 def known_account() -> QuerySet[Any, Any]:
     epoch = parameter("epoch")
-    is_current = ExpressionWrapper(Q(is_active=True, least_epoch__lte=epoch, epoch__gte=epoch), BooleanField())
+    is_current = ExpressionWrapper(Q(is_active=True, min_valid_epoch__lte=epoch, epoch__gte=epoch), BooleanField())
     account: QuerySet[Any, Any] = User.objects.with_feed_state().filter(pk=parameter("user_id"))
     return account.values("username", "role", "feed_is_stale", caller_id=F("id"), is_current=is_current)
 
@@ -30,23 +30,23 @@ def known_account() -> QuerySet[Any, Any]:
 CALLER = CallerQuery(known_account)
 
 
-def resolve_caller(caller: Caller) -> tuple[Caller, Counted | None]:
+def resolve_caller(caller: Caller) -> tuple[Caller, CountedRequest | None]:
     """Return the caller with the current name and role, or raise UnknownUser, InactiveUser or DirectoryUnavailable.
 
-    The same statement counts the request if the directory alone shows that the token is good.
+    The same statement counts the request if the directory is enough to accept the token.
     """
     row, counted = CALLER.run(user_id=caller.id, epoch=caller.epoch)
-    news = row is not None and row["feed_is_stale"] and feed.pull_if_stale()
-    if row is not None and row["is_current"] and not news:
+    has_pulled = row is not None and row["feed_is_stale"] and feed.pull_if_stale()
+    if row is not None and row["is_current"] and not has_pulled:
         return replace(caller, username=row["username"], role=row["role"]), counted
     return recheck_caller(caller), counted
 
 
 def recheck_caller(caller: Caller) -> Caller:
-    """Return the current caller where the directory does not accept the token or does not know the account.
+    """Return the current caller if the directory rejects the token or does not have the account.
 
-    A token that is newer than the directory makes it fetch the account. If the user service does not answer, the token
-    is the latest that is known.
+    If the token is newer than the directory, the account is fetched. If the user service does not respond, the token is
+    accepted: nothing newer is known.
     """
     user = User.objects.filter(pk=caller.id).first()
     if user is None:
@@ -56,7 +56,7 @@ def recheck_caller(caller: Caller) -> Caller:
             user = fetch_user(caller.id, asked_by=caller.id)
         except client.DirectoryUnavailable:
             return caller
-    if not user.is_active or caller.epoch < user.least_epoch:
+    if not user.is_active or caller.epoch < user.min_valid_epoch:
         raise InactiveUser()
     return replace(caller, username=user.username, role=user.role)
 
@@ -64,7 +64,7 @@ def recheck_caller(caller: Caller) -> Caller:
 def require_assignable(user_id: int, *, asked_by: int) -> None:
     """Check that tasks can be assigned to the account, or raise UnknownUser, InactiveUser or DirectoryUnavailable.
 
-    An account that is active in the directory is accepted. Any other is fetched, unless it was deleted.
+    An account that is missing in the directory, or inactive but not deleted, is fetched.
     """
     user = User.objects.filter(pk=user_id).first()
     if user is None or not (user.is_active or user.is_deleted):
@@ -75,15 +75,15 @@ def require_assignable(user_id: int, *, asked_by: int) -> None:
         raise InactiveUser()
 
 
-def ids_of(names: Collection[str]) -> set[int]:
-    """Return the ids of the living accounts with these names that the directory knows."""
+def find_ids_by_username(names: Collection[str]) -> set[int]:
+    """Return the ids of the undeleted accounts in the directory that have these usernames."""
     return set(User.objects.named(names).values_list("pk", flat=True))
 
 
-def find_named(name: str) -> int:
-    """Return the id of the living account with this name, or raise UnknownUser or DirectoryUnavailable.
+def find_id_by_username(name: str) -> int:
+    """Return the id of the undeleted account with this username, or raise UnknownUser or DirectoryUnavailable.
 
-    The name may be younger than the directory, so one that is not in it is looked for at the end of the feed.
+    If the directory does not have it, the rest of the feed is read first: the account may be new.
     """
     accounts = User.objects.named([name])
     user = accounts.first()
@@ -104,10 +104,10 @@ def fetch_user(user_id: int, *, asked_by: int) -> User:
 
 
 def lock_user(user_id: int | None) -> User | None:
-    """Return the account, locked so that it is not marked as deleted before this transaction ends.
+    """Return the account, locked so that it cannot be marked as deleted during this transaction.
 
-    Raise UnknownUser if it is deleted already. Return None for one that is not in the directory: a task from before
-    the directory may keep its assignee.
+    Raise UnknownUser if it is deleted already. Return None if it is not in the directory: a task older than the
+    directory may keep its assignee.
     """
     user: User | None = User.objects.select_for_update(no_key=True).filter(pk=user_id).first() if user_id else None
     if user is not None and user.is_deleted:

@@ -15,7 +15,7 @@ class Breaker:
     next_try_at: float = 0.0
     lock: Lock = field(default_factory=Lock)
 
-    def lets_through(self) -> bool:
+    def allows_call(self) -> bool:
         with self.lock:
             now = time.monotonic()
             if self.failures >= self.max_failures and now < self.next_try_at:
@@ -23,11 +23,11 @@ class Breaker:
             self.next_try_at = now + self.pause_seconds
             return True
 
-    def succeeded(self) -> None:
+    def record_success(self) -> None:
         with self.lock:
             self.failures = 0
 
-    def failed(self) -> None:
+    def record_failure(self) -> None:
         with self.lock:
             self.failures += 1
             if self.failures == self.max_failures:

@@ -29,12 +29,12 @@ from directory.person import Person
 
 CONNECT_SECONDS = 0.5
 READ_SECONDS = 0.7  # until the response of one attempt begins
-WHOLE_SECONDS = 2.0
+TOTAL_SECONDS = 2.0
 MAX_RESPONSE_BYTES = 64 * 1024
-# Errors of broken connections: of requests up to the headers, of urllib3 while it reads the body.
-BROKEN = (requests.RequestException, urllib3.exceptions.HTTPError)
+# From requests until the headers are read, then from urllib3.
+CONNECTION_ERRORS = (requests.RequestException, urllib3.exceptions.HTTPError)
 
-# From the latest response in this thread.
+# From the last response in this thread.
 clock_difference_seconds: ContextVar[int | None] = ContextVar("clock_difference_seconds", default=None)
 
 log = logging.getLogger(__name__)
@@ -44,7 +44,7 @@ class DirectoryUnavailable(Exception):
     """The user service gave no valid response."""
 
 
-def session() -> requests.Session:
+def new_session() -> requests.Session:
     """Return the connection pool of this process. It ignores proxies from the environment."""
     pool = requests.Session()
     pool.trust_env = False
@@ -53,7 +53,7 @@ def session() -> requests.Session:
     return pool
 
 
-POOL = session()
+POOL = new_session()
 BREAKER = Breaker(max_failures=2, pause_seconds=2.0)
 
 
@@ -78,14 +78,14 @@ class Page:
 
 
 def look_up(user_id: int, *, asked_by: int) -> Person | None:
-    """Return the current account, None if there is none, or raise DirectoryUnavailable.
+    """Return the account, None if it does not exist, or raise DirectoryUnavailable.
 
     `asked_by` is the user who made the request. An open breaker prevents the call.
     """
-    if not BREAKER.lets_through():
-        raise DirectoryUnavailable("not asked: it has failed several times in a row")
+    if not BREAKER.allows_call():
+        raise DirectoryUnavailable("not called: too many failures in a row")
     with counting_failures():
-        body = get("/internal/users/", {"ids": user_id}, seconds=WHOLE_SECONDS, asked_by=asked_by)
+        body = get("/internal/users/", {"ids": user_id}, seconds=TOTAL_SECONDS, asked_by=asked_by)
         people = [Person.from_row(row) for row in body["results"]]
         if [person.id for person in people] not in ([], [user_id]):
             raise ValueError("answered for a different id")
@@ -113,28 +113,28 @@ def change_from(row: dict[str, Any]) -> Person:
 def counting_failures() -> Iterator[None]:
     try:
         yield
-    except (*BROKEN, ParseError, KeyError, TypeError, ValueError) as error:
-        BREAKER.failed()
+    except (*CONNECTION_ERRORS, ParseError, KeyError, TypeError, ValueError) as error:
+        BREAKER.record_failure()
         log.warning("user service: %s: %s", type(error).__name__, error)
         raise DirectoryUnavailable() from error
-    BREAKER.succeeded()
+    BREAKER.record_success()
 
 
 def get(path: str, params: dict[str, int], *, seconds: float, asked_by: int | None = None) -> Any:
     """Return the JSON of the response. Retry a broken connection once, if there is time."""
     with Deadline(seconds) as deadline:
         try:
-            return loads(answer(path, params, asked_by))
-        except BROKEN as error:
+            return loads(send_request(path, params, asked_by))
+        except CONNECTION_ERRORS as error:
             pause = random.uniform(0.05, 0.15)  # jitter
             if deadline.remaining_seconds() <= pause:
                 raise
             log.info("user service: %s: %s; retrying once", type(error).__name__, error)
             time.sleep(pause)
-            return loads(answer(path, params, asked_by))
+            return loads(send_request(path, params, asked_by))
 
 
-def answer(path: str, params: dict[str, int], asked_by: int | None) -> bytes:
+def send_request(path: str, params: dict[str, int], asked_by: int | None) -> bytes:
     headers = {
         "Authorization": f"Bearer {tokens.issue_service_token(settings.SERVICE, on_behalf_of=asked_by)}",
         request_id.HEADER: request_id.current.get(),
@@ -149,14 +149,14 @@ def answer(path: str, params: dict[str, int], asked_by: int | None) -> bytes:
         allow_redirects=False,
         stream=True,
     ) as response:
-        clock_difference_seconds.set(seconds_apart(response.headers.get("Date", ""), since=asked_at))
+        clock_difference_seconds.set(min_clock_difference(response.headers.get("Date", ""), since=asked_at))
         if response.status_code != HTTPStatus.OK:
             raise ValueError(f"answered {response.status_code}")
         return read_body(response)
 
 
-def seconds_apart(date: str, *, since: float) -> int | None:
-    """Return the minimum difference of the clocks: a Date has whole seconds and was written after `since`."""
+def min_clock_difference(date: str, *, since: float) -> int | None:
+    """Return a lower bound: a Date header has whole seconds and was written after `since`."""
     try:
         theirs = parsedate_to_datetime(date).timestamp()
     except ValueError:

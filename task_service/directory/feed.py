@@ -1,4 +1,4 @@
-"""Reads the change feed of the user service into the directory: in the worker, or in requests if it is stale."""
+"""Reads the change feed of the user service into the directory: in the worker, or in a request if it is stale."""
 
 import time
 from collections.abc import Callable
@@ -13,32 +13,29 @@ from chassis.worker.jobs import Job
 from directory import client
 from directory.models import Feed, User
 
-PULL_EVERY_SECONDS = 1.5  # shortly before a request would have to do it
-BUSY_SECONDS, IDLE_SECONDS = (
-    60,
-    15,
-)  # the worker stays busy this long after a request; otherwise it reads at this interval
-WORKER_SECONDS, REQUEST_SECONDS = 2.0, 0.5  # time limit for one page of the feed
-
+PULL_EVERY_SECONDS = 1.5  # shorter than STALE_AFTER, so that requests rarely have to pull
+BUSY_SECONDS = 60  # the worker reads in every turn for this long after a request
+IDLE_SECONDS = 15  # the interval without requests
+WORKER_SECONDS, REQUEST_SECONDS = 2.0, 0.5  # time limit for one page
 MAX_PAGES_PER_REQUEST = 4  # together at most two seconds
 
 
 def pull_if_stale() -> bool:
-    """Read one page if the feed is stale and return whether this call did. For requests: at most 500 ms."""
+    """Read one page if the feed is stale, in at most 500 ms, and return whether this call read it."""
     return pull(Feed.stale(), seconds=REQUEST_SECONDS)
 
 
 def pull_by_worker() -> None:
     """Read to the end of the feed, unless another process tried within the last second."""
-    lately = timedelta(seconds=1)
-    pull(Feed.stale(lately, lately), seconds=WORKER_SECONDS, to_the_end=True)
+    second = timedelta(seconds=1)
+    pull(Feed.stale(second, second), seconds=WORKER_SECONDS, to_the_end=True)
 
 
 class PullWhileBusy:
-    """Lets the worker read the feed in every turn while there are requests, and rarely otherwise.
+    """Reads the feed in every turn while there are requests, and rarely otherwise.
 
-    The first request after a pause finds the feed stale and reads it itself. The worker notices in its next turn and
-    then reads in every turn for a minute.
+    The first request after a pause finds the feed stale and reads it. The worker notices that in its next turn and then
+    reads in every turn for a minute.
     """
 
     def __init__(self) -> None:
@@ -69,7 +66,7 @@ def pull(stale: Q, *, seconds: float, to_the_end: bool = False) -> bool:
         try:
             page = read_page(after, seconds=seconds, within=long_statements if to_the_end else transaction.atomic)
         except client.DirectoryUnavailable:
-            Feed.objects.failed(clock_difference_seconds=client.clock_difference_seconds.get())
+            Feed.objects.record_failure(clock_difference_seconds=client.clock_difference_seconds.get())
             return False
         after, more = page.next_after, page.more and to_the_end
     return True
@@ -81,14 +78,14 @@ def read_page(
     page = client.changes(after, seconds=seconds)
     with within():
         User.objects.upsert(page.people)
-        Feed.objects.reached(page.next_after, clock_difference_seconds=client.clock_difference_seconds.get())
+        Feed.objects.record_success(page.next_after, clock_difference_seconds=client.clock_difference_seconds.get())
     return page
 
 
 def catch_up() -> None:
     """Read to the end of the feed for a request, or raise DirectoryUnavailable within 2 seconds."""
-    if not client.BREAKER.lets_through():
-        raise client.DirectoryUnavailable("not asked: it has failed several times in a row")
+    if not client.BREAKER.allows_call():
+        raise client.DirectoryUnavailable("not called: too many failures in a row")
     after = Feed.objects.claim(Q()) or 0
     for _ in range(MAX_PAGES_PER_REQUEST):
         page = read_page(after, seconds=REQUEST_SECONDS)

@@ -1,4 +1,4 @@
-"""What can be wrong with the directory: its lag behind the user service, and the difference of their clocks."""
+"""Checks of the directory: its lag behind the user service, and the difference of their clocks."""
 
 import math
 
@@ -7,7 +7,7 @@ from django.db.models.functions import Now
 
 from chassis.ops import findings
 from chassis.ops.checks import Check
-from chassis.ops.findings import Finding, Gauge, State, duration, manage, ok, wrong
+from chassis.ops.findings import Finding, Gauge, State, duration, manage_command, ok, wrong
 from chassis.ops.metrics import ProcessGauge
 from directory import client
 from directory.models import Feed
@@ -31,11 +31,11 @@ def directory() -> Finding:
         Gauge("tmservice_directory_position", "Position in the feed of changed accounts.", position),
     )
     if math.isnan(lag):
-        remedy = f"start a worker: {manage('run_worker')}"
+        remedy = f"start a worker: {manage_command('run_worker')}"
         return wrong(f"the accounts were never read from the user service; {remedy}", gauges)
     text = f"the accounts were last read {duration(lag)} ago, up to change {position}"
     if lag > MAX_LAG_SECONDS:
-        remedy = "a worker does so all the time: is one running, and does the user service answer it?"
+        remedy = "the worker does this continuously: is it running, and does the user service respond?"
         return wrong(f"{text}; {remedy}", gauges)
     return ok(text, gauges)
 

@@ -1,4 +1,4 @@
-"""The task service's copy of the accounts, and its position in the feed of their changes."""
+"""The directory: a copy of the accounts, and its position in the change feed."""
 
 import json
 from collections.abc import Collection, Iterable
@@ -40,8 +40,8 @@ class UserQuerySet(models.QuerySet["User"]):
         return self.alias(key=Lower("username")).filter(key__in=folded, is_deleted=False).order_by("-position")
 
     def upsert(self, people: Iterable[Person]) -> None:
-        """Store the accounts that are newer than the stored ones. Late and repeated responses are harmless."""
-        rows = json.dumps([asdict(person) for person in people])
+        """Store the accounts that are newer than the stored ones. Safe with late and repeated responses."""
+        rows = json.dumps([asdict(person) | {"least_epoch": person.min_valid_epoch} for person in people])
         with transaction.atomic(), connection.cursor() as cursor:
             cursor.execute(UPSERT, [rows])
             if deleted := [user_id for user_id, is_deleted in cursor.fetchall() if is_deleted]:
@@ -58,7 +58,7 @@ class User(models.Model):
     is_active = models.BooleanField()
     is_deleted = models.BooleanField()
     epoch = models.BigIntegerField()
-    least_epoch = models.BigIntegerField()
+    min_valid_epoch = models.BigIntegerField(db_column="least_epoch")
     position = models.BigIntegerField()
     feed_is_stale: bool  # of UserQuerySet.with_feed_state()
 
@@ -85,17 +85,17 @@ class FeedManager(models.Manager["Feed"]):
         feed, _ = self.get_or_create(pk=1)
         return feed.position if self.filter(stale, pk=1).update(tried_at=Now()) else None
 
-    def reached(self, position: int, *, clock_difference_seconds: int | None) -> None:
+    def record_success(self, position: int, *, clock_difference_seconds: int | None) -> None:
         self.filter(pk=1).update(
             position=Greatest("position", position), pulled_at=Now(), clock_difference_seconds=clock_difference_seconds
         )
 
-    def failed(self, *, clock_difference_seconds: int | None) -> None:
+    def record_failure(self, *, clock_difference_seconds: int | None) -> None:
         self.filter(pk=1).update(clock_difference_seconds=clock_difference_seconds)
 
 
 class Feed(models.Model):
-    """The position in the change feed. There is one row."""
+    """The position in the change feed, in a single row."""
 
     id = models.PositiveSmallIntegerField(primary_key=True, default=1)
     position = models.BigIntegerField(default=0)

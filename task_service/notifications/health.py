@@ -1,4 +1,4 @@
-"""What can be wrong with notifications, and with all else in this service."""
+"""Checks of notifications, and the list of all checks of this service."""
 
 import math
 from datetime import timedelta
@@ -8,7 +8,7 @@ from django.utils import timezone
 
 from chassis.ops import checks
 from chassis.ops.checks import Check
-from chassis.ops.findings import Finding, Gauge, State, duration, manage, ok, unsure, wrong
+from chassis.ops.findings import Finding, Gauge, State, duration, manage_command, ok, unsure, wrong
 from directory.health import CHECKS as DIRECTORY_CHECKS
 from notifications.models import Delivery, ReminderRun
 from tasks.health import CHECKS as TASK_CHECKS
@@ -24,11 +24,11 @@ def deliveries() -> Finding:
 
 
 def held() -> Finding:
-    return checks.held(Delivery.objects.filter(channel="email"))
+    return checks.held_mails(Delivery.objects.filter(channel="email"))
 
 
 def failed() -> Finding:
-    remedy = f"when that is fixed: {manage('replay_deliveries')}"
+    remedy = f"once that is fixed: {manage_command('replay_deliveries')}"
     return checks.failed(Delivery.objects.all(), many="deliveries", remedy=remedy)
 
 
@@ -38,13 +38,13 @@ def reminders() -> Finding:
     seconds = age.total_seconds() if age else math.nan
     gauges = (Gauge("tmservice_reminders_age_seconds", "Age of the last reminder run.", seconds),)
     if age is None:
-        remedy = f"a worker runs them every minute, cron by {manage('check_due_tasks')}"
+        remedy = f"a worker runs them every minute, cron by {manage_command('check_due_tasks')}"
         return unsure(f"they never ran; {remedy}", gauges)
     text = f"they last ran {duration(seconds)} ago"
     if age > MAX_REMINDER_AGE:
-        return wrong(f"{text}; start a worker, or let cron run {manage('check_due_tasks')} once a day", gauges)
+        return wrong(f"{text}; start a worker, or let cron run {manage_command('check_due_tasks')} once a day", gauges)
     if age > MAX_REMINDER_AGE_OF_WORKER and checks.is_worker_alive():
-        return wrong(f"{text}, though a worker runs; its log says why", gauges)
+        return wrong(f"{text}, although a worker runs; see its log", gauges)
     return ok(text, gauges)
 
 

@@ -111,7 +111,7 @@ class Event(models.Model):
         return self.kind in self.REMINDERS
 
     def check_recipient(self, person: User | None, task: Task | None) -> None:
-        """Raise Skipped if this person may not be notified; keep in step with NotificationQuerySet.visible_to.
+        """Raise Skipped if this person may not be notified; keep it consistent with NotificationQuerySet.visible_to.
 
         `task` is None if it was deleted. A person who loses a task is notified although they can no longer see it.
         """
@@ -142,8 +142,8 @@ class NotificationQuerySet(models.QuerySet["Notification"]):
     def visible_to(self, caller: Caller) -> Self:
         """Keep the caller's entries and annotate `is_gone`: the caller can no longer see the task of the entry.
 
-        An admin keeps all of them. Other callers keep, for a task that is gone, the entry that says so; and all entries
-        of a task that was theirs until it was deleted.
+        An admin keeps all of them. Other callers keep, for a task that is gone, only the entry that says so, but all
+        entries if the task was theirs until it was deleted.
         """
         task = Task.objects.visible_to(caller).filter(pk=OuterRef("event__task_id"))
         own = self.filter(recipient=caller.id).annotate(is_gone=~row_exists(task))
@@ -156,7 +156,7 @@ class NotificationQuerySet(models.QuerySet["Notification"]):
 
 
 class Notification(models.Model):
-    """An event in somebody's inbox."""
+    """An event in the inbox of a recipient."""
 
     event = models.ForeignKey(Event, on_delete=models.CASCADE, related_name="+", db_index=False)
     recipient = models.ForeignKey(
@@ -268,7 +268,7 @@ class Delivery(outbox.Delivery):
 
 
 class ReminderRun(models.Model):
-    """The time of the last reminder run. There is one row."""
+    """The time of the last reminder run, in a single row."""
 
     id = models.PositiveSmallIntegerField(primary_key=True, default=1)
     finished_at = models.DateTimeField()
@@ -281,6 +281,6 @@ class ReminderRun(models.Model):
 
 
 def ordering_key(task_id: int, recipient_id: int | None) -> int:
-    """Return the ordering key of one task's messages to one recipient; nobody else's broken mailbox delays them."""
+    """Return the ordering key of one task's messages to one recipient: only they wait for each other."""
     digest = blake2b(f"{task_id} {recipient_id}".encode(), digest_size=8).digest()
     return int.from_bytes(digest, signed=True)

@@ -1,4 +1,4 @@
-"""Stores events with their recipients, in the transaction of the event."""
+"""Stores events, inbox entries and deliveries, in the transaction of the change."""
 
 from collections.abc import Iterator, Sequence
 from uuid import UUID, uuid4

@@ -1,4 +1,4 @@
-"""Turns changes of tasks into notifications."""
+"""Plans notifications for changes of tasks."""
 
 from typing import Any
 

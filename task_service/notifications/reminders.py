@@ -67,7 +67,7 @@ REMINDERS = (
 def remind_from_time_of_day() -> None:
     """Plan every due reminder, unless it is earlier than REMIND_AT in TIME_ZONE.
 
-    Daylight saving is harmless: a skipped hour counts as over, and a repeated hour only delays new reminders.
+    Works across clock changes: a skipped hour counts as over, and a repeated hour only delays new reminders.
     """
     if timezone.localtime().time() >= settings.REMIND_AT:
         remind()

@@ -2,7 +2,7 @@
 
 from rest_framework import serializers
 
-from chassis.api.fields import IdField, InstantField, NullableTextField, PersonField
+from chassis.api.fields import IdField, InstantField, NullableTextField, UserReferenceField
 from chassis.api.serializers import OutputSerializer
 from notifications.models import Delivery, Event
 
@@ -21,7 +21,7 @@ class NotificationSerializer(OutputSerializer):
     id = IdField()
     kind = serializers.ChoiceField(source="event.kind", choices=KINDS)
     task = EventTaskSerializer(source="*", help_text="The task, with the title that it had at the time.")
-    by = PersonField(source="event.by", help_text="Who caused the event; null if the service did, as for reminders.")
+    by = UserReferenceField(source="event.by", help_text="The account that caused the event; null for reminders.")
     message = serializers.CharField(
         source="event.text",
         help_text="The message, in one sentence. U+2068 and U+2069 enclose the title, so that a right-to-left title "
@@ -46,7 +46,7 @@ class NotificationSerializer(OutputSerializer):
 class DeliverySerializer(OutputSerializer):
     id = IdField()
     kind = serializers.ChoiceField(source="event.kind", choices=KINDS)
-    recipient = PersonField(help_text="The recipient; null if the channel has no single recipient.")
+    recipient = UserReferenceField(help_text="The recipient; null if the channel has no single recipient.")
     channel = serializers.CharField(read_only=True, help_text="The channel, such as `log` or `email`.")
     message_id = IdField(help_text="The id of the first delivery in the same message.")
     state = serializers.ChoiceField(Delivery.State.choices)

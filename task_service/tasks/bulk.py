@@ -12,7 +12,7 @@ from rest_framework.exceptions import ErrorDetail, ValidationError
 from chassis.api.fields import IdField, IdsField, is_id
 from chassis.api.filters import ChoicesFilter, StrictBooleanFilter, UsersFilter
 from chassis.api.problems import Conflict
-from chassis.api.serializers import MAX_REPORTED_ERRORS, StrictSerializer, unknown
+from chassis.api.serializers import MAX_REPORTED_ERRORS, StrictSerializer, unknown_name
 from tasks.examples import COMPLETED_TASK
 from tasks.filters import TaskFilter
 from tasks.models import Task, TaskQuerySet, UnexpectedCount
@@ -73,7 +73,7 @@ class FilterField(serializers.DictField):
             if len(errors) == MAX_REPORTED_ERRORS:
                 break
             if name not in TaskFilter.base_filters:
-                text = unknown("filter", name, TaskFilter.base_filters)
+                text = unknown_name("filter", name, TaskFilter.base_filters)
                 errors[name] = [ErrorDetail(text, code="unknown_filter")]
             elif (parameters := as_parameters(TaskFilter.base_filters[name], value)) is None:
                 errors[name] = [ErrorDetail("Has the wrong type for this filter.", code="invalid")]
@@ -107,7 +107,7 @@ class BulkSerializer(StrictSerializer):
         help_text="Chooses the tasks by the filters of the list, instead of by `ids`. `search` and dates are strings, "
         "`overdue` and `due_soon` are booleans, all others are lists.",
     )
-    expected_count = CountField(required=False, help_text="How many tasks you expect the filter to match.")
+    expected_count = CountField(required=False, help_text="The number of tasks that the filter should match.")
     set = serializers.DictField(
         allow_empty=False, required=False, help_text="The values to set in each task, as in the body of a PATCH."
     )

@@ -52,15 +52,15 @@ class TaskFilter(django_filters.FilterSet):
     assigned_to = UsersFilter(
         method="filter_users",
         keywords=(ME, NONE),
-        help_text="Tasks with one of these assignees: ids or usernames of accounts, `me`, or `none` for no assignee.",
+        help_text="Tasks assigned to one of these accounts: ids or usernames, `me`, or `none` for no assignee.",
     )
     created_by = UsersFilter(
         method="filter_users",
         keywords=(ME,),
-        help_text="Tasks that one of these created: ids or usernames of accounts, or `me`.",
+        help_text="Tasks created by one of these accounts: ids or usernames, or `me`.",
     )
     search = SearchFilter(
-        help_text="Searches title and description for words that begin like these, ignoring case and accents; supports "
+        help_text="Searches title and description for words with these prefixes, ignoring case and accents; supports "
         '`"a phrase"`, `or` and `-not`. Without `ordering`, the best matches come first.'
     )
 
@@ -89,7 +89,7 @@ class TaskFilter(django_filters.FilterSet):
         if ME in words:
             ids.add(self.request.user.id)
         if names := words - {ME, NONE}:
-            ids |= accounts.ids_of(names)
+            ids |= accounts.find_ids_by_username(names)
         return tasks.with_user(name, ids, or_nobody=NONE in words)
 
     def filter_queryset(self, tasks: TaskQuerySet) -> TaskQuerySet:
@@ -104,7 +104,7 @@ class ExportFilter(TaskFilter):
 
     bom = StrictBooleanFilter(
         method="keep_all",
-        help_text="Whether the file begins with a byte order mark, by which spreadsheets recognize UTF-8.",
+        help_text="Whether the file begins with a byte order mark, which tells spreadsheets that it is UTF-8.",
     )
     separator = ChoiceFilter(
         method="keep_all", names=tuple(SEPARATORS), help_text="The separator between cells; `comma` by default."

@@ -1,4 +1,4 @@
-"""What can be wrong with the search index."""
+"""The check of the search index."""
 
 from chassis.ops.checks import MAX_COUNTED, Check
 from chassis.ops.findings import Finding, Gauge, ok, unsure
@@ -12,7 +12,7 @@ def search() -> Finding:
     if waiting:
         number = f"{MAX_COUNTED} or more" if waiting == MAX_COUNTED else waiting
         return unsure(
-            f"{number} tasks are not indexed yet and found by whole words only; a worker indexes them", gauges
+            f"{number} tasks are not indexed yet and are found by whole words only; a worker indexes them", gauges
         )
     return ok("all tasks are indexed", gauges)
 

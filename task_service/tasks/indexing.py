@@ -29,9 +29,9 @@ def index_missing() -> bool:
     """Index some thousand tasks and return whether there may be more. Concurrent workers take different tasks."""
     done = 0
     for _ in range(BATCHES_PER_TURN):
-        made = index(Task.objects.not_indexed().order_by("pk"), skip_locked=True)
-        done += len(made)
-        if not made:
+        indexed = index(Task.objects.not_indexed().order_by("pk"), skip_locked=True)
+        done += len(indexed)
+        if not indexed:
             break
     if done:
         log.info("indexed %d tasks for search, %d are left", done, Task.objects.not_indexed().count())
@@ -41,8 +41,8 @@ def index_missing() -> bool:
 def index_all() -> Iterator[int]:
     """Index all tasks again in the order of their ids; yield the number done so far."""
     done = last = 0
-    while made := index(Task.objects.filter(pk__gt=last).order_by("pk"), skip_locked=False):
-        done, last = done + len(made), made[-1]
+    while indexed := index(Task.objects.filter(pk__gt=last).order_by("pk"), skip_locked=False):
+        done, last = done + len(indexed), indexed[-1]
         yield done
 
 

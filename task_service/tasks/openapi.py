@@ -9,7 +9,7 @@ from rest_framework import serializers
 from chassis.api.fields import AnyField
 from chassis.openapi.inspectors import SerializerInspector
 from chassis.openapi.responses import ProblemSerializer
-from chassis.openapi.schemas import schema_of
+from chassis.openapi.schemas import value_schema
 from tasks.bulk import BulkSerializer, FilterField
 from tasks.filters import TaskFilter
 from tasks.models import Task
@@ -18,7 +18,7 @@ from tasks.serializers.fields import INTEGER_OR_STRING
 from tasks.summary import MAX_COUNT, MORE
 
 COUNT = f'An integer, or the string "{MORE}" for more than {MAX_COUNT}.'
-ACTUAL_COUNT = f'How many tasks match the filter; "{MORE}" for more than {MAX_COUNT}.'
+ACTUAL_COUNT = f'The number of tasks that match the filter; "{MORE}" for more than {MAX_COUNT}.'
 
 
 class StatusCountsSerializer(serializers.Serializer):
@@ -53,7 +53,7 @@ class BulkInspector(SerializerInspector):
             properties = {name: filter_member(each) for name, each in TaskFilter.base_filters.items()}
             schema = openapi.Schema(type=openapi.TYPE_OBJECT, properties=properties, additional_properties=False)
         else:
-            schema = self.object_of(TaskSerializer(partial=True, context=field.context))
+            schema = self.object_schema(TaskSerializer(partial=True, context=field.context))
             del schema["example"]
         schema |= {"description": field.help_text, "minProperties": 1}
         return schema
@@ -61,7 +61,7 @@ class BulkInspector(SerializerInspector):
 
 def filter_member(filter_: Any) -> dict[str, Any]:
     """Return the schema of a filter in a JSON object, where the id of a user may be an integer."""
-    schema = dict(schema_of(filter_) or {})
+    schema = dict(value_schema(filter_) or {})
     if schema["type"] == openapi.TYPE_STRING:
         schema["minLength"] = 1
     if schema.pop("collectionFormat", None) and "pattern" in schema["items"]:

@@ -1,6 +1,6 @@
 """Signals about tasks, sent inside the transaction of the change.
 
-One signal covers all tasks of a change, so that receivers handle a hundred tasks in as many statements as one.
+One signal covers all tasks of a change, so that receivers need no more statements for a hundred tasks than for one.
 """
 
 from dataclasses import dataclass

@@ -37,7 +37,7 @@ TAGS = {
     "Tasks": "Tasks, their assignees and due dates.",
     "History": "The changes of each task: who changed what, and when.",
 }
-SEES = "An admin sees all tasks. Others see the tasks that are assigned to them."
+VISIBILITY = "An admin sees all tasks. Others see the tasks that are assigned to them."
 ASSIGNEE_UNKNOWN = {503: "The database or the user service, which knows the assignee, cannot be reached at the moment."}
 COMPLETED = Described("The task as it is now.", TaskSerializer, examples={"application/json": COMPLETED_TASK})
 ORDERINGS = ["due_date", "created_at", "updated_at", "completed_at", "priority", "id"]
@@ -67,7 +67,7 @@ class TaskList(ListModelMixin, TaskEndpoint):
     default_ordering = "-created_at"
     ranks_search = True
 
-    @swagger_auto_schema(operation_id="listTasks", operation_summary="List tasks", operation_description=SEES)
+    @swagger_auto_schema(operation_id="listTasks", operation_summary="List tasks", operation_description=VISIBILITY)
     def get(self, request: Request) -> Response:
         return self.list(request)
 
@@ -94,7 +94,7 @@ class TaskSummary(TaskEndpoint):
     @swagger_auto_schema(
         operation_id="summarizeTasks",
         operation_summary="Count tasks",
-        operation_description=f"{SEES} The filters narrow them down.",
+        operation_description=f"{VISIBILITY} The filters narrow them down.",
         responses={200: Described("The counts.", SummarySerializer)},
     )
     def get(self, request: Request) -> Response:
@@ -109,13 +109,13 @@ class TaskExport(TaskEndpoint):
     ordering_fields = ORDERINGS
     default_ordering = TaskList.default_ordering
     ranks_search = True
-    has_entity_tag = False  # it is streamed: its content is known only after it was sent
+    has_entity_tag = False  # it is streamed, so the content is unknown when the headers are sent
 
     @swagger_auto_schema(
         operation_id="exportTasks",
         operation_summary="Export tasks as CSV",
-        operation_description=f"{SEES} The file has all tasks that match the filters, and is safe to open in a "
-        "spreadsheet: docs/export.md says which cells get an apostrophe, and how to remove it.",
+        operation_description=f"{VISIBILITY} The file has all tasks that match the filters, and is safe to open in a "
+        "spreadsheet: docs/export.md says which cells get an apostrophe and how to remove it.",
         produces=["text/csv"],
         responses={
             200: Described(
@@ -127,8 +127,8 @@ class TaskExport(TaskEndpoint):
         headers=["Content-Disposition"],
     )
     def get(self, request: Request) -> HttpResponseBase:
-        _, order = pagination.order_of(request, self, Task)
-        tasks = order.everything(self.filter_queryset(self.get_queryset()))
+        _, order = pagination.resolve_order(request, self, Task)
+        tasks = order.sort(self.filter_queryset(self.get_queryset()))
         separator = export.SEPARATORS[request.query_params.get("separator", "comma")]
         mark = export.BYTE_ORDER_MARK if is_true(request.query_params.get("bom", "")) else ""
         return StreamingHttpResponse(
@@ -181,7 +181,7 @@ class TaskDetail(TaskEndpoint):
     lookup_url_kwarg = "task_id"
     if_match_methods = frozenset({"PUT", "PATCH", "DELETE"})
 
-    @swagger_auto_schema(operation_id="readTask", operation_summary="Read a task", operation_description=SEES)
+    @swagger_auto_schema(operation_id="readTask", operation_summary="Read a task", operation_description=VISIBILITY)
     def get(self, request: Request, task_id: int) -> Response:
         return self.answer(self.get_object())
 
@@ -223,7 +223,7 @@ class TaskDetail(TaskEndpoint):
     def change(self, *, partial: bool) -> Response:
         task, versions = self.get_object(), etags.if_match(self.request)
         with as_http_errors():
-            task.check_version(versions)  # before the body: its read-only values may be those of an older version
+            task.check_version(versions)  # before the body, whose read-only values may come from an older version
         serializer = self.get_serializer(task, data=self.body, partial=partial)
         serializer.is_valid(raise_exception=True)
         with as_http_errors():
@@ -245,7 +245,7 @@ class TaskActivity(TaskEndpoint):
         operation_id="listActivity",
         operation_summary="Read the history of a task",
         operation_description="For callers who can see the task. The history of a deleted task is for admins.",
-        responses={200: "A page of what was changed, newest first."},
+        responses={200: "A page of changes, newest first."},
     )
     def get(self, request: Request, task_id: int) -> Response:
         if not self.caller.is_admin:

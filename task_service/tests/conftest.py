@@ -1,4 +1,4 @@
-"""Who calls, what is stored, and a user service on a real socket that can be told to misbehave."""
+"""Callers, stored accounts and tasks, and a user service on a real socket that can misbehave."""
 
 import json
 import time
@@ -6,28 +6,31 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from copy import copy
 from datetime import timedelta
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from operator import itemgetter
-from threading import Barrier, Event, Thread
+from threading import Event, Thread
 from urllib.parse import parse_qs, urlsplit
 from uuid import uuid4
 
 import pytest
-from django.db import connection
+from django.db import transaction
 from django.utils import timezone
 from rest_framework.test import APIClient
 
 from chassis.auth import tokens
-from chassis.testing import seen_statuses
+from chassis.testing import documented_responses
+from chassis.testing.threads import start_together, wait_for_lock_waiter
 from config.urls import DOCUMENTATION
 from directory import client as directory_client
+from directory import feed
 from directory.breaker import Breaker
 from directory.models import Feed, User
-from tasks.models import Task
+from tasks.models import Activity, Task
 
 
 class Person(APIClient):
-    """Somebody at the front door, with an access token in hand."""
+    """An API client with the access token of an account."""
 
     def __init__(self, id_, username, *, role="user", **claims):
         super().__init__()
@@ -50,66 +53,73 @@ class Person(APIClient):
         self.credentials(HTTP_AUTHORIZATION=f"Bearer {self.token}")
 
 
-def known(person, **values):
-    """Put somebody into the directory."""
+def add_to_directory(person, **values):
+    """Store the account of a person in the directory and return the person."""
     facts = {"username": person.username, "email": f"{person.username}@tm.example", "role": person.role}
-    state = {"is_active": True, "is_deleted": False, "epoch": 0, "least_epoch": 0, "position": person.id}
+    state = {"is_active": True, "is_deleted": False, "epoch": 0, "min_valid_epoch": 0, "position": person.id}
     User.objects.create(id=person.id, **facts | state | values)
     return person
 
 
 @pytest.fixture(autouse=True)
 def documented(monkeypatch):
-    """Whatever a view answers in a test must stand in the OpenAPI document."""
-    yield from seen_statuses.watch(DOCUMENTATION, monkeypatch)
+    """Check that the OpenAPI document has the status of every response in a test."""
+    yield from documented_responses.watch(DOCUMENTATION, monkeypatch)
 
 
 @pytest.fixture
 def directory(db):
-    """The directory, which has just been read to the end of the feed, and stays fresh for a test's time."""
+    """The directory, read to the end of the feed and not stale during the test."""
     in_an_hour = timezone.now() + timedelta(hours=1)
     return Feed.objects.create(position=1000, tried_at=in_an_hour, pulled_at=in_an_hour)
 
 
-def feed_read(*, seconds_ago, failed=False):
-    """Let the last attempt to read the feed be so long ago."""
-    then = timezone.now() - timedelta(seconds=seconds_ago)
-    long_before = then - timedelta(minutes=1)
-    Feed.objects.update(tried_at=then, pulled_at=long_before if failed else then)
+def stored_accounts():
+    return list(User.objects.order_by("id").values())
+
+
+def usernames():
+    return dict(User.objects.values_list("id", "username"))
+
+
+def set_feed_age(*, seconds_ago, failed=False, now=None):
+    """Change the time of the last attempt to read the feed."""
+    then = (now or timezone.now()) - timedelta(seconds=seconds_ago)
+    Feed.objects.update(tried_at=then, pulled_at=then - timedelta(minutes=1) if failed else then)
 
 
 @pytest.fixture
 def ada(directory):
-    return known(Person(101, "ada", role="admin"))
+    return add_to_directory(Person(101, "ada", role="admin"))
 
 
 @pytest.fixture
 def alice(directory):
-    return known(Person(102, "alice"))
+    return add_to_directory(Person(102, "alice"))
 
 
 @pytest.fixture
 def bob(directory):
-    return known(Person(103, "bob"))
+    return add_to_directory(Person(103, "bob"))
 
 
 @pytest.fixture
 def grace(directory):
     """Another admin."""
-    return known(Person(109, "grace", role="admin"))
+    return add_to_directory(Person(109, "grace", role="admin"))
 
 
 @pytest.fixture
 def charlie(directory):
-    """Must not get in: his token has expired."""
-    return known(Person(104, "charlie", exp=int(time.time()) - 1))
+    """A user with an expired token."""
+    return add_to_directory(Person(104, "charlie", exp=int(time.time()) - 1))
 
 
 @pytest.fixture
 def newcomer(user_service):
-    """Somebody of whom the user service knows, but the directory not yet."""
+    """An account of the user service that is not in the directory yet."""
     person = Person(105, "nora")
-    user_service.knows(person)
+    user_service.add(person)
     return person
 
 
@@ -120,7 +130,7 @@ def closed_breaker(monkeypatch):
 
 
 @pytest.fixture
-def a_task(db):
+def create_task(db):
     def make(**values):
         if "assigned_to" in values:
             values["assigned_to_id"] = values.pop("assigned_to")
@@ -129,45 +139,52 @@ def a_task(db):
     return make
 
 
+@pytest.fixture
+def task(create_task, alice):
+    """A task of alice that ada created."""
+    return create_task(title="Pay", assigned_to=alice.id)
+
+
+@pytest.fixture(autouse=True)
+def notification_log(settings, tmp_path):
+    """The file of the log channel; deliveries.log_entries() reads it."""
+    settings.NOTIFICATION_LOG = str(tmp_path / "notifications.log")
+    return tmp_path / "notifications.log"
+
+
 @pytest.fixture(
     params=[
-        "",
-        "tomorrow",
-        "20260101",
-        "2026-1-1",
-        "2026-W01-1",
-        "2026-02-30",
-        "1999-12-31",
-        "2101-01-01",
-        "0001-01-01",
-        "2026-01-01\n",
-        "2026-01-01T00:00:00Z",
-        "2026-01-01T00:00:00+16:00",
-        "\u0662\u0660\u0662\u0666-\u0660\u0661-\u0660\u0661",
+        *("", "tomorrow", "20260101", "2026-1-1", "2026-W01-1", "2026-02-30", "1999-12-31", "2101-01-01", "0001-01-01"),
+        *(
+            "2026-01-01\n",
+            "2026-01-01T00:00:00Z",
+            "2026-01-01T00:00:00+16:00",
+            "\u0662\u0660\u0662\u0666-\u0660\u0661-\u0660\u0661",
+        ),
     ],
     ids=ascii,
 )
-def no_day(request):
+def invalid_date(request):
     return request.param
 
 
 class Call(BaseHTTPRequestHandler):
-    """One look-up or one call for the feed, as the user service sees it, and the ways to answer it."""
+    """A lookup or a request for the feed, as the user service gets it, and ways to respond."""
 
     protocol_version = "HTTP/1.1"
-    disable_nagle_algorithm = True  # else a body waits 40 ms for the acknowledgement of its headers
+    disable_nagle_algorithm = True  # otherwise a body waits 40 ms for the acknowledgement of its headers
 
     def do_GET(self):
-        self.server.calls.append(copy(self))  # one serves all calls of a connection
+        self.server.calls.append(copy(self))  # one handler serves all calls of a connection
         reaction = self.server.reactions.pop(0) if self.server.reactions else self.server.reaction
-        with suppress(OSError):  # the caller has had enough and hung up
+        with suppress(OSError):  # the caller has closed the connection
             reaction(self)
 
-    def answer_honestly(self):
-        self.answer(self.server.changes_after(self.after) if self.is_for_the_feed else {"results": self.rows})
+    def answer_correctly(self):
+        self.answer(self.server.feed_after(self.after) if self.reads_feed else {"results": self.rows})
 
     @property
-    def is_for_the_feed(self):
+    def reads_feed(self):
         return urlsplit(self.path).path == "/internal/users/changes/"
 
     @property
@@ -187,8 +204,8 @@ class Call(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(content)
 
-    def say(self, *pieces, pause=0):
-        """Send raw bytes, with a pause after each piece, then hang up."""
+    def send_raw(self, *pieces, pause=0):
+        """Send raw bytes, with a pause after each piece, then close the connection."""
         self.close_connection = True
         for piece in pieces:
             self.wfile.write(piece)
@@ -205,34 +222,33 @@ class UserService(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), Call)
         self.url = f"http://127.0.0.1:{self.server_port}"
         self.people = {}
-        self.tombstones = {}  # the position at which an account was deleted, by its id
+        self.tombstones = {}  # positions of deletions by account id
         self.position = 1000
         self.page_size = 100
         for person in people:
-            self.knows(person)
+            self.add(person)
         self.calls = []
-        self.reaction = Call.answer_honestly
-        self.reactions = []  # used up first, one a call
+        self.reaction = Call.answer_correctly
+        self.reactions = []  # used first, one per call
         self.closing = Event()
         Thread(target=self.serve_forever, args=(0.01,), daemon=True).start()
 
-    def knows(self, person, **values):
+    def add(self, person, **values):
         facts = {"id": person.id, "username": person.username, "email": f"{person.username}@tm.example"}
-        state = {"role": person.role, "is_active": True, "epoch": 0, "least_epoch": 0, "position": person.id}
+        state = {"role": person.role, "is_active": True, "epoch": 0, "min_valid_epoch": 0, "position": person.id}
         self.people[person.id] = facts | state | values
 
-    def changes(self, person, **values):
-        """Change an account, or make it; it goes to the end of the feed."""
+    def change(self, person, **values):
+        """Change or create an account and move it to the end of the feed."""
         self.position += 1
-        self.knows(person, **self.people.get(person.id, {}) | values | {"position": self.position})
+        self.add(person, **self.people.get(person.id, {}) | values | {"position": self.position})
 
-    def deletes(self, person):
+    def delete(self, person):
         self.position += 1
         del self.people[person.id]
         self.tombstones[person.id] = self.position
 
-    def changes_after(self, position):
-        """Answer for the feed."""
+    def feed_after(self, position):
         rows = [{"position": at, "id": id_, "user": None} for id_, at in self.tombstones.items()]
         for row in self.people.values():
             user = {name: value for name, value in row.items() if name != "position"}
@@ -243,13 +259,13 @@ class UserService(ThreadingHTTPServer):
         return {"results": page, "next_after": reached, "more": len(rows) > len(page)}
 
     @property
-    def look_ups(self):
-        return [call.path for call in self.calls if not call.is_for_the_feed]
+    def lookups(self):
+        return [call.path for call in self.calls if not call.reads_feed]
 
     @property
     def pulls(self):
-        """The positions after which the feed was read."""
-        return [call.after for call in self.calls if call.is_for_the_feed]
+        """The positions that the feed was read after."""
+        return [call.after for call in self.calls if call.reads_feed]
 
     def close(self):
         self.closing.set()
@@ -258,7 +274,12 @@ class UserService(ThreadingHTTPServer):
 
 
 @pytest.fixture
-def user_service(settings, ada, alice, bob):
+def user_service(settings, monkeypatch, ada, alice, bob):
+    """A user service that has enough time to respond, on a slow machine too."""
+    for name in ("CONNECT_SECONDS", "READ_SECONDS", "TOTAL_SECONDS"):
+        monkeypatch.setattr(directory_client, name, 60)
+    for name in ("REQUEST_SECONDS", "WORKER_SECONDS"):
+        monkeypatch.setattr(feed, name, 60)
     service = UserService(ada, alice, bob)
     settings.USER_SERVICE_URL = service.url
     yield service
@@ -270,26 +291,68 @@ def user_service(settings, ada, alice, bob):
 def another_server():
     server = UserService()
     yield server
+    directory_client.POOL.close()
     server.close()
 
 
 @pytest.fixture
 def at_once():
-    """Run (function, *arguments) in threads that start together and stay, each on a database connection of its own."""
-    opened = set()
-
-    def start(barrier, call, *arguments):
-        connection.ensure_connection()
-        opened.add(connection.connection)
-        barrier.wait(10)
-        return call(*arguments)
-
+    """Run each (function, *arguments) in a separate thread and database connection; all start together."""
     with ThreadPoolExecutor(20) as pool:
+        yield lambda *calls: [each.result() for each in start_together(pool, [partial(*call) for call in calls])]
 
-        def run(*calls):
-            barrier = Barrier(len(calls))
-            return [future.result() for future in [pool.submit(start, barrier, *call) for call in calls]]
 
-        yield run
-    for each in opened:
-        each.close()
+def wait_until(condition):
+    deadline = time.monotonic() + 60  # only a bound against hanging
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+TASKS = "/task/tasks/"
+FULL = {
+    "title": "Feed the cat",
+    "description": "Twice",
+    "status": "in_progress",
+    "priority": "high",
+    "due_date": "2096-02-29",
+}
+
+
+def task_url(task, below=""):
+    return f"{TASKS}{task.pk}/{below}"
+
+
+def results(answer):
+    """Return the rows of a page."""
+    assert answer.status_code == 200, answer.content
+    return answer.json()["results"]
+
+
+def titles(answer):
+    return [task["title"] for task in results(answer)]
+
+
+def history(person, task):
+    return results(person.get(task_url(task, "activity/")))
+
+
+def invalid_fields(answer):
+    """Return the fields of a 400."""
+    assert answer.status_code == 400, answer.content
+    return [error["field"] for error in answer.json()["errors"]]
+
+
+def stored_tasks():
+    """Return all tasks and history entries, to check that nothing changed."""
+    return [list(model.objects.order_by("pk").values()) for model in (Task, Activity)]
+
+
+def blocked_by(change, call):
+    """Start a call while a transaction has made a change; return the result, which has to wait for the commit."""
+    with ThreadPoolExecutor(1) as pool:
+        with transaction.atomic():
+            change()
+            (running,) = start_together(pool, [call])
+            wait_for_lock_waiter()
+        return running.result()

@@ -1,13 +1,15 @@
-"""When the user service fails again and again, nobody waits for it any more."""
+"""The circuit breaker: after repeated failures of the user service, requests do not wait for it."""
 
-import time
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from threading import Barrier, Event
+from types import SimpleNamespace
 
 import pytest
 
-from directory import client, feed
-from tests.conftest import Person, feed_read
+from directory import breaker, client, feed
+from tests.conftest import Person, set_feed_age
+
+pytestmark = pytest.mark.django_db
 
 LIST = "/task/tasks/"
 
@@ -16,117 +18,101 @@ def server_error(call):
     call.answer(b"", status=500)
 
 
-def silent(call):
-    call.say(b"", pause=60)
+@pytest.fixture
+def clock(monkeypatch):
+    """Return a function that advances the clock of the breaker, which otherwise stands still."""
+    now = [1000.0]
+    monkeypatch.setattr(breaker, "time", SimpleNamespace(monotonic=lambda: now[0]))
+
+    def advance(seconds):
+        now[0] += seconds
+
+    return advance
 
 
-def let_pass(seconds):
-    client.BREAKER.next_try_at -= seconds
-
-
-def fails(times, person):
-    """Let as many look-ups fail as open the breaker, or fewer."""
+def fail_lookups(times, person):
+    """Make this many lookups fail."""
     assert [person.get(LIST).status_code for _ in range(times)] == [503] * times
 
 
-@pytest.fixture
-def honest(user_service):
-    """How the user service answers when it is well again. It fails until then."""
-    honest, user_service.reaction = user_service.reaction, server_error
-    return honest
+@pytest.fixture(autouse=True)
+def correct_reaction(user_service):
+    """The reaction of a working user service. Until a test uses it, the service fails."""
+    correct_reaction, user_service.reaction = user_service.reaction, server_error
+    return correct_reaction
 
 
-@pytest.mark.django_db
-class TestTheFrontDoor:
-    def test_after_two_failures_nobody_waits(self, ada, alice, newcomer, user_service):
-        user_service.reaction = server_error
-        fails(2, newcomer)
-        user_service.reaction = silent
-        began = time.monotonic()
+def test_after_two_failures_requests_fail_without_a_call(ada, alice, newcomer, user_service, clock):
+    fail_lookups(2, newcomer)
 
-        unknown, assigned = newcomer.get(LIST), ada.post(LIST, {"title": "Water", "assigned_to": newcomer.id})
-        newer = Person(alice.id, "alice", epoch=1).get(LIST)
+    unknown, assigned = newcomer.get(LIST), ada.post(LIST, {"title": "Water", "assigned_to": newcomer.id})
+    newer = Person(alice.id, "alice", epoch=1).get(LIST)
+    without_lookup = [alice.get(LIST), ada.post(LIST, {"title": "Water", "assigned_to": alice.id})]
 
-        assert [answer.status_code for answer in (unknown, assigned, newer)] == [503, 503, 200]
-        assert {answer["Retry-After"] for answer in (unknown, assigned)} == {"2"}
-        assert time.monotonic() - began < 30
-        assert len(user_service.calls) == 2
-
-    def test_reading_and_what_needs_no_look_up_go_on(self, ada, alice, newcomer, honest):
-        fails(2, newcomer)
-
-        answers = [alice.get(LIST), ada.post(LIST, {"title": "Water", "assigned_to": alice.id})]
-
-        assert [answer.status_code for answer in answers] == [200, 201]
-
-    def test_one_failure_is_none(self, newcomer, user_service, honest):
-        fails(1, newcomer)
-        user_service.reaction = honest
-
-        assert newcomer.get(LIST).status_code == 200
-
-    def test_only_failures_in_a_row_count(self, newcomer, user_service, honest):
-        nobody = Person(106, "norman")
-        for _ in range(3):
-            fails(1, newcomer)
-            user_service.reactions = [honest]
-            assert nobody.get(LIST).status_code == 401  # that there is no such account is an answer too
-
-        assert len(user_service.calls) == 6
-
-    def test_every_two_seconds_one_tries(self, newcomer, user_service, honest):
-        fails(2, newcomer)
-        let_pass(1.5)
-        fails(3, newcomer)
-        assert len(user_service.calls) == 2
-
-        let_pass(0.5)
-        fails(3, newcomer)
-        assert len(user_service.calls) == 3
-
-        let_pass(2)
-        fails(3, newcomer)
-        assert len(user_service.calls) == 4
-
-    def test_one_success_closes_it(self, newcomer, user_service, honest):
-        fails(2, newcomer)
-        let_pass(2)
-        user_service.reactions = [honest]
-        assert newcomer.get(LIST).status_code == 200
-
-        others = [Person(id_, "norman") for id_ in (106, 107, 108)]
-        assert [other.get(LIST).status_code for other in others] == [503, 503, 503]
-        assert len(user_service.calls) == 5  # the first two of them were let through
-
-    def test_the_feed_closes_it_when_it_is_read(self, alice, newcomer, user_service, honest):
-        fails(2, newcomer)
-        user_service.reaction = honest
-        feed_read(seconds_ago=5)
-
-        assert [alice.get(LIST).status_code, newcomer.get(LIST).status_code] == [200, 200]
-        assert (user_service.pulls, len(user_service.look_ups)) == ([1000], 3)
-
-    def test_the_feed_opens_it_too_and_is_read_though_it_is_open(self, newcomer, user_service, honest):
-        for _ in range(3):
-            feed_read(seconds_ago=5)
-            feed.pull_by_worker()
-
-        fails(1, newcomer)
-        assert (len(user_service.pulls), user_service.look_ups) == (3, [])
+    assert [answer.status_code for answer in (unknown, assigned, newer)] == [503, 503, 200]
+    assert {answer["Retry-After"] for answer in (unknown, assigned)} == {"2"}
+    assert [answer.status_code for answer in without_lookup] == [200, 201]
+    assert len(user_service.calls) == 2
 
 
-@pytest.mark.django_db
-def test_of_many_at_once_one_tries_and_no_other_waits(newcomer, user_service, honest):
-    fails(2, newcomer)
-    let_pass(2)
+def test_only_consecutive_failures_count(newcomer, user_service, correct_reaction):
+    unknown = Person(106, "norman")
+    for _ in range(3):
+        fail_lookups(1, newcomer)
+        user_service.reactions = [correct_reaction]
+        assert unknown.get(LIST).status_code == 401  # a missing account is a valid response too
+
+    assert len(user_service.calls) == 6
+
+
+def test_one_trial_call_passes_every_two_seconds(newcomer, user_service, clock):
+    fail_lookups(2, newcomer)
+    for seconds, calls in [(1.9, 2), (0.1, 3), (1.9, 3), (0.1, 4)]:
+        clock(seconds)
+        fail_lookups(3, newcomer)
+        assert len(user_service.calls) == calls
+
+
+def test_a_success_closes_the_breaker(newcomer, user_service, correct_reaction, clock):
+    fail_lookups(2, newcomer)
+    clock(2)
+    user_service.reactions = [correct_reaction]
+    assert newcomer.get(LIST).status_code == 200
+
+    others = [Person(id_, "norman") for id_ in (106, 107, 108)]
+    assert [other.get(LIST).status_code for other in others] == [503, 503, 503]
+    assert len(user_service.calls) == 5  # the first two were let through
+
+
+def test_reading_the_feed_closes_the_breaker(alice, newcomer, user_service, correct_reaction, clock):
+    fail_lookups(2, newcomer)
+    user_service.reaction = correct_reaction
+    set_feed_age(seconds_ago=5)
+
+    assert [alice.get(LIST).status_code, newcomer.get(LIST).status_code] == [200, 200]
+    assert (user_service.pulls, len(user_service.lookups)) == ([1000], 3)
+
+
+def test_the_feed_opens_the_breaker_and_ignores_it(newcomer, user_service, clock):
+    for _ in range(3):
+        set_feed_age(seconds_ago=5)
+        feed.pull_by_worker()
+
+    fail_lookups(1, newcomer)
+    assert (len(user_service.pulls), user_service.lookups) == (3, [])
+
+
+def test_one_of_many_concurrent_requests_makes_the_trial_call(newcomer, user_service, clock):
+    fail_lookups(2, newcomer)
+    clock(2)
     barrier, others_are_done, in_time = Barrier(8), Event(), []
 
     def wait_for_the_others(call):
-        in_time.append(others_are_done.wait(1.5))
+        in_time.append(others_are_done.wait(50))
         server_error(call)
 
     def look_up():
-        barrier.wait(5)
+        barrier.wait(50)
         with pytest.raises(client.DirectoryUnavailable):
             client.look_up(newcomer.id, asked_by=newcomer.id)
 

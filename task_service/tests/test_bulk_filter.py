@@ -1,19 +1,15 @@
-"""One change of all tasks that a filter matches, with their number to confirm."""
-
-from concurrent.futures import ThreadPoolExecutor
+"""Bulk changes by a filter, confirmed by the number of tasks."""
 
 import pytest
-from django.db import connection, transaction
 
-from chassis.testing.threads import wait_until_one_waits_for_a_lock
 from notifications.models import Notification
 from tasks.bulk import MAX_MATCHING
-from tasks.models import Activity, Task
+from tasks.models import Task
+from tests.conftest import TASKS, blocked_by, history, invalid_fields, stored_tasks
 from tests.test_statements import MAX_WRITE_STATEMENTS, statements
 
 pytestmark = pytest.mark.django_db
 
-TASKS = "/task/tasks/"
 BULK = f"{TASKS}bulk/"
 
 
@@ -22,35 +18,23 @@ def change(person, filters, expected_count=None, **values):
     return person.post(BULK, {"filter": filters, "set": values, **count})
 
 
-def wrong(answer):
-    assert answer.status_code == 400, answer.content
-    return [error["field"] for error in answer.json()["errors"]]
-
-
 @pytest.fixture
-def tasks(a_task, alice, bob):
-    """Two open tasks of alice, one that she has completed, and one of bob."""
+def tasks(create_task, alice, bob):
+    """Two open tasks and a completed one of alice, and one of bob."""
     return [
-        a_task(title="one", assigned_to=alice.id),
-        a_task(title="two", assigned_to=alice.id, status="in_progress", due_date="2001-01-01"),
-        a_task(title="done", assigned_to=alice.id, status="completed"),
-        a_task(title="other", assigned_to=bob.id),
+        create_task(title="one", assigned_to=alice.id),
+        create_task(title="two", assigned_to=alice.id, status="in_progress", due_date="2001-01-01"),
+        create_task(title="done", assigned_to=alice.id, status="completed"),
+        create_task(title="other", assigned_to=bob.id),
     ]
 
 
-@pytest.fixture
-def rows():
-    return lambda: (list(Task.objects.order_by("pk").values()), Activity.objects.count(), Notification.objects.count())
-
-
-def test_all_open_tasks_of_one_person_go_to_another(ada, alice, bob, tasks):
+def test_open_tasks_of_one_user_are_reassigned_to_another(ada, alice, bob, tasks):
     answer = change(ada, {"assigned_to": [alice.id], "status": ["todo", "in_progress"]}, 2, assigned_to="bob")
 
     assert (answer.status_code, answer.json()) == (200, {"updated_ids": [tasks[0].pk, tasks[1].pk]})
     assert [task.assigned_to_id for task in Task.objects.order_by("pk")] == [bob.id, bob.id, alice.id, bob.id]
-    assert [row["by"] for row in ada.get(f"{TASKS}{tasks[0].pk}/activity/").json()["results"]] == [
-        {"id": ada.id, "username": "ada"}
-    ]
+    assert [row["by"] for row in history(ada, tasks[0])] == [{"id": ada.id, "username": "ada"}]
     assert Notification.objects.filter(recipient_id=bob.id, event__kind="task_assigned").count() == 2
 
 
@@ -67,49 +51,49 @@ def test_all_open_tasks_of_one_person_go_to_another(ada, alice, bob, tasks):
         ({"completed_after": "2001-01-01", "due_soon": False}, {"done"}),
     ],
 )
-def test_it_takes_the_filters_of_the_list(ada, tasks, filters, titles):
+def test_it_accepts_the_filters_of_the_list(ada, tasks, filters, titles):
     answer = change(ada, filters, len(titles), priority="high")
 
     assert answer.status_code == 200, answer.content
     assert set(Task.objects.filter(priority=3).values_list("title", flat=True)) == titles
 
 
-def test_without_a_count_it_tells_how_many_match_and_changes_nothing(ada, tasks, rows):
-    before = rows()
+def test_a_missing_count_is_400_with_the_actual_count(ada, tasks):
+    before = stored_tasks()
 
     answer = change(ada, {"assigned_to": ["alice"]}, title="Changed")
 
-    assert (wrong(answer), answer.json()["actual_count"]) == (["expected_count"], 3)
+    assert (invalid_fields(answer), answer.json()["actual_count"]) == (["expected_count"], 3)
     assert answer.json()["detail"].startswith("expected_count: 3 tasks match")
-    assert rows() == before
+    assert stored_tasks() == before
 
 
 @pytest.mark.parametrize("expected", [0, 2, 4, 1000])
-def test_another_count_is_a_conflict_that_tells_it_and_changes_nothing(ada, tasks, rows, expected):
-    before = rows()
+def test_a_wrong_count_is_409_with_the_actual_count(ada, tasks, expected):
+    before = stored_tasks()
 
     answer = change(ada, {"assigned_to": ["alice"]}, expected, title="Changed")
 
     assert (answer.status_code, answer.json()["code"], answer.json()["actual_count"]) == (409, "count_differs", 3)
-    assert rows() == before
+    assert stored_tasks() == before
 
 
-def test_more_than_the_maximum_is_refused(ada, rows):
+def test_more_matches_than_the_maximum_are_400(ada):
     Task.objects.bulk_create(Task(title="Water", created_by=101) for _ in range(MAX_MATCHING + 1))
-    before = rows()
+    before = stored_tasks()
 
     uncounted = change(ada, {"status": ["todo"]}, title="Changed")
     counted = change(ada, {"status": ["todo"]}, MAX_MATCHING + 1, title="Changed")
     too_few = change(ada, {"status": ["todo"]}, MAX_MATCHING, title="Changed")
 
-    assert (wrong(uncounted), uncounted.json()["errors"][0]["code"]) == (["filter"], "too_many")
-    assert wrong(counted) == ["expected_count"]
+    assert (invalid_fields(uncounted), uncounted.json()["errors"][0]["code"]) == (["filter"], "too_many")
+    assert invalid_fields(counted) == ["expected_count"]
     assert (too_few.status_code, too_few.json()["actual_count"]) == (409, MAX_MATCHING + 1)
-    assert rows() == before
+    assert stored_tasks() == before
 
 
-def test_a_thousand_cost_as_many_statements_as_one(ada, alice, bob, a_task):
-    a_task(assigned_to=alice.id)
+def test_a_thousand_tasks_take_as_many_statements_as_one(ada, alice, bob, create_task):
+    create_task(assigned_to=alice.id)
     filters = {"assigned_to": ["alice"], "status": ["todo"]}
     values = {"assigned_to": "bob", "status": "completed", "priority": "high"}
 
@@ -118,27 +102,39 @@ def test_a_thousand_cost_as_many_statements_as_one(ada, alice, bob, a_task):
     many, for_many = statements(change, ada, filters, MAX_MATCHING, **values)
 
     assert (len(one.json()["updated_ids"]), len(many.json()["updated_ids"])) == (1, MAX_MATCHING)
-    assert for_one == for_many <= MAX_WRITE_STATEMENTS + 1  # one more finds the accounts that the filter names
+    assert for_one == for_many <= MAX_WRITE_STATEMENTS + 1  # one more for the accounts in the filter
+
+
+@pytest.mark.parametrize(
+    ("filters", "fields"),
+    [
+        ({}, ["filter"]),
+        ([], ["filter"]),
+        ({"statsu": ["todo"]}, ["filter.statsu"]),
+        ({"ordering": "id", "bom": True}, ["filter.bom", "filter.ordering"]),
+        *(({"status": value}, ["filter.status"]) for value in ("todo", [], [1], ["todo,completed"])),
+        ({"status": ["bogus"], "overdue": True}, ["filter.status"]),
+        ({"overdue": "true"}, ["filter.overdue"]),
+        ({"overdue": None, "search": ""}, ["filter.overdue", "filter.search"]),
+        *(({"assigned_to": value}, ["filter.assigned_to"]) for value in (102, [True])),
+        ({"due_date": "2026-02-30"}, ["filter.due_date"]),
+        ({"search": "x" * 201}, ["filter.search"]),
+    ],
+    ids=lambda value: repr(value)[:40],
+)
+def test_an_invalid_filter_is_400_with_its_path(ada, tasks, filters, fields):
+    before = stored_tasks()
+
+    answer = change(ada, filters, 1, title="x")
+
+    assert sorted(invalid_fields(answer)) == fields
+    assert "None" not in answer.json()["detail"]
+    assert stored_tasks() == before
 
 
 @pytest.mark.parametrize(
     ("body", "fields"),
     [
-        ({"filter": {}, "set": {"title": "x"}, "expected_count": 1}, ["filter"]),
-        ({"filter": [], "set": {"title": "x"}, "expected_count": 1}, ["filter"]),
-        ({"filter": {"statsu": ["todo"]}, "set": {"title": "x"}}, ["filter.statsu"]),
-        ({"filter": {"ordering": "id", "bom": True}, "set": {"title": "x"}}, ["filter.bom", "filter.ordering"]),
-        ({"filter": {"status": "todo"}, "set": {"title": "x"}}, ["filter.status"]),
-        ({"filter": {"status": []}, "set": {"title": "x"}}, ["filter.status"]),
-        ({"filter": {"status": [1]}, "set": {"title": "x"}}, ["filter.status"]),
-        ({"filter": {"status": ["todo,completed"]}, "set": {"title": "x"}}, ["filter.status"]),
-        ({"filter": {"status": ["bogus"], "overdue": True}, "set": {"title": "x"}}, ["filter.status"]),
-        ({"filter": {"overdue": "true"}, "set": {"title": "x"}}, ["filter.overdue"]),
-        ({"filter": {"overdue": None, "search": ""}, "set": {"title": "x"}}, ["filter.overdue", "filter.search"]),
-        ({"filter": {"assigned_to": 102}, "set": {"title": "x"}}, ["filter.assigned_to"]),
-        ({"filter": {"assigned_to": [True]}, "set": {"title": "x"}}, ["filter.assigned_to"]),
-        ({"filter": {"due_date": "2026-02-30"}, "set": {"title": "x"}}, ["filter.due_date"]),
-        ({"filter": {"search": "x" * 201}, "set": {"title": "x"}}, ["filter.search"]),
         ({"filter": {"search": "x"}, "set": {"title": ""}, "expected_count": -1}, ["expected_count", "set.title"]),
         ({"filter": {"search": "x"}, "set": {"title": "x"}, "expected_count": True}, ["expected_count"]),
         ({"filter": {"search": "x"}, "set": {"title": "x"}, "expected_count": "1"}, ["expected_count"]),
@@ -149,51 +145,41 @@ def test_a_thousand_cost_as_many_statements_as_one(ada, alice, bob, a_task):
     ],
     ids=lambda value: repr(value)[:60],
 )
-def test_what_cannot_be_asked_is_refused(ada, tasks, rows, body, fields):
-    before = rows()
+def test_an_invalid_body_is_400(ada, tasks, body, fields):
+    before = stored_tasks()
 
-    assert sorted(wrong(ada.post(BULK, body))) == fields
-    assert rows() == before
-
-
-def test_of_very_many_unknown_filters_twenty_are_named(ada):
-    assert len(wrong(change(ada, {f"statu{number}": 1 for number in range(50_000)}, title="Changed"))) == 20
+    assert sorted(invalid_fields(ada.post(BULK, body))) == fields
+    assert stored_tasks() == before
 
 
-def test_only_admins_may(alice, tasks, rows):
-    before = rows()
-
-    assert change(alice, {"assigned_to": ["me"]}, 3, title="Changed").status_code == 403
-    assert rows() == before
+def test_at_most_twenty_unknown_filters_are_reported(ada):
+    assert len(invalid_fields(change(ada, {f"statu{number}": 1 for number in range(50_000)}, title="Changed"))) == 20
 
 
-def test_an_assignee_who_is_not_known_is_asked_about_last(ada, newcomer, tasks, user_service, rows):
-    before = rows()
+def test_an_unknown_assignee_is_looked_up_last(ada, newcomer, tasks, user_service):
+    before = stored_tasks()
 
     uncounted = change(ada, {"search": "one"}, assigned_to=newcomer.id)
     user_service.reactions = [lambda call: call.answer({}, status=500)]
     silent = change(ada, {"search": "one"}, 1, assigned_to=newcomer.id)
 
-    assert (uncounted.status_code, silent.status_code, rows()) == (400, 503, before)
+    assert (uncounted.status_code, silent.status_code, stored_tasks()) == (400, 503, before)
     assert change(ada, {"search": "one"}, 1, assigned_to=newcomer.id).status_code == 200
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_task_that_stops_to_match_in_that_moment_makes_the_count_differ(ada, alice, bob, tasks):
-    with ThreadPoolExecutor(1) as pool:
-        with transaction.atomic():
-            Task.objects.filter(pk=tasks[1].pk).change(by_id=ada.id, assigned_to_id=bob.id)
-            running = pool.submit(change, ada, {"assigned_to": ["alice"]}, 3, title="Changed")
-            wait_until_one_waits_for_a_lock()
-        answer = running.result()
-        pool.submit(lambda: connection.close()).result()
+def test_a_concurrent_change_makes_the_count_differ(ada, alice, bob, tasks):
+    answer = blocked_by(
+        lambda: Task.objects.filter(pk=tasks[1].pk).change(by_id=ada.id, assigned_to_id=bob.id),
+        lambda: change(ada, {"assigned_to": ["alice"]}, 3, title="Changed"),
+    )
 
     assert (answer.status_code, answer.json()["actual_count"]) == (409, 2)
     assert not Task.objects.filter(title="Changed").exists()
 
 
 @pytest.mark.django_db(transaction=True)
-def test_of_two_at_once_one_hands_them_over_and_the_other_finds_none(ada, alice, bob, grace, tasks, at_once):
+def test_of_two_concurrent_reassignments_one_is_a_conflict(ada, alice, bob, grace, tasks, at_once):
     body = {"filter": {"assigned_to": ["alice"]}, "expected_count": 3}
 
     answers = at_once(

@@ -1,4 +1,4 @@
-"""No anonymous request costs more than 50 ms of CPU, and none of somebody signed in more than half a second."""
+"""An anonymous request takes at most 50 ms of CPU, and one with a token at most half a second."""
 
 import pytest
 
@@ -16,19 +16,19 @@ def meter():
     return cpu.Meter()
 
 
-def test_no_route_reads_a_body_from_anyone():
+def test_anonymous_bodies_are_not_read():
     assert cpu.open_routes() == {}
 
 
-def test_no_header_and_no_query_costs_much(meter):
+def test_headers_and_queries_take_little_cpu(meter):
     assert list(cpu.too_expensive_heads(meter)) == []
 
 
 @pytest.mark.parametrize(("method", "path"), [("POST", "/task/tasks/"), ("PATCH", "/task/tasks/{}/")])
-def test_a_body_of_a_megabyte_costs_an_admin_little(meter, ada, a_task, method, path):
+def test_a_body_of_one_megabyte_takes_little_cpu(meter, ada, create_task, method, path):
     fields = [name for name, field in TaskSerializer().fields.items() if not field.read_only]
     headers = {"Authorization": f"Bearer {ada.token}"}
-    path = path.format(a_task().pk)
+    path = path.format(create_task().pk)
 
     expensive = [
         (name, seconds)

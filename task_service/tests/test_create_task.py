@@ -3,28 +3,14 @@ from django.utils.dateparse import parse_datetime
 
 from directory.models import User
 from tasks.models import Task
+from tests.conftest import FULL, TASKS, invalid_fields, task_url
 
 pytestmark = pytest.mark.django_db
-
-TASKS = "/task/tasks/"
-
-
-def wrong(answer):
-    """The fields that a 400 names."""
-    assert answer.status_code == 400, answer.content
-    return [error["field"] for error in answer.json()["errors"]]
 
 
 def test_it_works(ada, alice, user_service, settings):
     settings.PUBLIC_URL = "https://tm.example"
-    sent = {
-        "title": "Water the plants",
-        "description": "The fern too.\n\tNot the cactus.",
-        "status": "in_progress",
-        "priority": "urgent",
-        "due_date": "2096-02-29",
-        "assigned_to": alice.id,
-    }
+    sent = FULL | {"description": "The fern too.\n\tNot the cactus.", "assigned_to": alice.id}
 
     answer = ada.post(TASKS, sent)
 
@@ -35,276 +21,144 @@ def test_it_works(ada, alice, user_service, settings):
     assert ada.get(answer["Location"]).json() == task
 
 
-def test_what_is_left_out_takes_its_default(ada):
+def test_omitted_fields_get_their_defaults(ada):
     task = ada.post(TASKS, {"title": "Water the plants"}).json()
 
-    stored = Task.objects.get()
-    assert task == {
-        "id": stored.pk,
-        "title": "Water the plants",
-        "description": "",
-        "status": "todo",
-        "status_label": "To Do",
-        "priority": "normal",
-        "due_date": None,
-        "is_overdue": False,
-        "assigned_to": None,
-        "assignee": None,
-        "created_by": ada.id,
-        "created_at": task["created_at"],
-        "updated_at": task["created_at"],
-        "completed_at": None,
-        "version": 1,
-    }
-    assert parse_datetime(task["created_at"]) == stored.created_at
+    defaults = {"description": "", "status": "todo", "priority": "normal", "due_date": None, "assigned_to": None}
+    set_by_server = {"created_by": ada.id, "completed_at": None, "updated_at": task["created_at"], "version": 1}
+    assert task | defaults | set_by_server == task
+    assert parse_datetime(task["created_at"]) == Task.objects.get().created_at
 
 
-def test_a_task_may_begin_completed(ada):
+def test_a_task_can_be_created_completed(ada):
     task = ada.post(TASKS, {"title": "Done already", "status": "completed"}).json()
 
     assert task["completed_at"] == task["created_at"]
 
 
-@pytest.mark.parametrize("due_date", ["2000-01-01", "2024-02-29", "2100-12-31"])
-def test_a_due_date_may_lie_anywhere_in_the_century(ada, due_date):
+@pytest.mark.parametrize("due_date", ["2000-01-01", "2100-12-31"])
+def test_any_due_date_in_the_century_is_accepted(ada, due_date):
     assert ada.post(TASKS, {"title": "Sometime", "due_date": due_date}).json()["due_date"] == due_date
 
 
-def test_an_ordinary_user_may_not_create(alice):
-    answer = alice.post(TASKS, {"title": "Mine"})
-
-    assert (answer.status_code, answer.json()["code"]) == (403, "permission_denied")
-    assert not Task.objects.exists()
+# Invalid bodies
 
 
-def test_charlie_does_not_get_in(charlie):
-    assert charlie.post(TASKS, {"title": "Mine"}).status_code == 401
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        *(("title", value) for value in ("", " \u3000\t", "x" * 201, "esc\x1b[31m", "exe\u202egnp", None, 7, ["a"])),
+        *(("description", value) for value in (None, 1, [], "esc\x1b", "exe\u202egnp", "x" * 50_001)),
+        *((name, value) for name in ("status", "priority") for value in ("", "bogus", " todo", None, 1, True, {}, [])),
+        *(("due_date", value) for value in (20260101, True, [], {}, ["2026-01-01"])),
+        *(("id", 7), ("status_label", "To Do"), ("is_overdue", False), ("created_by", 101), ("completed_at", None)),
+        *(("created_at", "2026-01-01T00:00:00Z"), ("updated_at", "2026-01-01T00:00:00Z"), ("version", 1)),
+        *(("assignee", {"id": 102, "username": "alice"}), ("titel", "x"), ("", "x")),
+        *(("assigned_to", value) for value in (0, -1, 2**63, "", " \n", "x" * 65, True, 102.0, float(2**60))),
+        *(("assigned_to", value) for value in ([], [102], ["alice"], {"id": 102})),
+    ],
+    ids=lambda value: ascii(value)[:24],
+)
+def test_an_invalid_field_is_400(ada, user_service, field, value):
+    answer = ada.post(TASKS, {"title": "Water", field: value})
+
+    assert invalid_fields(answer) == [field]
+    assert "ErrorDetail" not in answer.json()["detail"]
+    assert (Task.objects.exists(), user_service.calls) == (False, [])
+
+
+def test_an_invalid_due_date_is_400(ada, invalid_date):
+    assert invalid_fields(ada.post(TASKS, {"title": "Water", "due_date": invalid_date})) == ["due_date"]
     assert not Task.objects.exists()
 
 
 def test_a_title_is_required(ada):
-    answer = ada.post(TASKS, {"description": "Of what?"})
-
-    assert wrong(answer) == ["title"]
+    assert invalid_fields(ada.post(TASKS, {"description": "Of what?"})) == ["title"]
 
 
-@pytest.mark.parametrize(
-    "title",
-    [
-        "",
-        " \u3000\t",
-        "x" * 201,
-        "\U0001f331" * 201,
-        "esc\x1b[31m",
-        "bell\x07",
-        "c1\x9b31m",
-        "exe\u202egnp",
-        "iso\u2066late",
-        "mark\ufeffed",
-        "\u200b\u200d\u2060",
-        "\u00ad",
-        "\u3164",
-        "\u2800",
-        "\ufe0f",
-        None,
-        7,
-        True,
-        ["a"],
-        {"a": 1},
-    ],
-    ids=ascii,
-)
-def test_a_title_that_cannot_be_shown_on_one_line_is_refused(ada, title):
-    answer = ada.post(TASKS, {"title": title})
+def test_all_errors_are_reported_together(ada):
+    answer = ada.post(TASKS, {"title": "", "status": "bogus", "colour": "red", "version": 9})
 
-    assert wrong(answer) == ["title"]
-    assert not Task.objects.exists()
+    assert sorted(invalid_fields(answer)) == ["colour", "status", "title", "version"]
+
+
+# Texts and choices
 
 
 @pytest.mark.parametrize(
     "title",
     [
-        "x" * 200,
-        "\U0001f331" * 200,
+        *("x" * 200, "\U0001f331" * 200, "\u0645\u06cc\u200c\u062e\u0648\u0627\u0647\u0645", "e\u0301 is not \u00e9"),
         "\U0001f469\u200d\U0001f469\u200d\U0001f467\u200d\U0001f466 and \U0001f3f4\U000e0067\U000e0062\U000e007f",
-        "\u0645\u06cc\u200c\u062e\u0648\u0627\u0647\u0645",
-        "e\u0301 is not \u00e9",
-        "'; DROP TABLE tasks_task; --",
-        "<script>alert(1)</script> {{7*7}} ${jndi:x} %s%n",
-        "=HYPERLINK(1)",
-        "\\u0000 is how NUL is written",
+        *("'; DROP TABLE tasks_task; --", "<script>alert(1)</script> {{7*7}} ${jndi:x} %s%n", "\\u0000 is a NUL"),
     ],
     ids=ascii,
 )
 def test_a_title_is_stored_exactly_as_sent(ada, title):
     answer = ada.post(TASKS, {"title": title})
 
-    assert answer.json()["title"] == title
-    assert Task.objects.get().title == title
+    assert answer.json()["title"] == Task.objects.get().title == title
 
 
-@pytest.mark.parametrize(
-    "title",
-    [
-        *("  Water the plants \u3000", "Water the plants\n", "\u00a0Water the plants\r\n", "\fWater the plants\v"),
-        *("Water\nthe plants", "Water \r\n\t the\u2028plants\u2029", "Water\vthe\fplants\x85"),
-    ],
-    ids=ascii,
-)
+@pytest.mark.parametrize("title", [" Water the plants \u3000\r\n", "Water \r\n\t the\u2028plants\u2029"], ids=ascii)
 def test_a_pasted_title_is_cleaned(ada, title):
     answer = ada.post(TASKS, {"title": title})
 
     assert answer.json()["title"] == "Water the plants"
-    assert ada.patch(f"{TASKS}{answer.json()['id']}/", {"title": title}).json()["version"] == 1
+    assert ada.patch(task_url(Task.objects.get()), {"title": title}).json()["version"] == 1
 
 
-def test_a_description_keeps_its_lines_and_gets_usual_line_ends(ada):
+def test_a_description_keeps_lines_with_normalized_line_ends(ada):
     body = {"title": "Water", "description": " one\vtwo\fthree\r\n\tfour\u2028"}
 
     assert ada.post(TASKS, body).json()["description"] == " one\ntwo\nthree\r\n\tfour\u2028"
 
 
 @pytest.mark.parametrize(
-    "description", [None, 1, [], "esc\x1b", "exe\u202egnp", "x" * 50_001], ids=lambda d: ascii(d)[:9]
-)
-def test_a_description_that_is_no_plain_text_is_refused(ada, description):
-    assert wrong(ada.post(TASKS, {"title": "Water", "description": description})) == ["description"]
-
-
-@pytest.mark.parametrize(
     ("sent", "stored", "label"),
     [
-        ("todo", "todo", "To Do"),
-        ("To Do", "todo", "To Do"),
-        ("TO DO", "todo", "To Do"),
-        ("in_progress", "in_progress", "In Progress"),
+        *(("todo", "todo", "To Do"), ("To Do", "todo", "To Do"), ("TO DO", "todo", "To Do")),
         ("iN pRoGrEsS", "in_progress", "In Progress"),
         ("COMPLETED", "completed", "Completed"),
     ],
 )
-def test_a_status_comes_in_as_value_or_label_and_goes_out_as_value(ada, sent, stored, label):
+def test_a_status_is_accepted_as_value_or_label(ada, sent, stored, label):
     task = ada.post(TASKS, {"title": "Water", "status": sent}).json()
 
     assert (task["status"], task["status_label"]) == (stored, label)
-    assert Task.objects.get().status == stored
 
 
-@pytest.mark.parametrize("field", ["status", "priority"])
-@pytest.mark.parametrize("value", ["", "bogus", " todo", "normal ", None, 1, True, {}, []], ids=repr)
-def test_an_unknown_status_or_priority_is_refused(ada, field, value):
-    assert wrong(ada.post(TASKS, {"title": "Water", field: value})) == [field]
+# Assignees
 
 
-def test_what_is_no_day_is_refused(ada, no_day):
-    assert wrong(ada.post(TASKS, {"title": "Water", "due_date": no_day})) == ["due_date"]
-    assert not Task.objects.exists()
+def test_admins_can_assign_tasks_to_themselves(ada):
+    answer = ada.post(TASKS, {"title": "Water", "assigned_to": ada.id})
 
-
-@pytest.mark.parametrize("value", [20260101, True, [], {}, ["2026-01-01"]], ids=repr)
-def test_a_due_date_that_is_no_string_is_refused(ada, value):
-    assert wrong(ada.post(TASKS, {"title": "Water", "due_date": value})) == ["due_date"]
-
-
-@pytest.mark.parametrize("who", ["ada", "alice"])
-def test_admins_and_oneself_may_be_assignee(ada, user_service, request, who):
-    person = request.getfixturevalue(who)
-
-    answer = ada.post(TASKS, {"title": "Water", "assigned_to": person.id})
-
-    assert (answer.status_code, answer.json()["assigned_to"]) == (201, person.id)
+    assert (answer.status_code, answer.json()["assigned_to"]) == (201, ada.id)
 
 
 @pytest.mark.parametrize("unknown", [99, 2**63 - 1])
-def test_an_unknown_assignee_is_refused(ada, user_service, unknown):
+def test_an_unknown_assignee_is_400(ada, user_service, unknown):
     answer = ada.post(TASKS, {"title": "Water", "assigned_to": unknown})
 
-    assert answer.json()["errors"] == [
-        {"field": "assigned_to", "code": "unknown_user", "detail": f"There is no user {unknown}."}
-    ]
-    assert answer.status_code == 400
+    assert (answer.status_code, answer.json()["errors"]) == (
+        400,
+        [{"field": "assigned_to", "code": "unknown_user", "detail": f"There is no user {unknown}."}],
+    )
     assert not Task.objects.exists()
 
 
-def test_an_inactive_assignee_is_refused(ada, alice, user_service):
+def test_an_inactive_assignee_is_400(ada, alice, user_service):
     User.objects.filter(pk=alice.id).update(is_active=False)
-    user_service.knows(alice, is_active=False)
+    user_service.add(alice, is_active=False)
 
     answer = ada.post(TASKS, {"title": "Water", "assigned_to": alice.id})
 
-    assert wrong(answer) == ["assigned_to"]
-    assert answer.json()["errors"][0]["code"] == "inactive_user"
+    assert (invalid_fields(answer), answer.json()["errors"][0]["code"]) == (["assigned_to"], "inactive_user")
     assert not Task.objects.exists()
 
 
-@pytest.mark.parametrize(
-    "assignee",
-    [0, -1, 2**63, "", " \n", "x" * 65, True, 102.0, float(2**60), [], [102], ["alice"], {"id": 102}],
-    ids=lambda value: repr(value)[:24],
-)
-def test_an_assignee_that_is_no_id_is_refused_without_asking_anybody(ada, user_service, assignee):
-    answer = ada.post(TASKS, {"title": "Water", "assigned_to": assignee})
+def test_other_errors_prevent_the_lookup_of_the_assignee(ada, newcomer, user_service):
+    answer = ada.post(TASKS, {"title": "", "assigned_to": newcomer.id})
 
-    assert wrong(answer) == ["assigned_to"]
-    assert user_service.calls == []
-
-
-def test_nobody_is_asked_about_an_assignee_when_something_else_is_wrong(ada, alice, user_service):
-    answer = ada.post(TASKS, {"title": "", "assigned_to": alice.id})
-
-    assert wrong(answer) == ["title"]
-    assert user_service.calls == []
-
-
-@pytest.mark.parametrize(
-    ("field", "value"),
-    [
-        ("id", 7),
-        ("status_label", "To Do"),
-        ("is_overdue", False),
-        ("created_by", 101),
-        ("created_at", "2026-01-01T00:00:00Z"),
-        ("updated_at", "2026-01-01T00:00:00Z"),
-        ("completed_at", None),
-        ("version", 1),
-    ],
-)
-def test_what_the_server_sets_is_refused(ada, field, value):
-    answer = ada.post(TASKS, {"title": "Water", field: value})
-
-    assert wrong(answer) == [field]
-    assert answer.json()["errors"][0]["code"] == "read_only"
-    assert not Task.objects.exists()
-
-
-@pytest.mark.parametrize(
-    ("field", "nearest"),
-    [("titel", "title"), ("due", None), ("asigned_to", "assigned_to"), ("Status", "status"), ("__proto__", None)],
-)
-def test_an_unknown_field_is_refused_with_the_nearest_known_name(ada, field, nearest):
-    answer = ada.post(TASKS, {"title": "Water", field: "x"})
-
-    assert wrong(answer) == [field]
-    expected = f"Unknown field; did you mean {nearest}?" if nearest else "Unknown field."
-    assert answer.json()["errors"][0]["detail"] == expected
-    assert not Task.objects.exists()
-
-
-def test_a_field_without_a_name_is_refused_like_any_other(ada):
-    answer = ada.post(TASKS, {"title": "Water", "": "x"})
-
-    assert answer.status_code == 400
-    assert [error["code"] for error in answer.json()["errors"]] == ["unknown_field"]
-    assert "ErrorDetail" not in answer.json()["detail"]
-
-
-def test_everything_that_is_wrong_is_named_at_once(ada):
-    answer = ada.post(TASKS, {"title": "", "status": "bogus", "colour": "red", "version": 9})
-
-    assert sorted(wrong(answer)) == ["colour", "status", "title", "version"]
-
-
-def test_query_parameters_are_refused(ada):
-    answer = ada.post(f"{TASKS}?status=todo", {"title": "Water"})
-
-    assert wrong(answer) == ["status"]
-    assert not Task.objects.exists()
+    assert (invalid_fields(answer), user_service.calls) == (["title"], [])

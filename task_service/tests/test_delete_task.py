@@ -1,62 +1,17 @@
 import pytest
 
 from tasks.models import Task
+from tests.conftest import task_url
 
 pytestmark = pytest.mark.django_db
 
 
-def test_it_works(ada, a_task):
-    task, other = a_task(), a_task()
-
-    answer = ada.delete(f"/task/tasks/{task.pk}/")
-
-    assert (answer.status_code, answer.content) == (204, b"")
-    assert ada.get(f"/task/tasks/{task.pk}/").status_code == 404
-    assert list(Task.objects.all()) == [other]
-
-
-def test_it_works_while_the_user_service_is_down(ada, alice, a_task, user_service):
-    task = a_task(assigned_to=alice.id)
+def test_it_works(ada, alice, create_task, user_service):
+    task, other = create_task(assigned_to=alice.id), create_task()
     user_service.close()
 
-    assert ada.delete(f"/task/tasks/{task.pk}/").status_code == 204
+    answer = ada.delete(task_url(task))
 
-
-def test_what_is_gone_is_absent(ada, a_task):
-    task = a_task()
-    ada.delete(f"/task/tasks/{task.pk}/")
-
-    assert ada.delete(f"/task/tasks/{task.pk}/").status_code == 404
-
-
-def test_the_assignee_may_not_delete(alice, a_task):
-    task = a_task(assigned_to=alice.id)
-
-    assert alice.delete(f"/task/tasks/{task.pk}/").status_code == 403
-    assert Task.objects.filter(pk=task.pk).exists()
-
-
-def test_query_parameters_are_refused(ada, a_task):
-    task = a_task()
-
-    assert ada.delete(f"/task/tasks/{task.pk}/?force=true").status_code == 400
-    assert Task.objects.filter(pk=task.pk).exists()
-
-
-@pytest.mark.parametrize("method", ["delete", "put", "patch"])
-def test_a_list_is_not_changed_as_a_whole(ada, a_task, method):
-    a_task()
-
-    assert getattr(ada, method)("/task/tasks/").status_code == 405
-    assert Task.objects.exists()
-
-
-@pytest.mark.django_db(transaction=True)
-def test_of_parallel_deletions_none_fails(ada, a_task, at_once):
-    for _ in range(10):
-        task = a_task()
-
-        answers = at_once(*[(ada.delete, f"/task/tasks/{task.pk}/")] * 3)
-
-        assert {answer.status_code for answer in answers} <= {204, 404}
-        assert not Task.objects.exists()
+    assert (answer.status_code, answer.content) == (204, b"")
+    assert ada.get(task_url(task)).status_code == ada.delete(task_url(task)).status_code == 404
+    assert list(Task.objects.all()) == [other]

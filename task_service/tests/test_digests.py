@@ -1,11 +1,7 @@
-"""One mail about all that happened to a person at once: what is in it, and that it goes out once."""
+"""Digests: one mail about simultaneous events, its content, and that it is sent once."""
 
-import os
 import signal
-import subprocess
-import sys
 from datetime import timedelta
-from pathlib import Path
 
 import pytest
 from django.core import mail as post
@@ -14,30 +10,38 @@ from django.utils import timezone
 from chassis.testing.smtp_sink import END_OF_DATA, HANG, serving
 from chassis.worker.mailing import message_id
 from directory.models import User
-from notifications import delivering, reminders
+from notifications import delivering
 from notifications.models import Delivery, Event, Notification
 from notifications.reminders import remind
 from tasks.models import Task
-from tests.deliveries import SMTP, change, database_url, deliver_all, let_pass, states
+from tests.deliveries import (
+    advance_time,
+    change,
+    deliver_all,
+    delivery_ids,
+    log_entries,
+    sent_mails,
+    start,
+    states,
+    use_smtp,
+)
 
 pytestmark = pytest.mark.django_db
 COMMITTING = pytest.mark.django_db(transaction=True)
 
 BULK = "/task/tasks/bulk/"
-SERVICE = Path(__file__).resolve().parent.parent
 FIRST, SECOND, THIRD = (f"\u2068{title}\u2069" for title in ("One", "Two", "Three"))
 
 
 @pytest.fixture(autouse=True)
-def channels(settings, tmp_path):
+def channels(settings):
     settings.NOTIFICATION_CHANNELS = ["log", "email"]
-    settings.NOTIFICATION_LOG = str(tmp_path / "notifications.log")
     settings.PUBLIC_URL = "https://tm.test"
 
 
 @pytest.fixture
-def three(a_task, alice):
-    return [a_task(title=title, assigned_to=alice.id) for title in ("One", "Two", "Three")]
+def three(create_task, alice):
+    return [create_task(title=title, assigned_to=alice.id) for title in ("One", "Two", "Three")]
 
 
 def complete(tasks, ada):
@@ -45,19 +49,20 @@ def complete(tasks, ada):
     assert answer.status_code == 200
 
 
-def ids():
+def message_ids():
     return [mail.message()["Message-ID"] for mail in post.outbox]
 
 
-def mails():
-    return [(mail.to[0].partition("@")[0], mail.subject) for mail in post.outbox]
+def claim_mail():
+    (claimed,) = Delivery.objects.filter(channel="email").claim(1, lease_seconds=60)
+    return claimed
 
 
-def test_a_bulk_change_is_one_mail_three_lines_and_three_entries(ada, alice, three, settings):
+def test_a_bulk_change_sends_one_mail_per_recipient(ada, alice, three):
     complete(three, ada)
     deliver_all()
 
-    assert mails() == [("alice", f"ada completed {FIRST} and 2 more")]
+    assert sent_mails() == [("alice", f"ada completed {FIRST} and 2 more")]
     (mail,) = post.outbox
     assert mail.body == "\n".join(
         f"ada completed {title}\n\nhttps://tm.test/task/tasks/{task.pk}/\n"
@@ -65,41 +70,40 @@ def test_a_bulk_change_is_one_mail_three_lines_and_three_entries(ada, alice, thr
     )
     html, _ = mail.alternatives[0]
     assert html.count("<bdi>") == 3
-    assert len(Path(settings.NOTIFICATION_LOG).read_text().splitlines()) == 3
+    assert len(log_entries()) == 3
     assert len(alice.get("/task/notifications/").json()["results"]) == 3
 
 
-def test_the_ledger_of_each_task_shows_its_part_of_the_mail(ada, three):
+def test_the_ledger_of_each_task_shows_its_part(ada, three):
     complete(three, ada)
     deliver_all()
 
-    first = Delivery.objects.filter(channel="email").earliest("pk").pk
+    first, *_ = delivery_ids(channel="email")
     for task in three:
         mail, _ = ada.get(f"/task/tasks/{task.pk}/notifications/").json()["results"]
         assert (mail["channel"], mail["state"], mail["message_id"], mail["attempts"]) == ("email", "sent", first, 1)
-    assert ids() == [message_id(first, prefix="notification")]
+    assert message_ids() == [message_id(first, prefix="notification")]
 
 
-def test_what_one_request_does_to_a_task_is_one_mail(ada, alice, bob, three):
+def test_the_changes_of_one_request_are_one_mail(ada, alice, bob, three):
     ada.patch(f"/task/tasks/{three[0].pk}/", {"status": "completed", "assigned_to": bob.id})
     deliver_all()
 
-    assert mails() == [
-        ("bob", f"ada completed {FIRST} and 1 more"),
-        ("alice", f"ada unassigned you from {FIRST}"),
-    ]
+    to_bob, to_alice = sent_mails()
+    assert to_bob == ("bob", f"ada completed {FIRST} and 1 more")
+    assert to_alice == ("alice", f"ada unassigned you from {FIRST}")
 
 
-def test_what_makes_no_sense_any_more_is_left_out(ada, alice, bob, three):
+def test_irrelevant_parts_are_left_out(ada, alice, bob, three):
     complete(three, ada)
     change(three[0], by=ada, assigned_to_id=bob.id)
     deliver_all("email")
 
-    assert ("alice", f"ada completed {SECOND} and 1 more") in mails()
+    assert ("alice", f"ada completed {SECOND} and 1 more") in sent_mails()
     assert states(event__kind="task_status_changed", channel="email") == ["skipped", "sent", "sent"]
 
 
-def test_a_mail_with_nothing_left_is_skipped(ada, alice, three, caplog):
+def test_a_mail_without_relevant_parts_is_skipped(ada, alice, three, caplog):
     complete(three, ada)
     User.objects.filter(pk=alice.id).update(is_active=False)
     deliver_all("email")
@@ -108,60 +112,58 @@ def test_a_mail_with_nothing_left_is_skipped(ada, alice, three, caplog):
     assert states(channel="email") == ["skipped"] * 3
 
 
-def test_a_mail_that_fails_comes_again_whole_and_as_the_same(ada, alice, three, settings):
+def test_a_failed_mail_is_retried_unchanged(ada, alice, three, settings):
     complete(three, ada)
-    settings.EMAIL_BACKEND, settings.EMAIL_HOST = SMTP, "127.0.0.1"
     with serving() as server:
-        settings.EMAIL_PORT = server.port
+        use_smtp(settings, server.port)
         for answers in ({END_OF_DATA: "451 greylisted"}, {}):
             server.answers = answers
             deliver_all("email")
-            let_pass(seconds=11)
+            advance_time(seconds=11)
 
-    assert states(channel="email") == ["sent"] * 3
-    assert set(Delivery.objects.filter(channel="email").values_list("attempts", flat=True)) == {2}
-    first = Delivery.objects.filter(channel="email").earliest("pk").pk
+    mails = Delivery.objects.filter(channel="email")
+    assert set(mails.values_list("state", "attempts")) == {("sent", 2)}
+    first = mails.earliest("pk").pk
     assert {message["Message-ID"] for _, _, message in server.received} == {message_id(first, prefix="notification")}
 
 
-def test_what_waits_for_an_earlier_mail_about_its_task_comes_later(ada, alice, three):
+def test_a_part_waits_for_an_earlier_mail_about_its_task(ada, alice, three):
     change(three[2], by=ada, status="in_progress")
     Delivery.objects.update(due_at=timezone.now() + timedelta(minutes=5))
     complete(three, ada)
     deliver_all("email")
-    assert mails() == [("alice", f"ada completed {FIRST} and 1 more")]
+    assert sent_mails() == [("alice", f"ada completed {FIRST} and 1 more")]
 
-    let_pass(minutes=5)
+    advance_time(minutes=5)
     deliver_all("email")
 
-    assert [subject for _, subject in mails()[1:]] == [
-        f"ada changed the status from To Do to In Progress: {THIRD}",
-        f"ada completed {THIRD}",
-    ]
-    assert len(set(ids())) == 3
+    later = [subject for _, subject in sent_mails()[1:]]
+    assert later == [f"ada changed the status from To Do to In Progress: {THIRD}", f"ada completed {THIRD}"]
+    assert len(set(message_ids())) == 3
 
 
-def test_a_crash_sends_the_same_mail_again_though_less_makes_sense(ada, bob, three):
+def test_after_a_crash_the_retry_keeps_the_message_id(ada, bob, three):
     complete(three, ada)
-    (claimed,) = Delivery.objects.filter(channel="email").claim(1, lease_seconds=60)
-    delivering.send_message(claimed)  # and here the worker dies
+    claimed = claim_mail()
+    delivering.send_message(claimed)  # and then the worker is killed
     change(three[0], by=ada, assigned_to_id=bob.id)
     Delivery.objects.filter(event__kind__in=["task_assigned", "task_unassigned"]).delete()
 
     assert delivering.deliver_channel("email") == 0
-    let_pass(seconds=61)
+    advance_time(seconds=61)
     deliver_all("email")
 
-    assert mails() == [("alice", f"ada completed {FIRST} and 2 more"), ("alice", f"ada completed {SECOND} and 1 more")]
-    assert ids() == [message_id(claimed.pk, prefix="notification")] * 2
+    subjects = [f"ada completed {FIRST} and 2 more", f"ada completed {SECOND} and 1 more"]
+    assert sent_mails() == [("alice", subject) for subject in subjects]
+    assert message_ids() == [message_id(claimed.pk, prefix="notification")] * 2
 
 
-def test_a_worker_that_was_too_slow_marks_nothing(ada, three):
+def test_a_worker_with_an_expired_lease_changes_nothing(ada, three):
     complete(three, ada)
-    (slow,) = Delivery.objects.filter(channel="email").claim(1, lease_seconds=60)
+    slow = claim_mail()
     slow.claim_parts()
-    let_pass(seconds=61)
-    (fast,) = Delivery.objects.filter(channel="email").claim(1, lease_seconds=60)
+    advance_time(seconds=61)
+    fast = claim_mail()
     fast.claim_parts()
 
     assert not slow.mark_sent()
@@ -170,86 +172,85 @@ def test_a_worker_that_was_too_slow_marks_nothing(ada, three):
     assert states(channel="email") == ["sent"] * 3
 
 
-def test_what_the_version_before_planned_is_sent_one_by_one(ada, three):
+def test_deliveries_without_a_digest_are_sent_separately(ada, three):
     complete(three, ada)
     Delivery.objects.update(digest=None)
     deliver_all("email")
 
-    assert [subject for _, subject in mails()] == [f"ada completed {title}" for title in (FIRST, SECOND, THIRD)]
+    assert [subject for _, subject in sent_mails()] == [f"ada completed {title}" for title in (FIRST, SECOND, THIRD)]
 
 
 # Workers
 
 
 @COMMITTING
-def test_two_workers_send_each_mail_once(ada, alice, bob, a_task, settings, at_once):
+def test_two_workers_send_each_mail_once(ada, alice, bob, create_task, settings, at_once):
     settings.NOTIFICATION_CHANNELS = ["email"]
     for _ in range(5):
         post.outbox.clear()
-        tasks = [a_task(assigned_to=person.id) for person in (alice, bob) for _ in range(5)]
+        tasks = [create_task(assigned_to=person.id) for person in (alice, bob) for _ in range(5)]
         complete(tasks, ada)
 
         at_once(*[(deliver_all, "email")] * 2)
 
-        assert sorted(to for to, _ in mails()) == ["alice", "bob"]
+        assert sorted(to for to, _ in sent_mails()) == ["alice", "bob"]
         assert set(states()) == {"sent"}
 
 
 @COMMITTING
-def test_a_worker_killed_in_the_middle_of_a_mail_leaves_all_of_it_to_the_next(ada, three, settings):
+def test_a_mail_of_a_killed_worker_is_sent_again_by_the_next(ada, three, settings):
     settings.NOTIFICATION_CHANNELS = ["email"]
     complete(three, ada)
     with serving() as server:
-        server.answers = {END_OF_DATA: HANG}
-        values = {"DATABASE_URL": database_url(), "EMAIL_URL": f"smtp://127.0.0.1:{server.port}"}
-        environment = os.environ | values | {"NOTIFICATION_CHANNELS": "email", "LOG_LEVEL": "ERROR"}
-        argv = [sys.executable, "manage.py", "run_worker"]
-        with subprocess.Popen(argv, cwd=SERVICE, env=environment) as worker:
-            assert server.hanging.wait(20)
+        server.answers = {END_OF_DATA: HANG}  # it accepts the mail, but the worker gets no response
+        url = f"smtp://127.0.0.1:{server.port}"
+        with start("manage.py", "run_worker", EMAIL_URL=url, NOTIFICATION_CHANNELS="email") as worker:
+            assert server.hanging.wait(60)
             worker.kill()
         server.answers = {}
-        settings.EMAIL_BACKEND, settings.EMAIL_HOST, settings.EMAIL_PORT = SMTP, "127.0.0.1", server.port
-        let_pass(seconds=61)
+        use_smtp(settings, server.port)
+
+        deliver_all()
+        assert states() == ["planned"] * 3
+        advance_time(seconds=61)
         deliver_all()
 
     assert worker.returncode == -signal.SIGKILL
     assert states() == ["sent"] * 3
     first, second = [message for _, _, message in server.received]
-    assert first["Message-ID"] == second["Message-ID"]
+    assert first["Message-ID"] == second["Message-ID"] == message_id(delivery_ids()[0], prefix="notification")
     assert first["Subject"] == second["Subject"]
 
 
 # Reminders
 
 
-def test_the_reminders_of_one_scan_are_one_mail(ada, alice, a_task):
-    for title, days in (("One", 1), ("Two", -1)):
-        due = timezone.localdate() + timedelta(days=days)
-        a_task(title=title, assigned_to=alice.id, created_by=alice.id, due_date=due)
+def test_the_reminders_of_one_run_are_one_mail(ada, alice, create_task):
+    tomorrow, yesterday = (timezone.localdate() + timedelta(days=days) for days in (1, -1))
+    for title, due in (("One", tomorrow), ("Two", yesterday)):
+        create_task(title=title, assigned_to=alice.id, created_by=alice.id, due_date=due)
 
     assert remind() == {"task_due_soon": 1, "task_overdue": 1}
     deliver_all("email")
 
-    assert mails() == [("alice", f"Due on {timezone.localdate() + timedelta(days=1)}: {FIRST} and 1 more")]
+    assert sent_mails() == [("alice", f"Due on {tomorrow}: {FIRST} and 1 more")]
 
 
 @pytest.mark.parametrize("days", [0, 1, -1])
-def test_a_task_that_is_made_and_due_brings_one_mail(ada, alice, days):
+def test_a_new_task_that_is_due_sends_one_mail(ada, alice, days):
     due = timezone.localdate() + timedelta(days=days)
     ada.post("/task/tasks/", {"title": "One", "assigned_to": alice.id, "due_date": str(due)})
     assert remind() == {"task_due_soon": 0, "task_overdue": 0}
     deliver_all("email")
 
-    assert [to for to, _ in mails()] == ["ada", "alice"] or [to for to, _ in mails()] == ["alice", "ada"]
+    assert sorted(to for to, _ in sent_mails()) == ["ada", "alice"]
     (mail,) = [mail for mail in post.outbox if mail.to == ["alice@tm.example"]]
     assert mail.subject == f"ada assigned alice to {FIRST} and 1 more"
     assert str(due) in mail.body
     assert Event.objects.filter(due_date=due).count() == 1
 
 
-def test_a_hundred_due_tasks_changed_in_both_ways_take_no_more_than_13_statements(
-    ada, alice, grace, django_assert_max_num_queries
-):
+def test_changing_a_hundred_due_tasks_takes_13_statements(ada, alice, grace, django_assert_max_num_queries):
     today = timezone.localdate()
     Task.objects.bulk_create(
         Task(title="Pay", created_by=grace.id, due_date=today - timedelta(days=number % 2)) for number in range(100)
@@ -257,16 +258,16 @@ def test_a_hundred_due_tasks_changed_in_both_ways_take_no_more_than_13_statement
     body = {"set": {"status": "in_progress", "assigned_to": alice.id}}
     body["ids"] = list(Task.objects.values_list("pk", flat=True))
 
-    with django_assert_max_num_queries(13 + 4):  # savepoints and their release are no trips of their own
+    with django_assert_max_num_queries(13 + 4):  # savepoints and their release are no separate round trips
         assert ada.post(BULK, body).status_code == 200
 
     assert (Event.objects.count(), Notification.objects.count()) == (300, 600)
 
 
 @COMMITTING
-def test_a_change_and_a_scan_at_once_remind_once(ada, alice, a_task, at_once):
+def test_a_change_during_a_reminder_run_reminds_once(ada, alice, create_task, at_once):
     for _ in range(5):
-        task = a_task(due_date="2001-01-01", created_by=alice.id)
+        task = create_task(due_date="2001-01-01", created_by=alice.id)
 
         answer, *_ = at_once((ada.patch, f"/task/tasks/{task.pk}/", {"assigned_to": alice.id}), *[(remind,)] * 3)
 
@@ -274,16 +275,16 @@ def test_a_change_and_a_scan_at_once_remind_once(ada, alice, a_task, at_once):
         assert Event.objects.filter(task_id=task.pk, kind="task_overdue").count() == 1
 
 
-def test_what_comes_back_is_a_new_mail(ada, alice, a_task):
-    tasks = [a_task(title=title, assigned_to=alice.id, due_date="2001-01-01") for title in ("One", "Two")]
+def test_a_requeued_reminder_is_a_new_mail(ada, alice, create_task):
+    for title in ("One", "Two"):
+        create_task(title=title, assigned_to=alice.id, due_date="2001-01-01")
     remind()
-    ids_of = [task.pk for task in tasks]
-    Task.objects.filter(pk__in=ids_of).update(status="completed", completed_at=timezone.now())
+    Task.objects.update(status="completed", completed_at=timezone.now())
     deliver_all("email")
-    assert mails() == []
+    assert sent_mails() == []
 
-    Task.objects.filter(pk__in=ids_of).update(status="todo", completed_at=None)
-    reminders.remind()
+    Task.objects.update(status="todo", completed_at=None)
+    remind()
     deliver_all("email")
 
-    assert sorted(mails()) == [(to, f"Overdue since 2001-01-01: {FIRST} and 1 more") for to in ("ada", "alice")]
+    assert sorted(sent_mails()) == [(to, f"Overdue since 2001-01-01: {FIRST} and 1 more") for to in ("ada", "alice")]

@@ -2,126 +2,57 @@ from http import HTTPStatus
 
 import pytest
 
-from tasks.models import Task
+from tests.conftest import TASKS, task_url
 
 pytestmark = pytest.mark.django_db
 
-TASKS = "/task/tasks/"
 KEYS = {"type", "title", "status", "detail", "code", "instance", "request_id", "errors"}
+UNKNOWN_ASSIGNEE = {"title": "x", "assigned_to": 102}
 
 
 @pytest.mark.parametrize(
     ("who", "method", "path", "body", "status", "code"),
     [
-        ("ada", "post", TASKS, {"title": ""}, 400, "invalid"),
         ("ada", "post", TASKS, {}, 400, "invalid"),
         ("ada", "post", TASKS, [], 400, "invalid"),
         ("ada", "get", f"{TASKS}?x=1", None, 400, "invalid"),
-        ("ada", "get", f"{TASKS}?cursor=x", None, 400, "invalid"),
         ("charlie", "get", TASKS, None, 401, "token_invalid"),
         ("alice", "post", TASKS, {"title": "x"}, 403, "permission_denied"),
         ("alice", "get", f"{TASKS}1/", None, 404, "not_found"),
-        ("alice", "get", f"{TASKS}0/", None, 404, "not_found"),
         ("alice", "get", '/task/%ff%00\u202e"<b>/', None, 404, "not_found"),
         ("alice", "get", "/admin/", None, 404, "not_found"),
-        ("ada", "put", TASKS, {}, 405, "method_not_allowed"),
         ("ada", "post", f"{TASKS}1/", {}, 405, "method_not_allowed"),
-        ("ada", "post", TASKS, {"title": "x", "assigned_to": 102}, 503, "service_unavailable"),
+        ("ada", "post", TASKS, {"title": "x" * 1024 * 1024}, 413, "payload_too_large"),
+        ("ada", "post", TASKS, UNKNOWN_ASSIGNEE, 503, "service_unavailable"),
     ],
+    ids=lambda value: str(value)[:40],
 )
-def test_every_error_has_the_same_form(request, who, method, path, body, status, code):
-    person = request.getfixturevalue(who)
-
-    answer = getattr(person, method)(path, body)
+def test_all_errors_have_the_same_format(request, who, method, path, body, status, code):
+    answer = getattr(request.getfixturevalue(who), method)(path, body)
 
     problem = answer.json()
     assert answer["Content-Type"] == "application/problem+json"
     assert problem.keys() == KEYS
     assert answer.status_code == problem["status"] == status
     assert (problem["type"], problem["title"]) == ("about:blank", HTTPStatus(status).phrase)
-    assert problem["code"] == code
-    assert problem["instance"] == answer.wsgi_request.path
+    assert (problem["code"], problem["instance"]) == (code, answer.wsgi_request.path)
     assert problem["request_id"] == answer["X-Request-ID"]
     assert bool(problem["errors"]) == (status == 400)
     assert all(error.keys() == {"field", "code", "detail"} for error in problem["errors"])
-    assert isinstance(problem["detail"], str)
     assert "ErrorDetail" not in problem["detail"]
 
 
-def test_401_says_how_to_sign_in(charlie):
-    assert charlie.get(TASKS)["WWW-Authenticate"].startswith("Bearer")
-
-
 @pytest.mark.parametrize(
-    ("path", "methods", "allowed"),
+    ("method", "path", "status"),
     [
-        (TASKS, ["put", "patch", "delete", "options", "trace"], {"GET", "HEAD", "POST"}),
-        (f"{TASKS}1/", ["post", "options", "trace"], {"GET", "HEAD", "PUT", "PATCH", "DELETE"}),
+        *(("get", TASKS, 200), ("head", TASKS, 200), ("post", TASKS, 201), ("delete", TASKS, 405)),
+        *(("get", "{task}", 200), ("head", "{task}", 200), ("put", "{task}", 200), ("patch", "{task}", 200)),
+        *(("delete", "{task}", 204), ("post", "{task}", 405), ("get", "/task/health/live/", 200)),
     ],
 )
-def test_405_says_what_is_allowed(ada, path, methods, allowed):
-    for method in methods:
-        answer = getattr(ada, method)(path)
+def test_the_trailing_slash_is_optional(ada, create_task, method, path, status):
+    url = path.format(task=task_url(create_task())).rstrip("/")
 
-        assert answer.status_code == 405
-        assert set(answer["Allow"].split(", ")) == allowed
-
-
-def test_503_says_when_to_come_back(ada):
-    answer = ada.post(TASKS, {"title": "Water", "assigned_to": 102})
-
-    assert (answer.status_code, answer["Retry-After"]) == (503, "2")
-
-
-def test_a_bug_tells_nothing_of_itself(ada, monkeypatch):
-    def broken(self, caller):
-        raise RuntimeError("the cellar is on fire")
-
-    monkeypatch.setattr(type(Task.objects.all()), "visible_to", broken)
-    ada.raise_request_exception = False
-
-    answer = ada.get(TASKS)
-
-    assert (answer.status_code, answer["Content-Type"]) == (500, "application/problem+json")
-    assert answer.json().keys() == KEYS
-    assert b"cellar" not in answer.content
-
-
-@pytest.mark.parametrize(
-    ("sent", "kept"),
-    [("a.b_c-9", True), ("x" * 64, True), ("x" * 65, False), ("a b", False), ('a"b', False), ("é", False), ("", False)],
-)
-def test_a_sane_request_id_is_kept_and_any_other_replaced(ada, sent, kept):
-    answer = ada.get(f"{TASKS}0/", HTTP_X_REQUEST_ID=sent)
-
-    assert answer.json()["request_id"] == answer["X-Request-ID"]
-    assert (answer["X-Request-ID"] == sent) == kept
-    assert answer["X-Request-ID"].isascii()
-    assert answer["X-Request-ID"] != ""
-
-
-@pytest.mark.parametrize(
-    ("method", "path", "body", "status"),
-    [
-        ("get", TASKS, None, 200),
-        ("head", TASKS, None, 200),
-        ("post", TASKS, {"title": "Feed the cat"}, 201),
-        ("delete", TASKS, None, 405),
-        ("get", "{task}", None, 200),
-        ("head", "{task}", None, 200),
-        ("put", "{task}", {"title": "Feed the cat"}, 200),
-        ("patch", "{task}", {"title": "Feed the cat"}, 200),
-        ("delete", "{task}", None, 204),
-        ("post", "{task}", {}, 405),
-        ("get", "/task/health/live/", None, 200),
-    ],
-)
-def test_a_slash_at_the_end_may_be_left_out(ada, a_task, method, path, body, status):
-    task = a_task()
-    url = path.format(task=f"{TASKS}{task.pk}/").rstrip("/")
-
-    answer = getattr(ada, method)(url, body)
+    answer = getattr(ada, method)(url, None if method in ("get", "head") else {"title": "Feed the cat"})
 
     assert answer.status_code == status
-    if body and status < 300:
-        assert Task.objects.filter(title="Feed the cat").count() == 1

@@ -19,5 +19,5 @@ def test_every_inherited_command_is_in_the_table(commands):
 
 
 @pytest.mark.django_db(transaction=True)  # migrate closes the connection
-def test_each_works_or_says_in_one_sentence_why_not(commands):
+def test_each_works_or_explains_its_refusal(commands):
     assert inherited_commands.unexpected(commands) == {}

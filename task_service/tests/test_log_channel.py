@@ -1,12 +1,9 @@
-"""The log channel: one line of JSON for each event, whatever the disk and other processes do."""
+"""The log channel: one line of JSON per event, with concurrent processes and disk errors."""
 
 import json
-import os
-import subprocess
 import sys
 from datetime import datetime
 from io import BytesIO, TextIOWrapper
-from pathlib import Path
 from unicodedata import category
 
 import pytest
@@ -16,13 +13,12 @@ from notifications.channels import log
 from notifications.models import Delivery, Event
 from notifications.reminders import remind
 from tasks.models import Task
-from tests.deliveries import change, deliver_all, let_pass, states
+from tests.deliveries import advance_time, change, deliver_all, delivery_ids, log_entries, run, states
 
 pytestmark = pytest.mark.django_db
 
-SERVICE = Path(__file__).resolve().parent.parent
 PROCESSES, LINES, MAX_BYTES = 4, 150, 1000
-# A process that has loaded Django once becomes many.
+# One process loads Django, then forks.
 WRITERS = f"""
 import os, sys
 from pathlib import Path
@@ -37,7 +33,7 @@ for number in range({PROCESSES}):
         os._exit(0)
 sys.exit(any(os.wait()[1] for _ in range({PROCESSES})))
 """
-# A file that may not grow is what a full disk is like: it takes the first bytes of a line and refuses the rest.
+# A file size limit acts like a full disk: it accepts the first bytes of a line and rejects the rest.
 FULL_DISK = """
 import resource, sys
 from pathlib import Path
@@ -56,34 +52,34 @@ log.append(path, b'{"id": 2}\\n')
 """
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture
 def path(settings, tmp_path):
-    settings.NOTIFICATION_CHANNELS = ["log"]
-    settings.NOTIFICATION_LOG = str(tmp_path / "log" / "notifications.log")
+    """The log in a folder that has no other files."""
     (tmp_path / "log").mkdir()
-    return Path(settings.NOTIFICATION_LOG)
+    settings.NOTIFICATION_LOG = str(tmp_path / "log" / "notifications.log")
+    return tmp_path / "log" / "notifications.log"
 
 
 @pytest.fixture
-def task(a_task, alice):
-    return a_task(title="Pay", assigned_to=alice.id)
+def complete(ada, task):
+    """Return a function that completes the task with a title that the API rejects, and delivers that."""
+
+    def complete(title):
+        Task.objects.filter(pk=task.pk).update(title=title)
+        change(task, by=ada, status="completed")
+        deliver_all()
+
+    return complete
 
 
-def entries(*paths):
-    """Return what stands in the files, line by line in every sense that a reader may give to the word."""
-    return [json.loads(line) for path in paths for line in path.read_text().splitlines()]
+def ids(*paths):
+    return [json.loads(line)["id"] for path in paths for line in path.read_text().splitlines()]
 
 
-def run(script, *arguments):
-    values = os.environ | {"DJANGO_SETTINGS_MODULE": "config.settings"}
-    argv = [sys.executable, "-c", script, *map(str, arguments)]
-    return subprocess.run(argv, cwd=SERVICE, env=values, capture_output=True, text=True, check=True)
+# Content
 
 
-# What a line says
-
-
-def test_it_works(ada, alice, bob, task, path):
+def test_it_works(ada, alice, bob, task):
     change(task, by=ada, status="in_progress")
     change(task, by=ada, assigned_to_id=bob.id)
     Task.objects.filter(pk=task.pk).update(due_date="2001-01-01")
@@ -91,21 +87,17 @@ def test_it_works(ada, alice, bob, task, path):
 
     deliver_all()
 
-    lines = entries(path)
-    common = {"task": task.pk, "title": "Pay"}
+    lines = log_entries()
     moved = {"event": "task_status_changed", "from": "todo", "to": "in_progress", "by": ada.id, "due_date": None}
     assigned = {"event": "task_assigned", "from": alice.id, "to": bob.id, "by": ada.id, "due_date": None}
     overdue = {"event": "task_overdue", "from": None, "to": None, "by": None, "due_date": "2001-01-01"}
-    assert [{name: line[name] for name in common | moved} for line in lines] == [
-        common | moved,
-        common | assigned,
-        common | overdue,
-    ]
-    assert [line["id"] for line in lines] == list(Delivery.objects.order_by("pk").values_list("pk", flat=True))
+    expected = [{"task": task.pk, "title": "Pay"} | values for values in (moved, assigned, overdue)]
+    assert [{name: line[name] for name in expected[0]} for line in lines] == expected
+    assert [line["id"] for line in lines] == delivery_ids()
     assert lines[1]["text"] == "ada assigned bob to \u2068Pay\u2069"
-    told_at = [datetime.fromisoformat(line["at"]) for line in lines]
-    events = Event.objects.exclude(kind="task_unassigned").order_by("pk")  # it is said by task_assigned
-    assert told_at == list(events.values_list("created_at", flat=True))
+    events = Event.objects.exclude(kind="task_unassigned").order_by("pk")  # task_assigned says it
+    logged_at = [datetime.fromisoformat(line["at"]) for line in lines]
+    assert logged_at == list(events.values_list("created_at", flat=True))
 
 
 @pytest.mark.parametrize(
@@ -121,70 +113,53 @@ def test_it_works(ada, alice, bob, task, path):
     ],
     ids=ascii,
 )
-def test_whatever_a_title_holds_is_on_one_line_and_can_be_read_back(ada, task, path, title):
-    Task.objects.filter(pk=task.pk).update(title=title)
-    change(task, by=ada, status="completed")
+def test_any_title_is_one_line_of_valid_json(complete, notification_log, title):
+    complete(title)
 
-    deliver_all()
-
-    (line,) = entries(path)
+    (line,) = log_entries()
+    written = notification_log.read_text()
     assert (line["title"], line["text"]) == (title, f"ada completed \u2068{one_line(title)}\u2069")
-    assert path.read_bytes().count(b"\n") == 1
-    assert path.read_bytes().endswith(b"}\n")
-    assert [letter for letter in path.read_text()[:-1] if category(letter) == "Cc"] == []  # a terminal obeys some
+    assert written.endswith("}\n")
+    assert [letter for letter in written[:-1] if category(letter) == "Cc"] == []  # terminals execute some of them
 
 
-def test_without_a_file_it_goes_to_standard_output(ada, task, settings, capsys):
-    settings.NOTIFICATION_LOG = ""
-    Task.objects.filter(pk=task.pk).update(title="Pay\nnow")
-    change(task, by=ada, status="completed")
-
-    deliver_all()
-
-    (line,) = capsys.readouterr().out.splitlines()
-    assert (json.loads(line)["title"], states()) == ("Pay\nnow", ["sent"])
-
-
-def test_standard_output_that_knows_few_letters_takes_every_line(ada, task, settings, monkeypatch):
+def test_without_a_file_ascii_lines_go_to_standard_output(complete, settings, monkeypatch):
     settings.NOTIFICATION_LOG = ""
     output = BytesIO()
     monkeypatch.setattr(sys, "stdout", TextIOWrapper(output, encoding="ascii"))
-    Task.objects.filter(pk=task.pk).update(title="Größe")
-    change(task, by=ada, status="completed")
 
-    deliver_all()
+    complete("Größe\nnow")
 
-    assert states() == ["sent"]
-    assert json.loads(output.getvalue())["title"] == "Größe"
+    (line,) = output.getvalue().splitlines()
+    assert (json.loads(line)["title"], states()) == ("Größe\nnow", ["sent"])
 
 
-def test_an_event_of_a_task_that_is_gone_or_nobodys_has_its_line_too(ada, a_task, path):
-    task = a_task()
+def test_events_of_deleted_and_unassigned_tasks_are_logged(ada, create_task):
+    task = create_task()
     change(task, by=ada, status="completed")
     ada.delete(f"/task/tasks/{task.pk}/")
 
     deliver_all()
 
-    events = [(line["event"], line["task"]) for line in entries(path)]
+    events = [(line["event"], line["task"]) for line in log_entries()]
     assert events == [("task_status_changed", task.pk), ("task_deleted", task.pk)]
 
 
 # Rotation
 
 
-def test_a_full_file_is_put_aside_and_no_more_than_five_are_kept(path, monkeypatch):
+def test_a_full_file_is_rotated_and_five_are_kept(path, monkeypatch):
     monkeypatch.setattr(log, "MAX_FILE_BYTES", 20)
     for number in range(20):
         log.append(path, b'{"id": %d}\n' % number)  # one or two to a file
 
     kept = sorted(file.name for file in path.parent.iterdir() if file.suffix != ".lock")
     assert kept == ["notifications.log", *(f"notifications.log.{number}" for number in range(1, 6))]
-    assert entries(path) == [{"id": 19}]
     assert all(file.stat().st_size <= 20 for file in path.parent.iterdir())
-    assert entries(path.with_name("notifications.log.1")) == [{"id": 18}]
+    assert ids(path.with_name("notifications.log.1"), path) == [18, 19]
 
 
-def test_a_file_holds_what_just_fits(path, monkeypatch):
+def test_a_line_that_just_fits_does_not_rotate(path, monkeypatch):
     monkeypatch.setattr(log, "MAX_FILE_BYTES", 20)
     for _ in range(2):
         log.append(path, b'{"id": 1}\n')
@@ -193,48 +168,45 @@ def test_a_file_holds_what_just_fits(path, monkeypatch):
     assert not path.with_name("notifications.log.1").exists()
 
 
-def test_of_several_processes_that_rotate_at_once_none_loses_a_line(path):
-    run(WRITERS, path)
+def test_concurrent_rotation_loses_no_line(path):
+    assert run("-c", WRITERS, path)[0] == 0
 
     files = [file for file in path.parent.iterdir() if file.suffix != ".lock"]
-    seen = [line["id"] for line in entries(*files)]
-    assert sorted(seen) == list(range(PROCESSES * LINES))
+    assert sorted(ids(*files)) == list(range(PROCESSES * LINES))
     assert all(file.stat().st_size <= MAX_BYTES for file in files)
     assert all(file.stat().st_size > MAX_BYTES - 20 for file in files if file != path)
 
 
-# A disk that fails
+# Disk errors
 
 
-def test_a_folder_that_is_not_there_delays_the_line_and_loses_none(ada, task, path):
+def test_a_missing_folder_delays_lines_and_loses_none(ada, task, path):
     path.parent.rmdir()
-    change(task, by=ada, status="in_progress")
-    change(task, by=ada, status="completed")
+    for status in ("in_progress", "completed"):
+        change(task, by=ada, status=status)
     deliver_all()
     assert states() == ["planned", "planned"]
     assert "FileNotFoundError" in Delivery.objects.first().reason
 
     path.parent.mkdir()
-    let_pass(seconds=11)
+    advance_time(seconds=11)
     deliver_all()
 
-    assert [line["to"] for line in entries(path)] == ["in_progress", "completed"]
+    assert [line["to"] for line in log_entries()] == ["in_progress", "completed"]
     assert states() == ["sent", "sent"]
 
 
-def test_a_log_that_is_no_file_is_tried_again(ada, task, path, caplog):
+def test_a_log_that_is_not_a_file_is_retried(complete, path, caplog):
     path.mkdir()
-    change(task, by=ada, status="completed")
 
-    deliver_all()
+    complete("Pay")
 
     assert states() == ["planned"]
     assert "IsADirectoryError" in Delivery.objects.get().reason
-    assert caplog.messages == []  # the reason is in the ledger; a traceback would tell no more
+    assert caplog.messages == []  # the ledger has the reason; a traceback would add nothing
 
 
-def test_a_line_that_the_disk_took_half_of_is_written_whole_later(path):
-    done = run(FULL_DISK, path)
+def test_a_partial_line_is_removed_and_written_again(path):
+    assert run("-c", FULL_DISK, path) == (0, "File too large\n", "")
 
-    assert done.stdout == "File too large\n"
-    assert entries(path) == [{"id": 1}, {"id": 2}]
+    assert ids(path) == [1, 2]

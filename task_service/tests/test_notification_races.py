@@ -1,82 +1,56 @@
-"""What happens at the same moment, and what is killed in the middle. RACE_ROUNDS runs more rounds, up to 50."""
+"""Concurrent reminders, workers and changes."""
 
-import json
-import os
-import signal
-import subprocess
-import sys
 from dataclasses import replace
 from itertools import pairwise, product
-from pathlib import Path
 from threading import Lock
 
 import pytest
 from django.utils import timezone
 
-from chassis.testing.smtp_sink import END_OF_DATA, HANG, serving
-from chassis.worker.mailing import message_id
 from directory.models import User
 from directory.person import Person as Account
 from notifications import delivering
-from notifications.channels import Channel, channel
+from notifications.channels import Channel
 from notifications.models import Delivery, Event, Notification, ReminderRun
 from notifications.reminders import remind
 from tasks.models import Task
-from tests.deliveries import SMTP, change, database_url, deliver_all, let_pass, states
+from tests.deliveries import change, deliver_all, delivery_ids, only_channel, states
 
-pytestmark = pytest.mark.django_db(transaction=True)
-
-SERVICE = Path(__file__).resolve().parent.parent
-
-
-def rounds():
-    return min(int(os.environ.get("RACE_ROUNDS", 5)), 50)
+pytestmark = [
+    pytest.mark.django_db(transaction=True),
+    pytest.mark.parametrize("rounds", [5, pytest.param(50, marks=pytest.mark.slow)]),
+]
 
 
 class Memory(Channel):
-    """Remembers what it was given, in whatever thread."""
+    """Records (task, recipient, message) from all threads."""
 
-    lock, sent = Lock(), []
+    def __init__(self):
+        self.lock, self.sent = Lock(), []
 
     def send(self, message):
         with self.lock:
-            sent = [(entry.event.task_id, message.recipient.pk, message.id) for entry in message.entries]
-            self.sent.extend(sent)
+            self.sent.extend((entry.event.task_id, message.recipient.pk, message.id) for entry in message.entries)
 
 
 @pytest.fixture
-def memory(settings, monkeypatch):
-    settings.NOTIFICATION_CHANNELS = ["memory"]
-    settings.NOTIFICATION_CHANNEL_CLASSES = {"memory": f"{__name__}.Memory"}
-    monkeypatch.setattr(Memory, "sent", [])
-    channel.cache_clear()
-    yield Memory
-    channel.cache_clear()
+def memory(settings):
+    with only_channel(settings, Memory) as channel:
+        yield channel
 
 
-@pytest.fixture
-def log(settings, tmp_path):
-    settings.NOTIFICATION_CHANNELS = ["log"]
-    settings.NOTIFICATION_LOG = str(tmp_path / "notifications.log")
-    return lambda: [json.loads(line) for line in (tmp_path / "notifications.log").read_text().splitlines()]
-
-
-def tasks_of(person, number, **values):
-    return Task.objects.bulk_create(
-        Task(title="Pay", created_by=person.id, assigned_to_id=person.id, **values) for _ in range(number)
-    )
+def create_tasks(number, **values):
+    return Task.objects.bulk_create(Task(title="Pay", **values) for _ in range(number))
 
 
 # Reminders
 
 
-def test_ten_runs_at_once_remind_of_each_task_once(ada, alice, at_once):
-    for number in range(rounds()):
+def test_ten_concurrent_runs_remind_once_per_task(ada, alice, at_once, rounds):
+    for number in range(rounds):
         ReminderRun.objects.all().delete()
-        overdue = Task.objects.bulk_create(
-            Task(title="Pay", created_by=ada.id, assigned_to_id=alice.id, due_date="2001-01-01") for _ in range(20)
-        )
-        soon = tasks_of(alice, 5, due_date=timezone.localdate())
+        overdue = create_tasks(20, created_by=ada.id, assigned_to_id=alice.id, due_date="2001-01-01")
+        soon = create_tasks(5, created_by=alice.id, assigned_to_id=alice.id, due_date=timezone.localdate())
 
         planned = at_once(*[(remind,)] * 10)
 
@@ -89,11 +63,9 @@ def test_ten_runs_at_once_remind_of_each_task_once(ada, alice, at_once):
         assert ReminderRun.objects.count() == 1
 
 
-def test_a_task_that_changes_while_it_is_looked_for_is_reminded_of_in_the_end_or_skipped(
-    ada, alice, a_task, at_once, log
-):
-    for _ in range(rounds()):
-        done, moved, gone = (a_task(assigned_to=alice.id, due_date="2001-01-01") for _ in range(3))
+def test_a_task_changed_during_a_run_is_reminded_or_skipped(ada, alice, create_task, at_once, rounds):
+    for _ in range(rounds):
+        done, moved, gone = (create_task(assigned_to=alice.id, due_date="2001-01-01") for _ in range(3))
 
         at_once(
             (remind,),
@@ -111,40 +83,35 @@ def test_a_task_that_changes_while_it_is_looked_for_is_reminded_of_in_the_end_or
 # Workers
 
 
-def test_of_eight_workers_each_sends_what_no_other_does_and_the_order_is_kept(ada, alice, grace, memory, at_once):
+def test_eight_workers_send_each_message_once_in_order(ada, alice, grace, memory, at_once, rounds):
     def work():
         while Delivery.objects.filter(state="planned").exists():
-            delivering.deliver_channel("memory")
+            delivering.deliver_channel("test")
 
-    for number in range(rounds()):
-        tasks = [task.pk for task in tasks_of(alice, 4)]
-        Task.objects.filter(pk__in=tasks).update(created_by=grace.id)
+    for number in range(rounds):
+        tasks = [task.pk for task in create_tasks(4, created_by=grace.id, assigned_to_id=alice.id)]
         for status, task in product(("in_progress", "todo", "completed"), tasks):
             Task.objects.filter(pk=task).change(by_id=ada.id, status=status)
 
         at_once(*[(work,)] * 8)
 
         ids = [id_ for _, _, id_ in memory.sent]
-        assert sorted(ids) == list(Delivery.objects.order_by("pk").values_list("pk", flat=True))
+        assert sorted(ids) == delivery_ids()
         assert len(ids) == 24 * (number + 1)
-        for task in tasks:
-            for person in (alice, grace):
-                heard = [id_ for task_id, to, id_ in memory.sent if (task_id, to) == (task, person.id)]
-                assert heard == sorted(heard)
-                assert len(heard) == 3
+        for task, person in product(tasks, (alice, grace)):
+            received = [id_ for task_id, to, id_ in memory.sent if (task_id, to) == (task, person.id)]
+            assert received == sorted(received)
+            assert len(received) == 3
 
 
-def test_a_task_that_is_reassigned_or_deleted_while_its_mails_go_out_leaves_nothing_open(
-    ada, alice, bob, a_task, memory, at_once
-):
-    for _ in range(rounds()):
-        kept, gone = (a_task(assigned_to=alice.id) for _ in range(2))
+def test_changes_while_sending_leave_nothing_pending(ada, alice, bob, create_task, memory, at_once, rounds):
+    for _ in range(rounds):
+        kept, gone = (create_task(assigned_to=alice.id) for _ in range(2))
         for task in (kept, gone):
             change(task, by=ada, status="completed")
 
         *_, deleted = at_once(
-            (delivering.deliver_channel, "memory"),
-            (delivering.deliver_channel, "memory"),
+            *[(delivering.deliver_channel, "test")] * 2,
             (ada.patch, f"/task/tasks/{kept.pk}/", {"assigned_to": bob.id}),
             (ada.delete, f"/task/tasks/{gone.pk}/"),
         )
@@ -155,21 +122,16 @@ def test_a_task_that_is_reassigned_or_deleted_while_its_mails_go_out_leaves_noth
         assert states(recipient_id=bob.id)[-1] == "sent"
 
 
-def test_a_demotion_while_mails_go_out_leaves_nothing_open_and_nothing_in_the_inbox(
-    alice, grace, a_task, memory, at_once
-):
-    for number in range(rounds()):
-        task = a_task(assigned_to=alice.id, created_by=grace.id)
+def test_a_demotion_while_sending_leaves_nothing_pending(alice, grace, create_task, memory, at_once, rounds):
+    for number in range(rounds):
+        task = create_task(assigned_to=alice.id, created_by=grace.id)
         User.objects.filter(pk=grace.id).update(role="admin", epoch=2 * number)
         for status in ("in_progress", "completed"):
             change(task, by=None, status=status)
-        demoted = replace(account_of(grace), role="user", epoch=2 * number + 1, position=2000 + number)
+        account = Account(**User.objects.values().get(pk=grace.id))
+        demoted = replace(account, role="user", epoch=2 * number + 1, position=2000 + number)
 
-        at_once(
-            (delivering.deliver_channel, "memory"),
-            (delivering.deliver_channel, "memory"),
-            (User.objects.upsert, [demoted]),
-        )
+        at_once(*[(delivering.deliver_channel, "test")] * 2, (User.objects.upsert, [demoted]))
         sent = len(memory.sent)
         deliver_all()
 
@@ -179,17 +141,12 @@ def test_a_demotion_while_mails_go_out_leaves_nothing_open_and_nothing_in_the_in
         assert grace.get("/task/notifications/").json()["results"] == []
 
 
-def account_of(person):
-    row = User.objects.filter(pk=person.id).values().get()
-    return Account(**row)
-
-
 # Changes
 
 
-def test_two_admins_at_once_are_told_of_each_change_that_there_really_was(ada, alice, a_task, at_once):
-    for _ in range(rounds()):
-        task = a_task(assigned_to=alice.id)
+def test_concurrent_changes_each_notify_once(ada, alice, create_task, at_once, rounds):
+    for _ in range(rounds):
+        task = create_task(assigned_to=alice.id)
         path = f"/task/tasks/{task.pk}/"
 
         at_once(*[(ada.patch, path, {"status": status}) for status in ("completed", "in_progress") * 3])
@@ -200,31 +157,3 @@ def test_two_admins_at_once_are_told_of_each_change_that_there_really_was(ada, a
         assert all(before[1] == after[0] for before, after in pairwise([(None, "todo"), *events]))
         assert events[-1][1] == task.status
         assert Notification.objects.filter(event__task_id=task.pk).count() == len(events)
-
-
-# A worker that is killed
-
-
-def test_a_worker_killed_in_the_middle_of_a_mail_leaves_it_to_the_next_under_the_same_id(ada, alice, a_task, settings):
-    settings.NOTIFICATION_CHANNELS = ["email"]
-    change(a_task(assigned_to=alice.id), by=ada, status="completed")
-    with serving() as server:
-        server.answers = {END_OF_DATA: HANG}  # it has taken the mail, and the worker does not learn of it
-        values = {"DATABASE_URL": database_url(), "EMAIL_URL": f"smtp://127.0.0.1:{server.port}"}
-        argv = [sys.executable, "manage.py", "run_worker"]
-        environment = os.environ | values | {"NOTIFICATION_CHANNELS": "email", "LOG_LEVEL": "ERROR"}
-        with subprocess.Popen(argv, cwd=SERVICE, env=environment) as worker:
-            assert server.hanging.wait(20)
-            worker.kill()
-        server.answers = {}
-        settings.EMAIL_BACKEND, settings.EMAIL_HOST, settings.EMAIL_PORT = SMTP, "127.0.0.1", server.port
-
-        deliver_all()
-        assert states() == ["planned"]
-        let_pass(seconds=61)
-        deliver_all()
-
-    assert worker.returncode == -signal.SIGKILL
-    assert states() == ["sent"]
-    first, second = [message["Message-ID"] for _, _, message in server.received]
-    assert first == second == message_id(Delivery.objects.get().pk, prefix="notification")

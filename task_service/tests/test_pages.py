@@ -2,13 +2,12 @@ from datetime import UTC, date, datetime, timedelta
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
-from django.core import signing
 
 from tasks.models import Task
+from tests.conftest import TASKS
 
 pytestmark = pytest.mark.django_db
 
-TASKS = "/task/tasks/"
 COLUMNS = ["due_date", "created_at", "updated_at", "completed_at", "priority", "id"]
 BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -17,12 +16,12 @@ def ids(page):
     return [task["id"] for task in page["results"]]
 
 
-def cursor_of(link):
+def cursor_in(link):
     return parse_qs(urlsplit(link).query)["cursor"][0]
 
 
 def walk(person, url, direction):
-    """Follow the links from a page on; return the pages, the first one included."""
+    """Follow the links from a page; return all pages, including the first."""
     pages = []
     while url is not None:
         answer = person.get(url)
@@ -35,7 +34,7 @@ def walk(person, url, direction):
 
 @pytest.fixture
 def tasks(db):
-    """45 rows full of ties, a third without a due date, half not completed, in no order that their ids would tell."""
+    """45 rows with many ties, a third without a due date, half not completed, not in the order of their ids."""
     return Task.objects.bulk_create(
         Task(
             title=f"Task {n}",
@@ -60,11 +59,11 @@ def in_order(tasks, ordering):
     return [task.pk for task in dated + undated]
 
 
-@pytest.mark.parametrize("size", [2, 9])
+@pytest.mark.parametrize("size", [4, 9])
 @pytest.mark.parametrize("ordering", [sign + column for column in COLUMNS for sign in ("", "-")])
-def test_a_walk_there_and_back_meets_every_row_once_and_in_order(ada, tasks, ordering, size):
+def test_paging_both_ways_returns_every_row_once_in_order(ada, tasks, ordering, size):
     there = walk(ada, f"{TASKS}?ordering={ordering}&page_size={size}", "next")
-    last = f"{TASKS}?ordering={ordering}&page_size={size}&cursor={cursor_of(there[-2]['next'])}"
+    last = f"{TASKS}?ordering={ordering}&page_size={size}&cursor={cursor_in(there[-2]['next'])}"
     back = walk(ada, last, "previous")
 
     expected = in_order(tasks, ordering)
@@ -75,7 +74,7 @@ def test_a_walk_there_and_back_meets_every_row_once_and_in_order(ada, tasks, ord
 
 
 @pytest.mark.parametrize("ordering", ["priority", "-priority"])
-def test_rows_of_one_priority_are_sorted_by_id(ada, tasks, ordering):
+def test_equal_priorities_are_sorted_by_id(ada, tasks, ordering):
     pages = walk(ada, f"{TASKS}?ordering={ordering}&priority=high&page_size=4", "next")
 
     high = [task for task in tasks if task.priority == Task.Priority.HIGH]
@@ -89,32 +88,22 @@ def test_the_newest_come_first_by_default(ada, tasks):
 
 
 @pytest.mark.parametrize("size", [1, 44, 45, 46, 100])
-def test_a_page_holds_as_many_as_asked_for(ada, tasks, size):
+def test_a_page_has_the_requested_size(ada, tasks, size):
     page = ada.get(f"{TASKS}?page_size={size}").json()
 
     assert len(page["results"]) == min(size, 45)
     assert (page["next"] is None) == (size >= 45)
 
 
-@pytest.mark.parametrize(
-    "size", ["", "0", "-1", "101", "abc", "1e9", "1000000000", "99999999999999999999", "1.0", " 1", "٣"]
-)
-def test_a_page_size_out_of_bounds_is_refused(ada, size):
-    answer = ada.get(TASKS, {"page_size": size})
-
-    assert answer.status_code == 400
-    assert [error["field"] for error in answer.json()["errors"]] == ["page_size"]
-
-
 @pytest.mark.parametrize("ordering", ["-created_at", "due_date", "-due_date", "-priority", "id"])
-def test_rows_that_come_and_go_between_pages_neither_repeat_nor_hide_others(ada, tasks, a_task, ordering):
+def test_changes_between_pages_neither_repeat_nor_hide_rows(ada, tasks, create_task, ordering):
     url, met, gone = f"{TASKS}?ordering={ordering}&page_size=6", [], set()
     while url is not None:
         page = ada.get(url).json()
         met += ids(page)
         for due_date, priority in [("2000-01-01", 1), ("2026-02-03", 2), ("2099-01-01", 4), (None, 3)]:
-            a_task(due_date=due_date, priority=priority)
-        gone.add(ids(page)[-1])  # the very row that the next page continues after
+            create_task(due_date=due_date, priority=priority)
+        gone.add(ids(page)[-1])  # the row that the next page continues after
         Task.objects.filter(pk__in=gone).delete()
         url = page["next"] if len(met) < 200 else None
 
@@ -123,68 +112,8 @@ def test_rows_that_come_and_go_between_pages_neither_repeat_nor_hide_others(ada,
     assert [id_ for id_ in met if id_ in originals] == originals
 
 
-@pytest.mark.parametrize(
-    "spoil",
-    [
-        lambda cursor: "",
-        lambda cursor: "x",
-        lambda cursor: "é:\u0663:x",
-        lambda cursor: cursor[:-1],
-        lambda cursor: cursor + "x",
-        lambda cursor: "x" + cursor,
-        lambda cursor: cursor.swapcase(),
-        lambda cursor: cursor + "\n",
-        lambda cursor: "x" * 5000,
-        lambda cursor: signing.dumps(["-created_at", False, "2026-01-01T00:00:00Z", 1]),
-        lambda cursor: signing.dumps(["-created_at", False, "2026-01-01T00:00:00Z", 1], salt="another"),
-    ],
-)
-def test_a_cursor_that_no_page_gave_is_refused(ada, tasks, spoil):
-    cursor = cursor_of(ada.get(TASKS).json()["next"])
-
-    answer = ada.get(TASKS, {"cursor": spoil(cursor)})
-
-    assert answer.status_code == 400
-    assert [error["field"] for error in answer.json()["errors"]] == ["cursor"]
-
-
-@pytest.mark.parametrize("other", ["ordering=-priority", "ordering=created_at", "ordering=id", ""])
-def test_a_cursor_belongs_to_its_ordering(ada, tasks, other):
-    cursor = cursor_of(ada.get(f"{TASKS}?ordering=priority").json()["next"])
-
-    answer = ada.get(f"{TASKS}?{other}&cursor={cursor}")
-
-    assert answer.status_code == 400
-    assert [error["field"] for error in answer.json()["errors"]] == ["cursor"]
-
-
-def test_links_keep_what_was_asked_for(ada, tasks):
-    asked = {"status": ["todo", "completed,in_progress"], "ordering": ["due_date"], "page_size": ["2"]}
-
-    first = ada.get(TASKS, asked).json()
-    second = ada.get(first["next"]).json()
-
-    for link in (first["next"], second["next"], second["previous"]):
-        query = parse_qs(urlsplit(link).query)
-        assert len(query.pop("cursor")) == 1
-        assert query == asked
-
-
-def test_filters_hold_on_every_page(ada, tasks):
+def test_filters_apply_to_every_page(ada, tasks):
     pages = walk(ada, f"{TASKS}?priority=urgent,low&page_size=3", "next")
 
     found = {task["id"] for page in pages for task in page["results"]}
     assert found == {task.pk for task in tasks if task.priority in (1, 4)}
-
-
-@pytest.mark.parametrize("headers", [{}, {"HTTP_X_FORWARDED_HOST": "evil.example"}])
-@pytest.mark.parametrize("path", ["/task/tasks/", "/task/tasks"])
-def test_links_go_to_the_public_address_whatever_the_host(ada, tasks, settings, headers, path):
-    settings.PUBLIC_URL = "https://tm.example"
-
-    first = ada.get(path, **headers).json()
-    second = ada.get(first["next"], **headers).json()
-
-    assert first["next"].startswith(f"https://tm.example{path}?")
-    assert second["previous"].startswith("https://tm.example/task/tasks")
-    assert ids(ada.get(second["previous"]).json()) == ids(first)

@@ -1,14 +1,14 @@
-"""Walks the task service's tables in docs/permissions.md: every route, by every kind of caller."""
+"""Checks the tables of the task service in docs/permissions.md: every route, for every kind of caller."""
 
 import pytest
 from rest_framework.test import APIClient
 
 from chassis.auth import tokens
 from chassis.testing import permission_table
-from chassis.testing.permission_table import ALL_METHODS, REFUSALS, head_like, rows_of_all_tables, told
+from chassis.testing.permission_table import ALL_METHODS, REFUSALS, as_head, response_content, rows_of_all_tables
 from notifications.models import Notification
 from tasks.models import Task
-from tests.conftest import Person, known
+from tests.conftest import Person, add_to_directory
 
 pytestmark = pytest.mark.django_db
 
@@ -25,7 +25,7 @@ CALLERS = {
     "assignee": "alice",
     "admin": "ada",
 }
-TASK, MISSING = 900_001, 900_002  # far from what the sequence gives
+TASK, MISSING = 900_001, 900_002  # far from the ids of the sequence
 DETAIL = "/task/tasks/{id}/"
 BODIES = {
     "POST /task/tasks/": {"title": "Feed the cat", "assigned_to": 102},
@@ -55,24 +55,24 @@ def service():
 
 @pytest.fixture
 def ivan(directory):
-    return known(Person(106, "ivan"), is_active=False)
+    return add_to_directory(Person(106, "ivan"), is_active=False)
 
 
 @pytest.fixture
 def dora(directory):
-    """Was an admin when she got her token."""
-    return known(Person(107, "dora", role="admin"), role="user", epoch=1)
+    """A demoted admin with a token from before."""
+    return add_to_directory(Person(107, "dora", role="admin"), role="user", epoch=1)
 
 
 @pytest.fixture
 def carol(directory):
-    return known(Person(108, "carol"))
+    return add_to_directory(Person(108, "carol"))
 
 
 @pytest.fixture(autouse=True)
-def task(a_task, ada, alice, bob):
-    """Alice's; it was Bob's before. What she was told of that has the same id."""
-    a_task(id=TASK, assigned_to=bob.id)
+def task(create_task, ada, alice, bob):
+    """Reassigned from bob to alice. Her notification of that has the same id."""
+    create_task(id=TASK, assigned_to=bob.id)
     Task.objects.filter(pk=TASK).change(by_id=ada.id, assigned_to_id=alice.id)
     Notification.objects.filter(recipient_id=alice.id).update(id=TASK)
 
@@ -95,9 +95,9 @@ def assert_answers(client, call, status, body=None):
     if status in REFUSALS:
         assert rows_of_all_tables() == before
     if status == 404:
-        assert told(answer) == told(send(client, call, id_=MISSING, body=body))
+        assert response_content(answer) == response_content(send(client, call, id_=MISSING, body=body))
     if call.startswith("GET "):
-        assert head_like(answer).status_code == status
+        assert as_head(answer).status_code == status
 
 
 def test_the_table_has_every_route_and_no_other():
@@ -109,18 +109,18 @@ def test_the_tables_have_every_kind_of_caller_and_no_other():
 
 
 @pytest.mark.parametrize(("call", "kind", "status"), permission_table.cells(TABLE))
-def test_every_caller_gets_the_answer_in_the_table(caller, call, kind, status):
+def test_every_caller_gets_the_status_in_the_table(caller, call, kind, status):
     assert_answers(caller(kind), call, status)
 
 
 @pytest.mark.parametrize(("patch", "kind", "status"), permission_table.cells(WITH_SETTING))
-def test_an_assignee_may_move_a_task_where_the_setting_lets_them(settings, caller, patch, kind, status):
+def test_the_setting_lets_assignees_change_the_status(settings, caller, patch, kind, status):
     settings.ASSIGNEES_CAN_UPDATE_STATUS = True
 
     assert_answers(caller(kind), f"PATCH {DETAIL}", status, PATCHES[patch])
 
 
-def test_the_setting_opens_nothing_else(settings, alice):
+def test_the_setting_allows_nothing_else(settings, alice):
     settings.ASSIGNEES_CAN_UPDATE_STATUS = True
 
     for call in TABLE.keys() - {f"PATCH {DETAIL}"}:
@@ -130,8 +130,8 @@ def test_the_setting_opens_nothing_else(settings, alice):
 
 
 @pytest.mark.parametrize("route", METHODS)
-def test_a_method_that_a_route_has_not_is_not_allowed(stranger, caller, route):
-    users = permission_table.users_of(TABLE, route)
+def test_other_methods_are_405(stranger, caller, route):
+    users = permission_table.served_callers(TABLE, route)
     allowed = METHODS[route] | ({"HEAD"} if "GET" in METHODS[route] else set())
     before = rows_of_all_tables()
 
@@ -144,12 +144,12 @@ def test_a_method_that_a_route_has_not_is_not_allowed(stranger, caller, route):
     assert rows_of_all_tables() == before
 
 
-def test_list_summary_and_export_tell_everybody_of_their_own_tasks_alone(caller, a_task, dora):
-    of_dora, of_nobody = a_task(assigned_to=dora.id), a_task()
+def test_list_summary_and_export_have_only_visible_tasks(caller, create_task, dora):
+    of_dora, of_nobody = create_task(assigned_to=dora.id), create_task()
     everything = {TASK, of_dora.pk, of_nobody.pk}
     seen = {"ada": everything, "alice": {TASK}, "bob": set(), "carol": set(), "dora": {of_dora.pk}}
 
-    for kind in permission_table.users_of(TABLE, "/task/tasks/"):
+    for kind in permission_table.served_callers(TABLE, "/task/tasks/"):
         client, expected = caller(kind), seen[CALLERS[kind]]
         lines = client.get("/task/tasks/export.csv").getvalue().decode().splitlines()[1:]
 

@@ -1,68 +1,46 @@
-import os
 import signal
-import subprocess
-import sys
-import time
 from datetime import timedelta
-from pathlib import Path
-from urllib.parse import quote
 
 import pytest
 from django.core.management import call_command
-from django.db import connection
 from django.utils import timezone
 
 from config import worker
 from directory.models import Feed, User
 from tasks.models import IdempotencyRecord
-from tests.conftest import feed_read
+from tests.conftest import set_feed_age, wait_until
+from tests.deliveries import start
 
-# A turn of a job closes old connections, those inside a transaction too.
+# A turn of a job closes old connections, even inside a transaction.
 pytestmark = pytest.mark.django_db(transaction=True)
 
-SERVICE = Path(__file__).resolve().parent.parent
 
-
-def kept(key, *, hours_ago):
+def create_record(key, *, hours_ago):
     created_at = timezone.now() - timedelta(hours=hours_ago)
     IdempotencyRecord.objects.create(caller_id=101, method="POST", path="/task/tasks/", key=key, created_at=created_at)
 
 
-def database_url():
-    values = {name: quote(str(value), safe="") for name, value in connection.settings_dict.items() if name.isupper()}
-    return "postgresql://{USER}:{PASSWORD}@{HOST}:{PORT}/{NAME}".format(**values)
-
-
-def wait_until(condition, process):
-    deadline = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < deadline
-        assert process.poll() is None
-        time.sleep(0.02)
-
-
-def test_once_reads_the_feed_to_its_end_and_forgets_old_answers(alice, bob, user_service):
-    kept("old", hours_ago=24)
-    kept("new", hours_ago=23)
+def test_once_reads_the_feed_and_deletes_expired_records(alice, bob, user_service):
+    create_record("old", hours_ago=24)
+    create_record("new", hours_ago=23)
     user_service.page_size = 1
-    user_service.changes(alice, username="alicia")
-    user_service.changes(bob, is_active=False)
-    feed_read(seconds_ago=3)
+    user_service.change(alice, username="alicia")
+    user_service.change(bob, is_active=False)
+    set_feed_age(seconds_ago=3)
 
     call_command("run_worker", once=True)
 
     assert user_service.pulls == [1000, 1001]
-    assert set(User.objects.values_list("username", "is_active")) == {
-        *(("ada", True), ("alicia", True), ("bob", False)),
-    }
+    known = set(User.objects.values_list("username", "is_active"))
+    assert known == {("ada", True), ("alicia", True), ("bob", False)}
     assert IdempotencyRecord.objects.get().key == "new"
 
 
-def test_a_user_service_that_is_down_fails_no_job(user_service):
-    """A job that failed would wait longer and longer, up to a minute, and rights would end later by that."""
-    kept("old", hours_ago=25)
+def test_an_unavailable_user_service_fails_no_job(user_service):
+    """A failed job would be delayed by up to a minute, and so would the end of rights."""
+    create_record("old", hours_ago=25)
     user_service.close()
-    feed_read(seconds_ago=3)
+    set_feed_age(seconds_ago=3)
 
     call_command("run_worker", once=True)
 
@@ -70,28 +48,24 @@ def test_a_user_service_that_is_down_fails_no_job(user_service):
     assert not IdempotencyRecord.objects.exists()
 
 
-def test_it_reads_the_feed_before_any_request_has_to_and_cleans_every_ten_minutes():
+def test_the_jobs_have_their_intervals():
     assert {(job.name, job.every_seconds) for job in worker.jobs()} >= {("directory", 1.5), ("cleaning", 600)}
 
 
-def test_the_worker_catches_up_when_the_user_service_is_back_and_ends_at_once_when_told(alice, user_service):
+def test_the_worker_recovers_from_an_outage_and_stops_at_once(alice, user_service):
     user_service.reactions = [lambda call: call.answer(b"", status=500)]
-    user_service.changes(alice, username="alicia")
-    feed_read(seconds_ago=3)
-    values = os.environ | {"DATABASE_URL": database_url(), "USER_SERVICE_URL": user_service.url}
-    process = subprocess.Popen(
-        [sys.executable, "manage.py", "run_worker"], cwd=SERVICE, env=values, stderr=subprocess.PIPE
-    )
-    try:
-        wait_until(lambda: User.objects.filter(username="alicia").exists(), process)
-        process.send_signal(signal.SIGTERM)
-        _, log = process.communicate(timeout=60)
-    finally:
-        process.kill()
-        process.communicate()
+    user_service.change(alice, username="alicia")
+    set_feed_age(seconds_ago=3)
+    with start("manage.py", "run_worker", USER_SERVICE_URL=user_service.url) as process:
+        try:
+            wait_until(lambda: User.objects.filter(username="alicia").exists() or process.poll() is not None)
+            process.send_signal(signal.SIGTERM)
+            _, log = process.communicate(timeout=60)
+        finally:
+            process.kill()
 
-    assert user_service.pulls == [1000, 1000]
+    assert user_service.pulls[:2] == [1000, 1000]
     assert process.returncode == 0
-    assert b"did not finish in time" not in log
-    assert b"answered 500" in log
-    assert b"Traceback" not in log
+    assert "did not finish in time" not in log
+    assert "answered 500" in log
+    assert "Traceback" not in log

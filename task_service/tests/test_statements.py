@@ -1,10 +1,7 @@
-"""How many SQL statements a request costs: at most 3 to read and 13 to write, however many rows there are.
+"""The number of SQL statements per request: at most 3 to read and 13 to write, for any number of rows.
 
-Counted is what asks or tells the database something. Not counted is where a transaction or savepoint begins and ends.
+The beginning and end of a transaction or savepoint are not counted.
 """
-
-import time
-from operator import methodcaller
 
 import pytest
 from django.db import connection
@@ -15,14 +12,14 @@ from rest_framework.test import APIClient
 from directory.models import User
 from notifications.models import Delivery, Event, Notification
 from tasks.models import Activity, Task
-from tests.conftest import Person, feed_read
+from tests.conftest import TASKS, Person, set_feed_age, task_url
 
 pytestmark = pytest.mark.django_db
 
-TASKS = "/task/tasks/"
 MAX_READ_STATEMENTS, MAX_WRITE_STATEMENTS = 3, 13
-FOR_EVERYBODY = ("task/docs/", "task/redoc/", "task/swagger.json", "task/swagger.yaml")
-# Who may ask is 1 of them.
+PUBLIC_ROUTES = ("task/docs/", "task/redoc/", "task/swagger.json", "task/swagger.yaml")
+FILTERED = ("task/tasks/", "task/tasks/summary/", "task/tasks/export.csv")
+# One of them is the check of the caller.
 READS = {
     "task/notifications/": 2,
     "task/tasks/<id:task_id>/notifications/": 3,
@@ -31,20 +28,20 @@ READS = {
     "task/tasks/summary/": 2,
     "task/tasks/<id:task_id>/": 2,
     "task/tasks/<id:task_id>/activity/": 3,
-    **dict.fromkeys(FOR_EVERYBODY, 0),
+    **dict.fromkeys(PUBLIC_ROUTES, 0),
 }
-OF_HEALTH = {"task/health/live/", "task/health/ready/", "metrics/"}
-ONLY_WRITTEN_TO = {"task/tasks/bulk/", "task/notifications/<id:notification_id>/read/"}
-OF_TRANSACTIONS = ("BEGIN", "COMMIT", "ROLLBACK", "SAVEPOINT", "RELEASE", "SET CONSTRAINTS")
+HEALTH_ROUTES = {"task/health/live/", "task/health/ready/", "metrics/"}
+WRITE_ONLY_ROUTES = {"task/tasks/bulk/", "task/notifications/<id:notification_id>/read/"}
+TRANSACTION_STATEMENTS = ("BEGIN", "COMMIT", "ROLLBACK", "SAVEPOINT", "RELEASE", "SET CONSTRAINTS")
 
 
 def statements(call, *arguments, **options):
-    """Return the answer, read to its end, and the number of statements that it took."""
+    """Return the response, read to its end, and its number of statements."""
     with CaptureQueriesContext(connection) as captured:
         answer = call(*arguments, **options)
         if answer.streaming:
             answer.content_so_far = b"".join(answer.streaming_content)
-    return answer, sum(not query["sql"].startswith(OF_TRANSACTIONS) for query in captured)
+    return answer, sum(not query["sql"].startswith(TRANSACTION_STATEMENTS) for query in captured)
 
 
 def routes(resolver, before=""):
@@ -54,53 +51,53 @@ def routes(resolver, before=""):
 
 
 @pytest.fixture
-def crowd(directory):
-    """100 people, each to be the assignee of a task or the author of a change."""
-    state = {"role": "user", "is_active": True, "is_deleted": False, "epoch": 0, "least_epoch": 0, "position": 1}
+def people(directory):
+    """100 accounts, for assignees and authors of changes."""
+    state = {"role": "user", "is_active": True, "is_deleted": False, "epoch": 0, "min_valid_epoch": 0, "position": 1}
     return User.objects.bulk_create(User(id=id_, username=f"user{id_}", **state) for id_ in range(201, 301))
 
 
 @pytest.fixture
-def a_lot(crowd):
-    """Make the numbers grow: 100 more tasks of 100 people, and 100 more changes of a task by them, each told of."""
+def add_rows(people):
+    """Return a function that adds 100 tasks of 100 people and 100 changes of a task, with notifications."""
 
-    def grow(task):
+    def add(task):
         change = {"version": 2, "kind": "changed", "field": "title", "at": task.created_at}
-        Activity.objects.bulk_create(Activity(task=task, by=person, **change) for person in crowd)
-        told = {"kind": "task_assigned", "task_id": task.pk, "task_title": "Water", "text": "Water"}
-        events = Event.objects.bulk_create(Event(**told) for _ in crowd)
+        Activity.objects.bulk_create(Activity(task=task, by=person, **change) for person in people)
+        event = {"kind": "task_assigned", "task_id": task.pk, "task_title": "Water", "text": "Water"}
+        events = Event.objects.bulk_create(Event(**event) for _ in people)
         Notification.objects.bulk_create(Notification(event=event, recipient_id=101) for event in events)
-        facts = zip(events, crowd, strict=True)
+        facts = zip(events, people, strict=True)
         Delivery.objects.bulk_create(Delivery(event=event, channel="email", recipient=who) for event, who in facts)
         values = {"title": "Water", "created_by": 101, "due_date": "2001-01-01"}
-        return Task.objects.bulk_create(Task(assigned_to=person, **values) for person in crowd)
+        return Task.objects.bulk_create(Task(assigned_to=person, **values) for person in people)
 
-    return grow
+    return add
 
 
 @pytest.fixture
-def task(a_task, ada):
-    """One task with one line of history."""
-    task = a_task(assigned_to=ada.id, due_date="2001-01-01")
+def task(create_task, ada):
+    """A task with one history entry."""
+    task = create_task(assigned_to=ada.id, due_date="2001-01-01")
     Activity.objects.create(task=task, version=1, kind="created", by_id=ada.id, at=task.created_at)
     return task
 
 
-def url_of(route, task):
+def url_for(route, task):
     full_page = "?page_size=100" if route.endswith(("tasks/", "activity/", "notifications/")) else ""
     return "/" + route.replace("<id:task_id>", str(task.pk)) + full_page
 
 
-def test_every_route_is_counted_here():
-    assert set(routes(get_resolver())) == READS.keys() | ONLY_WRITTEN_TO | OF_HEALTH
+def test_every_route_is_measured():
+    assert set(routes(get_resolver())) == READS.keys() | WRITE_ONLY_ROUTES | HEALTH_ROUTES
 
 
 @pytest.mark.parametrize("route", READS)
-def test_a_read_costs_the_same_however_many_rows_there_are(ada, task, a_lot, route):
-    url = url_of(route, task)
+def test_reads_take_as_many_statements_for_any_number_of_rows(ada, task, add_rows, route):
+    url = url_for(route, task)
 
     one, for_one = statements(ada.get, url)
-    a_lot(task)
+    add_rows(task)
     many, for_many = statements(ada.get, url)
     head, for_the_head = statements(ada.head, url)
 
@@ -110,22 +107,9 @@ def test_a_read_costs_the_same_however_many_rows_there_are(ada, task, a_lot, rou
         assert len(one.json()["results"]) < len(many.json()["results"]) == 100
 
 
-@pytest.mark.parametrize("route", [route for route in READS if "export" not in route])
-def test_what_has_not_changed_costs_no_more(ada, task, a_lot, route, monkeypatch):
-    a_lot(task)
-    url = url_of(route, task)
-    tag = ada.get(url).headers["ETag"]
-    in_a_minute = time.time() + 60
-    monkeypatch.setattr(time, "time", lambda: in_a_minute)
-
-    answer, cost = statements(ada.get, url, HTTP_IF_NONE_MATCH=tag)
-
-    assert (answer.status_code, cost) == (304, READS[route])
-
-
-def test_the_export_of_many_pieces_is_one_query(ada, task, a_lot):
+def test_the_export_of_many_chunks_is_one_query(ada, task, add_rows):
     for _ in range(6):
-        a_lot(task)
+        add_rows(task)
 
     answer, cost = statements(ada.get, f"{TASKS}export.csv")
 
@@ -134,44 +118,30 @@ def test_the_export_of_many_pieces_is_one_query(ada, task, a_lot):
 
 
 @pytest.mark.parametrize(
-    "query",
+    ("query", "more"),
     [
-        "ordering=due_date",
-        "ordering=-priority",
-        "status=todo&priority=normal,low",
-        "due_date_after=2000-01-01&due_date_before=2002-01-01",
-        "overdue=true&search=water&ordering=-created_at",
-        "overdue=false",
-        "due_soon=true&due_date=none&completed_after=2001-01-01",
-        "ordering=-completed_at",
-        "assigned_to=me,none,102&created_by=me",
+        ("status=todo&priority=normal,low&due_date_after=2000-01-01&due_date_before=2002-01-01", 0),
+        ("overdue=false", 0),
+        ("due_soon=true&due_date=none&completed_after=2001-01-01", 0),
+        ("assigned_to=me,none,102&created_by=me", 0),
+        ("assigned_to=user201,user202,none,me", 1),
     ],
 )
-@pytest.mark.parametrize("route", ["task/tasks/", "task/tasks/summary/", "task/tasks/export.csv"])
-def test_filters_and_orderings_cost_no_statement(ada, task, a_lot, route, query):
-    a_lot(task)
-    query = query if "ordering" not in query or "summary" not in route else ""
+@pytest.mark.parametrize("route", FILTERED)
+def test_only_a_filter_by_usernames_takes_another_statement(ada, task, add_rows, route, query, more):
+    add_rows(task)
 
     answer, cost = statements(ada.get, f"/{route}?{query}")
 
-    assert (answer.status_code, cost) == (200, READS[route])
-
-
-@pytest.mark.parametrize("route", ["task/tasks/", "task/tasks/summary/", "task/tasks/export.csv"])
-def test_a_filter_by_usernames_costs_one_more(ada, task, a_lot, route):
-    a_lot(task)
-
-    answer, cost = statements(ada.get, f"/{route}?assigned_to=user201,user202,none,me")
-
-    assert (answer.status_code, cost) == (200, READS[route] + 1)
+    assert (answer.status_code, cost) == (200, READS[route] + more)
     assert cost <= MAX_READ_STATEMENTS
 
 
 @pytest.mark.parametrize(("rows", "cost"), [(20, 3), (21, 2)])
-def test_a_search_costs_one_more_where_what_is_best_does_not_fill_the_page(ada, a_task, rows, cost):
+def test_each_further_search_rank_takes_one_more_statement(ada, create_task, rows, cost):
     for _ in range(rows):
-        a_task(title="Water")
-    a_task(title="Other", description="water")
+        create_task(title="Water")
+    create_task(title="Other", description="water")
 
     answer, taken = statements(ada.get, f"{TASKS}?search=water")
 
@@ -179,9 +149,9 @@ def test_a_search_costs_one_more_where_what_is_best_does_not_fill_the_page(ada, 
     assert taken == cost <= MAX_READ_STATEMENTS
 
 
-@pytest.mark.parametrize("ordering", ["due_date", "-due_date", "-completed_at", "priority", "-created_at", "id"])
-def test_pages_there_and_back_cost_as_much_as_the_first(ada, task, a_lot, ordering):
-    a_lot(task)
+@pytest.mark.parametrize("ordering", ["due_date&search=water&overdue=true", "-completed_at", "-priority", "id"])
+def test_all_pages_take_as_many_statements_as_the_first(ada, task, add_rows, ordering):
+    add_rows(task)
     first = ada.get(f"{TASKS}?ordering={ordering}").json()
 
     second, there = statements(ada.get, first["next"])
@@ -194,32 +164,26 @@ def test_pages_there_and_back_cost_as_much_as_the_first(ada, task, a_lot, orderi
     ("method", "path", "status", "cost"),
     [
         ("get", f"{TASKS}{{gone}}/", 404, 2),
-        ("get", f"{TASKS}{{gone}}/activity/", 404, 2),
-        ("get", f"{TASKS}{{adas}}/", 404, 2),
         ("get", f"{TASKS}{{adas}}/activity/", 404, 2),
-        ("head", f"{TASKS}{{adas}}/", 404, 2),
         ("patch", f"{TASKS}{{adas}}/", 404, 2),
         ("delete", f"{TASKS}{{adas}}/", 404, 2),
         ("get", "/task/nothing/", 404, 0),
-        ("get", f"{TASKS}?statsu=todo", 400, 1),
         ("get", f"{TASKS}?status=bogus", 400, 1),
-        ("get", f"{TASKS}summary/?overdue=maybe", 400, 1),
         ("get", f"{TASKS}export.csv?ordering=title", 400, 1),
         ("post", TASKS, 403, 1),
-        ("post", f"{TASKS}bulk/", 403, 1),
         ("get", f"{TASKS}bulk/", 405, 1),
     ],
 )
-def test_a_refusal_costs_at_most_finding_out(alice, task, method, path, status, cost):
+def test_a_rejected_request_takes_few_statements(alice, task, method, path, status, cost):
     answer, taken = statements(getattr(alice, method), path.format(adas=task.pk, gone=task.pk + 1000), {})
 
     assert (answer.status_code, taken) == (status, cost)
 
 
-@pytest.mark.parametrize("route", [route for route in READS if route not in FOR_EVERYBODY])
-def test_who_cannot_get_in_costs_nothing(charlie, task, route):
+@pytest.mark.parametrize("route", [route for route in READS if route not in PUBLIC_ROUTES])
+def test_an_invalid_token_takes_no_statement(charlie, task, route):
     for person in (charlie, APIClient()):
-        answer, cost = statements(person.get, url_of(route, task))
+        answer, cost = statements(person.get, url_for(route, task))
 
         assert (answer.status_code, cost) == (401, 0)
 
@@ -237,84 +201,64 @@ WRITES = {
 
 
 @pytest.mark.parametrize(("method", "path", "body"), WRITES.values(), ids=WRITES)
-def test_a_write_costs_the_same_however_much_there_is(ada, bob, a_task, a_lot, method, path, body):
-    task, old = (a_task(assigned_to=ada.id) for _ in range(2))
-    write = methodcaller(method, TASKS + path.format(id=task.pk), body)
-    write_old = methodcaller(method, TASKS + path.format(id=old.pk), body)
+def test_writes_take_as_many_statements_for_any_number_of_rows(ada, bob, create_task, add_rows, method, path, body):
+    task, old = (create_task(assigned_to=ada.id) for _ in range(2))
 
-    first, for_first = statements(write, ada)
-    a_lot(old)
-    second, for_second = statements(write_old, ada)
+    first, for_first = statements(getattr(ada, method), TASKS + path.format(id=task.pk), body)
+    add_rows(old)
+    second, for_second = statements(getattr(ada, method), TASKS + path.format(id=old.pk), body)
 
     assert first.status_code == second.status_code < 300
     assert for_first == for_second <= MAX_WRITE_STATEMENTS
 
 
-def test_a_change_of_a_hundred_costs_as_much_as_of_one(ada, bob, task, a_lot):
-    ids = [each.pk for each in a_lot(task)]
-    new = {"title": "Weed", "status": "completed", "priority": "high", "due_date": None, "assigned_to": bob.id}
-
-    one, for_one = statements(ada.post, f"{TASKS}bulk/", {"ids": [task.pk], "set": new})
-    all_, for_all = statements(ada.post, f"{TASKS}bulk/", {"ids": ids, "set": new})
-
-    assert (one.status_code, len(all_.json()["updated"])) == (200, 100)
-    assert for_one == for_all <= MAX_WRITE_STATEMENTS
-
-
-def test_a_key_costs_less_than_a_second_task(ada, bob, task):
+def test_a_replay_takes_fewer_statements_than_the_first_request(ada, bob):
     body = {"title": "Weed", "assigned_to": bob.id}
 
-    _, without = statements(ada.post, TASKS, body)
-    kept, first = statements(ada.post, TASKS, body, HTTP_IDEMPOTENCY_KEY="k")
+    first, cost = statements(ada.post, TASKS, body, HTTP_IDEMPOTENCY_KEY="k")
     again, replayed = statements(ada.post, TASKS, body, HTTP_IDEMPOTENCY_KEY="k")
-    reused, refused = statements(ada.post, TASKS, {"title": "Prune"}, HTTP_IDEMPOTENCY_KEY="k")
 
-    assert (kept.status_code, again.content, reused.status_code) == (201, kept.content, 422)
-    assert without < first <= MAX_WRITE_STATEMENTS
-    assert replayed == refused <= first - 2
+    assert (first.status_code, again.content) == (201, first.content)
+    assert replayed < cost <= MAX_WRITE_STATEMENTS
 
 
-def test_a_change_of_what_has_changed_since_costs_no_more_for_a_long_history(ada, task, a_lot):
-    tag = ada.get(f"{TASKS}{task.pk}/").headers["ETag"]
-    ada.patch(f"{TASKS}{task.pk}/", {"title": "Weed"})
+def test_a_412_takes_as_many_statements_with_a_long_history(ada, task, add_rows):
+    tag = ada.get(task_url(task)).headers["ETag"]
+    ada.patch(task_url(task), {"title": "Weed"})
 
-    _, for_short = statements(ada.patch, f"{TASKS}{task.pk}/", {"title": "Prune"}, HTTP_IF_MATCH=tag)
-    a_lot(task)
-    stale, for_long = statements(ada.patch, f"{TASKS}{task.pk}/", {"title": "Prune"}, HTTP_IF_MATCH=tag)
+    _, for_short = statements(ada.patch, task_url(task), {"title": "Prune"}, HTTP_IF_MATCH=tag)
+    add_rows(task)
+    stale, for_long = statements(ada.patch, task_url(task), {"title": "Prune"}, HTTP_IF_MATCH=tag)
 
     assert stale.status_code == 412
     assert for_short == for_long <= MAX_WRITE_STATEMENTS
 
 
-def test_whoever_is_not_in_the_directory_yet_costs_no_more_than_a_write(ada, newcomer, task):
+def test_a_new_caller_takes_no_more_statements_than_a_write(ada, newcomer, task):
     asked, as_caller = statements(newcomer.get, TASKS)
     User.objects.filter(pk=newcomer.id).delete()
-    assigned, as_assignee = statements(ada.patch, f"{TASKS}{task.pk}/", {"assigned_to": newcomer.id})
+    assigned, as_assignee = statements(ada.patch, task_url(task), {"assigned_to": newcomer.id})
 
     assert (asked.status_code, assigned.status_code) == (200, 200)
-    assert as_caller <= MAX_WRITE_STATEMENTS
-    assert as_assignee <= MAX_WRITE_STATEMENTS
+    assert max(as_caller, as_assignee) <= MAX_WRITE_STATEMENTS
 
 
-def test_a_read_that_finds_the_directory_stale_costs_no_more_than_a_write(ada, user_service):
-    costs = []
-    for ids in (range(401, 402), range(501, 600)):
-        for id_ in ids:
-            user_service.changes(Person(id_, f"user{id_}"))
-        feed_read(seconds_ago=3)
-        answer, cost = statements(ada.get, TASKS)
-        costs.append(cost)
-        assert answer.status_code == 200
+def test_a_read_with_a_stale_feed_takes_no_more_than_a_write(ada, user_service):
+    for id_ in range(501, 601):
+        user_service.change(Person(id_, f"user{id_}"))
+    set_feed_age(seconds_ago=3)
 
-    assert User.objects.filter(id__gt=400).count() == 100
-    assert costs[0] == costs[1] <= MAX_WRITE_STATEMENTS
+    answer, cost = statements(ada.get, TASKS)
+
+    assert (answer.status_code, User.objects.filter(id__gt=500).count()) == (200, 100)
+    assert cost <= MAX_WRITE_STATEMENTS
 
 
-def test_so_does_one_that_learns_of_a_deletion(ada, bob, user_service, task, a_lot):
-    a_lot(task)
+def test_a_read_of_a_deletion_takes_no_more_than_a_write(ada, bob, user_service, task, add_rows):
+    add_rows(task)
     Task.objects.update(assigned_to=bob.id)
-    user_service.deletes(bob)
-    feed_read(seconds_ago=3)
+    user_service.delete(bob)
+    set_feed_age(seconds_ago=3)
 
     answer, cost = statements(ada.get, TASKS)
 
@@ -326,7 +270,6 @@ def test_a_new_task_is_not_read_back(ada, bob):
     with CaptureQueriesContext(connection) as captured:
         answer = ada.post(TASKS, {"title": "Weed", "assigned_to": bob.id})
 
+    reads = [query["sql"] for query in captured if query["sql"].startswith("SELECT")]
     assert answer.status_code == 201
-    assert not [
-        query["sql"] for query in captured if query["sql"].startswith("SELECT") and "tasks_task" in query["sql"]
-    ]
+    assert not [sql for sql in reads if "tasks_task" in sql]

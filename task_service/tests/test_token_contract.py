@@ -1,4 +1,4 @@
-"""What docs/tokens.md says is what is accepted and sent here."""
+"""The service accepts and sends tokens as docs/tokens.md says."""
 
 import json
 import re
@@ -10,13 +10,13 @@ import pytest
 from rest_framework.test import APIClient
 
 from chassis.auth import tokens
-from tests.conftest import Person, known
+from tests.conftest import Person, add_to_directory
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "tokens.md").read_text()
 
 
 def example(kind):
-    """Return the contract's example, as if it had been issued now."""
+    """Return the example of the contract as if issued now."""
     claims = json.loads(re.search(rf"```json {kind}\n(.*?)```", PAGE, re.DOTALL).group(1))
     now = int(time.time())
     return {**claims, "iat": now, "exp": now + claims["exp"] - claims["iat"]}
@@ -29,18 +29,18 @@ def status_with(claims):
 
 
 @pytest.mark.django_db
-def test_an_access_token_made_from_the_contract_is_accepted(directory):
+def test_an_access_token_from_the_contract_is_accepted(directory):
     claims = example("access")
-    known(Person(int(claims["sub"]), claims["username"], role=claims["role"]), epoch=claims["epoch"])
+    add_to_directory(Person(int(claims["sub"]), claims["username"], role=claims["role"]), epoch=claims["epoch"])
 
     assert status_with(example("access")) == 200
 
 
-OF_THE_USER_SERVICE = {"session", "sid"}  # by which it finds the session
+UNCHECKED_CLAIMS = {"session", "sid"}  # used by the user service only
 
 
-@pytest.mark.parametrize("claim", sorted(example("access").keys() - OF_THE_USER_SERVICE))
-def test_each_claim_of_an_access_token_is_relied_on(claim):
+@pytest.mark.parametrize("claim", sorted(example("access").keys() - UNCHECKED_CLAIMS))
+def test_each_claim_of_an_access_token_is_required(claim):
     claims = example("access")
     del claims[claim]
 
@@ -52,10 +52,10 @@ def test_no_other_token_is_accepted(kind):
     assert status_with(example(kind) | {"username": "alice", "role": "admin", "epoch": 0, "sid": "12"}) == 401
 
 
-def test_the_service_token_sent_is_that_of_the_contract():
+def test_the_service_token_matches_the_contract():
     sent = jwt.decode(tokens.issue_service_token("task_service", on_behalf_of=7), options={"verify_signature": False})
     agreed = example("service")
 
-    volatile = ("iat", "exp", "jti")
-    assert {**sent, **dict.fromkeys(volatile)} == {**agreed, **dict.fromkeys(volatile)}
     assert sent["exp"] - sent["iat"] == agreed["exp"] - agreed["iat"]
+    volatile = dict.fromkeys(("iat", "exp", "jti"))
+    assert sent | volatile == agreed | volatile

@@ -1,10 +1,6 @@
-"""Tokens at the front door: which are read, and by whose keys they may be signed here."""
+"""Tokens: accepted formats and signing keys. chassis tests every other way to forge one."""
 
 import json
-import os
-import subprocess
-import sys
-from pathlib import Path
 
 import jwt
 import pytest
@@ -12,30 +8,29 @@ from rest_framework.test import APIClient
 
 from chassis.testing import forge
 from chassis.testing.key_pairs import MAKERS, pair, private_pem
-
-SERVICE = Path(__file__).resolve().parent.parent
+from tests.deliveries import run
 
 
 @pytest.fixture
 def status(alice):
-    """What Alice gets with a token."""
+    """Return the status of a request with a token."""
     return lambda token: APIClient().get("/task/tasks/", headers={"Authorization": f"Bearer {token}"}).status_code
 
 
 @pytest.fixture
 def signed(alice, settings):
-    """Signs Alice's claims with the shared key, changed in what is in them or in how they are written."""
+    """Return a function that signs the claims of alice with the shared key, after changing their JSON."""
 
-    def sign(write=json.dumps, *, header=None, **changes):
-        claims = forge.claims(sub=str(alice.id), username=alice.username, **changes)
-        return forge.signed(write(claims), key=settings.JWT_SIGNING_KEY, **header or {})
+    def sign(write=json.dumps):
+        claims = forge.claims(sub=str(alice.id), username=alice.username)
+        return forge.signed(write(claims), key=settings.JWT_SIGNING_KEY)
 
     return sign
 
 
 @pytest.fixture(params=MAKERS)
 def key(request, settings):
-    """The user service signs by a key pair, and this service has its public half alone."""
+    """The user service signs with a key pair; this service has only the public key."""
     private = pair(request.param)
     settings.JWT_PUBLIC_KEYS = [private.public]
     return private
@@ -48,59 +43,28 @@ def test_it_works(status, signed):
 @pytest.mark.parametrize(
     "write",
     [
-        lambda claims: json.dumps(claims).encode("utf-8-sig"),
         lambda claims: json.dumps(claims).encode("utf-16"),
         lambda claims: '{"role": "admin", ' + json.dumps(claims)[1:],
-        lambda claims: json.dumps(claims | {"note": float("nan")}),
-        lambda claims: json.dumps(claims | {"note": "x" * 4096}),
-        lambda claims: json.dumps(claims | {"aud": ["tmservice"]}),
         lambda claims: json.dumps(claims | {"exp": claims["iat"] + 301}),
         lambda claims: json.dumps(claims | {"sub": "\u0661"}),
         lambda claims: json.dumps(claims | {"username": "\ud800"}),
     ],
 )
-def test_what_could_be_read_in_two_ways_is_refused(status, signed, write):
+def test_ambiguous_tokens_are_401(status, signed, write):
     assert status(signed(write)) == 401
 
 
-def test_padding_and_critical_extensions_are_refused(status, signed):
-    assert status(signed() + "=") == 401
-    assert status(signed(header={"crit": ["exp"]})) == 401
-
-
-def test_half_a_minute_between_two_clocks_is_tolerated(status, signed):
-    now = forge.claims()["iat"]
-
-    assert status(signed(iat=now + 28, exp=now + 300)) == 200
-    assert status(signed(iat=now + 60, exp=now + 300)) == 401
-
-
-def test_a_token_of_a_key_pair_is_accepted_and_one_of_the_shared_key_is_not(status, signed, key, alice):
+def test_with_a_key_pair_the_shared_key_is_not_accepted(status, signed, key, alice):
     claims = forge.claims(sub=str(alice.id), username=alice.username)
     token = jwt.encode(claims, key.material, algorithm=key.algorithm, headers={"kid": key.id})
 
     assert (status(token), status(signed())) == (200, 401)
 
 
-def test_a_shared_key_that_is_listed_is_good_while_a_change_lasts(status, signed, key, settings):
-    settings.JWT_PREVIOUS_SIGNING_KEYS = [settings.JWT_SIGNING_KEY]
+@pytest.mark.django_db
+def test_a_private_key_prevents_the_start():
+    status, _, errors = run("manage.py", "check", JWT_PRIVATE_KEY=private_pem(pair().material))
 
-    assert status(signed()) == 200
-
-
-@pytest.mark.parametrize(
-    ("environment", "sentence"),
-    [
-        ({"JWT_PUBLIC_KEYS": "nonsense"}, "JWT_PUBLIC_KEYS is not a PEM; write the public half of a key with: openssl"),
-        ({"JWT_PUBLIC_KEYS": private_pem(pair().material)}, "JWT_PUBLIC_KEYS must hold a PUBLIC KEY"),
-        ({"JWT_PRIVATE_KEY": private_pem(pair().material)}, "JWT_PRIVATE_KEY is set without JWT_PUBLIC_KEYS"),
-    ],
-)
-def test_it_refuses_keys_that_it_must_not_use_in_one_sentence(environment, sentence):
-    argv = [sys.executable, "manage.py", "check"]
-
-    done = subprocess.run(argv, cwd=SERVICE, env=os.environ | environment, capture_output=True, text=True, check=False)
-
-    assert done.returncode == 78
-    assert done.stderr.startswith(f"task_service: {sentence}")
-    assert done.stderr.count("\n") == 1
+    assert status == 78
+    assert errors.startswith("task_service: JWT_PRIVATE_KEY is set without JWT_PUBLIC_KEYS")
+    assert errors.count("\n") == 1

@@ -1,1 +1,1 @@
-"""Faults, fuzzing and trials of a running stack: what breaks it, loads it and judges it. See docs/faults.md."""
+"""Fault injection, load and fuzzing of a running stack. See docs/faults.md."""

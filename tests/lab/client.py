@@ -1,4 +1,4 @@
-"""A signed-in account at the gateway, which records what becomes of each request."""
+"""A signed-in client of the gateway that records its requests."""
 
 import json
 import time
@@ -11,16 +11,16 @@ from typing import Any
 
 from stack.console import StackError
 
-PATIENCE_SECONDS = 20  # longer than any answer may take: after that a request counts as unanswered
-INSIST_SECONDS = 20
-LATER_SECONDS = 0.1
+TIMEOUT_SECONDS = 20  # longer than any response may take
+RETRY_SECONDS = 20
+RETRY_PAUSE_SECONDS = 0.1
 UNAVAILABLE = (HTTPStatus.BAD_GATEWAY, HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.GATEWAY_TIMEOUT)
 PROBLEM = "application/problem+json"
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """`body` is the JSON, or None where there was none; `status` is 0 where no answer came, `code` then says why."""
+    """`body` is the JSON or None. `status` is 0 if no response came; `code` then has the reason."""
 
     status: int
     body: Any
@@ -35,7 +35,7 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class SentRequest:
-    """A request of the load. `begun_at` is of time.monotonic(); `is_repeated`: its key was sent before."""
+    """A request of the load. `begun_at` is from time.monotonic(); `is_repeated`: its key was sent before."""
 
     request_id: str
     kind: str
@@ -58,9 +58,9 @@ class SentRequest:
 def ask(
     port: int, method: str, path: str, body: Any = None, headers: dict[str, str] | None = None, *, source: str = ""
 ) -> Answer:
-    """Send one request on a connection of its own: a kept one may end just as a request sets out."""
-    own_address = (source, 0) if source else None
-    connection = HTTPConnection("127.0.0.1", port, timeout=PATIENCE_SECONDS, source_address=own_address)
+    """Send one request on a new connection: a kept-alive one may close just as the request is sent."""
+    source_address = (source, 0) if source else None
+    connection = HTTPConnection("127.0.0.1", port, timeout=TIMEOUT_SECONDS, source_address=source_address)
     sent = {"Content-Type": "application/json", "Connection": "close"} | (headers or {})
     try:
         connection.request(method, path, None if body is None else json.dumps(body), sent)
@@ -81,7 +81,7 @@ def ask(
 
 
 class Client:
-    """Each client has an address of its own, since the gateway gives each address a share."""
+    """Each client has its own address, since the gateway limits requests per address."""
 
     addresses = (f"127.8.{high}.{low}" for high in count() for low in range(1, 255))
 
@@ -93,7 +93,7 @@ class Client:
         self.sent: list[SentRequest] = []
 
     def sign_in(self) -> None:
-        self.tokens = self.insist("POST", "/token/", self.credentials)
+        self.tokens = self.retry_until_ok("POST", "/token/", self.credentials)
 
     def refresh(self) -> bool:
         answer = self.send("refresh", "POST", "/token/refresh/", {"refresh": self.tokens["refresh"]})
@@ -104,7 +104,7 @@ class Client:
     def send(
         self, kind: str, method: str, path: str, body: Any = None, *, key: str = "", is_repeated: bool = False
     ) -> Answer:
-        """Send a request of the load, and record it."""
+        """Send and record a request of the load."""
         request_id = f"{self.name}-{len(self.sent)}"
         begun_at = time.monotonic()
         answer = self.ask(method, path, body, key=key, request_id=request_id)
@@ -113,29 +113,29 @@ class Client:
         return answer
 
     def ask(self, method: str, path: str, body: Any = None, *, key: str = "", request_id: str = "") -> Answer:
-        """Send a request that is not of the load."""
+        """Send a request that is not recorded."""
         headers = {"Authorization": f"Bearer {self.tokens['access']}"} if self.tokens else {}
         headers |= {"Idempotency-Key": key} if key else {}
         headers |= {"X-Request-ID": request_id} if request_id else {}
         return ask(self.port, method, path, body, headers, source=self.address)
 
-    def insist(
-        self, method: str, path: str, body: Any = None, *, key: str = "", seconds: float = INSIST_SECONDS
+    def retry_until_ok(
+        self, method: str, path: str, body: Any = None, *, key: str = "", seconds: float = RETRY_SECONDS
     ) -> Any:
-        """Repeat a request until it succeeds; return the answer's JSON. Without a key, only if it may be done twice."""
+        """Repeat a request until it succeeds; return the JSON. Without a key, only for idempotent requests."""
         deadline = time.monotonic() + seconds
         while not (answer := self.ask(method, path, body, key=key)).ok:
             if time.monotonic() > deadline or answer.status not in (0, HTTPStatus.CONFLICT, *UNAVAILABLE):
                 raise StackError(f"{method} {path} was answered with {answer.status} {answer.code}: {answer.body}")
-            time.sleep(LATER_SECONDS)
+            time.sleep(RETRY_PAUSE_SECONDS)
         return answer.body
 
     def rows(self, path: str, until: Callable[[dict[str, Any]], bool] = lambda row: False) -> list[dict[str, Any]]:
-        """Return the rows of all pages of a list, or those before the first for which `until` is true."""
+        """Return the rows of all pages of a list, up to the first for which `until` is true."""
         found: list[dict[str, Any]] = []
         next_page: str | None = f"{path}{'&' if '?' in path else '?'}page_size=100"
         while next_page:
-            page = self.insist("GET", next_page)
+            page = self.retry_until_ok("GET", next_page)
             for row in page["results"]:
                 if until(row):
                     return found

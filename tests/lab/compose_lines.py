@@ -1,4 +1,4 @@
-"""A part of scripts/try-compose: what the docs say of Docker, done as a person would do it."""
+"""A part of scripts/try-compose: runs the Docker commands in the docs."""
 
 import json
 import os
@@ -21,13 +21,13 @@ SENTENCE = "user_service: THROTTLE_ANON must be a rate such as 10/min (or /sec, 
 
 
 def documented() -> dict[str, str]:
-    """Return the blocks of docs/docker.md that are for containers, by their names."""
+    """Return the named command blocks of docs/docker.md."""
     return dict(BLOCK.findall((ROOT / "docs" / "docker.md").read_text()))
 
 
 @contextmanager
 def workplace(project: str, *, port: int) -> Iterator["Workplace"]:
-    """Make a folder in which lines are about this project, without limits, whatever .env says."""
+    """Create a folder in which commands use this project, without rate limits and without .env."""
     with tempfile.TemporaryDirectory(prefix="tmservice-lines-") as folder:
         for name in ("chassis", "scripts"):
             (Path(folder) / name).symlink_to(ROOT / name)
@@ -37,7 +37,7 @@ def workplace(project: str, *, port: int) -> Iterator["Workplace"]:
 
 
 class Workplace:
-    """A folder from which lines are pasted as from the checkout, and where they may leave files."""
+    """A folder in which documented commands run as in the checkout and may leave files."""
 
     def __init__(self, folder: Path, environment: dict[str, str]) -> None:
         self.folder, self.environment = folder, environment
@@ -59,23 +59,23 @@ class Workplace:
             check=False,
         )
 
-    def refuse_bad_setting(self) -> None:
-        """See that a setting which is refused is named in a sentence, and that nothing that runs is touched."""
+    def check_bad_setting(self) -> None:
+        """Check that an invalid setting is reported and that running containers stay."""
         running = self.run("docker compose ps --quiet").stdout
         done = self.run(documented()["settings"], **BAD_SETTING)
         if not done.returncode or SENTENCE not in done.stderr:
-            raise StackError(f"A bad setting was not refused: {done.stdout}{done.stderr}")
+            raise StackError(f"An invalid setting was accepted: {done.stdout}{done.stderr}")
         if self.run("docker compose ps --quiet").stdout != running:
-            raise StackError("A setting that was refused has replaced containers.")
+            raise StackError("An invalid setting replaced containers.")
 
     def compare_dotenv(self) -> None:
-        """See that the compose of this machine reads .env files as the table says that compose does."""
+        """Check that the installed compose reads .env files as the table says."""
         for row in json.loads(TABLE.read_text()):
             expected = row["both"] if "both" in row else row["compose"]
-            if (read := self.as_compose_reads(row["file"])) != expected:
-                raise StackError(f"{row['file']!r} is {read} to this compose, and {expected} in {TABLE.name}.")
+            if (read := self.read_by_compose(row["file"])) != expected:
+                raise StackError(f"this compose reads {row['file']!r} as {read}, but {TABLE.name} says {expected}.")
 
-    def as_compose_reads(self, content: str) -> dict[str, str] | None:
+    def read_by_compose(self, content: str) -> dict[str, str] | None:
         sample, file = self.folder / "sample.yml", self.folder / "sample.env"
         sample.write_text(SAMPLE)
         file.write_bytes(content.encode())

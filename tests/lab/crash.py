@@ -11,12 +11,12 @@ from tests.lab.scene import Scene
 from tests.lab.trial import Trial
 
 WORKER, WEB = "task-worker", "task-service"
-TURNS = (WORKER, WEB, WEB)  # while the one comes back the other is killed
-KILLS, LONG_KILLS = 3, 200
-MASTER_SHARE = 0.2  # of the kills of the web server; the others are of one of its processes
-BACK_WITHIN_SECONDS = 60
+TURNS = (WORKER, WEB, WEB)  # kill one while the other restarts
+KILLS, LONG_KILLS = 3, 50
+MASTER_SHARE = 0.2  # of the kills of the web server; the others hit a worker process
+RECOVERY_SECONDS = 60
 DELIVERED_WITHIN_SECONDS = 600
-LOOK_SECONDS = 0.3
+POLL_SECONDS = 0.3
 END_LEASES = "UPDATE task_service.notifications_delivery SET leased_until = now() WHERE leased_until > now()"
 END_PAUSES = """
     UPDATE task_service.notifications_delivery SET due_at = now() WHERE state = 'planned' AND due_at > now()
@@ -25,7 +25,7 @@ PLANNED = "SELECT count(*) FROM task_service.notifications_delivery WHERE state 
 
 
 def crash(trial: Trial) -> str:
-    """Kill the worker and the web server in turn, each at a random instant once it is at work again."""
+    """Kill the worker and the web server in turn, each at a random time after it is working again."""
     sink = trial.scene.sink
     if sink is None:
         raise RuntimeError("the stack does not send mails to the sink")
@@ -35,14 +35,14 @@ def crash(trial: Trial) -> str:
         if program == WORKER:
             wait_for_mail(sink, after=mails_before)
         victim = trial.scene.leader(program)
-        if program == WEB and trial.chance.random() > MASTER_SHARE:
-            victim = trial.chance.choice(victim.children() or [victim])
+        if program == WEB and trial.rng.random() > MASTER_SHARE:
+            victim = trial.rng.choice(victim.children() or [victim])
         with trial.load.fault():
             trial.scene.end(victim)
         if program == WORKER:
             trial.scene.worker_kills += 1
             mails_before = len(sink.accepted)
-            if not trial.is_long:  # all leases are of the killed one: the next is not at work yet
+            if not trial.is_long:  # all leases belong to the killed worker: the next has not started
                 trial.scene.execute(END_LEASES)
     return f"{trial.count} kills"
 
@@ -50,27 +50,27 @@ def crash(trial: Trial) -> str:
 def wait_for_mail(sink: FlakySink, *, after: int) -> None:
     wait_until(
         lambda: len(sink.accepted) > after,
-        seconds=BACK_WITHIN_SECONDS,
-        otherwise=f"{WORKER} has sent no mail for {BACK_WITHIN_SECONDS} s.",
+        seconds=RECOVERY_SECONDS,
+        message=f"{WORKER} sent no mail for {RECOVERY_SECONDS} s.",
     )
 
 
 def await_deliveries(scene: Scene, *, floor: int, is_long: bool) -> Deliveries | None:
-    """Wait until nothing is planned any more, and return what has arrived of tasks with ids above `floor`."""
+    """Wait until no delivery is pending, and return the deliveries for tasks with IDs above `floor`."""
     if scene.sink is None:
         return None
-    scene.sink.is_well = True  # or the pauses after its failures would go on doubling
+    scene.sink.has_recovered = True  # or the backoff would keep doubling
     deadline = time.monotonic() + DELIVERED_WITHIN_SECONDS
     while scene.execute(PLANNED)[0][0] and time.monotonic() < deadline:
         if not is_long:
             scene.execute(END_PAUSES)
-        time.sleep(LOOK_SECONDS)
+        time.sleep(POLL_SECONDS)
     log = [text for text in log_lines(scene) if not is_of_earlier_task(text, floor)]
     return Deliveries(scene.sink.accepted, log, scene.worker_kills)
 
 
 def log_lines(scene: Scene) -> Iterator[str]:
-    """Yield the lines of the log channel, the oldest first; a full file is called .1, then .2 and so on."""
+    """Yield the lines of the log channel, oldest first; rotated files are named .1, .2 and so on."""
     for file in sorted(scene.state.log.glob("notifications.log*"), reverse=True):
         if file.suffix != ".lock":
             yield from file.read_text().splitlines()

@@ -1,4 +1,4 @@
-"""Faults of the database: it restarts, dies, is silent, slow or full."""
+"""Database faults: restart, crash, silence, latency, too many connections."""
 
 import signal
 import time
@@ -9,10 +9,10 @@ import psycopg2
 
 from stack.console import wait_until
 from tests.lab.proxy import Mode
-from tests.lab.scene import BACK_WITHIN_SECONDS, Scene
+from tests.lab.scene import RECOVERY_SECONDS, Scene
 from tests.lab.trial import Trial
 
-SILENT_SECONDS = 10  # longer than any answer may take
+SILENT_SECONDS = 10  # longer than any response may take
 SLOW_SECONDS = 6
 FULL_SECONDS = 3
 ROLES = ("user_service", "task_service")
@@ -29,47 +29,47 @@ def restart(trial: Trial) -> str:
 
 
 def restart_at_once(scene: Scene) -> None:
-    """Like pg_ctl restart -m immediate: nothing is written down first, so that the next start has to recover."""
+    """Like pg_ctl restart -m immediate: without a checkpoint, so that the next start has to recover."""
     scene.end(scene.leader("postgres"), signal.SIGQUIT)
     scene.wait_for_database()
 
 
 def kill(trial: Trial) -> str:
-    """Kill a backend, after which the postmaster ends all others, or the postmaster, which the supervisor replaces."""
+    """Kill a backend, after which the postmaster ends all others, or the postmaster itself."""
     for _ in trial.rounds(at_least=2):
         with trial.load.fault():
-            victim = backend_of_a_service(trial) if trial.count % 2 else trial.scene.leader("postgres")
-            began = began_at(trial.scene)
+            victim = service_backend(trial) if trial.count % 2 else trial.scene.leader("postgres")
+            began = started_at(trial.scene)
             trial.scene.end(victim)
-            wait_until_begun_after(trial.scene, began)
+            wait_until_restarted_since(trial.scene, began)
     return f"{trial.count} kills"
 
 
-def backend_of_a_service(trial: Trial) -> psutil.Process:
+def service_backend(trial: Trial) -> psutil.Process:
     while True:
-        ((pid,),) = trial.chance.sample(trial.scene.execute(BACKENDS), 1)
-        with suppress(psutil.NoSuchProcess):  # its connection was closed just now
+        ((pid,),) = trial.rng.sample(trial.scene.execute(BACKENDS), 1)
+        with suppress(psutil.NoSuchProcess):  # its connection was just closed
             return psutil.Process(pid)
 
 
-def began_at(scene: Scene) -> float:
-    """Return when the server's present processes began: after a crash all but the postmaster are others."""
+def started_at(scene: Scene) -> float:
+    """Return the start time of the server's processes: after a crash all but the postmaster are new."""
     ((pid,),) = scene.execute(CHECKPOINTER)
     return float(psutil.Process(pid).create_time())
 
 
-def wait_until_begun_after(scene: Scene, began: float) -> None:
-    def has_begun() -> bool:
+def wait_until_restarted_since(scene: Scene, began: float) -> None:
+    def has_restarted() -> bool:
         scene.wait_for_database()
-        with suppress(psutil.NoSuchProcess, psycopg2.OperationalError, ValueError):  # it ends just now
-            return began_at(scene) > began
+        with suppress(psutil.NoSuchProcess, psycopg2.OperationalError, ValueError):  # it is just ending
+            return started_at(scene) > began
         return False
 
-    wait_until(has_begun, seconds=BACK_WITHIN_SECONDS, otherwise="The database has not started again.")
+    wait_until(has_restarted, seconds=RECOVERY_SECONDS, message="The database did not start again.")
 
 
 def failover(trial: Trial) -> str:
-    """Restart it while there is no request: all connections are stale, and no request may fail."""
+    """Restart it without pending requests: all connections become stale, and no request may fail."""
     for _ in trial.rounds():
         with trial.load.paused():
             restart_at_once(trial.scene)
@@ -78,17 +78,17 @@ def failover(trial: Trial) -> str:
 
 
 def silent(trial: Trial) -> str:
-    make_bad(trial, Mode.SILENT, SILENT_SECONDS)
+    degrade(trial, Mode.SILENT, SILENT_SECONDS)
     return f"silent for {SILENT_SECONDS} s"
 
 
 def slow(trial: Trial) -> str:
     seconds = max(SLOW_SECONDS, trial.seconds)
-    make_bad(trial, Mode.LATENCY, seconds)
+    degrade(trial, Mode.LATENCY, seconds)
     return f"500 ms a round trip for {seconds:.0f} s"
 
 
-def make_bad(trial: Trial, mode: Mode, seconds: float) -> None:
+def degrade(trial: Trial, mode: Mode, seconds: float) -> None:
     if trial.scene.proxy is None:
         raise RuntimeError("the database is not behind a proxy")
     with trial.load.fault():
@@ -98,7 +98,7 @@ def make_bad(trial: Trial, mode: Mode, seconds: float) -> None:
 
 
 def full(trial: Trial) -> str:
-    """Leave each service one connection, for which its processes contend."""
+    """Limit each service to one connection, for which its processes compete."""
     with trial.load.fault():
         limit_connections(trial.scene, 1)
         trial.scene.execute(END_BACKENDS)

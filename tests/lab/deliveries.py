@@ -1,4 +1,4 @@
-"""Whether each notification that counts as sent has arrived, and nothing else."""
+"""Checks that exactly the notifications marked as sent have arrived."""
 
 import json
 import re
@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from tests.lab.mails import Mail
+from tests.lab.mails import ReceivedMail
 
 STATUS_CHANGED = "task_status_changed"
 MESSAGE_ID = re.compile(r"<notification-(\d+)\.[0-9a-f]{16}@tmservice\.invalid>")
@@ -19,9 +19,9 @@ Message = tuple[Any, ...]  # id, recipient or task, event
 
 @dataclass(frozen=True, slots=True)
 class Deliveries:
-    """What has arrived; `log`: the log channel's lines, the oldest first. A kill of the worker may make copies."""
+    """What has arrived. `log` has the log channel's lines, oldest first. A worker kill may cause copies."""
 
-    mails: Sequence[Mail]
+    mails: Sequence[ReceivedMail]
     log: Sequence[str]
     worker_kills: int
 
@@ -41,14 +41,14 @@ class Deliveries:
         copies = sum(map(count_copies, self.arrived().values()))
         return f"{len(self.mails)} mails, {len(self.log)} log lines, {copies} of them copies"
 
-    def breaches(self, activity: Mapping[int, Sequence[Row]], ledger: Mapping[int, Sequence[Row]]) -> Iterator[str]:
-        """Yield what is wrong, given the activity and the ledger of every task that is notified of."""
+    def violations(self, activity: Mapping[int, Sequence[Row]], ledger: Mapping[int, Sequence[Row]]) -> Iterator[str]:
+        """Yield violations, given the activity and the delivery ledger of every task."""
         for channel, arrived in self.arrived().items():
             sent = messages_sent(channel, ledger)
             for message in sent - arrived.keys():
-                yield f"{channel} {message} counts as sent and has not arrived"
+                yield f"{channel} {message} is marked as sent but did not arrive"
             for message in arrived.keys() - sent:
-                yield f"{channel} {message} has arrived and does not count as sent"
+                yield f"{channel} {message} arrived but is not marked as sent"
             if (copies := count_copies(arrived)) > self.worker_kills:
                 yield f"{copies} copies by {channel}, but the worker was killed {self.worker_kills} times"
         if len(set(self.log)) != len(self.arrived()["log"]):
@@ -56,7 +56,7 @@ class Deliveries:
         yield from self.wrong_order(activity)
 
     def wrong_order(self, activity: Mapping[int, Sequence[Row]]) -> Iterator[str]:
-        """This also shows that each change was notified of, and not another one as often."""
+        """Yield tasks whose log lines differ from their activity; this also finds missing and extra lines."""
         logged: dict[int, dict[int, str]] = {}
         for line in self.lines():
             if line["event"] == STATUS_CHANGED:

@@ -1,4 +1,4 @@
-"""scripts/faults: break a stack in every way that it must survive, and judge what its users met."""
+"""scripts/faults: inject faults into a stack under load, and check what its users saw."""
 
 import argparse
 import random
@@ -23,8 +23,8 @@ from tests.lab.stacks import lab_command, running_stack, show_logs
 from tests.lab.trial import Fault, Trial
 
 SECONDS, LONG_SECONDS = 5.0, 20.0
-LOOKED_INTO = 40  # tasks of which the history is read, beside those that were changed
-BREACHES_SHOWN = 10
+SAMPLED_TASKS = 40  # unchanged tasks whose history is checked, too
+VIOLATIONS_SHOWN = 10
 LOG_LINES_SHOWN = 6
 
 
@@ -47,12 +47,17 @@ def parse() -> argparse.Namespace:
         "docs/faults.md lists the faults and what must hold.",
     )
     parser.add_argument("names", nargs="*", metavar="NAME", help="only these faults")
-    parser.add_argument("--list", action="store_true", help="name the faults and end")
+    parser.add_argument("--list", action="store_true", help="list the faults and exit")
     parser.add_argument(
         "--seconds", type=float, metavar="N", help=f"how long each is repeated; {SECONDS:.0f} by default"
     )
-    parser.add_argument("--seed", type=int, default=random.randrange(10_000), metavar="N", help="of all that is random")
-    parser.add_argument("--all", action="store_true", help="the long form, with 200 kills and 10,000 requests")
+    parser.add_argument(
+        "--seed", type=int, default=random.randrange(10_000), metavar="N", help="seed of all random choices"
+    )
+    parser.add_argument("--all", action="store_true", help="the long form, with 50 kills and 10,000 requests")
+    parser.add_argument(
+        "--patience", type=float, default=1, metavar="N", help="multiply the time limits, for a busy machine"
+    )
     arguments = parser.parse_args()
     if unknown := set(arguments.names) - BY_NAME.keys():
         parser.error(f"there is no fault {unknown.pop()}; choose from {', '.join(BY_NAME)}")
@@ -61,13 +66,13 @@ def parse() -> argparse.Namespace:
 
 
 def try_all(faults: list[Fault], arguments: argparse.Namespace) -> list[str]:
-    """Return the names of the faults that were not survived."""
+    """Return the names of the faults that the stack did not survive."""
     say(f"--seed {arguments.seed}")
     with running_stack() as (state, port):
         scene = Scene(state, port, seed=arguments.seed)
         alice = {"username": "alice", "email": "alice@example.com", "password": "correct horse battery staple"}
-        assignee = signed_in(scene, "setup").insist("POST", "/user/users/", alice)["id"]
-        return [fault.name for fault in faults if not survives(fault, scene, assignee, arguments)]
+        assignee = signed_in(scene, "setup").retry_until_ok("POST", "/user/users/", alice)["id"]
+        return [fault.name for fault in faults if not try_fault(fault, scene, assignee, arguments)]
 
 
 def signed_in(scene: Scene, name: str) -> Client:
@@ -76,30 +81,30 @@ def signed_in(scene: Scene, name: str) -> Client:
     return client
 
 
-def survives(fault: Fault, scene: Scene, assignee: int, arguments: argparse.Namespace) -> bool:
+def try_fault(fault: Fault, scene: Scene, assignee: int, arguments: argparse.Namespace) -> bool:
     try:
         with fault.around(scene):
-            return is_survived(fault, scene, assignee, arguments)
+            return run_fault(fault, scene, assignee, arguments)
     except (StackError, psycopg2.Error, psutil.Error) as error:
         say(f"{fault.name}: NOT SURVIVED: {error}")
         return False
 
 
-def is_survived(fault: Fault, scene: Scene, assignee: int, arguments: argparse.Namespace) -> bool:
+def run_fault(fault: Fault, scene: Scene, assignee: int, arguments: argparse.Namespace) -> bool:
     began = time.monotonic()
     prober = signed_in(scene, f"{fault.name}-prober")
-    floor = int(prober.insist("POST", "/task/tasks/", {"title": f"Before {fault.name}"})["id"])
+    floor = int(prober.retry_until_ok("POST", "/task/tasks/", {"title": f"Before {fault.name}"})["id"])
     load = Load([virtual_user(fault, scene, assignee, number) for number in range(fault.users)])
-    chance = random.Random(f"{arguments.seed} {fault.name}")
-    trial = Trial(scene, load, prober, chance, arguments.seconds, arguments.all)
+    rng = random.Random(f"{arguments.seed} {fault.name}")
+    trial = Trial(scene, load, prober, rng, arguments.seconds, arguments.all, arguments.patience)
     with load:
         load.wait_until_served()
         done = fault.inject(trial)
         load.settle()
-    prober.sign_in()  # its token may be of a key that was replaced
+    prober.sign_in()  # its token may be signed with a replaced key
     evidence = collect(trial, floor=floor)
-    found = [*trial.found, *judge.breaches(evidence, fault.demands)]
-    say(closing_line(fault, done, evidence, found, took=time.monotonic() - began))
+    found = [*trial.found, *judge.violations(evidence, fault.demands.times(trial.patience))]
+    say(summary_line(fault, done, evidence, found, took=time.monotonic() - began))
     show(found, evidence, scene)
     return not found
 
@@ -112,7 +117,7 @@ def virtual_user(fault: Fault, scene: Scene, assignee: int, number: int) -> Virt
 
 
 def collect(trial: Trial, *, floor: int) -> Evidence:
-    load, reader, chance = trial.load, trial.prober, trial.chance
+    load, reader, rng = trial.load, trial.prober, trial.rng
     for user in load.users:
         user.finish()
     deliveries = await_deliveries(trial.scene, floor=floor, is_long=trial.is_long)
@@ -122,9 +127,9 @@ def collect(trial: Trial, *, floor: int) -> Evidence:
     others = sorted({row["id"] for row in stored} - changed)
     if not deliveries:
         repeated = {task.task_id for task in keyed if task.requests > 1 and task.task_id is not None}
-        sample = chance.sample(others, min(LOOKED_INTO, len(others)))
-        others = [*sample, *sorted(repeated.intersection(others))[:LOOKED_INTO]]
-    looked_into = sorted(changed.union(others))
+        sample = rng.sample(others, min(SAMPLED_TASKS, len(others)))
+        others = [*sample, *sorted(repeated.intersection(others))[:SAMPLED_TASKS]]
+    inspected = sorted(changed.union(others))
     return Evidence(
         sent=load.sent,
         windows=load.windows,
@@ -132,19 +137,19 @@ def collect(trial: Trial, *, floor: int) -> Evidence:
         patches=[patch for user in load.users for patch in user.patches],
         contradictions=[text for user in load.users for text in user.contradictions],
         stored=stored,
-        activity=read_of_each(reader, looked_into, "activity"),
-        ledger=read_of_each(reader, looked_into, "notifications"),
+        activity=read_each(reader, inspected, "activity"),
+        ledger=read_each(reader, inspected, "notifications"),
         deliveries=deliveries,
     )
 
 
-def read_of_each(reader: Client, task_ids: list[int], what: str) -> dict[int, list[Row]]:
+def read_each(reader: Client, task_ids: list[int], what: str) -> dict[int, list[Row]]:
     with ThreadPoolExecutor(USERS) as pool:
         rows = pool.map(lambda task_id: reader.rows(f"/task/tasks/{task_id}/{what}/"), task_ids)
         return dict(zip(task_ids, rows, strict=True))
 
 
-def closing_line(fault: Fault, done: str, evidence: Evidence, found: list[str], *, took: float) -> str:
+def summary_line(fault: Fault, done: str, evidence: Evidence, found: list[str], *, took: float) -> str:
     statuses = Counter(request.answer.status for request in evidence.failed())
     figures = [done, f"{len(evidence.sent):,} requests"]
     figures += [
@@ -154,21 +159,21 @@ def closing_line(fault: Fault, done: str, evidence: Evidence, found: list[str], 
     figures += [evidence.deliveries.figures()] if evidence.deliveries else []
     figures.append(f"slowest {max(request.seconds for request in evidence.sent):.1f} s")
     if evidence.windows and evidence.failed():
-        figures.append(f"back after {evidence.back_after_seconds():.1f} s")
-    verdict = f"NOT SURVIVED ({len(found)} breaches): " if found else ""
+        figures.append(f"back after {evidence.recovery_seconds_taken():.1f} s")
+    verdict = f"NOT SURVIVED ({len(found)} violations): " if found else ""
     return f"{fault.name}: {verdict}{', '.join(figures)} ({took:.0f} s)"
 
 
 def show(found: list[str], evidence: Evidence, scene: Scene) -> None:
-    """Print the first breaches, and what the logs know of the requests in them."""
-    for text in found[:BREACHES_SHOWN]:
+    """Print the first violations and the log lines of their requests."""
+    for text in found[:VIOLATIONS_SHOWN]:
         say(f"  {text}")
     blamed = [it.request_id for it in evidence.sent if any(f"[{it.request_id}]" in text for text in found)]
     lines = [
         f"    {file.name}: {line[:500]}"
         for file in (sorted(scene.state.log.glob("*.log")) if blamed else ())
         for line in file.read_text(errors="replace").splitlines()
-        if any(f'"{request_id}"' in line for request_id in blamed[:BREACHES_SHOWN])
+        if any(f'"{request_id}"' in line for request_id in blamed[:VIOLATIONS_SHOWN])
     ]
     for line in lines[:LOG_LINES_SHOWN]:
         say(line)

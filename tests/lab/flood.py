@@ -1,4 +1,4 @@
-"""One client asks for as much as it can over many connections, while users at other addresses work."""
+"""One client floods the stack over many connections while users at other addresses work."""
 
 import asyncio
 import json
@@ -16,14 +16,14 @@ from tests.lab.trial import Trial
 FLOODER = "127.0.0.90"
 CONNECTIONS = 90
 MIN_SERVED_SHARE = 0.95
-MIN_REQUESTS = 40  # of the others, by which each kind of flood is judged
+MIN_REQUESTS = 40  # of the other users, per kind of flood
 MAX_SECONDS_EACH = 20
-LOOK_SECONDS = 0.05
+POLL_SECONDS = 0.05
 
 
 @dataclass
 class Flood:
-    """The same request on many connections, each of which sends it again once it is answered."""
+    """Repeats the same request on many connections."""
 
     port: int
     request: bytes
@@ -40,8 +40,8 @@ class Flood:
         while not self.is_over:
             try:
                 await self.use_connection()
-            except (OSError, asyncio.IncompleteReadError):  # closed: another one follows
-                await asyncio.sleep(LOOK_SECONDS)
+            except (OSError, asyncio.IncompleteReadError):  # closed: open another one
+                await asyncio.sleep(POLL_SECONDS)
 
     async def use_connection(self) -> None:
         reader, writer = await asyncio.open_connection("127.0.0.1", self.port, local_addr=(FLOODER, 0))
@@ -54,7 +54,7 @@ class Flood:
 
 
 async def read_answer(reader: asyncio.StreamReader) -> int:
-    """Read an answer to its end, and return its status."""
+    """Read a whole response and return its status."""
     head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
     fields = {name.lower(): value for name, _, value in (line.partition(": ") for line in head[1:])}
     if length := fields.get("content-length"):
@@ -65,7 +65,7 @@ async def read_answer(reader: asyncio.StreamReader) -> int:
 
 
 def flood(trial: Trial) -> str:
-    """Flood with one kind of call after the other, and compare what the others get meanwhile."""
+    """Flood with one kind of request after another, and measure how many of the others are served."""
     calls = requests(trial)
     seconds = trial.seconds / len(calls)
     shares = {name: served_share(trial, name, request, seconds=seconds) for name, request in calls.items()}
@@ -92,7 +92,7 @@ def as_bytes(method: str, path: str, body: Any = None, **headers: str) -> bytes:
 
 
 def served_share(trial: Trial, name: str, request: bytes, *, seconds: float) -> float:
-    """Return which share of what the others ask for during a flood is served."""
+    """Return the share of other users' requests that are served during a flood."""
     trial.load.wait_until_served()
     with trial.load.fault(), flooding(trial.scene.port, request) as flood:
         began = time.monotonic()
@@ -100,7 +100,7 @@ def served_share(trial: Trial, name: str, request: bytes, *, seconds: float) -> 
             sent = [each for each in trial.load.sent if each.begun_at >= began]
             if len(sent) >= MIN_REQUESTS and flood.statuses and now > began + seconds:
                 break
-            time.sleep(LOOK_SECONDS)
+            time.sleep(POLL_SECONDS)
     share = sum(each.answer.ok for each in sent) / max(1, len(sent))
     trial.expect(share >= MIN_SERVED_SHARE, f"others were served {share:.1%} while one client asked for {name}")
     answered = ", ".join(f"{count} x {status}" for status, count in sorted(flood.statuses.items()))

@@ -1,4 +1,4 @@
-"""scripts/fuzz: call every operation of a stack with what its OpenAPI documents allow and with what they forbid."""
+"""scripts/fuzz: call every operation of a stack with valid and invalid data from its OpenAPI documents."""
 
 import argparse
 import json
@@ -24,14 +24,14 @@ SERVICES = ("user", "task")
 ROLES = ("user", "admin")
 METHODS = ("get", "post", "put", "patch", "delete")
 PHASES = ("examples", "coverage", "fuzzing", "stateful")
-MAX_MINOR, MIN_MINOR = 15, 12  # of Python 3: on older ones, schemathesis crashed in its coverage phase
-GATEWAYS_OWN = ("414", "421", "431", "502", "504")  # documented under "default"
+MAX_MINOR, MIN_MINOR = 15, 12  # of Python 3: schemathesis crashed on older ones
+GATEWAY_STATUSES = ("414", "421", "431", "502", "504")  # documented under "default"
 DEFAULT_CASES = 2000
 END_SECONDS = 10
-COVERAGE_CASES = 64  # of an operation, about: as many as its coverage phase finds worth trying
+COVERAGE_CASES = 64  # per operation: about the number that its coverage phase generates
 SETTINGS = {"NOTIFICATION_CHANNELS": "log,email", "ASSIGNEES_CAN_UPDATE_STATUS": "true"}
 Document = dict[str, Any]
-Tally = dict[str, dict[str, int]]  # how many answers of each status a call had
+Tally = dict[str, dict[str, int]]  # responses by operation and status
 
 
 def main() -> None:
@@ -44,13 +44,15 @@ def main() -> None:
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="scripts/fuzz",
-        description="Start a stack and call every operation of both services, as an admin and as a user, with what the "
-        "OpenAPI documents allow and with what they forbid. No answer may be a server error, or not documented.",
+        description="Start a stack and call every operation of both services, as an admin and as a user, with valid "
+        "and invalid data. No response may be a server error or undocumented.",
     )
     parser.add_argument(
         "--cases", type=int, default=DEFAULT_CASES, metavar="N", help=f"about how many; {DEFAULT_CASES} by default"
     )
-    parser.add_argument("--seed", type=int, default=random.randrange(10_000), metavar="N", help="of all that is random")
+    parser.add_argument(
+        "--seed", type=int, default=random.randrange(10_000), metavar="N", help="seed of all random choices"
+    )
     arguments = parser.parse_args()
     if arguments.cases < 1:
         parser.error(f"--cases is {arguments.cases}; it must be 1 or more")
@@ -58,8 +60,8 @@ def parse() -> argparse.Namespace:
 
 
 @dataclass(frozen=True, slots=True)
-class Run:
-    """All operations of one service, called by one role."""
+class FuzzRun:
+    """Fuzzing of one service as one role."""
 
     service: str
     role: str
@@ -76,7 +78,7 @@ def fuzz(cases: int, *, seed: int) -> int:
     with running_stack(**SETTINGS) as (state, port):
         admin = Client(port, password=state.admin_password.read_text().strip(), name="fuzz")
         admin.sign_in()
-        documents = {name: strict(admin.insist("GET", f"/{name}/swagger.json")) for name in SERVICES}
+        documents = {name: strict(admin.retry_until_ok("GET", f"/{name}/swagger.json")) for name in SERVICES}
         with step("Creating users and tasks"):
             users = create_users(admin, state.mail)
         share = cases / (len(ROLES) * sum(len(calls(document)) for document in documents.values()))
@@ -84,12 +86,12 @@ def fuzz(cases: int, *, seed: int) -> int:
             say(f"\nThe {service} service, as {role}")
             setup = {"port": port, "role": role, "seed": seed, **users[role]}
             document, place = documents[service], state.folder / f"{service}-{role}"
-            runs.append(Run(service, role, document, *call_all(python, document, setup, place, share)))
+            runs.append(FuzzRun(service, role, document, *call_all(python, document, setup, place, share)))
     return report(runs, is_small=cases < DEFAULT_CASES)
 
 
 def interpreter() -> str:
-    """Return the newest Python of this machine, or this one."""
+    """Return the newest installed Python."""
     siblings = Path(sys.base_prefix).parent
     for minor in range(MAX_MINOR, MIN_MINOR - 1, -1):
         name = f"python3.{minor}"
@@ -100,7 +102,7 @@ def interpreter() -> str:
 
 
 def can_make_environments(python: str) -> bool:
-    """Whether it starts: pyenv leaves programs on PATH that only print an error."""
+    """Return whether it runs: pyenv's shims may only print an error."""
     try:
         return (
             subprocess.run([python, "-c", "import ensurepip, venv"], check=False, capture_output=True).returncode == 0
@@ -116,21 +118,21 @@ def calls(document: Document) -> dict[str, Any]:
 
 
 def strict(document: Document) -> Document:
-    """Return the document without `default` answers and unnamed fields, which would let everything pass."""
+    """Return the document without `default` responses and undocumented fields, which would accept anything."""
     for operation in calls(document).values():
         responses = operation["responses"]
-        responses.update(dict.fromkeys(GATEWAYS_OWN, responses.pop("default")))
+        responses.update(dict.fromkeys(GATEWAY_STATUSES, responses.pop("default")))
     for schema in schemas(document["definitions"]):
         if schema["type"] == "object" and "additionalProperties" not in schema:
             schema |= {"additionalProperties": False}
         if "pattern" in schema and "maxLength" in schema:
-            # The same, in a form into which it does not write the length: that takes it seconds where this is 50,000.
+            # An equivalent pattern that schemathesis does not merge with the length: for 50,000 that takes seconds.
             schema["pattern"] = f"^$|{schema['pattern']}"
     return document
 
 
 def schemas(node: Any) -> Iterator[dict[str, Any]]:
-    """Yield every schema in a tree that has a type."""
+    """Yield every schema with a type in a tree."""
     if isinstance(node, dict):
         if isinstance(node.get("type"), str):
             yield node
@@ -139,19 +141,19 @@ def schemas(node: Any) -> Iterator[dict[str, Any]]:
 
 
 def call_all(python: Path, document: Document, setup: dict[str, Any], place: Path, share: float) -> tuple[bool, Tally]:
-    """Make `share` cases of each operation; return whether all passed, and what was answered."""
+    """Run `share` cases of each operation; return whether all passed, and the responses."""
     place.mkdir()
-    of_coverage = min(share / 2, COVERAGE_CASES)
+    coverage_share = min(share / 2, COVERAGE_CASES)
     files = {name: place / f"{name}.json" for name in ("document", "setup", "tally")}
     files["document"].write_text(json.dumps(document))
-    more = {"tally": str(files["tally"]), "of_coverage": of_coverage / COVERAGE_CASES}
+    more = {"tally": str(files["tally"]), "coverage_share": coverage_share / COVERAGE_CASES}
     files["setup"].write_text(json.dumps(setup | more))
     options = {
         "url": f"http://127.0.0.1:{setup['port']}",
         "seed": setup["seed"],
-        "max-examples": math.ceil(share - of_coverage),
+        "max-examples": math.ceil(share - coverage_share),
         "phases": ",".join(PHASES),
-        "output-sanitize": "false",  # else the line for curl would not do what was done
+        "output-sanitize": "false",  # or the printed curl command would not repeat the request
         "generation-database": "none",
         "warnings": "off",
     }
@@ -166,22 +168,22 @@ def call_all(python: Path, document: Document, setup: dict[str, Any], place: Pat
     try:
         done = subprocess.run(argv, check=False, cwd=place, env=os.environ | own, stdin=subprocess.DEVNULL)
     finally:
-        orphans.end_children(seconds=END_SECONDS)  # Ctrl-C may have come while it was starting
+        orphans.end_children(seconds=END_SECONDS)  # Ctrl-C may come during its start
     tally = json.loads(files["tally"].read_text()) if files["tally"].is_file() else {}
     return done.returncode == 0 and bool(tally), tally
 
 
-def report(runs: list[Run], *, is_small: bool) -> int:
-    """Print what was answered and the closing sentence; return the exit status."""
+def report(runs: list[FuzzRun], *, is_small: bool) -> int:
+    """Print the responses and a summary; return the exit status."""
     statuses: Counter[str] = Counter()
     for run in runs:
         for answers in run.tally.values():
             statuses.update(answers)
     say("\nAnswers: " + ", ".join(f"{number:,} of {status}" for status, number in sorted(statuses.items())))
-    unmet = [] if is_small else [(call, run) for run in runs for call in never_met(run)]
+    unmet = [] if is_small else [(call, run) for run in runs for call in never_succeeded(run)]
     for call, run in unmet:
         answers = run.tally.get(call, {})
-        say(f"{call} as {run.role} never succeeded, so what it does was not tried; answers: {answers}")
+        say(f"{call} as {run.role} never succeeded, so it was not really tested; responses: {answers}")
     failed = [f"the {run.service} service as {run.role}" for run in runs if not run.passed]
     operations = len({call for run in runs for call in calls(run.document)})
     figures = f"{statuses.total():,} cases over {operations} operations, as admin and as user"
@@ -189,8 +191,8 @@ def report(runs: list[Run], *, is_small: bool) -> int:
     return 1 if failed or unmet else 0
 
 
-def never_met(run: Run) -> Iterator[str]:
-    """Yield the calls that should succeed for the role, and never did."""
+def never_succeeded(run: FuzzRun) -> Iterator[str]:
+    """Yield the operations that should succeed for the role but never did."""
     for call, operation in calls(run.document).items():
         for_admins = "security" in operation and "403" in operation["responses"]
         succeeded = any(status.startswith("2") for status in run.tally.get(call, {}))

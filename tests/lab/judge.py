@@ -1,15 +1,15 @@
-"""Whether users were told the truth and nothing failed that must not: their ledger compared with what is stored."""
+"""Judges a trial: compares what users were told with the stored data, and failures with the demands."""
 
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from http import HTTPStatus
 from itertools import product
 from typing import Any
 
 from tests.lab.client import PROBLEM, UNAVAILABLE, SentRequest
 from tests.lab.deliveries import Deliveries, Row
-from tests.lab.load import KINDS, USERS, AcknowledgedPatch, KeyedTask, Window
+from tests.lab.load import KINDS, USERS, AcknowledgedPatch, FaultWindow, KeyedTask
 
 NOTIFIED_OF = {"status": "task_status_changed", "assigned_to": "task_assigned"}
 INITIAL = {"status": "todo", "priority": "normal", "description": ""}
@@ -18,25 +18,28 @@ KEY_IN_USE = "idempotency_key_in_use"
 
 @dataclass(frozen=True, slots=True)
 class Demands:
-    """What must hold of the answers. `max_failed` None is any number of 502, 503 and 504; where requests may be cut
-    off, it is no more of them than can be under way at each fault."""
+    """Limits on the responses. `max_failed` None allows any number of 502, 503 and 504. `may_cut_off` allows as many
+    unanswered requests as can be in flight at each fault."""
 
     max_failed: int | None = None
     may_cut_off: bool = False
     max_seconds: float = 10
     recovery_seconds: float = 5
 
+    def times(self, patience: float) -> "Demands":
+        return replace(self, max_seconds=self.max_seconds * patience, recovery_seconds=self.recovery_seconds * patience)
+
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """What the load was told, and what the API says afterwards.
+    """What the load saw, and what the API returns afterwards.
 
-    `stored` holds all tasks made since the load began; `activity` and `ledger` those of some, by the task's id, or of
-    all where `deliveries` are judged too.
+    `stored` has all tasks created during the load; `activity` and `ledger` have those of some tasks by ID, or of all
+    if `deliveries` are judged too.
     """
 
     sent: Sequence[SentRequest]
-    windows: Sequence[Window]
+    windows: Sequence[FaultWindow]
     keyed: Sequence[KeyedTask]
     patches: Sequence[AcknowledgedPatch]
     contradictions: Sequence[str]
@@ -48,24 +51,24 @@ class Evidence:
     def failed(self) -> list[SentRequest]:
         return sorted((it for it in self.sent if not it.answer.ok), key=lambda it: it.begun_at)
 
-    def back_after_seconds(self) -> float:
-        """Return how long after the end of a fault a request began that failed, at most."""
+    def recovery_seconds_taken(self) -> float:
+        """Return the longest time between the end of a fault and a failed request."""
         return max((since_fault(it, self.windows) for it in self.failed()), default=0.0)
 
 
-def breaches(evidence: Evidence, demands: Demands) -> Iterator[str]:
-    """Yield what is wrong, a sentence each."""
+def violations(evidence: Evidence, demands: Demands) -> Iterator[str]:
+    """Yield violations."""
     yield from lost(evidence)
-    yield from made_twice(evidence)
+    yield from created_twice(evidence)
     yield from evidence.contradictions
-    yield from untrue_history(evidence)
+    yield from wrong_history(evidence)
     yield from wrong_ledger(evidence)
     if evidence.deliveries:
-        yield from evidence.deliveries.breaches(evidence.activity, evidence.ledger)
+        yield from evidence.deliveries.violations(evidence.activity, evidence.ledger)
     yield from wrong_answers(evidence, demands)
     yield from too_many(evidence, demands)
     yield from too_slow(evidence, demands)
-    yield from not_back(evidence, demands)
+    yield from not_recovered(evidence, demands)
 
 
 def lost(evidence: Evidence) -> Iterator[str]:
@@ -73,13 +76,13 @@ def lost(evidence: Evidence) -> Iterator[str]:
     titles = {row["id"]: row["title"] for row in evidence.stored}
     for task in evidence.keyed:
         if task.task_id is not None and titles.get(task.task_id) != task.title:
-            yield f"task {task.task_id} was acknowledged to {task.key} and is not stored"
+            yield f"task {task.task_id} was acknowledged for {task.key} but is not stored"
     for patch in evidence.patches:
         history = evidence.activity.get(patch.task_id, ())
         for name, value in patch.values.items():
             if patch.version not in versions(history) or value_at(history, name, patch.version) != value:
                 what = f"{name}={value!r} of task {patch.task_id}"
-                yield f"{what} was acknowledged as version {patch.version} and is not in its history"
+                yield f"{what} was acknowledged as version {patch.version} but is not in its history"
 
 
 def versions(history: Sequence[Row]) -> set[int]:
@@ -92,22 +95,22 @@ def value_at(history: Sequence[Row], name: str, version: int) -> Any:
     return max(values, key=lambda value: value[0])[1] if values else INITIAL[name]
 
 
-def made_twice(evidence: Evidence) -> Iterator[str]:
+def created_twice(evidence: Evidence) -> Iterator[str]:
     ids = defaultdict(list)
     for row in evidence.stored:
         ids[row["title"]].append(row["id"])
     for task in evidence.keyed:
         if len(ids[task.title]) > 1:
-            yield f"{task.key} has made the tasks {sorted(ids[task.title])}"
+            yield f"{task.key} created the tasks {sorted(ids[task.title])}"
 
 
-def untrue_history(evidence: Evidence) -> Iterator[str]:
-    """Each version of a task has its line, and the last ones are what the task is now."""
+def wrong_history(evidence: Evidence) -> Iterator[str]:
+    """Each version of a task has a history line, and the last values match the task."""
     stored = {row["id"]: row for row in evidence.stored}
     for task_id, history in evidence.activity.items():
         task = stored.get(task_id)
         if task is None:
-            yield f"task {task_id} has a history and is not stored"
+            yield f"task {task_id} has a history but is not stored"
             continue
         if versions(history) != set(range(1, task["version"] + 1)):
             yield f"task {task_id} is at version {task['version']}, its history knows {sorted(versions(history))}"
@@ -118,7 +121,7 @@ def untrue_history(evidence: Evidence) -> Iterator[str]:
 
 
 def wrong_ledger(evidence: Evidence) -> Iterator[str]:
-    """Each stored change that people are notified of is in the ledger once, and nothing of it is dead-lettered."""
+    """Each change with a notification is in the ledger once, and none is dead-lettered."""
     channels, states = (("log", "email"), {"sent"}) if evidence.deliveries else (("log",), {"planned", "sent"})
     for task_id, history in evidence.activity.items():
         rows = [row for row in evidence.ledger.get(task_id, ()) if row["channel"] in channels]
@@ -150,7 +153,7 @@ def wrong_answers(evidence: Evidence, demands: Demands) -> Iterator[str]:
 
 
 def is_awaiting_twin(request: SentRequest) -> bool:
-    """A request that is repeated under its key may be answered while the first is still running."""
+    """A repeated request with a key may be rejected while the first is still running."""
     answer = request.answer
     return request.is_repeated and answer.status == HTTPStatus.CONFLICT and answer.code == KEY_IN_USE
 
@@ -158,11 +161,11 @@ def is_awaiting_twin(request: SentRequest) -> bool:
 def too_many(evidence: Evidence, demands: Demands) -> Iterator[str]:
     failed = evidence.failed()
     if demands.max_failed is not None and len(failed) > demands.max_failed:
-        yield f"{len(failed)} requests failed, where {demands.max_failed} may; the first: {failed[0]}"
+        yield f"{len(failed)} requests failed, but only {demands.max_failed} may; first: {failed[0]}"
     cut_off = [request for request in failed if request.answer.status == 0]
-    most = USERS * len(evidence.windows)
-    if demands.may_cut_off and len(cut_off) > most:
-        yield f"{len(cut_off)} requests went unanswered, where {most} can have been under way; one: {cut_off[0]}"
+    max_in_flight = USERS * len(evidence.windows)
+    if demands.may_cut_off and len(cut_off) > max_in_flight:
+        yield f"{len(cut_off)} requests were not answered, only {max_in_flight} were in flight; first: {cut_off[0]}"
 
 
 def too_slow(evidence: Evidence, demands: Demands) -> Iterator[str]:
@@ -171,12 +174,12 @@ def too_slow(evidence: Evidence, demands: Demands) -> Iterator[str]:
             yield f"{request}, later than {demands.max_seconds} s"
 
 
-def not_back(evidence: Evidence, demands: Demands) -> Iterator[str]:
-    """Requests fail only while something is wrong and shortly after; then everything is served."""
+def not_recovered(evidence: Evidence, demands: Demands) -> Iterator[str]:
+    """Requests may fail only during a fault and shortly after it."""
     for request in evidence.failed():
         since = since_fault(request, evidence.windows)
         if since == float("inf"):
-            yield f"{request}, while nothing was wrong"
+            yield f"{request}, without a fault"
         elif since > demands.recovery_seconds:
             yield f"{request}, {since:.1f} s after the end of the fault"
     end = max((window.ended_at for window in evidence.windows), default=0.0)
@@ -186,7 +189,7 @@ def not_back(evidence: Evidence, demands: Demands) -> Iterator[str]:
             yield f"nobody could {kind} after the end of the fault"
 
 
-def since_fault(request: SentRequest, windows: Sequence[Window]) -> float:
-    """Return how many seconds after the last fault the request began; 0 within one, infinity before the first."""
+def since_fault(request: SentRequest, windows: Sequence[FaultWindow]) -> float:
+    """Return the seconds from the last fault to the request: 0 during a fault, infinity before the first."""
     before = [window for window in windows if window.begun_at <= request.ended_at]
     return max(0.0, request.begun_at - before[-1].ended_at) if before else float("inf")

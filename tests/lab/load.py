@@ -1,4 +1,4 @@
-"""Virtual users at work while faults happen, and the ledger of what they were told."""
+"""Virtual users that work during faults and record what they saw."""
 
 import random
 import time
@@ -11,20 +11,20 @@ from typing import Any
 from stack.console import StackError
 from tests.lab.client import Client, SentRequest
 
-USERS = 4  # who work at the same time
-TASKS_EACH = 3  # that a user changes again and again
+USERS = 4  # in parallel
+TASKS_EACH = 3  # that a user keeps changing
 KINDS = ("read tasks", "change tasks", "read accounts")  # what must be served again after each fault
 SHARES = {"create": 35, "change": 35, "read": 10, "list": 10, "me": 10}
 VALUES = {"status": ("todo", "in_progress", "completed"), "priority": ("low", "normal", "high")}
 REPEATED_AFTER_SECONDS = 0.1
-SERVED_WITHIN_SECONDS = 12
+SERVED_TIMEOUT_SECONDS = 12
 CALM_SECONDS = 1.0
-LOOK_SECONDS = 0.01
+POLL_SECONDS = 0.01
 
 
 @dataclass(slots=True)
 class KeyedTask:
-    """A task that was asked for under a key of its own; `task_id` once it was acknowledged."""
+    """A task requested with its own idempotency key; `task_id` is set when it is acknowledged."""
 
     key: str
     title: str
@@ -39,7 +39,7 @@ class KeyedTask:
 
 @dataclass(frozen=True, slots=True)
 class AcknowledgedPatch:
-    """The task has had these values at this version."""
+    """Values of a task that were acknowledged at a version."""
 
     task_id: int
     version: int
@@ -47,8 +47,8 @@ class AcknowledgedPatch:
 
 
 @dataclass(slots=True)
-class Window:
-    """When something was wrong, of time.monotonic()."""
+class FaultWindow:
+    """The time of a fault, from time.monotonic()."""
 
     begun_at: float
     ended_at: float = float("inf")
@@ -62,7 +62,7 @@ class VirtualUser:
     seed: int
     assignee: int | None = None
     pause_seconds: float = 0.01  # on average
-    refresh_seconds: float = 120  # an access token is good for five minutes
+    refresh_seconds: float = 120  # an access token is valid for five minutes
     keyed: list[KeyedTask] = field(default_factory=list)
     patches: list[AcknowledgedPatch] = field(default_factory=list)
     versions: dict[int, int] = field(default_factory=dict)
@@ -70,14 +70,14 @@ class VirtualUser:
     unanswered: KeyedTask | None = None
 
     def __post_init__(self) -> None:
-        self.chance = random.Random(f"{self.seed} {self.client.name}")
+        self.rng = random.Random(f"{self.seed} {self.client.name}")
 
     def prepare(self) -> None:
         self.client.sign_in()
         self.refresh_at = time.monotonic() + self.refresh_seconds
         for _ in range(TASKS_EACH):
             task = self.new_task()
-            task.task_id = self.client.insist("POST", "/task/tasks/", task.body, key=task.key)["id"]
+            task.task_id = self.client.retry_until_ok("POST", "/task/tasks/", task.body, key=task.key)["id"]
             self.versions[task.task_id] = 1
 
     def new_task(self) -> KeyedTask:
@@ -90,7 +90,7 @@ class VirtualUser:
         if time.monotonic() > self.refresh_at:
             wait = self.refresh_seconds if self.client.refresh() else REPEATED_AFTER_SECONDS
             self.refresh_at = time.monotonic() + wait
-        (what,) = self.chance.choices(list(SHARES), list(SHARES.values()))
+        (what,) = self.rng.choices(list(SHARES), list(SHARES.values()))
         match what:
             case "create":
                 self.create()
@@ -102,10 +102,10 @@ class VirtualUser:
                 self.client.send("read tasks", "GET", "/task/tasks/?page_size=5")
             case "me":
                 self.client.send("read accounts", "GET", "/user/me/")
-        time.sleep(self.chance.uniform(0, 2 * self.pause_seconds))
+        time.sleep(self.rng.uniform(0, 2 * self.pause_seconds))
 
     def create(self) -> None:
-        """Ask for a task, first for one that went unanswered."""
+        """Create a task; repeat an unanswered request first."""
         task = self.unanswered or self.new_task()
         answer = self.client.send(
             "change tasks", "POST", "/task/tasks/", task.body, key=task.key, is_repeated=task.requests > 0
@@ -118,23 +118,23 @@ class VirtualUser:
             time.sleep(REPEATED_AFTER_SECONDS)
 
     def change(self) -> None:
-        task_id = self.chance.choice(list(self.versions))
-        name = self.chance.choice(("status", "status", "priority", "description"))
+        task_id = self.rng.choice(list(self.versions))
+        name = self.rng.choice(("status", "status", "priority", "description"))
         text = f"Written by request {len(self.client.sent)}"
-        values = {name: self.chance.choice(VALUES.get(name, (text,)))}
+        values = {name: self.rng.choice(VALUES.get(name, (text,)))}
         answer = self.client.send("change tasks", "PATCH", f"/task/tasks/{task_id}/", values)
         if answer.ok:
-            self.saw(task_id, answer.body["version"])
+            self.record_version(task_id, answer.body["version"])
             self.patches.append(AcknowledgedPatch(task_id, answer.body["version"], values))
 
     def read(self) -> None:
-        task_id = self.chance.choice(list(self.versions))
+        task_id = self.rng.choice(list(self.versions))
         answer = self.client.send("read tasks", "GET", f"/task/tasks/{task_id}/")
         if answer.ok:
-            self.saw(task_id, answer.body["version"])
+            self.record_version(task_id, answer.body["version"])
 
-    def saw(self, task_id: int, version: int) -> None:
-        """Nobody else changes the tasks: their versions never go back."""
+    def record_version(self, task_id: int, version: int) -> None:
+        """Only this user changes the tasks, so versions never decrease."""
         if version < self.versions[task_id]:
             self.contradictions.append(
                 f"task {task_id} was read at version {version} after {self.versions[task_id]} was acknowledged"
@@ -142,27 +142,27 @@ class VirtualUser:
         self.versions[task_id] = max(version, self.versions[task_id])
 
     def finish(self) -> None:
-        """Repeat an unanswered request until it is answered, so that each key has its task."""
+        """Repeat an unanswered request until it succeeds, so that each key has a task."""
         if self.unanswered:
             self.client.sign_in()
-            body = self.client.insist("POST", "/task/tasks/", self.unanswered.body, key=self.unanswered.key)
+            body = self.client.retry_until_ok("POST", "/task/tasks/", self.unanswered.body, key=self.unanswered.key)
             self.unanswered.task_id, self.unanswered = body["id"], None
 
 
 @dataclass
 class Load:
-    """Virtual users at work, each in a thread of its own, until the block ends."""
+    """Virtual users working in threads until the block ends."""
 
     users: Sequence[VirtualUser]
-    windows: list[Window] = field(default_factory=list)
+    windows: list[FaultWindow] = field(default_factory=list)
     stopping: Event = field(default_factory=Event)
-    going_on: Event = field(default_factory=Event)
+    is_running: Event = field(default_factory=Event)
     ended: list[VirtualUser] = field(default_factory=list)
 
     def __enter__(self) -> None:
-        self.going_on.set()
+        self.is_running.set()
         self.resting = [Event() for _ in self.users]
-        # Not of a pool: one that is interrupted while its threads start would keep this process from ending.
+        # No pool: interrupted while starting threads, it would keep the process from exiting.
         pairs = zip(self.users, self.resting, strict=True)
         self.threads = [Thread(target=self.run, args=pair, daemon=True) for pair in pairs]
         for thread in self.threads:
@@ -170,17 +170,17 @@ class Load:
 
     def __exit__(self, *_: object) -> None:
         self.stopping.set()
-        self.going_on.set()
+        self.is_running.set()
         for thread in self.threads:
             thread.join()
         if len(self.ended) < len(self.users):
-            raise StackError("A virtual user could not go on; see the traceback above.")
+            raise StackError("A virtual user failed; see the traceback above.")
 
     def run(self, user: VirtualUser, is_resting: Event) -> None:
         while not self.stopping.is_set():
-            if not self.going_on.is_set():
+            if not self.is_running.is_set():
                 is_resting.set()
-                self.going_on.wait()
+                self.is_running.wait()
                 is_resting.clear()
             user.work()
         self.ended.append(user)
@@ -191,8 +191,8 @@ class Load:
 
     @contextmanager
     def fault(self) -> Iterator[None]:
-        """Record when something is wrong."""
-        window = Window(time.monotonic())
+        """Record the time of a fault."""
+        window = FaultWindow(time.monotonic())
         self.windows.append(window)
         try:
             yield
@@ -201,34 +201,33 @@ class Load:
 
     @contextmanager
     def paused(self) -> Iterator[None]:
-        """Let no request be under way."""
-        self.going_on.clear()
+        """Pause the load, so that no request is in flight."""
+        self.is_running.clear()
         for is_resting in self.resting:
-            is_resting.wait(SERVED_WITHIN_SECONDS)
+            is_resting.wait(SERVED_TIMEOUT_SECONDS)
         try:
             yield
         finally:
-            self.going_on.set()
+            self.is_running.set()
 
     def wait_until_served(self) -> None:
-        """Wait until requests of every kind that began after this moment have succeeded. If none does, the judge
-        reports it."""
+        """Wait until new requests of every kind have succeeded. On timeout the judge reports it."""
         now = time.monotonic()
-        while time.monotonic() < now + SERVED_WITHIN_SECONDS:
+        while time.monotonic() < now + SERVED_TIMEOUT_SECONDS:
             served = {it.kind for it in self.latest() if it.answer.ok and it.begun_at > now}
             if served.issuperset(KINDS):
                 break
-            time.sleep(LOOK_SECONDS)
+            time.sleep(POLL_SECONDS)
 
     def latest(self) -> list[SentRequest]:
         return [each for user in self.users for each in user.client.sent[-50:]]
 
     def settle(self) -> None:
-        """Wait until nothing has failed for a while."""
+        """Wait until no request has failed for a while."""
         self.wait_until_served()
-        deadline = time.monotonic() + SERVED_WITHIN_SECONDS
+        deadline = time.monotonic() + SERVED_TIMEOUT_SECONDS
         calm_since = time.monotonic()
         while calm_since + CALM_SECONDS > time.monotonic() and time.monotonic() < deadline:
-            time.sleep(LOOK_SECONDS)
+            time.sleep(POLL_SECONDS)
             failures = [each.ended_at for each in self.latest() if not each.answer.ok]
             calm_since = max([calm_since, *failures])

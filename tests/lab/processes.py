@@ -1,4 +1,4 @@
-"""Faults of the services' processes, of the gateway's, and of the disk that their logs are on."""
+"""Faults of service and gateway processes, and of the log disk."""
 
 import os
 import signal
@@ -18,13 +18,13 @@ RESTARTS = 10
 REQUESTS_EACH = 1000  # in the long form
 SECONDS_EACH = 2.5
 RELOADED_EVERY_SECONDS = 0.3
-ROTATED_BYTES = 10 * 1024 * 1024  # the size at which the supervisor starts another log
+ROTATED_BYTES = 10 * 1024 * 1024  # the size at which the supervisor rotates a log
 LEFT_BYTES = 5000
 LOGGED_WITHIN_SECONDS = 5
 
 
 def rolling_restart(trial: Trial) -> str:
-    """Restart both services again and again, in the long form spread over many requests."""
+    """Restart both services repeatedly, in the long form spread over many requests."""
     restarts = RESTARTS if trial.is_long else max(1, round(trial.seconds / SECONDS_EACH))
     for number in range(restarts):
         trial.scene.restart()
@@ -34,13 +34,13 @@ def rolling_restart(trial: Trial) -> str:
 
 
 def kill_web(trial: Trial) -> str:
-    """Kill every web process, one after the other: first those that answer, then their masters."""
+    """Kill every web process, one after another: first the workers, then their masters."""
     kills = 0
     for program in WEB:
         leader = trial.scene.leader(program)
         for victim in [*leader.children(), leader]:
             trial.load.wait_until_served()
-            time.sleep(trial.chance.uniform(0, 0.3))
+            time.sleep(trial.rng.uniform(0, 0.3))
             with trial.load.fault():
                 trial.scene.end(victim)
             kills += 1
@@ -59,31 +59,31 @@ def reload_gateway(trial: Trial) -> str:
 
 
 def kill_gateway(trial: Trial) -> str:
-    """Kill one of the processes of Nginx that answer; its master starts another."""
+    """Kill an Nginx worker; its master starts another."""
     for _ in trial.rounds():
-        victim = trial.chance.choice(trial.scene.leader("gateway").children())
+        victim = trial.rng.choice(trial.scene.leader("gateway").children())
         with trial.load.fault():
             trial.scene.end(victim)
     return f"{trial.count} kills"
 
 
 def log_full(trial: Trial) -> str:
-    """Let the supervisor, which writes all logs, write no more while one log is due to be rotated."""
+    """Make all log writes of the supervisor fail while one log is due for rotation."""
     os.truncate(trial.scene.state.log / "gateway.log", ROTATED_BYTES - LEFT_BYTES)
-    with no_more_bytes(trial):
+    with full_log_disk(trial):
         until = time.monotonic() + trial.seconds
         for number in takewhile(lambda _: time.monotonic() < until, count()):  # the services log each failure
             body = {"username": f"nobody-{number}", "password": "a wrong guess at it"}
             answer = trial.prober.ask("POST", "/token/", body)
             trial.expect(answer.status == 401, f"a wrong password got {answer.status} {answer.code}")
             time.sleep(0.05)
-    trial.expect(is_logged_again(trial), "nothing is logged after there was room again")
+    trial.expect(is_logged_again(trial), "nothing is logged after the disk has space again")
     return f"no log could be written for {trial.seconds:.0f} s"
 
 
 @contextmanager
-def no_more_bytes(trial: Trial) -> Iterator[None]:
-    """Make every write of the supervisor to a file fail, as on a full disk."""
+def full_log_disk(trial: Trial) -> Iterator[None]:
+    """Make every file write of the supervisor fail, as on a full disk."""
     supervisor = supervision.find(trial.scene.state)
     if supervisor is None:
         raise StackError("There is no supervisor.")
@@ -92,16 +92,16 @@ def no_more_bytes(trial: Trial) -> Iterator[None]:
     try:
         yield
     finally:
-        lives = supervision.find(trial.scene.state) is not None
-        trial.expect(lives, "the supervisor has died of a log that it could not write")
-        if lives:
+        is_running = supervision.find(trial.scene.state) is not None
+        trial.expect(is_running, "the supervisor died of a failed log write")
+        if is_running:
             supervisor.rlimit(psutil.RLIMIT_FSIZE, (usual, maximum))
 
 
 def is_logged_again(trial: Trial) -> bool:
-    """Whether the gateway logs a request, in a file that is not full."""
+    """Return whether the gateway logs requests again, in a file below the limit."""
     file = trial.scene.state.log / "gateway.log"
-    deadline = time.monotonic() + LOGGED_WITHIN_SECONDS
+    deadline = time.monotonic() + LOGGED_WITHIN_SECONDS * trial.patience
     for number in takewhile(lambda _: time.monotonic() < deadline, count()):
         request_id = f"{trial.prober.name}-after-{number}"
         trial.prober.ask("GET", "/user/me/", request_id=request_id)

@@ -1,4 +1,4 @@
-"""A TCP proxy whose connections can be made bad while they are in use."""
+"""A TCP proxy that can degrade open connections."""
 
 import socket
 import time
@@ -9,17 +9,17 @@ from queue import SimpleQueue
 from threading import Thread
 
 CHUNK_BYTES = 65536
-LOOK_SECONDS = 0.02
+POLL_SECONDS = 0.02
 
 
 class Mode(Enum):
-    PASS = "passes everything on"
-    SILENT = "accepts, and passes nothing on in either direction"
-    LATENCY = "passes answers on later"
+    PASS = "forwards everything"
+    SILENT = "accepts connections but forwards nothing"
+    LATENCY = "delays responses"
 
 
 class Proxy:
-    """`target` returns the port on 127.0.0.1 to which a new connection leads."""
+    """`target` returns the port on 127.0.0.1 for a new connection."""
 
     def __init__(self, target: Callable[[], int]) -> None:
         self.target = target
@@ -42,7 +42,7 @@ class Proxy:
             self.sockets -= {near, far}
 
     def pass_on(self, source: socket.socket, sink: socket.socket, is_answer: bool) -> None:
-        """Read and write in two threads, so that chunks in close succession are late by the same time."""
+        """Read and write in two threads, so that consecutive chunks have the same delay."""
         chunks: SimpleQueue[tuple[float, bytes]] = SimpleQueue()
         writing = start(self.write, chunks, sink)
         data = b"something"
@@ -58,12 +58,12 @@ class Proxy:
             due_at, data = chunks.get()
             time.sleep(max(0, due_at - time.monotonic()))
             self.wait_while_silent()
-            with suppress(OSError):  # it is gone: the thread that reads it passes its end on
+            with suppress(OSError):  # closed: the reading thread forwards the end
                 sink.sendall(data) if data else sink.shutdown(socket.SHUT_WR)
 
     def wait_while_silent(self) -> None:
         while self.mode is Mode.SILENT:
-            time.sleep(LOOK_SECONDS)
+            time.sleep(POLL_SECONDS)
 
 
 def start(run: Callable[..., None], *arguments: object) -> Thread:
@@ -75,13 +75,13 @@ def start(run: Callable[..., None], *arguments: object) -> Thread:
 def receive(source: socket.socket) -> bytes:
     try:
         return source.recv(CHUNK_BYTES)
-    except OSError:  # reset: for the other side as good as an end
+    except OSError:  # a reset counts as an end
         return b""
 
 
 @contextmanager
 def listening(port: int, target: Callable[[], int]) -> Iterator[Proxy]:
-    """Run a proxy on the port of 127.0.0.1, 0 for any, until the block ends."""
+    """Run a proxy on a port of 127.0.0.1 (0: any) until the block ends."""
     proxy = Proxy(target)
     with socket.create_server(("127.0.0.1", port)) as listener:
         accepting = start(proxy.accept_all, listener)
@@ -92,5 +92,5 @@ def listening(port: int, target: Callable[[], int]) -> Iterator[Proxy]:
             listener.shutdown(socket.SHUT_RDWR)
             accepting.join()
             for each in list(proxy.sockets):
-                with suppress(OSError):  # it ends just now
+                with suppress(OSError):  # it is just closing
                     each.shutdown(socket.SHUT_RDWR)

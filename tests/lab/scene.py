@@ -1,4 +1,4 @@
-"""The stack in which faults happen, from inside: its processes, its database, its settings."""
+"""Access to the stack under test: its processes, database and settings."""
 
 import json
 import signal
@@ -15,27 +15,27 @@ from stack import orphans, postgres, programs
 from stack.console import StackError, wait_until
 from stack.orphans import running
 from stack.ports import free_ports
-from stack.state import State, write_private
+from stack.state import StateFolder, write_private
 from tests.lab.client import ask
 from tests.lab.mails import FlakySink
 from tests.lab.proxy import Mode, Proxy, listening
 from tests.lab.stacks import script
 
-BACK_WITHIN_SECONDS = 30
-LOOK_SECONDS = 0.02
+RECOVERY_SECONDS = 30
+POLL_SECONDS = 0.02
 
 
 @dataclass
 class Scene:
-    """`chosen` are settings of this stack, with which it is restarted, too."""
+    """`settings` are used for each restart of the stack."""
 
-    state: State
+    state: StateFolder
     port: int
-    chosen: dict[str, str] = field(default_factory=dict)
+    settings: dict[str, str] = field(default_factory=dict)
     seed: int = 0
     proxy: Proxy | None = None
     sink: FlakySink | None = None
-    worker_kills: int = 0  # since there is a sink
+    worker_kills: int = 0  # since the sink exists
 
     def admin_password(self) -> str:
         return self.state.admin_password.read_text().strip()
@@ -44,19 +44,19 @@ class Scene:
 
     def leader(self, program: str) -> psutil.Process:
         return wait_until(
-            lambda: running(self.state, program), seconds=BACK_WITHIN_SECONDS, otherwise=f"{program} does not run."
+            lambda: running(self.state, program), seconds=RECOVERY_SECONDS, message=f"{program} is not running."
         )
 
     def end(self, process: psutil.Process, number: signal.Signals = signal.SIGKILL) -> None:
         with suppress(psutil.NoSuchProcess):
             process.send_signal(number)
-        if not orphans.wait_until_gone([process], seconds=BACK_WITHIN_SECONDS):
-            raise StackError(f"Process {process.pid} goes on after {number.name}.")
+        if not orphans.wait_until_gone([process], seconds=RECOVERY_SECONDS):
+            raise StackError(f"Process {process.pid} still runs after {number.name}.")
 
     def restart(self, **changed: str) -> None:
-        """Run scripts/restart, with settings that are changed from now on."""
-        self.chosen |= changed
-        script(self.state, self.port, "restart", **self.chosen)
+        """Run scripts/restart with changed settings, which are kept."""
+        self.settings |= changed
+        script(self.state, self.port, "restart", **self.settings)
 
     # The database
 
@@ -68,21 +68,21 @@ class Scene:
         password = self.state.secrets()["POSTGRES_PASSWORD"]
         return postgres.url(role=postgres.SUPERUSER, password=password, port=self.database_port(), database=database)
 
-    def url_of(self, role: str) -> str:
+    def role_url(self, role: str) -> str:
         password = self.state.secrets()[f"{role.removesuffix('_service').upper()}_DATABASE_PASSWORD"]
         return postgres.url(role=role, password=password, port=self.database_port())
 
     def execute(self, statement: str, *values: Any) -> list[tuple[Any, ...]]:
-        """Run a statement as the superuser and return its rows, if it is one that has any."""
+        """Run a statement as the superuser and return its rows, if any."""
         with provision.connected(self.owner_url()) as cursor:
             cursor.execute(statement, values)
             return list(cursor.fetchall()) if cursor.description else []
 
     def wait_for_database(self) -> None:
-        postgres.wait_until_up(self.owner_url(), seconds=BACK_WITHIN_SECONDS)
+        postgres.wait_until_up(self.owner_url(), seconds=RECOVERY_SECONDS)
 
     def move_database(self, port: int) -> None:
-        """Have the supervisor start PostgreSQL on another port."""
+        """Restart PostgreSQL on another port."""
         before = f"port={self.database_port()}"
         file = self.state.folder / "programs.json"
         rows = json.loads(file.read_text())
@@ -97,14 +97,14 @@ class Scene:
         now = {"Cache-Control": "no-cache"}
         wait_until(
             lambda: all(ask(self.port, "GET", f"/{name}/health/ready/", headers=now).ok for name in ("user", "task")),
-            seconds=BACK_WITHIN_SECONDS,
-            otherwise="The services do not become ready.",
+            seconds=RECOVERY_SECONDS,
+            message="The services did not become ready.",
         )
 
 
 @contextmanager
-def behind_a_proxy(scene: Scene) -> Iterator[None]:
-    """Move the database, and have a proxy where the services look for it."""
+def behind_proxy(scene: Scene) -> Iterator[None]:
+    """Move the database and run a proxy on its old port."""
     port = scene.database_port()
     (elsewhere,) = free_ports(1)
     scene.move_database(elsewhere)
@@ -121,7 +121,7 @@ def behind_a_proxy(scene: Scene) -> Iterator[None]:
 
 @contextmanager
 def mailing(scene: Scene) -> Iterator[None]:
-    """Have notifications mailed too, to a server that fails at random."""
+    """Send notifications also by mail, to a server that fails at random."""
     sink = FlakySink(seed=scene.seed)
     with serving(sink=sink):
         scene.sink, scene.worker_kills = sink, 0

@@ -9,21 +9,21 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from stack.console import StackError, command, say, step
+from stack.console import StackError, exit_on_error, say, step
 from stack.ports import free_ports
 from stack.run import END_SIGNALS
 from stack.settings import LIMITS
-from stack.state import State
+from stack.state import StateFolder
 
 LOG_SHOWN = 4000  # characters
 
 
 @contextmanager
 def lab_command(name: str) -> Iterator[None]:
-    """Like console.command, and stop what was started when a signal comes."""
+    """Like console.exit_on_error, but stop the stack on signals."""
     for number in END_SIGNALS:
         signal.signal(number, interrupt)
-    with command(name, OSError):
+    with exit_on_error(name, OSError):
         yield
 
 
@@ -33,18 +33,18 @@ def interrupt(*_: object) -> None:
 
 
 def ignore_signals() -> None:
-    """Let nothing interrupt the end of the stack."""
+    """Do not let a signal interrupt stopping the stack."""
     for number in END_SIGNALS:
         signal.signal(number, signal.SIG_IGN)
 
 
 @contextmanager
-def running_stack(**chosen: str) -> Iterator[tuple[State, int]]:
-    """Run a stack with these settings and none of this machine's; yield its state and its gateway's port."""
+def running_stack(**chosen: str) -> Iterator[tuple[StateFolder, int]]:
+    """Run a stack with only these settings; yield its state and gateway port."""
     (port,) = free_ports(1)
     with tempfile.TemporaryDirectory(prefix="tmservice-lab-") as folder:
         Path(folder).chmod(0o711)
-        state = State(Path(folder))
+        state = StateFolder(Path(folder))
         try:
             with step("Starting a stack"):
                 script(state, port, "run", "--detach", **chosen)
@@ -57,8 +57,8 @@ def running_stack(**chosen: str) -> Iterator[tuple[State, int]]:
             script(state, port, "stop", **chosen)
 
 
-def script(state: State, port: int, name: str, *arguments: str, **chosen: str) -> None:
-    """Run scripts/NAME. If this process is interrupted meanwhile, the script gets the time to clean up."""
+def script(state: StateFolder, port: int, name: str, *arguments: str, **chosen: str) -> None:
+    """Run scripts/NAME. If this process is interrupted, let the script clean up."""
     kept = ("PATH", "HOME", "TMPDIR", "LANG")
     inherited = {name: value for name, value in os.environ.items() if name.startswith(kept)}
     own = {"TMSERVICE_ENV_FILE": os.devnull, "TMSERVICE_STATE_DIR": str(state.folder), "GATEWAY_PORT": str(port)}
@@ -81,8 +81,8 @@ def script(state: State, port: int, name: str, *arguments: str, **chosen: str) -
         raise StackError(f"scripts/{name} failed: {output.read_text()}")
 
 
-def show_logs(state: State) -> None:
-    """Show the ends of logs that are removed with the folder."""
+def show_logs(state: StateFolder) -> None:
+    """Print the ends of logs that are removed with the folder."""
     for file in (state.log / f"{name}.log" for name in ("task-service", "task-worker")):
         if file.is_file():
             say(f"\n{file.name} ends with:\n{file.read_text(errors='replace')[-LOG_SHOWN:]}")

@@ -1,4 +1,4 @@
-"""One fault under load: the function that injects it gets a Trial, and says in a few words what it has done."""
+"""One fault under load: a function gets a Trial, injects the fault, and returns a short summary."""
 
 import random
 import time
@@ -16,29 +16,30 @@ MAX_PAUSE_SECONDS = 0.5
 
 @dataclass
 class Trial:
-    """`prober` is signed in and not one of the load; what its requests show to be wrong goes into `found`."""
+    """`prober` is a signed-in client outside the load; `found` collects the problems it sees."""
 
     scene: Scene
     load: Load
     prober: Client
-    chance: random.Random
+    rng: random.Random
     seconds: float
     is_long: bool
+    patience: float = 1
     found: list[str] = field(default_factory=list)
-    count: int = 0  # of rounds that have begun
+    count: int = 0  # rounds started
 
     def rounds(self, *, at_least: int = 1) -> Iterator[None]:
-        """Go on until time is up, each round at a random instant once everything is served."""
+        """Yield rounds until time is up, each at a random time after everything is served."""
         until = time.monotonic() + self.seconds
         while self.count < at_least or time.monotonic() < until:
             self.load.wait_until_served()
-            time.sleep(self.chance.uniform(0, MAX_PAUSE_SECONDS))
+            time.sleep(self.rng.uniform(0, MAX_PAUSE_SECONDS))
             self.count += 1
             yield
 
-    def expect(self, holds: bool, otherwise: str) -> None:
+    def expect(self, holds: bool, problem: str) -> None:
         if not holds:
-            self.found.append(otherwise)
+            self.found.append(problem)
 
     def expect_success(self, answer: Answer, what: str) -> None:
         self.expect(answer.ok, f"{what} got {answer.status} {answer.code}")
@@ -46,12 +47,12 @@ class Trial:
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """`around` is what has to be changed of the stack before the load begins."""
+    """`around` prepares the stack before the load begins."""
 
     name: str
     inject: Callable[[Trial], str]
     demands: Demands
     around: Callable[[Scene], AbstractContextManager[object]] = nullcontext
     users: int = USERS
-    pause_seconds: float = 0.01  # of each user, on average
+    pause_seconds: float = 0.01  # per user, on average
     refresh_seconds: float = 120

@@ -1,4 +1,4 @@
-"""scripts/try-compose: prove docker-compose.yml with the Docker engine of this machine."""
+"""scripts/try-compose: test docker-compose.yml with a real Docker engine."""
 
 import argparse
 import json
@@ -25,13 +25,13 @@ from tests.lab.stacks import ignore_signals, lab_command
 
 ASKED = 60
 MIN_REQUESTS = 1000
-PATIENCE_SECONDS = 60
-PASSWORD = "correct horse battery staple"  # of accounts that live for minutes
+TIMEOUT_SECONDS = 60
+PASSWORD = "correct horse battery staple"  # of temporary accounts
 
 
 @dataclass
 class ThrowawayProject(Project):
-    """A compose project with a name and a port of its own. `folder` is the checkout that its files come from."""
+    """A temporary compose project with its own name and port. `folder` is the checkout with its files."""
 
     port: int = 0
 
@@ -62,22 +62,22 @@ def signed_in(port: int, username: str, password: str) -> Client:
     return client
 
 
-def ask(client: Client, path: str, body: Any = None) -> Any:
-    """Return the answer to the first attempt."""
-    return client.insist("GET" if body is None else "POST", path, body, seconds=0)
+def request_once(client: Client, path: str, body: Any = None) -> Any:
+    """Send a request without retries and return the JSON."""
+    return client.retry_until_ok("GET" if body is None else "POST", path, body, seconds=0)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(
         prog="scripts/try-compose",
-        description="Start docker-compose.yml as a project of its own, use it, scale it, kill in it, deploy, stop "
+        description="Start docker-compose.yml as a separate project, use it, scale it, kill a container, deploy, stop "
         "and start it, upgrade it from an earlier commit, and remove it with its volumes. Needs Docker with compose.",
     )
     parser.add_argument("--from", dest="commit", default="HEAD^", help="the commit to upgrade from; HEAD^ by default")
     commit = parser.parse_args().commit
     with lab_command("try-compose"):
         try_all(commit)
-    say("The containers do what they must.")
+    say("The containers work as they should.")
 
 
 def try_all(commit: str) -> None:
@@ -92,30 +92,30 @@ def try_all(commit: str) -> None:
             mine.up("--build")
         use(mine, "now")
         follow_the_docs(mine)
-        spread_over_replicas(mine)
-        killed_and_back(mine)
+        scale_to_replicas(mine)
+        kill_container(mine)
         deploy_under_load(mine)
         with step("Stopping all and starting again"):
             mine.compose("down")
             mine.up()
-        kept = ask(mine.admin(), "/task/tasks/?ordering=id")["results"]
+        kept = request_once(mine.admin(), "/task/tasks/?ordering=id")["results"]
         say(f"  tasks that are still there: {', '.join(task['title'] for task in kept)}")
 
 
 def follow_the_docs(project: ThrowawayProject) -> None:
-    """Paste what the docs say of containers; a restore undoes what came after the backup, and no number comes twice."""
+    """Run the documented commands; a restore removes later tasks, and no task ID is used twice."""
     with compose_lines.workplace(project.name, port=project.port) as work:
         with step("Comparing how compose reads .env"):
             work.compare_dotenv()
         with step("Pasting the lines of the docs"):
-            work.refuse_bad_setting()
+            work.check_bad_setting()
             for name in ("settings", "commands", "mails", "backup", "keys"):
                 work.paste(name)
-            later = ask(project.admin(), "/task/tasks/", {"title": "Made after the backup"})["id"]
+            later = request_once(project.admin(), "/task/tasks/", {"title": "Made after the backup"})["id"]
             work.paste("restore")
     admin = project.admin()
-    titles = [task["title"] for task in ask(admin, "/task/tasks/")["results"]]
-    latest = ask(admin, "/task/tasks/", {"title": "Made after the restore"})["id"]
+    titles = [task["title"] for task in request_once(admin, "/task/tasks/")["results"]]
+    latest = request_once(admin, "/task/tasks/", {"title": "Made after the restore"})["id"]
     if "Made after the backup" in titles or "Made now" not in titles or latest <= later:
         raise StackError(f"After a restore there are {titles}, and the next task has the number {latest}.")
 
@@ -128,7 +128,7 @@ def project() -> Iterator[ThrowawayProject]:
         yield mine
     finally:
         mine.folder = ROOT
-        ignore_signals()  # a second one would leave the rest behind
+        ignore_signals()  # a second signal would leave the rest behind
         with step("Removing containers, volumes and images"):
             mine.compose("down", "--volumes", "--remove-orphans")
             if images := run(
@@ -151,21 +151,21 @@ def use(project: ThrowawayProject, name: str) -> None:
     with step("Using it"):
         admin, anonymous = project.admin(), Client(project.port, password="", name="anonymous")
         account = {"username": name, "email": f"{name}@example.com", "password": PASSWORD}
-        id_ = ask(anonymous, "/user/register/", account)["id"]
-        task = ask(admin, "/task/tasks/", {"title": f"Made {name}", "assigned_to": id_})
-        (seen,) = ask(signed_in(project.port, name, PASSWORD), "/task/tasks/")["results"]
+        id_ = request_once(anonymous, "/user/register/", account)["id"]
+        task = request_once(admin, "/task/tasks/", {"title": f"Made {name}", "assigned_to": id_})
+        (seen,) = request_once(signed_in(project.port, name, PASSWORD), "/task/tasks/")["results"]
         if seen["assignee"] != {"id": id_, "username": name}:
             raise StackError(f"The assignee is shown as {seen['assignee']}.")
         ledger = f"/task/tasks/{task['id']}/notifications/"
-        wait_for(lambda: all(row["state"] == "sent" for row in ask(admin, ledger)["results"]))
+        wait_for(lambda: all(row["state"] == "sent" for row in request_once(admin, ledger)["results"]))
 
 
 def wait_for(holds: Callable[[], bool]) -> None:
-    wait_until(holds, seconds=PATIENCE_SECONDS, otherwise=f"This did not come within {PATIENCE_SECONDS} s.")
+    wait_until(holds, seconds=TIMEOUT_SECONDS, message=f"This did not happen within {TIMEOUT_SECONDS} s.")
 
 
-def spread_over_replicas(project: ThrowawayProject) -> None:
-    """More replicas are found without a restart of the gateway, and each gets its share."""
+def scale_to_replicas(project: ThrowawayProject) -> None:
+    """Check that new replicas get requests without a restart of the gateway."""
     gateway = project.compose("ps", "--quiet", "gateway")
     with step("Running three of the task service"):
         project.up("--scale", "task_service=3", "--no-recreate")
@@ -176,28 +176,28 @@ def spread_over_replicas(project: ThrowawayProject) -> None:
 
 
 def answering(project: ThrowawayProject) -> Counter[str]:
-    """Return how many of some requests each address of the task service has answered."""
+    """Return how many of the test requests each replica of the task service answered."""
     admin = project.admin()
     for _ in range(ASKED):
-        ask(admin, "/task/tasks/")
+        request_once(admin, "/task/tasks/")
     log = project.compose("logs", "--no-log-prefix", "--tail", str(2 * ASKED), "gateway")
     lines = [json.loads(line[line.index("{") :]) for line in log.splitlines() if "{" in line]
     asked = [line for line in lines if line["path"] == "/task/tasks/"]
     return Counter(line["upstream"] for line in asked[-ASKED:])
 
 
-def killed_and_back(project: ThrowawayProject) -> None:
-    """Kill what runs as a container's first process: the engine starts it again, and the others serve meanwhile."""
+def kill_container(project: ThrowawayProject) -> None:
+    """Kill the first process of a container: the engine restarts it while the others serve."""
     victim = project.compose("ps", "--quiet", "task_service").split()[0]
     with step("Killing one of them"):
         os.kill(int(run("docker", "inspect", "--format", "{{.State.Pid}}", victim)), signal.SIGKILL)
-        wait_for(lambda: restarts_of(victim) > 0)
-        ask(project.admin(), "/task/tasks/")
+        wait_for(lambda: restart_count(victim) > 0)
+        request_once(project.admin(), "/task/tasks/")
         project.up("--scale", "task_service=3", "--no-recreate")
 
 
 def deploy_under_load(project: ThrowawayProject) -> None:
-    """Replace containers by scripts/deploy under load, for new settings twice and then without any change."""
+    """Run scripts/deploy under load: twice with new settings, then with --all."""
     password = project.read_secret("ADMIN_PASSWORD")
     clients = [Client(project.port, password=password, name=f"deploy-{number}") for number in range(USERS)]
     load = Load([VirtualUser(client, seed=1, pause_seconds=0.1) for client in clients])
@@ -216,7 +216,7 @@ def deploy_under_load(project: ThrowawayProject) -> None:
         raise StackError("\n".join(["Requests failed:", *failed[:10]]))
 
 
-def restarts_of(container: str) -> int:
+def restart_count(container: str) -> int:
     return int(run("docker", "inspect", "--format", "{{.RestartCount}}", container))
 
 

@@ -1,6 +1,6 @@
-"""The user service checks every caller against its own sessions: rights are those of now, not of the token's issue.
+"""Authentication of users: every token is checked against the live sessions, so role and rights are current.
 
-An access token names its session in a header, a refresh token in the body of the call that spends it.
+An access token comes in the Authorization header, a refresh token in the body.
 """
 
 from dataclasses import replace
@@ -13,9 +13,9 @@ from rest_framework.request import Request
 
 from accounts.models import Session
 from accounts.models.session import SessionQuerySet
-from accounts.tokens import GRACE, claims_of, verify_access
+from accounts.tokens import GRACE_PERIOD, refresh_claims, verify_access
 from chassis.auth import gate
-from chassis.auth.limits import CallerQuery, Counted, parameter
+from chassis.auth.limits import CallerQuery, CountedRequest, parameter
 from chassis.auth.tokens import Caller, InvalidToken
 
 
@@ -24,7 +24,7 @@ def live_sessions() -> SessionQuerySet:
     return sessions
 
 
-def callers(sessions: SessionQuerySet) -> QuerySet[Any, Any]:
+def caller_columns(sessions: SessionQuerySet) -> QuerySet[Any, Any]:
     return sessions.values(
         caller_id=F("user_id"),
         session_id=F("id"),
@@ -35,50 +35,50 @@ def callers(sessions: SessionQuerySet) -> QuerySet[Any, Any]:
     )
 
 
-def by_session_key() -> QuerySet[Any, Any]:
-    return callers(live_sessions().filter(key=parameter("session_key"), user_id=parameter("user_id")))
+def session_key_query() -> QuerySet[Any, Any]:
+    return caller_columns(live_sessions().filter(key=parameter("session_key"), user_id=parameter("user_id")))
 
 
-def by_refresh_token() -> QuerySet[Any, Any]:
-    return callers(
-        live_sessions().named_by(**{name: parameter(name) for name in ("user_id", "key", "session_id", "jti")})
+def refresh_token_query() -> QuerySet[Any, Any]:
+    return caller_columns(
+        live_sessions().for_refresh_token(**{name: parameter(name) for name in ("user_id", "key", "session_id", "jti")})
     )
 
 
-def by_usable_refresh_token() -> QuerySet[Any, Any]:
+def usable_refresh_token_query() -> QuerySet[Any, Any]:
     is_retry = Q(previous_jti=parameter("jti"), rotated_at__gte=parameter("retry_from"))
-    return by_refresh_token().filter(Q(current_jti=parameter("jti")) | is_retry)
+    return refresh_token_query().filter(Q(current_jti=parameter("jti")) | is_retry)
 
 
 class AccountAuthentication(gate.BearerAuthentication):
-    query = CallerQuery(by_session_key)
+    query = CallerQuery(session_key_query)
 
-    def resolve(self, token: str) -> tuple[Caller, Counted | None]:
+    def resolve(self, token: str) -> tuple[Caller, CountedRequest | None]:
         caller, session_key = verify_access(token)
         row, counted = self.query.run(now=timezone.now(), session_key=session_key.hex, user_id=caller.id)
         if row is None:
-            raise InvalidToken("the session has ended or the account is gone")
+            raise InvalidToken("the session has ended or the account was deleted")
         now = {name: row[name] for name in ("username", "role", "session_id")}
         return replace(caller, **now), counted
 
 
 class RefreshTokenAuthentication(BaseAuthentication):
-    """A refresh token in the body. With a good one the request counts by account, with any other by address.
+    """A refresh token in the body. A request with a valid one counts by account, any other by address.
 
-    So people behind one router do not share a limit, and junk sent from there keeps none of them out. The view answers
-    what is wrong with a token.
+    So users behind one router do not share a limit, and invalid tokens sent from there do not lock them out. The view
+    reports what is wrong with a token.
     """
 
-    query: ClassVar[CallerQuery] = CallerQuery(by_usable_refresh_token)
+    query: ClassVar[CallerQuery] = CallerQuery(usable_refresh_token_query)
 
     def authenticate(self, request: Request) -> tuple[Caller, None] | None:
-        token = refresh_token_in(request)
+        token = read_refresh_token(request)
         try:
-            claims = claims_of(token)
+            claims = refresh_claims(token)
         except InvalidToken:
             return None
         now = timezone.now()
-        row, counted = self.query.run(now=now, retry_from=now - GRACE, **claims)
+        row, counted = self.query.run(now=now, retry_from=now - GRACE_PERIOD, **claims)
         if row is None:
             return None
         caller = Caller(row["caller_id"], row["username"], row["role"], row["epoch"], session_id=row["session_id"])
@@ -87,12 +87,12 @@ class RefreshTokenAuthentication(BaseAuthentication):
 
 
 class SignOutAuthentication(RefreshTokenAuthentication):
-    """Any token of a session that lives ends it, a replaced one too."""
+    """Also accepts a replaced refresh token of a live session."""
 
-    query = CallerQuery(by_refresh_token)
+    query = CallerQuery(refresh_token_query)
 
 
-def refresh_token_in(request: Request) -> str:
+def read_refresh_token(request: Request) -> str:
     match request.data if request.method == "POST" else {}:
         case {"refresh": str(token), **others} if not others:
             return token.strip()

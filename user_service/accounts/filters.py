@@ -1,4 +1,4 @@
-"""The filters of the lists of accounts and audit events."""
+"""Filters of the lists of accounts and audit events."""
 
 from datetime import UTC, date, datetime, time, timedelta
 from functools import reduce
@@ -36,11 +36,13 @@ class UserFilter(django_filters.FilterSet):
 
     def filter_invitation(self, users: QuerySet[User], name: str, states: list[str]) -> QuerySet[User]:
         pending = Q(password__startswith=UNUSABLE_PASSWORD_PREFIX)
-        are = {User.Invitation.PENDING: pending, User.Invitation.ACCEPTED: ~pending & Q(invited_at__isnull=False)}
-        return users.filter(reduce(or_, (are[User.Invitation(state)] for state in states)))
+        conditions = {
+            User.Invitation.PENDING: pending,
+            User.Invitation.ACCEPTED: ~pending & Q(invited_at__isnull=False),
+        }
+        return users.filter(reduce(or_, (conditions[User.Invitation(state)] for state in states)))
 
     def filter_search(self, users: QuerySet[User], name: str, text: str) -> QuerySet[User]:
-        """Keep accounts whose username or email holds the text, in any case."""
         return users.filter(Q(username_key__contains=fold(text)) | Q(email_key__contains=fold(normalize(text))))
 
 
@@ -60,11 +62,11 @@ class AuditEventFilter(django_filters.FilterSet):
         fields: list[str] = []
 
     def filter_after(self, events: QuerySet[AuditEvent], name: str, day: date) -> QuerySet[AuditEvent]:
-        return events.filter(at__gte=midnight(day))
+        return events.filter(at__gte=start_of_day(day))
 
     def filter_before(self, events: QuerySet[AuditEvent], name: str, day: date) -> QuerySet[AuditEvent]:
-        return events.filter(at__lt=midnight(day + timedelta(days=1)))
+        return events.filter(at__lt=start_of_day(day + timedelta(days=1)))
 
 
-def midnight(day: date) -> datetime:
+def start_of_day(day: date) -> datetime:
     return datetime.combine(day, time.min, UTC)

@@ -1,4 +1,4 @@
-"""Which usernames there are, and when two names or addresses are the same."""
+"""Rules for usernames and addresses, and the forms by which they are compared."""
 
 import re
 import unicodedata
@@ -7,7 +7,7 @@ from django.core.exceptions import ValidationError
 
 from chassis.addresses import is_address, normalize
 
-# ASCII, so that no name looks like another; no "@", since one may sign in by email.
+# ASCII, so that no name looks like another; no "@", since users can also sign in by email.
 USERNAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,62}[A-Za-z0-9_])?")
 RESERVED = frozenset(
     {
@@ -28,17 +28,17 @@ RESERVED = frozenset(
 
 
 def fold(name: str) -> str:
-    """Return the form in which two spellings of one name are equal (NFKC, then casefold)."""
+    """Return the form in which all spellings of a name are equal (NFKC, then casefold)."""
     return unicodedata.normalize("NFKC", name).casefold()
 
 
 def login_key(login: str) -> str:
-    """Return the form of a username or address under which it is stored."""
+    """Return the key of a username or address, as stored."""
     return fold(normalize(login)) if "@" in login else fold(login)
 
 
-def mailbox_of(address: str) -> str:
-    """Return the mailbox behind an address, folded: mail to name+anything@ goes to the mailbox of name@."""
+def to_mailbox(address: str) -> str:
+    """Return the folded mailbox of an address: mail to name+anything@ goes to name@."""
     local, _, domain = fold(address).rpartition("@")
     return f"{local.partition('+')[0] or local}@{domain}"
 
@@ -55,13 +55,13 @@ def validate_username(name: str) -> None:
 def validate_email(address: str) -> None:
     if not address.isascii():
         raise ValidationError(
-            "Must be ASCII, apart from the domain; write this domain as xn--... if that is what differs.",
+            "Must be ASCII before the @. If the domain is the problem, write it as xn--...",
             code="invalid",
         )
     if not is_address(address):
         raise ValidationError(
-            "Must be an address such as name@example.com, with at most 64 characters before the @, and without quotes, "
-            "comments, = and ?.",
+            "Must be an address such as name@example.com, with at most 64 characters before the @, and no quotes, "
+            "comments, = or ?.",
             code="invalid",
         )
 

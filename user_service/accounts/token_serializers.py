@@ -1,4 +1,4 @@
-"""Bodies of the token endpoints, on simplejwt's serializers; SIMPLE_JWT names them."""
+"""Bodies of the token endpoints, based on simplejwt's serializers; named in SIMPLE_JWT."""
 
 from typing import Any
 
@@ -17,60 +17,60 @@ from chassis.addresses import MAX_LENGTH
 from chassis.api.fields import CappedField, SecretField
 from chassis.api.serializers import StrictSerializer
 from chassis.auth.client_address import client_address
-from chassis.auth.gate import IPV6_PREFIX_BITS, network_of
+from chassis.auth.gate import IPV6_PREFIX_BITS, network_prefix
 
-MAX_TOKEN_LENGTH = 4096  # several times that of any token of ours
+MAX_TOKEN_LENGTH = 4096  # several times the length of our tokens
 
 
 class CredentialsSerializer(StrictSerializer, TokenObtainPairSerializer):
-    """Open a session by username or email, and password. Raises AccountGone and TooManyFailures."""
+    """Opens a session. Raises AccountGone and TooManyFailures."""
 
     username_field = "username"
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        # In the place of simplejwt's, which have no limit of length and trim the password.
+        # simplejwt's fields have no maximum length and trim the password.
         self.fields["username"] = CappedField(max_length=MAX_LENGTH, help_text="The username or the email.")
         self.fields["password"] = SecretField()
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, str]:
         request = self.context["request"]
         device = device_of(request)
-        user = User.objects.signing_in(login=attrs["username"], password=attrs["password"], device=device)
+        user = User.objects.authenticate(login=attrs["username"], password=attrs["password"], device=device)
         session = Session.objects.open(user, user_agent=device.user_agent, address=client_address(request))
-        return tokens.pair(session)
+        return tokens.token_pair(session)
 
 
 class RefreshSerializer(StrictSerializer, TokenRefreshSerializer):
-    """Exchange a refresh token for the next pair. Raises InvalidToken."""
+    """Exchanges a refresh token for the next pair. Raises InvalidToken."""
 
     refresh = CappedField(max_length=MAX_TOKEN_LENGTH)
-    access: Any = None  # simplejwt's read-only field: no body has it
+    access: Any = None  # drops simplejwt's read-only field
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, str]:
         return tokens.refresh(attrs["refresh"])
 
 
 class TokenSerializer(StrictSerializer, TokenVerifySerializer):
-    """Check an access or refresh token. Raises InvalidToken."""
+    """Verifies an access or refresh token. Raises InvalidToken."""
 
     token = CappedField(max_length=MAX_TOKEN_LENGTH)
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, str]:
-        tokens.check(attrs["token"])
+        tokens.verify(attrs["token"])
         return {}
 
 
 class SignOutSerializer(StrictSerializer, TokenBlacklistSerializer):
-    """End the session of a refresh token. Raises InvalidToken."""
+    """Ends the session of a refresh token. Raises InvalidToken."""
 
     refresh = CappedField(max_length=MAX_TOKEN_LENGTH)
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, str]:
-        tokens.end(attrs["refresh"])
+        tokens.end_session(attrs["refresh"])
         return {}
 
 
 def device_of(request: Request) -> Device:
     user_agent = clean_user_agent(request.headers.get("User-Agent", ""))
-    return Device(network=network_of(client_address(request), IPV6_PREFIX_BITS), user_agent=user_agent)
+    return Device(network=network_prefix(client_address(request), IPV6_PREFIX_BITS), user_agent=user_agent)

@@ -1,4 +1,4 @@
-"""What the user service signs: the pair of tokens of a session, made by simplejwt's classes with our key id."""
+"""Issues, refreshes and verifies the tokens of sessions, with simplejwt's classes and our keys."""
 
 import hashlib
 from datetime import timedelta
@@ -14,12 +14,12 @@ from accounts.models.session import SessionQuerySet
 from chassis.auth import tokens
 from chassis.auth.tokens import Caller, InvalidToken
 
-# How long a client whose answer was lost may ask again with the token it still has.
-GRACE = timedelta(seconds=10)
+# A client that lost the response may retry with the same refresh token for this long.
+GRACE_PERIOD = timedelta(seconds=10)
 
 
 class KeyIdBackend(TokenBackend):
-    """simplejwt's own backend writes no `kid` and knows one key; chassis.auth.tokens chooses the key and algorithm."""
+    """simplejwt's backend writes no `kid` and has one key; chassis.auth.tokens chooses the key and algorithm."""
 
     def encode(self, payload: dict[str, Any]) -> str:
         return tokens.sign({**payload, "aud": self.audience, "iss": self.issuer})
@@ -38,88 +38,88 @@ class SessionAccessToken(AccessToken):
         return BACKEND
 
 
-def pair(session: Session) -> dict[str, str]:
-    """Return the session's {"access", "refresh"}: the same bytes for the same row, so that a retry gets them again."""
-    refresh = claimed(SessionRefreshToken(), session, jti=session.current_jti)
-    access = claimed(SessionAccessToken(), session, jti=derived_jti(session.current_jti))
+def token_pair(session: Session) -> dict[str, str]:
+    """Return the session's {"access", "refresh"}. The same row gives the same bytes, so a retry gets the same pair."""
+    refresh = with_claims(SessionRefreshToken(), session, jti=session.current_jti)
+    access = with_claims(SessionAccessToken(), session, jti=access_jti(session.current_jti))
     user = session.user
     access["username"], access["role"], access["epoch"] = user.username, user.role, user.epoch
     return {"access": str(access), "refresh": str(refresh)}
 
 
-def claimed(token: Token, session: Session, *, jti: str) -> Token:
+def with_claims(token: Token, session: Session, *, jti: str) -> Token:
     token.set_iat(at_time=session.rotated_at)
     token.set_exp(from_time=session.rotated_at)
-    token["exp"] = min(token["exp"], int(session.expires_at.timestamp()))  # a session has an end of its own
+    token["exp"] = min(token["exp"], int(session.expires_at.timestamp()))  # no token outlives its session
     token["jti"], token["sub"], token["session"] = jti, str(session.user_id), session.key.hex
-    token["sid"] = str(session.pk)  # by which the version before finds the session
+    token["sid"] = str(session.pk)  # the previous version finds the session by it
     return token
 
 
-def derived_jti(jti: str) -> str:
+def access_jti(jti: str) -> str:
     return hashlib.sha256(b"access " + jti.encode()).hexdigest()[:32]
 
 
 def refresh(token: str) -> dict[str, str]:
     """Exchange a refresh token for the next pair, or raise InvalidToken.
 
-    An identical retry within GRACE gets the same successor. Any other reuse means that two parties hold the token:
-    the session ends for both (RFC 9700 section 4.14.2).
+    A retry within GRACE_PERIOD gets the same pair. Any other reuse means that two parties have the token, so the
+    session ends for both (RFC 9700 section 4.14.2).
     """
-    sessions, jti = sessions_of(token)
+    sessions, jti = find_session(token)
     rotated = sessions.rotate(jti=jti)
     session = live_session(sessions)
     if rotated or is_retry(session, jti):
-        return pair(session)
+        return token_pair(session)
     session.end(by=None, event=AuditEvent.Event.TOKEN_REUSE)
     raise InvalidToken("a refresh token was used twice")
 
 
-def check(token: str) -> None:
-    """Raise InvalidToken unless this access or refresh token is good now."""
+def verify(token: str) -> None:
+    """Raise InvalidToken unless this access or refresh token is valid now."""
     try:
         caller, session_key = verify_access(token)
     except InvalidToken:
-        check_refresh(token)
+        verify_refresh(token)
     else:
         live_session(Session.objects.filter(key=session_key, user_id=caller.id))
 
 
-def check_refresh(token: str) -> None:
-    sessions, jti = sessions_of(token)
+def verify_refresh(token: str) -> None:
+    sessions, jti = find_session(token)
     if live_session(sessions).current_jti != jti:
-        raise InvalidToken("the refresh token was used already")
+        raise InvalidToken("the refresh token was already used")
 
 
 def verify_access(token: str) -> tuple[Caller, UUID]:
-    """Return what an access token says, and the key of its session, or raise InvalidToken."""
+    """Return the caller and the session key of an access token, or raise InvalidToken."""
     caller = tokens.verify_access(token)
     if caller.session_key is None:
-        raise InvalidToken("names no session; the version before has issued it")
+        raise InvalidToken("names no session; issued by the previous version")
     return caller, caller.session_key
 
 
-def end(token: str) -> None:
-    """End the session that a refresh token belongs to, if it has not ended; raise InvalidToken if it is none."""
-    sessions, _ = sessions_of(token)
+def end_session(token: str) -> None:
+    """End the session of a refresh token if it is still live. Raise InvalidToken for an invalid token."""
+    sessions, _ = find_session(token)
     if session := sessions.select_related("user").first():
         session.end(by=session.user)
 
 
-def sessions_of(token: str) -> tuple[SessionQuerySet, str]:
-    """Return the session of a refresh token, as a queryset of one at most, and the token's id."""
-    claims = claims_of(token)
-    return Session.objects.named_by(**claims), claims["jti"]
+def find_session(token: str) -> tuple[SessionQuerySet, str]:
+    """Return the session of a refresh token, as a queryset with at most one row, and the jti."""
+    claims = refresh_claims(token)
+    return Session.objects.for_refresh_token(**claims), claims["jti"]
 
 
-def claims_of(token: str) -> dict[str, Any]:
-    """Return what a refresh token says, as SessionQuerySet.named_by takes it, or raise InvalidToken."""
+def refresh_claims(token: str) -> dict[str, Any]:
+    """Return the arguments for SessionQuerySet.for_refresh_token, or raise InvalidToken."""
     claims = tokens.verify(token, token_type="refresh", audience=tokens.AUDIENCE)
-    key = tokens.session_key_of(claims)
+    key = tokens.parse_session_key(claims)
     return {
-        "user_id": tokens.id_of(claims["sub"]),
+        "user_id": tokens.parse_id_claim(claims["sub"]),
         "key": key and key.hex,
-        "session_id": None if key else tokens.id_of(claims.get("sid")),
+        "session_id": None if key else tokens.parse_id_claim(claims.get("sid")),
         "jti": claims["jti"],
     }
 
@@ -133,4 +133,4 @@ def live_session(sessions: SessionQuerySet) -> Session:
 
 
 def is_retry(session: Session, jti: str) -> bool:
-    return session.previous_jti == jti and timezone.now() - session.rotated_at <= GRACE
+    return session.previous_jti == jti and timezone.now() - session.rotated_at <= GRACE_PERIOD

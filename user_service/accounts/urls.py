@@ -20,7 +20,7 @@ urlpatterns = [
     path("user/users/", users.UserList.as_view()),
     path("user/users/<id:user_id>/", users.UserDetail.as_view()),
     path("user/users/<id:user_id>/invitation/", passwords.SendInvitation.as_view()),
-    path("user/users/<id:user_id>/password-reset/", passwords.MailReset.as_view()),
+    path("user/users/<id:user_id>/password-reset/", passwords.SendReset.as_view()),
     path("user/users/<id:user_id>/sessions/", sessions.UserSessions.as_view()),
     path("user/users/<id:user_id>/sessions/<id:session_id>/", sessions.UserSession.as_view()),
     path("token/", signing_in.ObtainToken.as_view()),

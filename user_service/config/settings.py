@@ -1,4 +1,4 @@
-"""Settings of the user service. The environment is the only difference between places; see .env.example."""
+"""Settings of the user service, from the environment; see .env.example."""
 
 from datetime import timedelta
 from pathlib import Path
@@ -29,7 +29,7 @@ CORS_ALLOW_HEADERS = settings.CORS_ALLOW_HEADERS
 CORS_EXPOSE_HEADERS = settings.CORS_EXPOSE_HEADERS
 
 INSTALLED_APPS = [
-    "accounts",  # first, since of two commands with one name the first app's counts
+    "accounts",  # first: its management commands override those of later apps
     "chassis",
     "django.contrib.contenttypes",
     "django.contrib.auth",
@@ -74,12 +74,12 @@ EMAIL_HOST, EMAIL_PORT, EMAIL_TIMEOUT = mail.host, mail.port, mail.timeout_secon
 EMAIL_HOST_USER, EMAIL_HOST_PASSWORD = mail.user, mail.password
 EMAIL_USE_TLS, EMAIL_USE_SSL = mail.use_tls, mail.use_ssl
 MAIL_DOMAIN = settings.mail_domain(DEFAULT_FROM_EMAIL)
-settings.warn_of_sample_sender(MAIL_DOMAIN)
+settings.warn_about_sender(MAIL_DOMAIN)
 PASSWORD_URL, CONFIRM_EMAIL_URL = env.token_url("PASSWORD_URL"), env.token_url("CONFIRM_EMAIL_URL")
 
 REST_FRAMEWORK = settings.rest_framework(authentication="accounts.authentication.AccountAuthentication")
 REGISTRATION = env.choice("REGISTRATION", "open", known=("open", "invite"))
-SESSION_MAX_DAYS = env.number("SESSION_MAX_DAYS", 30, smallest=1, largest=365)
+SESSION_MAX_DAYS = env.number("SESSION_MAX_DAYS", 30, min_value=1, max_value=365)
 # chassis.auth.tokens signs and verifies, so simplejwt needs no key, algorithm, issuer or audience.
 SIMPLE_JWT = {
     "ACCESS_TOKEN_LIFETIME": timedelta(seconds=tokens.LIFETIME_SECONDS["access"]),

@@ -1,27 +1,34 @@
-"""The people of these tests, and a client that holds every answer to what all answers promise."""
+"""Fixtures for accounts, and a client that checks every response against the rules of all responses."""
 
 from concurrent.futures import ThreadPoolExecutor, wait
+from datetime import timedelta
 from functools import cache
+from types import SimpleNamespace
 
 import pytest
 from django.contrib.auth.hashers import make_password
+from django.core import mail as post
 from django.db import connection, transaction
+from django.db.models import F
+from django.utils import timezone
 from rest_framework.test import APIClient
 
+from accounts import jobs
 from accounts.hashers import SmallArgon2PasswordHasher
-from accounts.models import Session, User
-from accounts.tokens import pair
-from chassis.testing import seen_statuses
+from accounts.models import Mail, Session, User
+from accounts.tokens import token_pair
+from chassis.models import Window
+from chassis.testing import documented_responses
 from chassis.testing.threads import start_together, wait_until_waiting_for_a_lock
 from config.urls import DOCUMENTATION
 
-PASSWORD = "seven green bicycles"
+PASSWORD, NEW_PASSWORD = "seven green bicycles", "nine orange lanterns"
 PROBLEM_KEYS = {"type", "title", "status", "detail", "code", "instance", "request_id", "errors"}
 HEADER_REQUIRED_BY = {401: "WWW-Authenticate", 405: "Allow", 503: "Retry-After"}
 
 
 class Client(APIClient):
-    """Checks each answer as it comes. A bug is a 500 here, as it is for callers; its traceback is in the log."""
+    """Checks each response. An exception in a view is a 500, as for callers; its traceback is in the log."""
 
     def __init__(self):
         super().__init__(raise_request_exception=False)
@@ -35,7 +42,7 @@ class Client(APIClient):
             assert_problem(answer)
         return answer
 
-    def bear(self, access, refresh=None):
+    def set_tokens(self, access, refresh=None):
         self.access_token, self.refresh_token = access, refresh
         self.credentials(HTTP_AUTHORIZATION=f"Bearer {access}")
 
@@ -52,10 +59,51 @@ def assert_problem(answer):
         assert answer.headers[header]
 
 
+def field_errors(answer):
+    return [(error["field"], error["code"]) for error in answer.json()["errors"]]
+
+
+def login_status(client, login, password):
+    return client.post("/token/", {"username": login, "password": password}).status_code
+
+
+def confirm_reset(client, token, password=NEW_PASSWORD):
+    return client.post("/user/password-reset/confirm/", {"token": token, "new_password": password})
+
+
+def send_mails():
+    """Send a batch of planned mails and return the messages."""
+    before = len(post.outbox)
+    jobs.deliver_mails()
+    return post.outbox[before:]
+
+
+def token_in(message):
+    token = message.body.partition('"token": "')[2].partition('"')[0]
+    assert len(token) == 43
+    return token
+
+
+def token_to(address):
+    """Return the token in the latest mail to this address that has one."""
+    return next(token_in(each) for each in reversed(post.outbox) if each.to == [address] and '"token"' in each.body)
+
+
+def age_mails(**duration):
+    """Move all times of all mails back instead of waiting."""
+    instants = ["planned_at", "due_at", "give_up_at", "leased_until", "sent_at"]
+    Mail.objects.update(**{name: F(name) - timedelta(**duration) for name in instants})
+
+
+def outcome(mail):
+    mail.refresh_from_db()
+    return mail.state, mail.reason
+
+
 @pytest.fixture(autouse=True)
 def documented(monkeypatch):
-    """Whatever a view answers in a test must stand in the OpenAPI document."""
-    yield from seen_statuses.watch(DOCUMENTATION, monkeypatch)
+    """Every status that a view returns in a test must be in the OpenAPI document."""
+    yield from documented_responses.watch(DOCUMENTATION, monkeypatch)
 
 
 @pytest.fixture(scope="session")
@@ -64,10 +112,10 @@ def django_db_setup(django_db_setup, django_db_blocker):
         allow_truncation()
 
 
-def allow_truncation():
+def allow_truncation(trigger="DISABLE"):
     """Let pytest empty the table of audit events after tests that commit."""
     with connection.cursor() as cursor:
-        cursor.execute("ALTER TABLE accounts_auditevent DISABLE TRIGGER audit_events_are_append_only")
+        cursor.execute(f"ALTER TABLE accounts_auditevent {trigger} TRIGGER audit_events_are_append_only")
 
 
 @pytest.fixture
@@ -77,12 +125,12 @@ def client():
 
 @pytest.fixture
 def client_of():
-    """Signs somebody in, without the price of a hash."""
+    """Returns a signed-in client, without the cost of a hash."""
 
     def sign_in(user):
         client = Client()
         user.refresh_from_db()
-        client.bear(**pair(Session.objects.open(user)))
+        client.set_tokens(**token_pair(Session.objects.open(user)))
         return client
 
     return sign_in
@@ -95,7 +143,7 @@ def password():
 
 @pytest.fixture(autouse=True)
 def hashing_cost(request, monkeypatch):
-    """Argon2 at its least, but where calls race: how long a hash takes decides who meets whom there."""
+    """The cheapest Argon2, except in races, where the duration of a hash decides which calls overlap."""
     marker = request.node.get_closest_marker("django_db")
     if not (marker and marker.kwargs.get("transaction")):
         monkeypatch.setattr(SmallArgon2PasswordHasher, "time_cost", 1)
@@ -114,7 +162,7 @@ def password_hash(hashing_cost):
 
 @pytest.fixture
 def person(password_hash):
-    """Makes people; all have the same password, hashed once."""
+    """Creates accounts with the same password, hashed once."""
 
     def make(username, **fields):
         values = {"email": f"{username.lower()}@example.com", "password": password_hash} | fields
@@ -135,7 +183,7 @@ def bob(db, person):
 
 @pytest.fixture
 def ada(db, person):
-    """The only admin, unless a test makes another."""
+    """The only admin, unless a test creates another."""
     return person("Ada", role=User.Role.ADMIN)
 
 
@@ -155,7 +203,7 @@ def ivan(db, person):
 def at_once():
     """Runs calls at the same moment, each in a thread with its own database connection; returns their results.
 
-    Those of `queued_at` wait at this row until all have come there, so that whatever they checked before is stale.
+    With `queued_at`, all calls wait for the lock of this row, so that everything they read before is stale.
     """
 
     def run_all(*calls, queued_at=None):
@@ -174,7 +222,7 @@ def at_once():
 
 @pytest.fixture
 def hash_computations(monkeypatch):
-    """A list that grows by one with every password that is hashed or verified."""
+    """A list with one entry for each password that was hashed or verified."""
     computations = []
 
     def count(name):
@@ -189,3 +237,57 @@ def hash_computations(monkeypatch):
     count("encode")
     count("verify")
     return computations
+
+
+def statuses(answers):
+    return [answer.status_code for answer in answers]
+
+
+def status_and_fields(answer):
+    """Return the status of a problem and the fields that it names."""
+    return answer.status_code, [error["field"] for error in answer.json()["errors"]]
+
+
+def account_json(user, **changes):
+    """Return an account as an admin reads it."""
+    values = {name: getattr(user, name) for name in ("username", "email", "role", "is_active")}
+    unset = {"invitation": None, "invited_at": None}
+    return {"id": user.pk, **values, "date_joined": time_json(user.date_joined), **unset, **changes}
+
+
+def time_json(instant):
+    return instant.isoformat().replace("+00:00", "Z")
+
+
+def read_pages(client, path, query=None, *, link="next"):
+    """Follow the links from a page and return the rows of each page, and the last response."""
+    answers = [client.get(path, query)]
+    while url := answers[-1].json()[link]:
+        answers.append(client.get(url))
+        assert len(answers) < 100
+    return [answer.json()["results"] for answer in answers], answers[-1]
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """The clock of Django, which moves only on request; PostgreSQL and JWTs have their own."""
+    clock = SimpleNamespace(at=timezone.now())
+    clock.advance = lambda **time: setattr(clock, "at", clock.at + timedelta(**time))
+    monkeypatch.setattr(timezone, "now", lambda: clock.at)
+    return clock
+
+
+@pytest.fixture
+def admin(client_of, ada):
+    """Ada's client."""
+    return client_of(ada)
+
+
+@pytest.fixture
+def refresh(client):
+    return lambda token, **environment: client.post("/token/refresh/", {"refresh": token}, **environment)
+
+
+def read_counts():
+    """Return the counted requests of each key."""
+    return dict(Window.objects.values_list("key", "requests"))

@@ -1,4 +1,4 @@
-"""Which addresses an account may have, at every place where one is given."""
+"""Valid addresses of accounts, at every endpoint and command that takes one."""
 
 import pytest
 from django.core.management import CommandError, call_command
@@ -8,6 +8,8 @@ from chassis.testing.mail_addresses import ACCEPTED, INTERNATIONAL, REFUSED
 
 pytestmark = pytest.mark.django_db
 
+NO_ADDRESS = ["", "   ", None, 7, True, ["alice@example.com"], {"$ne": ""}]
+
 
 @pytest.mark.parametrize("address", ACCEPTED)
 def test_a_plain_address_is_accepted(client_of, ada, address):
@@ -16,10 +18,8 @@ def test_a_plain_address_is_accepted(client_of, ada, address):
     assert (answer.status_code, answer.json()["email"]) == (201, address)
 
 
-@pytest.mark.parametrize("address", [*REFUSED, ""], ids=ascii)
-def test_each_place_where_an_address_is_given_refuses_what_could_be_read_otherwise(
-    client, client_of, ada, alice, password, address
-):
+@pytest.mark.parametrize("address", [*REFUSED, "alice@\u24d4xample.com", *NO_ADDRESS], ids=ascii)
+def test_every_endpoint_refuses_an_ambiguous_address(client, client_of, ada, alice, password, address):
     admin, path = client_of(ada), f"/user/users/{alice.pk}/"
     body = {"username": "Eve", "email": address}
 
@@ -41,11 +41,11 @@ def test_each_place_where_an_address_is_given_refuses_what_could_be_read_otherwi
 
 
 @pytest.mark.parametrize("address", REFUSED, ids=ascii)
-def test_the_first_admin_gets_no_such_address(monkeypatch, address, password):
+def test_the_first_admin_cannot_have_an_ambiguous_address(monkeypatch, address, password):
     monkeypatch.setenv("ADMIN_EMAIL", address)
     monkeypatch.setenv("ADMIN_PASSWORD", password)
 
-    with pytest.raises(CommandError, match="ADMIN_EMAIL cannot be used"):
+    with pytest.raises(CommandError, match=r"^ADMIN_EMAIL cannot be used: [^\n]+\.$"):
         call_command("ensure_admin")
 
     assert not User.objects.exists()
@@ -58,9 +58,7 @@ class TestInternationalDomains:
 
         assert (answer.status_code, answer.json()["email"]) == (201, normal)
 
-    def test_the_account_of_the_normal_form_is_found_by_every_spelling(
-        self, client, client_of, ada, person, password, address, normal
-    ):
+    def test_every_spelling_finds_the_account(self, client, client_of, ada, person, password, address, normal):
         person("Eve", email=normal)
         body = {"username": "Mallory", "email": address, "password": password}
 
@@ -69,15 +67,13 @@ class TestInternationalDomains:
         client.post("/user/password-reset/", {"email": address})
         found = [client_of(ada).get("/user/users/", {"search": text}) for text in (address, address.partition("@")[2])]
 
-        assert taken.status_code == 409
-        assert signed_in.status_code == 200
+        assert (taken.status_code, signed_in.status_code) == (409, 200)
         assert Mail.objects.get().email_key == normal.lower()
         assert [[row["email"] for row in answer.json()["results"]] for answer in found] == [[normal]] * 2
 
-    def test_failed_sign_ins_count_for_all_spellings_together(self, client, person, address, normal):
+    def test_failed_sign_ins_count_for_all_spellings(self, client, person, address, normal):
         person("Eve", email=normal)
-        for name in [normal, address] * 5:
-            client.post("/token/", {"username": name, "password": "not hers"})
 
-        answers = [client.post("/token/", {"username": name, "password": "not hers"}) for name in (address, normal)]
-        assert [answer.status_code for answer in answers] == [429] * 2
+        answers = [client.post("/token/", {"username": name, "password": "x"}) for name in [normal, address] * 6]
+
+        assert [answer.status_code for answer in answers[-2:]] == [429] * 2

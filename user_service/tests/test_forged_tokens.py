@@ -1,7 +1,6 @@
-"""What somebody can do who has the shared key, as the task service does: nothing with anybody's session."""
+"""The holder of the shared key, such as the task service, cannot use or end any session."""
 
 import time
-from datetime import timedelta
 from uuid import uuid4
 
 import jwt
@@ -10,27 +9,26 @@ from django.db import connection
 from django.db.migrations.executor import MigrationExecutor
 from django.utils import timezone
 
-from accounts.models import Session, User
+from accounts.models import Session
 from chassis.auth import tokens
-from chassis.auth.keys import shared_key
+from chassis.testing.forge import MISSING, claims, read_claims, signed
 from chassis.testing.key_pairs import pair
-from tests.conftest import allow_truncation
+from tests.conftest import allow_truncation, statuses
 
 pytestmark = pytest.mark.django_db
 
+REFRESH, VERIFY, LOGOUT = "/token/refresh/", "/token/verify/", "/token/logout/"
 LIFETIMES = {"access": 300, "refresh": 7 * 24 * 3600}
 
 
 @pytest.fixture
 def forge(settings):
-    """Signs whatever it is given with the shared key."""
+    """Signs any claims with the shared key."""
 
-    def sign(kind, **claims):
-        now = int(time.time())
-        issued = {"iss": "tmservice", "aud": "tmservice", "token_type": kind, "jti": uuid4().hex, "iat": now}
-        about = {"exp": now + LIFETIMES[kind], "username": "ada", "role": "admin", "epoch": 0}
-        key = shared_key(settings.JWT_SIGNING_KEY)
-        return jwt.encode(issued | about | claims, key.material, algorithm=key.algorithm, headers={"kid": key.id})
+    def sign(kind, **changes):
+        about = {"username": "ada", "role": "admin", "jti": uuid4().hex, "exp": int(time.time()) + LIFETIMES[kind]}
+        no_session = {"sid": MISSING, "session": MISSING}
+        return signed(claims(**no_session | about | {"token_type": kind} | changes), key=settings.JWT_SIGNING_KEY)
 
     return sign
 
@@ -42,127 +40,107 @@ def adas_session(client_of, ada):
     return signed_in, session
 
 
-def sessions_of(user):
-    return list(Session.objects.filter(user=user).values())
+@pytest.fixture
+def old_token(client_of, alice, forge):
+    """Returns a token of Alice without the claims that this version added."""
 
+    def make(kind):
+        issued = read_claims(getattr(client_of(alice), f"{kind}_token"))
+        return forge(kind, **issued | {"session": MISSING})
 
-def claims_of(token):
-    return jwt.decode(token, options={"verify_signature": False})
-
-
-def issued_by_the_version_before(token, forge, **changes):
-    """The same token without what this version has added."""
-    claims = claims_of(token) | changes
-    del claims["session"]
-    return forge(claims["token_type"], **claims)
+    return make
 
 
 def test_numbers_open_no_session(client, ada, adas_session, forge):
     _, session = adas_session
 
-    for number in range(1, session.pk + 4):
+    for number in (1, session.pk - 1, session.pk, session.pk + 1):
         for guess in ({}, {"session": f"{number:032x}"}, {"session": str(number)}, {"session": uuid4().hex}):
-            client.bear(forge("access", sub=str(ada.pk), sid=str(number), **guess))
+            client.set_tokens(forge("access", sub=str(ada.pk), sid=str(number), **guess))
             assert client.get("/user/users/").status_code == 401
-            assert client.post("/token/verify/", {"token": client.access_token}).status_code == 401
+            assert client.post(VERIFY, {"token": client.access_token}).status_code == 401
 
 
-def test_the_key_of_ones_own_session_opens_nobody_elses(client, client_of, ada, alice, adas_session, forge):
-    own = claims_of(client_of(alice).access_token)["session"]
+def test_your_own_session_key_opens_no_other_account(client, client_of, ada, alice, adas_session, forge):
+    own = read_claims(client_of(alice).access_token)["session"]
 
-    for kind, path, field in (("access", "/token/verify/", "token"), ("refresh", "/token/refresh/", "refresh")):
+    for kind, path, field in (("access", VERIFY, "token"), ("refresh", REFRESH, "refresh")):
         token = forge(kind, sub=str(ada.pk), sid=str(adas_session[1].pk), session=own)
         assert client.post(path, {field: token}).status_code == 401
 
 
-@pytest.mark.parametrize("path", ["/token/refresh/", "/token/logout/", "/token/verify/"])
+@pytest.mark.parametrize(
+    ("path", "field", "status"),
+    [(REFRESH, "refresh", 401), (VERIFY, "token", 401), (LOGOUT, "refresh", 204)],  # signing out twice succeeds
+)
 @pytest.mark.parametrize("session", [{}, {"session": "0" * 32}])
-def test_a_forged_refresh_token_changes_nothing(client, ada, adas_session, forge, path, session, caplog):
+def test_a_forged_refresh_token_changes_nothing(client, ada, adas_session, forge, path, field, status, session, caplog):
     signed_in, kept = adas_session
-    token = forge("refresh", sub=str(ada.pk), sid=str(kept.pk), **session)
-    before = sessions_of(ada)
+    before = Session.objects.values().get()
 
-    answer = client.post(path, {"token" if "verify" in path else "refresh": token})
+    answer = client.post(path, {field: forge("refresh", sub=str(ada.pk), sid=str(kept.pk), **session)})
 
-    assert answer.status_code == (204 if "logout" in path else 401)  # to sign out twice does no harm
-    assert sessions_of(ada) == before
+    assert answer.status_code == status
+    assert Session.objects.values().get() == before
     assert signed_in.get("/user/me/").status_code == 200
     assert not [record for record in caplog.records if record.name == "security"]
 
 
-def test_a_session_has_a_key_of_its_own_that_no_answer_holds(client_of, alice):
-    client = client_of(alice)
-    Session.objects.open(alice)
-    keys = {session.key.hex for session in Session.objects.all()}
-
-    answer = client.get("/user/me/sessions/")
-
-    assert len(keys) == 2
-    assert not any(key in answer.content.decode().replace("-", "") for key in keys)
-    assert type(answer.json()["results"][0]["id"]) is int
+# Tokens of the previous version
 
 
-# Tokens that the version before has issued
+def test_a_refresh_token_of_the_previous_version_works(client, old_token, refresh):
+    old = old_token("refresh")
 
-
-def test_a_refresh_token_of_the_version_before_is_exchanged(client, client_of, alice, forge):
-    old = issued_by_the_version_before(client_of(alice).refresh_token, forge)
-
-    assert client.post("/token/verify/", {"token": old}).status_code == 200
-    answer = client.post("/token/refresh/", {"refresh": old})
-    retry = client.post("/token/refresh/", {"refresh": old})
+    assert client.post(VERIFY, {"token": old}).status_code == 200
+    answer, retry = refresh(old), refresh(old)
 
     assert (answer.status_code, retry.content) == (200, answer.content)
-    assert claims_of(answer.json()["access"])["session"] == Session.objects.get().key.hex
-    client.bear(**answer.json())
+    assert read_claims(answer.json()["access"])["session"] == Session.objects.get().key.hex
+    client.set_tokens(**answer.json())
     assert client.get("/user/me/").status_code == 200
 
 
 @pytest.mark.django_db(transaction=True)
-def test_eight_at_once_exchange_a_token_of_the_version_before_once(client, client_of, alice, forge, at_once):
+def test_eight_parallel_refreshes_of_an_old_token_rotate_once(old_token, refresh, at_once, clock):
     for round_ in range(6):
-        old = issued_by_the_version_before(client_of(alice).refresh_token, forge)
+        old = old_token("refresh")
         session = Session.objects.latest("pk")
 
-        answers = at_once(
-            *[lambda old=old: client.post("/token/refresh/", {"refresh": old})] * 8,
-            queued_at=session if round_ % 2 else None,
-        )
+        answers = at_once(*[lambda old=old: refresh(old)] * 8, queued_at=session if round_ % 2 else None)
 
-        assert [answer.status_code for answer in answers] == [200] * 8
+        assert statuses(answers) == [200] * 8
         assert len({answer.content for answer in answers}) == 1
 
 
-def test_an_access_token_of_the_version_before_has_to_be_refreshed(client, client_of, alice, forge):
-    client.bear(issued_by_the_version_before(client_of(alice).access_token, forge))
+def test_an_access_token_of_the_previous_version_is_refused(client, old_token):
+    client.set_tokens(old_token("access"))
 
     assert client.get("/user/me/").status_code == 401
 
 
-def test_reuse_of_a_refresh_token_of_the_version_before_ends_the_session(client, client_of, alice, forge):
-    old = issued_by_the_version_before(client_of(alice).refresh_token, forge)
-    client.post("/token/refresh/", {"refresh": old})
-    Session.objects.update(rotated_at=timezone.now() - timedelta(seconds=11))
+def test_reuse_of_an_old_refresh_token_ends_the_session(old_token, refresh, clock):
+    old = old_token("refresh")
+    refresh(old)
+    clock.advance(seconds=11)
 
-    assert client.post("/token/refresh/", {"refresh": old}).status_code == 401
+    assert refresh(old).status_code == 401
     assert not Session.objects.exists()
 
 
-def test_a_refresh_token_of_the_version_before_signs_out(client, client_of, alice, forge):
-    old = issued_by_the_version_before(client_of(alice).refresh_token, forge)
-
-    assert client.post("/token/logout/", {"refresh": old}).status_code == 204
+def test_a_refresh_token_of_the_previous_version_signs_out(client, old_token):
+    assert client.post(LOGOUT, {"refresh": old_token("refresh")}).status_code == 204
     assert not Session.objects.exists()
 
 
-def test_tokens_still_hold_what_the_version_before_looks_for(client_of, alice):
+def test_tokens_carry_the_claims_of_the_previous_version(client_of, alice):
     client, session = client_of(alice), Session.objects.get()
 
-    assert {claims_of(token)["sid"] for token in (client.access_token, client.refresh_token)} == {str(session.pk)}
+    assert {read_claims(token)["sid"] for token in (client.access_token, client.refresh_token)} == {str(session.pk)}
 
 
 @pytest.mark.django_db(transaction=True)
-def test_sessions_from_before_get_keys_and_the_version_before_can_go_on(alice):
+def test_old_sessions_get_keys_and_old_code_still_works(alice):
     executor = MigrationExecutor(connection)
     executor.migrate([("accounts", "0006_kept_answers")])
     now = timezone.now()
@@ -183,35 +161,40 @@ def test_sessions_from_before_get_keys_and_the_version_before_can_go_on(alice):
 # With a key pair
 
 
-def test_the_task_services_keys_make_no_token_that_is_accepted_here(client, client_of, alice, settings):
-    settings.JWT_PREVIOUS_SIGNING_KEYS = []
-    settings.JWT_PRIVATE_KEY = private = pair()
-    settings.JWT_PUBLIC_KEYS = [private.public]
+@pytest.fixture
+def use_key_pair(settings):
+    def use(*, previous):
+        settings.JWT_PREVIOUS_SIGNING_KEYS = previous
+        settings.JWT_PRIVATE_KEY = pair()
+        settings.JWT_PUBLIC_KEYS = [pair().public]
+
+    return use
+
+
+def test_keys_of_the_task_service_sign_no_valid_token(client, client_of, alice, settings, use_key_pair):
+    use_key_pair(previous=[])
     signed_in = client_of(alice)
-    everything_known = claims_of(signed_in.access_token)
 
-    settings.JWT_PRIVATE_KEY = None  # what the task service has
-    forged = tokens.sign(everything_known), tokens.sign(claims_of(signed_in.refresh_token))
-    settings.JWT_PRIVATE_KEY = private
+    settings.JWT_PRIVATE_KEY = None  # the task service has none
+    forged = [tokens.sign(read_claims(token)) for token in (signed_in.access_token, signed_in.refresh_token)]
+    settings.JWT_PRIVATE_KEY = pair()
 
-    assert client.post("/token/verify/", {"token": signed_in.access_token}).status_code == 200
+    assert client.post(VERIFY, {"token": signed_in.access_token}).status_code == 200
     for token in forged:
-        client.bear(token)
+        client.set_tokens(token)
         assert client.get("/user/me/").status_code == 401
-        for path, field in (("/token/verify/", "token"), ("/token/refresh/", "refresh"), ("/token/logout/", "refresh")):
+        for path, field in ((VERIFY, "token"), (REFRESH, "refresh"), (LOGOUT, "refresh")):
             assert client.post(path, {field: token}).status_code == 401
-    assert User.objects.filter(sessions__isnull=False).exists()
+    assert alice.sessions.exists()
 
 
 @pytest.mark.parametrize("listed", [True, False])
-def test_a_listed_shared_key_keeps_everybody_signed_in(client, client_of, alice, settings, listed):
+def test_a_listed_shared_key_keeps_sessions_alive(client_of, refresh, alice, settings, use_key_pair, listed):
     signed_in = client_of(alice)
-    settings.JWT_PREVIOUS_SIGNING_KEYS = [settings.JWT_SIGNING_KEY] if listed else []
-    settings.JWT_PRIVATE_KEY = pair()
-    settings.JWT_PUBLIC_KEYS = [settings.JWT_PRIVATE_KEY.public]
+    use_key_pair(previous=[settings.JWT_SIGNING_KEY] if listed else [])
 
-    read, renewed = signed_in.get("/user/me/"), client.post("/token/refresh/", {"refresh": signed_in.refresh_token})
+    read, renewed = signed_in.get("/user/me/"), refresh(signed_in.refresh_token)
 
-    assert [read.status_code, renewed.status_code] == ([200, 200] if listed else [401, 401])
+    assert statuses([read, renewed]) == ([200, 200] if listed else [401, 401])
     if listed:
         assert jwt.get_unverified_header(renewed.json()["access"])["kid"] == pair().id

@@ -4,19 +4,19 @@ import socket
 import pytest
 from django.core import mail
 from django.core.management import CommandError, call_command
-from django.db import connection
 
 from chassis.testing import inherited_commands
+from tests.conftest import allow_truncation
 
 pytestmark = pytest.mark.django_db
 
-OF_ACCOUNTS = {
+ACCOUNT_COMMANDS = {
     "changepassword": ["nobody"],
     "createsuperuser": ["--noinput", "--username=root", "--email=root@example.com"],
     "remove_stale_contenttypes": ["--noinput"],
 }
 REFUSALS = {
-    "changepassword": "No account has the name or address 'nobody'.",
+    "changepassword": "No account has the username or email 'nobody'.",
     "flush": "The database cannot be emptied: audit events are append-only",
 }
 
@@ -28,7 +28,7 @@ def commands(tmp_path, monkeypatch, password):
     monkeypatch.setattr("sys.stdout", io.StringIO())
     for name, sentence in REFUSALS.items():
         monkeypatch.setitem(inherited_commands.REFUSALS, name, sentence)
-    return inherited_commands.table("accounts", tmp_path) | OF_ACCOUNTS
+    return inherited_commands.table("accounts", tmp_path) | ACCOUNT_COMMANDS
 
 
 def test_every_inherited_command_is_in_the_table(commands):
@@ -37,25 +37,20 @@ def test_every_inherited_command_is_in_the_table(commands):
 
 @pytest.fixture
 def append_only(transactional_db):
-    """Keep audit events as outside of tests, which have to empty the tables."""
-    switch_trigger("ENABLE")
+    """Enable the trigger on audit events, which the tests disable to empty the table."""
+    allow_truncation(trigger="ENABLE")
     yield
-    switch_trigger("DISABLE")
-
-
-def switch_trigger(state):
-    with connection.cursor() as cursor:
-        cursor.execute(f"ALTER TABLE accounts_auditevent {state} TRIGGER audit_events_are_append_only")
+    allow_truncation()
 
 
 @pytest.mark.django_db(transaction=True)  # migrate closes the connection
 @pytest.mark.usefixtures("append_only")
-def test_each_works_or_says_in_one_sentence_why_not(commands):
+def test_each_works_or_explains_its_refusal(commands):
     assert inherited_commands.unexpected(commands) == {}
 
 
 @pytest.mark.parametrize("file", ["swagger.json", "swagger.yaml"])
-def test_the_written_document_is_the_one_that_is_served(client, tmp_path, file):
+def test_the_written_document_is_the_served_one(client, tmp_path, file):
     path = tmp_path / file
 
     call_command("generate_swagger", str(path))
@@ -66,7 +61,7 @@ def test_the_written_document_is_the_one_that_is_served(client, tmp_path, file):
     call_command("generate_swagger", str(path), "--overwrite")
 
 
-def test_a_test_mail_says_what_the_mail_server_said(settings):
+def test_a_test_mail_reports_the_error_of_the_mail_server(settings):
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
         settings.EMAIL_BACKEND = "django.core.mail.backends.smtp.EmailBackend"

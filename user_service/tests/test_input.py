@@ -1,14 +1,14 @@
-"""What holds for everything that takes input."""
+"""Rules of all input fields."""
 
 import pytest
 
 from chassis.testing import input_walk
 
 
-def test_every_text_has_a_longest_length():
+def test_every_text_has_a_maximum_length():
     assert list(input_walk.uncapped_texts("accounts")) == []
 
 
 @pytest.mark.django_db
-def test_no_answer_repeats_more_than_a_line_of_what_was_sent(client, client_of, ada):
-    assert list(input_walk.echoes(client, client_of(ada))) == []
+def test_responses_quote_at_most_one_line_of_input(client_of, ada):
+    assert list(input_walk.echoes(client_of(ada))) == []

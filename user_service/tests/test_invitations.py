@@ -1,20 +1,16 @@
-"""Accounts that an admin makes without a password: who has not accepted, another mail, and a corrected address."""
-
-from datetime import timedelta
+"""Invitations: their state, resending them, and correcting the address."""
 
 import pytest
 from django.core import mail as post
-from django.db.models import F
 from django.utils import timezone
 
-from accounts import mails
 from accounts.models import Mail, PasswordToken, User
+from tests.conftest import NEW_PASSWORD, age_mails, confirm_reset, login_status, send_mails, token_to
 
 pytestmark = pytest.mark.django_db
 
 URL = "/user/users/"
-CHOSEN = "eight red balloons"
-SUBJECT = "You have been given an account"
+BARBARA, ELSEWHERE = "barbara@example.com", "barbara@elsewhere.example"
 
 
 @pytest.fixture
@@ -24,43 +20,46 @@ def admin(client_of, ada):
 
 @pytest.fixture
 def barbara(admin):
-    """Was invited, and has the mail."""
-    answer = admin.post(URL, {"username": "Barbara", "email": "barbara@example.com"})
-    mails.deliver_mails()
+    """Was invited; the mail is sent."""
+    answer = admin.post(URL, {"username": "Barbara", "email": BARBARA})
+    send_mails()
     return answer.json()
 
 
+@pytest.fixture
+def accepted(client, barbara):
+    """Barbara, who has chosen a password."""
+    confirm_reset(client, token_to(BARBARA))
+    return barbara
+
+
+def path_of(account):
+    return f"{URL}{account['id']}/"
+
+
 def resend(client, account):
-    return client.post(f"{URL}{account['id']}/invitation/")
+    return client.post(f"{path_of(account)}invitation/")
 
 
-def token_to(address):
-    letter = next(letter for letter in reversed(post.outbox) if letter.to == [address])
-    assert letter.subject == SUBJECT
-    return letter.body.partition('"token": "')[2].partition('"')[0]
+def sent_to():
+    """Send planned mails; return the recipient of each."""
+    return [message.to[0] for message in send_mails()]
 
 
-def choose(client, token):
-    return client.post("/user/password-reset/confirm/", {"token": token, "new_password": CHOSEN})
+def test_an_invited_user_chooses_a_password_and_signs_in(client, barbara):
+    answer = confirm_reset(client, token_to(BARBARA))
+
+    assert (answer.status_code, login_status(client, "Barbara", NEW_PASSWORD)) == (204, 200)
 
 
-def let_a_minute_pass():
-    Mail.objects.update(sent_at=F("sent_at") - timedelta(minutes=2))
-
-
-def state_of(admin, account):
-    return admin.get(f"{URL}{account['id']}/").json()["invitation"]
-
-
-def test_an_admin_sees_who_has_not_accepted(admin, client, alice, barbara):
+def test_an_admin_sees_pending_invitations(admin, alice, accepted):
     carol = admin.post(URL, {"username": "Carol", "email": "carol@example.com"}).json()
-    choose(client, token_to("barbara@example.com"))
 
     def found(**query):
         return {row["username"]: row["invitation"] for row in admin.get(URL, query).json()["results"]}
 
-    assert (barbara["invitation"], carol["invitation"]) == ("pending", "pending")
-    assert barbara["invited_at"] is not None
+    assert (accepted["invitation"], carol["invitation"]) == ("pending", "pending")
+    assert accepted["invited_at"] is not None
     assert found() == {"Ada": None, "Alice": None, "Barbara": "accepted", "Carol": "pending"}
     assert found(invitation="pending") == {"Carol": "pending"}
     assert found(invitation="accepted") == {"Barbara": "accepted"}
@@ -68,124 +67,94 @@ def test_an_admin_sees_who_has_not_accepted(admin, client, alice, barbara):
     assert admin.get(URL, {"invitation": "lost"}).status_code == 400
 
 
-def test_an_account_of_the_version_before_is_pending_until_it_has_a_password(admin, barbara):
+def test_an_old_account_is_pending_without_a_password(admin, barbara):
     User.objects.filter(pk=barbara["id"]).update(invited_at=None)
 
-    assert state_of(admin, barbara) == "pending"
+    assert admin.get(path_of(barbara)).json()["invitation"] == "pending"
     assert resend(admin, barbara).status_code == 202
 
 
-def test_another_invitation_is_mailed(admin, client, barbara):
-    first = token_to("barbara@example.com")
-    let_a_minute_pass()
+def test_an_invitation_can_be_sent_again(admin, client, barbara):
+    first = token_to(BARBARA)
+    age_mails(minutes=2)
 
     answer = resend(admin, barbara)
-    mails.deliver_mails()
 
-    second = token_to("barbara@example.com")
-    assert (answer.status_code, answer.content) == (202, b"")
-    assert second != first
-    assert admin.get(f"{URL}{barbara['id']}/").json()["invited_at"] > barbara["invited_at"]
-    assert [choose(client, token).status_code for token in (second, first)] == [204, 400]
+    assert (answer.status_code, answer.content, sent_to()) == (202, b"", [BARBARA])
+    assert admin.get(path_of(barbara)).json()["invited_at"] > barbara["invited_at"]
+    assert [confirm_reset(client, token).status_code for token in (token_to(BARBARA), first)] == [204, 400]
 
 
-def test_within_a_minute_no_other_is_mailed(admin, barbara):
+def test_a_second_invitation_within_a_minute_is_skipped(admin, barbara):
     assert resend(admin, barbara).status_code == 202
-
-    mails.deliver_mails()
-
-    assert len(post.outbox) == 1
+    assert sent_to() == []
 
 
-def test_once_it_is_accepted_there_is_none_to_send(admin, client, barbara):
-    choose(client, token_to("barbara@example.com"))
+def test_only_active_and_pending_accounts_are_invited(admin, alice, accepted):
+    carol = admin.post(URL, {"username": "Carol", "email": "carol@example.com"}).json()
+    send_mails()
+    admin.patch(path_of(carol), {"is_active": False})
 
-    answer = resend(admin, barbara)
+    statuses = [resend(admin, account).status_code for account in (accepted, {"id": alice.pk}, carol)]
 
-    assert answer.status_code == 409
+    assert statuses == [409] * 3
     assert not Mail.objects.filter(state="planned").exists()
 
 
-def test_who_registered_or_is_not_active_is_not_invited(admin, alice, barbara):
-    admin.patch(f"{URL}{barbara['id']}/", {"is_active": False})
-
-    answers = [resend(admin, barbara), resend(admin, {"id": alice.pk})]
-
-    assert [answer.status_code for answer in answers] == [409, 409]
-
-
-@pytest.mark.parametrize(("who", "status"), [("alice", 403), (None, 401)])
-def test_it_is_an_admins_to_send(client, client_of, alice, barbara, who, status):
-    caller = client_of(alice) if who else client
-
-    assert resend(caller, barbara).status_code == status
-
-
-def test_an_account_that_does_not_exist_is_not_invited(admin):
+def test_a_missing_account_is_404(admin):
     assert resend(admin, {"id": 900_001}).status_code == 404
 
 
-def test_an_invitation_that_was_accepted_before_it_is_sent_is_not_sent(admin, client, barbara):
-    let_a_minute_pass()
+def test_an_invitation_accepted_before_sending_is_skipped(admin, client, barbara):
+    age_mails(minutes=2)
     resend(admin, barbara)
-    choose(client, token_to("barbara@example.com"))
+    confirm_reset(client, token_to(BARBARA))
 
-    mails.deliver_mails()
-
-    assert len(post.outbox) == 1
+    assert sent_to() == []
 
 
 class TestCorrectedAddress:
-    def test_it_gets_a_new_invitation_and_the_old_one_ends(self, admin, client, barbara):
-        old = token_to("barbara@example.com")
+    def test_a_corrected_address_gets_a_new_invitation(self, admin, client, barbara):
+        old = token_to(BARBARA)
 
-        answer = admin.patch(f"{URL}{barbara['id']}/", {"email": "barbara@elsewhere.example"})
-        mails.deliver_mails()
+        answer = admin.patch(path_of(barbara), {"email": ELSEWHERE}).json()
 
-        new = token_to("barbara@elsewhere.example")
-        assert (answer.json()["invitation"], answer.json()["invited_at"] > barbara["invited_at"]) == ("pending", True)
-        assert [choose(client, token).status_code for token in (old, new)] == [400, 204]
-        assert state_of(admin, barbara) == "accepted"
+        assert sent_to() == [ELSEWHERE]
+        assert (answer["invitation"], answer["invited_at"] > barbara["invited_at"]) == ("pending", True)
+        assert [confirm_reset(client, token).status_code for token in (old, token_to(ELSEWHERE))] == [400, 204]
+        assert admin.get(path_of(barbara)).json()["invitation"] == "accepted"
 
-    def test_the_wrong_address_is_told_nothing(self, admin, barbara):
-        path = f"{URL}{barbara['id']}/"
-        admin.patch(path, {"email": "barbara@elsewhere.example", "username": "Babs"})
-        admin.patch(path, {"is_active": False})
+    def test_the_wrong_address_gets_no_mail(self, admin, barbara):
+        admin.patch(path_of(barbara), {"email": ELSEWHERE, "username": "Babs"})
+        admin.patch(path_of(barbara), {"is_active": False})
 
-        mails.deliver_mails()
+        assert sent_to() == []
 
-        assert [letter.to for letter in post.outbox[1:]] == []
+    def test_a_planned_mail_goes_only_to_the_new_address(self, admin):
+        carol = admin.post(URL, {"username": "Carol", "email": "carol@example.com"}).json()
+        admin.patch(path_of(carol), {"email": "carol@elsewhere.example"})
 
-    def test_an_invitation_that_is_still_to_be_sent_goes_to_the_new_one_alone(self, admin):
-        account = admin.post(URL, {"username": "Carol", "email": "carol@example.com"}).json()
-        admin.patch(f"{URL}{account['id']}/", {"email": "carol@elsewhere.example"})
+        assert sent_to() == ["carol@elsewhere.example"]
 
-        mails.deliver_mails()
+    def test_an_accepted_account_is_not_invited_at_a_new_address(self, admin, accepted):
+        admin.patch(path_of(accepted), {"email": ELSEWHERE})
 
-        assert [letter.to for letter in post.outbox] == [["carol@elsewhere.example"]]
+        assert [message.subject for message in send_mails()] == ["The address of your account has changed"]
 
-    def test_once_it_is_accepted_another_address_is_no_invitation(self, admin, client, barbara):
-        choose(client, token_to("barbara@example.com"))
-
-        admin.patch(f"{URL}{barbara['id']}/", {"email": "barbara@elsewhere.example"})
-        mails.deliver_mails()
-
-        assert [letter.subject for letter in post.outbox[1:]] == ["The address of your account has changed"]
-
-    @pytest.mark.parametrize("values", [{"username": "Babs"}, {"role": "admin"}, {"email": "barbara@example.com"}])
-    def test_what_leaves_the_address_sends_nothing(self, admin, barbara, values):
-        admin.patch(f"{URL}{barbara['id']}/", values)
+    @pytest.mark.parametrize("values", [{"username": "Babs"}, {"role": "admin"}, {"email": BARBARA}])
+    def test_an_unchanged_address_sends_nothing(self, admin, barbara, values):
+        admin.patch(path_of(barbara), values)
 
         assert not Mail.objects.filter(state="planned").exists()
 
 
 @pytest.mark.django_db(transaction=True)
-def test_of_accepting_and_inviting_again_at_once_the_token_works_once(admin, client, barbara, at_once):
-    let_a_minute_pass()
-    token, user = token_to("barbara@example.com"), User.objects.get(pk=barbara["id"])
+def test_parallel_accept_and_reinvite_use_the_token_once(admin, client, barbara, at_once):
+    age_mails(minutes=2)
+    token, user = token_to(BARBARA), User.objects.get(pk=barbara["id"])
 
-    chosen, resent = at_once(lambda: choose(client, token), lambda: resend(admin, barbara), queued_at=user)
-    mails.deliver_mails()
+    chosen, resent = at_once(lambda: confirm_reset(client, token), lambda: resend(admin, barbara), queued_at=user)
+    send_mails()
 
     assert (chosen.status_code, resent.status_code in (202, 409)) == (204, True)
     assert not PasswordToken.objects.filter(expires_at__gt=timezone.now()).exists()

@@ -1,4 +1,4 @@
-"""What a caller of this service may ask in a minute."""
+"""Rate limits of the user service."""
 
 import os
 import subprocess
@@ -14,11 +14,10 @@ from django.test.utils import CaptureQueriesContext
 from accounts.models import User
 from chassis.auth.tokens import issue_service_token
 from chassis.models import Window
-from chassis.testing.limiting import Told, all_told, limit, told, wait_told
-from tests.conftest import Client
+from chassis.testing.limiting import Limit, read_limit, read_limits, read_retry_after, set_limits
+from tests.conftest import Client, read_counts, statuses
 
 pytestmark = pytest.mark.django_db
-COMMITTING = pytest.mark.django_db(transaction=True)
 
 SERVICE = Path(__file__).resolve().parent.parent
 ME = "/user/me/"
@@ -27,280 +26,167 @@ USUAL = {"admin": "10/min", "user": "10/min", "anon": "5/min", "signup": "60/min
 
 @pytest.fixture(autouse=True)
 def _usual_limits(settings):
-    limit(settings, **USUAL)
+    set_limits(settings, **USUAL)
 
 
-def statuses(number, call, *arguments, **options):
-    return [call(*arguments, **options).status_code for _ in range(number)]
+def read_me(client, number, **options):
+    return [client.get(ME, **options) for _ in range(number)]
 
 
-def let_pass(**duration):
+def pass_time(**duration):
     Window.objects.update(ends_at=F("ends_at") - timedelta(**duration))
 
 
-def counts():
-    return dict(Window.objects.values_list("key", "requests"))
+def test_ten_requests_a_minute_are_served(client_of, alice):
+    answers = read_me(client_of(alice), 12)
+
+    assert statuses(answers) == [200] * 10 + [429] * 2
+    assert [read_limit(answer).left for answer in answers] == [9, 8, 7, 6, 5, 4, 3, 2, 1, 0, 0, 0]
+    assert read_limit(answers[0]) == Limit("user", quota=10, window=60, left=9, ends_in=60)
+    assert 0 < read_retry_after(answers[11]) <= 60
 
 
-def test_it_works(client_of, alice):
-    caller = client_of(alice)
+def test_each_role_has_its_own_limit(settings, client_of, client, ada, alice):
+    set_limits(settings, **USUAL | {"admin": "4/min", "user": "3/min", "anon": "2/min"})
 
-    answers = [caller.get(ME) for _ in range(12)]
-
-    assert [answer.status_code for answer in answers] == [200] * 10 + [429] * 2
-    assert [told(answer).left for answer in answers] == [9, 8, 7, 6, 5, 4, 3, 2, 1, 0, 0, 0]
-    assert told(answers[0]) == Told("user", quota=10, window=60, left=9, ends_in=60)
-    assert 58 <= wait_told(answers[11]) <= 60
-
-
-def test_admins_are_counted_like_users_and_apart_from_them(client_of, client, ada, alice):
-    admin, user = client_of(ada), client_of(alice)
-
-    assert statuses(12, admin.get, ME) == [200] * 10 + [429] * 2
-    assert statuses(12, user.get, ME) == [200] * 10 + [429] * 2
-    assert statuses(7, client.get, ME) == [401] * 5 + [429] * 2
-
-
-def test_a_limit_of_each_role_holds_for_that_role(settings, client_of, client, ada, alice):
-    limit(settings, **USUAL | {"admin": "4/min", "user": "3/min", "anon": "2/min"})
-
-    scopes = [told(each.get(ME))[:4] for each in (client_of(ada), client_of(alice), client)]
+    scopes = [read_limit(each.get(ME))[:4] for each in (client_of(ada), client_of(alice), client)]
 
     assert scopes == [("admin", 4, 60, 3), ("user", 3, 60, 2), ("anon", 2, 60, 1)]
 
 
-def test_one_who_is_used_up_leaves_all_others_alone(client_of, client, ada, alice, bob):
+def test_an_exhausted_caller_does_not_affect_others(client_of, client, ada, alice, bob):
     exhausted = client_of(alice)
-    statuses(11, exhausted.get, ME)
-    statuses(6, client.get, ME)
+    read_me(exhausted, 10)
+    read_me(client, 5)
 
-    assert exhausted.get(ME).status_code == client.get(ME).status_code == 429
-    assert client_of(bob).get(ME).status_code == 200
-    assert client_of(ada).get(ME).status_code == 200
+    assert statuses(each.get(ME) for each in (exhausted, client)) == [429, 429]
+    assert statuses(client_of(each).get(ME) for each in (bob, ada)) == [200, 200]
     assert Client().get(ME, REMOTE_ADDR="192.0.2.7").status_code == 401
 
 
-def test_all_sessions_of_an_account_are_one(client_of, alice):
-    phone, laptop = client_of(alice), client_of(alice)
-
-    assert statuses(6, phone.get, ME) + statuses(6, laptop.get, ME, REMOTE_ADDR="192.0.2.7") == [200] * 10 + [429] * 2
-
-
-def test_after_a_minute_it_goes_on(client_of, alice):
+def test_a_request_after_retry_after_is_served(client_of, alice):
     caller = client_of(alice)
-    statuses(30, caller.get, ME)
-    let_pass(seconds=30)
-    assert 0 < wait_told(caller.get(ME)) <= 30
+    refused = read_me(caller, 11)[-1]
 
-    let_pass(seconds=30)
+    pass_time(seconds=read_retry_after(refused))
 
-    assert statuses(11, caller.get, ME) == [200] * 10 + [429]
+    assert statuses(read_me(caller, 11)) == [200] * 10 + [429]
 
 
-def test_a_request_after_retry_after_is_served(settings, client_of, alice):
-    limit(settings, user="2/min")
-    caller = client_of(alice)
-    first = statuses(2, caller.get, ME)
-
-    refused = caller.get(ME)
-    let_pass(seconds=wait_told(refused))
-
-    assert first + statuses(1, caller.get, ME) == [200, 200, 200]
-
-
-REFUSED = {
-    "400": lambda user: user.get(f"{ME}?x=1"),
-    "401": lambda user: Client().get(ME, headers={"Authorization": "Bearer nonsense"}),
-    "403": lambda user: user.post("/user/users/1/password-reset/"),
-    "404": lambda user: user.get("/user/users/999999999/"),
-    "405": lambda user: user.put(ME),
-    "413": lambda user: user.patch(ME, {"email": "x" * 1_100_000}),
-    "415": lambda user: user.generic("PATCH", ME, b"{}", content_type="text/plain"),
-}
-
-
-@pytest.mark.parametrize("status", REFUSED)
-def test_what_is_refused_is_counted(settings, client_of, alice, status):
-    limit(settings, user="2/min", anon="2/min")
-    caller = client_of(alice)
-
-    answers = [REFUSED[status](caller) for _ in range(3)]
-
-    assert [answer.status_code for answer in answers] == [int(status)] * 2 + [429]
-    assert [told(answer).left for answer in answers] == [1, 0, 0]
-
-
-def test_a_token_that_is_not_good_counts_as_anonymous(client_of, client, ada, alice, bob):
+def test_an_invalid_token_counts_as_anonymous(client_of, client, alice, bob):
     deactivated, signed_out, nonsense = client_of(bob), client_of(alice), Client()
-    assert client_of(ada).patch(f"/user/users/{bob.pk}/", {"is_active": False}).status_code == 200
+    bob.change(is_active=False)
     alice.sign_out_everywhere()
-    nonsense.bear("a.b.c")
-    callers = [deactivated, signed_out, nonsense, client, deactivated, client, signed_out]
+    nonsense.set_tokens("a.b.c")
 
-    answers = [each.get(ME) for each in callers]
+    answers = [each.get(ME) for each in [deactivated, signed_out, nonsense, client, deactivated, client, signed_out]]
 
-    assert [answer.status_code for answer in answers] == [401] * 5 + [429] * 2
-    assert {told(answer).scope for answer in answers} == {"anon"}
-    assert counts() == {"address 127.0.0.1": 7, f"user {ada.pk}": 1}
-
-
-def test_a_token_of_before_takes_nothing_from_the_account(client_of, alice):
-    before = client_of(alice)
-    alice.sign_out_everywhere()
-    now = client_of(alice)
-    statuses(20, before.get, ME)
-
-    assert statuses(11, now.get, ME) == [200] * 10 + [429]
+    assert statuses(answers) == [401] * 5 + [429] * 2
+    assert {read_limit(answer).scope for answer in answers} == {"anon"}
+    assert read_counts() == {"address 127.0.0.1": 7}
 
 
 @pytest.mark.parametrize(("before", "after"), [("user", "admin"), ("admin", "user")])
-def test_the_role_of_now_decides_whatever_the_token_says(settings, client_of, ada, person, before, after):
-    limit(settings, admin="9/min", user="2/min")
+def test_the_current_role_decides_not_the_token(settings, client_of, person, before, after):
+    set_limits(settings, admin="9/min", user="2/min")
     rita = person("Rita", role=before)
     caller = client_of(rita)
-    first = told(caller.get(ME))
+    first = read_limit(caller.get(ME))
 
     User.objects.filter(pk=rita.pk).update(role=after)
 
     quota = {"admin": 9, "user": 2}
-    assert first == Told(before, quota[before], 60, quota[before] - 1, 60)
-    assert told(caller.get(ME)) == Told(after, quota[after], 60, quota[after] - 2, 60)
-
-
-def test_who_is_demoted_has_used_what_they_used_as_an_admin(settings, client_of, ada, grace):
-    limit(settings, admin="9/min", user="2/min")
-    caller = client_of(grace)
-    assert statuses(5, caller.get, ME) == [200] * 5
-
-    assert client_of(ada).patch(f"/user/users/{grace.pk}/", {"role": "user"}).status_code == 200
-
-    assert told(caller.get(ME))[0::3] == ("user", 0)
-    assert caller.get(ME).status_code == 429
+    assert first[:4] == (before, quota[before], 60, quota[before] - 1)
+    assert read_limit(caller.get(ME))[:4] == (after, quota[after], 60, quota[after] - 2)
 
 
 @pytest.mark.parametrize("off", ["user", "anon"])
-def test_a_limit_that_is_off_holds_for_nobody_else(settings, client_of, client, alice, off):
-    limit(settings, **USUAL | {off: None})
+def test_a_disabled_limit_affects_only_its_role(settings, client_of, client, alice, off):
+    set_limits(settings, **USUAL | {off: None})
+
     answers = {"user": client_of(alice).get(ME), "anon": client.get(ME)}
 
-    assert all_told(answers.pop(off)) == []
-    assert [told(answer).scope for answer in answers.values()] == list(answers)
-    assert len(counts()) == 1
+    assert read_limits(answers.pop(off)) == []
+    assert [read_limit(answer).scope for answer in answers.values()] == list(answers)
+    assert len(read_counts()) == 1
 
 
-def test_what_has_not_changed_is_given_back(client_of, alice):
+def test_a_304_is_not_counted(client_of, alice):
     caller = client_of(alice)
     tag = caller.get(ME).headers["ETag"]
 
-    answers = [caller.get(ME, headers={"If-None-Match": tag}) for _ in range(10)]
+    answers = read_me(caller, 10, headers={"If-None-Match": tag})
 
-    assert [answer.status_code for answer in answers] == [304] * 10
-    assert {told(answer).left for answer in answers} == {9}
-    assert counts() == {f"user {alice.pk}": 1}
-
-
-def test_who_is_used_up_is_refused_also_what_has_not_changed(client_of, alice):
-    caller = client_of(alice)
-    tag = caller.get(ME).headers["ETag"]
-    statuses(9, caller.get, ME)
-
-    assert caller.get(ME, headers={"If-None-Match": tag}).status_code == 429
+    assert statuses(answers) == [304] * 10
+    assert {read_limit(answer).left for answer in answers} == {9}
+    assert read_counts() == {f"user {alice.pk}": 1}
 
 
-def test_health_metrics_and_other_services_are_never_counted(settings, client):
+def test_health_metrics_and_services_are_not_limited(settings, client):
     settings.METRICS_TOKEN = "prometheus-may-read-this-0123456789"
     service = Client()
-    service.bear(issue_service_token("task_service"))
+    service.set_tokens(issue_service_token("task_service"))
 
-    for _ in range(12):
-        answers = [
-            client.get("/user/health/live/"),
-            client.get("/user/health/ready/"),
-            client.get("/metrics/", headers={"Authorization": f"Bearer {settings.METRICS_TOKEN}"}),
-            service.get("/internal/users/?ids=1"),
-            service.get("/internal/users/changes/"),
-            client.get("/internal/users/?ids=1"),
-        ]
-        assert [answer.status_code for answer in answers] == [200] * 5 + [401]
-        assert [all_told(answer) for answer in answers] == [[]] * 6
-    assert counts() == {}
+    answers = [
+        client.get("/user/health/live/"),
+        client.get("/user/health/ready/"),
+        client.get("/metrics/", headers={"Authorization": f"Bearer {settings.METRICS_TOKEN}"}),
+        service.get("/internal/users/?ids=1"),
+        service.get("/internal/users/changes/"),
+        client.get("/internal/users/?ids=1"),
+    ]
 
-
-# Many at once
+    assert statuses(answers) == [200] * 5 + [401]
+    assert [read_limits(answer) for answer in answers] == [[]] * 6
+    assert read_counts() == {}
 
 
-@COMMITTING
-def test_of_thirty_at_once_ten_are_let_in(client_of, at_once, alice):
+@pytest.mark.django_db(transaction=True)
+def test_ten_of_thirty_parallel_requests_are_served(client_of, at_once, alice):
     sessions = [client_of(alice) for _ in range(3)]
 
     answers = at_once(*(lambda each=each: each.get(ME) for each in sessions * 10))
 
-    assert sorted(answer.status_code for answer in answers) == [200] * 10 + [429] * 20
-    assert sorted(told(answer).left for answer in answers) == [0] * 21 + list(range(1, 10))
+    assert sorted(statuses(answers)) == [200] * 10 + [429] * 20
+    assert sorted(read_limit(answer).left for answer in answers) == [0] * 21 + list(range(1, 10))
 
 
-@COMMITTING
-def test_what_many_have_unchanged_at_once_is_all_given_back(client_of, at_once, alice):
-    caller = client_of(alice)
-    tag = caller.get(ME).headers["ETag"]
-
-    answers = at_once(*[lambda: caller.get(ME, headers={"If-None-Match": tag})] * 9)
-
-    assert [answer.status_code for answer in answers] == [304] * 9
-    assert counts() == {f"user {alice.pk}": 1}
-
-
-# What it costs
-
-
-def statements(call, *arguments, **options):
+def statements(client, **options):
     with CaptureQueriesContext(connection) as captured:
-        answer = call(*arguments, **options)
+        answer = client.get(ME, **options)
     return answer.status_code, len(captured)
 
 
-def test_to_count_a_known_caller_takes_no_statement_more(settings, client_of, alice):
+def test_counting_a_known_caller_needs_no_extra_statement(settings, client_of, alice):
     caller = client_of(alice)
-    limit(settings, user=None)
-    uncounted = statements(caller.get, ME)
-    limit(settings, user="1/min")
+    set_limits(settings, user=None)
+    uncounted = statements(caller)
+    set_limits(settings, user="1/min")
 
     tag = caller.get(ME).headers["ETag"]
-    let_pass(minutes=1)
+    pass_time(minutes=1)
 
-    assert uncounted == statements(caller.get, ME) == (200, 2)
-    assert statements(caller.get, ME) == (429, 1)
-    let_pass(minutes=1)
-    assert statements(caller.get, ME, headers={"If-None-Match": tag}) == (304, 3)
-
-
-def test_to_refuse_a_stranger_takes_one_statement(client):
-    statuses(5, client.get, ME)
-
-    assert statements(client.get, ME) == (429, 1)
+    assert uncounted == statements(caller) == (200, 2)
+    assert statements(caller) == (429, 1)
+    pass_time(minutes=1)
+    assert statements(caller, headers={"If-None-Match": tag}) == (304, 3)
 
 
-# Settings
+RENAMED = "THROTTLE_NEWCOMERS is now called THROTTLE_SIGNUP; the next version will not read the old name."
+NO_RATE = "user_service: {} must be a rate such as 10/min (or /sec, /hour, /day), or off, not '0/min'."
 
 
-def test_the_old_name_of_a_limit_is_one_warning_at_start():
-    argv, given = [sys.executable, "manage.py", "check"], os.environ | {"THROTTLE_SIGNUP": ""}
+@pytest.mark.parametrize(
+    ("environment", "status", "sentence"),
+    [
+        ({"THROTTLE_SIGNUP": "", "THROTTLE_NEWCOMERS": "7/min"}, 0, RENAMED),
+        ({"THROTTLE_ADMIN": "0/min"}, 78, NO_RATE.format("THROTTLE_ADMIN")),
+        ({"THROTTLE_SIGNUP": "0/min"}, 78, NO_RATE.format("THROTTLE_SIGNUP")),
+    ],
+)
+def test_a_wrong_setting_gets_one_sentence_at_start(environment, status, sentence):
+    command = [sys.executable, "manage.py", "check"]
 
-    done = subprocess.run(
-        argv, cwd=SERVICE, env=given | {"THROTTLE_NEWCOMERS": "7/min"}, capture_output=True, text=True, check=True
-    )
+    done = subprocess.run(command, cwd=SERVICE, env=os.environ | environment, capture_output=True, text=True)
 
-    sentence = "THROTTLE_NEWCOMERS is now called THROTTLE_SIGNUP; the old name will not be read by the next version."
-    assert done.stderr == f"{sentence}\n"
-
-
-@pytest.mark.parametrize("name", ["THROTTLE_ADMIN", "THROTTLE_SIGNUP"])
-def test_a_limit_that_is_none_refuses_the_start_in_one_sentence(name):
-    argv = [sys.executable, "manage.py", "check"]
-
-    done = subprocess.run(
-        argv, cwd=SERVICE, env=os.environ | {name: "0/min"}, capture_output=True, text=True, check=False
-    )
-
-    sentence = f"{name} must be a rate such as 10/min (or /sec, /hour, /day), or off, not '0/min'."
-    assert (done.returncode, done.stderr) == (78, f"user_service: {sentence}\n")
+    assert (done.returncode, done.stderr) == (status, f"{sentence}\n")

@@ -1,34 +1,37 @@
-"""How many mails strangers can cause to be sent to one mailbox."""
-
-from datetime import timedelta
+"""Limits of mails that strangers can have sent to a mailbox."""
 
 import pytest
 from django.core import mail as post
-from django.db.models import F
 
-from accounts import mails
+from accounts import jobs
 from accounts.models import Mail, PasswordToken, User
+from tests.conftest import age_mails
 
 pytestmark = pytest.mark.django_db
+
+TOO_SOON, TOO_MANY = "the same mail was sent a moment ago", "the mailbox got 10 mails within a day"
 
 
 @pytest.fixture
 def plus(person):
-    """Twelve accounts whose addresses are one mailbox."""
+    """Twelve accounts with addresses of one mailbox."""
     return [person(f"Eve{number}", email=f"Victim+{number}@Example.com") for number in range(12)]
 
 
-def ask(client, email):
-    assert client.post("/user/password-reset/", {"email": email}).status_code == 202
+def ask(client, *users):
+    for user in users:
+        assert client.post("/user/password-reset/", {"email": user.email}).status_code == 202
 
 
-def let_pass(**duration):
-    instants = ["planned_at", "due_at", "give_up_at", "sent_at"]
-    Mail.objects.update(**{name: F(name) - timedelta(**duration) for name in instants})
+def ask_every_two_minutes(client, users):
+    for user in users:
+        ask(client, user)
+        deliver()
+        age_mails(minutes=2)
 
 
 def deliver():
-    while mails.deliver_mails():
+    while jobs.deliver_mails():
         pass
 
 
@@ -36,92 +39,71 @@ def reasons():
     return list(Mail.objects.exclude(reason="").order_by("pk").values_list("reason", flat=True))
 
 
-def test_plus_addresses_are_one_mailbox(client, plus):
-    for user in plus[:3]:
-        ask(client, user.email)
+def test_plus_addresses_are_one_mailbox(client, plus, alice):
+    ask(client, *plus[:3], alice)
 
     deliver()
 
-    assert [letter.to for letter in post.outbox] == [["Victim+0@Example.com"]]
-    assert reasons() == ["the same was sent a moment ago"] * 2
-    assert PasswordToken.objects.count() == 1
+    assert [message.to[0] for message in post.outbox] == ["Victim+0@Example.com", "alice@example.com"]
+    assert reasons() == [TOO_SOON] * 2
+    assert PasswordToken.objects.count() == 2
 
 
 def test_a_mailbox_gets_ten_mails_within_a_day(client, plus):
-    for user in plus:
-        ask(client, user.email)
-        deliver()
-        let_pass(minutes=2)
+    ask_every_two_minutes(client, plus)
 
-    assert len(post.outbox) == 10
-    assert reasons() == ["the mailbox got 10 mails within a day"] * 2
-    let_pass(days=1)
-    ask(client, plus[0].email)
+    assert (len(post.outbox), reasons()) == (10, [TOO_MANY] * 2)
+    age_mails(days=1)
+    ask(client, plus[0])
     deliver()
     assert len(post.outbox) == 11
 
 
-def test_mails_to_confirm_an_address_count_too(client, plus, password):
-    for user in plus[:10]:
-        ask(client, user.email)
-        deliver()
-        let_pass(minutes=2)
+def test_confirmation_mails_count_too(client, plus, password):
+    ask_every_two_minutes(client, plus[:10])
 
     client.post("/user/register/", {"username": "Mallory", "email": "victim+m@example.com", "password": password})
     deliver()
 
-    assert reasons() == ["the mailbox got 10 mails within a day"]
+    assert reasons() == [TOO_MANY]
 
 
-def test_sign_ups_with_plus_addresses_send_one_mail_a_minute(client, db, password):
+def test_plus_address_sign_ups_send_one_mail_a_minute(client, db, password):
     for number in range(3):
         body = {"username": f"Eve{number}", "email": f"victim+{number}@example.com", "password": password}
         client.post("/user/register/", body)
 
     deliver()
 
-    assert len(post.outbox) == 1
-    assert User.objects.count() == 3
+    assert (len(post.outbox), User.objects.count()) == (1, 3)
 
 
-def test_other_mailboxes_are_not_held_up(client, plus, alice):
-    for email in (plus[0].email, plus[1].email, alice.email):
-        ask(client, email)
-
-    deliver()
-
-    assert [letter.to[0] for letter in post.outbox] == ["Victim+0@Example.com", "alice@example.com"]
-
-
-def test_what_an_admin_asks_for_does_not_wait_for_strangers(client, client_of, ada, plus):
-    for user in plus:
-        ask(client, user.email)
-        deliver()
-        let_pass(minutes=2)
-    ask(client, plus[0].email)
+def test_mails_requested_by_an_admin_are_counted_separately(client, client_of, ada, plus):
+    ask_every_two_minutes(client, plus[:10])
+    ask(client, plus[0])
 
     client_of(ada).post(f"/user/users/{plus[0].pk}/password-reset/")
     client_of(ada).post("/user/users/", {"username": "Carol", "email": "victim+carol@example.com"})
     deliver()
 
-    assert [letter.to[0] for letter in post.outbox[10:]] == ["Victim+0@Example.com", "victim+carol@example.com"]
+    assert [message.to[0] for message in post.outbox[10:]] == ["Victim+0@Example.com", "victim+carol@example.com"]
 
 
-def test_another_worker_that_sends_at_this_moment_counts(client, plus):
-    ask(client, plus[0].email)
+def test_mails_being_sent_by_another_worker_count(client, plus):
+    ask(client, plus[0])
     Mail.objects.claim(1, lease_seconds=60)  # and is sending it
-    ask(client, plus[1].email)
+    ask(client, plus[1])
 
     deliver()
 
-    assert (post.outbox, reasons()) == ([], ["the same was sent a moment ago"])
+    assert (post.outbox, reasons()) == ([], [TOO_SOON])
 
 
-def test_a_mail_that_the_version_before_planned_is_limited_too(client, plus):
-    ask(client, plus[0].email)
+def test_mails_planned_by_the_previous_version_are_limited(client, plus):
+    ask(client, plus[0])
     deliver()
     Mail.objects.create(kind=Mail.Kind.PASSWORD_RESET, email_key=plus[1].email_key)
 
     deliver()
 
-    assert (len(post.outbox), reasons()) == (1, ["the same was sent a moment ago"])
+    assert (len(post.outbox), reasons()) == (1, [TOO_SOON])

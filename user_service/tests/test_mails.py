@@ -1,550 +1,210 @@
-"""Delivery, to Django's outbox in memory and to a real SMTP server that can misbehave."""
+"""Mails about accounts: contents, recipients and repetitions."""
 
-import gc
-import logging
-import socket
-from contextlib import closing
 from datetime import timedelta
 
 import pytest
 from django.core import mail as post
-from django.db import connection
-from django.db.models import F
 from django.utils import timezone
 
-from accounts import health, mails
+from accounts import jobs
 from accounts.models import Mail, PasswordToken, User
-from chassis.testing.mail_addresses import ACCEPTED, REFUSED_UNTRIMMED
-from chassis.testing.smtp_sink import END_OF_DATA, HANG, HANG_UP, serving
 from chassis.worker.mailing import message_id
+from tests.conftest import age_mails, confirm_reset, outcome, send_mails, token_in
 
 pytestmark = pytest.mark.django_db
 
+ALICE = "alice@example.com"
 RESET, INVITATION = Mail.Kind.PASSWORD_RESET, Mail.Kind.INVITATION
 
 
-def plan(address, kind=RESET):
+def plan(address=ALICE, kind=RESET):
     if kind == INVITATION:  # they have no password yet
         User.objects.filter(email=address).update(password="!")
     return Mail.objects.plan(kind, address)
 
 
-def let_pass(**duration):
-    """Move every instant of every mail back, which is as good as waiting."""
-    instants = ["planned_at", "due_at", "give_up_at", "leased_until", "sent_at"]
-    Mail.objects.update(**{name: F(name) - timedelta(**duration) for name in instants})
+# Contents and recipients
 
 
-def outcome(mail):
-    mail.refresh_from_db()
-    return mail.state, mail.reason
+def test_a_planned_mail_is_sent(alice, settings):
+    settings.MAIL_DOMAIN = "tm.example"
+    mail = plan()
 
+    assert jobs.deliver_mails() == 1
 
-def token_in(body):
-    token = body.partition('"token": "')[2].partition('"')[0]
-    assert len(token) == 43
-    return token
-
-
-@pytest.fixture
-def by_smtp(settings):
-    def use(port):
-        settings.EMAIL_BACKEND = "django.core.mail.backends.smtp.EmailBackend"
-        settings.EMAIL_HOST, settings.EMAIL_PORT, settings.EMAIL_TIMEOUT = "127.0.0.1", port, 5
-
-    return use
-
-
-@pytest.fixture
-def sink(by_smtp):
-    with serving() as server:
-        by_smtp(server.port)
-        yield server
-
-
-@pytest.fixture
-def closed_port(by_smtp):
-    """A port that nobody listens at, and that nobody else can take meanwhile."""
-    with closing(socket.socket()) as holder:
-        holder.bind(("127.0.0.1", 0))
-        by_smtp(holder.getsockname()[1])
-        yield holder
-
-
-# What is sent, and to whom
-
-
-def test_it_works(alice):
-    mail = plan("alice@example.com")
-
-    assert mails.deliver_mails() == 1
-
-    (letter,) = post.outbox
+    (message,) = post.outbox
+    sent = message.message()
     assert outcome(mail) == ("sent", "")
-    assert (letter.to, letter.cc, letter.bcc) == (["alice@example.com"], [], [])
-    assert letter.from_email == "TMService <noreply@tmservice.invalid>"
-    assert letter.message()["Message-ID"] == message_id(mail.pk, prefix="user-mail")
-    assert letter.message()["Auto-Submitted"] == "auto-generated"
-    assert letter.message().get_content_type() == "text/plain"
-    assert not letter.message().is_multipart()
+    assert (message.to, message.cc, message.bcc) == ([ALICE], [], [])
+    assert message.from_email == "TMService <noreply@tmservice.invalid>"
+    assert sent["Message-ID"] == message_id(mail.pk, prefix="user-mail")
+    assert sent["Message-ID"].endswith("@tm.example>")
+    assert sent["Auto-Submitted"] == "auto-generated"
+    assert (sent.get_content_type(), sent.is_multipart()) == ("text/plain", False)
 
 
 @pytest.mark.parametrize(
-    ("kind", "subject", "said"),
+    ("kind", "subject", "validity", "lifetime"),
     [
-        (RESET, "Choose a new password", "for 30 minutes"),
-        (INVITATION, "You have been given an account", "for 7 days"),
+        (RESET, "Choose a new password", "for 30 minutes", timedelta(minutes=30)),
+        (INVITATION, "You have been given an account", "for 7 days", timedelta(days=7)),
     ],
 )
-def test_each_kind_has_its_subject_and_says_how_long_it_is_good(alice, bob, kind, subject, said):
+def test_each_recipient_gets_their_own_working_token(client, alice, bob, kind, subject, validity, lifetime):
     for user in (alice, bob):
         plan(user.email, kind)
 
-    mails.deliver_mails()
+    messages = send_mails()
+    left = PasswordToken.objects.get(user=bob).expires_at - timezone.now()
+    confirmed = confirm_reset(client, token_in(messages[1]), "eight red balloons")
 
-    assert [letter.subject for letter in post.outbox] == [subject, subject]
-    assert [said in letter.body for letter in post.outbox] == [True, True]
-    assert [letter.body.partition(",")[0] for letter in post.outbox] == ["Hello Alice", "Hello Bob"]
-
-
-@pytest.mark.parametrize(("kind", "lifetime"), [(RESET, timedelta(minutes=30)), (INVITATION, timedelta(days=7))])
-def test_the_token_in_it_is_good_for_its_reader(client, alice, kind, lifetime):
-    plan("alice@example.com", kind)
-    mails.deliver_mails()
-
-    left = PasswordToken.objects.get(user=alice).expires_at - timezone.now()
-    body = {"token": token_in(post.outbox[0].body), "new_password": "eight red balloons"}
-    assert client.post("/user/password-reset/confirm/", body).status_code == 204
+    bob.refresh_from_db()
+    assert [message.subject for message in messages] == [subject] * 2
+    assert [message.body.partition(",")[0] for message in messages] == ["Hello Alice", "Hello Bob"]
+    assert all(validity in message.body for message in messages)
     assert lifetime - timedelta(minutes=1) < left <= lifetime
+    assert (confirmed.status_code, bob.check_password("eight red balloons")) == (204, True)
 
 
 @pytest.mark.parametrize(
     ("public_url", "address"), [("https://tm.test", "https://tm.test"), ("", "http://localhost:8080")]
 )
-def test_without_a_page_it_tells_the_call(alice, settings, public_url, address):
+def test_without_a_page_url_the_mail_shows_the_api_call(alice, settings, public_url, address):
     settings.PUBLIC_URL, settings.PASSWORD_URL = public_url, ""
-    plan("alice@example.com")
+    plan()
 
-    mails.deliver_mails()
+    (message,) = send_mails()
 
-    body = post.outbox[0].body
-    assert f"\nPOST {address}/user/password-reset/confirm/\n" in body
-    assert f'\n{{"token": "{token_in(body)}", "new_password": "..."}}\n' in body
+    assert f"\nPOST {address}/user/password-reset/confirm/\n" in message.body
+    assert f'\n{{"token": "{token_in(message)}", "new_password": "..."}}\n' in message.body
 
 
-def test_with_a_page_it_tells_its_address_with_the_token(client, alice, settings):
+def test_with_a_page_url_the_mail_links_to_it(client, alice, settings):
     settings.PASSWORD_URL = "https://tm.test/password#token=TOKEN&from=mail"
-    plan("alice@example.com")
+    plan()
 
-    mails.deliver_mails()
+    (message,) = send_mails()
 
-    body = post.outbox[0].body
-    token = body.partition("https://tm.test/password#token=")[2].partition("&from=mail\n")[0]
-    assert "TOKEN" not in body
-    assert "/user/password-reset/confirm/" not in body
-    confirmed = client.post("/user/password-reset/confirm/", {"token": token, "new_password": "eight red balloons"})
-    assert confirmed.status_code == 204
+    token = message.body.partition("https://tm.test/password#token=")[2].partition("&from=mail\n")[0]
+    assert "TOKEN" not in message.body
+    assert "/user/password-reset/confirm/" not in message.body
+    assert confirm_reset(client, token).status_code == 204
 
 
-def test_it_goes_to_the_address_of_the_account_not_to_the_one_in_the_request(person, client):
+def test_the_mail_goes_to_the_address_of_the_account(person, client):
     person("Alice", email="Alice@Example.com")
     client.post("/user/password-reset/", {"email": "aLICE@eXAMPLE.COM"})
 
-    mails.deliver_mails()
-
-    assert [letter.recipients() for letter in post.outbox] == [["Alice@Example.com"]]
+    assert [message.recipients() for message in send_mails()] == [["Alice@Example.com"]]
 
 
-def test_each_gets_their_own_token(client, alice, bob):
-    for user in (alice, bob):
-        plan(user.email)
-
-    mails.deliver_mails()
-
-    tokens = {letter.to[0]: token_in(letter.body) for letter in post.outbox}
-    client.post(
-        "/user/password-reset/confirm/", {"token": tokens["bob@example.com"], "new_password": "eight red balloons"}
-    )
-    bob.refresh_from_db()
-    assert tokens["alice@example.com"] != tokens["bob@example.com"]
-    assert bob.check_password("eight red balloons")
-
-
-# To whom nothing is sent
+# Skipped mails
 
 
 @pytest.mark.parametrize("kind", [RESET, INVITATION])
 @pytest.mark.parametrize("address", ["nobody@example.com", "ivan@example.com"])
-def test_nobody_unknown_or_inactive_gets_a_mail(alice, ivan, kind, address):
+def test_unknown_and_inactive_accounts_get_no_mail(alice, ivan, kind, address):
     mail = plan(address, kind)
 
-    mails.deliver_mails()
-
+    assert send_mails() == []
     assert outcome(mail) == ("skipped", "no active account has this address")
-    assert post.outbox == []
     assert not PasswordToken.objects.exists()
 
 
-@pytest.mark.parametrize(
-    "undo",
-    [
-        lambda admin, url: admin.delete(url),
-        lambda admin, url: admin.patch(url, {"is_active": False}),
-        lambda admin, url: admin.patch(url, {"email": "elsewhere@example.com"}),
-    ],
-    ids=["deleted", "deactivated", "moved"],
-)
-def test_what_was_asked_for_before_the_account_changed_goes_nowhere(client, client_of, ada, alice, undo):
-    client.post("/user/password-reset/", {"email": "alice@example.com"})
-    undo(client_of(ada), f"/user/users/{alice.pk}/")
+@pytest.mark.parametrize("change", [None, {"is_active": False}, {"email": "elsewhere@example.com"}])
+def test_a_reset_is_skipped_if_the_account_has_changed(client, client_of, ada, alice, change):
+    client.post("/user/password-reset/", {"email": ALICE})
+    admin, path = client_of(ada), f"/user/users/{alice.pk}/"
+    admin.patch(path, change) if change else admin.delete(path)
 
-    mails.deliver_mails()
+    messages = send_mails()
 
     assert outcome(Mail.objects.get(kind=RESET)) == ("skipped", "no active account has this address")
-    assert [letter.subject for letter in post.outbox if "token" in letter.body] == []
-
-
-def test_a_second_of_one_kind_within_a_minute_is_skipped(alice):
-    first, second = plan("alice@example.com"), plan("alice@example.com")
-
-    mails.deliver_mails()
-
-    assert [outcome(mail) for mail in (first, second)] == [("sent", ""), ("skipped", "the same was sent a moment ago")]
-    assert PasswordToken.objects.count() == len(post.outbox) == 1
-
-
-def test_another_kind_or_another_address_within_a_minute_is_sent(alice, bob):
-    for address, kind in [(alice.email, RESET), (alice.email, INVITATION), (bob.email, RESET)]:
-        plan(address, kind)
-
-    mails.deliver_mails()
-
-    assert Mail.objects.filter(state="sent").count() == len(post.outbox) == 3
-
-
-def test_after_a_minute_it_is_sent_again(alice):
-    plan("alice@example.com")
-    mails.deliver_mails()
-    let_pass(seconds=59)
-    early = plan("alice@example.com")
-    mails.deliver_mails()
-    let_pass(seconds=2)
-    late = plan("alice@example.com")
-    mails.deliver_mails()
-
-    assert [outcome(mail)[0] for mail in (early, late)] == ["skipped", "sent"]
-
-
-def test_what_was_not_sent_holds_no_other_up(alice, closed_port, settings):
-    plan("alice@example.com")
-    mails.deliver_mails()
-    settings.EMAIL_BACKEND = "django.core.mail.backends.locmem.EmailBackend"
-    second = plan("alice@example.com")
-
-    mails.deliver_mails()
-
-    assert outcome(second) == ("sent", "")
-
-
-# Crashes
-
-
-def test_a_mail_whose_worker_died_goes_out_again_under_the_same_id(alice):
-    mail = plan("alice@example.com")
-    (claimed,) = Mail.objects.claim(1, lease_seconds=60)
-    mails.send_account_mail(claimed)  # and here the worker dies
-
-    assert mails.deliver_mails() == 0
-    let_pass(seconds=61)
-    assert mails.deliver_mails() == 1
-
-    assert [letter.message()["Message-ID"] for letter in post.outbox] == [message_id(mail.pk, prefix="user-mail")] * 2
-    assert outcome(mail) == ("sent", "")
-
-
-def test_both_mails_of_a_crash_are_good(client, alice):
-    plan("alice@example.com")
-    mails.send_account_mail(*Mail.objects.claim(1, lease_seconds=60))
-    let_pass(seconds=61)
-    mails.deliver_mails()
-
-    first, second = [token_in(letter.body) for letter in post.outbox]
-
-    assert first != second
-    body = {"token": first, "new_password": "eight red balloons"}
-    assert client.post("/user/password-reset/confirm/", body).status_code == 204
-
-
-def test_the_id_names_the_domain_of_the_sender(alice, settings):
-    settings.MAIL_DOMAIN = "tm.example"
-    mail = plan("alice@example.com")
-
-    mails.deliver_mails()
-
-    sent = post.outbox[0].message()["Message-ID"]
-    assert sent == message_id(mail.pk, prefix="user-mail")
-    assert sent.endswith("@tm.example>")
-
-
-# By SMTP
-
-
-def test_it_is_sent_by_smtp(alice, sink):
-    mail = plan("alice@example.com")
-
-    mails.deliver_mails()
-
-    ((sender, recipients, message),) = sink.received
-    assert outcome(mail) == ("sent", "")
-    assert (sender, recipients) == ("noreply@tmservice.invalid", ["alice@example.com"])
-    assert (message["To"], message["Subject"]) == ("alice@example.com", "Choose a new password")
-    assert message["Message-ID"] == message_id(mail.pk, prefix="user-mail")
-    assert token_in(message.get_content())
-    assert sink.commands[-1] == "QUIT"
-
-
-def test_while_the_mail_server_is_down_it_waits_and_goes_out_later(alice, closed_port, sink, by_smtp):
-    by_smtp(closed_port.getsockname()[1])
-    mail = plan("alice@example.com")
-    mails.deliver_mails()
-
-    state, reason = outcome(mail)
-    assert state == "planned"
-    assert "ConnectionRefusedError" in reason
-    assert timezone.now() < mail.due_at < timezone.now() + timedelta(seconds=11)
-
-    by_smtp(sink.server_address[1])
-    let_pass(seconds=11)
-    mails.deliver_mails()
-
-    assert outcome(mail) == ("sent", "")
-    assert [recipients for _, recipients, _ in sink.received] == [["alice@example.com"]]
+    assert not any("token" in message.body for message in messages)
 
 
 @pytest.mark.parametrize(
-    ("command", "answer", "reason"),
+    ("address", "kind", "seconds", "state"),
     [
-        ("CONNECT", "421 too busy", "421 too busy"),
-        ("CONNECT", "554 not today", "554 not today"),
-        ("CONNECT", HANG_UP, "SMTPServerDisconnected"),
-        ("MAIL", "451 try later", "451 try later"),
-        ("MAIL", HANG_UP, "SMTPServerDisconnected"),
-        ("RCPT", "450 mailbox busy", "450 mailbox busy"),
-        ("RCPT", "421 closing", "421 closing"),
-        ("DATA", "452 no room", "452 no room"),
-        (END_OF_DATA, "451 greylisted", "451 greylisted"),
-        (END_OF_DATA, HANG_UP, "SMTPServerDisconnected"),
-        ("MAIL", "nonsense", "-1"),
+        (ALICE, RESET, 0, "skipped"),
+        (ALICE, RESET, 50, "skipped"),
+        (ALICE, RESET, 61, "sent"),
+        (ALICE, INVITATION, 0, "sent"),
+        ("bob@example.com", RESET, 0, "sent"),
     ],
 )
-def test_what_may_pass_is_tried_again(alice, sink, command, answer, reason):
-    mail = plan("alice@example.com")
-    sink.answers = {command: answer}
-    mails.deliver_mails()
+def test_the_same_mail_is_sent_once_a_minute(alice, bob, address, kind, seconds, state):
+    plan()
+    send_mails()
+    age_mails(seconds=seconds)
+    mail = plan(address, kind)
 
-    assert outcome(mail)[0] == "planned"
-    assert reason in mail.reason
-    assert mails.deliver_mails() == 0
+    sent = send_mails()
 
-    sink.answers = {}
-    let_pass(seconds=11)
-    mails.deliver_mails()
-
-    assert outcome(mail) == ("sent", "")
-    ids = {message["Message-ID"] for _, _, message in sink.received}
-    assert ids == {message_id(mail.pk, prefix="user-mail")}
+    assert outcome(mail)[0] == state
+    assert len(sent) == PasswordToken.objects.count() - 1 == (state == "sent")
 
 
-@pytest.mark.parametrize(
-    ("command", "answer"),
-    [
-        ("MAIL", "550 not from here"),
-        ("RCPT", "550 no such user"),
-        ("DATA", "554 no"),
-        (END_OF_DATA, "554 looks like spam"),
-    ],
-)
-def test_what_is_refused_for_good_has_failed_and_holds_nobody_up(alice, bob, sink, command, answer, caplog):
-    mail = plan("alice@example.com")
-    sink.answers = {command: answer}
-    mails.deliver_mails()
-    assert outcome(mail) == ("failed", answer)
-    assert f"mail {mail.pk} is dead-lettered: {answer}" in caplog.messages
+def test_an_old_reset_request_is_skipped(alice):
+    waiting = plan()
+    age_mails(days=3)
 
-    sink.answers, sink.received = {}, []
-    let_pass(days=1)
-    plan("bob@example.com")
-    mails.deliver_mails()
-
-    assert [recipients for _, recipients, _ in sink.received] == [["bob@example.com"]]
+    assert send_mails() == []
+    assert outcome(waiting) == ("skipped", "the request is too old")
 
 
-def test_a_server_that_hangs_up_after_taking_the_mail_has_taken_it(alice, sink):
-    sink.answers = {"QUIT": HANG_UP}
-    mail = plan("alice@example.com")
-
-    mails.deliver_mails()
-
-    assert outcome(mail) == ("sent", "")
-    assert len(sink.received) == 1
-
-
-def test_a_server_that_never_answers_does_not_stop_the_worker(alice, sink, settings):
-    settings.EMAIL_TIMEOUT = 0.1
-    sink.answers = {"CONNECT": HANG}
-    mail = plan("alice@example.com")
-
-    mails.deliver_mails()
-
-    assert outcome(mail)[0] == "planned"
-    assert "timed out" in mail.reason.lower()
-
-
-@pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")  # Django leaves that one to the collector
-def test_without_the_encryption_that_is_asked_for_nothing_is_said(alice, sink, settings):
-    settings.EMAIL_USE_TLS = True
-    settings.EMAIL_HOST_USER, settings.EMAIL_HOST_PASSWORD = "tm", "the mail server's password"
-    mail = plan("alice@example.com")
-
-    mails.deliver_mails()
-
-    assert outcome(mail)[0] == "planned"
-    assert sink.received == []
-    assert not {"MAIL", "AUTH"} & set(sink.commands)
-    gc.collect()
-
-
-@pytest.mark.parametrize("address", ACCEPTED)
-def test_a_plain_address_is_written_to_as_it_is(person, sink, address):
-    person("Zoe", email=address)
-    mail = plan(address)
-
-    mails.deliver_mails()
-
-    assert outcome(mail) == ("sent", "")
-    assert [(recipients, message["To"]) for _, recipients, message in sink.received] == [([address], address)]
-
-
-# What could forge a header
-
-
-@pytest.mark.parametrize("address", [address for address in [*REFUSED_UNTRIMMED, ""] if len(address) <= 254], ids=ascii)
-def test_a_hostile_address_that_got_into_the_table_reaches_nobody_and_blocks_nobody(alice, bob, sink, address, caplog):
-    hostile = plan("alice@example.com")
-    plan("bob@example.com")
-    User.objects.filter(pk=alice.pk).update(email=address)
-
-    mails.deliver_mails()
-
-    assert [recipients for _, recipients, _ in sink.received] == [["bob@example.com"]]
-    assert outcome(hostile) == ("failed", "the account's address is not valid")
-    assert not [record for record in caplog.records if record.exc_info]
-    assert health.mails().state == "ok"
-
-
-@pytest.mark.parametrize("name", ["Alice\r\nBcc: eve@evil.test", "Alice\n\n.\r\nMAIL FROM:<eve@evil.test>", "Zo\u00eb"])
-def test_a_hostile_name_that_got_into_the_table_stays_in_the_body(alice, sink, name):
-    mail = plan("alice@example.com")
-    User.objects.filter(pk=alice.pk).update(username=name)
-
-    mails.deliver_mails()
-
-    ((_, recipients, message),) = sink.received
-    assert outcome(mail) == ("sent", "")
-    assert recipients == ["alice@example.com"]
-    assert (message["Bcc"], message["Subject"]) == (None, "Choose a new password")
-    lines = f"Hello {name},".splitlines()
-    assert message.get_content().splitlines()[: len(lines)] == lines
-
-
-# Secrets
-
-
-@pytest.mark.parametrize(
-    "answers", [{}, {END_OF_DATA: "554 looks like spam"}, {END_OF_DATA: HANG_UP}, {"RCPT": "550 no"}], ids=repr
-)
-def test_the_token_is_neither_stored_nor_logged(alice, sink, caplog, answers, monkeypatch):
-    caplog.set_level(logging.DEBUG)
-    made, make = [], type(PasswordToken.objects.all()).make
-
-    def remember(*args):
-        made.append(make(*args))
-        return made[-1]
-
-    monkeypatch.setattr(type(PasswordToken.objects), "make", remember)
-    sink.answers = answers
-    plan("alice@example.com")
-    mails.deliver_mails()
-
-    (token,) = made
-    with connection.cursor() as cursor:
-        for table in connection.introspection.table_names(cursor):
-            cursor.execute(f'SELECT count(*) FROM "{table}" AS row WHERE strpos(row::text, %s) > 0', [token])
-            assert cursor.fetchone() == (0,), table
-    assert token not in caplog.text
-    assert not any(token in str(vars(record)) for record in caplog.records)
-
-
-def test_an_unexpected_error_tells_no_token(alice, caplog, monkeypatch):
-    def fail(self, *args, **kwargs):
-        raise RuntimeError("no route")
-
-    monkeypatch.setattr("django.core.mail.EmailMessage.send", fail)
-    mail = plan("alice@example.com")
-
-    mails.deliver_mails()
-
-    assert outcome(mail) == ("planned", "RuntimeError: no route")
-    assert "RuntimeError: no route" in caplog.text
-    assert '"token"' not in caplog.text
-
-
-# How the work is shared out
-
-
-def test_a_call_does_a_share_of_the_work_and_says_that_there_is_more(person):
-    for number in range(12):
-        plan(person(f"Eve{number}").email)
-
-    assert [mails.deliver_mails() for _ in range(3)] == [10, 2, 0]
-    assert len(post.outbox) == 12
-
-
-@pytest.mark.django_db(transaction=True)
-def test_of_four_workers_each_mail_is_sent_by_one(person, at_once):
-    for number in range(24):
-        plan(person(f"Eve{number}").email)
-
-    def work():
-        while mails.deliver_mails():
-            pass
-
-    at_once(*[work] * 4)
-
-    assert sorted(letter.to[0] for letter in post.outbox) == sorted(f"eve{number}@example.com" for number in range(24))
-    assert set(Mail.objects.values_list("state", "attempts")) == {("sent", 1)}
-
-
-def test_without_a_server_and_a_folder_mails_wait_until_there_is_one(settings, client, alice):
-    waiting = plan("alice@example.com", INVITATION)
+def test_mails_wait_until_a_mail_server_is_configured(settings, client, alice):
+    waiting = plan(kind=INVITATION)
     settings.MAILS_ARE_HELD = True
 
-    held = mails.deliver_mails()
+    held = jobs.deliver_mails()
     ready = client.get("/user/health/ready/").json()
-    let_pass(days=3)
+    age_mails(days=3)
     settings.MAILS_ARE_HELD = False
-    mails.deliver_mails()
+    jobs.deliver_mails()
 
     assert held == 0
     assert ready == {"status": "degraded", "reasons": ["held: mails wait in the database until EMAIL_URL is set"]}
     assert outcome(waiting) == ("sent", "")
 
 
-def test_a_reset_that_waited_too_long_is_not_sent(alice):
-    waiting = plan("alice@example.com", RESET)
-    let_pass(days=3)
+# Crashes and workers
 
-    mails.deliver_mails()
 
-    assert outcome(waiting) == ("skipped", "it was asked for too long ago")
-    assert post.outbox == []
+def test_a_mail_of_a_dead_worker_is_sent_again(client, alice):
+    mail = plan()
+    jobs.send_account_mail(*Mail.objects.claim(1, lease_seconds=60))  # and here the worker dies
+
+    assert jobs.deliver_mails() == 0
+    age_mails(seconds=61)
+    assert jobs.deliver_mails() == 1
+
+    assert outcome(mail) == ("sent", "")
+    assert [each.message()["Message-ID"] for each in post.outbox] == [message_id(mail.pk, prefix="user-mail")] * 2
+    first, second = map(token_in, post.outbox)
+    assert first != second
+    assert confirm_reset(client, first).status_code == 204
+
+
+def test_a_call_sends_one_batch(person):
+    for number in range(12):
+        plan(person(f"Eve{number}").email)
+
+    assert [jobs.deliver_mails() for _ in range(3)] == [10, 2, 0]
+    assert len(post.outbox) == 12
+
+
+@pytest.mark.django_db(transaction=True)
+def test_four_workers_send_each_mail_once(person, at_once):
+    addresses = sorted(person(f"Eve{number}").email for number in range(24))
+    for address in addresses:
+        plan(address)
+
+    def work():
+        while jobs.deliver_mails():
+            pass
+
+    at_once(*[work] * 4)
+
+    assert sorted(message.to[0] for message in post.outbox) == addresses
+    assert set(Mail.objects.values_list("state", "attempts")) == {("sent", 1)}

@@ -2,12 +2,12 @@ import pytest
 
 from chassis.testing import squawk
 
-NEWEST_UNCHECKED = {"accounts": 11, "chassis": 2}  # written before there was a release
+LAST_UNCHECKED = {"accounts": 11, "chassis": 2}  # written before there was a release
 
 
-@pytest.mark.django_db(transaction=True)  # concurrent operations refuse to be inside one
-def test_new_migrations_lock_nothing_for_long():
-    assert squawk.complaints_about_migrations(newest_unchecked=NEWEST_UNCHECKED) == {}
+@pytest.mark.django_db(transaction=True)  # concurrent operations cannot run in a transaction
+def test_new_migrations_hold_no_long_locks():
+    assert squawk.complaints_about_migrations(last_unchecked=LAST_UNCHECKED) == {}
 
 
 @pytest.mark.parametrize(
@@ -19,9 +19,9 @@ def test_new_migrations_lock_nothing_for_long():
         "ALTER TABLE accounts_user RENAME COLUMN email TO address;",
     ],
 )
-def test_a_migration_that_locks_or_breaks_is_refused(sql):
+def test_a_locking_or_breaking_migration_is_refused(sql):
     assert squawk.complaints(sql)
 
 
-def test_a_migration_that_only_adds_is_fine():
+def test_an_additive_migration_is_accepted():
     assert squawk.complaints("ALTER TABLE accounts_user ADD COLUMN nickname text NULL;") == ""

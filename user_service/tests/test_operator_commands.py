@@ -1,4 +1,4 @@
-"""What the operator does to accounts by manage.py or a script: the same rules as through the API."""
+"""Changes of accounts by manage.py or a script follow the same rules as the API."""
 
 import getpass
 import io
@@ -11,15 +11,15 @@ from django.core.management import CommandError, call_command
 from accounts.hashers import SmallArgon2PasswordHasher
 from accounts.models import AuditEvent, Change, PasswordToken, User
 from accounts.models.mail import Mail
+from tests.conftest import NEW_PASSWORD as NEW
+from tests.conftest import login_status
 
 pytestmark = pytest.mark.django_db
-
-NEW = "nine orange lanterns"
 
 
 @pytest.fixture
 def type_in(monkeypatch):
-    """Types these passwords, and these lines, when a command asks."""
+    """Types these passwords and lines when a command prompts."""
 
     def answer_with(*passwords, lines=()):
         passwords = iter(passwords)
@@ -51,50 +51,41 @@ def assign_a_hash(user):
 
 class TestReplacedPassword:
     @pytest.mark.parametrize("replace", [changepassword, set_and_save, save_one_field, assign_a_hash])
-    def test_it_ends_every_right(self, client, client_of, alice, password, type_in, replace):
+    def test_a_new_password_ends_sessions_and_tokens(self, client, client_of, alice, password, type_in, replace):
         type_in(NEW, NEW)
-        signed_in, token = client_of(alice), PasswordToken.objects.make(alice, Mail.Kind.PASSWORD_RESET)
+        signed_in, token = client_of(alice), PasswordToken.objects.issue(alice, Mail.Kind.PASSWORD_RESET)
 
         replace(User.objects.get())
 
         assert signed_in.get("/user/me/").status_code == 401
         assert client.post("/token/refresh/", {"refresh": signed_in.refresh_token}).status_code == 401
-        assert not PasswordToken.objects.good(token).exists()
+        assert not PasswordToken.objects.valid(token).exists()
         alice.refresh_from_db()
-        assert (alice.epoch, alice.least_epoch) == (1, 1)
-        assert Change.objects.get().user_id == alice.pk  # so the task service learns of it
+        assert (alice.epoch, alice.min_valid_epoch) == (1, 1)
+        assert Change.objects.get().user_id == alice.pk  # so the task service is notified
         event = AuditEvent.objects.get(event="authn_password_change")
         assert (event.actor_id, event.subject_id) == (None, alice.pk)
-        tried = [client.post("/token/", {"username": "alice", "password": each}) for each in (NEW, password)]
-        assert [answer.status_code for answer in tried] == [200, 401]
+        assert [login_status(client, "alice", each) for each in (NEW, password)] == [200, 401]
 
-    def test_it_lifts_the_wait_after_failed_sign_ins(self, client, alice):
+    def test_a_new_password_lifts_the_wait(self, client, alice):
         for _ in range(10):
-            client.post("/token/", {"username": "alice", "password": "not hers"})
+            login_status(client, "alice", "not hers")
 
         set_and_save(alice)
 
-        assert client.post("/token/", {"username": "alice", "password": NEW}).status_code == 200
+        assert login_status(client, "alice", NEW) == 200
 
-    def test_a_stale_account_with_a_new_password_ends_more(self, client_of, alice):
+    @pytest.mark.parametrize(("save", "epoch"), [(set_and_save, 2), (User.save, 1)], ids=["new password", "no change"])
+    def test_saving_a_stale_account_restores_no_rights(self, client_of, alice, save, epoch):
         stale = User.objects.get()
         client_of(alice).post("/token/logout-all/")
 
-        set_and_save(stale)
+        save(stale)
 
         alice.refresh_from_db()
-        assert (alice.epoch, alice.least_epoch) == (2, 2)
+        assert (alice.epoch, alice.min_valid_epoch) == (epoch, epoch)
 
-    def test_saving_a_stale_account_brings_no_right_back(self, client_of, alice):
-        stale = User.objects.get()
-        client_of(alice).post("/token/logout-all/")
-
-        stale.save()
-
-        alice.refresh_from_db()
-        assert (alice.epoch, alice.least_epoch) == (1, 1)
-
-    def test_another_field_ends_nothing(self, client_of, alice):
+    def test_saving_another_field_ends_nothing(self, client_of, alice):
         signed_in = client_of(alice)
 
         alice.role = User.Role.ADMIN
@@ -102,31 +93,31 @@ class TestReplacedPassword:
 
         assert signed_in.get("/user/me/").status_code == 200
 
-    def test_a_stronger_hash_at_sign_in_ends_nothing(self, client, client_of, alice, password, monkeypatch):
+    def test_a_hash_upgrade_at_sign_in_ends_nothing(self, client, client_of, alice, password, monkeypatch):
         signed_in, before = client_of(alice), User.objects.get().password
         monkeypatch.setattr(SmallArgon2PasswordHasher, "time_cost", 2)
 
-        assert client.post("/token/", {"username": "alice", "password": password}).status_code == 200
+        assert [login_status(client, "alice", password) for _ in range(2)] == [200, 200]
 
         after = User.objects.get()
         assert after.password != before
         assert (after.epoch, AuditEvent.objects.filter(event="authn_password_change").count()) == (0, 0)
         assert signed_in.get("/user/me/").status_code == 200
 
-    def test_a_stronger_hash_never_brings_an_old_password_back(self, client, alice, password, monkeypatch):
+    def test_a_hash_upgrade_never_restores_an_old_password(self, client, alice, password, monkeypatch):
         signing_in = User.objects.get()
         set_and_save(alice)
         monkeypatch.setattr(SmallArgon2PasswordHasher, "time_cost", 2)
 
         signing_in.check_password(password)
 
-        assert client.post("/token/", {"username": "alice", "password": NEW}).status_code == 200
+        assert login_status(client, "alice", NEW) == 200
 
 
 class TestChangepassword:
     @pytest.mark.parametrize("name", ["nobody", "nobody@example.com"])
-    def test_an_unknown_account_is_refused_in_one_sentence(self, alice, name):
-        with pytest.raises(CommandError, match=rf"^No account has the name or address '{name}'\.$"):
+    def test_an_unknown_account_is_one_sentence(self, alice, name):
+        with pytest.raises(CommandError, match=rf"^No account has the username or email '{name}'\.$"):
             call_command("changepassword", name)
 
     def test_a_weak_password_changes_nothing(self, client_of, alice, type_in):
@@ -145,15 +136,15 @@ class TestCreatesuperuser:
         for name, value in {"USERNAME": "root", "EMAIL": "root@example.com", "PASSWORD": NEW}.items():
             monkeypatch.setenv(f"DJANGO_SUPERUSER_{name}", value)
 
-    def test_the_environment_makes_an_admin(self, client, capsys):
+    def test_the_environment_creates_an_admin(self, client, capsys):
         call_command("createsuperuser", interactive=False)
 
-        assert capsys.readouterr().out == "Made the admin root.\n"
-        client.bear(**client.post("/token/", {"username": "root", "password": NEW}).json())
+        assert capsys.readouterr().out == "Created the admin root.\n"
+        client.set_tokens(**client.post("/token/", {"username": "root", "password": NEW}).json())
         assert client.get("/user/users/").status_code == 200
         assert AuditEvent.objects.filter(event="user_created").exists()
 
-    def test_what_is_missing_is_asked_for(self, monkeypatch, type_in):
+    def test_missing_values_are_prompted_for(self, monkeypatch, type_in):
         for name in ("USERNAME", "EMAIL", "PASSWORD"):
             monkeypatch.delenv(f"DJANGO_SUPERUSER_{name}")
         type_in(NEW, NEW, lines=["Carol", "carol@example.com"])
@@ -173,7 +164,7 @@ class TestCreatesuperuser:
             ({"EMAIL": "Alice@example.com"}, "Another account has this email."),
         ],
     )
-    def test_the_rules_are_those_of_every_account(self, alice, monkeypatch, values, sentence):
+    def test_the_rules_of_every_account_apply(self, alice, monkeypatch, values, sentence):
         for name, value in values.items():
             monkeypatch.setenv(f"DJANGO_SUPERUSER_{name}", value)
 
@@ -184,9 +175,9 @@ class TestCreatesuperuser:
         assert User.objects.get() == alice
 
     @pytest.mark.parametrize(
-        ("passwords", "sentence"), [((NEW, "another"), "The two passwords differ."), ((), "No admin was made.")]
+        ("passwords", "sentence"), [((NEW, "another"), "The two passwords differ."), ((), "No admin was created.")]
     )
-    def test_without_a_password_it_makes_nobody(self, monkeypatch, type_in, passwords, sentence):
+    def test_without_a_password_no_admin_is_created(self, monkeypatch, type_in, passwords, sentence):
         monkeypatch.delenv("DJANGO_SUPERUSER_PASSWORD")
         type_in(*passwords)
         if not passwords:

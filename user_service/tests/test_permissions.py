@@ -1,12 +1,12 @@
-"""Walks the user service's tables in docs/permissions.md: every route, by every kind of caller."""
+"""Checks the tables of docs/permissions.md: every route, with every kind of caller."""
 
 import pytest
 
 from accounts.models import EmailToken, Mail, PasswordToken, Session, User
-from accounts.tokens import pair
+from accounts.tokens import token_pair
 from chassis.auth import tokens
 from chassis.testing import permission_table
-from chassis.testing.permission_table import ALL_METHODS, REFUSALS, head_like, rows_of_all_tables, told
+from chassis.testing.permission_table import ALL_METHODS, REFUSALS, as_head, response_content, rows_of_all_tables
 from tests.conftest import Client
 
 pytestmark = pytest.mark.django_db
@@ -20,11 +20,11 @@ CALLERS = {
     "service token": "service",
     "deactivated": "igor",
     "demoted admin": "dora",
-    "another user": "bobs_client",
-    "self": "alices_client",
-    "admin": "adas_client",
+    "another user": "bob",
+    "self": "alice",
+    "admin": "ada",
 }
-MISSING = 900_001  # far from what the sequences give
+MISSING = 900_001  # far beyond the sequences
 NEW_PASSWORD = "nine purple umbrellas"
 NORA = {"username": "Nora", "email": "nora@example.com"}
 ACCOUNT = {"username": "Alicia", "email": "alicia@example.com", "role": "user", "is_active": True}
@@ -33,7 +33,7 @@ ACCOUNT = {"username": "Alicia", "email": "alicia@example.com", "role": "user", 
 @pytest.fixture
 def service():
     client = Client()
-    client.bear(tokens.issue_service_token("task_service", on_behalf_of=1))
+    client.set_tokens(tokens.issue_service_token("task_service", on_behalf_of=1))
     return client
 
 
@@ -56,29 +56,14 @@ def dora(client_of, person, ada):
 
 
 @pytest.fixture
-def bobs_client(client_of, bob):
-    return client_of(bob)
-
-
-@pytest.fixture
-def alices_client(client_of, alice):
-    return client_of(alice)
-
-
-@pytest.fixture
-def adas_client(client_of, ada):
-    return client_of(ada)
-
-
-@pytest.fixture
 def alices_session(alice):
     return Session.objects.open(alice)
 
 
 @pytest.fixture
 def bodies(alice, alices_session, password):
-    """What each call needs, made when it is called."""
-    own_refresh = {"refresh": pair(alices_session)["refresh"]}
+    """The body of each call, created when it is needed."""
+    own_refresh = {"refresh": token_pair(alices_session)["refresh"]}
     return {
         "POST /user/register/": lambda: {**NORA, "password": NEW_PASSWORD},
         "POST /token/": lambda: {"username": "Alice", "password": password},
@@ -86,14 +71,11 @@ def bodies(alice, alices_session, password):
         "POST /token/verify/": lambda: {"token": own_refresh["refresh"]},
         "POST /token/logout/": lambda: own_refresh,
         "PATCH /user/me/": lambda: {"email": "changed@example.com", "current_password": password},
-        "POST /user/email/confirm/": lambda: {
-            **nobody_has_confirmed(),
-            "token": EmailToken.objects.make(alice, alice.email),
-        },
+        "POST /user/email/confirm/": lambda: {"token": token_of_unconfirmed_email(alice)},
         "POST /user/me/password/": lambda: {"current_password": password, "new_password": NEW_PASSWORD},
         "POST /user/password-reset/": lambda: {"email": alice.email},
         "POST /user/password-reset/confirm/": lambda: {
-            "token": PasswordToken.objects.make(alice, Mail.Kind.PASSWORD_RESET),
+            "token": PasswordToken.objects.issue(alice, Mail.Kind.PASSWORD_RESET),
             "new_password": NEW_PASSWORD,
         },
         "POST /user/users/": lambda: NORA,
@@ -102,13 +84,13 @@ def bodies(alice, alices_session, password):
         "DELETE /user/users/": lambda: {"id": alice.pk},
         "PUT /user/users/{id}/": lambda: ACCOUNT,
         "PATCH /user/users/{id}/": lambda: {"role": "admin"},
-        "GET /internal/users/": lambda: {"ids": alice.pk},  # a query, this one
+        "GET /internal/users/": lambda: {"ids": alice.pk},  # query parameters
     }
 
 
-def nobody_has_confirmed():
+def token_of_unconfirmed_email(user):
     User.objects.update(email_confirmed=False)
-    return {}
+    return EmailToken.objects.issue(user, user.email)
 
 
 @pytest.fixture
@@ -123,8 +105,12 @@ def send(alice, alices_session, bodies):
 
 
 @pytest.fixture
-def caller(request):
-    return lambda kind: request.getfixturevalue(CALLERS[kind])
+def caller(request, client_of):
+    def get_client(kind):
+        found = request.getfixturevalue(CALLERS[kind])
+        return client_of(found) if isinstance(found, User) else found
+
+    return get_client
 
 
 def test_the_table_has_every_route_and_no_other():
@@ -136,7 +122,7 @@ def test_the_tables_have_every_kind_of_caller_and_no_other():
 
 
 @pytest.mark.parametrize(("call", "kind", "status"), permission_table.cells(TABLE))
-def test_every_caller_gets_the_answer_in_the_table(caller, send, call, kind, status):
+def test_every_caller_gets_the_status_in_the_table(caller, send, call, kind, status):
     client = caller(kind)
     before = rows_of_all_tables()
 
@@ -146,37 +132,32 @@ def test_every_caller_gets_the_answer_in_the_table(caller, send, call, kind, sta
     if status in REFUSALS:
         assert rows_of_all_tables() == before
     if status == 404:
-        assert told(answer) == told(send(client, call, id_=MISSING))
+        assert response_content(answer) == response_content(send(client, call, id_=MISSING))
     if call.startswith("GET "):
-        assert head_like(answer).status_code == status
+        assert as_head(answer).status_code == status
 
 
-@pytest.mark.parametrize(("call", "kind", "status"), permission_table.cells(AS_ADMIN))
-def test_only_an_admin_registers_an_admin(caller, send, call, kind, status):
+@pytest.mark.parametrize(
+    ("registration", "more", "call", "kind", "status"),
+    [
+        *(("open", {"role": "admin"}, *cell) for cell in permission_table.cells(AS_ADMIN)),
+        *(("invite", {}, *cell) for cell in permission_table.cells(INVITING)),
+    ],
+)
+def test_only_admins_use_restricted_registration(caller, send, settings, registration, more, call, kind, status):
+    settings.REGISTRATION = registration
     client = caller(kind)
     before = rows_of_all_tables()
 
-    answer = send(client, call, role="admin")
-
-    assert answer.status_code == status
-    assert (rows_of_all_tables() == before) == (status in REFUSALS)
-
-
-@pytest.mark.parametrize(("call", "kind", "status"), permission_table.cells(INVITING))
-def test_where_people_are_invited_only_an_admin_registers_anybody(caller, send, settings, call, kind, status):
-    settings.REGISTRATION = "invite"
-    client = caller(kind)
-    before = rows_of_all_tables()
-
-    answer = send(client, call)
+    answer = send(client, call, **more)
 
     assert answer.status_code == status
     assert (rows_of_all_tables() == before) == (status in REFUSALS)
 
 
 @pytest.mark.parametrize("route", METHODS)
-def test_a_method_that_a_route_has_not_is_not_allowed(client, caller, send, route):
-    users = permission_table.users_of(TABLE, route)
+def test_an_unsupported_method_is_405(client, caller, send, route):
+    users = permission_table.served_callers(TABLE, route)
     allowed = METHODS[route] | ({"HEAD"} if "GET" in METHODS[route] else set())
     one_of_them = caller(users[-1])
     before = rows_of_all_tables()

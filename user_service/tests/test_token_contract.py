@@ -1,4 +1,4 @@
-"""What is issued here is what docs/tokens.md says."""
+"""Issued tokens match docs/tokens.md."""
 
 import json
 import re
@@ -18,14 +18,14 @@ def example(kind):
     return json.loads(re.search(rf"```json {kind}\n(.*?)```", PAGE, re.DOTALL).group(1))
 
 
-def claims_of(token):
+def decode_claims(token):
     return jwt.decode(token, options={"verify_signature": False})
 
 
 @pytest.mark.parametrize("kind", ["access", "refresh"])
 def test_an_issued_token_has_the_claims_of_the_contract(client_of, alice, kind):
     client = client_of(alice)
-    claims = claims_of({"access": client.access_token, "refresh": client.refresh_token}[kind])
+    claims = decode_claims({"access": client.access_token, "refresh": client.refresh_token}[kind])
     agreed = example(kind)
 
     assert {name: type(value) for name, value in claims.items()} == {
@@ -37,14 +37,14 @@ def test_an_issued_token_has_the_claims_of_the_contract(client_of, alice, kind):
     assert claims["sub"] == str(alice.pk)
 
 
-def test_the_key_is_named_as_the_contract_says(client_of, alice, settings):
+def test_a_shared_key_is_named_as_in_the_contract(client_of, alice, settings):
     header = jwt.get_unverified_header(client_of(alice).access_token)
 
     assert header == {"alg": "HS256", "kid": key_id(settings.JWT_SIGNING_KEY), "typ": "JWT"}
 
 
 @pytest.mark.parametrize("algorithm", MAKERS)
-def test_a_key_pair_is_named_as_the_contract_says(client_of, alice, settings, algorithm):
+def test_a_key_pair_is_named_as_in_the_contract(client_of, alice, settings, algorithm):
     settings.JWT_PRIVATE_KEY = pair(algorithm)
 
     header = jwt.get_unverified_header(client_of(alice).access_token)
@@ -52,10 +52,10 @@ def test_a_key_pair_is_named_as_the_contract_says(client_of, alice, settings, al
     assert header == {"alg": algorithm, "kid": pair(algorithm).id, "typ": "JWT"}
 
 
-def test_a_service_token_made_from_the_contract_opens_internal_routes(client, db):
+def test_a_service_token_as_in_the_contract_is_accepted(client, db):
     claims = example("service")
     lifetime = claims["exp"] - claims["iat"]
-    now = claims_of(tokens.issue_service_token("x"))["iat"]
+    now = decode_claims(tokens.issue_service_token("x"))["iat"]
 
     token = tokens.sign({**claims, "iat": now, "exp": now + lifetime})
 

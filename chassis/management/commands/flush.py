@@ -5,7 +5,7 @@ from django.core.management.commands import flush
 
 
 class Command(flush.Command):
-    help = f"{flush.Command.help} The database refuses it where there is history that has to stay."
+    help = f"{flush.Command.help} The database rejects it if there is append-only history."
 
     def handle(self, **options: Any) -> None:
         try:
@@ -13,5 +13,5 @@ class Command(flush.Command):
         except CommandError as error:
             reason = str(error.__cause__ or error).splitlines()[0]
             raise CommandError(
-                f"The database cannot be emptied: {reason}; see docs/operations.md to begin again."
+                f"The database cannot be emptied: {reason}; see docs/operations.md for how to start over."
             ) from error

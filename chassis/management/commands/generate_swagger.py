@@ -7,12 +7,12 @@ from django.utils.module_loading import import_string
 
 
 class Command(BaseCommand):
-    help = "Write the OpenAPI document that this service serves. Stands in for drf-yasg's command, which makes another."
+    help = "Write the OpenAPI document that this service serves. Replaces drf-yasg's command."
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("output_file", nargs="?", default="-", help="a file, or - for standard output")
         parser.add_argument("-o", "--overwrite", action="store_true", help="replace the file if it exists")
-        parser.add_argument("-f", "--format", choices=["json", "yaml"], help="by default what the file's name says")
+        parser.add_argument("-f", "--format", choices=["json", "yaml"], help="default: from the file name")
 
     def handle(self, *args: Any, output_file: str, overwrite: bool, **options: Any) -> None:
         documentation = import_string(settings.OPENAPI_DOCUMENTATION)

@@ -8,8 +8,8 @@ from chassis.ops import roles
 
 class Command(migrate.Command):
     help = (
-        f"{migrate.Command.help} Connects as the owner of the schema, and gives the role that serves its rights and "
-        "time limits."
+        f"{migrate.Command.help} Connects as the owner of the schema, and grants the serving role its rights and sets "
+        "its time limits."
     )
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -21,7 +21,7 @@ class Command(migrate.Command):
                 if serving:
                     roles.grant(serving)
         except OperationalError as error:
-            roles.refuse_pooler(error)
+            roles.reject_pooler(error)
             raise
-        roles.limit_time()
-        connection.close()  # what comes next has these limits
+        roles.set_time_limits()
+        connection.close()  # later statements need a connection with these limits

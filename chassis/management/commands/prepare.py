@@ -9,17 +9,17 @@ from django.db import OperationalError, ProgrammingError, connection
 
 from chassis.ops import roles
 
-# A table of this name is created and never committed: as names are unique, that is a lock. A role that may create no
-# tables in this schema cannot hold it, and it ends with the connection.
+# Creating a table without committing is a lock, because names are unique. Only roles that may create tables in this
+# schema can take it, and it is released with the connection.
 LOCK = "CREATE TABLE chassis_prepare_lock ()"
-LONGEST_WAIT_SECONDS = 300
+MAX_WAIT_SECONDS = 300
 PAUSE_SECONDS = 0.5
 
 
 class Command(BaseCommand):
     help = (
-        "Migrate the database. Of several that start at once one does it and the others wait. A database that is still "
-        "starting is waited for."
+        "Migrate the database. If several processes start at once, one migrates and the others wait. Also waits for a "
+        "database that is still starting."
     )
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -28,14 +28,14 @@ class Command(BaseCommand):
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Hold the lock in a transaction of a second connection."""
-        deadline = time.monotonic() + LONGEST_WAIT_SECONDS
+        """Hold the lock in a transaction on a second connection."""
+        deadline = time.monotonic() + MAX_WAIT_SECONDS
         with roles.as_owner():
             second: Any = connection.copy()
         try:
             while not self.is_locked(second):
                 if time.monotonic() > deadline:
-                    raise CommandError("The database cannot be reached, or another migration does not end.")
+                    raise CommandError("The database cannot be reached, or another migration is still running.")
                 time.sleep(PAUSE_SECONDS)
             yield
         finally:
@@ -47,8 +47,8 @@ class Command(BaseCommand):
             with second.cursor() as cursor:
                 cursor.execute("SET LOCAL idle_in_transaction_session_timeout = 0")
                 cursor.execute(LOCK)
-        except OperationalError as error:  # it is away, or somebody else has held the lock for longer than lock_timeout
-            roles.refuse_pooler(error)
+        except OperationalError as error:  # unreachable, or the lock was not released within lock_timeout
+            roles.reject_pooler(error)
             self.stderr.write(f"Waiting for the database: {error}".strip())
             second.close()
             return False

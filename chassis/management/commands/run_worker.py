@@ -9,7 +9,7 @@ from chassis import database
 from chassis.ops import checks
 from chassis.worker.jobs import all_jobs, run_jobs, run_once
 
-DATABASE_LOOK_SECONDS = 0.5
+DATABASE_POLL_SECONDS = 0.5
 
 log = logging.getLogger(__name__)
 
@@ -18,14 +18,14 @@ class Command(BaseCommand):
     help = "Run this service's background jobs until SIGTERM or Ctrl-C."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("--once", action="store_true", help="give each job one turn, then exit; 1 if one failed")
+        parser.add_argument("--once", action="store_true", help="run each job once, then exit; status 1 if one failed")
 
     def handle(self, *args: Any, **options: Any) -> None:
         if options["once"]:
             if failed := run_once(all_jobs()):
-                raise CommandError(f"These jobs failed; the log says why: {', '.join(failed)}.")
+                raise CommandError(f"These jobs failed; see the log: {', '.join(failed)}.")
             return
-        database.give_up_after(seconds=database.STATEMENT_SECONDS)
+        database.limit_waits(seconds=database.STATEMENT_SECONDS)
         stop = Event()
         stop_on_signals(stop)
         wait_for_database(stop)
@@ -33,16 +33,16 @@ class Command(BaseCommand):
 
 
 def stop_on_signals(stop: Event) -> None:
-    """Let SIGTERM and Ctrl-C set the event. Only the main thread may call this."""
+    """Set the event on SIGTERM and Ctrl-C. Call this in the main thread."""
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
 
 
 def wait_for_database(stop: Event) -> None:
-    """Wait until the schema is what the jobs need: a job that starts earlier fails and then pauses longer."""
+    """Wait until the database is migrated: a job that starts earlier fails and then pauses longer."""
     logged = ""
     while not stop.is_set() and (problem := checks.examine_database()[0]):
         if problem != logged:
             log.warning("waiting for the database: %s", problem)
         logged = problem
-        stop.wait(DATABASE_LOOK_SECONDS)
+        stop.wait(DATABASE_POLL_SECONDS)

@@ -8,5 +8,5 @@ class Command(sendtestemail.Command):
     def handle(self, *args: Any, **options: Any) -> None:
         try:
             super().handle(*args, **options)
-        except OSError as error:  # what smtplib raises is one, too
+        except OSError as error:  # the errors of smtplib are OSErrors
             raise CommandError(f"The mail cannot be sent: {' '.join(str(error).split())}; see EMAIL_URL.") from error

@@ -6,4 +6,4 @@ from django.core.management.commands import test
 
 class Command(test.Command):
     def handle(self, *args: Any, **options: Any) -> None:
-        raise CommandError("The tests are written for pytest; run scripts/test.")
+        raise CommandError("The tests need pytest; run scripts/test.")

@@ -1,4 +1,4 @@
-// Takes an access token that was pasted alone for "Bearer <access token>".
+// Adds "Bearer " to an access token that was pasted without it.
 "use strict";
 (function () {
     var intercept = swaggerUiConfig.requestInterceptor;

@@ -1,5 +1,5 @@
-// In the place of an image Redoc gets an element that loads nothing: its one image is a logo at its makers' address,
-// which the content security policy refuses with an error in the console.
+// Replaces Redoc's only image, a logo from another host, with an empty element. The content security policy would block it
+// with an error in the console.
 "use strict";
 (function () {
     var create = document.createElement;

@@ -1,5 +1,5 @@
-// In the place of drf-yasg's insQ.min.js, which writes a style into the page that the content security policy refuses.
-// What would wait for an insertion here is the button of a session, which we do not have, and a version to be hidden.
+// Replaces drf-yasg's insQ.min.js, which adds an inline style that the content security policy blocks. drf-yasg uses it only
+// for the button of session login, which we do not have, and to hide a version.
 "use strict";
 window.insertionQ = function () {
     return { every: function () {} };

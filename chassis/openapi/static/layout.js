@@ -1,4 +1,4 @@
-// The page without the bar at its top, which would read documents from anywhere, and whose logo writes a style into the
-// page that the content security policy refuses.
+// Removes the top bar, which could load documents from other hosts, and whose logo adds an inline style that the content
+// security policy blocks.
 "use strict";
 swaggerUiConfig.layout = "BaseLayout";

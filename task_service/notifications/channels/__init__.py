@@ -43,7 +43,7 @@ class Channel(ABC):
 
     `send` returns when the message is out, or raises Skipped, PermanentFailure or TemporaryFailure of
     chassis.worker.outbox (an OSError counts as one of the last two). A personal channel gets one message per recipient,
-    about all events that were planned together; any other channel gets one message per event.
+    about all events that were planned together; other channels get one message per event.
     """
 
     is_personal: ClassVar[bool] = True

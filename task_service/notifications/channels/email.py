@@ -8,7 +8,7 @@ from django.core.mail import EmailMultiAlternatives
 from django.utils.html import escape, format_html
 from django.utils.safestring import SafeString, mark_safe
 
-from chassis.printable import FIRST_ISOLATE, POP_ISOLATE, isolated, one_line, shortened
+from chassis.printable import FIRST_ISOLATE, POP_ISOLATE, isolate, one_line, shorten
 from chassis.worker.mailing import message_id, send_mail
 from chassis.worker.outbox import Skipped
 from notifications.channels import Channel, Entry, Message
@@ -43,10 +43,10 @@ def subject(texts: Sequence[str]) -> str:
     """Return one line: the first text, its title shortened to fit, and the number of further texts."""
     text = texts[0].replace("=?", "= ?")  # mail clients would decode it as an encoded word
     more = f" and {len(texts) - 1} more" if len(texts) > 1 else ""
-    if not ISOLATED.search(text):  # planned by the version before; its format is unknown
-        return shortened(one_line(text), MAX_SUBJECT - len(more)) + more
-    room = MAX_SUBJECT - len(ISOLATED.sub(isolated(""), text)) - len(more)
-    return ISOLATED.sub(lambda title: isolated(shortened(title[1], max(room, MIN_TITLE))), text) + more
+    if not ISOLATED.search(text):  # planned by the previous version, in an unknown format
+        return shorten(one_line(text), MAX_SUBJECT - len(more)) + more
+    room = MAX_SUBJECT - len(ISOLATED.sub(isolate(""), text)) - len(more)
+    return ISOLATED.sub(lambda title: isolate(shorten(title[1], max(room, MIN_TITLE))), text) + more
 
 
 def as_text(entry: Entry) -> str:

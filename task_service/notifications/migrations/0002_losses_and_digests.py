@@ -2,7 +2,7 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-    """The version before plans without a digest, and sends each part of one as a mail of its own."""
+    """The previous version plans without a digest, and sends each part of a digest as a separate mail."""
 
     dependencies = [("notifications", "0001_initial")]
 

@@ -1,6 +1,6 @@
 from django.db import migrations
 
-# Tasks from before have a history too: that they were created.
+# Existing tasks get a history too: their creation.
 BEGIN_HISTORIES = """
     INSERT INTO tasks_activity (task_id, version, kind, field, reason, by_id, at)
     SELECT id, 1, 'created', '', '', created_by, created_at FROM tasks_task

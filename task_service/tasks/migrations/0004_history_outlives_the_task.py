@@ -1,8 +1,8 @@
 import django.db.models.deletion
 from django.db import migrations, models
 
-# Rows are kept without an error, since the version before deletes a task's history together with the task. Once no
-# such version runs, the trigger can refuse like the one for updates.
+# Deleting raises no error, since the previous version deletes the history together with the task. Once that version no
+# longer runs, the trigger can raise like the one for updates.
 KEEP = """
     CREATE FUNCTION keep_activity() RETURNS trigger LANGUAGE plpgsql AS $$
     BEGIN

@@ -1,7 +1,7 @@
 import django.contrib.postgres.search
 from django.db import migrations, models
 
-# Whoever changes the text without the document, such as the version before, leaves a task that is to be indexed again.
+# The previous version changes the text without the document; the task must then be indexed again.
 FOLLOW = """
     CREATE FUNCTION forget_search_document() RETURNS trigger LANGUAGE plpgsql AS $$
     BEGIN
@@ -16,8 +16,8 @@ FOLLOW = """
     )
     EXECUTE FUNCTION forget_search_document();
 """
-# With the default of 100, which is 1,000 words, PostgreSQL takes a word that is in no task for one of a thousand tasks,
-# and reads all of them.
+# With the default of 100 (1,000 words), PostgreSQL assumes that an unknown word is in one of a thousand tasks, and reads
+# all of them.
 STATISTICS = "ALTER TABLE tasks_task ALTER COLUMN search_document SET STATISTICS 500"
 UNDO = """
     DROP TRIGGER search_document_follows_text ON tasks_task;

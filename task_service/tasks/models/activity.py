@@ -1,4 +1,4 @@
-"""The history of tasks: each entry says who changed what and when. It outlives the task.
+"""The history of tasks: actor, change and time of each entry. It outlives the task.
 
 Triggers make the entries immutable.
 """
@@ -18,7 +18,7 @@ WRITABLE = ("title", "description", "status", "priority", "due_date", "assigned_
 
 
 class Activity(models.Model):
-    """One fact about a task, written in the transaction of the change, with the version that it led to."""
+    """One change of a task, written in its transaction, with the version after it."""
 
     class Kind(models.TextChoices):
         CREATED = "created"
@@ -43,7 +43,7 @@ class Activity(models.Model):
     )
     at = models.DateTimeField()
 
-    # See chassis.ops.roles. The version before still deletes rows; a trigger keeps them.
+    # See chassis.ops.roles. The previous version still deletes rows; a trigger prevents it.
     revoked_rights = "UPDATE"
 
     class Meta:

@@ -5,7 +5,7 @@ from django.db.models import F, Index, Q
 
 from tasks.search.conditions import NOT_INDEXED, TEXT_VECTOR
 
-# Each ordering has an index for admins and one for assignees, and two each if it has nulls: they sort last both ways.
+# Each ordering has an index for admins and one for assignees, or two each if it has nulls, which sort last both ways.
 TASK_INDEXES = [
     Index(fields=["-created_at", "-id"], name="task_newest"),
     Index(fields=["-updated_at", "-id"], name="task_changed_last"),

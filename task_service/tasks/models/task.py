@@ -1,4 +1,4 @@
-"""The task: its rules, its one state transition, and every way to find, create, change and delete tasks."""
+"""The task and its queryset: constraints, the state transition, and all ways to find and change tasks."""
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable
@@ -34,7 +34,7 @@ MAX_INDEXED_AT_ONCE = 500_000  # characters of changed tasks; the worker indexes
 
 
 class StaleVersion(Exception):
-    """The task is newer than the version that the caller relies on; these fields have changed since."""
+    """The task has changed since the version that the caller expects, in these fields."""
 
     def __init__(self, changed_fields: list[str]) -> None:
         super().__init__(changed_fields)
@@ -125,12 +125,12 @@ class TaskQuerySet(models.QuerySet["Task"]):
         return self.filter(NOT_INDEXED)
 
     def existed(self, task_id: int) -> bool:
-        """Tell whether there is, or was, a task with this id: the history of a deleted one remains."""
+        """Return whether there is or was a task with this id: the history of a deleted task remains."""
         history = Activity.objects.filter(task=task_id).values("task")
         return self.filter(pk=task_id).values("pk").union(history, all=True).exists()
 
     def create_task(self, *, by: Caller, **values: Any) -> "Task":
-        """Create a task, or raise accounts.UnknownUser if its assignee was deleted a moment ago."""
+        """Create a task, or raise accounts.UnknownUser if its assignee has just been deleted."""
         with transaction.atomic():
             assignee = accounts.lock_user(values.get("assigned_to_id"))
             task = self.create(created_by=by.id, **values)
@@ -151,9 +151,9 @@ class TaskQuerySet(models.QuerySet["Task"]):
     ) -> list["Task"]:
         """Set these values on every task of the queryset and return all of them in the order of their ids.
 
-        A task that has the values already stays unchanged. Raises StaleVersion if a task is at none of `versions`,
-        UnexpectedCount if there are not `expected_count` tasks, and accounts.UnknownUser if the new assignee was
-        deleted a moment ago.
+        A task that already has the values stays unchanged. Raises StaleVersion if a task is at none of `versions`,
+        UnexpectedCount if there are not `expected_count` tasks, and accounts.UnknownUser if the new assignee has just
+        been deleted.
         """
         with transaction.atomic():
             assignee = accounts.lock_user(values.get("assigned_to_id"))
@@ -192,7 +192,7 @@ class TaskQuerySet(models.QuerySet["Task"]):
         self.filter(pk__in=[task.pk for task in tasks]).update(**{name: column(name, tasks) for name in columns})
 
     def remove(self, *, by_id: int | None, versions: Collection[int] | None = None) -> list["Task"]:
-        """Delete every task of the queryset, except its history, and return all of them in the order of their ids.
+        """Delete every task of the queryset, but not its history, and return all of them in the order of their ids.
 
         Raises StaleVersion if a task is at none of `versions`.
         """
@@ -253,13 +253,13 @@ class Task(models.Model):
     updated_at = models.DateTimeField(default=timezone.now, editable=False)
     completed_at = models.DateTimeField(null=True, editable=False)
     version = models.PositiveIntegerField(default=1, editable=False)
-    # The search index of the task and the version of its rules. A trigger clears both if a program that does not know
-    # them changes the text; the worker then sets them again.
+    # The search index of the task and the version of its rules. A trigger clears both if the previous version
+    # changes the text; the worker then sets them again.
     search_document = SearchVectorField(null=True, editable=False)
     search_rules = models.PositiveSmallIntegerField(null=True, editable=False)
     assignee_name: str | None  # set by TaskQuerySet.with_assignee()
-    accounts: list[dict[str, Any]]  # set by TaskQuerySet.with_accounts(), like the next one
-    actor_name: str | None
+    accounts: list[dict[str, Any]]  # set by TaskQuerySet.with_accounts()
+    actor_name: str | None  # likewise
     title_before: str  # of a changed task: the last title that a former assignee has seen
 
     objects: ClassVar[Any] = TaskManager()
@@ -322,7 +322,7 @@ class Task(models.Model):
         }
 
     def account_is_active(self, user_id: int) -> bool:
-        """Tell whether a present or former assignee, or the creator, has an active account."""
+        """Return whether this current or former assignee, or the creator, has an active account."""
         return any(account["id"] == user_id for account in self.accounts)
 
     def add_assignee(self, assignee: User | None) -> None:
@@ -365,16 +365,17 @@ def due_soon_range() -> tuple[date, date]:
 
 def announce(history: list[Activity], tasks: list[Task], by_id: int | None) -> None:
     by_pk = {task.pk: task for task in tasks}
-    changes = [FieldChange(by_pk[it.task_id], it.field, it.old, it.new) for it in history if it.field in ANNOUNCED]
+    announced = (entry for entry in history if entry.field in ANNOUNCED)
+    changes = [FieldChange(by_pk[entry.task_id], entry.field, entry.old, entry.new) for entry in announced]
     if changes:
         tasks_changed.send(TaskQuerySet, changes=changes, by_id=by_id)
 
 
 def set_search_documents(tasks: list[Task]) -> None:
-    is_too_much = sum(len(task.title) + len(task.description) for task in tasks) > MAX_INDEXED_AT_ONCE
+    is_too_long = sum(len(task.title) + len(task.description) for task in tasks) > MAX_INDEXED_AT_ONCE
     for task in tasks:
-        document = None if is_too_much else search.document(task.title, task.description)
-        task.search_document, task.search_rules = document, None if is_too_much else search.RULES
+        document = None if is_too_long else search.document(task.title, task.description)
+        task.search_document, task.search_rules = document, None if is_too_long else search.RULES
 
 
 def column(name: str, tasks: list[Task]) -> Any:

@@ -14,12 +14,12 @@ NOT_INDEXED = ~Q(search_rules=RULES)
 
 
 def matches(query: str) -> Q:
-    """Use a query of tasks.search as it is: PostgreSQL's own functions would parse its words again."""
+    """Use a query of tasks.search unchanged: PostgreSQL's functions would parse its words again."""
     template = "(%(expressions)s::tsquery)"
     return Q(Func("search_document", Value(query), template=template, arg_joiner=" @@ ", output_field=BooleanField()))
 
 
 def matches_unindexed(text: str) -> Q:
-    """Find tasks that are not indexed yet, in the way of the version before."""
+    """Find tasks that are not indexed yet, as the previous version did."""
     query = SearchQuery(MINUS_BEFORE_MINUS.sub("", text), config="simple", search_type="websearch")
     return NOT_INDEXED & Q(search_document=None) & Q(SearchVectorExact(TEXT_VECTOR, query))

@@ -1,4 +1,4 @@
-"""The search document of a task: a tsvector built here, not by PostgreSQL's own parser.
+"""The search document of a task: a tsvector built here, not by PostgreSQL's parser.
 
 Words of the title get the prefix T, words of the description D: the index then finds words in titles without reading
 descriptions, and PostgreSQL's statistics know the frequency of a word in titles.

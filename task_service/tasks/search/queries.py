@@ -25,7 +25,7 @@ class Term:
     """One word, or several in a row."""
 
     words: tuple[str, ...]
-    by_beginning: bool
+    is_prefix: bool
     is_excluded: bool = False
     is_character: bool = False  # ends in a single character of a script without spaces, a prefix of the stored pairs
 
@@ -43,7 +43,7 @@ class Term:
 
     def lexemes(self, field: str) -> list[str]:
         found = [f"'{field}{word}'" for word in self.words]
-        if self.by_beginning or self.is_character:
+        if self.is_prefix or self.is_character:
             found[-1] += ":*"
         return found
 
@@ -66,7 +66,7 @@ class Query:
         """
         if not self.alternatives:
             return [NOTHING]
-        whole = self.with_terms(lambda term: replace(term, by_beginning=False).within(TITLE))
+        whole = self.with_terms(lambda term: replace(term, is_prefix=False).within(TITLE))
         title = self.with_terms(lambda term: term.within(TITLE))
         ranks = [whole] if whole == title else [whole, f"{title} & !{whole}"]
         if any(required(terms) for terms in self.alternatives):
@@ -84,9 +84,9 @@ class Query:
         outside = any_of(term.outside_title() for terms in self.alternatives for term in required(terms))
         return f"{self.anywhere} & {outside}"
 
-    def with_terms(self, to_find: Callable[[Term], str]) -> str:
+    def with_terms(self, query_of: Callable[[Term], str]) -> str:
         return any_of(
-            all_of(f"!{term.anywhere()}" if term.is_excluded else to_find(term) for term in terms)
+            all_of(f"!{term.anywhere()}" if term.is_excluded else query_of(term) for term in terms)
             for terms in self.alternatives
         )
 
@@ -117,13 +117,13 @@ def parse_term(piece: re.Match[str], *, is_first: bool, is_alone: bool) -> Term 
     return Term(
         tuple(word.text for word in found),
         is_excluded=is_excluded,
-        by_beginning=bool(bare) and may_be_prefix and not is_excluded and not ending.run_length,
+        is_prefix=bool(bare) and may_be_prefix and not is_excluded and not ending.run_length,
         is_character=ending.run_length == 1,
     )
 
 
 def excludes(bare: str, *, is_first: bool) -> bool:
-    """Tell an excluding minus from a dash, a long option and the sign of a number."""
+    """Return whether a minus excludes: it may also be a dash, a long option or the sign of a number."""
     return bare[:1] == "-" and bare[1:2].isalnum() and not (is_first and bare[1].isdigit())
 
 

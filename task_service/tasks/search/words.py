@@ -16,7 +16,7 @@ RULES = 1
 MAX_FOLDED = 60_000  # characters; the vector of any such text stays below PostgreSQL's limit of 1 MB
 MAX_WORD = 200  # characters; a lexeme may have 2,046 bytes
 
-# Letters that Unicode does not decompose, but that people type as plain ones. For Arabic and Persian: interchangeable
+# Letters that Unicode does not decompose but people also type as plain letters. For Arabic and Persian: interchangeable
 # letters, and the mark that stretches a word.
 LETTERS = {
     "\u00e6": "ae",  # æ
@@ -76,11 +76,11 @@ def fold(text: str) -> str:
     if text.isascii():
         return text.lower()[:MAX_FOLDED]
     decomposed = unicodedata.normalize("NFKD", unicodedata.normalize("NFKD", text).casefold())
-    # Compose again: nobody searches for the parts of a Hangul syllable or a voiced kana.
+    # Compose again: nobody searches for parts of a Hangul syllable or a voiced kana.
     return unicodedata.normalize("NFC", decomposed.translate(FOLDED))[:MAX_FOLDED]
 
 
-def folded(character: str) -> str | None:
+def replacement(character: str) -> str | None:
     """Return the replacement of a character, or None if it stays."""
     category = unicodedata.category(character)
     if INVISIBLE.match(character) or (category == "Cf" and character != ZERO_WIDTH_SPACE):
@@ -91,7 +91,7 @@ def folded(character: str) -> str | None:
 
 
 def is_accent(combining_class: int) -> bool:
-    """Tell marks of Latin, Greek, Cyrillic, Hebrew and Arabic from the vowel signs of other scripts."""
+    """Return whether it is a mark of Latin, Greek, Cyrillic, Hebrew or Arabic, not a vowel sign of another script."""
     return 10 <= combining_class <= 36 or combining_class >= 200
 
 
@@ -107,7 +107,7 @@ def ranges(characters: str) -> str:
 
 
 CHARACTERS = [chr(code) for code in chain(*BLOCKS)]
-FOLDED = {ord(character): to for character in CHARACTERS if (to := folded(character)) is not None}
+FOLDED = {ord(character): to for character in CHARACTERS if (to := replacement(character)) is not None}
 FOLDED |= {ord(letter): to for letter, to in LETTERS.items()}
 # Vowel signs and other marks inside words.
 MARKS = ranges("".join(c for c in CHARACTERS if unicodedata.category(c) in ("Mn", "Mc") and ord(c) not in FOLDED))

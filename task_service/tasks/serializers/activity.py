@@ -2,14 +2,14 @@
 
 from rest_framework import serializers
 
-from chassis.api.fields import AnyField, IdField, InstantField, NullableTextField, PersonField
+from chassis.api.fields import AnyField, IdField, InstantField, NullableTextField, UserReferenceField
 from chassis.api.serializers import OutputSerializer
 from tasks.models import Activity
 
 
 class ActivitySerializer(OutputSerializer):
     id = IdField()
-    version = serializers.IntegerField(help_text="The version of the task that this change made.")
+    version = serializers.IntegerField(help_text="The version of the task after this change.")
     kind = serializers.ChoiceField(Activity.Kind.choices)
     field = NullableTextField(help_text="The field that was changed; null for creation and deletion.")
     vars()["from"] = AnyField(  # `from` is a keyword of Python
@@ -19,9 +19,9 @@ class ActivitySerializer(OutputSerializer):
         "fields that can be set.",
     )
     to = AnyField(source="new", allow_null=True, help_text="The new value.")
-    reason = NullableTextField(help_text="Why the service made the change itself; null if an account made it.")
-    by = PersonField(
-        help_text="Who made the change; null if the service did, or if the directory does not know the account."
+    reason = NullableTextField(help_text="Why the service made the change; null if an account made it.")
+    by = UserReferenceField(
+        help_text="The account that made the change; null if the service did, or if the directory does not have it."
     )
     at = InstantField()
 

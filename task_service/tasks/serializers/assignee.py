@@ -1,4 +1,4 @@
-"""Resolves assignees, and turns what is wrong with them into HTTP errors."""
+"""Resolves assignees, and turns their errors into HTTP errors."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,7 +15,7 @@ def assignee_id(assignee: int | str, *, asked_by: int, current: int | None = Non
     The `current` assignee may stay and is not looked up.
     """
     with assignee_errors(assignee, field=field):
-        user_id = accounts.find_named(assignee) if isinstance(assignee, str) else assignee
+        user_id = accounts.find_id_by_username(assignee) if isinstance(assignee, str) else assignee
         if user_id != current:
             accounts.require_assignable(user_id, asked_by=asked_by)
     return user_id

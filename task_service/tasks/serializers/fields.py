@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from chassis.api.fields import ChoiceField, IdField, PersonField
+from chassis.api.fields import ChoiceField, IdField, UserReferenceField
 from chassis.ids import MAX_ID
 from tasks.models import Task
 
@@ -45,12 +45,12 @@ class AssigneeIdField(IdField):
         return super().to_internal_value(data)
 
 
-class AssigneeField(PersonField):
-    """{"id", "username"} of the assignee; null without one, or if the directory does not know the account."""
+class AssigneeField(UserReferenceField):
+    """{"id", "username"} of the assignee; null without one, or if the directory does not have the account."""
 
     def __init__(self) -> None:
         description = (
-            "The account of the assignee; null without an assignee, or if the directory does not know the account."
+            "The account of the assignee; null without an assignee, or if the directory does not have the account."
         )
         super().__init__(source="*", help_text=description)
 

@@ -1,5 +1,3 @@
-"""How the commands of the operator make an admin: by the same rules as every other account."""
-
 from collections.abc import Callable, Mapping
 
 from django.core.management.base import CommandError
@@ -8,10 +6,13 @@ from accounts.models import User
 from accounts.serializers import NewAccountSerializer
 
 
-def make_admin(values: Mapping[str, str], *, name_of: Callable[[str], str]) -> User:
-    """Make an admin, or raise NameTaken, or a CommandError that calls each field what the operator calls it."""
+def create_admin(values: Mapping[str, str], *, label: Callable[[str], str]) -> User:
+    """Create an admin by the rules of every new account; `label` returns the name of a field in an error message.
+
+    Raises NameTaken and CommandError.
+    """
     serializer = NewAccountSerializer(data=values)
     if not serializer.is_valid():
         field, errors = next(iter(serializer.errors.items()))
-        raise CommandError(f"{name_of(field)} cannot be used: {errors[0]}")
+        raise CommandError(f"{label(field)} cannot be used: {errors[0]}")
     return User.objects.register(**serializer.validated_data, role=User.Role.ADMIN)

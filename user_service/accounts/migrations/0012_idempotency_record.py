@@ -2,7 +2,7 @@ from django.db import migrations
 
 
 class Migration(migrations.Migration):
-    """Rename the model in the state alone: the version before reads the table by its name."""
+    """Rename the model in the state only: the previous version uses the name of the table."""
 
     dependencies = [("accounts", "0011_invited_at")]
 

@@ -1,8 +1,8 @@
 from accounts.models.attempt import Attempt, Device, TooManyFailures
-from accounts.models.audit_event import AuditEvent, Person
+from accounts.models.audit_event import AuditEvent, Principal
 from accounts.models.change import Change
 from accounts.models.email_token import EmailToken, EmailTokenInvalid
-from accounts.models.errors import AccountGone, LastAdmin, NameTaken, NoOpenInvitation, WrongPassword
+from accounts.models.errors import AccountGone, LastAdmin, NameTaken, NoPendingInvitation, WrongPassword
 from accounts.models.idempotency_record import IdempotencyRecord
 from accounts.models.mail import Mail
 from accounts.models.password_token import PasswordToken, PasswordTokenInvalid
@@ -21,10 +21,10 @@ __all__ = [
     "LastAdmin",
     "Mail",
     "NameTaken",
-    "NoOpenInvitation",
+    "NoPendingInvitation",
     "PasswordToken",
     "PasswordTokenInvalid",
-    "Person",
+    "Principal",
     "Session",
     "TooManyFailures",
     "User",

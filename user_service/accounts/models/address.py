@@ -1,43 +1,42 @@
-"""The mail address of an account: given by an admin, or confirmed by a token that was mailed to it."""
+"""The email address of an account: set by an admin, or confirmed with a token mailed to it."""
 
 from typing import Any, ClassVar
 
 from django.db import models
 
-from accounts.models.audit_event import AuditEvent, Person
+from accounts.models.audit_event import AuditEvent, Principal
 from accounts.models.change import Change
 from accounts.models.errors import NameTaken
 from accounts.models.mail import Mail
 from accounts.names import fold
 
-UNREACHABLE = ".invalid"  # no mail ever arrives there (RFC 2606), as at the first admin's address by default
+UNREACHABLE_SUFFIX = ".invalid"  # reserved by RFC 2606; the first admin has such an address by default
 
 
-class WithAddress(models.Model):
-    """An account as far as its address goes. All that changes here is called under the row's lock."""
+class EmailAddressMixin(models.Model):
+    """Call the methods that change an account while its row is locked."""
 
     email = models.EmailField(max_length=254)
-    # Whether its owner has shown to read the mails to it, or an admin has vouched for it.
+    # Whether the owner has confirmed the address, or an admin has set it.
     email_confirmed = models.BooleanField(default=True, db_default=True)
-    # What becomes the address of the account when it is confirmed.
+    # Becomes the address of the account when it is confirmed.
     pending_email = models.EmailField(max_length=254, null=True)  # noqa: DJ001  # the API says null too
-    # What must be unique: "a@x.com" and "A@x.com" are one address.
+    # Unique: "a@x.com" and "A@x.com" are one address.
     email_key = models.TextField(editable=False)
-    # What a subclass adds.
+    # Defined by the subclass.
     id: Any
     username: Any
     is_pending: Any
     email_tokens: Any
     password_tokens: Any
 
-    # What is saved with every change of the address.
     ADDRESS_FIELDS: ClassVar[tuple[str, ...]] = ("email", "email_key", "email_confirmed", "pending_email")
 
     class Meta:
         abstract = True
 
     def request_email(self, address: str) -> None:
-        """Keep another address until it is confirmed by a mail to it. Raise NameTaken if an account has it."""
+        """Store a new address as pending and mail a token to it. Raise NameTaken if another account has it."""
         if type(self)._default_manager.exclude(pk=self.pk).filter(email_key=fold(address)).exists():
             raise NameTaken("email")
         self.cancel_email_change()
@@ -45,13 +44,13 @@ class WithAddress(models.Model):
         Mail.objects.plan_to(Mail.Kind.EMAIL_CONFIRMATION, self, address)
 
     def confirm_email(self, address: str) -> bool:
-        """Make a pending address the account's, or mark the account's own as confirmed; False if it is neither."""
-        if not self.has_to_confirm(address):
+        """Replace the address by the pending one, or mark it as confirmed. Return False if it is neither."""
+        if not self.needs_confirmation(address):
             return False
         if address == self.pending_email:
             self.notify(Mail.Kind.EMAIL_CHANGED, by=self)
             self.email = address
-            self.end_mailed_tokens()  # among them reset tokens that were mailed to the old address
+            self.revoke_mailed_tokens()  # also reset tokens mailed to the old address
         self.email_confirmed = True
         self.email_tokens.filter(email=address).delete()
         self.save(update_fields=self.ADDRESS_FIELDS)
@@ -59,19 +58,19 @@ class WithAddress(models.Model):
         Change.objects.record(self.pk)
         return True
 
-    def has_to_confirm(self, address: str) -> bool:
+    def needs_confirmation(self, address: str) -> bool:
         return address == self.pending_email or (address == self.email and not self.email_confirmed)
 
     def address_to_confirm(self) -> str | None:
         return self.pending_email or (None if self.email_confirmed else self.email)
 
-    def notify(self, *kinds: Mail.Kind, by: Person | None) -> None:
-        """Mail what one act changes to the present address if it is confirmed: nothing goes to a stranger's inbox.
+    def notify(self, *kinds: Mail.Kind, by: Principal | None) -> None:
+        """Mail the owner about one change, if the address is confirmed: nothing goes to a stranger's inbox.
 
-        The address of a pending account may be wrong, though an admin has vouched for it. Call it in the transaction
-        of the act. `by` is None for the operator and for the service itself.
+        The address of a pending account may be wrong, even if an admin has set it. Call this in the transaction of the
+        change. `by` is None for the operator and the service.
         """
-        if kinds and self.email_confirmed and not self.is_pending and not self.email_key.endswith(UNREACHABLE):
+        if kinds and self.email_confirmed and not self.is_pending and not self.email_key.endswith(UNREACHABLE_SUFFIX):
             by_admin = by is None or by.id != self.pk
             Mail.objects.plan_to(kinds[0], self, self.email, also=list(kinds[1:]), by_admin=by_admin)
 
@@ -79,9 +78,9 @@ class WithAddress(models.Model):
         self.pending_email = None
         self.email_tokens.exclude(email=self.email).delete()
 
-    def end_mailed_tokens(self) -> None:
-        """End every token that was ever mailed: the address is another one now, or the account is deactivated."""
-        if self.address_to_confirm():  # otherwise no such token does anything
+    def revoke_mailed_tokens(self) -> None:
+        """Revoke all mailed tokens, because the address changes or the account is deactivated."""
+        if self.address_to_confirm():  # otherwise no such token has any effect
             self.email_tokens.all().delete()
         self.pending_email = None
         self.password_tokens.all().delete()

@@ -1,4 +1,4 @@
-"""The audit trail: what was done to accounts and sessions, by whom and from where. Rows never change."""
+"""The audit trail of accounts and sessions. Rows never change."""
 
 from functools import partial
 from typing import ClassVar, Protocol
@@ -10,8 +10,8 @@ from chassis import request_id
 from chassis.auth import audit, client_address
 
 
-class Person(Protocol):
-    """A user, or the caller that a token names."""
+class Principal(Protocol):
+    """A user or an authenticated caller."""
 
     @property
     def id(self) -> int: ...
@@ -22,12 +22,17 @@ class Person(Protocol):
 
 class AuditEventManager(models.Manager["AuditEvent"]):
     def record(
-        self, event: "AuditEvent.Event", *, by: Person | None, subject: Person | None, **details: str | int | list[str]
+        self,
+        event: "AuditEvent.Event",
+        *,
+        by: Principal | None,
+        subject: Principal | None,
+        **details: str | int | list[str],
     ) -> None:
-        """Record an event in the current transaction, and write its log line once that commits.
+        """Record an event in the current transaction, and log it on commit.
 
-        `by` is None for somebody unknown and for commands of the operator. Details hold no secrets, and no text that
-        was typed as a name: people type passwords there.
+        `by` is None for an unknown caller and for operator commands. Details contain no secrets and no text typed as a
+        username, because people type passwords there by mistake.
         """
         self.create(
             at=timezone.now(),
@@ -45,10 +50,10 @@ class AuditEventManager(models.Manager["AuditEvent"]):
 
 
 class AuditEvent(models.Model):
-    """Has no foreign keys: what happened to an account outlives it, with the name it had then."""
+    """Has no foreign keys: events outlive the account and keep its name at the time."""
 
     class Event(models.TextChoices):
-        # Names of OWASP's logging vocabulary.
+        # Names from OWASP's logging vocabulary.
         LOGIN_SUCCESS = "authn_login_success"
         LOGIN_FAIL = "authn_login_fail"
         LOGIN_LOCK = "authn_login_lock"
@@ -61,7 +66,7 @@ class AuditEvent(models.Model):
         USER_UPDATED = "user_updated"
         USER_ARCHIVED = "user_archived"
         USER_DELETED = "user_deleted"
-        # Our own, which the vocabulary lacks.
+        # Ours; the vocabulary has no names for them.
         PASSWORD_RESET = "authn_password_reset"
         USER_ACTIVATED = "user_activated"
 

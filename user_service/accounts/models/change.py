@@ -1,4 +1,4 @@
-"""The feed of changed accounts, from which the task service keeps its directory."""
+"""The feed of changed accounts, from which the task service updates its directory."""
 
 from typing import ClassVar
 
@@ -9,10 +9,10 @@ from chassis.database import lock_table
 
 class ChangeManager(models.Manager["Change"]):
     def record(self, user_id: int) -> None:
-        """Put the account at the end of the feed, in the transaction that changes it and as the last thing in it.
+        """Move the account to the end of the feed. Call this last in the transaction that changes the account.
 
-        The lock is held until that transaction commits. So changes become visible in the order of their positions,
-        and a reader that has seen position 7 never misses a 6 that commits late.
+        The lock is held until the commit. So changes become visible in the order of their positions, and a reader that
+        has seen position 7 never misses a position 6 that commits late.
         """
         with transaction.atomic(savepoint=False):
             lock_table(self.model)

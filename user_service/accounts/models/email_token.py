@@ -1,4 +1,4 @@
-"""The proof that somebody reads the mails to an address: mailed there, good once and for a day, kept as a hash."""
+"""Tokens that confirm an email address: mailed to it, valid once and for a day, stored as a hash."""
 
 import secrets
 from datetime import timedelta
@@ -8,7 +8,7 @@ from django.db import models
 from django.utils import timezone
 
 from accounts.models.errors import translate_unique_violations
-from accounts.models.password_token import hash_of
+from accounts.models.password_token import hash_token
 from accounts.models.user import User
 
 LIFETIME = timedelta(hours=24)
@@ -19,28 +19,28 @@ class EmailTokenInvalid(Exception):
 
 
 class EmailTokenQuerySet(models.QuerySet["EmailToken"]):
-    def make(self, user: User, email: str) -> str:
-        """Return a new token; earlier ones stay good, since their mails may still arrive."""
+    def issue(self, user: User, email: str) -> str:
+        """Return a new token. Earlier ones stay valid, since their mails may still arrive."""
         token = secrets.token_urlsafe(32)
-        self.create(user=user, email=email, token_hash=hash_of(token), expires_at=timezone.now() + LIFETIME)
+        self.create(user=user, email=email, token_hash=hash_token(token), expires_at=timezone.now() + LIFETIME)
         return token
 
-    def good(self, token: str) -> Self:
-        return self.filter(token_hash=hash_of(token), expires_at__gt=timezone.now(), user__is_active=True)
+    def valid(self, token: str) -> Self:
+        return self.filter(token_hash=hash_token(token), expires_at__gt=timezone.now(), user__is_active=True)
 
-    def use(self, token: str) -> None:
-        """Confirm the address to which the token was mailed; raise EmailTokenInvalid, AccountGone or NameTaken."""
-        row = self.good(token).select_related("user").first()
+    def redeem(self, token: str) -> None:
+        """Confirm the address of the token, or raise EmailTokenInvalid, AccountGone or NameTaken."""
+        row = self.valid(token).select_related("user").first()
         if row is None:
             raise EmailTokenInvalid()
         with translate_unique_violations():
             row.user.lock()
-            if not (self.good(token).exists() and row.user.confirm_email(row.email)):
+            if not (self.valid(token).exists() and row.user.confirm_email(row.email)):
                 raise EmailTokenInvalid()
 
 
 class EmailToken(models.Model):
-    # It outlives the account, which the version before deletes without knowing of this table; then it is not good.
+    # No constraint: the previous version deletes accounts without knowing this table. The token is then invalid.
     user = models.ForeignKey(User, on_delete=models.DO_NOTHING, db_constraint=False, related_name="email_tokens")
     email = models.CharField(max_length=254)
     token_hash = models.CharField(max_length=64, unique=True)

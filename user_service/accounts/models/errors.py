@@ -1,4 +1,4 @@
-"""What stands against a change of an account."""
+"""Errors that prevent a change of an account."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -6,7 +6,7 @@ from contextlib import contextmanager
 import psycopg2
 from django.db import IntegrityError, transaction
 
-FIELDS = {"username_is_taken": "username", "email_is_taken": "email"}  # by the constraint that holds them unique
+FIELD_BY_CONSTRAINT = {"username_is_taken": "username", "email_is_taken": "email"}
 
 
 class NameTaken(Exception):
@@ -25,8 +25,8 @@ class WrongPassword(Exception):
     """The given password is not the current one."""
 
 
-class NoOpenInvitation(Exception):
-    """The account has a password already, or is not active."""
+class NoPendingInvitation(Exception):
+    """The account already has a password, or is not active."""
 
 
 class LastAdmin(Exception):
@@ -35,18 +35,18 @@ class LastAdmin(Exception):
 
 @contextmanager
 def translate_unique_violations() -> Iterator[None]:
-    """Raise NameTaken for a violated unique constraint: a check beforehand would lose the race."""
+    """Raise NameTaken for a violated unique constraint. A check beforehand would be a race."""
     try:
         with transaction.atomic():
             yield
     except IntegrityError as error:
-        field = FIELDS.get(constraint_of(error))
+        field = FIELD_BY_CONSTRAINT.get(violated_constraint(error))
         if field is None:
             raise
         raise NameTaken(field) from error
 
 
-def constraint_of(error: IntegrityError) -> str:
-    """Return the violated constraint. The message would not do: it repeats the values, which users choose."""
+def violated_constraint(error: IntegrityError) -> str:
+    """Return the name of the constraint from the driver: the message also contains values that users choose."""
     name = error.__cause__.diag.constraint_name if isinstance(error.__cause__, psycopg2.Error) else None
     return name or ""

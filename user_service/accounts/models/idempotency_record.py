@@ -3,4 +3,4 @@ from chassis.api import idempotency
 
 class IdempotencyRecord(idempotency.IdempotencyRecord):
     class Meta(idempotency.IdempotencyRecord.Meta):
-        db_table = "accounts_keptanswer"  # the version before reads it by this name
+        db_table = "accounts_keptanswer"  # the previous version uses this name

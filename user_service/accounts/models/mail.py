@@ -1,4 +1,4 @@
-"""Mails about accounts: the request writes a row, the worker finds out whether there is anyone to write to."""
+"""Mails about accounts. The request writes a row; the worker finds the recipient, if there is one."""
 
 from datetime import timedelta
 from typing import Any, ClassVar, Self
@@ -6,38 +6,38 @@ from typing import Any, ClassVar, Self
 from django.db import models
 from django.utils import timezone
 
-from accounts.names import fold, mailbox_of
+from accounts.names import fold, to_mailbox
 from chassis.worker.outbox import Delivery, DeliveryQuerySet, Skipped
 
-QUIET, DAY = timedelta(minutes=1), timedelta(days=1)
+MIN_INTERVAL, DAY = timedelta(minutes=1), timedelta(days=1)
 MAX_PER_DAY = 10
 
 
 class MailQuerySet(DeliveryQuerySet["Mail"]):
     def plan(self, kind: "Mail.Kind", email: str, *, by_admin: bool = False) -> "Mail":
-        """Plan a mail to the account that has this address, if there is one when the mail is sent."""
-        mail: Mail = self.create(kind=kind, email_key=fold(email), mailbox_key=mailbox_of(email), by_admin=by_admin)
+        """Plan a mail to the account that has this address at the time of sending, if any."""
+        mail: Mail = self.create(kind=kind, email_key=fold(email), mailbox_key=to_mailbox(email), by_admin=by_admin)
         return mail
 
     def plan_to(self, kind: "Mail.Kind", user: models.Model, address: str, **values: Any) -> "Mail":
-        """Plan a mail about an account to an address that it has, had or may come to have."""
-        keys = {"email_key": fold(address), "mailbox_key": mailbox_of(address)}
+        """Plan a mail about an account to its current, former or pending address."""
+        keys = {"email_key": fold(address), "mailbox_key": to_mailbox(address)}
         mail: Mail = self.create(kind=kind, user_id=user.pk, address=address, **keys, **values)
         return mail
 
-    def crowding(self, mail: "Mail", *, within: timedelta) -> Self:
-        """Choose what went to the same mailbox lately, or is being sent there at this moment by another worker."""
+    def recent_in_mailbox(self, mail: "Mail", *, within: timedelta) -> Self:
+        """Filter mails that were sent to the same mailbox recently, or that another worker is sending now."""
         now = timezone.now()
         sent = models.Q(sent_at__gt=now - within) | models.Q(leased_until__gt=now, pk__lt=mail.pk)
-        mailbox = mail.mailbox_key or mailbox_of(mail.email_key)  # the version before left it out
-        return self.filter(sent, mailbox_key=mailbox, by_admin=mail.by_admin, kind__in=Mail.ASKED_FOR)
+        mailbox = mail.mailbox_key or to_mailbox(mail.email_key)  # the previous version does not set it
+        return self.filter(sent, mailbox_key=mailbox, by_admin=mail.by_admin, kind__in=Mail.RATE_LIMITED)
 
     def finished_before(self, instant: Any) -> Any:
         return self.exclude(state=Delivery.State.PENDING).filter(planned_at__lt=instant)
 
 
 class Mail(Delivery):
-    """Holds no secret: the token that a mail carries is made when it is sent, and only its hash is kept."""
+    """Contains no secret: a token is created when its mail is sent, and only its hash is stored."""
 
     class Kind(models.TextChoices):
         PASSWORD_RESET = "password_reset"
@@ -53,18 +53,18 @@ class Mail(Delivery):
         TOKEN_REUSED = "token_reused"
         ACCOUNT_DEACTIVATED = "account_deactivated"
 
-    # What anyone may cause to be sent to a mailbox that is not theirs. The others go to confirmed addresses only.
-    ASKED_FOR = (Kind.PASSWORD_RESET, Kind.INVITATION, Kind.EMAIL_CONFIRMATION)
+    # Kinds that anyone can have sent to a stranger's mailbox. The others go to confirmed addresses only.
+    RATE_LIMITED = (Kind.PASSWORD_RESET, Kind.INVITATION, Kind.EMAIL_CONFIRMATION)
 
     kind = models.CharField(max_length=30, choices=Kind)
-    # What else the same act has changed, as kinds: of one act one mail tells.
+    # Further kinds of the same change: one change is one mail.
     also = models.JSONField(default=list, db_default=[])
     email_key = models.TextField()
-    # Addresses that differ in what follows a "+" are one mailbox. Empty: planned by the version before.
+    # Addresses that differ only after a "+" are one mailbox. Empty if the previous version planned the mail.
     mailbox_key = models.TextField(default="", db_default="")
     by_admin = models.BooleanField(default=False, db_default=False)
-    # Set for what is about one account, whoever has the address when the mail is sent. It outlives the account,
-    # which the version before deletes without knowing of this column.
+    # Set if the mail is about a certain account, whichever account has the address at the time of sending.
+    # No constraint: the previous version deletes accounts without knowing this column.
     user = models.ForeignKey(
         "accounts.User", null=True, on_delete=models.DO_NOTHING, db_constraint=False, related_name="+"
     )
@@ -98,13 +98,13 @@ class Mail(Delivery):
         indexes = [*Delivery.Meta.indexes, models.Index(fields=["mailbox_key", "sent_at"], name="%(class)s_mailbox")]
 
     def check_rate(self) -> None:
-        """Raise Skipped if the mailbox got the same just now, or too much within a day.
+        """Raise Skipped if the mailbox got the same kind within a minute, or too many mails within a day.
 
-        Nobody can flood another's inbox, nor hold up what an admin asks for.
+        So nobody can flood a stranger's inbox. Mails that an admin requests are counted separately.
         """
-        if self.kind not in self.ASKED_FOR:
+        if self.kind not in self.RATE_LIMITED:
             return
-        if Mail.objects.crowding(self, within=QUIET).filter(kind=self.kind).exists():
-            raise Skipped("the same was sent a moment ago")
-        if not self.by_admin and Mail.objects.crowding(self, within=DAY).count() >= MAX_PER_DAY:
+        if Mail.objects.recent_in_mailbox(self, within=MIN_INTERVAL).filter(kind=self.kind).exists():
+            raise Skipped("the same mail was sent a moment ago")
+        if not self.by_admin and Mail.objects.recent_in_mailbox(self, within=DAY).count() >= MAX_PER_DAY:
             raise Skipped(f"the mailbox got {MAX_PER_DAY} mails within a day")

@@ -1,4 +1,4 @@
-"""The right to set a password without knowing the old one: mailed, short-lived, good once, kept as a hash."""
+"""Tokens that set a password without the old one: mailed, short-lived, valid once, stored as a hash."""
 
 import hashlib
 import secrets
@@ -21,43 +21,43 @@ class PasswordTokenInvalid(Exception):
 
 
 class PasswordTokenQuerySet(models.QuerySet["PasswordToken"]):
-    def make(self, user: User, kind: Mail.Kind) -> str:
-        """Return a new token; earlier ones stay good, since their mails may still arrive."""
+    def issue(self, user: User, kind: Mail.Kind) -> str:
+        """Return a new token. Earlier ones stay valid, since their mails may still arrive."""
         token = secrets.token_urlsafe(32)
-        self.create(user=user, token_hash=hash_of(token), expires_at=timezone.now() + LIFETIMES[kind])
+        self.create(user=user, token_hash=hash_token(token), expires_at=timezone.now() + LIFETIMES[kind])
         return token
 
-    def good(self, token: str) -> Self:
-        return self.filter(token_hash=hash_of(token), expires_at__gt=timezone.now(), user__is_active=True)
+    def valid(self, token: str) -> Self:
+        return self.filter(token_hash=hash_token(token), expires_at__gt=timezone.now(), user__is_active=True)
 
-    def user_of(self, token: str) -> User:
-        """Return whose password the token may set, or raise PasswordTokenInvalid."""
-        row = self.good(token).select_related("user").first()
+    def user_for(self, token: str) -> User:
+        """Return the user of a valid token, or raise PasswordTokenInvalid."""
+        row = self.valid(token).select_related("user").first()
         if row is None:
             raise PasswordTokenInvalid()
         return row.user
 
-    def use(self, token: str, *, user: User, password: str) -> None:
-        """Set the password, end all sessions and all tokens of the user, or raise PasswordTokenInvalid.
+    def redeem(self, token: str, *, user: User, password: str) -> None:
+        """Set the password and end all sessions and tokens of the user, or raise PasswordTokenInvalid.
 
-        The token was mailed to the address that the account has, which is confirmed by that.
+        The token was mailed to the address of the account, so its use confirms the address.
         """
         user.set_password(password)
         with transaction.atomic():
-            # The account is locked first, as everywhere: of two tokens at once the second finds itself ended.
+            # Lock the account first, as everywhere: of two tokens used at once, the second is already revoked.
             account = User.objects.select_for_update().filter(pk=user.pk).first()
-            if account is None or not self.good(token).exists():
+            if account is None or not self.valid(token).exists():
                 raise PasswordTokenInvalid()
             values: dict[str, Any] = {"password": user.password, "email_confirmed": True}
-            # A first password takes the place of none.
+            # A first password replaces none.
             notice = Mail.Kind.PASSWORD_SET_BY_MAIL if account.has_usable_password() else None
             row = User.objects.filter(pk=user.pk)
-            user.end_rights(row, event=AuditEvent.Event.PASSWORD_RESET, by=None, notice=notice, **values)
-            Attempt.objects.forgive(user_id=user.pk, logins=user.logins)
+            user.revoke_access(row, event=AuditEvent.Event.PASSWORD_RESET, by=None, notice=notice, **values)
+            Attempt.objects.clear_failures(user_id=user.pk, logins=user.logins)
 
 
-def hash_of(token: str) -> str:
-    return hashlib.sha256(token.encode()).hexdigest()  # no slow hash is needed: the token is 256 random bits
+def hash_token(token: str) -> str:
+    return hashlib.sha256(token.encode()).hexdigest()  # a fast hash suffices: the token is 256 random bits
 
 
 class PasswordToken(models.Model):

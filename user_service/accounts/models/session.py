@@ -1,4 +1,4 @@
-"""Sessions: one row for each signing-in, which knows the one refresh token that is good."""
+"""Sessions: one row for each sign-in, with the id of its one valid refresh token."""
 
 import secrets
 from datetime import timedelta
@@ -11,7 +11,7 @@ from django.db import models, transaction
 from django.db.models.functions import Least
 from django.utils import timezone
 
-from accounts.models.audit_event import AuditEvent, Person
+from accounts.models.audit_event import AuditEvent, Principal
 from accounts.models.errors import AccountGone
 from accounts.models.mail import Mail
 from accounts.models.user import User
@@ -27,24 +27,23 @@ class SessionQuerySet(models.QuerySet["Session"]):
     def expired(self) -> Self:
         return self.filter(expires_at__lte=timezone.now())
 
-    def named_by(self, *, user_id: Any, key: Any, session_id: Any, jti: Any) -> Self:
-        """Choose the session that a refresh token names: by its key, which nobody can guess.
+    def for_refresh_token(self, *, user_id: Any, key: Any, session_id: Any, jti: Any) -> Self:
+        """Filter the session of a refresh token by its key, which nobody can guess.
 
-        A token of the version before has no key, but an id that the session still knows and that is as random.
+        A token of the previous version has no key. It is found by its jti, which is as random.
         """
         known = models.Q(current_jti=jti) | models.Q(previous_jti=jti)
         return self.filter(models.Q(key=key) | models.Q(known, pk=session_id), user_id=user_id)
 
     def open(self, user: User, *, user_agent: str = "", address: str | None = None) -> "Session":
-        """Begin a session, or raise AccountGone.
+        """Open a session, or raise AccountGone if the user was deleted, deactivated or given a new password meanwhile.
 
-        It is raised if the user was deleted, deactivated or given another password since it was read: somebody
-        who signs in while the password changes must not stay behind with the old one.
+        Nobody who signs in with the old password while it changes may keep a session.
         """
         now = timezone.now()
         with transaction.atomic():
-            same = User.objects.filter(pk=user.pk, password=user.password, is_active=True)
-            if same.select_for_update(no_key=True).first() is None:
+            unchanged = User.objects.filter(pk=user.pk, password=user.password, is_active=True)
+            if unchanged.select_for_update(no_key=True).first() is None:
                 raise AccountGone()
             session = self.create(
                 user=user,
@@ -59,10 +58,10 @@ class SessionQuerySet(models.QuerySet["Session"]):
             return session
 
     def rotate(self, *, jti: str) -> bool:
-        """Replace the refresh id `jti` by a fresh one. Of several callers with the same one, one gets True."""
+        """Replace `jti` by a new one. Of several callers with the same `jti`, one gets True."""
         now = timezone.now()
-        # No condition may reach into another table: Django would put all of them into a subquery, which PostgreSQL
-        # does not look at again when it has waited for the row.
+        # No condition may use another table: Django would move all of them into a subquery, which PostgreSQL does not
+        # evaluate again after waiting for the row lock.
         claimed = self.filter(current_jti=jti, expires_at__gt=now)
         return bool(
             claimed.update(
@@ -75,7 +74,7 @@ class SessionQuerySet(models.QuerySet["Session"]):
 
 
 def random_key() -> UUID:
-    return UUID(bytes=secrets.token_bytes(16))  # all 128 bits are random, where uuid4 leaves 122
+    return UUID(bytes=secrets.token_bytes(16))  # 128 random bits; uuid4 has 122
 
 
 def lifetime() -> Any:
@@ -87,14 +86,13 @@ def max_age() -> timedelta:
 
 
 def clean_user_agent(text: str) -> str:
-    """Drop what shows nothing or changes how the rest is shown, such as control and text-direction characters."""
+    """Remove invisible characters and those that change how others are shown, such as text direction."""
     return "".join(each for each in text if each == " " or is_visible(each))[:MAX_USER_AGENT_LENGTH]
 
 
 class Session(models.Model):
-    """One signing-in, kept alive by refresh tokens of which only the newest is good."""
-
-    # What names it in tokens: whoever can sign cannot guess it. The default of the database is for the version before.
+    # Names the session in tokens: even the holder of a signing key cannot guess it.
+    # db_default is for the previous version.
     key = models.UUIDField(default=random_key, db_default=RandomUUID(), unique=True, editable=False)
     user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="sessions")
     current_jti = models.CharField(max_length=32)
@@ -110,8 +108,8 @@ class Session(models.Model):
     def __str__(self) -> str:
         return f"session {self.pk} of user {self.user_id}"
 
-    def end(self, *, by: Person | None, event: AuditEvent.Event = AuditEvent.Event.SESSION_END) -> bool:
-        """Return whether this call ended it: of several at once, one does."""
+    def end(self, *, by: Principal | None, event: AuditEvent.Event = AuditEvent.Event.SESSION_END) -> bool:
+        """Return whether this call ended the session: of several at once, one does."""
         session_id, user = self.pk, self.user
         with transaction.atomic():
             ended, _ = self.delete()

@@ -1,4 +1,4 @@
-"""Accounts: the one way each changes, and what stands against a change."""
+"""Accounts and all their changes."""
 
 from collections.abc import Collection, Mapping
 from functools import partial
@@ -9,11 +9,17 @@ from django.contrib.auth.models import AbstractUser, BaseUserManager
 from django.db import models, transaction
 from django.utils import timezone
 
-from accounts.models.address import WithAddress
+from accounts.models.address import EmailAddressMixin
 from accounts.models.attempt import Attempt, Device
-from accounts.models.audit_event import AuditEvent, Person
+from accounts.models.audit_event import AuditEvent, Principal
 from accounts.models.change import Change
-from accounts.models.errors import AccountGone, LastAdmin, NoOpenInvitation, WrongPassword, translate_unique_violations
+from accounts.models.errors import (
+    AccountGone,
+    LastAdmin,
+    NoPendingInvitation,
+    WrongPassword,
+    translate_unique_violations,
+)
 from accounts.models.mail import Mail
 from accounts.names import fold, login_key, validate_username
 from chassis.addresses import normalize
@@ -36,9 +42,9 @@ class UserManager(BaseUserManager["User"]):
         password: str | None,
         role: str = "user",
         email_confirmed: bool = True,
-        by: Person | None = None,
+        by: Principal | None = None,
     ) -> "User":
-        """Make an account, or raise NameTaken. Without a password its owner is invited by mail to choose one."""
+        """Create an account, or raise NameTaken. Without a password, the owner gets an invitation."""
         user = self.model(username=username, email=email, role=role, email_confirmed=email_confirmed)
         user.set_password(password)
         with translate_unique_violations():
@@ -51,11 +57,11 @@ class UserManager(BaseUserManager["User"]):
             Change.objects.record(user.pk)
         return user
 
-    def signing_in(self, *, login: str, password: str, device: Device) -> "User":
+    def authenticate(self, *, login: str, password: str, device: Device) -> "User":
         """Return the active account with this username or email and password.
 
-        Raise AccountGone for an unknown name, a wrong password and an inactive account alike, after one hash each, or
-        TooManyFailures before any.
+        Raise AccountGone for an unknown login, a wrong password and an inactive account alike, each after one hash, or
+        TooManyFailures without a hash.
         """
         user = self.with_login(login).first()
         attempt = Attempt.objects.begin(login=login_key(login), device=device)
@@ -74,20 +80,19 @@ class UserManager(BaseUserManager["User"]):
         return user
 
     def with_login(self, login: str) -> models.QuerySet["User"]:
-        """Choose the account with this username or email."""
         return self.filter(**{"email_key" if "@" in login else "username_key": login_key(login)})
 
     def active_admins(self) -> models.QuerySet["User"]:
         return self.filter(role=User.Role.ADMIN, is_active=True)
 
-    def is_admin_with(self, username: str, password: str) -> bool:
-        """Tell whether an active admin has this username and password. For commands: no attempt is counted."""
+    def is_admin_password(self, username: str, password: str) -> bool:
+        """Return whether an active admin has this username and password. For commands: counts no attempt."""
         admin = self.active_admins().filter(username_key=fold(username)).first()
         return admin is not None and check_password(password, admin.password)
 
 
-def notices_of(old: Collection[str], values: Mapping[str, Any]) -> list[Mail.Kind]:
-    """Return what an admin's change of these fields is told as: neither a role nor activation is."""
+def notice_kinds(old: Collection[str], values: Mapping[str, Any]) -> list[Mail.Kind]:
+    """Return the notices for an admin's change of these fields. A new role and activation have none."""
     return [kind for name, kind in NOTICES.items() if name in old and values[name] is not True]
 
 
@@ -98,7 +103,7 @@ def record_failure(attempt: Attempt, user: "User | None", *, reason: str) -> Non
             AuditEvent.objects.record(Event.LOGIN_LOCK, by=None, subject=user, wait_seconds=attempt.wait_seconds)
 
 
-class User(WithAddress, AbstractUser):
+class User(EmailAddressMixin, AbstractUser):
     class Role(models.TextChoices):
         ADMIN = "admin", "Admin"
         USER = "user", "User"
@@ -107,23 +112,23 @@ class User(WithAddress, AbstractUser):
         PENDING = "pending", "Pending"
         ACCEPTED = "accepted", "Accepted"
 
-    # None is Django's way to drop a field of an abstract parent. There is one privilege here, and that is the role.
+    # None removes a field of the abstract parent. The role is the only privilege.
     first_name = last_name = is_staff = is_superuser = groups = user_permissions = None  # type: ignore[assignment]
     username = models.CharField(max_length=64, validators=[validate_username])
     role = models.CharField(max_length=5, choices=Role, default=Role.USER)
-    # When its owner was last invited by mail to choose a password; null for who has registered, or was given one.
+    # When the last invitation was sent; null if the account was created with a password.
     invited_at = models.DateTimeField(null=True, editable=False)
-    # Counts what changes the rights of access tokens: another role, activity or password, signing out everywhere.
+    # Counts changes of rights: a new role, status or password, and signing out everywhere.
     epoch = models.PositiveIntegerField(default=0, editable=False)
-    # Access tokens of an earlier epoch are refused. After a change of role alone they stay good, with the new role.
-    least_epoch = models.PositiveIntegerField(default=0, editable=False)
-    # What must be unique: "Bob" and "bob" are one name.
+    # Access tokens of an earlier epoch are rejected. After a change of role alone they stay valid, with the new role.
+    min_valid_epoch = models.PositiveIntegerField(default=0, editable=False, db_column="least_epoch")
+    # Unique: "Bob" and "bob" are one name.
     username_key = models.TextField(editable=False)
 
-    # What is saved with every change: it follows from other fields.
+    # Follow from other fields, so they are saved with every change.
     DERIVED_FIELDS: ClassVar[tuple[str, ...]] = (
-        *("username_key", "epoch", "least_epoch", "invited_at"),
-        *WithAddress.ADDRESS_FIELDS,
+        *("username_key", "epoch", "min_valid_epoch", "invited_at"),
+        *EmailAddressMixin.ADDRESS_FIELDS,
     )
 
     objects: ClassVar[UserManager] = UserManager()  # type: ignore[assignment]
@@ -145,28 +150,28 @@ class User(WithAddress, AbstractUser):
             super().save(**kwargs)
             return
         with transaction.atomic():
-            self.end_rights_of_old_password()
+            self.revoke_old_password()
             super().save(**kwargs)
 
-    def end_rights_of_old_password(self) -> None:
-        """End what was opened with the stored password, if that is about to be replaced.
+    def revoke_old_password(self) -> None:
+        """Revoke sessions and tokens if the stored password is about to be replaced.
 
-        Here, so that no script and no `manage.py changepassword` can leave it out.
+        Called by `save`, so that no script and no `manage.py changepassword` can skip it.
         """
         stored = User.objects.select_for_update().filter(pk=self.pk).first()
         if stored is None:
             return
         if stored.password != self.password:
-            stored.end_rights(User.objects.filter(pk=self.pk), event=Event.PASSWORD_CHANGE, by=None)
-            Attempt.objects.forgive(user_id=self.pk, logins=stored.logins)
+            stored.revoke_access(User.objects.filter(pk=self.pk), event=Event.PASSWORD_CHANGE, by=None)
+            Attempt.objects.clear_failures(user_id=self.pk, logins=stored.logins)
             self.pending_email = None
-        self.epoch, self.least_epoch = stored.epoch, stored.least_epoch  # what was read earlier brings no right back
+        self.epoch, self.min_valid_epoch = stored.epoch, stored.min_valid_epoch  # stale values must not restore rights
 
     def check_password(self, raw_password: str | None) -> bool:
-        """Say whether this is the password, and keep a stronger hash of it where there is one now.
+        """Check the password, and upgrade its hash if the hasher has changed.
 
-        That hash replaces no other: the password may have changed since it was read. And it ends nothing, unlike
-        `save`, which Django would call.
+        The upgrade replaces only the hash that was read, since the password may have changed meanwhile. It revokes
+        nothing, unlike `save`, which Django would call.
         """
 
         def upgrade(raw_password: str) -> None:
@@ -181,7 +186,7 @@ class User(WithAddress, AbstractUser):
 
     @property
     def is_pending(self) -> bool:
-        """Whether its owner has yet to choose a first password."""
+        """Whether the owner has not chosen a password yet."""
         return not self.has_usable_password()
 
     @property
@@ -192,24 +197,23 @@ class User(WithAddress, AbstractUser):
 
     @property
     def logins(self) -> list[str]:
-        """By what one may sign in."""
         return [self.username_key, self.email_key]
 
-    def change(self, *, by: Person | None = None, **values: Any) -> None:
-        """Save what an admin changes; an address given by an admin counts as confirmed.
+    def change(self, *, by: Principal | None = None, **values: Any) -> None:
+        """Save changes by an admin. An address set by an admin counts as confirmed.
 
-        Raise NameTaken, AccountGone, or LastAdmin where no active admin would be left.
+        Raise NameTaken, AccountGone, or LastAdmin if no active admin would be left.
         """
         with translate_unique_violations():
             self.lock_with_admins()
             old = {name: getattr(self, name) for name, value in values.items() if getattr(self, name) != value}
             was_active_admin = self.is_admin and self.is_active
-            self.notify(*notices_of(old, values), by=by)
+            self.notify(*notice_kinds(old, values), by=by)
             for name in old:
                 setattr(self, name, values[name])
             if was_active_admin and not (self.is_admin and self.is_active):
                 self.check_not_last_admin()
-            self.end_what_depends_on(old.keys())
+            self.revoke_after_change(old.keys())
             if "email" in old and self.is_pending and self.is_active:
                 self.invite()
             if old:
@@ -218,41 +222,41 @@ class User(WithAddress, AbstractUser):
                 Change.objects.record(self.pk)
 
     def invite(self) -> None:
-        """Plan an invitation to the present address, in the transaction that saves the account."""
+        """Plan an invitation to the current address. Call this in the transaction that saves the account."""
         self.invited_at = timezone.now()
         Mail.objects.plan(Mail.Kind.INVITATION, self.email, by_admin=True)
 
     def invite_again(self) -> None:
-        """Mail the owner another invitation, or raise NoOpenInvitation or AccountGone."""
+        """Plan another invitation, or raise NoPendingInvitation or AccountGone."""
         with transaction.atomic():
             self.lock()
             if not (self.is_pending and self.is_active):
-                raise NoOpenInvitation()
+                raise NoPendingInvitation()
             self.invite()
             self.save(update_fields=["invited_at"])
 
-    def end_what_depends_on(self, changed: Collection[str]) -> None:
-        """End the rights, sessions and mailed tokens that do not survive a change of these fields."""
+    def revoke_after_change(self, changed: Collection[str]) -> None:
+        """Revoke rights, sessions and mailed tokens as a change of these fields demands."""
         if {"role", "is_active"} & set(changed):
             self.epoch += 1
         if "is_active" in changed:
-            self.least_epoch = self.epoch
+            self.min_valid_epoch = self.epoch
         if not self.is_active:
             self.sessions.all().delete()
         if "email" in changed or not self.is_active:
-            self.end_mailed_tokens()
+            self.revoke_mailed_tokens()
         if "email" in changed:
             self.email_confirmed = True
 
     def login_changes(self, values: Mapping[str, Any]) -> list[str]:
-        """Return which of the fields that the owner signs in by these values would change."""
+        """Return the login fields that these values would change."""
         return [name for name in ("username", "email") if name in values and values[name] != getattr(self, name)]
 
     def change_own(self, *, verified: str | None, **values: str) -> None:
-        """Change one's own username at once; another email is pending until it is confirmed.
+        """Change your own username at once. A new email is pending until it is confirmed.
 
-        `verified` is what verify_password returned. Raise WrongPassword if the password has been replaced since, and
-        NameTaken or AccountGone.
+        `verified` is the result of verify_password. Raise WrongPassword if the password has changed since, NameTaken or
+        AccountGone.
         """
         with translate_unique_violations():
             self.lock()
@@ -272,8 +276,8 @@ class User(WithAddress, AbstractUser):
             self.record_change(old, by=self)
             Change.objects.record(self.pk)
 
-    def record_change(self, old: dict[str, Any], *, by: Person | None) -> None:
-        """Record what has changed, given the values from before."""
+    def record_change(self, old: dict[str, Any], *, by: Principal | None) -> None:
+        """Record audit events, given the old values."""
         record = partial(AuditEvent.objects.record, by=by, subject=self)
         if "role" in old:
             record(Event.ROLE_CHANGE, **{"from": old["role"], "to": self.role})
@@ -283,53 +287,51 @@ class User(WithAddress, AbstractUser):
             record(Event.USER_UPDATED, fields=fields)
 
     def change_password(self, *, current: str, new: str, keep_session: int | None) -> None:
-        """Set another password and end every session but one.
-
-        Raise WrongPassword, AccountGone, or TooManyFailures, since here too somebody may be guessing.
-        """
-        checked = self.verify_password(current)
+        """Set a new password and end every session but one. Raise WrongPassword, AccountGone or TooManyFailures."""
+        verified = self.verify_password(current)
         self.set_password(new)
-        unchanged = User.objects.filter(pk=self.pk, password=checked)  # of two changes at once one is made
+        unchanged = User.objects.filter(pk=self.pk, password=verified)  # of two changes at once, one wins
         values: dict[str, Any] = {"keep_session": keep_session, "password": self.password}
-        if not self.end_rights(unchanged, event=Event.PASSWORD_CHANGE, by=self, **values):
+        if not self.revoke_access(unchanged, event=Event.PASSWORD_CHANGE, by=self, **values):
             raise WrongPassword()
 
     def verify_password(self, password: str) -> str:
         """Return the hash of the current password, or raise WrongPassword or TooManyFailures.
 
-        Call it outside of a transaction that may be rolled back: a failed attempt counts.
+        Call this outside of a transaction that may be rolled back: a failed attempt counts.
         """
         Attempt.objects.begin_for_account(self.pk)
         if not self.check_password(password):
             AuditEvent.objects.record(Event.PASSWORD_CHANGE_FAIL, by=self, subject=self, reason="wrong_password")
             raise WrongPassword()
-        Attempt.objects.forgive(user_id=self.pk, logins=[])
+        Attempt.objects.clear_failures(user_id=self.pk, logins=[])
         return self.password
 
-    def sign_out_everywhere(self, *, by: Person | None = None) -> None:
+    def sign_out_everywhere(self, *, by: Principal | None = None) -> None:
         notice, row = Mail.Kind.SESSIONS_ENDED, User.objects.filter(pk=self.pk)
-        if not self.end_rights(row, event=Event.SESSION_END, by=by, notice=notice):
+        if not self.revoke_access(row, event=Event.SESSION_END, by=by, notice=notice):
             raise AccountGone()
 
-    def end_rights(
+    def revoke_access(
         self,
         row: models.QuerySet["User"],
         *,
         event: AuditEvent.Event,
-        by: Person | None,
+        by: Principal | None,
         notice: Mail.Kind | None = Mail.Kind.PASSWORD_CHANGED,
         keep_session: int | None = None,
         **values: Any,
     ) -> bool:
-        """End the sessions, but for one, all tokens made before and a pending change of the address.
+        """End all sessions except `keep_session`, all earlier tokens and a pending change of the address.
 
-        Save `values` with that, if `row` is there. Mail the owner, unless nothing but sessions ends and there are none.
+        Save `values` too. Return False if `row` does not exist. Notify the owner, unless it is only about sessions and
+        there were none.
         """
         with transaction.atomic():
             next_epoch = models.F("epoch") + 1
-            if not row.update(epoch=next_epoch, least_epoch=next_epoch, pending_email=None, **values):
+            if not row.update(epoch=next_epoch, min_valid_epoch=next_epoch, pending_email=None, **values):
                 return False
-            self.refresh_from_db(fields=["epoch", "least_epoch", *self.ADDRESS_FIELDS])
+            self.refresh_from_db(fields=["epoch", "min_valid_epoch", *self.ADDRESS_FIELDS])
             ended, _ = self.sessions.exclude(pk=keep_session or 0).delete()
             self.password_tokens.all().delete()
             self.cancel_email_change()
@@ -339,7 +341,7 @@ class User(WithAddress, AbstractUser):
             Change.objects.record(self.pk)
             return True
 
-    def remove(self, *, by: Person | None = None) -> None:
+    def remove(self, *, by: Principal | None = None) -> None:
         """Delete the account, or raise AccountGone or LastAdmin."""
         with transaction.atomic():
             self.lock_with_admins()
@@ -351,16 +353,16 @@ class User(WithAddress, AbstractUser):
             Change.objects.record(user_id)
 
     def lock(self) -> None:
-        """Read this row again under a lock, or raise AccountGone."""
+        """Lock and reload this row, or raise AccountGone."""
         try:
             self.refresh_from_db(from_queryset=User.objects.select_for_update())
         except User.DoesNotExist as error:
             raise AccountGone() from error
 
     def lock_with_admins(self) -> None:
-        """Read this row again under a lock, with every admin's: two admins who demote each other must queue.
+        """Lock and reload this row, and lock all admins, so that two admins who demote each other queue.
 
-        Rows are locked in the order of their ids, so that no two changes wait for each other.
+        Rows are locked in the order of their ids, so that there are no deadlocks.
         """
         rows = User.objects.filter(models.Q(pk=self.pk) | models.Q(role=User.Role.ADMIN))
         current = next((row for row in rows.order_by("pk").select_for_update() if row.pk == self.pk), None)

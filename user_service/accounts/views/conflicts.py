@@ -4,28 +4,28 @@ from contextlib import contextmanager
 from django.http import Http404
 from rest_framework.exceptions import ErrorDetail, Throttled, ValidationError
 
-from accounts.models import AccountGone, LastAdmin, NameTaken, NoOpenInvitation, TooManyFailures, WrongPassword
+from accounts.models import AccountGone, LastAdmin, NameTaken, NoPendingInvitation, TooManyFailures, WrongPassword
 from chassis.api.problems import Conflict
 
 
 @contextmanager
 def as_http_errors() -> Iterator[None]:
-    """Raise the HTTP error for whatever prevents a change of an account."""
+    """Translate errors that prevent a change of an account into HTTP errors."""
     try:
         yield
     except NameTaken as error:
         raise Conflict({error.field: [ErrorDetail("Is taken.", code="taken")]}) from error
     except AccountGone as error:
         raise Http404 from error
-    except NoOpenInvitation as error:
-        raise Conflict("There is no open invitation: the account has a password, or is not active.") from error
+    except NoPendingInvitation as error:
+        raise Conflict("No invitation is pending: the account has a password or is not active.") from error
     except LastAdmin as error:
-        raise Conflict("The last active admin can be neither deleted, demoted nor deactivated.") from error
+        raise Conflict("The last active admin cannot be deleted, demoted or deactivated.") from error
 
 
 @contextmanager
-def password_checked() -> Iterator[None]:
-    """Answer what stands against a change that needs the current password."""
+def as_password_errors() -> Iterator[None]:
+    """Translate errors of the current password into HTTP errors."""
     try:
         yield
     except WrongPassword as error:

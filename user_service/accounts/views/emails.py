@@ -1,5 +1,3 @@
-"""Confirming an address by a token that was mailed there."""
-
 from drf_yasg.utils import swagger_auto_schema
 from rest_framework import status
 from rest_framework.exceptions import ErrorDetail, ValidationError
@@ -34,7 +32,7 @@ class ConfirmEmail(Endpoint):
         serializer.is_valid(raise_exception=True)
         with as_http_errors():
             try:
-                EmailToken.objects.use(serializer.validated_data["token"])
+                EmailToken.objects.redeem(serializer.validated_data["token"])
             except (EmailTokenInvalid, AccountGone) as error:
                 detail = ErrorDetail("Is unknown, used or expired; ask for another.", code="token_invalid")
                 raise ValidationError({"token": [detail]}) from error

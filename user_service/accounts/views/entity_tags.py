@@ -1,4 +1,4 @@
-"""Entity tags of accounts, which have no version: the tag is a digest of the representation."""
+"""Entity tags of accounts. Accounts have no version, so the tag is a digest of the representation."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,22 +13,22 @@ from chassis.api.problems import PreconditionFailed
 from chassis.api.views import Endpoint
 
 
-def tagged(data: Any) -> Response:
+def with_etag(data: Any) -> Response:
     return Response(data, headers={"ETag": etags.content_etag(data)})
 
 
 def check_if_match(view: Endpoint, user: User) -> None:
-    """Raise PreconditionFailed unless the account is what If-Match names."""
+    """Raise PreconditionFailed unless the account matches If-Match."""
     tags = etags.if_match_tags(view.request)
     if tags is not None and etags.content_etag(view.get_serializer(user).data) not in tags:
         raise PreconditionFailed(changed_fields=None)
 
 
 @contextmanager
-def unless_changed(view: Endpoint, user: User) -> Iterator[None]:
-    """Change the account in this block only if it still is what If-Match names, which is compared under its lock.
+def lock_if_match(view: Endpoint, user: User) -> Iterator[None]:
+    """If the request has If-Match, lock the account for this block and check it.
 
-    Raises PreconditionFailed, and AccountGone.
+    Raises PreconditionFailed and AccountGone.
     """
     if etags.if_match_tags(view.request) is None:
         yield

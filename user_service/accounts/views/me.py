@@ -1,4 +1,4 @@
-"""What everyone may do with their own account."""
+"""The caller's own account."""
 
 from typing import Any
 
@@ -14,8 +14,8 @@ from accounts.examples import NEW_PASSWORD, PASSWORD
 from accounts.models import Mail, Session, User
 from accounts.openapi import GONE, MAILED, OWN, TAKEN, TOO_MANY_FAILURES
 from accounts.serializers import OwnAccountSerializer, PasswordChangeSerializer, SessionSerializer
-from accounts.views.conflicts import as_http_errors, password_checked
-from accounts.views.entity_tags import check_if_match, tagged, unless_changed
+from accounts.views.conflicts import as_http_errors, as_password_errors
+from accounts.views.entity_tags import check_if_match, lock_if_match, with_etag
 from chassis.api import pagination
 from chassis.api.problems import Conflict
 from chassis.api.views import Endpoint
@@ -40,7 +40,7 @@ class Me(OwnEndpoint):
         responses={200: "The account of the caller."} | GONE,
     )
     def get(self, request: Request) -> Response:
-        return tagged(self.get_serializer(self.own_account()).data)
+        return with_etag(self.get_serializer(self.own_account()).data)
 
     @swagger_auto_schema(
         operation_id="changeOwnAccount",
@@ -52,21 +52,19 @@ class Me(OwnEndpoint):
     )
     def patch(self, request: Request) -> Response:
         user, data = self.own_account(), self.body
-        check_if_match(self, user)  # before the body, whose read-only values may be those of then
+        check_if_match(self, user)  # before the body, whose read-only values may be outdated
         serializer = self.get_serializer(user, data=data, partial=True, context={"user": user})
         serializer.is_valid(raise_exception=True)
         values = serializer.validated_data
-        with as_http_errors(), password_checked():
-            # Not in the transaction: a failed attempt counts, whatever is rolled back.
+        with as_http_errors(), as_password_errors():
+            # Outside the transaction, so that a rollback does not undo the count of a failed attempt.
             verified = user.verify_password(values["current_password"]) if user.login_changes(values) else None
-            with unless_changed(self, user):
+            with lock_if_match(self, user):
                 serializer.save(verified=verified)
-        return tagged(serializer.data)
+        return with_etag(serializer.data)
 
 
 class ResendConfirmation(OwnEndpoint):
-    """Sends another mail to the address that the caller has to confirm: a pending one, or else the account's own."""
-
     @swagger_auto_schema(
         operation_id="resendEmailConfirmation",
         operation_summary="Resend the email that asks to confirm an address",
@@ -82,8 +80,7 @@ class ResendConfirmation(OwnEndpoint):
 
 
 class ChangePassword(OwnEndpoint):
-    """Needs the current password, and ends every other session. The access token at hand is good until it expires
-    in the user service; elsewhere the next refresh brings one that is."""
+    """The access token stays valid here until it expires; other services need a refreshed one."""
 
     serializer_class = PasswordChangeSerializer
 
@@ -99,7 +96,7 @@ class ChangePassword(OwnEndpoint):
         serializer = self.get_serializer(data=self.body, context={"user": user})
         serializer.is_valid(raise_exception=True)
         current, new = serializer.validated_data["current_password"], serializer.validated_data["new_password"]
-        with as_http_errors(), password_checked():
+        with as_http_errors(), as_password_errors():
             user.change_password(current=current, new=new, keep_session=self.caller.session_id)
         return Response(status=status.HTTP_204_NO_CONTENT)
 

@@ -1,4 +1,4 @@
-"""Setting a password without knowing the old one, by a token that was mailed."""
+"""Password resets and invitations, by a mailed token."""
 
 from drf_yasg.utils import swagger_auto_schema
 from rest_framework import status
@@ -19,7 +19,7 @@ from chassis.auth.signup import signup_budget
 
 
 class RequestReset(Endpoint):
-    """Answers the same, after the same work, whether anybody has the address: the worker looks that up."""
+    """Responds the same, after the same work, whether the address is known or not: the worker looks it up."""
 
     tag = SIGNING_IN
     authentication_classes = []
@@ -57,8 +57,8 @@ class ConfirmReset(Endpoint):
     def post(self, request: Request) -> Response:
         serializer = self.get_serializer(data=self.body)
         try:
-            serializer.is_valid(raise_exception=True)  # a weak password does not use the token up
-            PasswordToken.objects.use(
+            serializer.is_valid(raise_exception=True)  # a weak password does not use up the token
+            PasswordToken.objects.redeem(
                 serializer.validated_data["token"],
                 user=serializer.validated_data["user"],
                 password=serializer.validated_data["new_password"],
@@ -70,8 +70,6 @@ class ConfirmReset(Endpoint):
 
 
 class SendInvitation(Endpoint):
-    """An admin has another invitation sent to somebody who has not accepted the first one."""
-
     tag = ACCOUNTS
     permission_classes = [IsAuthenticated & IsAdmin]
 
@@ -80,7 +78,7 @@ class SendInvitation(Endpoint):
         operation_summary="Send another invitation",
         operation_description="Invites an owner who has not chosen a password yet. Earlier invitations stay valid, for "
         "7 days each.",
-        responses=MAILED | {409: "The account has a password already, or is not active."},
+        responses=MAILED | {409: "The account already has a password, or is not active."},
     )
     def post(self, request: Request, user_id: int) -> Response:
         with as_http_errors():
@@ -88,9 +86,7 @@ class SendInvitation(Endpoint):
         return Response(status=status.HTTP_202_ACCEPTED)
 
 
-class MailReset(Endpoint):
-    """An admin has a reset mail sent to somebody."""
-
+class SendReset(Endpoint):
     tag = ACCOUNTS
     permission_classes = [IsAuthenticated & IsAdmin]
 

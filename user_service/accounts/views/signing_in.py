@@ -1,4 +1,4 @@
-"""Signing up, in and out."""
+"""Sign-up, sign-in and sign-out."""
 
 from typing import Any
 
@@ -33,7 +33,7 @@ from chassis.auth.signup import signup_budget
 from chassis.auth.tokens import Caller, InvalidToken
 
 INVITE = "invite"
-KEY_SET_CACHING = "public, max-age=300"
+KEY_SET_CACHE_CONTROL = "public, max-age=300"
 
 
 class Register(Endpoint):
@@ -55,11 +55,11 @@ class Register(Endpoint):
     )
     def post(self, request: Request) -> Response:
         if settings.REGISTRATION == INVITE and not is_admin(request):
-            raise PermissionDenied("Accounts are made by admins alone; ask one of them.", code="registration_closed")
+            raise PermissionDenied("Only an admin can create accounts.", code="registration_closed")
         serializer = self.get_serializer(data=self.body)
         serializer.is_valid(raise_exception=True)
         if serializer.validated_data["role"] == User.Role.ADMIN and not is_admin(request):
-            raise PermissionDenied("Only an admin can make an admin.")
+            raise PermissionDenied("Only an admin can create an admin.")
         by = request.user if isinstance(request.user, Caller) else None
         with as_http_errors(), signup_budget(request):
             confirmed = is_admin(request)
@@ -72,7 +72,7 @@ def is_admin(request: Request) -> bool:
 
 
 class TokenEndpoint(Endpoint, TokenViewBase):
-    """Who comes for a token need not bring one: an Authorization header left over from before is not looked at."""
+    """Ignores the Authorization header: a client that wants a token may still send an old one."""
 
     tag = SIGNING_IN
     authentication_classes: Any = []
@@ -86,15 +86,13 @@ class TokenEndpoint(Endpoint, TokenViewBase):
         except InvalidToken as error:
             raise AuthenticationFailed("The token is invalid or has expired.", code="token_invalid") from error
         except AccountGone as error:
-            detail = "No active account has this name and password."
+            detail = "No active account has these credentials."
             raise AuthenticationFailed(detail, code="credentials_invalid") from error
         except TooManyFailures as error:
             raise too_many_failures(error) from error
 
 
 class ObtainToken(TokenEndpoint, TokenObtainPairView):
-    """Open a session."""
-
     @swagger_auto_schema(
         operation_id="signIn",
         operation_summary="Sign in",
@@ -132,8 +130,6 @@ class RefreshToken(TokenEndpoint, TokenRefreshView):
 
 
 class VerifyToken(TokenEndpoint, TokenVerifyView):
-    """Say whether an access or refresh token is good at this moment, and for what."""
-
     @swagger_auto_schema(
         operation_id="verifyToken",
         operation_summary="Verify a token",
@@ -150,8 +146,6 @@ class VerifyToken(TokenEndpoint, TokenVerifyView):
 
 
 class Logout(TokenEndpoint, TokenBlacklistView):
-    """End the session of a refresh token. To do so twice does no harm."""
-
     authentication_classes: Any = [SignOutAuthentication]
 
     @swagger_auto_schema(
@@ -170,12 +164,12 @@ class Logout(TokenEndpoint, TokenBlacklistView):
 
 
 class KeySet(Endpoint):
-    """The public keys by which anybody can verify people's tokens (RFC 7517): none without a key pair."""
+    """The public keys that verify access tokens (RFC 7517); empty without a key pair."""
 
     tag = SIGNING_IN
     authentication_classes: list[Any] = []
     permission_classes = [AllowAny]
-    throttle_classes: list[Any] = []  # it costs no statement, and whoever verifies by it must not be refused
+    throttle_classes: list[Any] = []  # it needs no SQL statement, and verifiers must always get it
 
     @swagger_auto_schema(
         operation_id="readKeySet",
@@ -187,12 +181,10 @@ class KeySet(Endpoint):
     )
     def get(self, request: Request) -> Response:
         keys = [key.to_jwk() for key in settings.JWT_PUBLIC_KEYS]
-        return Response({"keys": keys}, headers={"Cache-Control": KEY_SET_CACHING})
+        return Response({"keys": keys}, headers={"Cache-Control": KEY_SET_CACHE_CONTROL})
 
 
 class LogoutAll(Endpoint):
-    """End all sessions of the caller."""
-
     tag = SIGNING_IN
     permission_classes = [IsAuthenticated]
 

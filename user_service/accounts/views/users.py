@@ -1,4 +1,4 @@
-"""The administration of accounts."""
+"""Administration of accounts."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -18,7 +18,7 @@ from accounts.models import IdempotencyRecord, User
 from accounts.openapi import ACCOUNTS, LAST_ADMIN, TAKEN
 from accounts.serializers import NewUserSerializer, RowIdOnlySerializer, RowIdSerializer, UserSerializer
 from accounts.views.conflicts import as_http_errors
-from accounts.views.entity_tags import tagged, unless_changed
+from accounts.views.entity_tags import lock_if_match, with_etag
 from chassis.api import pagination
 from chassis.api.fields import IdField
 from chassis.api.idempotency import idempotent
@@ -31,42 +31,42 @@ IN_BODY = "The same as `/user/users/{user_id}/`, with the `id` in the body."
 
 
 class UserByIdSerializer(UserSerializer):
-    """The API documentation's schema of a change that names the account in the body."""
+    """The documented schema of a change with the id in the body."""
 
     id = IdField(help_text="The id of the account.")
 
 
-class ChangesAccounts(Endpoint):
-    """PUT, PATCH and DELETE of one account, whichever way its id is given."""
+class AccountEndpoint(Endpoint):
+    """PUT, PATCH and DELETE of one account, with the id in the path or the body."""
 
     tag = ACCOUNTS
     serializer_class = UserSerializer
     queryset = User.objects.all()
 
     def change(self, user: User, data: Any, *, partial: bool) -> Response:
-        with as_http_errors(), unless_changed(self, user):
+        with as_http_errors(), lock_if_match(self, user):
             serializer = self.get_serializer(user, data=data, partial=partial)
             serializer.is_valid(raise_exception=True)
             if user.pk == self.caller.id:
                 check_own_login(user, serializer.validated_data)
             serializer.save(by=self.caller)
-        return tagged(serializer.data)
+        return with_etag(serializer.data)
 
     def remove(self, user: User) -> Response:
-        with as_http_errors(), unless_changed(self, user):
+        with as_http_errors(), lock_if_match(self, user):
             user.remove(by=self.caller)
         return Response(status=status.HTTP_204_NO_CONTENT)
 
 
 def check_own_login(user: User, values: Mapping[str, Any]) -> None:
-    """Refuse an admin who would change the own username or email here, without the current password."""
-    detail = ErrorDetail("Change your own at /user/me/, which asks for your password.", code="use_own_account")
+    """Reject a change of the caller's own username or email, which needs the current password."""
+    detail = ErrorDetail("Change your own at /user/me/ with your current password.", code="use_own_account")
     if changed := user.login_changes(values):
         raise ValidationError({name: [detail] for name in changed})
 
 
-class UserList(ListModelMixin, ChangesAccounts):
-    """All accounts; and, as the original documentation spells it, changes of one whose `id` is in the body."""
+class UserList(ListModelMixin, AccountEndpoint):
+    """All accounts, and changes of one account by an `id` in the body, as in the original API."""
 
     permission_classes = [IsAuthenticated & IsAdmin]
     filterset_class = UserFilter
@@ -104,7 +104,7 @@ class UserList(ListModelMixin, ChangesAccounts):
         headers=["ETag"],
     )
     def put(self, request: Request) -> Response:
-        return self.change(self.named(request), self.body, partial=False)
+        return self.change(self.user_in_body(request), self.body, partial=False)
 
     @swagger_auto_schema(
         operation_id="changeUserById",
@@ -116,7 +116,7 @@ class UserList(ListModelMixin, ChangesAccounts):
         example={"id": 2, "role": "admin"},
     )
     def patch(self, request: Request) -> Response:
-        return self.change(self.named(request), self.body, partial=True)
+        return self.change(self.user_in_body(request), self.body, partial=True)
 
     @swagger_auto_schema(
         operation_id="deleteUserById",
@@ -127,16 +127,16 @@ class UserList(ListModelMixin, ChangesAccounts):
         example={"id": 2},
     )
     def delete(self, request: Request) -> Response:
-        return self.remove(self.named(request, RowIdOnlySerializer))
+        return self.remove(self.user_in_body(request, RowIdOnlySerializer))
 
-    def named(self, request: Request, shape: type[RowIdSerializer] = RowIdSerializer) -> User:
-        serializer = shape(data=self.body)
+    def user_in_body(self, request: Request, serializer_class: type[RowIdSerializer] = RowIdSerializer) -> User:
+        serializer = serializer_class(data=self.body)
         serializer.is_valid(raise_exception=True)
         return get_object_or_404(self.get_queryset(), pk=serializer.validated_data["id"])
 
 
-class UserDetail(ChangesAccounts):
-    """One account: an admin may do everything, anyone may look at their own, and no other exists for them."""
+class UserDetail(AccountEndpoint):
+    """One account. Users can only read their own; any other is 404 for them."""
 
     permission_classes = [IsAuthenticated & AdminWritesOnceVisible]
     lookup_url_kwarg = "user_id"
@@ -151,7 +151,7 @@ class UserDetail(ChangesAccounts):
         operation_description="Everyone may read their own account.",
     )
     def get(self, request: Request, user_id: int) -> Response:
-        return tagged(self.get_serializer(self.get_object()).data)
+        return with_etag(self.get_serializer(self.get_object()).data)
 
     @swagger_auto_schema(operation_id="replaceUser", operation_summary="Replace an account", responses=CONFLICTS)
     def put(self, request: Request, user_id: int) -> Response:

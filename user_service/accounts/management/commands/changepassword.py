@@ -8,16 +8,14 @@ from accounts.models import User
 
 
 class Command(changepassword.Command):
-    help = (
-        "Set somebody's password, given the username or email. It ends all their sessions, and they are told by mail."
-    )
+    help = "Set the password of an account, given its username or email. Ends all its sessions and notifies the owner."
 
     def handle(self, *args: Any, **options: Any) -> Any:
         login = options["username"] or getpass.getuser()
         user = User.objects.with_login(login).first()
         if user is None:
-            raise CommandError(f"No account has the name or address {login!r}.")
+            raise CommandError(f"No account has the username or email {login!r}.")
         try:
             return super().handle(*args, **options | {"username": user.get_username()})
         except (EOFError, KeyboardInterrupt) as error:
-            raise CommandError("The password stays as it is.") from error
+            raise CommandError("The password is unchanged.") from error

@@ -2,29 +2,29 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from accounts.management.admins import make_admin
+from accounts.management.admins import create_admin
 from accounts.models import NameTaken, User
 from chassis.ops import env, settings
 
 
 class Command(BaseCommand):
-    help = "Make the first admin from ADMIN_USERNAME, ADMIN_EMAIL and ADMIN_PASSWORD, unless there is an active admin."
+    help = "Create the first admin from ADMIN_USERNAME, ADMIN_EMAIL and ADMIN_PASSWORD, unless an active admin exists."
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument(
             "--check",
             action="store_true",
-            help="make nothing; tell whether an admin has ADMIN_USERNAME and ADMIN_PASSWORD",
+            help="create nothing; print whether an active admin has ADMIN_USERNAME and ADMIN_PASSWORD",
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
         if options["check"]:
             name = settings.admin_username()
-            opens = User.objects.is_admin_with(name, env.text("ADMIN_PASSWORD"))
-            self.stdout.write("current" if opens else "not current")
+            is_current = User.objects.is_admin_password(name, env.text("ADMIN_PASSWORD"))
+            self.stdout.write("current" if is_current else "not current")
             return
         if admin := User.objects.active_admins().first():
-            self.stdout.write(f"There is an admin already: {admin.username}.")
+            self.stdout.write(f"An active admin exists: {admin.username}.")
             return
         values = {
             "username": settings.admin_username(),
@@ -32,11 +32,11 @@ class Command(BaseCommand):
             "password": env.text("ADMIN_PASSWORD"),
         }
         try:
-            user = make_admin(values, name_of=lambda field: f"ADMIN_{field.upper()}")
+            user = create_admin(values, label=lambda field: f"ADMIN_{field.upper()}")
         except NameTaken as error:
-            if User.objects.active_admins().exists():  # made by another run at the same instant
+            if User.objects.active_admins().exists():  # created by another run at the same moment
                 return
             raise CommandError(
-                f"ADMIN_{error.field.upper()} is that of an account which is no active admin."
+                f"ADMIN_{error.field.upper()} belongs to an account that is not an active admin."
             ) from error
-        self.stdout.write(f"Made the admin {user.username}.")
+        self.stdout.write(f"Created the admin {user.username}.")

@@ -7,7 +7,7 @@ from chassis.ops import env
 
 
 class Command(prepare.Command):
-    help = f"{prepare.Command.help} Then make the first admin, if ADMIN_PASSWORD is set."
+    help = f"{prepare.Command.help} Then create the first admin, if ADMIN_PASSWORD is set."
 
     def handle(self, *args: Any, **options: Any) -> None:
         super().handle(*args, **options)

@@ -1,4 +1,4 @@
-"""Programs of the stack without the supervisor, for as long as something is done that nobody may come between."""
+"""Runs single programs of the stack without the supervisor, for backup and restore."""
 
 import json
 import os
@@ -10,17 +10,17 @@ from contextlib import ExitStack, contextmanager
 from typing import Any
 
 from stack import orphans, postgres, programs
-from stack.console import StackError, output_of
+from stack.console import StackError, check_output
 from stack.ports import free_ports
 from stack.programs import Program
-from stack.state import State, write_private
+from stack.state import StateFolder, write_private
 
 END_SECONDS = 60
 
 
 @contextmanager
-def running_alone(state: State, program: Program) -> Iterator[None]:
-    """Run a program in the block. Where this process is killed, the next start of the stack ends it."""
+def run_unsupervised(state: StateFolder, program: Program) -> Iterator[None]:
+    """Run a program during the block. If this process is killed, the next start of the stack ends the program."""
     identity: dict[str, Any] = postgres.as_nobody() if program.as_nobody else {"stdin": subprocess.DEVNULL}
     identity |= programs.identity(program.uid)
     with ExitStack() as files:
@@ -37,7 +37,7 @@ def running_alone(state: State, program: Program) -> Iterator[None]:
             stderr=log,
         )
     note = {"group": process.pid, "mark": program.mark}
-    write_private(orphans.note(state, program.name), json.dumps(note))
+    write_private(orphans.record_file(state, program.name), json.dumps(note))
     try:
         yield
     finally:
@@ -46,26 +46,26 @@ def running_alone(state: State, program: Program) -> Iterator[None]:
 
 
 @contextmanager
-def postgres_alone(state: State) -> Iterator[int]:
-    """Run the stack's PostgreSQL and give its port."""
+def unsupervised_postgres(state: StateFolder) -> Iterator[int]:
+    """Run the stack's PostgreSQL and yield its port."""
     (port,) = free_ports(1)
-    with running_alone(state, postgres.program(state, port=port)):
+    with run_unsupervised(state, postgres.program(state, port=port)):
         postgres.wait_until_up(postgres.owner_url(state.secrets()["POSTGRES_PASSWORD"], port=port))
         yield port
 
 
-def refuse_foreign_postgres() -> None:
+def require_embedded_postgres() -> None:
     for name in ("USER_DATABASE_URL", "TASK_DATABASE_URL"):
         if os.environ.get(name):
-            raise StackError(f"{name} names a PostgreSQL of your own; docs/backup.md has the lines for it.")
+            raise StackError(f"{name} points to an external PostgreSQL; docs/backup.md shows how to back it up.")
 
 
-def tool(state: State, name: str, *arguments: str, port: int = 0) -> str:
-    """Run one of PostgreSQL's programs, as the superuser where it connects, and return what it prints."""
+def pg_tool(state: StateFolder, name: str, *arguments: str, port: int = 0) -> str:
+    """Run a PostgreSQL tool and return its output. With a port, it connects there as the superuser."""
     connection = [f"--dbname=postgresql://{postgres.SUPERUSER}@127.0.0.1:{port}/{postgres.DATABASE}"] if port else []
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PG")}
-    return output_of(
+    return check_output(
         [str(postgres.binaries() / name), *connection, *arguments],
-        refusal=lambda errors: (errors.strip() or f"{name} failed.").splitlines()[0],
+        message=lambda errors: (errors.strip() or f"{name} failed.").splitlines()[0],
         env=environment | {"PGPASSWORD": state.secrets()["POSTGRES_PASSWORD"]},
     )

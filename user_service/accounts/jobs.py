@@ -1,4 +1,4 @@
-"""The jobs of the user service's worker; the first of them sends the mails."""
+"""Background jobs: sending mails and deleting expired rows."""
 
 from datetime import timedelta
 from pathlib import Path
@@ -8,7 +8,7 @@ from django.core.mail import EmailMessage
 from django.db import transaction
 from django.utils import timezone
 
-from accounts import letters
+from accounts import mail_texts
 from accounts.models import Attempt, EmailToken, IdempotencyRecord, Mail, PasswordToken, Session, User
 from chassis.database import long_statements
 from chassis.worker.jobs import Job
@@ -19,7 +19,7 @@ MAIL_RETENTION = timedelta(days=7)
 
 
 def jobs() -> list[Job]:
-    if folder := settings.EMAIL_FILE_PATH:  # it will hold tokens
+    if folder := settings.EMAIL_FILE_PATH:  # mails contain tokens
         Path(folder).mkdir(mode=0o700, parents=True, exist_ok=True)
     return [
         Job("mails", deliver_mails, every_seconds=2),
@@ -32,16 +32,16 @@ def deliver_mails() -> int:
 
 
 def send_account_mail(mail: Mail) -> None:
-    """Send one mail, or raise Skipped where there is nobody to send it to.
+    """Send one mail, or raise Skipped if there is no recipient.
 
-    The account is locked while its token is made: a later change of the address or a deactivation ends the token, and
-    an earlier one is seen here.
+    The account is locked while the token is created. So a later change of the address or a deactivation revokes the
+    token, and an earlier one is visible here.
     """
     with transaction.atomic():
-        user = recipient(mail)
+        user = lock_recipient(mail)
         mail.check_rate()
-        token = token_for(user, mail)
-    subject, body = letters.compose(mail, user, token)
+        token = issue_token(user, mail)
+    subject, body = mail_texts.compose(mail, user, token)
     message = EmailMessage(
         subject=subject,
         body=body,
@@ -51,43 +51,42 @@ def send_account_mail(mail: Mail) -> None:
     send_mail(message)
 
 
-def recipient(mail: Mail) -> User:
-    """Return the account that the mail is about, locked, or raise Skipped."""
+def lock_recipient(mail: Mail) -> User:
+    """Return the locked account, or raise Skipped."""
     if mail.kind == Mail.Kind.PASSWORD_RESET and mail.give_up_at < timezone.now():
-        raise Skipped("it was asked for too long ago")  # mails were held, or nothing has run for a day
+        raise Skipped("the request is too old")  # mails were held, or no worker ran for a day
     accounts = User.objects.select_for_update(no_key=True)
     if mail.user_id is None:
         user = accounts.filter(email_key=mail.email_key, is_active=True).first()
         if user is None:
             raise Skipped("no active account has this address")
         if mail.kind == Mail.Kind.INVITATION and not user.is_pending:
-            raise Skipped("the account has a password already")
+            raise Skipped("the account already has a password")
         return user
     user = accounts.filter(pk=mail.user_id).first()
     if user is None:
         raise Skipped("the account was deleted")
-    if mail.kind == Mail.Kind.EMAIL_CONFIRMATION and not (user.is_active and user.has_to_confirm(mail.address)):
-        raise Skipped("the address is not to be confirmed any more")
+    if mail.kind == Mail.Kind.EMAIL_CONFIRMATION and not (user.is_active and user.needs_confirmation(mail.address)):
+        raise Skipped("the address no longer needs confirmation")
     return user
 
 
-def token_for(user: User, mail: Mail) -> str | None:
+def issue_token(user: User, mail: Mail) -> str | None:
     match mail.kind:
         case Mail.Kind.PASSWORD_RESET | Mail.Kind.INVITATION:
-            return PasswordToken.objects.make(user, Mail.Kind(mail.kind))
+            return PasswordToken.objects.issue(user, Mail.Kind(mail.kind))
         case Mail.Kind.EMAIL_CONFIRMATION:
-            return EmailToken.objects.make(user, mail.address)
+            return EmailToken.objects.issue(user, mail.address)
     return None
 
 
 def clean() -> None:
-    """Forget what nobody needs any more."""
     now = timezone.now()
     for old in (
         Session.objects.expired(),
         PasswordToken.objects.filter(expires_at__lte=now),
         EmailToken.objects.filter(expires_at__lte=now),
-        Attempt.objects.forgotten(),
+        Attempt.objects.expired(),
         Mail.objects.finished_before(now - MAIL_RETENTION),
     ):
         with long_statements():

@@ -1,13 +1,13 @@
-"""Holds every answer that any test gets from a view to what the OpenAPI document says of it."""
+"""Checks every response in tests against the OpenAPI document."""
 
 from functools import cache
 
 from django.test.client import Client
 
 from chassis.testing.openapi_document import Document
-from chassis.testing.permission_table import route_of
+from chassis.testing.permission_table import format_route
 
-OF_OTHER_METHODS = {400, 401, 403, 404, 405, 429, 503}  # what a method that the route does not have is answered with
+UNSUPPORTED_METHOD_STATUSES = {400, 401, 403, 404, 405, 429, 503}
 NAMED_HEADERS = (
     *("ETag", "Location", "RateLimit", "RateLimit-Policy", "Retry-After", "WWW-Authenticate"),
     *("X-Request-ID", "Content-Disposition"),
@@ -15,17 +15,17 @@ NAMED_HEADERS = (
 
 
 @cache
-def document_of(documentation):
+def get_document(documentation):
     return Document(documentation)
 
 
 def watch(documentation, monkeypatch):
-    """Note what is wrong while a test runs, whichever client and thread asks, and fail it at its end."""
+    """Collect undocumented responses during a test, from any client and thread, and fail it at the end."""
     wrong, request = set(), Client.request
 
     def watched(client, **kwargs):
         answer = request(client, **kwargs)
-        wrong.update(undocumented(document_of(documentation), answer))
+        wrong.update(undocumented(get_document(documentation), answer))
         return answer
 
     monkeypatch.setattr(Client, "request", watched)
@@ -34,21 +34,19 @@ def watch(documentation, monkeypatch):
 
 
 def undocumented(document, answer):
-    """Yield what the document does not say of an answer. A bug is none: it is a 500, and has no place there."""
+    """Yield how a response differs from the document. A 500 is a bug, so it is not documented."""
     sent = answer.wsgi_request
     if sent.resolver_match is None or answer.status_code == 500:
         return
-    route, status = route_of(f"/{sent.resolver_match.route}"), str(answer.status_code)
+    route, status = format_route(f"/{sent.resolver_match.route}"), str(answer.status_code)
     call = f"{'GET' if sent.method == 'HEAD' else sent.method} {route}"
-    if call in document.operations:
-        described = document.operations[call]["responses"].get(status)
-        yield from (
-            [f"{call}: {status} is not documented"]
-            if described is None
-            else differences(document, call, described, answer)
-        )
-    elif route in document.routes and answer.status_code not in OF_OTHER_METHODS:
-        yield f"{call} is not documented, and {status} is no refusal of a method"
+    if call not in document.operations:
+        if route in document.routes and answer.status_code not in UNSUPPORTED_METHOD_STATUSES:
+            yield f"{call} is not documented, and {status} is not for an unsupported method"
+    elif described := document.operations[call]["responses"].get(status):
+        yield from differences(document, call, described, answer)
+    else:
+        yield f"{call}: {status} is not documented"
 
 
 def differences(document, call, described, answer):
@@ -59,4 +57,4 @@ def differences(document, call, described, answer):
     if answer.wsgi_request.method == "HEAD" or answer.streaming or not answer.content:
         return
     if "json" in answer.headers["Content-Type"]:
-        yield from (f"{call}: {status} at {wrong}" for wrong in document.wrong_in_answer(call, status, answer.json()))
+        yield from (f"{call}: {status} at {wrong}" for wrong in document.response_errors(call, status, answer.json()))
