@@ -361,7 +361,7 @@ def test_no_change_commits_below_a_position_already_read(feed, person, at_once):
             seen.extend((row["position"], row["id"]) for row in page["results"])
             after = page["next_after"]
             if ended:
-                break
+                return
             ended = not writing
 
     at_once(poll, *(partial(write, writer) for writer in range(WRITERS)))
@@ -385,8 +385,7 @@ def test_parallel_changes_of_all_kinds_do_not_deadlock(feed, at_once, person):
                 [
                     partial(user.change, role=chance.choice(["admin", "user"])),
                     partial(user.change, is_active=chance.random() < 0.5),
-                    partial(user.change, email=f"{user.pk}-{number}-{step}@example.com"),
-                    user.sign_out_everywhere,
+                    *(partial(user.change, email=f"{user.pk}-{number}-{step}@example.com"), user.sign_out_everywhere),
                 ]
             )
             with suppress(LastAdmin):
@@ -396,7 +395,6 @@ def test_parallel_changes_of_all_kinds_do_not_deadlock(feed, at_once, person):
 
     rows = {row["id"]: row["user"] for page in walk(feed) for row in page["results"]}
     fields = ["id", "username", "email", "role", "is_active", "epoch", "min_valid_epoch"]
-    assert rows == {
-        row["id"]: row for row in User.objects.filter(pk__in=rows).values(*fields, least_epoch=F("min_valid_epoch"))
-    }
+    stored = User.objects.filter(pk__in=rows).values(*fields, least_epoch=F("min_valid_epoch"))
+    assert rows == {row["id"]: row for row in stored}
     assert User.objects.active_admins().exists()
