@@ -8,5 +8,6 @@ def pytest_collection_modifyitems(config, items):
     first = {}
     for item in items:
         first.setdefault(item.nodeid.partition("[")[0], item)
-    config.hook.pytest_deselected(items=[item for item in items if item not in first.values()])
+    kept = set(first.values())
+    config.hook.pytest_deselected(items=[item for item in items if item not in kept])
     items[:] = first.values()
