@@ -181,9 +181,8 @@ def stored_reason(reason: str) -> str:
 def backoff_seconds(attempts: int) -> float:
     """Return the pause after this many attempts: 5 to 10 s after the first, then doubled each time, up to an hour."""
     max_seconds = min(MAX_PAUSE_SECONDS, MIN_PAUSE_SECONDS * 2**attempts)
-    return random.uniform(
-        max_seconds / 2, max_seconds
-    )  # jitter: messages that failed together are not retried together
+    # Jitter: messages that failed together are not retried together.
+    return random.uniform(max_seconds / 2, max_seconds)
 
 
 def deliver_due(
@@ -234,9 +233,8 @@ def classify(error: OSError) -> PermanentFailure | TemporaryFailure:
     elif isinstance(error, smtplib.SMTPResponseException):
         replies = [(error.smtp_code, error.smtp_error)]
     reason = "; ".join(f"{code} {force_str(text, errors='replace')}" for code, text in replies)
-    final = replies and all(
-        500 <= code <= 599 and code != 530 for code, _ in replies
-    )  # 530: the client has to authenticate
+    # 530: the client has to authenticate.
+    final = replies and all(500 <= code <= 599 and code != 530 for code, _ in replies)
     if final and not isinstance(error, CLIENT_REJECTIONS):
         return PermanentFailure(reason)
     return TemporaryFailure(reason or f"{type(error).__name__}: {error}")

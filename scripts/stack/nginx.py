@@ -79,9 +79,8 @@ def url(service: str) -> str:
 def settings(environment: Mapping[str, str]) -> dict[str, str]:
     """Return the template variables that gateway/settings.envsh derives from the user's settings."""
     argv = ["/bin/sh", "-c", SOURCE, "sh", str(GATEWAY / "settings.envsh"), sys.executable, PRINT]
-    values: dict[str, str] = json.loads(
-        check_output(argv, env={**environment, "LC_ALL": "C"})
-    )  # so that [a-z] means ASCII
+    # LC_ALL=C, so that [a-z] means ASCII.
+    values: dict[str, str] = json.loads(check_output(argv, env={**environment, "LC_ALL": "C"}))
     return values
 
 

@@ -59,9 +59,8 @@ def write_programs(state: StateFolder, ports: Ports, environments: Mapping[str, 
     uids = service_uids(environments)
     state.share(uids)
     for service, port in addresses.items():
-        environment = settings.full_environment(
-            service, environments[service]
-        )  # of now: the supervisor's is that of its start
+        # The current environment: the supervisor still has the one from its start.
+        environment = settings.full_environment(service, environments[service])
         if uids[service]:
             environment |= {"HOME": str(state.folder)}  # libpq looks for certificates there; it cannot read root's
         chosen.append(programs.web(service, port=port, environment=environment, uid=uids[service]))
