@@ -53,7 +53,33 @@ class StrictSerializer(serializers.Serializer):
         return [name for name, field in self.fields.items() if not field.read_only]
 
 
-class StrictModelSerializer(StrictSerializer, serializers.ModelSerializer):
+class FastOutput(serializers.Serializer):
+    """Represents with fields that are bound once per class, not per instance, so they cannot use the context."""
+
+    def to_representation(self, instance: Any) -> dict[str, Any]:
+        values = [(name, read(instance), show) for name, read, show in readers(type(self))]
+        return {name: None if value is None else show(value) for name, value, show in values}
+
+
+class OutputSerializer(FastOutput):
+    """For responses only."""
+
+
+@cache
+def readers(kind: type[FastOutput]) -> list[tuple[str, Callable[[Any], Any], Callable[[Any], Any]]]:
+    """Return the name, getter and JSON converter of each field."""
+    fields = ((name, field) for name, field in kind().fields.items() if not field.write_only)
+    return [
+        (name, identity if field.source == "*" else attrgetter(str(field.source)), field.to_representation)
+        for name, field in fields
+    ]
+
+
+def identity(instance: Any) -> Any:
+    return instance
+
+
+class StrictModelSerializer(StrictSerializer, FastOutput, serializers.ModelSerializer):
     """The same for models; instances are updated with `change(**values)`."""
 
     serializer_field_mapping = {
@@ -75,25 +101,3 @@ def unknown_name(kind: str, name: str, known: Iterable[str]) -> str:
     """Return an error message for an unknown name, with the closest known one."""
     near = get_close_matches(name, known, n=1) if len(name) <= MAX_COMPARED_LENGTH else []
     return f"Unknown {kind}; did you mean {near[0]}?" if near else f"Unknown {kind}."
-
-
-class OutputSerializer(serializers.Serializer):
-    """For responses only. Much faster than DRF's, because the fields are bound once; so they cannot use the context."""
-
-    def to_representation(self, instance: Any) -> dict[str, Any]:
-        values = [(name, read(instance), show) for name, read, show in readers(type(self))]
-        return {name: None if value is None else show(value) for name, value, show in values}
-
-
-@cache
-def readers(kind: type[OutputSerializer]) -> list[tuple[str, Callable[[Any], Any], Callable[[Any], Any]]]:
-    """Return the name, getter and JSON converter of each field."""
-    fields = kind().fields.items()
-    return [
-        (name, identity if field.source == "*" else attrgetter(str(field.source)), field.to_representation)
-        for name, field in fields
-    ]
-
-
-def identity(instance: Any) -> Any:
-    return instance

@@ -6,19 +6,18 @@ as long as the rate says; rejected requests do not extend it.
 
 import json
 import math
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime
-from functools import cached_property
+from functools import lru_cache
 from typing import Any
 
 from django.db import connection
 from django.db.models import F, QuerySet
-from django.db.models.expressions import RawSQL
 from django.db.models.functions import Least
 from rest_framework.settings import api_settings
 from rest_framework.throttling import SimpleRateThrottle
 
+from chassis.compiled_query import CompiledQuery
 from chassis.models import Window
 
 ANON = "anon"
@@ -31,20 +30,20 @@ COUNT = """
         requests = CASE WHEN known.ends_at <= statement_timestamp() THEN 1 ELSE known.requests + 1 END,
         not_modified = CASE WHEN known.ends_at <= statement_timestamp() THEN 0 ELSE known.not_modified END,
         ends_at = CASE WHEN known.ends_at <= statement_timestamp() THEN excluded.ends_at ELSE known.ends_at END
-    RETURNING key, requests, ends_at, extract(epoch FROM ends_at - statement_timestamp()) AS seconds_left
+    RETURNING key, requests, ends_at, extract(epoch FROM ends_at - statement_timestamp())::float AS seconds_left
 """
 COUNT_ONE = f"WITH counted_as AS (SELECT %s AS key, %s AS seconds) {COUNT}"
 # A caller who is not current is not counted here, because the scope is unknown.
-COUNT_CALLER = """
-    WITH caller AS ({caller}),
+COUNT_CALLER = f"""
+    WITH caller AS ({{queryset}}),
     counted_as AS (
         SELECT 'user ' || caller_id AS key, (%s::jsonb ->> role)::float AS seconds FROM caller
         WHERE is_current AND %s::jsonb ->> role IS NOT NULL
     ),
-    counted AS ({count})
+    counted AS ({COUNT})
     SELECT counted.*, caller.* FROM caller LEFT JOIN counted ON true
 """
-COUNT_COLUMNS = 4
+COUNT_COLUMNS = ("key", "requests", "ends_at", "seconds_left")
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,10 +56,15 @@ class Rate:
 
 def rates() -> dict[str, Rate]:
     """Return the rate of each limited scope, from DEFAULT_THROTTLE_RATES in DRF's settings, where None means "off"."""
+    return parse_rates(tuple(api_settings.DEFAULT_THROTTLE_RATES.items()))
+
+
+@lru_cache(maxsize=1)
+def parse_rates(rates: tuple[tuple[str, str | None], ...]) -> dict[str, Rate]:
     parse = SimpleRateThrottle.parse_rate
     return {
         scope: Rate(*parse(None, rate))  # type: ignore[arg-type]  # it uses no `self`
-        for scope, rate in api_settings.DEFAULT_THROTTLE_RATES.items()
+        for scope, rate in rates
         if rate is not None
     }
 
@@ -73,11 +77,6 @@ class CountedRequest:
     number: int
     ends_at: datetime
     seconds_left: float
-
-    @classmethod
-    def from_row(cls, row: tuple[Any, ...]) -> "CountedRequest":
-        key, number, ends_at, seconds_left = row
-        return cls(key, number, ends_at, float(seconds_left))
 
     def refund(self, *, max_requests: int) -> "CountedRequest":
         """Remove the request from its window and return the new count.
@@ -133,48 +132,32 @@ class Allowance:
 def count(key: str, rate: Rate) -> CountedRequest:
     with connection.cursor() as cursor:
         cursor.execute(COUNT_ONE, [key, rate.seconds])
-        return CountedRequest.from_row(cursor.fetchone())
+        return CountedRequest(*cursor.fetchone())
 
 
 def spend(scope: str, rate: Rate, key: str) -> Allowance:
     return Allowance(scope, rate, count(key, rate))
 
 
-@dataclass(frozen=True, slots=True)
-class Parameter:
-    name: str
-
-
-def parameter(name: str) -> RawSQL:
-    """Return a placeholder in the queryset of a CallerQuery; `run` takes its value."""
-    return RawSQL("%s", [Parameter(name)])
-
-
-class CallerQuery:
+class CallerQuery(CompiledQuery):
     """Looks up a caller and counts the request in one statement.
 
-    The queryset returns a dictionary with at least `caller_id`, `role` and `is_current`: whether the token matches the
-    caller's current rights. It is compiled once: compiling it for each request took longer than running it.
+    The queryset returns dictionaries with at least `caller_id`, `role` and `is_current`: whether the token matches the
+    caller's current rights.
     """
 
-    def __init__(self, queryset: Callable[[], QuerySet[Any, Any]]) -> None:
-        self.queryset = queryset
-
-    @cached_property
-    def compiled(self) -> tuple[str, list[Any]]:
-        sql, params = self.queryset().query.sql_with_params()
-        return COUNT_CALLER.format(caller=sql, count=COUNT), list(params)
+    template = COUNT_CALLER
 
     def run(self, **values: Any) -> tuple[dict[str, Any] | None, CountedRequest | None]:
         """Return the caller's row, if any, and the count if the caller is current and has a rate."""
-        sql, params = self.compiled
-        seconds = json.dumps({scope: rate.seconds for scope, rate in rates().items()})
-        given = [values[each.name] if isinstance(each, Parameter) else each for each in params]
-        with connection.cursor() as cursor:
-            cursor.execute(sql, [*given, seconds, seconds])
-            row = cursor.fetchone()
-            if row is None:
-                return None, None
-            names = [column.name for column in cursor.description[COUNT_COLUMNS:]]
-        caller = dict(zip(names, row[COUNT_COLUMNS:], strict=True))
-        return caller, CountedRequest.from_row(row[:COUNT_COLUMNS]) if row[0] is not None else None
+        seconds = window_seconds()
+        row = self.first(seconds, seconds, **values)
+        if row is None:
+            return None, None
+        counted = CountedRequest(*(row.pop(name) for name in COUNT_COLUMNS))
+        return row, counted if counted.key is not None else None
+
+
+def window_seconds() -> str:
+    """Return the length of each scope's window as JSON."""
+    return json.dumps({scope: rate.seconds for scope, rate in rates().items()})

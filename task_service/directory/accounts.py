@@ -6,8 +6,9 @@ from typing import Any
 
 from django.db.models import BooleanField, ExpressionWrapper, F, Q, QuerySet
 
-from chassis.auth.limits import CallerQuery, CountedRequest, parameter
+from chassis.auth.limits import CallerQuery, CountedRequest
 from chassis.auth.tokens import Caller
+from chassis.compiled_query import parameter
 from directory import client, feed
 from directory.models import User
 

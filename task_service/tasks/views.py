@@ -23,7 +23,7 @@ from chassis.api.idempotency import idempotent
 from chassis.api.problems import PreconditionFailed
 from chassis.api.views import Endpoint
 from chassis.auth.permissions import AdminWritesOnceVisible, IsAdmin, IsAuthenticated, ReadOnly
-from tasks import export
+from tasks import export, reading
 from tasks.bulk import MAX_MATCHING, BulkSerializer, ChangedSerializer
 from tasks.examples import COMPLETED_TASK
 from tasks.filters import ExportFilter, TaskFilter
@@ -183,7 +183,10 @@ class TaskDetail(TaskEndpoint):
 
     @swagger_auto_schema(operation_id="readTask", operation_summary="Read a task", operation_description=VISIBILITY)
     def get(self, request: Request, task_id: int) -> Response:
-        return self.answer(self.get_object())
+        task = reading.find(task_id, self.caller)
+        if task is None:
+            raise Http404
+        return self.answer(task)
 
     @swagger_auto_schema(
         operation_id="replaceTask",

@@ -10,7 +10,7 @@ from chassis.auth.tokens import Caller
 from tasks.examples import TASK
 from tasks.models import MAX_DESCRIPTION_LENGTH, Task
 from tasks.serializers.assignee import assignee_errors, assignee_id
-from tasks.serializers.fields import AssigneeField, AssigneeIdField, PriorityField, StatusField
+from tasks.serializers.fields import AssigneeField, AssigneeIdField, PriorityField, StatusField, StatusLabelField
 
 
 class TaskSerializer(StrictModelSerializer):
@@ -22,7 +22,7 @@ class TaskSerializer(StrictModelSerializer):
         default=Task.Status.TODO,
         help_text='A request may also send the label, in any case: "To Do", "In Progress", "Completed".',
     )
-    status_label = serializers.CharField(source="get_status_display", read_only=True)
+    status_label = StatusLabelField(source="status", read_only=True)
     priority = PriorityField(default=Task.Priority.NORMAL)
     due_date = DateField(default=None, allow_null=True, help_text="YYYY-MM-DD, from 2000 to 2100.")
     is_overdue = serializers.BooleanField(

@@ -1,0 +1,43 @@
+"""Querysets that are compiled once: compiling one for each request takes longer than running it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from django.db import connection
+from django.db.models import QuerySet
+from django.db.models.expressions import RawSQL
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    name: str
+
+
+def parameter(name: str) -> RawSQL:
+    """Return a placeholder in the queryset of a CompiledQuery; its value is given when it runs."""
+    return RawSQL("%s", [Parameter(name)])
+
+
+class CompiledQuery:
+    """A queryset with placeholders. It must not depend on the time or on settings that change."""
+
+    template = "{queryset}"
+
+    def __init__(self, queryset: Callable[[], QuerySet[Any, Any]]) -> None:
+        self.queryset = queryset
+
+    @cached_property
+    def compiled(self) -> tuple[str, tuple[Any, ...]]:
+        sql, params = self.queryset().query.sql_with_params()
+        return self.template.format(queryset=sql), params
+
+    def first(self, *more: Any, **values: Any) -> dict[str, Any] | None:
+        """Run it with these values, and `more` for placeholders of the template. Return the first row by column."""
+        sql, params = self.compiled
+        given = [values[each.name] if isinstance(each, Parameter) else each for each in params]
+        with connection.cursor() as cursor:
+            cursor.execute(sql, [*given, *more])
+            row = cursor.fetchone()
+            return row and dict(zip((column.name for column in cursor.description), row, strict=True))

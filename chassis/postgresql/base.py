@@ -1,0 +1,18 @@
+"""The database wrapper that Django loads for the engine chassis.postgresql."""
+
+import select
+from typing import cast
+
+from django.db.backends.postgresql import base
+
+
+class DatabaseWrapper(base.DatabaseWrapper):
+    def is_usable(self) -> bool:
+        """Return whether the server has kept the connection open, without a statement.
+
+        An idle connection has nothing to read. If it has, the server has closed it or announced that it will. A server
+        that vanished without closing it is found by the next statement, which CONN_HEALTH_CHECKS could not prevent.
+        """
+        poller = select.poll()
+        poller.register(cast(int, self.connection.fileno()), select.POLLIN)
+        return not poller.poll(0)
