@@ -12,13 +12,10 @@ from functools import lru_cache
 from typing import Any
 
 from django.db import connection
-from django.db.models import F, QuerySet
-from django.db.models.functions import Least
 from rest_framework.settings import api_settings
 from rest_framework.throttling import SimpleRateThrottle
 
 from chassis.compiled_query import CompiledQuery
-from chassis.models import Window
 
 ANON = "anon"
 # `counted_as` has one row {key, seconds} or none. statement_timestamp() is fixed during a statement: with a running
@@ -42,6 +39,12 @@ COUNT_CALLER = f"""
     ),
     counted AS ({COUNT})
     SELECT counted.*, caller.* FROM caller LEFT JOIN counted ON true
+"""
+# Of the request's window, unless the next one has begun.
+REFUND = "UPDATE chassis_window SET requests = least(requests, %s) - 1 WHERE key = %s AND ends_at = %s"
+REFUND_NOT_MODIFIED = """
+    UPDATE chassis_window SET requests = least(requests, %s) - 1, not_modified = not_modified + 1
+    WHERE key = %s AND ends_at = %s AND not_modified < %s
 """
 COUNT_COLUMNS = ("key", "requests", "ends_at", "seconds_left")
 
@@ -83,19 +86,15 @@ class CountedRequest:
 
         Requests over the limit are removed too: they were rejected, so they must not use the freed slot.
         """
-        self.window.update(requests=Least("requests", max_requests) - 1)
-        return replace(self, number=self.number - 1)
+        return self.refunded() if update(REFUND, [max_requests, self.key, self.ends_at]) else self
 
     def refund_not_modified(self, *, max_requests: int) -> "CountedRequest":
         """Do the same for a 304, at most `max_requests` times per window: the client controls the condition."""
-        free = self.window.filter(not_modified__lt=max_requests)
-        updated = free.update(requests=Least("requests", max_requests) - 1, not_modified=F("not_modified") + 1)
-        return replace(self, number=self.number - 1) if updated else self
+        values = [max_requests, self.key, self.ends_at, max_requests]
+        return self.refunded() if update(REFUND_NOT_MODIFIED, values) else self
 
-    @property
-    def window(self) -> QuerySet[Window]:
-        """The window of the request, unless the next one has begun."""
-        return Window.objects.filter(key=self.key, ends_at=self.ends_at)
+    def refunded(self) -> "CountedRequest":
+        return replace(self, number=self.number - 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +126,12 @@ class Allowance:
     @property
     def state(self) -> str:
         return f'"{self.scope}";r={max(0, self.rate.requests - self.counted.number)};t={self.wait_seconds}'
+
+
+def update(statement: str, values: list[Any]) -> bool:
+    with connection.cursor() as cursor:
+        cursor.execute(statement, values)
+        return bool(cursor.rowcount)
 
 
 def count(key: str, rate: Rate) -> CountedRequest:

@@ -14,5 +14,5 @@ class DatabaseWrapper(base.DatabaseWrapper):
         that vanished without closing it is found by the next statement, which CONN_HEALTH_CHECKS could not prevent.
         """
         poller = select.poll()
-        poller.register(cast(int, self.connection.fileno()), select.POLLIN)
+        poller.register(cast("int", self.connection.fileno()), select.POLLIN)
         return not poller.poll(0)

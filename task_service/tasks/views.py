@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import orjson
 from django.conf import settings
 from django.db.models import QuerySet
 from django.http import Http404, HttpResponseBase, StreamingHttpResponse
@@ -12,7 +13,6 @@ from drf_yasg.openapi import Response as Described
 from drf_yasg.utils import swagger_auto_schema
 from rest_framework import status
 from rest_framework.generics import get_object_or_404
-from rest_framework.mixins import ListModelMixin
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.serializers import BaseSerializer
@@ -23,13 +23,14 @@ from chassis.api.idempotency import idempotent
 from chassis.api.problems import PreconditionFailed
 from chassis.api.views import Endpoint
 from chassis.auth.permissions import AdminWritesOnceVisible, IsAdmin, IsAuthenticated, ReadOnly
-from tasks import export, reading
+from tasks import export
 from tasks.bulk import MAX_MATCHING, BulkSerializer, ChangedSerializer
 from tasks.examples import COMPLETED_TASK
 from tasks.filters import ExportFilter, TaskFilter
 from tasks.models import Activity, IdempotencyRecord, StaleVersion, Task, TaskQuerySet
 from tasks.openapi import BulkInspector, CountProblemSerializer, SummarySerializer
 from tasks.permissions import MovesOwnTask
+from tasks.row_json import find, row_json
 from tasks.serializers import ActivitySerializer, TaskSerializer
 from tasks.summary import summary
 
@@ -52,14 +53,13 @@ class TaskEndpoint(Endpoint):
         tasks: TaskQuerySet = Task.objects.visible_to(self.caller).with_assignee()
         return tasks
 
-    def answer(self, task: Task, **kwargs: Any) -> Response:
-        data = self.get_serializer(task).data
-        response = Response(data, **kwargs)
-        response["ETag"] = etags.version_etag(task.version, data)
+    def answer(self, version: int, representation: Any, **kwargs: Any) -> Response:
+        response = Response(representation, **kwargs)
+        response["ETag"] = etags.version_etag(version, representation)
         return response
 
 
-class TaskList(ListModelMixin, TaskEndpoint):
+class TaskList(TaskEndpoint):
     query_parameters = pagination.PARAMETERS
     filterset_class = TaskFilter
     repeatable_parameters = frozenset({"status", "priority", "assigned_to", "created_by"})
@@ -69,7 +69,9 @@ class TaskList(ListModelMixin, TaskEndpoint):
 
     @swagger_auto_schema(operation_id="listTasks", operation_summary="List tasks", operation_description=VISIBILITY)
     def get(self, request: Request) -> Response:
-        return self.list(request)
+        tasks = Task.objects.visible_to(self.caller).only(*ORDERINGS).annotate(json=row_json())
+        page = self.paginate_queryset(self.filter_queryset(tasks))
+        return self.get_paginated_response([orjson.Fragment(task.json) for task in page])
 
     @swagger_auto_schema(
         operation_id="createTask",
@@ -84,7 +86,9 @@ class TaskList(ListModelMixin, TaskEndpoint):
         serializer.is_valid(raise_exception=True)
         task = serializer.save()
         location = f"{settings.PUBLIC_URL}/task/tasks/{task.pk}/"
-        return self.answer(task, status=status.HTTP_201_CREATED, headers={"Location": location})
+        return self.answer(
+            task.version, serializer.data, status=status.HTTP_201_CREATED, headers={"Location": location}
+        )
 
 
 class TaskSummary(TaskEndpoint):
@@ -183,10 +187,11 @@ class TaskDetail(TaskEndpoint):
 
     @swagger_auto_schema(operation_id="readTask", operation_summary="Read a task", operation_description=VISIBILITY)
     def get(self, request: Request, task_id: int) -> Response:
-        task = reading.find(task_id, self.caller)
-        if task is None:
+        found = find(task_id, self.caller)
+        if found is None:
             raise Http404
-        return self.answer(task)
+        version, json = found
+        return self.answer(version, orjson.Fragment(json))
 
     @swagger_auto_schema(
         operation_id="replaceTask",
@@ -231,7 +236,7 @@ class TaskDetail(TaskEndpoint):
         serializer.is_valid(raise_exception=True)
         with as_http_errors():
             task = serializer.save(versions=versions)
-        return self.answer(task)
+        return self.answer(task.version, serializer.data)
 
 
 class TaskActivity(TaskEndpoint):
