@@ -31,13 +31,13 @@ COUNT = """
 """
 COUNT_ONE = f"WITH counted_as AS (SELECT %s AS key, %s AS seconds) {COUNT}"
 # A caller who is not current is not counted here, because the scope is unknown.
-COUNT_CALLER = f"""
-    WITH caller AS ({{queryset}}),
+COUNT_CALLER = """
+    WITH caller AS ({queryset}),
     counted_as AS (
         SELECT 'user ' || caller_id AS key, (%s::jsonb ->> role)::float AS seconds FROM caller
         WHERE is_current AND %s::jsonb ->> role IS NOT NULL
     ),
-    counted AS ({COUNT})
+    counted AS ({count})
     SELECT counted.*, caller.* FROM caller LEFT JOIN counted ON true
 """
 # Of the request's window, unless the next one has begun.
@@ -151,7 +151,7 @@ class CallerQuery(CompiledQuery):
     caller's current rights.
     """
 
-    template = COUNT_CALLER
+    template = COUNT_CALLER.replace("{count}", COUNT)
 
     def run(self, **values: Any) -> tuple[dict[str, Any] | None, CountedRequest | None]:
         """Return the caller's row, if any, and the count if the caller is current and has a rate."""

@@ -1,5 +1,6 @@
 """The JSON of a task as PostgreSQL writes it, for reads: the same bytes as TaskSerializer, without a Python object."""
 
+from datetime import date
 from functools import cache
 
 from django.db.models import TextField
@@ -10,21 +11,13 @@ from chassis.auth.tokens import Caller
 from chassis.compiled_query import CompiledQuery, Parameter, parameter
 from tasks.models import Task, visible_values
 
-STATUS_LABELS = " ".join(f"WHEN '{status.value}' THEN '{status.label}'" for status in Task.Status)
-PRIORITIES = " ".join(f"WHEN {priority.value} THEN '{priority.label}'" for priority in Task.Priority)
-
-
-def instant(column: str) -> str:
-    """Format as chassis.api.fields.utc_text does."""
-    return f"""to_char(tasks_task.{column} AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')"""
-
-
-ROW = f"""(
+INSTANT = "to_char(tasks_task.{} AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"')"
+TEMPLATE = """(
     SELECT row_to_json(task)::text FROM (
         SELECT
             tasks_task.id, tasks_task.title, tasks_task.description, tasks_task.status,
-            CASE tasks_task.status {STATUS_LABELS} END AS status_label,
-            CASE tasks_task.priority {PRIORITIES} END AS priority,
+            CASE tasks_task.status {status_labels} END AS status_label,
+            CASE tasks_task.priority {priorities} END AS priority,
             tasks_task.due_date,
             coalesce(tasks_task.status <> 'completed' AND tasks_task.due_date < %s, false) AS is_overdue,
             tasks_task.assigned_to,
@@ -34,16 +27,22 @@ ROW = f"""(
                 ) AS assignee
             ) AS assignee,
             tasks_task.created_by,
-            {instant("created_at")} AS created_at,
-            {instant("updated_at")} AS updated_at,
-            {instant("completed_at")} AS completed_at,
+            {created_at} AS created_at,
+            {updated_at} AS updated_at,
+            {completed_at} AS completed_at,
             tasks_task.version
     ) AS task
 )"""
+ROW = TEMPLATE.format(
+    status_labels=" ".join(f"WHEN '{status.value}' THEN '{status.label}'" for status in Task.Status),
+    priorities=" ".join(f"WHEN {priority.value} THEN '{priority.label}'" for priority in Task.Priority),
+    **{name: INSTANT.format(name) for name in ("created_at", "updated_at", "completed_at")},  # as utc_text does
+)
 
 
-def row_json() -> RawSQL:
-    return RawSQL(ROW, [timezone.localdate()], output_field=TextField())
+def row_json(today: date | Parameter | None = None) -> RawSQL:
+    """Return the JSON of a task as an expression of its queryset."""
+    return RawSQL(ROW, [today or timezone.localdate()], output_field=TextField())  # noqa: S611 - constants only
 
 
 def find(task_id: int, caller: Caller) -> tuple[int, str] | None:
@@ -56,5 +55,5 @@ def find(task_id: int, caller: Caller) -> tuple[int, str] | None:
 @cache
 def visible_task(*required: str) -> CompiledQuery:
     names = {name: parameter(name) for name in ("id", *required)}
-    json = RawSQL(ROW, [Parameter("today")], output_field=TextField())
+    json = row_json(Parameter("today"))
     return CompiledQuery(lambda: Task.objects.filter(**names).values("version").annotate(json=json))

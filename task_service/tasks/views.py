@@ -70,7 +70,7 @@ class TaskList(TaskEndpoint):
     @swagger_auto_schema(operation_id="listTasks", operation_summary="List tasks", operation_description=VISIBILITY)
     def get(self, request: Request) -> Response:
         tasks = Task.objects.visible_to(self.caller).only(*ORDERINGS).annotate(json=row_json())
-        page = self.paginate_queryset(self.filter_queryset(tasks))
+        page: Any = self.paginate_queryset(self.filter_queryset(tasks))
         return self.get_paginated_response([orjson.Fragment(task.json) for task in page])
 
     @swagger_auto_schema(
