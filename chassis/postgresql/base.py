@@ -13,6 +13,8 @@ class DatabaseWrapper(base.DatabaseWrapper):
         An idle connection has nothing to read. If it has, the server has closed it or announced that it will. A server
         that vanished without closing it is found by the next statement, which CONN_HEALTH_CHECKS could not prevent.
         """
+        if self.connection.closed:
+            return False
         poller = select.poll()
         poller.register(cast("int", self.connection.fileno()), select.POLLIN)
         return not poller.poll(0)
