@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable, Iterable, Iterator
 from logging.config import dictConfig
 from pathlib import Path
 from threading import Event, Thread
@@ -59,6 +60,10 @@ class Worker(SyncWorker):
         super().run()
         self.drain()
 
+    def load_wsgi(self) -> None:
+        super().load_wsgi()
+        self.wsgi = beating(self.wsgi, self.notify)
+
     def drain(self) -> None:
         """Serve queued connections before the last worker closes the socket, which resets them.
 
@@ -89,6 +94,24 @@ class Worker(SyncWorker):
             util.write_nonblock(client, problem(*error, instance=getattr(req, "path", "")))
         except OSError:
             self.log.debug("the client has closed the connection")
+
+
+def beating(application: Any, beat: Callable[[], None]) -> Any:
+    """Beat with every chunk of a stream: gunicorn kills a worker that does not for `timeout` seconds."""
+
+    def serve(environ: dict[str, Any], start_response: Any) -> Any:
+        response = application(environ, start_response)
+        if getattr(response, "streaming", False):
+            response.streaming_content = beat_with_each(response.streaming_content, beat)
+        return response
+
+    return serve
+
+
+def beat_with_each(chunks: Iterable[bytes], beat: Callable[[], None]) -> Iterator[bytes]:
+    for chunk in chunks:
+        beat()
+        yield chunk
 
 
 def problem(status: int, code: str, detail: str, *, instance: str) -> bytes:

@@ -3,7 +3,7 @@
 import csv
 import re
 from collections.abc import Generator, Iterator
-from contextlib import closing
+from contextlib import ExitStack, closing
 from io import StringIO
 from itertools import islice
 from typing import Any
@@ -11,6 +11,8 @@ from typing import Any
 from django.db import transaction
 
 from chassis.api.fields import utc_text
+from chassis.api.problems import ServiceUnavailable
+from chassis.slot import Slot
 from tasks.models import Task, TaskQuerySet
 
 ROWS_PER_CHUNK = 500
@@ -24,22 +26,29 @@ BYTE_ORDER_MARK = "\ufeff"
 # at other separators or at line ends inside quotes. Leading apostrophes match too, so that escaping can be undone: see
 # docs/export.md.
 BEFORE_SIGN = r"(?='*(?:[^\S\t\r\n]|[\"\u200b-\u200f\u2060\ufeff])*[=+\-@\uff1d\uff0b\uff0d\uff20{more}])"
+LARGE_EXPORT = Slot()
 FORMULA = re.compile(
     rf"\A{BEFORE_SIGN.format(more=chr(9) + chr(10) + chr(13))}|(?<=[,;|\t\r\n]){BEFORE_SIGN.format(more='')}"
 )
 
 
 def chunks(tasks: TaskQuerySet, *, separator: str = ",", mark: str = "") -> Generator[str, None, None]:
-    """Yield the byte order mark, the header and the first rows, then further rows. Needs with_assignee()."""
+    """Yield the byte order mark, the header and the first rows, then further rows. Needs with_assignee().
+
+    One export of several chunks runs at a time, so that reads keep the other workers; meanwhile another one raises
+    ServiceUnavailable before its first chunk.
+    """
     found: Any = tasks.iterator(chunk_size=ROWS_PER_CHUNK)
     # In a transaction, PostgreSQL does not have to copy all rows before it sends the first.
-    with transaction.atomic(), closing(found):
+    with transaction.atomic(), closing(found), ExitStack() as slot:
         rows = map(row, found)
-        chunk = [COLUMNS, *islice(rows, ROWS_PER_CHUNK)]
+        chunk, following = [COLUMNS, *islice(rows, ROWS_PER_CHUNK)], list(islice(rows, ROWS_PER_CHUNK))
+        if following and not slot.enter_context(LARGE_EXPORT.held()):
+            raise ServiceUnavailable("Another large export is running; try again shortly.")
         while chunk:
             yield mark + as_csv(chunk, separator)
             mark = ""
-            chunk = list(islice(rows, ROWS_PER_CHUNK))
+            chunk, following = following, list(islice(rows, ROWS_PER_CHUNK))
 
 
 class PrimedStream:
