@@ -14,6 +14,7 @@ from rest_framework.request import Request
 DIGEST_LENGTH = 12
 VERSION_ETAG = re.compile(r'"([1-9][0-9]{0,9})\.[0-9a-f]{12}"')
 TAG = r'(?:W/)?"[^"]*"'
+STAMPED_ETAG = r'(?:W/)?(?P<tag>"[0-9a-f]{12}-(?P<stamp>[^"]{1,99})")'
 PATTERN = rf"^ *(?:\*|{TAG}(?: *, *{TAG})*) *$"  # of If-Match: "*" or entity tags
 
 
@@ -26,8 +27,15 @@ def version_etag(version: int, representation: Any) -> str:
     return f'"{version}.{digest(orjson.dumps(representation, default=str))}"'
 
 
-def weak_etag(content: bytes) -> str:
-    return f'W/"{digest(content)}"'
+def weak_etag(content: bytes, stamp: str = "") -> str:
+    """Return the tag of a response. `stamp` tells the view later whether the content can have changed."""
+    return f'W/"{digest(content)}-{stamp}"' if stamp else f'W/"{digest(content)}"'
+
+
+def stamps(request: Request) -> dict[str, str]:
+    """Return the tags in If-None-Match that have a stamp, by stamp."""
+    found = re.finditer(STAMPED_ETAG, request.headers.get("If-None-Match", ""))
+    return {each["stamp"]: f"W/{each['tag']}" for each in found}
 
 
 def content_etag(representation: Any) -> str:
@@ -67,5 +75,13 @@ def is_any(header: str) -> bool:
 def conditional(request: HttpRequest, response: HttpResponse) -> HttpResponseBase:
     """Return a rendered 200 with an entity tag, or a 304 if the client already has it."""
     if "ETag" not in response:
-        response["ETag"] = weak_etag(response.content)
-    return get_conditional_response(request, etag=response["ETag"], response=response) or response
+        response["ETag"] = weak_etag(response.content, getattr(response, "stamp", ""))
+    known = same_content(request, response["ETag"]) or response["ETag"]
+    return get_conditional_response(request, etag=known, response=response) or response
+
+
+def same_content(request: HttpRequest, etag: str) -> str | None:
+    """Return the tag in If-None-Match that has the digest of a stamped tag. A 304 then carries the new stamp."""
+    start, dash, _ = etag.partition("-")
+    tags = re.findall(TAG, request.headers.get("If-None-Match", "")) if dash else []
+    return next((tag for tag in tags if tag.strip('"').startswith(start)), None)

@@ -23,7 +23,7 @@ from chassis.api.idempotency import idempotent
 from chassis.api.problems import PreconditionFailed
 from chassis.api.views import Endpoint
 from chassis.auth.permissions import AdminWritesOnceVisible, IsAdmin, IsAuthenticated, ReadOnly
-from tasks import export
+from tasks import export, stamps
 from tasks.bulk import MAX_MATCHING, BulkSerializer, ChangedSerializer
 from tasks.examples import COMPLETED_TASK
 from tasks.filters import ExportFilter, TaskFilter
@@ -48,6 +48,7 @@ class TaskEndpoint(Endpoint):
     tag = "Tasks"
     permission_classes = [IsAuthenticated & (ReadOnly | IsAdmin)]
     serializer_class: type[BaseSerializer[Any]] = TaskSerializer
+    state = ""  # see stamps.answer_unchanged
 
     def get_queryset(self) -> QuerySet[Task]:
         tasks: TaskQuerySet = Task.objects.visible_to(self.caller).with_assignee()
@@ -56,6 +57,11 @@ class TaskEndpoint(Endpoint):
     def answer(self, version: int, representation: Any, **kwargs: Any) -> Response:
         response = Response(representation, **kwargs)
         response["ETag"] = etags.version_etag(version, representation)
+        return response
+
+    def stamped(self, response: Response, state: str) -> Response:
+        if state:
+            response.stamp = stamps.stamp(state, self.request, self.caller)  # type: ignore[attr-defined]  # for its tag
         return response
 
 
@@ -68,10 +74,12 @@ class TaskList(TaskEndpoint):
     ranks_search = True
 
     @swagger_auto_schema(operation_id="listTasks", operation_summary="List tasks", operation_description=VISIBILITY)
+    @stamps.answer_unchanged
     def get(self, request: Request) -> Response:
-        tasks = Task.objects.visible_to(self.caller).only(*ORDERINGS).annotate(json=row_json())
+        tasks = Task.objects.visible_to(self.caller).only(*ORDERINGS).annotate(json=row_json(), state=stamps.state())
         page: Any = self.paginate_queryset(self.filter_queryset(tasks))
-        return self.get_paginated_response([orjson.Fragment(task.json) for task in page])
+        response = self.get_paginated_response([orjson.Fragment(task.json) for task in page])
+        return self.stamped(response, self.state or (page[0].state if page else ""))
 
     @swagger_auto_schema(
         operation_id="createTask",

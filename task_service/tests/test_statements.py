@@ -137,6 +137,18 @@ def test_only_a_filter_by_usernames_takes_another_statement(ada, task, add_rows,
     assert cost <= MAX_READ_STATEMENTS
 
 
+def test_a_poll_checks_the_stamp_before_it_reads_the_list(ada, task):
+    tag = {"If-None-Match": ada.get(TASKS)["ETag"]}
+
+    unchanged, polled = statements(ada.get, TASKS, headers=tag)
+    ada.patch(task_url(task), {"title": "Changed"})
+    changed, read = statements(ada.get, TASKS, headers=tag)
+
+    assert (unchanged.status_code, changed.status_code) == (304, 200)
+    assert (polled, read) == (2, 3)  # the caller and the stamp, then the list
+    assert read <= MAX_READ_STATEMENTS
+
+
 @pytest.mark.parametrize(("rows", "cost"), [(20, 3), (21, 2)])
 def test_each_further_search_rank_takes_one_more_statement(ada, create_task, rows, cost):
     for _ in range(rows):
