@@ -33,6 +33,8 @@ class CompiledQuery:
         sql, params = self.queryset().query.sql_with_params()
         return self.template.format(queryset=sql), params
 
+    columns: list[str] | None = None  # known once it has run
+
     def first(self, *more: Any, **values: Any) -> dict[str, Any] | None:
         """Run it with these values, and `more` for placeholders of the template. Return the first row by column."""
         sql, params = self.compiled
@@ -40,4 +42,6 @@ class CompiledQuery:
         with connection.cursor() as cursor:
             cursor.execute(sql, [*given, *more])
             row = cursor.fetchone()
-            return row and dict(zip((column.name for column in cursor.description), row, strict=True))
+            if self.columns is None:
+                self.columns = [column.name for column in cursor.description]
+        return row and dict(zip(self.columns, row, strict=True))

@@ -134,13 +134,14 @@ class KeysetPagination(BasePagination):
         return rows
 
     def get_paginated_response(self, data: Any) -> Response:
-        return Response(
-            {
-                "next": self.link(self.rows[-1], backwards=False) if self.has_next else None,
-                "previous": self.link(self.rows[0], backwards=True) if self.has_previous else None,
-                "results": data,
-            }
-        )
+        return Response(self.page(data))
+
+    def page(self, results: Any) -> dict[str, Any]:
+        return {
+            "next": self.link(self.rows[-1], backwards=False) if self.has_next else None,
+            "previous": self.link(self.rows[0], backwards=True) if self.has_previous else None,
+            "results": results,
+        }
 
     def has_constant_column(self) -> bool:
         """Return whether a filter gives all rows the same value in the column, so that only the id sorts them.

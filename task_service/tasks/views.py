@@ -21,6 +21,7 @@ from chassis.api import etags, pagination
 from chassis.api.filters import is_true
 from chassis.api.idempotency import idempotent
 from chassis.api.problems import PreconditionFailed
+from chassis.api.strict_json import RenderedJSON
 from chassis.api.views import Endpoint
 from chassis.auth.permissions import AdminWritesOnceVisible, IsAdmin, IsAuthenticated, ReadOnly
 from tasks import export, stamps
@@ -56,13 +57,14 @@ class TaskEndpoint(Endpoint):
 
     def answer(self, version: int, representation: Any, **kwargs: Any) -> Response:
         response = Response(representation, **kwargs)
-        response["ETag"] = etags.version_etag(version, representation)
+        response["ETag"] = etags.version_etag(version, orjson.dumps(representation))
         return response
 
-    def stamped(self, response: Response, state: str) -> Response:
-        if state:
-            response.stamp = stamps.stamp(state, self.request, self.caller)  # type: ignore[attr-defined]  # for its tag
-        return response
+    def stamped(self, representation: Any, state: str) -> RenderedJSON:
+        """Return a response whose tag has the stamp of the state, if there is one."""
+        content = orjson.dumps(representation)
+        stamp = stamps.stamp(state, self.request, self.caller) if state else ""
+        return RenderedJSON(content, etag=etags.weak_etag(content, stamp))
 
 
 class TaskList(TaskEndpoint):
@@ -75,11 +77,11 @@ class TaskList(TaskEndpoint):
 
     @swagger_auto_schema(operation_id="listTasks", operation_summary="List tasks", operation_description=VISIBILITY)
     @stamps.answer_unchanged
-    def get(self, request: Request) -> Response:
+    def get(self, request: Request) -> RenderedJSON:
         tasks = Task.objects.visible_to(self.caller).only(*ORDERINGS).annotate(json=row_json(), state=stamps.state())
         page: Any = self.paginate_queryset(self.filter_queryset(tasks))
-        response = self.get_paginated_response([orjson.Fragment(task.json) for task in page])
-        return self.stamped(response, self.state or (page[0].state if page else ""))
+        results = self.paginator.page([orjson.Fragment(task.json) for task in page])
+        return self.stamped(results, self.state or (page[0].state if page else ""))
 
     @swagger_auto_schema(
         operation_id="createTask",
@@ -194,12 +196,13 @@ class TaskDetail(TaskEndpoint):
     if_match_methods = frozenset({"PUT", "PATCH", "DELETE"})
 
     @swagger_auto_schema(operation_id="readTask", operation_summary="Read a task", operation_description=VISIBILITY)
-    def get(self, request: Request, task_id: int) -> Response:
+    def get(self, request: Request, task_id: int) -> RenderedJSON:
         found = find(task_id, self.caller)
         if found is None:
             raise Http404
         version, json = found
-        return self.answer(version, orjson.Fragment(json))
+        content = json.encode()
+        return RenderedJSON(content, etag=etags.version_etag(version, content))
 
     @swagger_auto_schema(
         operation_id="replaceTask",

@@ -3,7 +3,6 @@
 import re
 from concurrent.futures import ThreadPoolExecutor
 from datetime import date
-from functools import partial
 from threading import Event
 
 import pytest
@@ -183,11 +182,8 @@ def test_a_list_has_no_stamp_while_many_changes_are_recent(ada, task, monkeypatc
 
 
 def test_entries_of_a_restored_backup_are_not_counted(ada, task):
-    restored = partial(Activity.objects.create, task=task, version=1, kind="created", at=task.created_at)
-    for number in range(3):
-        restored(transaction_id=2**60 + number)
+    entry = {"task": task, "version": 1, "kind": "created", "at": task.created_at}
+    restored = [Activity(**entry, transaction_id=2**60 + number) for number in range(stamps.MAX_ENTRIES + 1)]
+    Activity.objects.bulk_create(restored)
 
-    tag = ada.get(BOARD)["ETag"]
-
-    assert tag.endswith('.0"')
-    assert is_unchanged(ada, tag)
+    assert is_unchanged(ada, ada.get(BOARD)["ETag"])
