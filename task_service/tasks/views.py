@@ -79,8 +79,9 @@ class TaskList(TaskEndpoint):
     @stamps.answer_unchanged
     def get(self, request: Request) -> RenderedJSON:
         tasks = Task.objects.visible_to(self.caller).only(*ORDERINGS).annotate(json=row_json(), state=stamps.state())
+        paginator: Any = self.paginator
         page: Any = self.paginate_queryset(self.filter_queryset(tasks))
-        results = self.paginator.page([orjson.Fragment(task.json) for task in page])
+        results = paginator.page([orjson.Fragment(task.json) for task in page])
         return self.stamped(results, self.state or (page[0].state if page else ""))
 
     @swagger_auto_schema(
