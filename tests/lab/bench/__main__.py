@@ -1,0 +1,98 @@
+"""scripts/bench: measure what requests cost, beside an empty view and a textbook stack."""
+
+import argparse
+import json
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from stack.console import say
+from stack.settings import LIMITS
+from tests.lab.bench import baseline, data, report
+from tests.lab.bench.cases import BY_NAME, World, subjects
+from tests.lab.bench.load import generators
+from tests.lab.bench.measure import Meter
+from tests.lab.bench.run import measure
+from tests.lab.scene import Scene
+from tests.lab.stacks import lab_command, running_stack
+
+HIGH_LIMITS = dict.fromkeys(LIMITS, "1000000/min")  # counted like any other, but never reached
+PROCESSES = 10  # of the load generator
+SMOKE = {"tasks": {"10k"}, "rounds": 2, "seconds": 0.3}
+
+
+def main() -> None:
+    arguments = parse()
+    if arguments.list:
+        say("\n".join(BY_NAME))
+        return
+    with lab_command("bench"):
+        sizes = {size: bench(size, arguments) for size in arguments.tasks}
+    show({"at": f"{datetime.now(UTC):%Y-%m-%d}", "sizes": sizes}, arguments)
+    rows = [row for each in sizes.values() for row in each["rows"]]
+    faults = report.errors(rows) + (report.faults(rows, report.SMOKE_TOLERANCE) if arguments.smoke else [])
+    if faults:
+        sys.exit("\n".join(["", *faults]))
+
+
+def parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="scripts/bench",
+        description="Start a stack with many tasks and measure the CPU time, statements and latency of its requests, "
+        "in turn with an empty Django view and a textbook stack. docs/performance.md describes the method.",
+    )
+    parser.add_argument("--list", action="store_true", help="list the cases and exit")
+    parser.add_argument(
+        "--tasks", metavar="SIZE,...", default="1m", help=f"any of {', '.join(data.SIZES)}; 1m by default"
+    )
+    parser.add_argument("--only", metavar="CASE,...", default="", help="only these cases, such as one,list20:busy")
+    parser.add_argument("--rounds", type=int, default=5, metavar="N", help="how often each is measured; 5 by default")
+    parser.add_argument(
+        "--seconds", type=float, default=0.6, metavar="N", help="for how long each time; 0.6 by default"
+    )
+    parser.add_argument("--save", type=Path, metavar="FILE", help="write the results as JSON")
+    parser.add_argument("--compare", type=Path, metavar="FILE", help="compare with saved results")
+    parser.add_argument("--smoke", action="store_true", help="a short run that fails on costs far above the targets")
+    arguments = parser.parse_args()
+    vars(arguments).update({name: set_of(getattr(arguments, name)) for name in ("tasks", "only")})
+    if unknown := arguments.tasks - data.SIZES.keys():
+        parser.error(f"there is no size {unknown.pop()}; choose from {', '.join(data.SIZES)}")
+    if unknown := {name.partition(":")[0] for name in arguments.only} - BY_NAME.keys():
+        parser.error(f"there is no case {unknown.pop()}; choose from {', '.join(BY_NAME)}")
+    if arguments.smoke:
+        vars(arguments).update(SMOKE)
+    arguments.tasks = [size for size in data.SIZES if size in arguments.tasks]
+    return arguments
+
+
+def set_of(words: str) -> set[str]:
+    return set(words.split(",")) - {""}
+
+
+def bench(size: str, arguments: argparse.Namespace) -> dict[str, Any]:
+    chosen = list(subjects(arguments.only))
+    with running_stack(**HIGH_LIMITS) as (state, port):
+        scene = Scene(state, port, settings=dict(HIGH_LIMITS))
+        loaded = data.load(scene, data.SIZES[size])
+        with baseline.running(scene, loaded) as beside, generators(PROCESSES) as pool:
+            world = World(scene, loaded, beside)
+            found = measure(
+                world, Meter(scene, beside), pool, chosen, rounds=arguments.rounds, seconds=arguments.seconds
+            )
+    return {"rows": report.with_ratios([found[subject.key].as_row(subject) for subject in chosen])}
+
+
+def show(result: dict[str, Any], arguments: argparse.Namespace) -> None:
+    for size, each in result["sizes"].items():
+        say(f"\n{size} tasks; the ratio is that of CPU time to the empty view\n\n{report.table(each['rows'])}")
+    if len(result["sizes"]) > 1:
+        say(f"\n{report.growth_table(result['sizes'])}")
+    if arguments.compare:
+        say(f"\n{report.comparison(json.loads(arguments.compare.read_text()), result)}")
+    if arguments.save:
+        arguments.save.write_text(json.dumps(result, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
