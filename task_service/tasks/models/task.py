@@ -23,7 +23,7 @@ from directory.models import User
 from tasks import search
 from tasks.models.activity import Activity, creation_history, deletion_entry, diff
 from tasks.models.indexes import TASK_INDEXES
-from tasks.search.conditions import NOT_INDEXED, matches, matches_unindexed
+from tasks.search.conditions import NOT_INDEXED, matches, matches_rank, matches_unindexed
 from tasks.signals import FieldChange, tasks_changed, tasks_deleted
 
 DERIVED = ("version", "updated_at", "completed_at")  # by Task.apply
@@ -113,11 +113,11 @@ class TaskQuerySet(models.QuerySet["Task"]):
     def matching(self, text: str) -> Self:
         """Keep tasks that match a search. `ranks` of the result are disjoint parts of it, best first."""
         query = search.parse(text)
-        best, last = query.ranks[:-1], query.ranks[-1]
+        *best, last = map(matches_rank, query.ranks)
         matching = self.filter(matches(query.anywhere) | matches_unindexed(text))
         matching.ranks = [
-            *(self.filter(matches(rank)) for rank in best),
-            self.filter(matches(last) | matches_unindexed(text)),
+            *(self.filter(rank) for rank in best),
+            self.filter(last | matches_unindexed(text)),
         ]
         return matching
 
