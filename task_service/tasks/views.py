@@ -114,7 +114,7 @@ class TaskSummary(TaskEndpoint):
     )
     def get(self, request: Request) -> Response:
         tasks: Any = self.filter_queryset(Task.objects.visible_to(self.caller))
-        return Response(summary(tasks))
+        return Response(summary(tasks, request.query_params.keys()))
 
 
 class TaskExport(TaskEndpoint):

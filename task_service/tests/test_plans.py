@@ -276,6 +276,19 @@ def test_a_summary_counts_in_indexes_up_to_its_limit(ada, filters):
     assert_reads(plan, at_most=6 * MAX_COUNT)
 
 
+COUNTED = ["", "status=todo", "status=todo,in_progress", "priority=high", "overdue=true", "due_soon=true"]
+COUNTED += ["assigned_to=none", "assigned_to=me", "created_by=101", "due_date=none", "due_date_after={today}"]
+
+
+@as_admin_and_user
+@pytest.mark.parametrize("filters", COUNTED)
+def test_a_summary_reads_indexes_and_few_tasks(person, filters):
+    _, plan = read(person, f"{TASKS}summary/?{filters.format(today=TODAY)}")
+
+    of_tasks = [scan for scan in plan.scans("tasks_task") if scan["Node Type"] != "Index Only Scan"]
+    assert sum(rows_read(scan) for scan in of_tasks) <= ALICES // 5, plan
+
+
 def test_a_users_summary_reads_only_visible_tasks(alice):
     answer, plan = read(alice, f"{TASKS}summary/")
 

@@ -23,7 +23,7 @@ from directory.models import User
 from tasks import search
 from tasks.models.activity import Activity, creation_history, deletion_entry, diff
 from tasks.models.indexes import TASK_INDEXES
-from tasks.search.conditions import NOT_INDEXED, matches, matches_unindexed
+from tasks.search.conditions import NOT_INDEXED, matches, matches_rank, matches_unindexed
 from tasks.signals import FieldChange, tasks_changed, tasks_deleted
 
 DERIVED = ("version", "updated_at", "completed_at")  # by Task.apply
@@ -74,7 +74,11 @@ class TaskQuerySet(models.QuerySet["Task"]):
         return self.with_assignee().annotate(accounts=ArraySubquery(accounts), actor_name=actor)
 
     def open(self) -> Self:
-        return self.exclude(status=Task.Status.COMPLETED)
+        # Not exclude(): PostgreSQL reads an index for equal values only.
+        return self.filter(status__in=[status for status in Task.Status if status != Task.Status.COMPLETED])
+
+    def completed(self) -> Self:
+        return self.filter(status=Task.Status.COMPLETED)
 
     def overdue(self) -> Self:
         return self.open().filter(due_date__lt=timezone.localdate())
@@ -92,11 +96,11 @@ class TaskQuerySet(models.QuerySet["Task"]):
         )
 
     def completed_from(self, day: date) -> Self:
-        return self.filter(completed_at__gte=midnight(day))
+        return self.completed().filter(completed_at__gte=midnight(day))
 
     def completed_until(self, day: date) -> Self:
         """Keep tasks completed on that day or earlier."""
-        return self.filter(completed_at__lt=midnight(day + timedelta(days=1)))
+        return self.completed().filter(completed_at__lt=midnight(day + timedelta(days=1)))
 
     def with_user(self, column: str, ids: Collection[int], *, or_nobody: bool) -> Self:
         """Keep tasks whose `column` is one of these users or, with `or_nobody`, null."""
@@ -113,11 +117,11 @@ class TaskQuerySet(models.QuerySet["Task"]):
     def matching(self, text: str) -> Self:
         """Keep tasks that match a search. `ranks` of the result are disjoint parts of it, best first."""
         query = search.parse(text)
-        best, last = query.ranks[:-1], query.ranks[-1]
+        *best, last = map(matches_rank, query.ranks)
         matching = self.filter(matches(query.anywhere) | matches_unindexed(text))
         matching.ranks = [
-            *(self.filter(matches(rank)) for rank in best),
-            self.filter(matches(last) | matches_unindexed(text)),
+            *(self.filter(rank) for rank in best),
+            self.filter(last | matches_unindexed(text)),
         ]
         return matching
 

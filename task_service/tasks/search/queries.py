@@ -49,6 +49,17 @@ class Term:
 
 
 @dataclass(frozen=True, slots=True)
+class Rank:
+    """Results that match one tsquery and not another: those of the better ranks.
+
+    The second is not part of the first, because PostgreSQL's index would then read all tasks with that prefix.
+    """
+
+    query: str
+    better: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Query:
     """Alternatives, each with required and excluded terms. The properties are PostgreSQL's tsquery."""
 
@@ -59,18 +70,18 @@ class Query:
         return self.with_terms(Term.anywhere) if self.alternatives else NOTHING
 
     @property
-    def ranks(self) -> list[str]:
-        """Return disjoint queries that together match all results, best first.
+    def ranks(self) -> list[Rank]:
+        """Return disjoint ranks that together have all results, best first.
 
         Whole words in the title; prefixes in the title; everything else.
         """
         if not self.alternatives:
-            return [NOTHING]
+            return [Rank(NOTHING)]
         whole = self.with_terms(lambda term: replace(term, is_prefix=False).within(TITLE))
         title = self.with_terms(lambda term: term.within(TITLE))
-        ranks = [whole] if whole == title else [whole, f"{title} & !{whole}"]
+        ranks = [Rank(whole)] if whole == title else [Rank(whole), Rank(title, better=whole)]
         if any(required(terms) for terms in self.alternatives):
-            ranks.append(f"{self.rest} & !{title}")
+            ranks.append(Rank(self.rest, better=title))
         return ranks
 
     @property
