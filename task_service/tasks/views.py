@@ -132,7 +132,7 @@ class TaskExport(TaskEndpoint):
     )
     def get(self, request: Request) -> HttpResponseBase:
         _, order = pagination.resolve_order(request, self, Task)
-        tasks = order.sort(self.filter_queryset(self.get_queryset()))
+        tasks = order.sort(self.filter_queryset(export.with_cells(Task.objects.visible_to(self.caller))))
         separator = export.SEPARATORS[request.query_params.get("separator", "comma")]
         mark = export.BYTE_ORDER_MARK if is_true(request.query_params.get("bom", "")) else ""
         return StreamingHttpResponse(
