@@ -2,19 +2,19 @@
 
 import csv
 import re
+import time
 from collections.abc import Generator, Iterable, Iterator
-from contextlib import ExitStack, closing
+from contextlib import closing
 from io import StringIO
 from itertools import islice
 from typing import Any
 
-from django.db import transaction
+from django.db import connection, transaction
 from django.db.models import Case, Expression, Q, TextField, Value, When
 from django.db.models.expressions import RawSQL
 from django.utils import timezone
 
 from chassis.api.problems import ServiceUnavailable
-from chassis.slot import Slot
 from tasks.models import Task, TaskQuerySet
 from tasks.row_json import INSTANT
 
@@ -41,7 +41,18 @@ FORMULA = re.compile(
     rf"\A{BEFORE_SIGN.format(more=chr(9) + chr(10) + chr(13))}|(?<=[,;|\t\r\n]){BEFORE_SIGN.format(more='')}"
 )
 SIGN = re.compile(r"[=+\-@\uff1d\uff0b\uff0d\uff20\t\r\n]")  # one of them is in every match of FORMULA
-LARGE_EXPORT = Slot()
+MAX_SECONDS = 600  # a client that reads too slowly must not keep others from exporting, nor VACUUM from cleaning up
+# The key of an advisory lock. Any role of the database can take that, but only prevents large exports by it.
+LARGE_EXPORT = 416
+
+
+class LargeExportRunning(ServiceUnavailable):
+    default_detail = "Another large export is running; try again later, or export less with filters."
+    wait = 10
+
+
+class ExportTooSlow(Exception):
+    """The client has not received the whole export within MAX_SECONDS."""
 
 
 def with_cells(tasks: TaskQuerySet) -> TaskQuerySet:
@@ -60,20 +71,31 @@ def with_cells(tasks: TaskQuerySet) -> TaskQuerySet:
 def chunks(tasks: TaskQuerySet, *, separator: str = ",", mark: str = "") -> Generator[str, None, None]:
     """Yield the byte order mark, the header and the first rows, then further rows. Needs with_cells().
 
-    One export of several chunks runs at a time, so that reads keep the other workers; meanwhile another one raises
-    ServiceUnavailable before its first chunk.
+    One export of several chunks runs at a time, so that other requests keep the other workers; meanwhile the next one
+    raises LargeExportRunning before its first chunk.
     """
     found: Any = tasks.values_list(*(ANNOTATED.get(name, name) for name in COLUMNS)).iterator(chunk_size=ROWS_PER_CHUNK)
+    deadline = time.monotonic() + MAX_SECONDS
     # In a transaction, PostgreSQL does not have to copy all rows before it sends the first.
-    with transaction.atomic(), closing(found), ExitStack() as slot:
+    with transaction.atomic(), closing(found):
         rows = map(escape_formulas, found)
         chunk, following = [COLUMNS, *islice(rows, ROWS_PER_CHUNK)], list(islice(rows, ROWS_PER_CHUNK))
-        if following and not slot.enter_context(LARGE_EXPORT.held()):
-            raise ServiceUnavailable("Another large export is running; try again shortly.")
+        if following:
+            lock_large_exports()
         while chunk:
+            if time.monotonic() > deadline:
+                raise ExportTooSlow()
             yield mark + as_csv(chunk, separator)
             mark = ""
             chunk, following = following, list(islice(rows, ROWS_PER_CHUNK))
+
+
+def lock_large_exports() -> None:
+    """Raise LargeExportRunning if another transaction has the lock. It ends with the transaction, however that ends."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_try_advisory_xact_lock(%s)", [LARGE_EXPORT])
+        if cursor.fetchone() != (True,):
+            raise LargeExportRunning()
 
 
 class PrimedStream:
