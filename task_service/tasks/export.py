@@ -79,7 +79,8 @@ def chunks(tasks: TaskQuerySet, *, separator: str = ",", mark: str = "") -> Gene
     # In a transaction, PostgreSQL does not have to copy all rows before it sends the first.
     with transaction.atomic(), closing(found):
         rows = map(escape_formulas, found)
-        chunk, following = [COLUMNS, *islice(rows, ROWS_PER_CHUNK)], list(islice(rows, ROWS_PER_CHUNK))
+        chunk: list[Any] = [COLUMNS, *islice(rows, ROWS_PER_CHUNK)]
+        following = list(islice(rows, ROWS_PER_CHUNK))
         if following:
             lock_large_exports()
         while chunk:
