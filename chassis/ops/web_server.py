@@ -56,6 +56,8 @@ class JSONLogger(Logger):
 class Worker(SyncWorker):
     """Renders errors outside Django as problems; gunicorn would send HTML."""
 
+    wsgi: Any  # the application, set by gunicorn
+
     def run(self) -> None:
         super().run()
         self.drain()

@@ -137,17 +137,22 @@ class TaskExport(TaskEndpoint):
                 "The file, with a header line (RFC 4180).",
                 Schema(type=TYPE_FILE),
                 {"text/csv": ",".join(export.COLUMNS) + "\r\n"},
-            )
+            ),
+            503: f"The service is unavailable at the moment, or another export of more than {export.ROWS_PER_CHUNK} "
+            "tasks is running.",
         },
         headers=["Content-Disposition"],
     )
     def get(self, request: Request) -> HttpResponseBase:
         _, order = pagination.resolve_order(request, self, Task)
-        tasks = order.sort(self.filter_queryset(self.get_queryset()))
+        tasks = order.sort(self.filter_queryset(export.with_cells(Task.objects.visible_to(self.caller))))
         separator = export.SEPARATORS[request.query_params.get("separator", "comma")]
         mark = export.BYTE_ORDER_MARK if is_true(request.query_params.get("bom", "")) else ""
+        file = export.PrimedStream(export.chunks(tasks, separator=separator, mark=mark))
+        if request.method == "HEAD":
+            file.close()
         return StreamingHttpResponse(
-            export.PrimedStream(export.chunks(tasks, separator=separator, mark=mark)),
+            file,
             content_type="text/csv; charset=utf-8; header=present",
             headers={"Content-Disposition": 'attachment; filename="tasks.csv"'},
         )
