@@ -4,6 +4,7 @@ GUNICORN_CMD_ARGS in the environment overrides any setting; the address comes fr
 """
 
 import fcntl
+import gc
 import os
 import shutil
 import subprocess
@@ -198,6 +199,7 @@ def on_starting(server: Any) -> None:
         on_exit(server)
         raise
     get_resolver().url_patterns  # noqa: B018 - Django would load them for the first request
+    gc.freeze()  # a collection would write to the pages that the forked workers share
 
 
 # The folder in which the workers of a master share their metrics, deleted when they have ended. In memory if possible:
