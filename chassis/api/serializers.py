@@ -38,19 +38,24 @@ class StrictSerializer(serializers.Serializer):
         return value
 
     def unexpected(self, data: Mapping[str, Any]) -> Iterable[tuple[str, list[ErrorDetail]]]:
-        read_only = {name for name in data if name in self.fields and self.fields[name].read_only}
+        fields = self.input_fields
+        read_only = {name for name in data if name in fields and fields[name].read_only}
         updating = self.instance is not None
         current = self.to_representation(self.instance) if updating and read_only else {}
         for name, value in data.items():
-            if name not in self.fields:
+            if name not in fields:
                 yield name, [ErrorDetail(unknown_name("field", name, self.writable_names()), code="unknown_field")]
             elif name in read_only and not updating:
                 yield name, [ErrorDetail("Is set by the server; remove it.", code="read_only")]
             elif name in read_only and not json_equal(value, current[name]):
                 yield name, [ErrorDetail("Is set by the server and cannot be changed.", code="read_only")]
 
+    @property
+    def input_fields(self) -> Mapping[str, serializers.Field[Any, Any, Any, Any]]:
+        return self.fields
+
     def writable_names(self) -> list[str]:
-        return [name for name, field in self.fields.items() if not field.read_only]
+        return [name for name, field in self.input_fields.items() if not field.read_only]
 
 
 class FastOutput(serializers.Serializer):
@@ -79,13 +84,34 @@ def identity(instance: Any) -> Any:
     return instance
 
 
+@cache
+def shared_fields(
+    kind: type["StrictModelSerializer"], partial: bool
+) -> Mapping[str, serializers.Field[Any, Any, Any, Any]]:
+    return kind(partial=partial).fields
+
+
 class StrictModelSerializer(StrictSerializer, FastOutput, serializers.ModelSerializer):
-    """The same for models; instances are updated with `change(**values)`."""
+    """The same for models; instances are updated with `change(**values)`.
+
+    Fields that validate are bound once per class too, because DRF copies and binds them for each request.
+    """
 
     serializer_field_mapping = {
         **serializers.ModelSerializer.serializer_field_mapping,
         models.DateTimeField: InstantField,
     }
+
+    @property
+    def input_fields(self) -> Mapping[str, serializers.Field[Any, Any, Any, Any]]:
+        return shared_fields(type(self), self.partial)
+
+    @property
+    def _writable_fields(self) -> Iterable[serializers.Field[Any, Any, Any, Any]]:
+        return (field for field in self.input_fields.values() if not field.read_only)
+
+    def _read_only_defaults(self) -> dict[str, Any]:
+        return {}  # read-only fields have none
 
     def update(self, instance: Any, validated_data: dict[str, Any]) -> Any:
         instance.change(**validated_data)

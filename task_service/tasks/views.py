@@ -31,6 +31,7 @@ from tasks.filters import ExportFilter, TaskFilter
 from tasks.models import Activity, IdempotencyRecord, StaleVersion, Task, TaskQuerySet
 from tasks.openapi import BulkInspector, CountProblemSerializer, SummarySerializer
 from tasks.permissions import MovesOwnTask
+from tasks.reading import find_with_accounts
 from tasks.row_json import find, row_json
 from tasks.serializers import ActivitySerializer, TaskSerializer
 from tasks.summary import summary
@@ -246,7 +247,7 @@ class TaskDetail(TaskEndpoint):
         return Response(status=status.HTTP_204_NO_CONTENT)
 
     def change(self, *, partial: bool) -> Response:
-        task, versions = self.get_object(), etags.if_match(self.request)
+        task, versions = self.task_to_change(), etags.if_match(self.request)
         with as_http_errors():
             task.check_version(versions)  # before the body, whose read-only values may come from an older version
         serializer = self.get_serializer(task, data=self.body, partial=partial)
@@ -254,6 +255,13 @@ class TaskDetail(TaskEndpoint):
         with as_http_errors():
             task = serializer.save(versions=versions)
         return self.answer(task.version, serializer.data)
+
+    def task_to_change(self) -> Task:
+        task = find_with_accounts(self.kwargs["task_id"], self.caller)
+        if task is None:
+            raise Http404
+        self.check_object_permissions(self.request, task)
+        return task
 
 
 class TaskActivity(TaskEndpoint):
