@@ -9,12 +9,14 @@ from typing import Any
 
 import orjson
 from django.db import models
+from django.db.models import NOT_PROVIDED
 
 
 @cache
 def attributes(model: type[models.Model]) -> dict[str, str]:
-    """Return the attribute of each column."""
-    return {str(field.column): field.attname for field in model._meta.concrete_fields}
+    """Return the attribute of each column, except those that PostgreSQL sets."""
+    fields = (field for field in model._meta.concrete_fields if field.db_default is NOT_PROVIDED)
+    return {str(field.column): field.attname for field in fields}
 
 
 @cache

@@ -6,7 +6,7 @@ import tasks.models.activity
 class Migration(migrations.Migration):
     """Add the column without a default first, so that PostgreSQL does not rewrite the table."""
 
-    dependencies = [("tasks", "0008_idempotency_record")]
+    dependencies = [("tasks", "0009_counting_indexes")]
 
     operations = [
         migrations.SeparateDatabaseAndState(

@@ -4,7 +4,7 @@ from chassis import concurrent_indexes
 
 
 class Migration(migrations.Migration):
-    dependencies = [("tasks", "0009_activity_transaction_id")]
+    dependencies = [("tasks", "0010_activity_transaction_id")]
     atomic = False
 
     operations = concurrent_indexes.build(
