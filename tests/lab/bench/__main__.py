@@ -3,17 +3,19 @@
 import argparse
 import json
 import sys
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from stack.console import say
+from stack.console import say, step
 from stack.settings import LIMITS
 from tests.lab.bench import baseline, data, report
 from tests.lab.bench.cases import BY_NAME, World, subjects
 from tests.lab.bench.load import generators
 from tests.lab.bench.measure import Meter
 from tests.lab.bench.run import measure
+from tests.lab.bench.scenarios import SCENARIOS, Bench, Figure
 from tests.lab.scene import Scene
 from tests.lab.stacks import lab_command, running_stack
 
@@ -25,7 +27,7 @@ SMOKE = {"tasks": {"10k"}, "rounds": 2, "seconds": 0.3}
 def main() -> None:
     arguments = parse()
     if arguments.list:
-        say("\n".join(BY_NAME))
+        say("\n".join([*BY_NAME, *SCENARIOS]))
         return
     with lab_command("bench"):
         sizes = {size: bench(size, arguments) for size in arguments.tasks}
@@ -58,8 +60,8 @@ def parse() -> argparse.Namespace:
     vars(arguments).update({name: set_of(getattr(arguments, name)) for name in ("tasks", "only")})
     if unknown := arguments.tasks - data.SIZES.keys():
         parser.error(f"there is no size {unknown.pop()}; choose from {', '.join(data.SIZES)}")
-    if unknown := {name.partition(":")[0] for name in arguments.only} - BY_NAME.keys():
-        parser.error(f"there is no case {unknown.pop()}; choose from {', '.join(BY_NAME)}")
+    if unknown := {name.partition(":")[0] for name in arguments.only} - BY_NAME.keys() - SCENARIOS.keys():
+        parser.error(f"there is no case {unknown.pop()}; choose from {', '.join([*BY_NAME, *SCENARIOS])}")
     if arguments.smoke:
         vars(arguments).update(SMOKE)
     arguments.tasks = [size for size in data.SIZES if size in arguments.tasks]
@@ -76,16 +78,24 @@ def bench(size: str, arguments: argparse.Namespace) -> dict[str, Any]:
         scene = Scene(state, port, settings=dict(HIGH_LIMITS))
         loaded = data.load(scene, data.SIZES[size])
         with baseline.running(scene, loaded) as beside, generators(PROCESSES) as pool:
-            world = World(scene, loaded, beside)
-            found = measure(
-                world, Meter(scene, beside), pool, chosen, rounds=arguments.rounds, seconds=arguments.seconds
-            )
-    return {"rows": report.with_ratios([found[subject.key].as_row(subject) for subject in chosen])}
+            world, meter = World(scene, loaded, beside), Meter(scene, beside)
+            found = measure(world, meter, pool, chosen, rounds=arguments.rounds, seconds=arguments.seconds)
+            figures = list(play(Bench(world, meter, pool, found), arguments))
+    return {"rows": report.with_ratios([found[each.key].as_row(each) for each in chosen]), "figures": figures}
+
+
+def play(bench: Bench, arguments: argparse.Namespace) -> Iterator[Figure]:
+    for name, scenario in SCENARIOS.items():
+        if name in arguments.only or not (arguments.only or arguments.smoke):
+            with step(f"Trying {name}"):
+                yield from scenario(bench)
 
 
 def show(result: dict[str, Any], arguments: argparse.Namespace) -> None:
     for size, each in result["sizes"].items():
         say(f"\n{size} tasks; the ratio is that of CPU time to the empty view\n\n{report.table(each['rows'])}")
+        if each["figures"]:
+            say(f"\n{report.figures_table(each['figures'])}")
     if len(result["sizes"]) > 1:
         say(f"\n{report.growth_table(result['sizes'])}")
     if arguments.compare:

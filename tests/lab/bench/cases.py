@@ -189,7 +189,7 @@ class Subject:
 
 
 def subjects(names: set[str]) -> Iterator[Subject]:
-    """Yield the empty views and these cases; a name may have a caller: one:busy."""
+    """Yield the empty views and these cases, or all; a name may have a caller: one:busy."""
     for name in (EMPTY, EMPTY_DRF):
         yield Subject("baseline", name, "", get(f"/{name}/"))
     for case in CASES:

@@ -134,7 +134,7 @@ def count_lines(load: Load) -> tuple[int, int]:
     lines = 0
     try:
         while chunk := response.read(LINES_READ):
-            lines += chunk.count(b"\r\n")
+            lines += chunk.count(b"\n")
     except (OSError, HTTPException):
         lines = -1
     finally:

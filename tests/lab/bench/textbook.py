@@ -1,8 +1,8 @@
 """What scripts/bench compares with: an empty Django view, an empty DRF view, and the usual stack in one file.
 
 The usual stack is a ModelViewSet with simplejwt, django-filter and numbered pages, on the tasks of the task service. It
-has no rate limits, no history, no entity tags and no search; its database connections are kept. It has the middlewares of
-`startproject`, the empty views have none.
+has no rate limits, no history, no entity tags and no search; its database connections are kept. It has the middlewares
+of `startproject`, the empty views have none.
 """
 
 import os
