@@ -33,10 +33,14 @@ class CompiledQuery:
         sql, params = self.queryset().query.sql_with_params()
         return self.template.format(queryset=sql), params
 
+    def bind(self, **values: Any) -> tuple[str, list[Any]]:
+        """Return SQL and parameters with these values."""
+        sql, params = self.compiled
+        return sql, [values[each.name] if isinstance(each, Parameter) else each for each in params]
+
     def first(self, *more: Any, **values: Any) -> dict[str, Any] | None:
         """Run it with these values, and `more` for placeholders of the template. Return the first row by column."""
-        sql, params = self.compiled
-        given = [values[each.name] if isinstance(each, Parameter) else each for each in params]
+        sql, given = self.bind(**values)
         with connection.cursor() as cursor:
             cursor.execute(sql, [*given, *more])
             row = cursor.fetchone()
