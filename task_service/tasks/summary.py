@@ -1,13 +1,15 @@
 """Counts of tasks, in one statement, each up to a limit."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from datetime import date
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Any
 
 from django.db import connection
 
-from tasks.models import Task, TaskQuerySet
+from chassis.auth.tokens import Caller
+from chassis.compiled_query import CompiledQuery, parameter
+from tasks.models import Task, TaskQuerySet, visible_values
 from tasks.models.task import due_soon_range
 
 MAX_COUNT = 10_000
@@ -18,15 +20,28 @@ COLUMNS = ("id", "status", "due_date", "assigned_to", "created_at", "completed_a
 STATEMENT = "WITH tasks_task AS NOT MATERIALIZED ({}) SELECT {}"
 COUNT = "(SELECT count(*) FROM ({}) AS counted)"
 
-Compiled = tuple[str, tuple[Any, ...]]
+Compiled = tuple[str, Sequence[Any]]
 
 
-def summary(tasks: TaskQuerySet, filters: Collection[str] = ()) -> dict[str, Any]:
-    """Return the number of `tasks` by status, overdue, due soon and unassigned. More than 10,000 is "10000+".
+def summary_of_visible(caller: Caller) -> dict[str, Any]:
+    """Return the summary of all tasks that the caller can see."""
+    required = visible_values(caller)
+    return summary_of(visible_tasks(*required).bind(**required), index_order(()))
 
-    `filters` are the names of the filters that narrowed the tasks.
-    """
-    counts = capped_counts(tasks, index_order(filters))
+
+@cache
+def visible_tasks(*required: str) -> CompiledQuery:
+    return CompiledQuery(lambda: Task.objects.filter(**{name: parameter(name) for name in required}).values(*COLUMNS))
+
+
+def summary(tasks: TaskQuerySet, filters: Collection[str]) -> dict[str, Any]:
+    """Return the summary of `tasks`, which were narrowed by filters with these names."""
+    return summary_of(tasks.order_by().values(*COLUMNS).query.sql_with_params(), index_order(filters))
+
+
+def summary_of(tasks: Compiled, order: tuple[str, ...]) -> dict[str, Any]:
+    """Return the number of `tasks` by status, overdue, due soon and unassigned. More than 10,000 is "10000+"."""
+    counts = capped_counts(tasks, order)
     by_status = {status.value: counts.pop(status.value) for status in Task.Status}
     return {
         "total": format_count(sum(by_status.values())),
@@ -47,14 +62,13 @@ def index_order(filters: Collection[str]) -> tuple[str, ...]:
     return ("assigned_to_id", "status", "due_date") if "assigned_to" in filters else ("status", "due_date")
 
 
-def capped_counts(tasks: TaskQuerySet, order: tuple[str, ...]) -> dict[str, int]:
-    filtered, values = tasks.order_by().values(*COLUMNS).query.sql_with_params()
+def capped_counts(tasks: Compiled, order: tuple[str, ...]) -> dict[str, int]:
+    filtered, values = tasks
     subsets = compiled_subsets(MAX_COUNT + 1, due_soon_range(), order)
     columns = ", ".join(COUNT.format(sql) for sql, _ in subsets.values())
+    values = [*values, *(value for _, more in subsets.values() for value in more)]
     with connection.cursor() as cursor:
-        cursor.execute(
-            STATEMENT.format(filtered, columns), [*values, *(value for _, more in subsets.values() for value in more)]
-        )
+        cursor.execute(STATEMENT.format(filtered, columns), values)
         return dict(zip(subsets, cursor.fetchone(), strict=True))
 
 

@@ -34,7 +34,7 @@ from tasks.permissions import MovesOwnTask
 from tasks.reading import find_with_accounts
 from tasks.row_json import find, row_json
 from tasks.serializers import ActivitySerializer, TaskSerializer
-from tasks.summary import summary
+from tasks.summary import summary, summary_of_visible
 
 TAGS = {
     "Tasks": "Tasks, their assignees and due dates.",
@@ -114,6 +114,8 @@ class TaskSummary(TaskEndpoint):
         responses={200: Described("The counts.", SummarySerializer)},
     )
     def get(self, request: Request) -> Response:
+        if not request.query_params:
+            return Response(summary_of_visible(self.caller))
         tasks: Any = self.filter_queryset(Task.objects.visible_to(self.caller))
         return Response(summary(tasks, request.query_params.keys()))
 
