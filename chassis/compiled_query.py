@@ -33,11 +33,14 @@ class CompiledQuery:
         sql, params = self.queryset().query.sql_with_params()
         return self.template.format(queryset=sql), params
 
+    def bind(self, *more: Any, **values: Any) -> tuple[str, list[Any]]:
+        """Return the statement and its parameters, with `more` for placeholders of the template."""
+        sql, params = self.compiled
+        return sql, [*(values[each.name] if isinstance(each, Parameter) else each for each in params), *more]
+
     def first(self, *more: Any, **values: Any) -> dict[str, Any] | None:
         """Run it with these values, and `more` for placeholders of the template. Return the first row by column."""
-        sql, params = self.compiled
-        given = [values[each.name] if isinstance(each, Parameter) else each for each in params]
         with connection.cursor() as cursor:
-            cursor.execute(sql, [*given, *more])
+            cursor.execute(*self.bind(*more, **values))
             row = cursor.fetchone()
             return row and dict(zip((column.name for column in cursor.description), row, strict=True))
