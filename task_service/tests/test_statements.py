@@ -291,4 +291,7 @@ def test_a_change_is_read_stored_and_announced_in_one_statement_each(ada, task):
         answer = ada.patch(task_url(task), {"status": "completed"})
 
     taken = [query["sql"].split()[0] for query in captured if not query["sql"].startswith(TRANSACTION_STATEMENTS)]
-    assert (answer.status_code, taken) == (200, ["WITH", "SELECT", "WITH", "WITH"])  # caller, task, change, notification
+    assert (answer.status_code, taken) == (
+        200,
+        ["WITH", "SELECT", "WITH", "WITH"],
+    )  # caller, task, change, notification
