@@ -13,6 +13,7 @@ from django.db.models.functions import Coalesce
 from django.utils import timezone
 
 from chassis.auth.tokens import Caller
+from chassis.compiled_query import CompiledQuery, parameter
 from chassis.worker import outbox
 from directory.models import User
 from tasks.models import Task
@@ -144,6 +145,9 @@ class Notification(models.Model):
         return f"notification {self.pk} to user {self.recipient_id}"
 
 
+EVENT = CompiledQuery(lambda: Event.objects.filter(pk=parameter("id")))
+
+
 class DeliveryQuerySet(outbox.DeliveryQuerySet["Delivery"]):
     def requeue(self) -> None:
         """Make skipped deliveries pending again, each with another day to succeed, as parts of a new message."""
@@ -206,6 +210,7 @@ class Delivery(outbox.Delivery):
         the same content if it is sent again after a crash.
         """
         if self.digest is None:
+            (self.event,) = Event.objects.raw(*EVENT.bind(id=self.event_id))
             return [self]
         pending = self.other_parts.filter(state=self.State.PENDING)
         earlier = Delivery.objects.filter(
@@ -228,6 +233,8 @@ class Delivery(outbox.Delivery):
 
     def find_message_id(self) -> int:
         """Return the id of the message: that of its first part, in any state."""
+        if self.digest is None:
+            return self.pk
         first: int | None = self.other_parts.aggregate(first=Min("pk"))["first"]
         return min(self.pk, first or self.pk)
 

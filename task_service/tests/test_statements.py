@@ -10,6 +10,7 @@ from django.urls import get_resolver
 from rest_framework.test import APIClient
 
 from directory.models import User
+from notifications.delivering import deliver_channel
 from notifications.models import Delivery, Event, Notification
 from tasks.models import Activity, Task
 from tests.conftest import TASKS, Person, set_feed_age, task_url
@@ -285,3 +286,24 @@ def test_a_new_task_is_not_read_back(ada, bob):
     reads = [query["sql"] for query in captured if query["sql"].startswith("SELECT")]
     assert answer.status_code == 201
     assert not [sql for sql in reads if "tasks_task" in sql]
+
+
+def test_a_line_in_the_log_takes_three_statements(ada, task):
+    ada.patch(task_url(task), {"status": "completed"})
+
+    with CaptureQueriesContext(connection) as captured:
+        sent = deliver_channel("log")
+
+    taken = [query["sql"].split()[0] for query in captured if not query["sql"].startswith(TRANSACTION_STATEMENTS)]
+    assert (sent, taken) == (1, ["WITH", "SELECT", "UPDATE", "WITH"])  # claim, event, mark; nothing more to claim
+
+
+def test_a_change_is_read_stored_and_announced_in_one_statement_each(ada, task):
+    with CaptureQueriesContext(connection) as captured:
+        answer = ada.patch(task_url(task), {"status": "completed"})
+
+    taken = [query["sql"].split()[0] for query in captured if not query["sql"].startswith(TRANSACTION_STATEMENTS)]
+    assert (answer.status_code, taken) == (
+        200,
+        ["WITH", "SELECT", "WITH", "WITH"],
+    )  # caller, task, change, notification

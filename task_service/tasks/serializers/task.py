@@ -88,10 +88,10 @@ class TaskSerializer(StrictModelSerializer):
         Needs an instance of the expected version. If that has changed meanwhile, the task is locked and read again.
         """
         versions = validated_data.pop("versions", None)
-        tasks = Task.objects.visible_to(self.caller).filter(pk=instance.pk)
         with assignee_errors(validated_data.get("assigned_to_id")):
             if instance.change(by_id=self.caller.id, **validated_data):
                 return instance
+            tasks = Task.objects.visible_to(self.caller).filter(pk=instance.pk)
             changed = tasks.change(by_id=self.caller.id, versions=versions, **validated_data)
         if not changed:
             raise Task.DoesNotExist()
