@@ -10,7 +10,7 @@ from typing import Any
 
 from stack.console import say, step
 from stack.settings import LIMITS
-from tests.lab.bench import baseline, data, report
+from tests.lab.bench import baseline, charts, data, report
 from tests.lab.bench.cases import BY_NAME, World, subjects
 from tests.lab.bench.load import generators
 from tests.lab.bench.measure import Meter
@@ -21,7 +21,13 @@ from tests.lab.stacks import lab_command, running_stack
 
 HIGH_LIMITS = dict.fromkeys(LIMITS, "1000000/min")  # counted like any other, but never reached
 PROCESSES = 10  # of the load generator
-SMOKE = {"tasks": {"10k"}, "rounds": 2, "seconds": 0.3}
+SMOKE = {
+    "tasks": {"10k"},
+    "rounds": 3,
+    "seconds": 0.3,
+    "only": {"one:admin", "list20:user", "list50:admin", "304-one:user", "304-list:admin", "304-poll:busy"}
+    | {"summary:user", "summary-filtered:busy", "search-common:user", "create", "patch", "bulk", "login", "mix"},
+}
 
 
 def main() -> None:
@@ -31,7 +37,7 @@ def main() -> None:
         return
     with lab_command("bench"):
         sizes = {size: bench(size, arguments) for size in arguments.tasks}
-    show({"at": f"{datetime.now(UTC):%Y-%m-%d}", "sizes": sizes}, arguments)
+        show({"at": f"{datetime.now(UTC):%Y-%m-%d}", "sizes": sizes}, arguments)
     rows = [row for each in sizes.values() for row in each["rows"]]
     faults = report.errors(rows) + (report.faults(rows, report.SMOKE_TOLERANCE) if arguments.smoke else [])
     if faults:
@@ -54,6 +60,8 @@ def parse() -> argparse.Namespace:
         "--seconds", type=float, default=0.6, metavar="N", help="for how long each time; 0.6 by default"
     )
     parser.add_argument("--save", type=Path, metavar="FILE", help="write the results as JSON")
+    parser.add_argument("--write", type=Path, metavar="PAGE", help="write the tables into docs/performance.md")
+    parser.add_argument("--charts", type=Path, metavar="FOLDER", help="draw the ratios as SVG")
     parser.add_argument("--compare", type=Path, metavar="FILE", help="compare with saved results")
     parser.add_argument("--smoke", action="store_true", help="a short run that fails on costs far above the targets")
     arguments = parser.parse_args()
@@ -73,7 +81,7 @@ def set_of(words: str) -> set[str]:
 
 
 def bench(size: str, arguments: argparse.Namespace) -> dict[str, Any]:
-    chosen = list(subjects(arguments.only))
+    chosen = list(subjects(arguments.only, with_textbook=not arguments.smoke))
     with running_stack(**HIGH_LIMITS) as (state, port):
         scene = Scene(state, port, settings=dict(HIGH_LIMITS))
         loaded = data.load(scene, data.SIZES[size])
@@ -81,7 +89,7 @@ def bench(size: str, arguments: argparse.Namespace) -> dict[str, Any]:
             world, meter = World(scene, loaded, beside), Meter(scene, beside)
             found = measure(world, meter, pool, chosen, rounds=arguments.rounds, seconds=arguments.seconds)
             figures = list(play(Bench(world, meter, pool, found), arguments))
-    return {"rows": report.with_ratios([found[each.key].as_row(each) for each in chosen]), "figures": figures}
+    return {"rows": report.with_targets([found[each.key].as_row(each) for each in chosen]), "figures": figures}
 
 
 def play(bench: Bench, arguments: argparse.Namespace) -> Iterator[Figure]:
@@ -92,14 +100,14 @@ def play(bench: Bench, arguments: argparse.Namespace) -> Iterator[Figure]:
 
 
 def show(result: dict[str, Any], arguments: argparse.Namespace) -> None:
-    for size, each in result["sizes"].items():
-        say(f"\n{size} tasks; the ratio is that of CPU time to the empty view\n\n{report.table(each['rows'])}")
-        if each["figures"]:
-            say(f"\n{report.figures_table(each['figures'])}")
-    if len(result["sizes"]) > 1:
-        say(f"\n{report.growth_table(result['sizes'])}")
+    tables = report.text(result["sizes"])
+    say(f"\n{tables}")
     if arguments.compare:
         say(f"\n{report.comparison(json.loads(arguments.compare.read_text()), result)}")
+    if arguments.charts:
+        charts.write(arguments.charts, result["sizes"])
+    if arguments.write:
+        arguments.write.write_text(report.replace_block(arguments.write.read_text(), tables))
     if arguments.save:
         arguments.save.write_text(json.dumps(result, indent=1) + "\n")
 

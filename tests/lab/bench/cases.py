@@ -188,7 +188,7 @@ class Subject:
         return f"{self.system} {self.name} {self.caller}".strip()
 
 
-def subjects(names: set[str]) -> Iterator[Subject]:
+def subjects(names: set[str], *, with_textbook: bool = True) -> Iterator[Subject]:
     """Yield the empty views and these cases, or all; a name may have a caller: one:busy."""
     for name in (EMPTY, EMPTY_DRF):
         yield Subject("baseline", name, "", get(f"/{name}/"))
@@ -196,5 +196,5 @@ def subjects(names: set[str]) -> Iterator[Subject]:
         for caller in case.callers:
             if not names or {case.name, f"{case.name}:{caller}"} & names:
                 yield Subject("tmservice", case.name, caller, case.prepare)
-                if caller in case.textbook:
+                if with_textbook and caller in case.textbook:
                     yield Subject("textbook", case.name, caller, case.prepare)

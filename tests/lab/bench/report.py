@@ -3,25 +3,25 @@
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from tests.lab.bench.cases import BY_NAME, EMPTY
+from stack.console import StackError
+from tests.lab.bench.cases import BY_NAME
 
 Row = dict[str, Any]
 READS = ("one", "list20", "list50")
 TEXTBOOK_TARGET = 3  # times as cheap as the textbook stack
 MAX_P50_GROWTH = 1.2  # from the smallest size to the largest
-SMOKE_TOLERANCE = 2  # times the target: for a short run on a busy machine
+SMOKE_TOLERANCE = 3  # times the target: for a short run on a busy machine
+BEGIN, END = "<!-- scripts/bench: begin -->", "<!-- scripts/bench: end -->"
 
 
-def with_ratios(rows: list[Row]) -> list[Row]:
-    """Add the ratio to the empty view, that of the textbook stack, and the targets."""
-    cost = {(row["system"], row["name"], row["caller"]): row["cpu_ms"] for row in rows}
-    empty = cost["baseline", EMPTY, ""]
+def with_targets(rows: list[Row]) -> list[Row]:
+    """Add the targets, and how many times the textbook stack costs as much."""
+    textbook = {(row["name"], row["caller"]): row["ratio"] for row in rows if row["system"] == "textbook"}
     for row in rows:
-        row["ratio"] = round(row["cpu_ms"] / empty, 2)
         case = BY_NAME.get(row["name"]) if row["system"] == "tmservice" else None
+        other = textbook.get((row["name"], row["caller"]))
         row["target"] = case.target if case else None
-        textbook = cost.get(("textbook", row["name"], row["caller"]))
-        row["textbook"] = round(textbook / row["cpu_ms"], 2) if case and textbook else None
+        row["textbook"] = round(other / row["ratio"], 2) if case and other else None
     return rows
 
 
@@ -80,6 +80,24 @@ def cells(row: Row) -> list[str]:
         f"{row['p99_ms']:.1f}",
         verdict,
     ]
+
+
+def text(sizes: dict[str, Row]) -> str:
+    """Return all tables of a run."""
+    parts = []
+    for size, each in sizes.items():
+        parts += [f"{size} tasks; the ratio is that of CPU time to the empty view", table(each["rows"])]
+        parts += [figures_table(each["figures"])] if each["figures"] else []
+    return "\n\n".join([*parts, *([growth_table(sizes)] if len(sizes) > 1 else [])])
+
+
+def replace_block(page: str, content: str) -> str:
+    """Replace what stands between the two comments of a page."""
+    before, _, rest = page.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not end:
+        raise StackError(f"The page has no lines {BEGIN} and {END}.")
+    return f"{before}{BEGIN}\n\n{content}\n\n{END}{after}"
 
 
 def figures_table(figures: list[Row]) -> str:

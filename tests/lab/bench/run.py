@@ -6,15 +6,15 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from stack.console import step
-from tests.lab.bench.cases import Subject, World
-from tests.lab.bench.load import Generators, Sample, drive
+from tests.lab.bench.cases import EMPTY, Subject, World
+from tests.lab.bench.load import Call, Generators, Load, Sample, drive
 from tests.lab.bench.measure import BACKGROUND, Meter, logged_statements, percentile, spent
 
 WARM_UP = 8  # requests, not measured
 AT_LEAST = 20  # requests, unless they take too long
 MEASURABLE_MS = 0.0005
 COUNTED = 5  # requests whose statements are counted
-EMPTY_LONGER = 2  # everything is divided by it
+EMPTY_SHARE = 0.25  # of the seconds, before and after each slice
 
 
 def foreground(milliseconds: dict[str, float]) -> float:
@@ -23,27 +23,33 @@ def foreground(milliseconds: dict[str, float]) -> float:
 
 @dataclass
 class Slices:
-    """What the slices of one subject have shown: CPU milliseconds per request by kind, and all responses."""
+    """What the slices of one subject have shown: CPU milliseconds per request by kind, and all responses.
+
+    Each slice has its own ratio to the empty view, measured just before and after it: what else the machine does then
+    slows down both.
+    """
 
     milliseconds: list[dict[str, float]] = field(default_factory=list)
+    ratios: list[float] = field(default_factory=list)
     samples: list[Sample] = field(default_factory=list)
     sql: list[str] = field(default_factory=list)  # of the request with the median number of statements
 
     @property
-    def by_kind(self) -> dict[str, float]:
-        """Return the cheapest slice, since what else the machine does only adds to the cost, by kind."""
-        cheapest = min(self.milliseconds, key=foreground)
-        return {kind: round(value, 4) for kind, value in sorted(cheapest.items()) if value >= MEASURABLE_MS}
+    def typical(self) -> int:
+        """Return the number of the slice with the median ratio."""
+        return sorted(range(len(self.ratios)), key=self.ratios.__getitem__)[(len(self.ratios) - 1) // 2]
 
     def as_row(self, subject: Subject) -> dict[str, object]:
         seconds = [sample.seconds for sample in self.samples if not sample.is_error]
+        cost = self.milliseconds[self.typical]
         errors = Counter(sample.status for sample in self.samples if sample.is_error)
         return {
             "system": subject.system,
             "name": subject.name,
             "caller": subject.caller,
-            "cpu_ms": round(min(map(foreground, self.milliseconds)), 4),
-            "by_kind": self.by_kind,
+            "cpu_ms": round(foreground(cost), 4),
+            "ratio": round(self.ratios[self.typical], 2),
+            "by_kind": {kind: round(value, 4) for kind, value in sorted(cost.items()) if value >= MEASURABLE_MS},
             "statements": len(self.sql),
             "p50_ms": round(percentile(seconds, 0.5) * 1000, 3),
             "p99_ms": round(percentile(seconds, 0.99) * 1000, 3),
@@ -62,8 +68,7 @@ def measure(
     for number in range(1, rounds + 1):
         with step(f"Round {number} of {rounds}"):
             for subject in subjects:
-                longer = EMPTY_LONGER if subject.system == "baseline" else 1
-                measure_slice(world, meter, generators, subject, seconds * longer, found[subject.key])
+                measure_slice(world, meter, generators, subject, seconds, found[subject.key])
     return found
 
 
@@ -71,14 +76,32 @@ def measure_slice(
     world: World, meter: Meter, generators: Generators, subject: Subject, seconds: float, into: Slices
 ) -> None:
     load = world.load(subject.prepare(world, subject.caller), subject.caller, subject.system)
+    empty = world.load([Call("GET", f"/{EMPTY}/")], "", "baseline")
     generators.send(load, 0, at_least=WARM_UP)
-    before = meter.usage()
-    samples = generators.send(load.after(WARM_UP), seconds, at_least=AT_LEAST)
-    used = spent(before, meter.usage())
-    is_baseline = subject.system != "tmservice"
-    own = {kind: value for kind, value in used.items() if kind == BACKGROUND or ("baseline" in kind) == is_baseline}
-    into.milliseconds.append({kind: value * 1000 / len(samples) for kind, value in own.items()})
+    load = load.after(WARM_UP)
+    parts = [
+        window(meter, generators, each, part, is_own=is_own)
+        for each, part, is_own in (
+            (empty, seconds * EMPTY_SHARE, False),
+            (load, seconds, subject.system == "tmservice"),
+            (empty, seconds * EMPTY_SHARE, False),
+        )
+    ]
+    (before, _), (cost, samples), (after, _) = parts
+    into.milliseconds.append(cost)
+    into.ratios.append(2 * foreground(cost) / (foreground(before) + foreground(after)))
     into.samples += samples
+
+
+def window(
+    meter: Meter, generators: Generators, load: Load, seconds: float, *, is_own: bool
+) -> tuple[dict[str, float], list[Sample]]:
+    """Return the CPU milliseconds per request by kind, of the stack (`is_own`) or the baseline, and the responses."""
+    before = meter.usage()
+    samples = generators.send(load, seconds, at_least=AT_LEAST)
+    used = spent(before, meter.usage())
+    kinds = [kind for kind in used if kind == BACKGROUND or ("baseline" in kind) is not is_own]
+    return {kind: used[kind] * 1000 / len(samples) for kind in kinds}, samples
 
 
 def count_statements(world: World, meter: Meter, subjects: list[Subject], found: dict[str, Slices]) -> None:

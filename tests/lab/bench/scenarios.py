@@ -26,6 +26,7 @@ STARTS = 3
 QUIET_SECONDS = 70  # after which the workers poll as rarely as they ever do
 IDLE_SECONDS = 30
 PGBENCH_SECONDS = 3
+REAPED_SECONDS = 0.5  # until the postmaster has the times of an ended backend
 MAX_EXPORTED = 1_000_000
 SQL_OF = ("one", "list20", "list50", "summary")
 
@@ -63,6 +64,7 @@ def pgbench(bench: Bench) -> Iterator[Figure]:
         if slices:
             before = ended_children_seconds(bench.meter)
             done = run_pgbench(bench.world, slices.sql)
+            time.sleep(REAPED_SECONDS)
             milliseconds = (ended_children_seconds(bench.meter) - before) * 1000 / done
             yield figure(f"pgbench: CPU ms of the SQL of {name}", milliseconds)
 
@@ -137,15 +139,13 @@ def service_memory(meter: Meter) -> float:
 
 def overload(bench: Bench) -> Iterator[Figure]:
     alone = bench.generators.send(bench.reader(), ALONE_SECONDS)
-    peaks = {connections: goodput(crowd(bench, connections, ALONE_SECONDS)) for connections in PEAK_CONNECTIONS}
-    peak = max(peaks, key=lambda connections: peaks[connections])
-    flood = crowd(bench, OVERLOAD_FACTOR * peak, OVERLOAD_SECONDS)
+    peak = max(goodput(crowd(bench, connections, ALONE_SECONDS)) for connections in PEAK_CONNECTIONS)
+    flood = crowd(bench, OVERLOAD_FACTOR * max(PEAK_CONNECTIONS), OVERLOAD_SECONDS)
     ended = time.monotonic()
     after = bench.generators.send(bench.reader(), AFTERWARDS_SECONDS)
     rejected = [sample for sample in flood if sample.is_error]
-    share = goodput(flood) / peaks[peak]
-    yield figure("peak: requests a second", peaks[peak])
-    yield figure("peak: connections", peak)
+    share = goodput(flood) / peak
+    yield figure("peak: requests a second", peak)
     yield figure("overload: goodput / peak", share, ">= 0.8", share >= 0.8)
     yield figure("overload: share of rejections", len(rejected) / len(flood))
     yield at_most("overload: p99 of the rejections, ms", p99_ms(rejected), 100)
