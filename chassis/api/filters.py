@@ -167,15 +167,15 @@ class GivenFilters(django_filters.FilterSet):
     form_class: type[forms.Form] | None = None
 
     def get_form_class(self) -> type[forms.Form]:
-        if self.form_class is None:
-            type(self).form_class = super().get_form_class()
-        return self.form_class
+        form_class: type[forms.Form] = self.form_class or super().get_form_class()
+        type(self).form_class = form_class
+        return form_class
 
 
 @lru_cache(maxsize=256)
 def with_filters(filterset: type[django_filters.FilterSet], names: frozenset[str]) -> type[django_filters.FilterSet]:
     """Return the filterset with these filters only. Those that are not given would cost time and not filter."""
-    given = type(filterset)(filterset.__name__, (GivenFilters, filterset), {})
+    given: type[django_filters.FilterSet] = type(filterset.__name__, (GivenFilters, filterset), {})
     given.base_filters = {name: filter_ for name, filter_ in filterset.base_filters.items() if name in names}
     return given
 
