@@ -108,12 +108,12 @@ class StrictModelSerializer(StrictSerializer, FastOutput, serializers.ModelSeria
         return shared_fields(type(self), self.partial)
 
     @property
-    def _writable_fields(self) -> Iterable[serializers.Field[Any, Any, Any, Any]]:
-        return (field for field in self.input_fields.values() if not field.read_only)
+    def _writable_fields(self) -> list[serializers.Field[Any, Any, Any, Any]]:
+        return [field for field in self.input_fields.values() if not field.read_only]
 
     def _read_only_defaults(self) -> dict[str, Any]:
         fields = (field for field in self.input_fields.values() if field.read_only and field.default is not empty)
-        return {} if self.partial else {field.source: field.get_default() for field in fields}
+        return {} if self.partial else {str(field.source): field.get_default() for field in fields}
 
     def update(self, instance: Any, validated_data: dict[str, Any]) -> Any:
         instance.change(**validated_data)
