@@ -10,6 +10,7 @@ from typing import Any
 from django.db import models
 from rest_framework import serializers
 from rest_framework.exceptions import ErrorDetail, ValidationError
+from rest_framework.fields import empty
 
 from chassis.api.fields import InstantField
 
@@ -107,11 +108,12 @@ class StrictModelSerializer(StrictSerializer, FastOutput, serializers.ModelSeria
         return shared_fields(type(self), self.partial)
 
     @property
-    def _writable_fields(self) -> Iterable[serializers.Field[Any, Any, Any, Any]]:
-        return (field for field in self.input_fields.values() if not field.read_only)
+    def _writable_fields(self) -> list[serializers.Field[Any, Any, Any, Any]]:
+        return [field for field in self.input_fields.values() if not field.read_only]
 
     def _read_only_defaults(self) -> dict[str, Any]:
-        return {}  # read-only fields have none
+        fields = (field for field in self.input_fields.values() if field.read_only and field.default is not empty)
+        return {} if self.partial else {str(field.source): field.get_default() for field in fields}
 
     def update(self, instance: Any, validated_data: dict[str, Any]) -> Any:
         instance.change(**validated_data)

@@ -102,7 +102,8 @@ def find_id_by_username(name: str) -> int:
 
 def find_user(query: CompiledQuery, user_id: int) -> User | None:
     row = query.first(id=user_id)
-    return None if row is None else User(*row.values())
+    values: Any = row and row.values()  # in the order of the model's fields
+    return User(*values) if values else None
 
 
 def fetch_user(user_id: int, *, asked_by: int) -> User:
