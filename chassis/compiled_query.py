@@ -9,6 +9,8 @@ from django.db import connection
 from django.db.models import QuerySet
 from django.db.models.expressions import RawSQL
 
+from chassis import prepared
+
 
 @dataclass(frozen=True, slots=True)
 class Parameter:
@@ -24,6 +26,7 @@ class CompiledQuery:
     """A queryset with placeholders. It must not depend on the time or on settings that change."""
 
     template = "{queryset}"
+    columns: list[str] | None = None  # known once it has run
 
     def __init__(self, queryset: Callable[[], QuerySet[Any, Any]]) -> None:
         self.queryset = queryset
@@ -33,8 +36,6 @@ class CompiledQuery:
         sql, params = self.queryset().query.sql_with_params()
         return self.template.format(queryset=sql), params
 
-    columns: list[str] | None = None  # known once it has run
-
     def bind(self, *more: Any, **values: Any) -> tuple[str, list[Any]]:
         """Return the statement and its parameters, with `more` for placeholders of the template."""
         sql, params = self.compiled
@@ -43,7 +44,7 @@ class CompiledQuery:
     def first(self, *more: Any, **values: Any) -> dict[str, Any] | None:
         """Run it with these values, and `more` for placeholders of the template. Return the first row by column."""
         with connection.cursor() as cursor:
-            cursor.execute(*self.bind(*more, **values))
+            prepared.execute(cursor, *self.bind(*more, **values))
             row = cursor.fetchone()
             if self.columns is None:
                 self.columns = [column.name for column in cursor.description]

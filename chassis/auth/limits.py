@@ -15,6 +15,7 @@ from django.db import connection
 from rest_framework.settings import api_settings
 from rest_framework.throttling import SimpleRateThrottle
 
+from chassis import prepared
 from chassis.compiled_query import CompiledQuery
 
 ANON = "anon"
@@ -29,7 +30,7 @@ COUNT = """
         ends_at = CASE WHEN known.ends_at <= statement_timestamp() THEN excluded.ends_at ELSE known.ends_at END
     RETURNING key, requests, ends_at, extract(epoch FROM ends_at - statement_timestamp())::float AS seconds_left
 """
-COUNT_ONE = f"WITH counted_as AS (SELECT %s AS key, %s AS seconds) {COUNT}"
+COUNT_ONE = f"WITH counted_as AS (SELECT %s::text AS key, %s::float AS seconds) {COUNT}"
 # A caller who is not current is not counted here, because the scope is unknown.
 COUNT_CALLER = """
     WITH caller AS ({queryset}),
@@ -130,13 +131,13 @@ class Allowance:
 
 def update(statement: str, values: list[Any]) -> bool:
     with connection.cursor() as cursor:
-        cursor.execute(statement, values)
+        prepared.execute(cursor, statement, values)
         return bool(cursor.rowcount)
 
 
 def count(key: str, rate: Rate) -> CountedRequest:
     with connection.cursor() as cursor:
-        cursor.execute(COUNT_ONE, [key, rate.seconds])
+        prepared.execute(cursor, COUNT_ONE, [key, rate.seconds])
         return CountedRequest(*cursor.fetchone())
 
 

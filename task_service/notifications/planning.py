@@ -7,6 +7,7 @@ from uuid import UUID, uuid4
 from django.conf import settings
 from django.db import connection
 
+from chassis import prepared
 from chassis.json_rows import as_json, new_columns, values
 from notifications.channels import channel
 from notifications.models import Delivery, Event, Notification, ordering_key
@@ -52,7 +53,8 @@ def plan_notifications(planned: Sequence[PlannedEvent]) -> list[Event]:
         return []
     digest = uuid4()
     with connection.cursor() as cursor:
-        cursor.execute(STATEMENT, [as_json(rows_of(event, recipients, digest) for event, recipients in planned)])
+        rows = as_json(rows_of(event, recipients, digest) for event, recipients in planned)
+        prepared.execute(cursor, STATEMENT, [rows])
         ids = {(kind, task_id): id_ for kind, task_id, id_ in cursor.fetchall()}
     events = [event for event, _ in planned if (event.kind, event.task_id) in ids]
     for event in events:

@@ -20,6 +20,7 @@ from django.utils.crypto import salted_hmac
 from rest_framework.request import Request
 
 import chassis
+from chassis import prepared
 from chassis.api import etags
 from chassis.auth.tokens import Caller
 
@@ -92,7 +93,7 @@ def valid_tag(view: Any, request: Request) -> str | None:
     sent = {found: tag for text, tag in etags.stamps(request).items() if (found := STAMP.fullmatch(text))}
     known, tag = next(iter(sent.items()), (None, None))
     with connection.cursor() as cursor:
-        cursor.execute(STATE_AND_ENTRIES, [int(known["oldest"]) if known else NEVER])
+        prepared.execute(cursor, STATE_AND_ENTRIES, [int(known["oldest"]) if known else NEVER])
         view.state, entries = cursor.fetchone()
     if known is None or (known["key"], int(known["entries"])) != (key(view.state, request, view.caller), entries):
         return None

@@ -7,6 +7,7 @@ from typing import Any
 
 from django.db import connection
 
+from chassis import prepared
 from chassis.auth.tokens import Caller
 from chassis.compiled_query import CompiledQuery, parameter
 from tasks.models import Task, TaskQuerySet, visible_values
@@ -68,7 +69,7 @@ def capped_counts(tasks: Compiled, order: tuple[str, ...]) -> dict[str, int]:
     columns = ", ".join(COUNT.format(sql) for sql, _ in subsets.values())
     values = [*values, *(value for _, more in subsets.values() for value in more)]
     with connection.cursor() as cursor:
-        cursor.execute(STATEMENT.format(filtered, columns), values)
+        prepared.execute(cursor, STATEMENT.format(filtered, columns), values)
         return dict(zip(subsets, cursor.fetchone(), strict=True))
 
 

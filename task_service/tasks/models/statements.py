@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from django.db import connection
 
+from chassis import prepared
 from chassis.json_rows import as_json, attributes, new_columns, values
 from tasks.models.activity import Activity
 
@@ -69,6 +70,6 @@ def update_statement(columns: tuple[str, ...]) -> str:
 
 def run(statement: str, parameters: list[Any]) -> tuple[Any, ...]:
     with connection.cursor() as cursor:
-        cursor.execute(statement, parameters)
+        prepared.execute(cursor, statement, parameters)
         row: tuple[Any, ...] = cursor.fetchone()
         return row
