@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
+from types import SimpleNamespace
 from typing import Any
 
 from django.db import connection
@@ -40,6 +41,13 @@ class CompiledQuery:
         """Return the statement and its parameters, with `more` for placeholders of the template."""
         sql, params = self.compiled
         return sql, [*(values[each.name] if isinstance(each, Parameter) else each for each in params), *more]
+
+    def all(self, **values: Any) -> list[SimpleNamespace]:
+        """Run it with these values and return the rows, with the columns as attributes."""
+        with connection.cursor() as cursor:
+            prepared.execute(cursor, *self.bind(**values))
+            rows, names = cursor.fetchall(), [column.name for column in cursor.description]
+        return [SimpleNamespace(**dict(zip(names, row, strict=True))) for row in rows]
 
     def first(self, *more: Any, **values: Any) -> dict[str, Any] | None:
         """Run it with these values, and `more` for placeholders of the template. Return the first row by column."""

@@ -11,6 +11,8 @@ from directory.models import User
 from tasks.models import Task
 from tasks.row_json import row_json
 from tasks.serializers import TaskSerializer
+from tasks.views import ORDERINGS
+from tests.conftest import TASKS
 
 pytestmark = pytest.mark.django_db
 
@@ -45,3 +47,22 @@ def test_the_bytes_are_the_same(alice, values, username):
 
     task = Task.objects.with_assignee().get(pk=pk)
     assert text.encode() == orjson.dumps(TaskSerializer(task).data)
+
+
+@pytest.mark.parametrize("column", [*ORDERINGS, *(f"-{column}" for column in ORDERINGS), "relevance"])
+@pytest.mark.parametrize("caller", ["ada", "alice"])
+def test_the_compiled_first_page_is_that_of_the_queryset(request, ada, alice, create_task, caller, column):
+    for number in range(7):
+        due_date = date(2030, 1, 1 + number % 3) if number % 3 else None
+        create_task(title=f"{number}", priority=1 + number % 4, due_date=due_date, assigned_to=102 + number % 2)
+    person = request.getfixturevalue(caller)
+    every_status = ",".join(Task.Status.values)
+
+    for size in (2, 3, 7, 100):
+        first = person.get(f"{TASKS}?ordering={column}&page_size={size}").json()
+        same = person.get(f"{TASKS}?ordering={column}&page_size={size}&status={every_status}").json()
+
+        assert first["results"] == same["results"]
+        assert bool(first["next"]) == bool(same["next"])
+        if first["next"]:
+            assert person.get(first["next"]).json()["results"] == person.get(same["next"]).json()["results"]
