@@ -12,7 +12,7 @@ from typing import Any
 from django.db.backends.utils import CursorWrapper
 
 MAX_PREPARED = 50  # per connection, about 50 kB each in the server
-TYPES: dict[type, str] = {timedelta: "interval", datetime: "timestamptz", date: "date"}
+TYPES: dict[type, str] = {bool: "boolean", timedelta: "interval", datetime: "timestamptz", date: "date"}
 PLACEHOLDER = re.compile("%(?P<kind>[s%])")
 
 

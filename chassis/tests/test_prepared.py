@@ -49,6 +49,7 @@ def test_a_statement_is_prepared_once():
         ("SELECT %s::timestamptz - %s", [NOW, timedelta(days=2, microseconds=1)]),
         ("SELECT %s - %s, %s + 1", [NOW, NOW, date(2030, 1, 1)]),
         ("SELECT 1 = ANY(%s), %s::text, %s::jsonb, %s::float", [[1, 2], "it's %s \\ $1", '{"a": [1]}', 0.5]),
+        ("WITH one AS (SELECT %s AS yes) SELECT yes AND true FROM one", [True]),
         ("SELECT count(*) FROM chassis_window WHERE key = %s AND requests > %s", ["a", 2**40]),
     ],
 )
