@@ -10,7 +10,7 @@ Row = dict[str, Any]
 READS = ("one", "list20", "list50")
 TEXTBOOK_TARGET = 3  # times as cheap as the textbook stack
 MAX_P50_GROWTH = 1.2  # from the smallest size to the largest
-SMOKE_TOLERANCE = 5  # times the target: for a short run on a busy machine
+SMOKE_TOLERANCE = 2  # times the target: for a short run on a busy machine
 BEGIN, END = "<!-- scripts/bench: begin -->", "<!-- scripts/bench: end -->"
 
 
