@@ -82,6 +82,11 @@ def conditional(request: HttpRequest, response: HttpResponse) -> HttpResponseBas
 
 def same_content(request: HttpRequest, etag: str) -> str | None:
     """Return the tag in If-None-Match that has the digest of a stamped tag. A 304 then carries the new stamp."""
-    start, dash, _ = etag.partition("-")
-    tags = re.findall(TAG, request.headers.get("If-None-Match", "")) if dash else []
-    return next((tag for tag in tags if tag.strip('"').startswith(start)), None)
+    if "-" not in etag:
+        return None
+    tags = re.findall(TAG, request.headers.get("If-None-Match", ""))
+    return next((tag for tag in tags if digest_in(tag) == digest_in(etag)), None)
+
+
+def digest_in(etag: str) -> str:
+    return etag.removeprefix("W/").strip('"').partition("-")[0]

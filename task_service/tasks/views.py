@@ -125,11 +125,15 @@ class TaskSummary(TaskEndpoint):
         operation_description=f"{VISIBILITY} The filters narrow them down.",
         responses={200: Described("The counts.", SummarySerializer)},
     )
-    def get(self, request: Request) -> Response:
-        if not request.query_params:
-            return Response(summary_of_visible(self.caller))
+    @stamps.answer_unchanged
+    def get(self, request: Request) -> RenderedJSON:
+        return self.stamped(self.counts(), self.state)
+
+    def counts(self) -> dict[str, Any]:
+        if not self.request.query_params:
+            return summary_of_visible(self.caller)
         tasks: Any = self.filter_queryset(Task.objects.visible_to(self.caller))
-        return Response(summary(tasks, request.query_params.keys()))
+        return summary(tasks, self.request.query_params.keys())
 
 
 class TaskExport(TaskEndpoint):

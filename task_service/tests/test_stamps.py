@@ -53,12 +53,15 @@ def test_a_poll_of_an_unchanged_list_queries_no_tasks(ada, tag):
         assert (took_a_query, answer["ETag"]) == (False, tag)
 
 
-def test_a_poll_of_an_empty_list_has_a_stamp_from_the_second_on(ada):
-    first = ada.get(BOARD)["ETag"]
-    second, took_a_query = poll(ada, first)
+@pytest.mark.parametrize("url", [BOARD, f"{TASKS}summary/", f"{TASKS}summary/?priority=normal"])
+def test_a_poll_of_an_empty_list_or_the_summary_has_a_stamp_from_the_second_on(ada, url):
+    first = ada.get(url)["ETag"]
+    second, took_a_query = poll(ada, first, url)
 
     assert (second.status_code, took_a_query) == (304, True)
-    assert is_unchanged(ada, second["ETag"])
+    assert is_unchanged(ada, second["ETag"], url)
+    ada.post(TASKS, {"title": "Weed"})
+    assert poll(ada, second["ETag"], url)[0].status_code == 200
 
 
 CHANGES = {
