@@ -129,7 +129,8 @@ class KeysetPagination(BasePagination):
         self.ordering, self.order = resolve_order(request, view, model)
         self.size = self.parse_page_size(request.query_params.get("page_size"))
         cursor = request.query_params.get("cursor")
-        self.position, self.backwards = self.read(cursor, model) if cursor is not None else (None, False)
+        found: tuple[list[Any] | None, bool] = self.read(cursor, model) if cursor is not None else (None, False)
+        self.position, self.backwards = found
 
     def take(self, rows: list[Any]) -> list[Any]:
         """Return the rows of the page from `size + 1` rows at most; the additional one tells whether there are more."""
