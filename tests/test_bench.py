@@ -7,7 +7,7 @@ import pytest
 from stack.console import StackError
 from tests.lab.bench import charts, report
 from tests.lab.bench.load import Call, Load
-from tests.lab.bench.measure import BACKGROUND, LOGGED, TRANSACTION, percentile, spent
+from tests.lab.bench.measure import BACKGROUND, TRANSACTION, Logged, logged, percentile, spent
 from tests.lab.bench.run import Slices
 from tests.local_stack import leftovers, start_script
 
@@ -15,6 +15,9 @@ LOG = """2030-01-01 [7] LOG:  statement: BEGIN
 2030-01-01 [7] LOG:  statement: SELECT 1
 \tFROM tasks_task
 2030-01-01 [8] LOG:  execute s_1: SELECT 2
+2030-01-01 [8] LOG:  statement: EXECUTE a (1)
+2030-01-01 [8] DETAIL:  prepare: PREPARE a AS SELECT
+\t$1
 """
 
 
@@ -82,10 +85,13 @@ def test_percentiles_are_values_that_occurred():
 
 
 def test_statements_are_read_from_the_log_with_all_their_lines():
-    found = LOGGED.findall(LOG)
+    found = list(logged(LOG))
 
-    assert found == [("7", "BEGIN"), ("7", "SELECT 1\n\tFROM tasks_task"), ("8", "SELECT 2")]
-    assert [bool(TRANSACTION.match(statement)) for _, statement in found] == [True, False, False]
+    assert found == [
+        *(Logged(7, sql) for sql in ("BEGIN", "SELECT 1\n\tFROM tasks_task")),
+        *(Logged(8, "SELECT 2"), Logged(8, "EXECUTE a (1)", "PREPARE a AS SELECT\n\t$1")),
+    ]
+    assert [bool(TRANSACTION.match(each.sql)) for each in found] == [True, False, False, False]
 
 
 def test_calls_go_on_after_some():

@@ -5,6 +5,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,10 +26,23 @@ KINDS = {
 WEB = ("user service", "task service", "baseline")
 BACKGROUND = "background"  # the workers, their backends, and PostgreSQL's own processes
 BACKEND = re.compile(r"postgres: \S+ \S+ \S+\((\d+)\)")
-LOGGED = re.compile(r"\[(\d+)\] LOG:  (?:statement|execute [^:]*): (.*(?:\n\t.*)*)")
+LOGGED = re.compile(
+    r"\[(?P<pid>\d+)\] LOG:  (?:statement|execute [^:]*): (?P<sql>.*(?:\n\t.*)*)"
+    r"(?:\n.*\[(?P=pid)\] DETAIL:  prepare: (?P<prepare>.*(?:\n\t.*)*))?"
+)
 TRANSACTION = re.compile(r"\s*(?:BEGIN|COMMIT|ROLLBACK|SAVEPOINT|RELEASE|SET CONSTRAINTS|DEALLOCATE)", re.IGNORECASE)
 LOGGED_WITHIN_SECONDS = 20
 NANOSECONDS = 1e9
+
+
+@dataclass(frozen=True, slots=True)
+class Logged:
+    """A statement, and the PREPARE of one that is executed by name."""
+
+    pid: int
+    sql: str
+    prepare: str = ""
+
 
 Usage = dict[tuple[str, int], float]  # CPU seconds by kind and process
 
@@ -122,14 +136,13 @@ class StatementLog:
         self.cursor = cursor
         self.marks = 0
 
-    def of(self, send: Callable[[], object], meter: Meter) -> list[str]:
+    def of(self, send: Callable[[], object], meter: Meter) -> list[Logged]:
         """Return the statements of the web processes while `send` runs."""
         start = self.file.stat().st_size
         send()
         text = self.read_until_marked(start)
         backends = meter.web_backends()
-        found = [(int(pid), statement) for pid, statement in LOGGED.findall(text)]
-        return [statement for pid, statement in found if pid in backends and not TRANSACTION.match(statement)]
+        return [each for each in logged(text) if each.pid in backends and not TRANSACTION.match(each.sql)]
 
     def read_until_marked(self, start: int) -> str:
         """Return the log since `start`, once it has everything until now."""
@@ -154,6 +167,11 @@ def logged_statements(scene: Scene) -> Iterator[StatementLog]:
             yield StatementLog(scene, cursor)
         finally:
             set_logging(cursor, "none")
+
+
+def logged(text: str) -> Iterator[Logged]:
+    for found in LOGGED.finditer(text):
+        yield Logged(int(found["pid"]), found["sql"], found["prepare"] or "")
 
 
 def set_logging(cursor: Any, what: str) -> None:

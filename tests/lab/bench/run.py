@@ -8,7 +8,7 @@ from functools import partial
 from stack.console import step
 from tests.lab.bench.cases import EMPTY, Subject, World
 from tests.lab.bench.load import Call, Generators, Load, Sample, drive
-from tests.lab.bench.measure import BACKGROUND, Meter, logged_statements, percentile, spent
+from tests.lab.bench.measure import BACKGROUND, Logged, Meter, logged_statements, percentile, spent
 
 WARM_UP = 8  # requests, not measured
 AT_LEAST = 20  # requests, unless they take too long
@@ -32,7 +32,7 @@ class Slices:
     milliseconds: list[dict[str, float]] = field(default_factory=list)
     ratios: list[float] = field(default_factory=list)
     samples: list[Sample] = field(default_factory=list)
-    sql: list[str] = field(default_factory=list)  # of the request with the median number of statements
+    sql: list[Logged] = field(default_factory=list)  # of the request with the median number of statements
 
     @property
     def typical(self) -> int:

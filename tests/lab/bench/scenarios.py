@@ -13,7 +13,7 @@ from typing import Any
 from stack import postgres, supervision
 from tests.lab.bench.cases import BY_NAME, TASKS, World
 from tests.lab.bench.load import Call, Generators, Load, Sample
-from tests.lab.bench.measure import Meter, cpu_seconds, percentile, spent
+from tests.lab.bench.measure import Logged, Meter, cpu_seconds, percentile, spent
 from tests.lab.bench.run import Slices
 from tests.lab.stacks import script
 
@@ -74,12 +74,14 @@ def ended_children_seconds(meter: Meter) -> float:
     return float(times.children_user + times.children_system)
 
 
-def run_pgbench(world: World, statements: list[str]) -> int:
-    """Return the number of times that the statements were run."""
+def run_pgbench(world: World, statements: list[Logged]) -> int:
+    """Return the number of times that the statements were run. They are prepared once, as the services do it."""
+    prepares = "".join(f"{each};\n" for each in dict.fromkeys(each.prepare for each in statements) if each)
+    script = "".join(f"{each.sql};\n" for each in statements)
     with tempfile.NamedTemporaryFile("w", suffix=".sql") as file:
-        file.write("".join(f"{statement};\n" for statement in statements))
+        file.write(f"\\if :prepared = 0\n{prepares}\\set prepared 1\n\\endif\n{script}")
         file.flush()
-        options = ["--no-vacuum", f"--time={PGBENCH_SECONDS}", f"--file={file.name}", "--max-tries=1"]
+        options = ["--no-vacuum", f"--time={PGBENCH_SECONDS}", f"--file={file.name}", "--max-tries=1", "-Dprepared=0"]
         command = [str(postgres.binaries() / "pgbench"), *options, world.scene.role_url("task_service")]
         os.chmod(file.name, 0o644)  # noqa: PTH101  # it runs as nobody
         done = subprocess.run(command, check=True, capture_output=True, text=True, **postgres.as_nobody())
