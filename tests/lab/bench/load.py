@@ -49,13 +49,14 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """Calls that are repeated in turn over one connection."""
+    """Calls that are repeated in turn over one connection, each when the last is answered or at a fixed rate."""
 
     port: int
     calls: tuple[Call, ...]
     token: str = ""
     source: str = "127.0.0.1"
     pause_after_error_seconds: float = 0.1
+    per_second: float = 0
 
     def headers(self, call: Call) -> dict[str, str]:
         authorization = {"Authorization": f"Bearer {self.token}"} if self.token else {}
@@ -105,6 +106,8 @@ def drive(load: Load, seconds: float, at_least: int = 1) -> list[Sample]:
         samples.append(connection.send(call))
         if samples[-1].is_error:
             time.sleep(load.pause_after_error_seconds)
+        if load.per_second:
+            time.sleep(max(0.0, began + len(samples) / load.per_second - time.monotonic()))
     connection.http.close()
     return samples
 
