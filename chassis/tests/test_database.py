@@ -42,7 +42,7 @@ class Line:
         server = socket.create_connection(self.server)
         self.ends += [client, server]
         others = {client: server, server: client}
-        with suppress(OSError):  # closed
+        with suppress(OSError, ValueError):  # closed, by the other side or close()
             while True:
                 for end in select.select(list(others), [], [])[0]:
                     if not (portion := end.recv(65536)):
