@@ -16,6 +16,7 @@ from tasks.search.words import words
 
 MAX_WORDS = 100  # per phrase; some characters expand to several words
 PIECE = re.compile(r'(?P<minus>-?)["“”„](?P<phrase>[^"“”„]*)["“”„]?|(?P<bare>\S+)')
+MIN_RARE_PREFIX = 3  # characters
 OR = "or"
 NOTHING = f"'{INCOMPLETE}' & !'{INCOMPLETE}'"
 
@@ -28,6 +29,10 @@ class Term:
     is_prefix: bool
     is_excluded: bool = False
     is_character: bool = False  # ends in a single character of a script without spaces, a prefix of the stored pairs
+
+    @property
+    def may_be_rare(self) -> bool:
+        return self.is_prefix and len(self.words) == 1 and len(self.words[0]) >= MIN_RARE_PREFIX
 
     def within(self, field: str) -> str:
         return f"({' <-> '.join(self.lexemes(field))})"
@@ -96,10 +101,7 @@ class Query:
         return f"{self.anywhere} & {outside}"
 
     def with_terms(self, query_of: Callable[[Term], str]) -> str:
-        return any_of(
-            all_of(f"!{term.anywhere()}" if term.is_excluded else query_of(term) for term in terms)
-            for terms in self.alternatives
-        )
+        return any_of(all_of(conditions(terms, query_of)) for terms in self.alternatives)
 
 
 def parse(text: str) -> Query:
@@ -136,6 +138,20 @@ def parse_term(piece: re.Match[str], *, is_first: bool, is_alone: bool) -> Term 
 def excludes(bare: str, *, is_first: bool) -> bool:
     """Return whether a minus excludes: it may also be a dash, a long option or the sign of a number."""
     return bare[:1] == "-" and bare[1:2].isalnum() and not (is_first and bare[1].isdigit())
+
+
+def conditions(terms: Iterable[Term], query_of: Callable[[Term], str]) -> list[str]:
+    """Return the conditions of an alternative.
+
+    A lone prefix is repeated: PostgreSQL estimates that any prefix is in at least 0.5 % of the tasks, which makes it
+    look through all tasks for a rare one. Two conditions multiply their estimates, so that it uses the word index.
+    Shorter prefixes are seldom rare, but those of numbers are in no statistics.
+    """
+    found = [f"!{term.anywhere()}" if term.is_excluded else query_of(term) for term in terms]
+    only, *others = required(terms) or [None]
+    if only is None or others or not only.may_be_rare:
+        return found
+    return [*found, query_of(only)]
 
 
 def required(terms: Iterable[Term]) -> list[Term]:
