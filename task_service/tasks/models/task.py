@@ -114,9 +114,12 @@ class TaskQuerySet(models.QuerySet["Task"]):
     def unassigned(self) -> Self:
         return self.filter(assigned_to=None)
 
-    def matching(self, text: str) -> Self:
-        """Keep tasks that match a search. `ranks` of the result are disjoint parts of it, best first."""
-        query = search.parse(text)
+    def matching(self, text: str, *, among_all: bool) -> Self:
+        """Keep tasks that match a search. `ranks` of the result are disjoint parts of it, best first.
+
+        `among_all` tells whether the queryset may have tasks of many assignees, and changes only how they are found.
+        """
+        query = search.parse(text, among_all=among_all)
         *best, last = map(matches_rank, query.ranks)
         matching = self.filter(matches(query.anywhere) | matches_unindexed(text))
         matching.ranks = [

@@ -16,7 +16,7 @@ from tasks.search.words import words
 
 MAX_WORDS = 100  # per phrase; some characters expand to several words
 PIECE = re.compile(r'(?P<minus>-?)["“”„](?P<phrase>[^"“”„]*)["“”„]?|(?P<bare>\S+)')
-MIN_RARE_PREFIX = 3  # characters
+MIN_RARE_PREFIX = 3  # characters; shorter ones are common, but those of numbers are in no statistics
 OR = "or"
 NOTHING = f"'{INCOMPLETE}' & !'{INCOMPLETE}'"
 
@@ -32,7 +32,7 @@ class Term:
 
     @property
     def may_be_rare(self) -> bool:
-        return self.is_prefix and len(self.words) == 1 and len(self.words[0]) >= MIN_RARE_PREFIX
+        return len(self.words) == 1 and (not self.is_prefix or len(self.words[0]) >= MIN_RARE_PREFIX)
 
     def within(self, field: str) -> str:
         return f"({' <-> '.join(self.lexemes(field))})"
@@ -69,6 +69,7 @@ class Query:
     """Alternatives, each with required and excluded terms. The properties are PostgreSQL's tsquery."""
 
     alternatives: tuple[tuple[Term, ...], ...]
+    among_all: bool = True  # tasks, not only those of one person
 
     @property
     def anywhere(self) -> str:
@@ -101,10 +102,22 @@ class Query:
         return f"{self.anywhere} & {outside}"
 
     def with_terms(self, query_of: Callable[[Term], str]) -> str:
-        return any_of(all_of(conditions(terms, query_of)) for terms in self.alternatives)
+        return any_of(all_of(self.conditions(terms, query_of)) for terms in self.alternatives)
+
+    def conditions(self, terms: Iterable[Term], query_of: Callable[[Term], str]) -> list[str]:
+        """Return the conditions of an alternative.
+
+        A lone word is repeated among all tasks: PostgreSQL takes a word without statistics for half as common as the
+        rarest one with them (0.5 % at most), and would look through all tasks for it if those are few and common. Two
+        conditions multiply their estimates, so that it uses the word index. The few tasks of one person it looks
+        through sooner.
+        """
+        found = [f"!{term.anywhere()}" if term.is_excluded else query_of(term) for term in terms]
+        lone = [term for term in required(terms) if self.among_all]
+        return [*found, query_of(lone[0])] if len(lone) == 1 and lone[0].may_be_rare else found
 
 
-def parse(text: str) -> Query:
+def parse(text: str, *, among_all: bool = True) -> Query:
     pieces = list(PIECE.finditer(text))
     alternatives: list[list[Term]] = [[]]
     for number, piece in enumerate(pieces):
@@ -112,7 +125,7 @@ def parse(text: str) -> Query:
             alternatives.append([])
         elif term := parse_term(piece, is_first=number == 0, is_alone=len(pieces) == 1):
             alternatives[-1].append(term)
-    return Query(tuple(tuple(terms) for terms in alternatives if terms))
+    return Query(tuple(tuple(terms) for terms in alternatives if terms), among_all)
 
 
 def parse_term(piece: re.Match[str], *, is_first: bool, is_alone: bool) -> Term | None:
@@ -138,20 +151,6 @@ def parse_term(piece: re.Match[str], *, is_first: bool, is_alone: bool) -> Term 
 def excludes(bare: str, *, is_first: bool) -> bool:
     """Return whether a minus excludes: it may also be a dash, a long option or the sign of a number."""
     return bare[:1] == "-" and bare[1:2].isalnum() and not (is_first and bare[1].isdigit())
-
-
-def conditions(terms: Iterable[Term], query_of: Callable[[Term], str]) -> list[str]:
-    """Return the conditions of an alternative.
-
-    A lone prefix is repeated: PostgreSQL estimates that any prefix is in at least 0.5 % of the tasks, which makes it
-    look through all tasks for a rare one. Two conditions multiply their estimates, so that it uses the word index.
-    Shorter prefixes are seldom rare, but those of numbers are in no statistics.
-    """
-    found = [f"!{term.anywhere()}" if term.is_excluded else query_of(term) for term in terms]
-    only, *others = required(terms) or [None]
-    if only is None or others or not only.may_be_rare:
-        return found
-    return [*found, query_of(only)]
 
 
 def required(terms: Iterable[Term]) -> list[Term]:
