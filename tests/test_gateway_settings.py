@@ -174,7 +174,7 @@ def test_by_default_it_answers_only_to_local_names():
     assert made["GATEWAY_SERVER_NAMES"].split() == ["localhost", "127.0.0.1", "[::1]"]
     assert made["GATEWAY_LISTENS"].split("; ")[0] == "listen 0.0.0.0:8080"
     assert ("listen [::1]:8080; " in made["GATEWAY_LISTENS"]) is has_ipv6()
-    assert made["GATEWAY_ACCESS_LOG"] == "/dev/stdout json if=$is_logged"
+    assert made["GATEWAY_ACCESS_LOG"] == "/dev/stdout json buffer=4k flush=200ms if=$is_logged"
     assert made["GATEWAY_REAL_IP"] == made["GATEWAY_ORIGINS"] == made["GATEWAY_VARY"] == made["GATEWAY_TLS"] == ""
     assert made["GATEWAY_RESOLVERS"]
 

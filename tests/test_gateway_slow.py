@@ -20,7 +20,10 @@ LIMITS = {
     "client_body_timeout 5s": "client_body_timeout 1s",  # between two parts
     "send_timeout 10s": "send_timeout 1s",  # between two parts
 }
-LARGE = b"x" * 20_000_000
+LARGE = b"x" * 8_000_000
+STREAM_HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/csv\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n"
+CHUNK = b"10000\r\n" + b"x" * 0x10000 + b"\r\n"
+LAST_CHUNK = b"0\r\n\r\n"
 
 
 @pytest.fixture(scope="module")
@@ -101,6 +104,40 @@ def test_a_client_that_does_not_read_is_cut_off():
 
     assert 0 < len(received) < len(LARGE)
     assert sent.is_set()
+
+
+def test_a_stream_stops_at_a_client_that_does_not_read():
+    """Nginx stores a part of it, not all, and closes the connection to the service after send_timeout."""
+    sent, cut = [], Event()
+
+    def stream(request, connection):
+        connection.sendall(STREAM_HEAD)
+        try:
+            while len(sent) < 1600:  # 100 MB
+                connection.sendall(CHUNK)
+                sent.append(CHUNK)
+        except OSError:
+            cut.set()
+
+    with FakeService() as tasks, in_front_of(tasks) as running, connect(running.port) as lazy:
+        tasks.behavior = stream
+        lazy.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        lazy.sendall(lines("GET", "/task/tasks/export.csv"))
+
+        assert cut.wait(HANG_SECONDS)
+
+
+@pytest.mark.parametrize("encoding", ["identity", "gzip"])
+@pytest.mark.parametrize("end", [b"", CHUNK[:100], LAST_CHUNK], ids=["between chunks", "in a chunk", "whole"])
+def test_a_broken_stream_is_broken_for_the_client_too(encoding, end):
+    """Only a whole one has the last chunk."""
+    with FakeService() as tasks, in_front_of(tasks) as running, connect(running.port) as client:
+        tasks.behavior = lambda request, connection: connection.sendall(STREAM_HEAD + CHUNK + end)
+        client.sendall(lines("GET", "/task/tasks/export.csv", Accept_Encoding=encoding))
+        received = rest(client)
+
+    assert received.startswith(b"HTTP/1.1 200")
+    assert received.endswith(LAST_CHUNK) == (end == LAST_CHUNK)
 
 
 def test_a_slow_body_reaches_the_service_only_when_complete():

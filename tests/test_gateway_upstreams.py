@@ -9,6 +9,7 @@ from tests.local_stack import eventually
 from tests.raw_http import FakeService, Gateway, answer, connections, hang_up, hold, lines, rest, send, send_garbage
 
 ORIGIN = "https://app.example.com"
+MAX_LOGINS = 32
 MAX_CONCURRENT = 64  # max_conns of both entries of a replica
 
 
@@ -215,6 +216,26 @@ def test_excess_requests_are_refused_while_workers_are_busy(services):
     assert (other.status, afterwards.status) == (200, 200)
     assert set(served) == {b"HTTP/1.1 200 OK"}
     assert len(tasks.requests) == MAX_CONCURRENT + 1
+
+
+@pytest.mark.parametrize("path", ["/token/", "/user/register", "/user/password-reset/confirm/"])
+def test_many_logins_at_once_leave_places_for_other_requests(services, path):
+    until, users = Event(), FakeService()
+    users.behavior = hold(until)
+    with (
+        Gateway(user_service=users.address, task_service=services["task_service"].address) as running,
+        connections(running.port, MAX_LOGINS, each_sends=lines("POST", path, b"{}"), clients=MAX_LOGINS),
+    ):
+        eventually(lambda: len(users.requests) == MAX_LOGINS)
+        users.behavior = answer()
+
+        refused = running.call("POST", path, b"{}")
+        others = [running.call("GET", "/user/me/"), running.call("POST", "/token/refresh/", b"{}")]
+        until.set()
+    users.close()
+
+    assert (refused.status, refused.json()["code"], refused.all("Retry-After")) == (503, "overloaded", ["1"])
+    assert [it.status for it in others] == [200, 200]
 
 
 def test_only_a_trusted_proxy_can_name_the_client(services):

@@ -89,6 +89,14 @@ def test_more_callers_than_connections_are_served(pooled):
     assert len(pooled.call("GET", "/task/tasks/?search=pooled", token=token).json()["results"]) == 4
 
 
+def test_no_statement_is_prepared_on_a_shared_connection(pooled, pool):
+    token = pooled.admin_token()
+    assert [pooled.call("GET", path, token=token).status_code for path in ("/task/tasks/", "/user/me/")] == [200, 200]
+
+    for name in ("USER_DATABASE_URL", "TASK_DATABASE_URL"):
+        assert run_sql(urls(pool)[name], "SELECT statement FROM pg_prepared_statements") == []
+
+
 def test_a_long_export_is_complete(pooled, server):
     run_sql(in_tmservice(server), INSERT_TASKS)
 

@@ -9,6 +9,7 @@ import psutil
 import pytest
 
 from stack.orphans import is_alive
+from stack.programs import NICENESS
 from tests.local_stack import HANG_SECONDS, ROOT, eventually, interrupt
 
 PROGRAMS = ["postgres", "user-service", "task-service", "user-worker", "task-worker", "gateway"]
@@ -20,6 +21,15 @@ def kept(request):
     stack = request.getfixturevalue("stack")
     assert stack.is_healthy()
     return stack
+
+
+def test_the_user_service_has_a_lower_priority_than_the_others(kept):
+    """A storm of logins gives way to the reads."""
+    own = kept.leader("gateway").nice()
+    leader = kept.leader("user-service")
+
+    assert kept.leader("task-service").nice() == own
+    assert {each.nice() for each in [leader, *leader.children()]} == {min(own + NICENESS["user_service"], 19)}
 
 
 @pytest.mark.parametrize("program", PROGRAMS)

@@ -14,6 +14,7 @@ from rest_framework.request import Request
 DIGEST_LENGTH = 12
 VERSION_ETAG = re.compile(r'"([1-9][0-9]{0,9})\.[0-9a-f]{12}"')
 TAG = r'(?:W/)?"[^"]*"'
+STAMPED_ETAG = r'(?:W/)?(?P<tag>"[0-9a-f]{12}-(?P<stamp>[^"]{1,99})")'
 PATTERN = rf"^ *(?:\*|{TAG}(?: *, *{TAG})*) *$"  # of If-Match: "*" or entity tags
 
 
@@ -21,13 +22,20 @@ def digest(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()[:DIGEST_LENGTH]
 
 
-def version_etag(version: int, representation: Any) -> str:
+def version_etag(version: int, content: bytes) -> str:
     """Return the tag of a versioned resource. The digest covers fields that change without the version."""
-    return f'"{version}.{digest(orjson.dumps(representation, default=str))}"'
+    return f'"{version}.{digest(content)}"'
 
 
-def weak_etag(content: bytes) -> str:
-    return f'W/"{digest(content)}"'
+def weak_etag(content: bytes, stamp: str = "") -> str:
+    """Return the tag of a response. `stamp` tells the view later whether the content can have changed."""
+    return f'W/"{digest(content)}-{stamp}"' if stamp else f'W/"{digest(content)}"'
+
+
+def stamps(request: Request) -> dict[str, str]:
+    """Return the tags in If-None-Match that have a stamp, by stamp."""
+    found = re.finditer(STAMPED_ETAG, request.headers.get("If-None-Match", ""))
+    return {each["stamp"]: f"W/{each['tag']}" for each in found}
 
 
 def content_etag(representation: Any) -> str:
@@ -68,4 +76,17 @@ def conditional(request: HttpRequest, response: HttpResponse) -> HttpResponseBas
     """Return a rendered 200 with an entity tag, or a 304 if the client already has it."""
     if "ETag" not in response:
         response["ETag"] = weak_etag(response.content)
-    return get_conditional_response(request, etag=response["ETag"], response=response) or response
+    known = same_content(request, response["ETag"]) or response["ETag"]
+    return get_conditional_response(request, etag=known, response=response) or response
+
+
+def same_content(request: HttpRequest, etag: str) -> str | None:
+    """Return the tag in If-None-Match that has the digest of a stamped tag. A 304 then carries the new stamp."""
+    if "-" not in etag:
+        return None
+    tags = re.findall(TAG, request.headers.get("If-None-Match", ""))
+    return next((tag for tag in tags if digest_in(tag) == digest_in(etag)), None)
+
+
+def digest_in(etag: str) -> str:
+    return etag.removeprefix("W/").strip('"').partition("-")[0]

@@ -195,7 +195,7 @@ def parse_date(text: Any) -> datetime.date:
 
 def utc_text(instant: datetime.datetime) -> str:
     """Return an instant as ISO 8601 in UTC with a Z, whatever TIME_ZONE is."""
-    return instant.astimezone(datetime.UTC).isoformat().replace("+00:00", "Z")
+    return instant.astimezone(datetime.UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
 class InstantField(serializers.DateTimeField):

@@ -118,29 +118,38 @@ class KeysetPagination(BasePagination):
     max_size = 100
 
     def paginate_queryset(self, queryset: Any, request: Request, view: Any = None) -> list[Any]:
-        self.request = request
-        self.ordering, self.order = resolve_order(request, view, queryset.model)
+        self.choose_page(request, view, queryset.model)
+        order = replace(self.order, column="id", nullable=False) if self.has_constant_column() else self.order
+        rows = order.page(queryset, self.position, backwards=self.backwards, limit=self.size + 1)
+        return self.take(rows[::-1] if self.backwards else rows)
+
+    def choose_page(self, request: Request, view: Any, model: type[Model]) -> None:
+        """Read the parameters of the request."""
+        self.request, self.model = request, model
+        self.ordering, self.order = resolve_order(request, view, model)
         self.size = self.parse_page_size(request.query_params.get("page_size"))
         cursor = request.query_params.get("cursor")
-        position, backwards = self.read(cursor, queryset.model) if cursor is not None else (None, False)
-        order = replace(self.order, column="id", nullable=False) if self.has_constant_column() else self.order
-        rows = order.page(queryset, position, backwards=backwards, limit=self.size + 1)
-        more, rows = len(rows) > self.size, rows[: self.size]
-        if backwards:
-            rows.reverse()
-        self.has_next = bool(rows) and (backwards or more)
-        self.has_previous = bool(rows) and (more if backwards else position is not None)
+        found: tuple[list[Any] | None, bool] = self.read(cursor, model) if cursor is not None else (None, False)
+        self.position, self.backwards = found
+
+    def take(self, rows: list[Any]) -> list[Any]:
+        """Return the rows of the page from `size + 1` rows at most; the additional one tells whether there are more."""
+        more = len(rows) > self.size
+        rows = rows[-self.size :] if self.backwards else rows[: self.size]
+        self.has_next = bool(rows) and (self.backwards or more)
+        self.has_previous = bool(rows) and (more if self.backwards else self.position is not None)
         self.rows = rows
         return rows
 
     def get_paginated_response(self, data: Any) -> Response:
-        return Response(
-            {
-                "next": self.link(self.rows[-1], backwards=False) if self.has_next else None,
-                "previous": self.link(self.rows[0], backwards=True) if self.has_previous else None,
-                "results": data,
-            }
-        )
+        return Response(self.page(data))
+
+    def page(self, results: Any) -> dict[str, Any]:
+        return {
+            "next": self.link(self.rows[-1], backwards=False) if self.has_next else None,
+            "previous": self.link(self.rows[0], backwards=True) if self.has_previous else None,
+            "results": results,
+        }
 
     def has_constant_column(self) -> bool:
         """Return whether a filter gives all rows the same value in the column, so that only the id sorts them.
@@ -160,10 +169,15 @@ class KeysetPagination(BasePagination):
     def link(self, row: Any, *, backwards: bool) -> str:
         """Return the URL of the page after `row`, with the other query parameters. The Host header is not used."""
         rank = [row.rank] if isinstance(self.order, RankedOrder) else []
-        cursor = signer().sign_object([self.ordering, backwards, cursor_value(row, self.order.column), row.pk, *rank])
+        cursor = signer().sign_object([self.ordering, backwards, self.cursor_value(row), row.id, *rank])
         kept = [(name, value) for name, values in self.request.query_params.lists() for value in values]
         query = urlencode([*((name, value) for name, value in kept if name != "cursor"), ("cursor", cursor)])
         return f"{settings.PUBLIC_URL}{self.request.path}?{query}"
+
+    def cursor_value(self, row: Any) -> str | None:
+        """Return the value of the column as text that its field can parse."""
+        value = getattr(row, self.order.column)
+        return utc_text(value) if isinstance(value, datetime) else None if value is None else str(value)
 
     def read(self, cursor: str, model: type[Model]) -> tuple[list[Any], bool]:
         try:
@@ -174,15 +188,6 @@ class KeysetPagination(BasePagination):
             raise parameter_error("cursor", f"Belongs to ordering={ordering}; remove ordering or start again.")
         field: Any = model._meta.get_field(self.order.column)
         return [None if value is None else field.to_python(value), *rest], backwards
-
-
-def cursor_value(row: Model, column: str) -> str | None:
-    """Return the value of a column as text that its field can parse."""
-    value = getattr(row, column)
-    field: Any = row._meta.get_field(column)
-    if value is None:
-        return None
-    return utc_text(value) if isinstance(value, datetime) else str(field.value_to_string(row))
 
 
 def signer() -> signing.Signer:

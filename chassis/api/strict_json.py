@@ -8,6 +8,7 @@ from typing import IO, Any
 
 import orjson
 from django.core.exceptions import RequestDataTooBig
+from django.http import HttpResponse
 from rest_framework.exceptions import ParseError, UnsupportedMediaType
 from rest_framework.negotiation import DefaultContentNegotiation
 from rest_framework.parsers import BaseParser
@@ -50,6 +51,13 @@ class StrictJSONRenderer(BaseRenderer):
 
     def render(self, data: Any, accepted_media_type: str | None = None, renderer_context: Any = None) -> bytes:
         return b"" if data is None else orjson.dumps(data, default=str)
+
+
+class RenderedJSON(HttpResponse):
+    """JSON that is rendered already. It costs less than DRF's Response, which renders after the view."""
+
+    def __init__(self, content: bytes, *, etag: str) -> None:
+        super().__init__(content, content_type=StrictJSONRenderer.media_type, headers={"ETag": etag})
 
 
 class JSONOnlyNegotiation(DefaultContentNegotiation):

@@ -103,7 +103,10 @@ class Endpoint(GenericAPIView):
 
     def finalize_response(self, request: Request, response: Any, *args: Any, **kwargs: Any) -> Any:
         """Add an entity tag to a successful GET, or return a 304 if the client already has it."""
-        final = super().finalize_response(request, response, *args, **kwargs)
-        if request.method in SAFE_METHODS and final.status_code == HTTPStatus.OK and isinstance(final, Response):
-            final.add_post_render_callback(lambda rendered: etags.conditional(request._request, rendered))
+        final: Any = super().finalize_response(request, response, *args, **kwargs)
+        if request.method not in SAFE_METHODS or final.status_code != HTTPStatus.OK or final.streaming:
+            return final
+        if not isinstance(final, Response):
+            return etags.conditional(request._request, final)
+        final.add_post_render_callback(lambda rendered: etags.conditional(request._request, rendered))
         return final

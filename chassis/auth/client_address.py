@@ -4,6 +4,7 @@ import hmac
 import ipaddress
 from collections.abc import Callable
 from contextvars import ContextVar
+from functools import lru_cache
 
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse
@@ -58,6 +59,7 @@ def is_gateway(address: str | None) -> bool:
     return address is not None and any(ipaddress.ip_address(address) in each for each in settings.GATEWAY_ADDRESSES)
 
 
+@lru_cache(maxsize=1000)
 def parse_ip(text: str) -> str | None:
     try:
         address = ipaddress.ip_address(text.partition("%")[0])  # a zone is only valid on one machine

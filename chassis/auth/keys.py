@@ -7,6 +7,7 @@ import hashlib
 import json
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Self
 
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -81,6 +82,7 @@ class PrivateKey(Key):
     public: PublicKey
 
 
+@lru_cache(maxsize=16)
 def shared_key(secret: str) -> Key:
     return Key(key_id(secret), "HS256", secret)
 

@@ -6,20 +6,17 @@ as long as the rate says; rejected requests do not extend it.
 
 import json
 import math
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime
-from functools import cached_property
+from functools import lru_cache
 from typing import Any
 
 from django.db import connection
-from django.db.models import F, QuerySet
-from django.db.models.expressions import RawSQL
-from django.db.models.functions import Least
 from rest_framework.settings import api_settings
 from rest_framework.throttling import SimpleRateThrottle
 
-from chassis.models import Window
+from chassis import prepared
+from chassis.compiled_query import CompiledQuery
 
 ANON = "anon"
 # `counted_as` has one row {key, seconds} or none. statement_timestamp() is fixed during a statement: with a running
@@ -31,12 +28,12 @@ COUNT = """
         requests = CASE WHEN known.ends_at <= statement_timestamp() THEN 1 ELSE known.requests + 1 END,
         not_modified = CASE WHEN known.ends_at <= statement_timestamp() THEN 0 ELSE known.not_modified END,
         ends_at = CASE WHEN known.ends_at <= statement_timestamp() THEN excluded.ends_at ELSE known.ends_at END
-    RETURNING key, requests, ends_at, extract(epoch FROM ends_at - statement_timestamp()) AS seconds_left
+    RETURNING key, requests, ends_at, extract(epoch FROM ends_at - statement_timestamp())::float AS seconds_left
 """
-COUNT_ONE = f"WITH counted_as AS (SELECT %s AS key, %s AS seconds) {COUNT}"
+COUNT_ONE = f"WITH counted_as AS (SELECT %s::text AS key, %s::float AS seconds) {COUNT}"
 # A caller who is not current is not counted here, because the scope is unknown.
 COUNT_CALLER = """
-    WITH caller AS ({caller}),
+    WITH caller AS ({queryset}),
     counted_as AS (
         SELECT 'user ' || caller_id AS key, (%s::jsonb ->> role)::float AS seconds FROM caller
         WHERE is_current AND %s::jsonb ->> role IS NOT NULL
@@ -44,7 +41,13 @@ COUNT_CALLER = """
     counted AS ({count})
     SELECT counted.*, caller.* FROM caller LEFT JOIN counted ON true
 """
-COUNT_COLUMNS = 4
+# Of the request's window, unless the next one has begun.
+REFUND = "UPDATE chassis_window SET requests = least(requests, %s) - 1 WHERE key = %s AND ends_at = %s"
+REFUND_NOT_MODIFIED = """
+    UPDATE chassis_window SET requests = least(requests, %s) - 1, not_modified = not_modified + 1
+    WHERE key = %s AND ends_at = %s AND not_modified < %s
+"""
+COUNT_COLUMNS = ("key", "requests", "ends_at", "seconds_left")
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,10 +60,15 @@ class Rate:
 
 def rates() -> dict[str, Rate]:
     """Return the rate of each limited scope, from DEFAULT_THROTTLE_RATES in DRF's settings, where None means "off"."""
+    return parse_rates(tuple(api_settings.DEFAULT_THROTTLE_RATES.items()))
+
+
+@lru_cache(maxsize=1)
+def parse_rates(rates: tuple[tuple[str, str | None], ...]) -> dict[str, Rate]:
     parse = SimpleRateThrottle.parse_rate
     return {
         scope: Rate(*parse(None, rate))  # type: ignore[arg-type]  # it uses no `self`
-        for scope, rate in api_settings.DEFAULT_THROTTLE_RATES.items()
+        for scope, rate in rates
         if rate is not None
     }
 
@@ -74,29 +82,20 @@ class CountedRequest:
     ends_at: datetime
     seconds_left: float
 
-    @classmethod
-    def from_row(cls, row: tuple[Any, ...]) -> "CountedRequest":
-        key, number, ends_at, seconds_left = row
-        return cls(key, number, ends_at, float(seconds_left))
-
     def refund(self, *, max_requests: int) -> "CountedRequest":
         """Remove the request from its window and return the new count.
 
         Requests over the limit are removed too: they were rejected, so they must not use the freed slot.
         """
-        self.window.update(requests=Least("requests", max_requests) - 1)
-        return replace(self, number=self.number - 1)
+        return self.refunded() if update(REFUND, [max_requests, self.key, self.ends_at]) else self
 
     def refund_not_modified(self, *, max_requests: int) -> "CountedRequest":
         """Do the same for a 304, at most `max_requests` times per window: the client controls the condition."""
-        free = self.window.filter(not_modified__lt=max_requests)
-        updated = free.update(requests=Least("requests", max_requests) - 1, not_modified=F("not_modified") + 1)
-        return replace(self, number=self.number - 1) if updated else self
+        values = [max_requests, self.key, self.ends_at, max_requests]
+        return self.refunded() if update(REFUND_NOT_MODIFIED, values) else self
 
-    @property
-    def window(self) -> QuerySet[Window]:
-        """The window of the request, unless the next one has begun."""
-        return Window.objects.filter(key=self.key, ends_at=self.ends_at)
+    def refunded(self) -> "CountedRequest":
+        return replace(self, number=self.number - 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,51 +129,41 @@ class Allowance:
         return f'"{self.scope}";r={max(0, self.rate.requests - self.counted.number)};t={self.wait_seconds}'
 
 
+def update(statement: str, values: list[Any]) -> bool:
+    with connection.cursor() as cursor:
+        prepared.execute(cursor, statement, values)
+        return bool(cursor.rowcount)
+
+
 def count(key: str, rate: Rate) -> CountedRequest:
     with connection.cursor() as cursor:
-        cursor.execute(COUNT_ONE, [key, rate.seconds])
-        return CountedRequest.from_row(cursor.fetchone())
+        prepared.execute(cursor, COUNT_ONE, [key, rate.seconds])
+        return CountedRequest(*cursor.fetchone())
 
 
 def spend(scope: str, rate: Rate, key: str) -> Allowance:
     return Allowance(scope, rate, count(key, rate))
 
 
-@dataclass(frozen=True, slots=True)
-class Parameter:
-    name: str
-
-
-def parameter(name: str) -> RawSQL:
-    """Return a placeholder in the queryset of a CallerQuery; `run` takes its value."""
-    return RawSQL("%s", [Parameter(name)])
-
-
-class CallerQuery:
+class CallerQuery(CompiledQuery):
     """Looks up a caller and counts the request in one statement.
 
-    The queryset returns a dictionary with at least `caller_id`, `role` and `is_current`: whether the token matches the
-    caller's current rights. It is compiled once: compiling it for each request took longer than running it.
+    The queryset returns dictionaries with at least `caller_id`, `role` and `is_current`: whether the token matches the
+    caller's current rights.
     """
 
-    def __init__(self, queryset: Callable[[], QuerySet[Any, Any]]) -> None:
-        self.queryset = queryset
-
-    @cached_property
-    def compiled(self) -> tuple[str, list[Any]]:
-        sql, params = self.queryset().query.sql_with_params()
-        return COUNT_CALLER.format(caller=sql, count=COUNT), list(params)
+    template = COUNT_CALLER.replace("{count}", COUNT)
 
     def run(self, **values: Any) -> tuple[dict[str, Any] | None, CountedRequest | None]:
         """Return the caller's row, if any, and the count if the caller is current and has a rate."""
-        sql, params = self.compiled
-        seconds = json.dumps({scope: rate.seconds for scope, rate in rates().items()})
-        given = [values[each.name] if isinstance(each, Parameter) else each for each in params]
-        with connection.cursor() as cursor:
-            cursor.execute(sql, [*given, seconds, seconds])
-            row = cursor.fetchone()
-            if row is None:
-                return None, None
-            names = [column.name for column in cursor.description[COUNT_COLUMNS:]]
-        caller = dict(zip(names, row[COUNT_COLUMNS:], strict=True))
-        return caller, CountedRequest.from_row(row[:COUNT_COLUMNS]) if row[0] is not None else None
+        seconds = window_seconds()
+        row = self.first(seconds, seconds, **values)
+        if row is None:
+            return None, None
+        counted = CountedRequest(*(row.pop(name) for name in COUNT_COLUMNS))
+        return row, counted if counted.key is not None else None
+
+
+def window_seconds() -> str:
+    """Return the length of each scope's window as JSON."""
+    return json.dumps({scope: rate.seconds for scope, rate in rates().items()})

@@ -8,6 +8,7 @@ import json
 import re
 import time
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Self
 from uuid import UUID, uuid4
 
@@ -25,6 +26,7 @@ ROLES = ("admin", "user")
 LIFETIME_SECONDS: dict[str, int] = {"access": 5 * 60, "refresh": 7 * 24 * 3600, "service": 60}
 CLOCK_SKEW_SECONDS = 30  # tolerance for the clock of the issuer
 MAX_TOKEN_CHARACTERS = 4096
+MAX_CACHED_TOKENS = 1000  # per process, about 1 kB each
 COMPACT_FORM = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+")  # unpadded base64url (RFC 7515)
 RANDOM_ID = re.compile("[0-9a-f]{32}")
 
@@ -200,7 +202,21 @@ def check_claims(claims: dict[str, Any], *, token_type: str) -> None:
 
 
 def verify_access(token: str) -> Caller:
-    return Caller.from_claims(verify(token, token_type="access", audience=AUDIENCE))
+    """Return the caller of a valid access token, or raise InvalidToken."""
+    caller, expires_at = verify_signature(token, tuple(verifying_keys(AUDIENCE)))
+    if expires_at <= time.time():
+        raise InvalidToken("Signature has expired")
+    return caller
+
+
+@lru_cache(maxsize=MAX_CACHED_TOKENS)
+def verify_signature(token: str, key_ids: tuple[str, ...]) -> tuple[Caller, int]:
+    """Return the caller and `exp` of an access token, cached for these keys. Invalid tokens raise, so none is cached.
+
+    Only what never changes is cached: whether the caller still has these rights is looked up for every request.
+    """
+    claims = verify(token, token_type="access", audience=AUDIENCE)
+    return Caller.from_claims(claims), claims["exp"]
 
 
 def verify_service(token: str) -> ServiceCaller:

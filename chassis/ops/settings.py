@@ -77,6 +77,7 @@ def database(*names: str) -> dict[str, Any]:
     """Return DATABASES["default"], from the first variable of `names` that is set."""
     entry = env.database(*names)
     return entry | {
+        "ENGINE": "chassis.postgresql",
         "CONN_MAX_AGE": 60,  # without it, throughput is a sixth
         "CONN_HEALTH_CHECKS": True,
         "OPTIONS": {"connect_timeout": 3, **entry.get("OPTIONS", {})},

@@ -4,12 +4,14 @@ GUNICORN_CMD_ARGS in the environment overrides any setting; the address comes fr
 """
 
 import fcntl
+import gc
 import os
 import shutil
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable, Iterable, Iterator
 from logging.config import dictConfig
 from pathlib import Path
 from threading import Event, Thread
@@ -55,9 +57,15 @@ class JSONLogger(Logger):
 class Worker(SyncWorker):
     """Renders errors outside Django as problems; gunicorn would send HTML."""
 
+    wsgi: Any  # the application, set by gunicorn
+
     def run(self) -> None:
         super().run()
         self.drain()
+
+    def load_wsgi(self) -> None:
+        super().load_wsgi()
+        self.wsgi = beating(self.wsgi, self.notify)
 
     def drain(self) -> None:
         """Serve queued connections before the last worker closes the socket, which resets them.
@@ -89,6 +97,24 @@ class Worker(SyncWorker):
             util.write_nonblock(client, problem(*error, instance=getattr(req, "path", "")))
         except OSError:
             self.log.debug("the client has closed the connection")
+
+
+def beating(application: Any, beat: Callable[[], None]) -> Any:
+    """Beat with every chunk of a stream: gunicorn kills a worker that does not for `timeout` seconds."""
+
+    def serve(environ: dict[str, Any], start_response: Any) -> Any:
+        response = application(environ, start_response)
+        if getattr(response, "streaming", False):
+            response.streaming_content = beat_with_each(response.streaming_content, beat)
+        return response
+
+    return serve
+
+
+def beat_with_each(chunks: Iterable[bytes], beat: Callable[[], None]) -> Iterator[bytes]:
+    for chunk in chunks:
+        beat()
+        yield chunk
 
 
 def problem(status: int, code: str, detail: str, *, instance: str) -> bytes:
@@ -173,6 +199,7 @@ def on_starting(server: Any) -> None:
         on_exit(server)
         raise
     get_resolver().url_patterns  # noqa: B018 - Django would load them for the first request
+    gc.freeze()  # a collection would write to the pages that the forked workers share
 
 
 # The folder in which the workers of a master share their metrics, deleted when they have ended. In memory if possible:

@@ -59,11 +59,19 @@ def wait(request):
         time.sleep(0.01)
     return HttpResponse("waited")
 
+def stream(request, seconds):
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        time.sleep(0.05)
+        yield "."
+    yield "end"
+
 urlpatterns = [
     path("things/<int:number>/", pid),
     path("body/", lambda request: HttpResponse(len(request.body))),
     path("raise-flag/", raise_flag),
     path("sleep/", lambda request: time.sleep(30)),
+    path("stream/<int:seconds>/", lambda *given, **route: StreamingHttpResponse(stream(*given, **route))),
     path("forge/", forge),
     path("wait/", wait),
     path("folder/", lambda request: HttpResponse(os.environ["PROMETHEUS_MULTIPROC_DIR"])),

@@ -3,10 +3,11 @@
 import select
 import socket
 import time
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from copy import deepcopy
 from threading import Event, Thread, Timer
 
+import psycopg2
 import pytest
 from django.db import OperationalError, connection
 from psycopg2.extensions import set_wait_callback
@@ -41,7 +42,7 @@ class Line:
         server = socket.create_connection(self.server)
         self.ends += [client, server]
         others = {client: server, server: client}
-        with suppress(OSError):  # closed
+        with suppress(OSError, ValueError):  # closed, by the other side or close()
             while True:
                 for end in select.select(list(others), [], [])[0]:
                     if not (portion := end.recv(65536)):
@@ -171,3 +172,20 @@ def test_a_request_without_a_database_is_503_and_the_next_works(client, settings
 
     assert [answer.status_code for answer in (before, refused, afterwards)] == [200, 503, 200]
     assert (refused.json()["code"], refused.headers["Retry-After"]) == ("service_unavailable", "2")
+
+
+def test_a_closed_connection_is_found_without_a_statement(django_assert_num_queries):
+    connection.ensure_connection()
+    was_usable = connection.is_usable()
+
+    with closing(connect_again()) as other, other.cursor() as cursor:
+        cursor.execute("SELECT pg_terminate_backend(%s, 10000)", [connection.connection.info.backend_pid])
+
+    with django_assert_num_queries(0):
+        assert (was_usable, connection.is_usable()) == (True, False)
+    connection.close()
+
+
+def connect_again():
+    """Open a second connection to the test's database."""
+    return psycopg2.connect(connection.connection.dsn, password=connection.settings_dict["PASSWORD"])

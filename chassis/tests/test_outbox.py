@@ -316,3 +316,15 @@ def test_an_outbox_is_as_old_as_its_oldest_pending_message():
     plan("three")
 
     assert 90 <= Letter.objects.oldest_pending_age_seconds() < 90 + 60
+
+
+def test_a_claim_is_compiled_once_and_sees_new_messages():
+    queue = Letter.objects.filter(channel="email")
+    compiled = queue.claim_query(1)
+
+    assert queue.claim(1, lease_seconds=60) == []
+    written = Letter.objects.create(text="hello")
+
+    assert queue.claim(1, lease_seconds=60) == [written]
+    assert queue.claim_query(1) is compiled
+    assert queue.filter(channel="log").claim_query(1) is not compiled

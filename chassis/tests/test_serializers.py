@@ -5,6 +5,7 @@ from rest_framework import serializers
 
 from chassis.api import fields
 from chassis.api.serializers import OutputSerializer, StrictModelSerializer, StrictSerializer
+from chassis.tests.outbox_app.models import Letter
 
 
 class TaskSerializer(StrictSerializer):
@@ -113,3 +114,30 @@ def test_an_output_serializer_shows_nested_attributes_and_null():
 def test_an_output_serializer_needs_every_attribute():
     with pytest.raises(AttributeError, match="read_at"):
         _ = RowSerializer(SimpleNamespace(owner=SimpleNamespace(pk=7, username="ada", name="Ada"), left=1)).data
+
+
+class LetterSerializer(StrictModelSerializer):
+    channel = fields.StringField(default="email", max_length=5)
+    text = fields.StringField(max_length=5)
+    state = fields.StringField(read_only=True, default="planned")
+
+    class Meta:
+        model = Letter
+        fields = ["channel", "text", "state"]
+
+
+def test_fields_that_validate_are_bound_once_per_class_and_not_changed_by_use():
+    def outcome(data, **options):
+        serializer = LetterSerializer(data=data, **options)
+        return serializer.validated_data if serializer.is_valid() else serializer.errors
+
+    for _ in range(2):
+        assert outcome({"text": "hello"}) == {"channel": "email", "text": "hello"}
+        assert outcome({}) == {"text": ["This field is required."]}
+        assert outcome({}, partial=True) == {}
+        assert outcome({"text": "farewell"}, partial=True) == outcome({"text": "farewell"})
+        assert outcome({"text": "hello", "state": "sent"}) == {"state": ["Is set by the server; remove it."]}
+
+    first, second = (LetterSerializer(data={}).input_fields["text"] for _ in range(2))
+    assert first is second
+    assert LetterSerializer().fields["text"] is not first

@@ -80,7 +80,7 @@ def test_a_database_url_becomes_an_entry_with_conn_max_age(environment, scheme):
     entry = settings.database("SETTING")
 
     assert (entry["USER"], entry["PASSWORD"], entry["NAME"]) == ("task", "p@ss", "tasks")
-    assert (entry["ENGINE"], entry["HOST"], entry["PORT"]) == ("django.db.backends.postgresql", "db.test", 5433)
+    assert (entry["ENGINE"], entry["HOST"], entry["PORT"]) == ("chassis.postgresql", "db.test", 5433)
     assert (entry["CONN_MAX_AGE"], entry["CONN_HEALTH_CHECKS"]) == (60, True)
     assert entry["OPTIONS"] == {"connect_timeout": 3, "sslmode": "require"}  # nothing that a pooler would reject
 

@@ -28,6 +28,24 @@ def test_an_access_token_identifies_the_caller():
     assert caller.is_admin
 
 
+def test_a_token_expires_although_its_signature_was_verified_before(monkeypatch):
+    token = signed(claims())
+    tokens.verify_access(token)
+
+    monkeypatch.setattr(tokens.time, "time", lambda now=tokens.time.time: now() + tokens.LIFETIME_SECONDS["access"])
+
+    assert rejected(token, match="expired")
+
+
+def test_a_verified_token_is_rejected_once_its_key_is_gone(settings):
+    token = signed(claims())
+    tokens.verify_access(token)
+
+    settings.JWT_SIGNING_KEY = STRANGERS_KEY
+
+    assert rejected(token, match="key")
+
+
 @pytest.mark.parametrize("id_", [9, 2**63 - 1])
 def test_a_token_that_we_sign_is_valid(id_):
     assert tokens.verify_access(tokens.sign(claims(sub=str(id_)))).id == id_

@@ -138,6 +138,15 @@ def test_a_timed_out_request_is_logged_counted_and_answered(start):
     assert web.metric(COUNT.format(route="sleep/", status=500)) == 1
 
 
+def test_a_stream_may_take_longer_than_the_timeout(start):
+    web = start(options="--timeout 3")
+
+    status, text = web.get("/stream/6/")
+
+    assert (status, text[-4:]) == (200, ".end")
+    assert not any(message.startswith("WORKER TIMEOUT") for message in web.messages())
+
+
 def test_every_log_line_is_a_json_object_until_the_end(start):
     web = start()
     web.get("/nowhere/")

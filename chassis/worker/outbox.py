@@ -9,6 +9,7 @@ import random
 import smtplib
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from functools import cached_property
 from typing import Any, ClassVar, Self, TypeVar
 from uuid import uuid4
 
@@ -17,6 +18,7 @@ from django.db.models import Exists, OuterRef, Q
 from django.utils import timezone
 from django.utils.encoding import force_str
 
+from chassis.compiled_query import CompiledQuery, parameter
 from chassis.printable import one_line, shorten
 
 MIN_PAUSE_SECONDS, MAX_PAUSE_SECONDS = 5, 60 * 60
@@ -25,7 +27,7 @@ MAX_ATTEMPTS = 100  # twice as many as fit into a day of pauses: more means that
 MAX_REASON_LENGTH = 500
 # The WITH chooses the rows: PostgreSQL may evaluate an IN twice, and would then exceed the limit.
 CLAIM = """
-    WITH chosen AS ({chosen}), claimed AS (
+    WITH chosen AS ({queryset}), claimed AS (
         UPDATE "{table}" AS delivery SET lease_token = %s, leased_until = %s, attempts = attempts + 1
         FROM chosen WHERE delivery.id = chosen.id RETURNING delivery.*
     )
@@ -52,8 +54,14 @@ class TemporaryFailure(Exception):
 Row = TypeVar("Row", bound="Delivery")
 
 
+class ClaimQuery(CompiledQuery):
+    def __init__(self, chosen: models.QuerySet[Any]) -> None:
+        super().__init__(lambda: chosen)
+        self.template = CLAIM.replace("{table}", chosen.model._meta.db_table)
+
+
 class DeliveryQuerySet(models.QuerySet[Row]):
-    def due(self, now: datetime) -> Self:
+    def due(self, now: Any) -> Self:
         """Choose messages that may be claimed: of each ordering key, the first pending one in this queryset."""
         pending = self.filter(state=Delivery.State.PENDING)
         earlier = pending.filter(ordering_key=OuterRef("ordering_key"), pk__lt=OuterRef("pk"))
@@ -66,13 +74,21 @@ class DeliveryQuerySet(models.QuerySet[Row]):
         Concurrent workers get different messages. Not inside a transaction: other workers would not see the lease.
         """
         now = timezone.now()
-        if not self.due(now).exists():  # the usual case; it costs a third of the transaction below
-            return []
-        due = self.due(now).order_by("due_at", "pk").only("pk").select_for_update(skip_locked=True, of=("self",))
+        lease = {"token": uuid4(), "until": now + timedelta(seconds=lease_seconds)}
         with transaction.atomic(durable=True):
-            chosen, values = due[:limit].query.sql_with_params()
-            statement = CLAIM.format(chosen=chosen, table=self.model._meta.db_table)
-            return list(self.raw(statement, [*values, uuid4(), now + timedelta(seconds=lease_seconds)]))
+            return list(self.raw(*self.claim_query(limit).bind(*lease.values(), now=now)))
+
+    def claim_query(self, limit: int) -> CompiledQuery:
+        """Return the query, compiled once for this object."""
+        if limit not in self.claim_queries:
+            due = self.due(parameter("now")).order_by("due_at", "pk").only("pk")
+            chosen = due.select_for_update(skip_locked=True, of=("self",))[:limit]
+            self.claim_queries[limit] = ClaimQuery(chosen)
+        return self.claim_queries[limit]
+
+    @cached_property
+    def claim_queries(self) -> dict[int, CompiledQuery]:
+        return {}
 
     def replay(self) -> int:
         """Requeue dead-lettered messages, each with another day to succeed, and return their number."""

@@ -17,6 +17,7 @@ def main() -> None:
     orphans.reap(state, program.name)
     orphans.record(state, program.name, mark=program.mark)
     os.chdir(program.folder)
+    os.nice(program.niceness)
     if program.as_nobody:
         become(nobody().pw_uid, nobody().pw_gid)
     elif program.uid:

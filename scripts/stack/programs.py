@@ -9,6 +9,8 @@ from typing import Any
 from stack.bootstrap import ROOT
 from stack.state import StateFolder, write_private
 
+# The services whose requests give way to those of others: logins can be many, and each costs a hash.
+NICENESS = {"user_service": 5}
 PRIVATE = 0o077  # the umask of a service with a separate user
 
 
@@ -27,6 +29,7 @@ class Program:
     as_nobody: bool = False
     uid: int = 0  # user and group ID if root starts the stack; 0: the user who starts it
     stop_signal: str = "TERM"
+    niceness: int = 0  # added to the supervisor's
     listen: str = ""  # the supervisor listens there and passes the socket as file descriptor 0
 
 
@@ -38,6 +41,7 @@ def web(service: str, *, port: int, environment: dict[str, str], uid: int = 0) -
         mark="chassis.ops.web_server",
         folder=str(ROOT / service),
         environment=environment,
+        niceness=NICENESS.get(service, 0),
         listen=f"127.0.0.1:{port}",
         uid=uid,
     )

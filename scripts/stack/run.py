@@ -55,10 +55,10 @@ def run(*, detach: bool, with_demo: bool) -> None:
             running.callback(end, state)
             ports = prepare(state, with_demo=with_demo)
             supervisor = supervision.start(state)
-            startup.bring_up(state, ports)
+            password_is_current = startup.bring_up(state, ports)
             if with_demo:
                 load_demo(state, ports)
-        banner(state, ports, detached=detach, with_demo=with_demo)
+        banner(state, ports, admin_line(state, password_is_current), detached=detach, with_demo=with_demo)
         if detach:
             running.pop_all()
             return
@@ -110,12 +110,11 @@ def prepare(state: StateFolder, *, with_demo: bool) -> Ports:
     return ports
 
 
-def banner(state: StateFolder, ports: Ports, *, detached: bool, with_demo: bool) -> None:
-    admin = admin_username()
+def banner(state: StateFolder, ports: Ports, admin: str, *, detached: bool, with_demo: bool) -> None:
     say(f"""
 TMService is up at {ports.public_url}
 
-  admin     {admin_line(state, ports, admin)}
+  admin     {admin}
   data      {state.folder}
   logs      {state.log}
   limits    {limits_in_force(state)}""")
@@ -126,18 +125,17 @@ TMService is up at {ports.public_url}
     if with_demo:
         say(f"  demo      {', '.join(demo.USERNAMES)}; the password of each is in {state.demo_password}")
     say(f"""
-  Try       curl -s {ports.public_url}/token/ --json '{{"username": "{admin}", "password": "..."}}'
+  Try       curl -s {ports.public_url}/token/ --json '{{"username": "{admin_username()}", "password": "..."}}'
   Stop      {"scripts/stop" if detached else "Ctrl-C"}
 """)
 
 
-def admin_line(state: StateFolder, ports: Ports, admin: str) -> str:
+def admin_line(state: StateFolder, password_is_current: bool) -> str:
     """Return where the admin password is, or that it was changed."""
-    given = env.raw_value("ADMIN_PASSWORD")
-    if startup.admin_password_is_current(state, settings.for_services(state, ports)["user_service"]):
-        return f"{admin}; the password is in {'ADMIN_PASSWORD' if given else state.admin_password}"
-    place = "ADMIN_PASSWORD" if given else state.admin_password
-    return f"{admin}, or another admin (see scripts/doctor); the password is not the one in {place}"
+    place = "ADMIN_PASSWORD" if env.raw_value("ADMIN_PASSWORD") else state.admin_password
+    if password_is_current:
+        return f"{admin_username()}; the password is in {place}"
+    return f"{admin_username()}, or another admin (see scripts/doctor); the password is not the one in {place}"
 
 
 def limits_in_force(state: StateFolder) -> str:

@@ -27,6 +27,17 @@ from chassis.ops.startup import exit_on_setting_error
 with exit_on_setting_error(sys.argv[1]):
     import config.settings
 """
+# One start of Django for several commands: each takes longer to start than to run.
+RUN_COMMANDS = """
+import os, sys
+from django.core.management import execute_from_command_line
+from chassis.ops.startup import exit_on_setting_error
+os.environ["DJANGO_SETTINGS_MODULE"] = "config.settings"
+with exit_on_setting_error(sys.argv[1]):
+    for command in sys.argv[2:]:
+        execute_from_command_line(["manage.py", *command.split()])
+"""
+MIGRATE = "migrate -v0"
 
 
 def check_settings(environments: Mapping[str, Mapping[str, str]]) -> None:
@@ -89,17 +100,32 @@ def service_uids(environments: Mapping[str, Mapping[str, str]]) -> dict[str, int
     return dict.fromkeys(environments, 0) if failed else SERVICE_UIDS
 
 
-def bring_up(state: StateFolder, ports: Ports) -> None:
+def bring_up(state: StateFolder, ports: Ports) -> bool:
+    """Return whether the known admin password is valid."""
     environments = settings.for_services(state, ports)
     if settings.needs_postgres():
         with step("Starting PostgreSQL"):
             provision_embedded(state, port=ports.postgres)
-    migrate(state, ports, environments)
-    with step("Ensuring an admin exists"):
-        password = {"ADMIN_PASSWORD": settings.admin_password(state)}
-        wait_for_all([manage("user_service", "ensure_admin", environment=environments["user_service"] | password)])
+    with step("Migrating both databases and ensuring an admin exists"):
+        is_current = prepare(state, ports, environments)
     with step("Waiting until everything is healthy"):
         wait_until_healthy(ports)
+    return is_current
+
+
+def prepare(state: StateFolder, ports: Ports, environments: Mapping[str, Mapping[str, str]]) -> bool:
+    """Migrate, create the first admin, and return whether the known admin password is valid."""
+    users, tasks = owner_environments(state, ports, environments)
+    users |= {"ADMIN_PASSWORD": settings.admin_password(state)}
+    # Without Django's system checks: they load all views, as the services are doing at this moment.
+    commands = [f"{each} --skip-checks" for each in (MIGRATE, "ensure_admin", "ensure_admin --check")]
+    output, _ = wait_for_all(
+        [
+            python("user_service", "-c", RUN_COMMANDS, "user_service", *commands, environment=users),
+            manage("task_service", *commands[0].split(), environment=tasks),
+        ]
+    )
+    return says_current(output)
 
 
 def admin_password_is_current(state: StateFolder, environment: Mapping[str, str]) -> bool:
@@ -108,7 +134,11 @@ def admin_password_is_current(state: StateFolder, environment: Mapping[str, str]
     (output,) = wait_for_all(
         [manage("user_service", "ensure_admin", "--check", environment={**environment, **password})]
     )
-    return output.strip() == "current"
+    return says_current(output)
+
+
+def says_current(output: str) -> bool:
+    return output.splitlines()[-1] == "current"
 
 
 def provision_embedded(state: StateFolder, *, port: int) -> None:
@@ -122,15 +152,17 @@ def provision_embedded(state: StateFolder, *, port: int) -> None:
 
 
 def migrate(state: StateFolder, ports: Ports, environments: Mapping[str, Mapping[str, str]]) -> None:
-    """Migrate as the schema owners, whose passwords no other program gets."""
-    owners = settings.owners(state, ports)
     with step("Migrating both databases"):
-        wait_for_all(
-            [
-                manage(service, "migrate", "-v0", environment={**environments[service], **owners[service]})
-                for service in environments
-            ]
-        )
+        each = zip(environments, owner_environments(state, ports, environments), strict=True)
+        wait_for_all([manage(service, *MIGRATE.split(), environment=environment) for service, environment in each])
+
+
+def owner_environments(
+    state: StateFolder, ports: Ports, environments: Mapping[str, Mapping[str, str]]
+) -> list[dict[str, str]]:
+    """Return the environments for migrating as the schema owners, whose passwords no other program gets."""
+    owners = settings.owners(state, ports)
+    return [{**environments[service], **owners[service]} for service in environments]
 
 
 def read_settings(service: str, environment: Mapping[str, str], *, uid: int = 0) -> subprocess.Popen[str]:

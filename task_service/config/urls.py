@@ -8,12 +8,13 @@ from tasks.views import TAGS as TASK_TAGS
 
 DOCUMENTATION = pages.Documentation("TMService: tasks", TASK_TAGS | NOTIFICATION_TAGS)
 
+# Routes are tried in this order, so those of most requests come first.
 urlpatterns = [
+    path("", include("tasks.urls")),
+    path("", include("notifications.urls")),
     *health.urls("task", checks=CHECKS),
     *metrics.urls(checks=CHECKS),
     *pages.urls("task", DOCUMENTATION),
-    path("", include("tasks.urls")),
-    path("", include("notifications.urls")),
 ]
 
 handler400 = "chassis.api.problems.bad_request"

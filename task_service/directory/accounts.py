@@ -6,8 +6,9 @@ from typing import Any
 
 from django.db.models import BooleanField, ExpressionWrapper, F, Q, QuerySet
 
-from chassis.auth.limits import CallerQuery, CountedRequest, parameter
+from chassis.auth.limits import CallerQuery, CountedRequest
 from chassis.auth.tokens import Caller
+from chassis.compiled_query import CompiledQuery, parameter
 from directory import client, feed
 from directory.models import User
 
@@ -18,6 +19,10 @@ class UnknownUser(Exception):
 
 class InactiveUser(Exception):
     """The account is deactivated, or its token is no longer valid."""
+
+
+USER = CompiledQuery(lambda: User.objects.filter(pk=parameter("id")))
+LOCKED_USER = CompiledQuery(lambda: User.objects.select_for_update(no_key=True).filter(pk=parameter("id")))
 
 
 def known_account() -> QuerySet[Any, Any]:
@@ -66,7 +71,7 @@ def require_assignable(user_id: int, *, asked_by: int) -> None:
 
     An account that is missing in the directory, or inactive but not deleted, is fetched.
     """
-    user = User.objects.filter(pk=user_id).first()
+    user = find_user(USER, user_id)
     if user is None or not (user.is_active or user.is_deleted):
         user = fetch_user(user_id, asked_by=asked_by)
     if user.is_deleted:
@@ -95,6 +100,12 @@ def find_id_by_username(name: str) -> int:
     return int(user.pk)
 
 
+def find_user(query: CompiledQuery, user_id: int) -> User | None:
+    row = query.first(id=user_id)
+    values: Any = row and row.values()  # in the order of the model's fields
+    return User(*values) if values else None
+
+
 def fetch_user(user_id: int, *, asked_by: int) -> User:
     person = client.look_up(user_id, asked_by=asked_by)
     if person is None:
@@ -109,7 +120,7 @@ def lock_user(user_id: int | None) -> User | None:
     Raise UnknownUser if it is deleted already. Return None if it is not in the directory: a task older than the
     directory may keep its assignee.
     """
-    user: User | None = User.objects.select_for_update(no_key=True).filter(pk=user_id).first() if user_id else None
+    user = find_user(LOCKED_USER, user_id) if user_id else None
     if user is not None and user.is_deleted:
         raise UnknownUser()
     return user

@@ -1,6 +1,6 @@
 """Sends pending deliveries that are still relevant; and the jobs that do so."""
 
-from functools import partial
+from functools import cache, partial
 
 from django.conf import settings
 
@@ -10,7 +10,7 @@ from chassis.worker.outbox import Skipped, deliver_due
 from directory import feed
 from directory.models import User
 from notifications.channels import Entry, Message, channel
-from notifications.models import DUE_DATE_MOVED, TASK_COMPLETED, Delivery, Event
+from notifications.models import DUE_DATE_MOVED, TASK_COMPLETED, Delivery, DeliveryQuerySet, Event
 from tasks.models import Task
 
 
@@ -30,15 +30,25 @@ def cancel_for_unset_channels() -> None:
 def deliver_channel(channel_name: str) -> int:
     if channel_name == "email" and settings.MAILS_ARE_HELD:
         return 0
-    return deliver_due(Delivery.objects.filter(channel=channel_name), send_message)
+    return deliver_due(deliveries(channel_name), send_message)
+
+
+@cache
+def deliveries(channel_name: str) -> DeliveryQuerySet:
+    """Return the same object each time, so that its claim is compiled once."""
+    found: DeliveryQuerySet = Delivery.objects.filter(channel=channel_name)
+    return found
 
 
 def send_message(delivery: Delivery) -> None:
     """Send a message with all parts that are still relevant; raise Skipped if there are none."""
-    feed.pull_if_stale()  # the recipient may have lost permissions since
+    if delivery.recipient_id:
+        feed.pull_if_stale()  # the recipient may have lost permissions since
     parts = delivery.claim_parts()
-    recipient = User.objects.filter(pk=delivery.recipient_id or 0).first()
-    tasks = Task.objects.in_bulk({part.event.task_id for part in parts})
+    recipient = User.objects.filter(pk=delivery.recipient_id).first() if delivery.recipient_id else None
+    # Only a recipient and a reminder depend on what the task is now.
+    needed = {part.event.task_id for part in parts if recipient or part.event.is_reminder}
+    tasks = Task.objects.in_bulk(needed) if needed else {}
     entries: list[Entry] = []
     skipped: list[tuple[Delivery, str]] = []
     for part in parts:

@@ -1,53 +1,25 @@
 """Events, inbox entries, and deliveries by channel and recipient."""
 
-import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from datetime import datetime
 from functools import partial
 from hashlib import blake2b
 from typing import Any, ClassVar, Self
 from uuid import uuid4
 
-from django.core.serializers.json import DjangoJSONEncoder
-from django.db import connection, models
+from django.db import models
 from django.db.models import Case, Exists, F, Min, OuterRef, Q, Subquery, Value, When
 from django.db.models.functions import Coalesce
 from django.utils import timezone
 
 from chassis.auth.tokens import Caller
+from chassis.compiled_query import CompiledQuery, parameter
 from chassis.worker import outbox
 from directory.models import User
 from tasks.models import Task
 
 # Reasons to skip a reminder. It is requeued if it becomes due again.
 TASK_COMPLETED, DUE_DATE_MOVED = "the task is completed", "the due date was moved"
-
-# Skips a reminder that exists already.
-STORE = """
-    INSERT INTO notifications_event (kind, task_id, task_title, text, due_date, old, new, by_id, created_at)
-    SELECT kind, task_id, task_title, text, due_date, old, new, by_id, created_at
-    FROM jsonb_populate_recordset(NULL::notifications_event, %s)
-    ON CONFLICT DO NOTHING RETURNING kind, task_id, id
-"""
-
-
-class EventManager(models.Manager["Event"]):
-    def store(self, events: Sequence["Event"]) -> list["Event"]:
-        """Save events, at most one per kind and task, and return the new ones.
-
-        Pass reminders sorted by kind, then task: concurrent transactions with the same ones then wait, not deadlock.
-        """
-        if not events:
-            return []
-        columns = [field.attname for field in Event._meta.concrete_fields if not field.primary_key]
-        rows = [{name: getattr(event, name) for name in columns} for event in events]
-        with connection.cursor() as cursor:
-            cursor.execute(STORE, [json.dumps(rows, cls=DjangoJSONEncoder)])
-            ids = {(kind, task_id): id_ for kind, task_id, id_ in cursor.fetchall()}
-        new = [event for event in events if (event.kind, event.task_id) in ids]
-        for event in new:
-            event.pk = ids[event.kind, event.task_id]
-        return new
 
 
 class Event(models.Model):
@@ -75,8 +47,6 @@ class Event(models.Model):
         User, null=True, on_delete=models.DO_NOTHING, db_constraint=False, db_index=False, related_name="+"
     )
     created_at = models.DateTimeField(default=timezone.now)
-
-    objects: ClassVar[EventManager] = EventManager()
 
     class Meta:
         constraints = [
@@ -175,6 +145,9 @@ class Notification(models.Model):
         return f"notification {self.pk} to user {self.recipient_id}"
 
 
+EVENT = CompiledQuery(lambda: Event.objects.filter(pk=parameter("id")))
+
+
 class DeliveryQuerySet(outbox.DeliveryQuerySet["Delivery"]):
     def requeue(self) -> None:
         """Make skipped deliveries pending again, each with another day to succeed, as parts of a new message."""
@@ -237,6 +210,7 @@ class Delivery(outbox.Delivery):
         the same content if it is sent again after a crash.
         """
         if self.digest is None:
+            (self.event,) = Event.objects.raw(*EVENT.bind(id=self.event_id))
             return [self]
         pending = self.other_parts.filter(state=self.State.PENDING)
         earlier = Delivery.objects.filter(
@@ -259,6 +233,8 @@ class Delivery(outbox.Delivery):
 
     def find_message_id(self) -> int:
         """Return the id of the message: that of its first part, in any state."""
+        if self.digest is None:
+            return self.pk
         first: int | None = self.other_parts.aggregate(first=Min("pk"))["first"]
         return min(self.pk, first or self.pk)
 

@@ -94,9 +94,10 @@ class TaskFilter(django_filters.FilterSet):
 
     def filter_queryset(self, tasks: TaskQuerySet) -> TaskQuerySet:
         """Search last: the ranks of a search are parts of the otherwise filtered tasks."""
-        text = self.form.cleaned_data.pop("search")
+        text = self.form.cleaned_data.pop("search", None)
         filtered: TaskQuerySet = super().filter_queryset(tasks)
-        return filtered.matching(text) if text else filtered
+        among_all = self.request.user.is_admin and "assigned_to" not in self.data
+        return filtered.matching(text, among_all=among_all) if text else filtered
 
 
 class ExportFilter(TaskFilter):

@@ -2,8 +2,9 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, cast
 
+import orjson
 from django.conf import settings
 from django.db.models import QuerySet
 from django.http import Http404, HttpResponseBase, StreamingHttpResponse
@@ -12,7 +13,6 @@ from drf_yasg.openapi import Response as Described
 from drf_yasg.utils import swagger_auto_schema
 from rest_framework import status
 from rest_framework.generics import get_object_or_404
-from rest_framework.mixins import ListModelMixin
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.serializers import BaseSerializer
@@ -21,17 +21,20 @@ from chassis.api import etags, pagination
 from chassis.api.filters import is_true
 from chassis.api.idempotency import idempotent
 from chassis.api.problems import PreconditionFailed
+from chassis.api.strict_json import RenderedJSON
 from chassis.api.views import Endpoint
 from chassis.auth.permissions import AdminWritesOnceVisible, IsAdmin, IsAuthenticated, ReadOnly
-from tasks import export
+from tasks import export, stamps
 from tasks.bulk import MAX_MATCHING, BulkSerializer, ChangedSerializer
 from tasks.examples import COMPLETED_TASK
 from tasks.filters import ExportFilter, TaskFilter
 from tasks.models import Activity, IdempotencyRecord, StaleVersion, Task, TaskQuerySet
 from tasks.openapi import BulkInspector, CountProblemSerializer, SummarySerializer
 from tasks.permissions import MovesOwnTask
+from tasks.reading import find_with_accounts
+from tasks.row_json import find, first_page, with_json
 from tasks.serializers import ActivitySerializer, TaskSerializer
-from tasks.summary import summary
+from tasks.summary import summary, summary_of_visible
 
 TAGS = {
     "Tasks": "Tasks, their assignees and due dates.",
@@ -40,6 +43,7 @@ TAGS = {
 VISIBILITY = "An admin sees all tasks. Others see the tasks that are assigned to them."
 ASSIGNEE_UNKNOWN = {503: "The database or the user service, which knows the assignee, cannot be reached at the moment."}
 COMPLETED = Described("The task as it is now.", TaskSerializer, examples={"application/json": COMPLETED_TASK})
+FIRST_PAGE = frozenset({"ordering", "page_size"})  # parameters that a first page without filters may have
 ORDERINGS = ["due_date", "created_at", "updated_at", "completed_at", "priority", "id"]
 
 
@@ -47,19 +51,25 @@ class TaskEndpoint(Endpoint):
     tag = "Tasks"
     permission_classes = [IsAuthenticated & (ReadOnly | IsAdmin)]
     serializer_class: type[BaseSerializer[Any]] = TaskSerializer
+    state = ""  # see stamps.answer_unchanged
 
     def get_queryset(self) -> QuerySet[Task]:
         tasks: TaskQuerySet = Task.objects.visible_to(self.caller).with_assignee()
         return tasks
 
-    def answer(self, task: Task, **kwargs: Any) -> Response:
-        data = self.get_serializer(task).data
-        response = Response(data, **kwargs)
-        response["ETag"] = etags.version_etag(task.version, data)
+    def answer(self, version: int, representation: Any, **kwargs: Any) -> Response:
+        response = Response(representation, **kwargs)
+        response["ETag"] = etags.version_etag(version, orjson.dumps(representation))
         return response
 
+    def stamped(self, representation: Any, state: str) -> RenderedJSON:
+        """Return a response whose tag has the stamp of the state, if there is one."""
+        content = orjson.dumps(representation)
+        stamp = stamps.stamp(state, self.request, self.caller) if state else ""
+        return RenderedJSON(content, etag=etags.weak_etag(content, stamp))
 
-class TaskList(ListModelMixin, TaskEndpoint):
+
+class TaskList(TaskEndpoint):
     query_parameters = pagination.PARAMETERS
     filterset_class = TaskFilter
     repeatable_parameters = frozenset({"status", "priority", "assigned_to", "created_by"})
@@ -68,8 +78,24 @@ class TaskList(ListModelMixin, TaskEndpoint):
     ranks_search = True
 
     @swagger_auto_schema(operation_id="listTasks", operation_summary="List tasks", operation_description=VISIBILITY)
-    def get(self, request: Request) -> Response:
-        return self.list(request)
+    @stamps.answer_unchanged
+    def get(self, request: Request) -> RenderedJSON:
+        page = self.first_page() if request.query_params.keys() <= FIRST_PAGE else self.filtered_page()
+        results = self.pages.page([orjson.Fragment(task.json) for task in page])
+        return self.stamped(results, self.state or (page[0].state if page else ""))
+
+    @property
+    def pages(self) -> pagination.KeysetPagination:
+        return cast("pagination.KeysetPagination", self.paginator)
+
+    def first_page(self) -> list[Any]:
+        """Read the page that most requests want, with a compiled query."""
+        self.pages.choose_page(self.request, self, Task)
+        return self.pages.take(first_page(self.caller, self.pages.order, self.pages.size + 1))
+
+    def filtered_page(self) -> Any:
+        tasks = with_json(Task.objects.visible_to(self.caller).only(*ORDERINGS))
+        return self.paginate_queryset(self.filter_queryset(tasks))
 
     @swagger_auto_schema(
         operation_id="createTask",
@@ -84,7 +110,9 @@ class TaskList(ListModelMixin, TaskEndpoint):
         serializer.is_valid(raise_exception=True)
         task = serializer.save()
         location = f"{settings.PUBLIC_URL}/task/tasks/{task.pk}/"
-        return self.answer(task, status=status.HTTP_201_CREATED, headers={"Location": location})
+        return self.answer(
+            task.version, serializer.data, status=status.HTTP_201_CREATED, headers={"Location": location}
+        )
 
 
 class TaskSummary(TaskEndpoint):
@@ -97,9 +125,15 @@ class TaskSummary(TaskEndpoint):
         operation_description=f"{VISIBILITY} The filters narrow them down.",
         responses={200: Described("The counts.", SummarySerializer)},
     )
-    def get(self, request: Request) -> Response:
+    @stamps.answer_unchanged
+    def get(self, request: Request) -> RenderedJSON:
+        return self.stamped(self.counts(), self.state)
+
+    def counts(self) -> dict[str, Any]:
+        if not self.request.query_params:
+            return summary_of_visible(self.caller)
         tasks: Any = self.filter_queryset(Task.objects.visible_to(self.caller))
-        return Response(summary(tasks))
+        return summary(tasks, self.request.query_params.keys())
 
 
 class TaskExport(TaskEndpoint):
@@ -122,17 +156,22 @@ class TaskExport(TaskEndpoint):
                 "The file, with a header line (RFC 4180).",
                 Schema(type=TYPE_FILE),
                 {"text/csv": ",".join(export.COLUMNS) + "\r\n"},
-            )
+            ),
+            503: f"The service is unavailable at the moment, or another export of more than {export.ROWS_PER_CHUNK} "
+            "tasks is running.",
         },
         headers=["Content-Disposition"],
     )
     def get(self, request: Request) -> HttpResponseBase:
         _, order = pagination.resolve_order(request, self, Task)
-        tasks = order.sort(self.filter_queryset(self.get_queryset()))
+        tasks = order.sort(self.filter_queryset(export.with_cells(Task.objects.visible_to(self.caller))))
         separator = export.SEPARATORS[request.query_params.get("separator", "comma")]
         mark = export.BYTE_ORDER_MARK if is_true(request.query_params.get("bom", "")) else ""
+        file = export.PrimedStream(export.chunks(tasks, separator=separator, mark=mark))
+        if request.method == "HEAD":
+            file.close()
         return StreamingHttpResponse(
-            export.PrimedStream(export.chunks(tasks, separator=separator, mark=mark)),
+            file,
             content_type="text/csv; charset=utf-8; header=present",
             headers={"Content-Disposition": 'attachment; filename="tasks.csv"'},
         )
@@ -182,8 +221,13 @@ class TaskDetail(TaskEndpoint):
     if_match_methods = frozenset({"PUT", "PATCH", "DELETE"})
 
     @swagger_auto_schema(operation_id="readTask", operation_summary="Read a task", operation_description=VISIBILITY)
-    def get(self, request: Request, task_id: int) -> Response:
-        return self.answer(self.get_object())
+    def get(self, request: Request, task_id: int) -> RenderedJSON:
+        found = find(task_id, self.caller)
+        if found is None:
+            raise Http404
+        version, json = found
+        content = json.encode()
+        return RenderedJSON(content, etag=etags.version_etag(version, content))
 
     @swagger_auto_schema(
         operation_id="replaceTask",
@@ -221,14 +265,21 @@ class TaskDetail(TaskEndpoint):
         return Response(status=status.HTTP_204_NO_CONTENT)
 
     def change(self, *, partial: bool) -> Response:
-        task, versions = self.get_object(), etags.if_match(self.request)
+        task, versions = self.task_to_change(), etags.if_match(self.request)
         with as_http_errors():
             task.check_version(versions)  # before the body, whose read-only values may come from an older version
         serializer = self.get_serializer(task, data=self.body, partial=partial)
         serializer.is_valid(raise_exception=True)
         with as_http_errors():
             task = serializer.save(versions=versions)
-        return self.answer(task)
+        return self.answer(task.version, serializer.data)
+
+    def task_to_change(self) -> Task:
+        task = find_with_accounts(self.kwargs["task_id"], self.caller)
+        if task is None:
+            raise Http404
+        self.check_object_permissions(self.request, task)
+        return task
 
 
 class TaskActivity(TaskEndpoint):

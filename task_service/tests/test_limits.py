@@ -191,7 +191,8 @@ def test_concurrent_requests_of_a_new_caller_share_a_limit(at_once, newcomer, us
     assert sorted(answer.status_code for answer in answers) == [200] * 10 + [429] * 10
 
 
-def test_counting_a_known_caller_takes_no_extra_statement(settings, alice):
+def test_counting_a_known_caller_takes_no_extra_statement(settings, alice, create_task):
+    create_task(assigned_to=alice.id)
     set_limits(settings, user=None)
     _, uncounted = statements(alice.get, TASKS)
     set_limits(settings, user="1/min")

@@ -1,7 +1,7 @@
 """Constraints of the database, which hold without the API too."""
 
 import pytest
-from django.db import DataError, IntegrityError, connection
+from django.db import DataError, IntegrityError, connection, transaction
 from django.utils import timezone
 
 from tasks.models import Task
@@ -34,7 +34,7 @@ def test_no_statement_can_store_an_invalid_task(create_task, values, constraint)
 def test_sql_cannot_omit_required_columns(create_task, column):
     create_task()
 
-    with pytest.raises(IntegrityError, match=column), connection.cursor() as cursor:
+    with pytest.raises(IntegrityError, match=column), transaction.atomic(), connection.cursor() as cursor:
         cursor.execute(f"UPDATE tasks_task SET {column} = NULL")
 
 

@@ -256,6 +256,18 @@ def test_rare_words_use_the_word_index(ada, text):
     assert "task_found_by_word" in repr(plan)
 
 
+@pytest.mark.parametrize("text", ["4711", "orchid", "unicorn"])
+def test_rare_and_absent_words_use_the_word_index_in_larger_tables(ada, text):
+    """PostgreSQL assumes that any prefix is in 0.5 % of the tasks: more of them than of the rows of a page."""
+    with connection.cursor() as cursor:
+        statistics = ["schemaname", "relname", "tasks_task", "reltuples", 30.0 * ROWS]
+        cursor.execute("SELECT pg_restore_relation_stats(%s, current_schema()::text, %s, %s, %s, %s::real)", statistics)
+
+    _, plan = read(ada, f"{TASKS}?search={text}")
+
+    assert_reads(plan, at_most=FEW)
+
+
 @as_admin_and_user
 @pytest.mark.parametrize("ordering", ["priority", "-priority"])
 def test_sorting_by_a_common_value_reads_few_other_rows(ada, person, ordering):
@@ -274,6 +286,19 @@ def test_a_summary_counts_in_indexes_up_to_its_limit(ada, filters):
     _, plan = read(ada, f"{TASKS}summary/?{filters}")
 
     assert_reads(plan, at_most=6 * MAX_COUNT)
+
+
+COUNTED = ["", "status=todo", "status=todo,in_progress", "priority=high", "overdue=true", "due_soon=true"]
+COUNTED += ["assigned_to=none", "assigned_to=me", "created_by=101", "due_date=none", "due_date_after={today}"]
+
+
+@as_admin_and_user
+@pytest.mark.parametrize("filters", COUNTED)
+def test_a_summary_reads_indexes_and_few_tasks(person, filters):
+    _, plan = read(person, f"{TASKS}summary/?{filters.format(today=TODAY)}")
+
+    of_tasks = [scan for scan in plan.scans("tasks_task") if scan["Node Type"] != "Index Only Scan"]
+    assert sum(rows_read(scan) for scan in of_tasks) <= ALICES // 5, plan
 
 
 def test_a_users_summary_reads_only_visible_tasks(alice):

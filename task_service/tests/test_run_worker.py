@@ -9,7 +9,7 @@ from config import worker
 from directory.models import Feed, User
 from tasks.models import IdempotencyRecord
 from tests.conftest import set_feed_age, wait_until
-from tests.deliveries import start
+from tests.deliveries import run, start
 
 # A turn of a job closes old connections, even inside a transaction.
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -34,6 +34,20 @@ def test_once_reads_the_feed_and_deletes_expired_records(alice, bob, user_servic
     known = set(User.objects.values_list("username", "is_active"))
     assert known == {("ada", True), ("alicia", True), ("bob", False)}
     assert IdempotencyRecord.objects.get().key == "new"
+
+
+def test_the_worker_loads_no_views(user_service):
+    """They would take a fifth of its memory."""
+    code = """if True:
+        import sys
+        from django.core.management import execute_from_command_line
+        execute_from_command_line(["manage.py", "run_worker", "--once"])
+        print(sorted(sys.modules.keys() & {"config.urls", "config.worker", "rest_framework.generics", "tasks.views"}))
+    """
+
+    status, output, errors = run("-c", code, USER_SERVICE_URL=user_service.url)
+
+    assert (status, output.splitlines()[-1:]) == (0, ["['config.worker']"]), errors
 
 
 def test_an_unavailable_user_service_fails_no_job(user_service):

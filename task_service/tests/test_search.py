@@ -1,8 +1,12 @@
 """Search in titles and descriptions."""
 
-import pytest
+import json
 
-from tasks.models import MAX_DESCRIPTION_LENGTH
+import pytest
+from django.db import connection
+
+from tasks.models import MAX_DESCRIPTION_LENGTH, Task
+from tasks.search import RULES, document
 from tests.conftest import TASKS, invalid_fields, titles
 
 pytestmark = pytest.mark.django_db
@@ -126,3 +130,15 @@ def test_the_longest_description_of_rare_words_is_found(ada, text, word):
 
     assert answer.status_code == 201
     assert found(ada, word) == [title]
+
+
+def test_few_tasks_are_expected_for_a_rare_word_even_if_there_are_few_words():
+    """PostgreSQL would otherwise expect 10 of these tasks in each rank, and walk a million tasks to find a page."""
+    text = {"title": "Water plants", "search_document": document("Water plants", ""), "search_rules": RULES}
+    Task.objects.bulk_create(Task(**text, created_by=101) for _ in range(2000))
+    with connection.cursor() as cursor:
+        cursor.execute("ANALYZE tasks_task")
+
+    for rank in Task.objects.matching("zyzzyva", among_all=True).ranks:
+        plan = json.loads(rank.values("id").explain(format="json"))[0]["Plan"]
+        assert plan["Plan Rows"] < 5

@@ -5,6 +5,7 @@ from datetime import timedelta
 import pytest
 from django.utils import timezone
 
+from tasks.search import parse
 from tests.conftest import TASKS, invalid_fields
 
 pytestmark = pytest.mark.django_db
@@ -50,6 +51,12 @@ def test_pages_go_through_the_ranks_in_order(ada, plans, size, ordering):
 
     assert [title for page in found for title in page] == RANKED
     assert {len(page) for page in found[:-1]} <= {size}
+
+
+@pytest.mark.parametrize("text", ["pay", "pay rent", "pay or rent", '"pay rent" plan', "\u6771\u4eac"])
+def test_the_word_index_is_not_asked_for_better_ranks(text):
+    """To exclude a prefix, it would read all tasks with that prefix."""
+    assert not any("!" in rank.query for rank in parse(text).ranks)
 
 
 def test_all_words_in_the_title_rank_before_some(ada, create_task):

@@ -10,6 +10,7 @@ from django.urls import get_resolver
 from rest_framework.test import APIClient
 
 from directory.models import User
+from notifications.delivering import deliver_channel
 from notifications.models import Delivery, Event, Notification
 from tasks.models import Activity, Task
 from tests.conftest import TASKS, Person, set_feed_age, task_url
@@ -107,14 +108,14 @@ def test_reads_take_as_many_statements_for_any_number_of_rows(ada, task, add_row
         assert len(one.json()["results"]) < len(many.json()["results"]) == 100
 
 
-def test_the_export_of_many_chunks_is_one_query(ada, task, add_rows):
+def test_the_export_of_many_chunks_is_one_query_and_a_lock(ada, task, add_rows):
     for _ in range(6):
         add_rows(task)
 
     answer, cost = statements(ada.get, f"{TASKS}export.csv")
 
     assert answer.content_so_far.count(b"\r\n") == 602
-    assert cost == READS["task/tasks/export.csv"]
+    assert cost == READS["task/tasks/export.csv"] + 1
 
 
 @pytest.mark.parametrize(
@@ -135,6 +136,18 @@ def test_only_a_filter_by_usernames_takes_another_statement(ada, task, add_rows,
 
     assert (answer.status_code, cost) == (200, READS[route] + more)
     assert cost <= MAX_READ_STATEMENTS
+
+
+def test_a_poll_checks_the_stamp_before_it_reads_the_list(ada, task):
+    tag = {"If-None-Match": ada.get(TASKS)["ETag"]}
+
+    unchanged, polled = statements(ada.get, TASKS, headers=tag)
+    ada.patch(task_url(task), {"title": "Changed"})
+    changed, read = statements(ada.get, TASKS, headers=tag)
+
+    assert (unchanged.status_code, changed.status_code) == (304, 200)
+    assert (polled, read) == (2, 3)  # the caller and the stamp, then the list
+    assert read <= MAX_READ_STATEMENTS
 
 
 @pytest.mark.parametrize(("rows", "cost"), [(20, 3), (21, 2)])
@@ -273,3 +286,24 @@ def test_a_new_task_is_not_read_back(ada, bob):
     reads = [query["sql"] for query in captured if query["sql"].startswith("SELECT")]
     assert answer.status_code == 201
     assert not [sql for sql in reads if "tasks_task" in sql]
+
+
+def test_a_line_in_the_log_takes_three_statements(ada, task):
+    ada.patch(task_url(task), {"status": "completed"})
+
+    with CaptureQueriesContext(connection) as captured:
+        sent = deliver_channel("log")
+
+    taken = [query["sql"].split()[0] for query in captured if not query["sql"].startswith(TRANSACTION_STATEMENTS)]
+    assert (sent, taken) == (1, ["WITH", "SELECT", "UPDATE", "WITH"])  # claim, event, mark; nothing more to claim
+
+
+def test_a_change_is_read_stored_and_announced_in_one_statement_each(ada, task):
+    with CaptureQueriesContext(connection) as captured:
+        answer = ada.patch(task_url(task), {"status": "completed"})
+
+    taken = [query["sql"].split()[0] for query in captured if not query["sql"].startswith(TRANSACTION_STATEMENTS)]
+    assert (answer.status_code, taken) == (
+        200,
+        ["WITH", "SELECT", "WITH", "WITH"],
+    )  # caller, task, change, notification

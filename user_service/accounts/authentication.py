@@ -15,8 +15,9 @@ from accounts.models import Session
 from accounts.models.session import SessionQuerySet
 from accounts.tokens import GRACE_PERIOD, refresh_claims, verify_access
 from chassis.auth import gate
-from chassis.auth.limits import CallerQuery, CountedRequest, parameter
+from chassis.auth.limits import CallerQuery, CountedRequest
 from chassis.auth.tokens import Caller, InvalidToken
+from chassis.compiled_query import parameter
 
 
 def live_sessions() -> SessionQuerySet:

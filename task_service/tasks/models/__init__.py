@@ -1,6 +1,6 @@
 from tasks.models.activity import Activity
 from tasks.models.idempotency_record import IdempotencyRecord
-from tasks.models.task import MAX_DESCRIPTION_LENGTH, StaleVersion, Task, TaskQuerySet, UnexpectedCount
+from tasks.models.task import MAX_DESCRIPTION_LENGTH, StaleVersion, Task, TaskQuerySet, UnexpectedCount, visible_values
 
 __all__ = [
     "MAX_DESCRIPTION_LENGTH",
@@ -10,4 +10,5 @@ __all__ = [
     "Task",
     "TaskQuerySet",
     "UnexpectedCount",
+    "visible_values",
 ]

@@ -17,6 +17,11 @@ if TYPE_CHECKING:
 WRITABLE = ("title", "description", "status", "priority", "due_date", "assigned_to_id")
 
 
+class CurrentTransactionId(models.Func):
+    template = "pg_current_xact_id()::text::bigint"
+    output_field = models.BigIntegerField()
+
+
 class Activity(models.Model):
     """One change of a task, written in its transaction, with the version after it."""
 
@@ -42,6 +47,8 @@ class Activity(models.Model):
         User, null=True, on_delete=models.DO_NOTHING, db_constraint=False, db_index=False, related_name="+"
     )
     at = models.DateTimeField()
+    # Of the transaction that wrote it; null in entries of earlier versions. See tasks.stamps.
+    transaction_id = models.BigIntegerField(null=True, editable=False, db_default=CurrentTransactionId())
 
     # See chassis.ops.roles. The previous version still deletes rows; a trigger prevents it.
     revoked_rights = "UPDATE"
@@ -53,7 +60,14 @@ class Activity(models.Model):
                 name="activity_kind_is_known",
             ),
         ]
-        indexes = [models.Index(fields=["task", "id"], name="activity_of_task")]
+        indexes = [
+            models.Index(fields=["task", "id"], name="activity_of_task"),
+            models.Index(
+                fields=["transaction_id"],
+                condition=models.Q(transaction_id__isnull=False),
+                name="activity_by_transaction",
+            ),
+        ]
 
     def __str__(self) -> str:
         return f"{self.kind} {self.field} of task {self.task_id}"

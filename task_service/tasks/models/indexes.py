@@ -35,6 +35,14 @@ TASK_INDEXES = [
     ),
     Index(fields=["status", "-created_at", "-id"], name="task_newest_in_status"),
     Index(fields=["due_date"], condition=~Q(status="completed"), name="open_task_by_due_date"),
+    # The summary reads these alone, not the tasks: they contain the columns of most filters.
+    Index(fields=["status", "due_date", "priority", "created_by"], name="task_counted"),
+    # Not as keys: PostgreSQL assumes that it searches once for each due date before them.
+    Index(
+        fields=["assigned_to", "status", "due_date"],
+        include=["priority", "created_by"],
+        name="task_counted_of_assignee",
+    ),
     GinIndex(fields=["search_document"], name="task_found_by_word"),
     Index(fields=["id"], condition=NOT_INDEXED, name="task_to_index"),
     GinIndex(TEXT_VECTOR, name="task_search"),  # for tasks that are not indexed yet

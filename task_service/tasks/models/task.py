@@ -1,6 +1,5 @@
 """The task and its queryset: constraints, the state transition, and all ways to find and change tasks."""
 
-from collections import defaultdict
 from collections.abc import Collection, Iterable
 from datetime import date, datetime, time, timedelta
 from functools import partial
@@ -10,8 +9,8 @@ from django.conf import settings
 from django.contrib.postgres.expressions import ArraySubquery
 from django.contrib.postgres.search import SearchVectorField
 from django.db import models, transaction
-from django.db.models import Case, OuterRef, Q, Subquery, Value, When
-from django.db.models.functions import Cast, JSONObject, Length
+from django.db.models import OuterRef, Q, Subquery
+from django.db.models.functions import JSONObject, Length
 from django.db.models.lookups import LessThanOrEqual
 from django.utils import timezone
 
@@ -21,9 +20,10 @@ from chassis.auth.tokens import Caller
 from directory import accounts
 from directory.models import User
 from tasks import search
+from tasks.models import statements
 from tasks.models.activity import Activity, creation_history, deletion_entry, diff
 from tasks.models.indexes import TASK_INDEXES
-from tasks.search.conditions import NOT_INDEXED, matches, matches_unindexed
+from tasks.search.conditions import NOT_INDEXED, matches, matches_rank, matches_unindexed
 from tasks.signals import FieldChange, tasks_changed, tasks_deleted
 
 DERIVED = ("version", "updated_at", "completed_at")  # by Task.apply
@@ -66,7 +66,7 @@ class TaskQuerySet(models.QuerySet["Task"]):
         names = User.objects.filter(pk=OuterRef("assigned_to")).values("username")  # a join would be an inner join
         return self.annotate(assignee_name=Subquery(names))
 
-    def with_accounts(self, actor_id: int | None = None) -> Self:
+    def with_accounts(self, actor_id: Any = None) -> Self:
         """Annotate `assignee_name`, `actor_name` and `accounts`: id and role of assignee and creator, if active."""
         involved = Q(pk=OuterRef("assigned_to")) | Q(pk=OuterRef("created_by"))
         accounts = User.objects.filter(involved, is_active=True).values(account=JSONObject(id="id", role="role"))
@@ -74,7 +74,11 @@ class TaskQuerySet(models.QuerySet["Task"]):
         return self.with_assignee().annotate(accounts=ArraySubquery(accounts), actor_name=actor)
 
     def open(self) -> Self:
-        return self.exclude(status=Task.Status.COMPLETED)
+        # Not exclude(): PostgreSQL reads an index for equal values only.
+        return self.filter(status__in=[status for status in Task.Status if status != Task.Status.COMPLETED])
+
+    def completed(self) -> Self:
+        return self.filter(status=Task.Status.COMPLETED)
 
     def overdue(self) -> Self:
         return self.open().filter(due_date__lt=timezone.localdate())
@@ -92,11 +96,11 @@ class TaskQuerySet(models.QuerySet["Task"]):
         )
 
     def completed_from(self, day: date) -> Self:
-        return self.filter(completed_at__gte=midnight(day))
+        return self.completed().filter(completed_at__gte=midnight(day))
 
     def completed_until(self, day: date) -> Self:
         """Keep tasks completed on that day or earlier."""
-        return self.filter(completed_at__lt=midnight(day + timedelta(days=1)))
+        return self.completed().filter(completed_at__lt=midnight(day + timedelta(days=1)))
 
     def with_user(self, column: str, ids: Collection[int], *, or_nobody: bool) -> Self:
         """Keep tasks whose `column` is one of these users or, with `or_nobody`, null."""
@@ -110,14 +114,17 @@ class TaskQuerySet(models.QuerySet["Task"]):
     def unassigned(self) -> Self:
         return self.filter(assigned_to=None)
 
-    def matching(self, text: str) -> Self:
-        """Keep tasks that match a search. `ranks` of the result are disjoint parts of it, best first."""
-        query = search.parse(text)
-        best, last = query.ranks[:-1], query.ranks[-1]
+    def matching(self, text: str, *, among_all: bool) -> Self:
+        """Keep tasks that match a search. `ranks` of the result are disjoint parts of it, best first.
+
+        `among_all` tells whether the queryset may have tasks of many assignees, and changes only how they are found.
+        """
+        query = search.parse(text, among_all=among_all)
+        *best, last = map(matches_rank, query.ranks)
         matching = self.filter(matches(query.anywhere) | matches_unindexed(text))
         matching.ranks = [
-            *(self.filter(matches(rank)) for rank in best),
-            self.filter(matches(last) | matches_unindexed(text)),
+            *(self.filter(rank) for rank in best),
+            self.filter(last | matches_unindexed(text)),
         ]
         return matching
 
@@ -133,11 +140,13 @@ class TaskQuerySet(models.QuerySet["Task"]):
         """Create a task, or raise accounts.UnknownUser if its assignee has just been deleted."""
         with transaction.atomic():
             assignee = accounts.lock_user(values.get("assigned_to_id"))
-            task = self.create(created_by=by.id, **values)
+            task: Task = self.model(created_by=by.id, **values)
             task.actor_name, task.accounts = by.username, [{"id": by.id, "role": by.role}]
             task.add_assignee(assignee)
-            history = Activity.objects.bulk_create(creation_history(task))
-            announce(history, [task], by.id)
+            task.derive_new()
+            history = list(creation_history(task))
+            statements.insert(task, history)
+            announce(history, by.id)
         return task
 
     def change(
@@ -158,21 +167,9 @@ class TaskQuerySet(models.QuerySet["Task"]):
         with transaction.atomic():
             assignee = accounts.lock_user(values.get("assigned_to_id"))
             tasks = self.lock(by_id, expected_count)
-            now = timezone.now()
-            changed: list[Task] = []
-            history: list[Activity] = []
             for task in tasks:
                 task.check_version(versions)
-                if entries := diff(task, values, by_id=by_id, reason=reason, at=now):
-                    task.apply(values, now)
-                    if "assigned_to_id" in values:
-                        task.add_assignee(assignee)
-                    changed.append(task)
-                    history += entries
-            if changed:
-                self.model.objects.store(changed, values)
-                Activity.objects.bulk_create(history)
-                announce(history, changed, by_id)
+            store_changes(tasks, values, assignee, by_id=by_id, reason=reason)
             return tasks
 
     def lock(self, by_id: int | None, expected_count: int | None = None) -> list["Task"]:
@@ -182,14 +179,6 @@ class TaskQuerySet(models.QuerySet["Task"]):
         if expected_count not in (None, len(tasks)):
             raise UnexpectedCount()
         return tasks
-
-    def store(self, tasks: list["Task"], values: Iterable[str]) -> None:
-        """Save these columns of changed tasks, and the columns derived from them, in one statement."""
-        columns = [*values, *DERIVED]
-        if {"title", "description"}.intersection(values):
-            columns += SEARCH_COLUMNS
-            set_search_documents(tasks)
-        self.filter(pk__in=[task.pk for task in tasks]).update(**{name: column(name, tasks) for name in columns})
 
     def remove(self, *, by_id: int | None, versions: Collection[int] | None = None) -> list["Task"]:
         """Delete every task of the queryset, but not its history, and return all of them in the order of their ids.
@@ -347,14 +336,28 @@ class Task(models.Model):
         self.version += 1
         self.derive(now)
 
+    def change(self, *, by_id: int, **values: Any) -> bool:
+        """Set these values, unless the task was changed or deleted after it was read; return whether it was not.
+
+        Needs with_accounts(by_id). If it returns False, this object is no longer usable.
+        """
+        if all(getattr(self, name) == value for name, value in values.items()):
+            return True
+        with transaction.atomic():
+            assignee = accounts.lock_user(values.get("assigned_to_id"))
+            return store_changes([self], values, assignee, by_id=by_id)
+
     def derive(self, now: datetime) -> None:
         self.updated_at = now
         self.completed_at = None if self.is_open else (self.completed_at or now)
 
+    def derive_new(self) -> None:
+        self.derive(self.created_at)
+        set_search_documents([self])
+
     def save(self, **kwargs: Any) -> None:
         if self._state.adding:
-            self.derive(self.created_at)
-            set_search_documents([self])
+            self.derive_new()
         super().save(**kwargs)
 
 
@@ -363,10 +366,34 @@ def due_soon_range() -> tuple[date, date]:
     return today, today + timedelta(days=settings.DUE_SOON_DAYS)
 
 
-def announce(history: list[Activity], tasks: list[Task], by_id: int | None) -> None:
-    by_pk = {task.pk: task for task in tasks}
+def store_changes(
+    tasks: Iterable[Task], values: dict[str, Any], assignee: User | None, *, by_id: int | None, reason: str = ""
+) -> bool:
+    """Set, store and announce these values, with the history; return whether no task was changed after it was read."""
+    now = timezone.now()
+    changed: list[Task] = []
+    history: list[Activity] = []
+    for task in tasks:
+        if entries := diff(task, values, by_id=by_id, reason=reason, at=now):
+            task.apply(values, now)
+            if "assigned_to_id" in values:
+                task.add_assignee(assignee)
+            changed.append(task)
+            history += entries
+    if changed:
+        fields = [*values, *DERIVED]
+        if {"title", "description"}.intersection(values):
+            fields += SEARCH_COLUMNS
+            set_search_documents(changed)
+        if not statements.update(changed, fields, history):
+            return False
+        announce(history, by_id)
+    return True
+
+
+def announce(history: list[Activity], by_id: int | None) -> None:
     announced = (entry for entry in history if entry.field in ANNOUNCED)
-    changes = [FieldChange(by_pk[entry.task_id], entry.field, entry.old, entry.new) for entry in announced]
+    changes = [FieldChange(entry.task, entry.field, entry.old, entry.new) for entry in announced]
     if changes:
         tasks_changed.send(TaskQuerySet, changes=changes, by_id=by_id)
 
@@ -376,15 +403,3 @@ def set_search_documents(tasks: list[Task]) -> None:
     for task in tasks:
         document = None if is_too_long else search.document(task.title, task.description)
         task.search_document, task.search_rules = document, None if is_too_long else search.RULES
-
-
-def column(name: str, tasks: list[Task]) -> Any:
-    """Return the value of a column for an UPDATE of these tasks: the common value, or one by id."""
-    ids_by_value: dict[Any, list[int]] = defaultdict(list)
-    for task in tasks:
-        ids_by_value[getattr(task, name)].append(task.pk)
-    if len(ids_by_value) == 1:
-        return next(iter(ids_by_value))
-    field: Any = Task._meta.get_field(name)
-    values = [When(pk__in=ids, then=Value(value, field)) for value, ids in ids_by_value.items()]
-    return Cast(Case(*values, output_field=field), field)

@@ -5,6 +5,7 @@ import re
 from django.contrib.postgres.search import SearchQuery, SearchVector, SearchVectorExact
 from django.db.models import BooleanField, Func, Q, Value
 
+from tasks.search.queries import Rank
 from tasks.search.words import RULES
 
 # One of several minus signs is enough, and PostgreSQL fails on more than 32: "tsquery stack too small".
@@ -17,6 +18,10 @@ def matches(query: str) -> Q:
     """Use a query of tasks.search unchanged: PostgreSQL's functions would parse its words again."""
     template = "(%(expressions)s::tsquery)"
     return Q(Func("search_document", Value(query), template=template, arg_joiner=" @@ ", output_field=BooleanField()))
+
+
+def matches_rank(rank: Rank) -> Q:
+    return matches(rank.query) if rank.better is None else matches(rank.query) & ~matches(rank.better)
 
 
 def matches_unindexed(text: str) -> Q:

@@ -16,6 +16,7 @@ from tasks.search.words import words
 
 MAX_WORDS = 100  # per phrase; some characters expand to several words
 PIECE = re.compile(r'(?P<minus>-?)["“”„](?P<phrase>[^"“”„]*)["“”„]?|(?P<bare>\S+)')
+MIN_RARE_PREFIX = 3  # characters; shorter ones are common, but those of numbers are in no statistics
 OR = "or"
 NOTHING = f"'{INCOMPLETE}' & !'{INCOMPLETE}'"
 
@@ -28,6 +29,10 @@ class Term:
     is_prefix: bool
     is_excluded: bool = False
     is_character: bool = False  # ends in a single character of a script without spaces, a prefix of the stored pairs
+
+    @property
+    def may_be_rare(self) -> bool:
+        return len(self.words) == 1 and (not self.is_prefix or len(self.words[0]) >= MIN_RARE_PREFIX)
 
     def within(self, field: str) -> str:
         return f"({' <-> '.join(self.lexemes(field))})"
@@ -49,28 +54,40 @@ class Term:
 
 
 @dataclass(frozen=True, slots=True)
+class Rank:
+    """Results that match one tsquery and not another: those of the better ranks.
+
+    The second is not part of the first, because PostgreSQL's index would then read all tasks with that prefix.
+    """
+
+    query: str
+    better: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Query:
     """Alternatives, each with required and excluded terms. The properties are PostgreSQL's tsquery."""
 
     alternatives: tuple[tuple[Term, ...], ...]
+    among_all: bool = True  # tasks, not only those of one person
 
     @property
     def anywhere(self) -> str:
         return self.with_terms(Term.anywhere) if self.alternatives else NOTHING
 
     @property
-    def ranks(self) -> list[str]:
-        """Return disjoint queries that together match all results, best first.
+    def ranks(self) -> list[Rank]:
+        """Return disjoint ranks that together have all results, best first.
 
         Whole words in the title; prefixes in the title; everything else.
         """
         if not self.alternatives:
-            return [NOTHING]
+            return [Rank(NOTHING)]
         whole = self.with_terms(lambda term: replace(term, is_prefix=False).within(TITLE))
         title = self.with_terms(lambda term: term.within(TITLE))
-        ranks = [whole] if whole == title else [whole, f"{title} & !{whole}"]
+        ranks = [Rank(whole)] if whole == title else [Rank(whole), Rank(title, better=whole)]
         if any(required(terms) for terms in self.alternatives):
-            ranks.append(f"{self.rest} & !{title}")
+            ranks.append(Rank(self.rest, better=title))
         return ranks
 
     @property
@@ -85,13 +102,22 @@ class Query:
         return f"{self.anywhere} & {outside}"
 
     def with_terms(self, query_of: Callable[[Term], str]) -> str:
-        return any_of(
-            all_of(f"!{term.anywhere()}" if term.is_excluded else query_of(term) for term in terms)
-            for terms in self.alternatives
-        )
+        return any_of(all_of(self.conditions(terms, query_of)) for terms in self.alternatives)
+
+    def conditions(self, terms: Iterable[Term], query_of: Callable[[Term], str]) -> list[str]:
+        """Return the conditions of an alternative.
+
+        A lone word is repeated among all tasks: PostgreSQL takes a word without statistics for half as common as the
+        rarest one with them (0.5 % at most), and would look through all tasks for it if those are few and common. Two
+        conditions multiply their estimates, so that it uses the word index. The few tasks of one person it looks
+        through sooner.
+        """
+        found = [f"!{term.anywhere()}" if term.is_excluded else query_of(term) for term in terms]
+        lone = [term for term in required(terms) if self.among_all]
+        return [*found, query_of(lone[0])] if len(lone) == 1 and lone[0].may_be_rare else found
 
 
-def parse(text: str) -> Query:
+def parse(text: str, *, among_all: bool = True) -> Query:
     pieces = list(PIECE.finditer(text))
     alternatives: list[list[Term]] = [[]]
     for number, piece in enumerate(pieces):
@@ -99,7 +125,7 @@ def parse(text: str) -> Query:
             alternatives.append([])
         elif term := parse_term(piece, is_first=number == 0, is_alone=len(pieces) == 1):
             alternatives[-1].append(term)
-    return Query(tuple(tuple(terms) for terms in alternatives if terms))
+    return Query(tuple(tuple(terms) for terms in alternatives if terms), among_all)
 
 
 def parse_term(piece: re.Match[str], *, is_first: bool, is_alone: bool) -> Term | None:

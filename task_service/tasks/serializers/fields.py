@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from rest_framework import serializers
+
 from chassis.api.fields import ChoiceField, IdField, UserReferenceField
 from chassis.ids import MAX_ID
 from tasks.models import Task
@@ -21,6 +23,13 @@ class StatusField(ChoiceField):
     def __init__(self, **kwargs: Any) -> None:
         names = {status.value: status.value for status in Task.Status}
         super().__init__(names=names, spellings=STATUS_SPELLINGS, **kwargs)
+
+
+class StatusLabelField(serializers.CharField):
+    labels = {status.value: str(status.label) for status in Task.Status}
+
+    def to_representation(self, value: Any) -> str:
+        return self.labels[value]
 
 
 class PriorityField(ChoiceField):

@@ -10,7 +10,7 @@ from chassis.auth.tokens import Caller
 from tasks.examples import TASK
 from tasks.models import MAX_DESCRIPTION_LENGTH, Task
 from tasks.serializers.assignee import assignee_errors, assignee_id
-from tasks.serializers.fields import AssigneeField, AssigneeIdField, PriorityField, StatusField
+from tasks.serializers.fields import AssigneeField, AssigneeIdField, PriorityField, StatusField, StatusLabelField
 
 
 class TaskSerializer(StrictModelSerializer):
@@ -22,7 +22,7 @@ class TaskSerializer(StrictModelSerializer):
         default=Task.Status.TODO,
         help_text='A request may also send the label, in any case: "To Do", "In Progress", "Completed".',
     )
-    status_label = serializers.CharField(source="get_status_display", read_only=True)
+    status_label = StatusLabelField(source="status", read_only=True)
     priority = PriorityField(default=Task.Priority.NORMAL)
     due_date = DateField(default=None, allow_null=True, help_text="YYYY-MM-DD, from 2000 to 2100.")
     is_overdue = serializers.BooleanField(
@@ -58,6 +58,7 @@ class TaskSerializer(StrictModelSerializer):
             "version",
         ]
         read_only_fields = ["id", "created_at", "updated_at", "completed_at", "version"]
+        validators: list[Any] = []  # so that DRF does not look for unique columns in each request
         extra_kwargs = {
             "completed_at": {"help_text": "When the task was completed; null if it is not."},
             "version": {"help_text": "The number of the last change; 1 for a new task."},
@@ -82,10 +83,16 @@ class TaskSerializer(StrictModelSerializer):
             return Task.objects.create_task(by=self.caller, **validated_data)
 
     def update(self, instance: Task, validated_data: dict[str, Any]) -> Task:
-        """Raise Task.DoesNotExist if the task is deleted or no longer visible to the caller, or StaleVersion."""
-        tasks = Task.objects.visible_to(self.caller).filter(pk=instance.pk)
+        """Raise Task.DoesNotExist if the task is deleted or no longer visible to the caller, or StaleVersion.
+
+        Needs an instance of the expected version. If that has changed meanwhile, the task is locked and read again.
+        """
+        versions = validated_data.pop("versions", None)
         with assignee_errors(validated_data.get("assigned_to_id")):
-            changed = tasks.change(by_id=self.caller.id, **validated_data)
+            if instance.change(by_id=self.caller.id, **validated_data):
+                return instance
+            tasks = Task.objects.visible_to(self.caller).filter(pk=instance.pk)
+            changed = tasks.change(by_id=self.caller.id, versions=versions, **validated_data)
         if not changed:
             raise Task.DoesNotExist()
         return changed[0]
