@@ -48,7 +48,7 @@ Usage = dict[tuple[str, int], float]  # CPU seconds by kind and process
 
 
 class Meter:
-    """Reads the CPU time of all processes. Which there are, and whose the connections, is looked up when it changes."""
+    """Reads the CPU time of all processes. Whose the connections are is looked up when it changes."""
 
     def __init__(self, scene: Scene, baseline: Baseline | None = None) -> None:
         self.scene, self.baseline = scene, baseline
@@ -79,8 +79,7 @@ class Meter:
         return self.kind_of_port[port]
 
     def usage(self) -> Usage:
-        if not all(process.is_running() for _, process in self.processes):
-            self.processes = list(self.find_processes())
+        self.processes = list(self.find_processes())  # a server may have forked or replaced a worker meanwhile
         own = [(BACKGROUND if kind == "workers" else kind, process.pid) for kind, process in self.processes]
         return {(kind, pid): cpu_seconds(pid) for kind, pid in [*own, *self.backends()]}
 
