@@ -125,7 +125,7 @@ class KeysetPagination(BasePagination):
 
     def choose_page(self, request: Request, view: Any, model: type[Model]) -> None:
         """Read the parameters of the request."""
-        self.request, self.model = request, model
+        self.request = request
         self.ordering, self.order = resolve_order(request, view, model)
         self.size = self.parse_page_size(request.query_params.get("page_size"))
         cursor = request.query_params.get("cursor")
