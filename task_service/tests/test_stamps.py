@@ -2,6 +2,7 @@
 
 import re
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from datetime import date
 from threading import Event
 
@@ -33,6 +34,27 @@ def is_unchanged(person, tag, url=BOARD):
     answer, took_a_query = poll(person, tag, url)
     assert (answer.status_code == 304) or took_a_query
     return answer.status_code == 304 and not took_a_query
+
+
+@contextmanager
+def uncommitted_change(task, *, by, **values):
+    """Change a task in another transaction, which commits at the end of the block."""
+    written, may_commit = Event(), Event()
+
+    def change():
+        with transaction.atomic():
+            Task.objects.filter(pk=task.pk).change(by_id=by.id, **values)
+            written.set()
+            assert may_commit.wait(60)
+
+    with ThreadPoolExecutor(1) as pool:
+        changed = pool.submit(in_own_connection, change)
+        try:
+            assert written.wait(60)
+            yield
+        finally:
+            may_commit.set()
+        changed.result()
 
 
 @pytest.fixture
@@ -91,24 +113,10 @@ def test_a_change_is_seen(ada, alice, task, tag, name):
 
 
 def test_a_change_with_a_lower_id_that_commits_later_is_seen(ada, task):
-    written, may_commit = Event(), Event()
-
-    def change_slowly():
-        with transaction.atomic():
-            Task.objects.filter(pk=task.pk).change(by_id=ada.id, title="Late")
-            written.set()
-            assert may_commit.wait(60)
-
-    with ThreadPoolExecutor(1) as pool:
-        late = pool.submit(in_own_connection, change_slowly)
-        try:
-            assert written.wait(60)
-            ada.post(TASKS, {"title": "Committed earlier"})
-            tag = ada.get(BOARD)["ETag"]
-            assert is_unchanged(ada, tag)
-        finally:
-            may_commit.set()
-        late.result()
+    with uncommitted_change(task, by=ada, title="Late"):
+        ada.post(TASKS, {"title": "Committed earlier"})
+        tag = ada.get(BOARD)["ETag"]
+        assert is_unchanged(ada, tag)
 
     answer, _ = poll(ada, tag)
     assert (answer.status_code, "Late" in answer.content.decode()) == (200, True)
@@ -162,24 +170,10 @@ def test_a_made_up_stamp_is_no_error(ada, tag, made_up):
 
 def test_a_list_has_no_stamp_while_many_changes_are_recent(ada, task, monkeypatch):
     monkeypatch.setattr(stamps, "MAX_ENTRIES", 1)
-    hold, ready = Event(), Event()
-
-    def write_and_wait():
-        with transaction.atomic():
-            Task.objects.filter(pk=task.pk).change(by_id=ada.id, title="Waiting")
-            ready.set()
-            assert hold.wait(60)
-
-    with ThreadPoolExecutor(1) as pool:
-        writer = pool.submit(in_own_connection, write_and_wait)
-        try:
-            assert ready.wait(60)
-            for _ in range(2):
-                ada.post(TASKS, {"title": "Weed"})
-            tag = ada.get(BOARD)["ETag"]
-        finally:
-            hold.set()
-        writer.result()
+    with uncommitted_change(task, by=ada, title="Waiting"):
+        for _ in range(2):
+            ada.post(TASKS, {"title": "Weed"})
+        tag = ada.get(BOARD)["ETag"]
 
     assert re.fullmatch(r'W/"[0-9a-f]{12}"', tag)
 
