@@ -11,7 +11,7 @@ from chassis import prepared
 from chassis.auth.tokens import Caller
 from chassis.compiled_query import CompiledQuery, parameter
 from tasks.models import Task, TaskQuerySet, visible_values
-from tasks.models.task import due_soon_range
+from tasks.models.days import due_soon_range
 
 MAX_COUNT = 10_000
 MORE = f"{MAX_COUNT}+"

@@ -1,11 +1,10 @@
 """The task and its queryset: constraints, the state transition, and all ways to find and change tasks."""
 
 from collections.abc import Collection, Iterable
-from datetime import date, datetime, time, timedelta
+from datetime import date, datetime, timedelta
 from functools import partial
 from typing import Any, ClassVar, Self
 
-from django.conf import settings
 from django.contrib.postgres.expressions import ArraySubquery
 from django.contrib.postgres.search import SearchVectorField
 from django.db import models, transaction
@@ -22,6 +21,7 @@ from directory.models import User
 from tasks import search
 from tasks.models import statements
 from tasks.models.activity import Activity, creation_history, deletion_entry, diff
+from tasks.models.days import due_soon_range, midnight
 from tasks.models.indexes import TASK_INDEXES
 from tasks.search.conditions import NOT_INDEXED, matches, matches_rank, matches_unindexed
 from tasks.signals import FieldChange, tasks_changed, tasks_deleted
@@ -48,11 +48,6 @@ class UnexpectedCount(Exception):
 def visible_values(person: Caller | User) -> dict[str, int]:
     """Return the values that a task must have for this person to see it: the one rule of visibility."""
     return {} if person.is_admin else {"assigned_to_id": person.id}
-
-
-def midnight(day: date) -> datetime:
-    """Return the beginning of a day in TIME_ZONE."""
-    return datetime.combine(day, time.min, timezone.get_current_timezone())
 
 
 class TaskQuerySet(models.QuerySet["Task"]):
@@ -359,11 +354,6 @@ class Task(models.Model):
         if self._state.adding:
             self.derive_new()
         super().save(**kwargs)
-
-
-def due_soon_range() -> tuple[date, date]:
-    today = timezone.localdate()
-    return today, today + timedelta(days=settings.DUE_SOON_DAYS)
 
 
 def store_changes(
