@@ -127,9 +127,9 @@ class TaskSummary(TaskEndpoint):
     )
     @stamps.answer_unchanged
     def get(self, request: Request) -> RenderedJSON:
-        return self.stamped(self.counts(), self.state)
+        return self.stamped(*self.counts())
 
-    def counts(self) -> dict[str, Any]:
+    def counts(self) -> tuple[dict[str, Any], str]:
         if not self.request.query_params:
             return summary_of_visible(self.caller)
         tasks: Any = self.filter_queryset(Task.objects.visible_to(self.caller))
