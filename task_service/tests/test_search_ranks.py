@@ -59,6 +59,17 @@ def test_the_word_index_is_not_asked_for_better_ranks(text):
     assert not any("!" in rank.query for rank in parse(text).ranks)
 
 
+@pytest.mark.parametrize(
+    ("text", "repeated"), [("rent", [2, 2, 2]), ("re", [2, 2, 2]), ("r", [2, 1, 1]), ("pay r", [1])]
+)
+def test_a_lone_word_that_may_be_rare_is_repeated_among_all_tasks(text, repeated):
+    """PostgreSQL would look through all tasks for a word that has no statistics."""
+    among_all, of_one_person = (parse(text, among_all=among_all).ranks for among_all in (True, False))
+
+    assert [rank.query.count(f"{text.split()[-1]}'") for rank in among_all][: len(repeated)] == repeated
+    assert {rank.query.count(f"{text.split()[-1]}'") for rank in of_one_person[:2]} == {1}
+
+
 def test_all_words_in_the_title_rank_before_some(ada, create_task):
     for title, description in [("Budget", "review"), ("Budget review", ""), ("Other", "budget review")]:
         create_task(title=title, description=description, created_at=NOW)
