@@ -1,10 +1,13 @@
 """The order of search results, and that pages return each once."""
 
 from datetime import timedelta
+from itertools import product
 
 import pytest
 from django.utils import timezone
 
+from tasks import search_page
+from tasks.models import Task
 from tasks.search import parse
 from tests.conftest import TASKS, invalid_fields
 
@@ -122,3 +125,38 @@ def test_the_export_has_the_order_of_the_list(ada, plans):
     lines = ada.get(f"{TASKS}export.csv?search=plan").getvalue().decode().splitlines()
 
     assert [line.split(",")[1] for line in lines[1:]] == RANKED
+
+
+ALL_PRIORITIES = "low,normal,high,urgent"  # a filter that keeps all tasks, but is not a plain search
+TEXTS = [
+    "plan",
+    "pl",
+    "p",
+    "plant or talk",
+    '"the plan"',
+    "plan -about",
+    "-plan",
+    "absent",
+    "1",
+    "talk plan",
+    "%",
+    "none",
+]
+
+
+@pytest.mark.parametrize("few", [0, 12, 2000])
+@pytest.mark.parametrize("text", TEXTS)
+def test_a_plain_search_finds_the_same_as_one_with_filters(ada, alice, bob, plans, monkeypatch, text, few):
+    """The first page of a plain search has a statement of its own, and another one for users with few tasks."""
+    monkeypatch.setattr(search_page, "FEW", few)
+    search_page.search_page.cache_clear()
+    Task.objects.filter(title__endswith="2").update(search_document=None, search_rules=None)  # not indexed yet
+
+    for person, size in product((ada, alice, bob), (1, 4, 20)):
+        plain, filtered = (
+            person.get(TASKS, {"search": text, "page_size": size} | more).json()
+            for more in ({}, {"priority": ALL_PRIORITIES})
+        )
+        assert plain["results"] == filtered["results"]
+        assert bool(plain["next"]) == bool(filtered["next"])
+    search_page.search_page.cache_clear()
