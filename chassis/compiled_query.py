@@ -28,11 +28,11 @@ class CompiledQuery:
     """A queryset with placeholders. It must not depend on the time or on settings that change."""
 
     template = "{queryset}"
-    is_prepared = True  # False if the best plan depends on the values
     columns: list[str] | None = None  # known once it has run
 
-    def __init__(self, queryset: Callable[[], QuerySet[Any, Any]]) -> None:
-        self.queryset = queryset
+    def __init__(self, queryset: Callable[[], QuerySet[Any, Any]], *, is_prepared: bool = True) -> None:
+        """Pass is_prepared=False if the best plan depends on the values."""
+        self.queryset, self.is_prepared = queryset, is_prepared
 
     @cached_property
     def compiled(self) -> tuple[str, tuple[Any, ...]]:

@@ -132,8 +132,12 @@ class KeysetPagination(BasePagination):
 
     def fetch(self, queryset: Any) -> list[Any]:
         """Return the rows for take()."""
+        return list(self.narrow(queryset))
+
+    def narrow(self, queryset: Any) -> Any:
+        """Return fetch() as a queryset, unless the order is ranked."""
         order = replace(self.order, column="id", nullable=False) if self.has_constant_column() else self.order
-        return list(order.page(queryset, self.position, backwards=self.backwards, limit=self.size + 1))
+        return order.page(queryset, self.position, backwards=self.backwards, limit=self.size + 1)
 
     def take(self, rows: list[Any]) -> list[Any]:
         """Return the rows of the page.

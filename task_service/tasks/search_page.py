@@ -46,10 +46,8 @@ def search_page(required: tuple[str, ...], order: Order, limit: int, ranks: int)
 
 
 class SearchPage(CompiledQuery):
-    is_prepared = False  # the best plan depends on how common the words are
-
     def __init__(self, required: tuple[str, ...], order: Order, limit: int, ranks: int) -> None:
-        super().__init__(self.page)
+        super().__init__(self.page, is_prepared=False)  # the best plan depends on how common the words are
         self.required, self.order, self.limit = required, order, limit
         self.columns_of_order = order.columns(backwards=False)
         queries = [parameter(f"rank_{number}") for number in range(ranks)]

@@ -30,7 +30,7 @@ from tasks.examples import COMPLETED_TASK
 from tasks.filters import ExportFilter, TaskFilter
 from tasks.models import Activity, IdempotencyRecord, StaleVersion, Task, TaskQuerySet
 from tasks.openapi import BulkInspector, CountProblemSerializer, SummarySerializer
-from tasks.pages import read_page
+from tasks.pages import read_filtered_page, read_page
 from tasks.permissions import MovesOwnTask
 from tasks.reading import find_with_accounts
 from tasks.row_json import find, with_json
@@ -100,8 +100,18 @@ class TaskList(TaskEndpoint):
         text = valid_filters(self.request, Task.objects.all(), self)["search"] if is_search else None
         if text:
             return read_search_page(self.caller, text, pages.order, pages.size + 1)
+        if pages.position is None and stamps.can_have_stamp(self.request):
+            return read_filtered_page(self.caller, pages.order, self.filters(), self.narrow)
         tasks = with_json(Task.objects.visible_to(self.caller).only(*ORDERINGS))
         return pages.fetch(self.filter_queryset(tasks))
+
+    def narrow(self, tasks: TaskQuerySet) -> TaskQuerySet:
+        return self.pages.narrow(self.filter_queryset(tasks))
+
+    def filters(self) -> Any:
+        """Return all parameters, and the caller if one of them may be "me"."""
+        given = tuple((name, *values) for name, values in self.request.query_params.lists())
+        return given, self.caller.id if any("me" in values for values in given) else None
 
     @swagger_auto_schema(
         operation_id="createTask",
