@@ -7,6 +7,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from django.db import connection
+from django.db.backends.utils import CursorWrapper
 from django.db.models import QuerySet
 from django.db.models.expressions import RawSQL
 
@@ -29,8 +30,9 @@ class CompiledQuery:
     template = "{queryset}"
     columns: list[str] | None = None  # known once it has run
 
-    def __init__(self, queryset: Callable[[], QuerySet[Any, Any]]) -> None:
-        self.queryset = queryset
+    def __init__(self, queryset: Callable[[], QuerySet[Any, Any]], *, is_prepared: bool = True) -> None:
+        """Pass is_prepared=False if the best plan depends on the values."""
+        self.queryset, self.is_prepared = queryset, is_prepared
 
     @cached_property
     def compiled(self) -> tuple[str, tuple[Any, ...]]:
@@ -45,15 +47,21 @@ class CompiledQuery:
     def all(self, **values: Any) -> list[SimpleNamespace]:
         """Run it with these values and return the rows, with the columns as attributes."""
         with connection.cursor() as cursor:
-            prepared.execute(cursor, *self.bind(**values))
+            self.execute(cursor, *self.bind(**values))
             rows, names = cursor.fetchall(), [column.name for column in cursor.description]
         return [SimpleNamespace(**dict(zip(names, row, strict=True))) for row in rows]
 
     def first(self, *more: Any, **values: Any) -> dict[str, Any] | None:
         """Run it with these values, and `more` for placeholders of the template. Return the first row by column."""
         with connection.cursor() as cursor:
-            prepared.execute(cursor, *self.bind(*more, **values))
+            self.execute(cursor, *self.bind(*more, **values))
             row = cursor.fetchone()
             if self.columns is None:
                 self.columns = [column.name for column in cursor.description]
         return row and dict(zip(self.columns, row, strict=True))
+
+    def execute(self, cursor: CursorWrapper, sql: str, parameters: list[Any]) -> None:
+        if self.is_prepared:
+            prepared.execute(cursor, sql, parameters)
+        else:
+            cursor.execute(sql, parameters)

@@ -9,6 +9,7 @@ from django import forms
 from django.core.exceptions import ValidationError
 from django.db.models import QuerySet
 from django_filters.rest_framework import DjangoFilterBackend
+from django_filters.utils import translate_validation
 from rest_framework.request import Request
 
 from chassis.api.fields import parse_date, single_line
@@ -192,3 +193,12 @@ class StrictFilterBackend(DjangoFilterBackend):
             return None
         filterset = with_filters(view.filterset_class, frozenset(names))
         return filterset(**self.get_filterset_kwargs(request, queryset, view))
+
+
+def valid_filters(request: Request, queryset: QuerySet[Any], view: Any) -> dict[str, Any]:
+    """Return the values of the filters of a request that has some, or raise ValidationError."""
+    filterset = StrictFilterBackend().get_filterset(request, queryset, view)
+    if not filterset.is_valid():
+        raise translate_validation(filterset.errors)
+    values: dict[str, Any] = filterset.form.cleaned_data
+    return values

@@ -45,13 +45,13 @@ class Order:
     def sort(self, queryset: Any) -> Any:
         return queryset.order_by(*self.columns(backwards=False))
 
-    def page(self, queryset: Any, position: list[Any] | None, *, backwards: bool, limit: int) -> list[Any]:
-        """Return the first rows after a position."""
+    def page(self, queryset: Any, position: list[Any] | None, *, backwards: bool, limit: int) -> Any:
+        """Return the first rows after a position, which may have expressions."""
         ranges = [Q()] if position is None else self.conditions_after(*position, backwards=backwards)
         columns = self.columns(backwards=backwards)
-        return list(first_rows([queryset.filter(range_) for range_ in ranges], columns, limit=limit))
+        return first_rows([queryset.filter(range_) for range_ in ranges], columns, limit=limit)
 
-    def conditions_after(self, value: Any, id_: int, *, backwards: bool) -> list[Any]:
+    def conditions_after(self, value: Any, id_: Any, *, backwards: bool) -> list[Any]:
         """Return the conditions of the rows after (value, id), or before it for `backwards`, in order.
 
         Each is one range of an index; with a single condition PostgreSQL would scan the index from its start.
@@ -119,9 +119,7 @@ class KeysetPagination(BasePagination):
 
     def paginate_queryset(self, queryset: Any, request: Request, view: Any = None) -> list[Any]:
         self.choose_page(request, view, queryset.model)
-        order = replace(self.order, column="id", nullable=False) if self.has_constant_column() else self.order
-        rows = order.page(queryset, self.position, backwards=self.backwards, limit=self.size + 1)
-        return self.take(rows[::-1] if self.backwards else rows)
+        return self.take(self.fetch(queryset))
 
     def choose_page(self, request: Request, view: Any, model: type[Model]) -> None:
         """Read the parameters of the request."""
@@ -132,9 +130,23 @@ class KeysetPagination(BasePagination):
         found: tuple[list[Any] | None, bool] = self.read(cursor, model) if cursor is not None else (None, False)
         self.position, self.backwards = found
 
+    def fetch(self, queryset: Any) -> list[Any]:
+        """Return the rows for take()."""
+        return list(self.narrow(queryset))
+
+    def narrow(self, queryset: Any) -> Any:
+        """Return fetch() as a queryset, unless the order is ranked."""
+        order = replace(self.order, column="id", nullable=False) if self.has_constant_column() else self.order
+        return order.page(queryset, self.position, backwards=self.backwards, limit=self.size + 1)
+
     def take(self, rows: list[Any]) -> list[Any]:
-        """Return the rows of the page from `size + 1` rows at most; the additional one tells whether there are more."""
+        """Return the rows of the page.
+
+        `rows` are `size + 1` at most, in the direction in which they are read; the additional one tells whether there
+        are more.
+        """
         more = len(rows) > self.size
+        rows = rows[::-1] if self.backwards else rows
         rows = rows[-self.size :] if self.backwards else rows[: self.size]
         self.has_next = bool(rows) and (self.backwards or more)
         self.has_previous = bool(rows) and (more if self.backwards else self.position is not None)

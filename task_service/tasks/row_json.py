@@ -1,14 +1,12 @@
 """The JSON of a task as PostgreSQL writes it, for reads: the same bytes as TaskSerializer, without a Python object."""
 
 from datetime import date
-from functools import cache, lru_cache
-from typing import Any
+from functools import cache
 
 from django.db.models import TextField
 from django.db.models.expressions import RawSQL
 from django.utils import timezone
 
-from chassis.api.pagination import Order
 from chassis.auth.tokens import Caller
 from chassis.compiled_query import CompiledQuery, Parameter, parameter
 from tasks import stamps
@@ -66,16 +64,3 @@ def with_json(tasks: TaskQuerySet, today: date | Parameter | None = None) -> Tas
     """Annotate the JSON of each task, and the state for the stamp of the list."""
     annotated: TaskQuerySet = tasks.annotate(json=row_json(today), state=stamps.state())
     return annotated
-
-
-def first_page(caller: Caller, order: Order, limit: int) -> list[Any]:
-    """Return the first tasks that the caller can see: `id`, the column of the order, and with_json()."""
-    required = visible_values(caller)
-    return visible_tasks(tuple(required), order, limit).all(today=timezone.localdate(), **required)
-
-
-@lru_cache(maxsize=256)
-def visible_tasks(required: tuple[str, ...], order: Order, limit: int) -> CompiledQuery:
-    tasks = with_json(Task.objects.filter(**{name: parameter(name) for name in required}), Parameter("today"))
-    columns = {"id", order.column, "json", "state"}
-    return CompiledQuery(lambda: order.sort(tasks.values(*sorted(columns)))[:limit])

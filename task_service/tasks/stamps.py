@@ -57,6 +57,11 @@ def stamp(state: str, request: Request, caller: Caller) -> str:
     return f"{key(state, request, caller)}.{oldest}.{entries}"
 
 
+def oldest_transaction(state: str) -> int:
+    """Return the oldest transaction that was running."""
+    return int(state.split(".")[2])
+
+
 def key(state: str, request: Request, caller: Caller) -> str:
     last_id, feed_position, _, _ = state.split(".")
     configuration = [settings.DUE_SOON_DAYS, settings.PUBLIC_URL, chassis.__version__]

@@ -1,15 +1,14 @@
 """Counts of tasks, in one statement, each up to a limit."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from datetime import date
 from functools import cache, lru_cache
 from typing import Any
 
-from django.db import connection
-
-from chassis import prepared
 from chassis.auth.tokens import Caller
 from chassis.compiled_query import CompiledQuery, parameter
+from tasks import large_counts
+from tasks.large_counts import Compiled
 from tasks.models import Task, TaskQuerySet, visible_values
 from tasks.models.days import due_soon_range
 
@@ -17,17 +16,12 @@ MAX_COUNT = 10_000
 MORE = f"{MAX_COUNT}+"
 COMPLETION = frozenset({"completed_after", "completed_before"})
 COLUMNS = ("id", "status", "due_date", "assigned_to", "created_at", "completed_at")
-# Each count reads these tasks by its own index: PostgreSQL puts the filters into each.
-STATEMENT = "WITH tasks_task AS NOT MATERIALIZED ({}) SELECT {}"
-COUNT = "(SELECT count(*) FROM ({}) AS counted)"
-
-Compiled = tuple[str, Sequence[Any]]
 
 
-def summary_of_visible(caller: Caller) -> dict[str, Any]:
-    """Return the summary of all tasks that the caller can see."""
+def summary_of_visible(caller: Caller) -> tuple[dict[str, Any], str]:
+    """Return the summary of all tasks that the caller can see, and the state for its stamp."""
     required = visible_values(caller)
-    return summary_of(visible_tasks(*required).bind(**required), index_order(()))
+    return summary_of(visible_tasks(*required).bind(**required), ())
 
 
 @cache
@@ -35,20 +29,27 @@ def visible_tasks(*required: str) -> CompiledQuery:
     return CompiledQuery(lambda: Task.objects.filter(**{name: parameter(name) for name in required}).values(*COLUMNS))
 
 
-def summary(tasks: TaskQuerySet, filters: Collection[str]) -> dict[str, Any]:
-    """Return the summary of `tasks`, which were narrowed by filters with these names."""
-    return summary_of(tasks.order_by().values(*COLUMNS).query.sql_with_params(), index_order(filters))
+def summary(tasks: TaskQuerySet, filters: Collection[str]) -> tuple[dict[str, Any], str]:
+    """Return the summary of `tasks`, which were narrowed by filters with these names, and the state for its stamp."""
+    return summary_of(tasks.order_by().values(*COLUMNS).query.sql_with_params(), filters)
 
 
-def summary_of(tasks: Compiled, order: tuple[str, ...]) -> dict[str, Any]:
-    """Return the number of `tasks` by status, overdue, due soon and unassigned. More than 10,000 is "10000+"."""
-    counts = capped_counts(tasks, order)
+def summary_of(tasks: Compiled, filters: Collection[str]) -> tuple[dict[str, Any], str]:
+    """Return the number of `tasks` by status, overdue, due soon and unassigned, and the state for the stamp.
+
+    More than 10,000 is "10000+".
+    """
+    limit = MAX_COUNT + large_counts.MARGIN
+    subsets = compiled_subsets(limit, due_soon_range(), index_order(filters))
+    numbers, state = large_counts.count(tasks, subsets, limit, may_remember="search" not in filters)
+    counts = dict(zip(subsets, numbers, strict=True))
     by_status = {status.value: counts.pop(status.value) for status in Task.Status}
-    return {
+    counted = {
         "total": format_count(sum(by_status.values())),
         "by_status": {status: format_count(count) for status, count in by_status.items()},
         **{name: format_count(count) for name, count in counts.items()},
     }
+    return counted, state
 
 
 def index_order(filters: Collection[str]) -> tuple[str, ...]:
@@ -61,16 +62,6 @@ def index_order(filters: Collection[str]) -> tuple[str, ...]:
     if not COMPLETION.isdisjoint(filters):
         return ("completed_at",)
     return ("assigned_to_id", "status", "due_date") if "assigned_to" in filters else ("status", "due_date")
-
-
-def capped_counts(tasks: Compiled, order: tuple[str, ...]) -> dict[str, int]:
-    filtered, values = tasks
-    subsets = compiled_subsets(MAX_COUNT + 1, due_soon_range(), order)
-    columns = ", ".join(COUNT.format(sql) for sql, _ in subsets.values())
-    values = [*values, *(value for _, more in subsets.values() for value in more)]
-    with connection.cursor() as cursor:
-        prepared.execute(cursor, STATEMENT.format(filtered, columns), values)
-        return dict(zip(subsets, cursor.fetchone(), strict=True))
 
 
 @lru_cache(maxsize=8)  # compiling them takes longer than counting

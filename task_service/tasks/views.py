@@ -18,7 +18,7 @@ from rest_framework.response import Response
 from rest_framework.serializers import BaseSerializer
 
 from chassis.api import etags, pagination
-from chassis.api.filters import is_true
+from chassis.api.filters import is_true, valid_filters
 from chassis.api.idempotency import idempotent
 from chassis.api.problems import PreconditionFailed
 from chassis.api.strict_json import RenderedJSON
@@ -30,9 +30,11 @@ from tasks.examples import COMPLETED_TASK
 from tasks.filters import ExportFilter, TaskFilter
 from tasks.models import Activity, IdempotencyRecord, StaleVersion, Task, TaskQuerySet
 from tasks.openapi import BulkInspector, CountProblemSerializer, SummarySerializer
+from tasks.pages import read_filtered_page, read_page
 from tasks.permissions import MovesOwnTask
 from tasks.reading import find_with_accounts
-from tasks.row_json import find, first_page, with_json
+from tasks.row_json import find, with_json
+from tasks.search_page import read_search_page
 from tasks.serializers import ActivitySerializer, TaskSerializer
 from tasks.summary import summary, summary_of_visible
 
@@ -43,7 +45,7 @@ TAGS = {
 VISIBILITY = "An admin sees all tasks. Others see the tasks that are assigned to them."
 ASSIGNEE_UNKNOWN = {503: "The database or the user service, which knows the assignee, cannot be reached at the moment."}
 COMPLETED = Described("The task as it is now.", TaskSerializer, examples={"application/json": COMPLETED_TASK})
-FIRST_PAGE = frozenset({"ordering", "page_size"})  # parameters that a first page without filters may have
+SEARCH = pagination.PARAMETERS | {"search"}
 ORDERINGS = ["due_date", "created_at", "updated_at", "completed_at", "priority", "id"]
 
 
@@ -80,7 +82,8 @@ class TaskList(TaskEndpoint):
     @swagger_auto_schema(operation_id="listTasks", operation_summary="List tasks", operation_description=VISIBILITY)
     @stamps.answer_unchanged
     def get(self, request: Request) -> RenderedJSON:
-        page = self.first_page() if request.query_params.keys() <= FIRST_PAGE else self.filtered_page()
+        self.pages.choose_page(request, self, Task)
+        page = self.pages.take(self.rows())
         results = self.pages.page([orjson.Fragment(task.json) for task in page])
         return self.stamped(results, self.state or (page[0].state if page else ""))
 
@@ -88,14 +91,27 @@ class TaskList(TaskEndpoint):
     def pages(self) -> pagination.KeysetPagination:
         return cast("pagination.KeysetPagination", self.paginator)
 
-    def first_page(self) -> list[Any]:
-        """Read the page that most requests want, with a compiled query."""
-        self.pages.choose_page(self.request, self, Task)
-        return self.pages.take(first_page(self.caller, self.pages.order, self.pages.size + 1))
-
-    def filtered_page(self) -> Any:
+    def rows(self) -> list[Any]:
+        """Return the rows of the page, read with compiled queries for the most frequent forms of the request."""
+        pages, names = self.pages, self.request.query_params.keys()
+        if names <= pagination.PARAMETERS:
+            return read_page(self.caller, pages.order, pages.size + 1, pages.position, backwards=pages.backwards)
+        is_search = names <= SEARCH and pages.position is None and isinstance(pages.order, pagination.RankedOrder)
+        text = valid_filters(self.request, Task.objects.all(), self)["search"] if is_search else None
+        if text:
+            return read_search_page(self.caller, text, pages.order, pages.size + 1)
+        if pages.position is None and stamps.can_have_stamp(self.request):
+            return read_filtered_page(self.caller, pages.order, self.filters(), self.narrow)
         tasks = with_json(Task.objects.visible_to(self.caller).only(*ORDERINGS))
-        return self.paginate_queryset(self.filter_queryset(tasks))
+        return pages.fetch(self.filter_queryset(tasks))
+
+    def narrow(self, tasks: TaskQuerySet) -> TaskQuerySet:
+        return self.pages.narrow(self.filter_queryset(tasks))
+
+    def filters(self) -> Any:
+        """Return all parameters, and the caller if one of them may be "me"."""
+        given = tuple((name, *values) for name, values in self.request.query_params.lists())
+        return given, self.caller.id if any("me" in values for values in given) else None
 
     @swagger_auto_schema(
         operation_id="createTask",
@@ -127,9 +143,9 @@ class TaskSummary(TaskEndpoint):
     )
     @stamps.answer_unchanged
     def get(self, request: Request) -> RenderedJSON:
-        return self.stamped(self.counts(), self.state)
+        return self.stamped(*self.counts())
 
-    def counts(self) -> dict[str, Any]:
+    def counts(self) -> tuple[dict[str, Any], str]:
         if not self.request.query_params:
             return summary_of_visible(self.caller)
         tasks: Any = self.filter_queryset(Task.objects.visible_to(self.caller))

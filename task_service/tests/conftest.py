@@ -3,7 +3,7 @@
 import json
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from copy import copy
 from datetime import timedelta
 from functools import partial
@@ -20,12 +20,13 @@ from rest_framework.test import APIClient
 
 from chassis.auth import tokens
 from chassis.testing import documented_responses
-from chassis.testing.threads import start_together, wait_for_lock_waiter
+from chassis.testing.threads import in_own_connection, start_together, wait_for_lock_waiter
 from config.urls import DOCUMENTATION
 from directory import client as directory_client
 from directory import feed
 from directory.breaker import Breaker
 from directory.models import Feed, User
+from tasks import large_counts
 from tasks.models import Activity, Task
 
 
@@ -51,6 +52,27 @@ class Person(APIClient):
         }
         self.token = tokens.sign(issued | claims)
         self.credentials(HTTP_AUTHORIZATION=f"Bearer {self.token}")
+
+
+@contextmanager
+def uncommitted_change(tasks, *, by, **values):
+    """Change tasks in another transaction, which commits at the end of the block."""
+    written, may_commit = Event(), Event()
+
+    def change():
+        with transaction.atomic():
+            Task.objects.filter(pk__in=[task.pk for task in tasks]).change(by_id=by.id, **values)
+            written.set()
+            assert may_commit.wait(60)
+
+    with ThreadPoolExecutor(1) as pool:
+        changed = pool.submit(in_own_connection, change)
+        try:
+            assert written.wait(60)
+            yield
+        finally:
+            may_commit.set()
+        changed.result()
 
 
 def add_to_directory(person, **values):
@@ -127,6 +149,12 @@ def newcomer(user_service):
 def closed_breaker(monkeypatch):
     kind = directory_client.BREAKER
     monkeypatch.setattr(directory_client, "BREAKER", Breaker(kind.max_failures, kind.pause_seconds))
+
+
+@pytest.fixture(autouse=True)
+def forgotten_counts():
+    """Forget large counts: tests remove their tasks without history."""
+    large_counts.remembered.clear()
 
 
 @pytest.fixture

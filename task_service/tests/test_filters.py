@@ -4,6 +4,7 @@ import pytest
 from django.utils import timezone
 
 from directory.models import User
+from tasks import pages
 from tasks.models import Task
 from tests.conftest import TASKS, invalid_fields, results, task_url, titles
 
@@ -159,3 +160,39 @@ def test_filters_find_tasks_written_just_before(ada, tasks):
     ada.patch(task_url(Task.objects.get(title="urgent")), {"status": "completed"})
 
     assert found(ada, "status=completed") == {"high", "urgent"}
+
+
+@pytest.mark.parametrize("me", ["me", "%6d%65", "me&assigned_to=none", "none&assigned_to=me"])
+def test_the_same_request_of_another_admin_is_about_that_admin(ada, grace, create_task, me):
+    for person in (ada, grace):
+        create_task(title=person.username, assigned_to=person.id)
+
+    for person in (ada, grace, ada):
+        assert found(person, f"assigned_to={me}") == {person.username}
+
+
+def test_the_same_request_finds_new_tasks_and_other_users_their_own(ada, alice, bob, create_task):
+    for title, owner in [("first", alice), ("second", alice), ("third", bob)]:
+        create_task(title=title, assigned_to=owner.id)
+        seen = [found(person, "status=todo&page_size=100") for person in (ada, alice, bob)]
+    assert seen == [{"first", "second", "third"}, {"first", "second"}, {"third"}]
+
+
+@pytest.mark.parametrize("query", ["overdue=true", "overdue=false", "due_soon=true", "due_soon=false"])
+def test_the_same_request_on_another_day_uses_that_day(ada, create_task, settings, query):
+    settings.DUE_SOON_DAYS = 0
+    settings.TIME_ZONE = "Etc/GMT+12"
+    create_task(title="due", due_date=timezone.localdate())
+    west = found(ada, query)
+
+    settings.TIME_ZONE = "Pacific/Kiritimati"  # 26 hours ahead, so always on a later day
+    assert found(ada, query) != west
+
+
+def test_the_number_of_compiled_filters_is_limited(ada, create_task, monkeypatch):
+    monkeypatch.setattr(pages, "MAX_FILTERED_PAGES", 3)
+    create_task(title="one")
+    for number in range(9):
+        assert found(ada, f"due_date_before=209{number}-01-01") == set()
+        assert found(ada, f"created_by=101,{number + 1}") == {"one"}
+        assert len(pages.filtered_pages) <= 3

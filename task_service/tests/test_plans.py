@@ -268,6 +268,16 @@ def test_rare_and_absent_words_use_the_word_index_in_larger_tables(ada, text):
     assert_reads(plan, at_most=FEW)
 
 
+@pytest.mark.parametrize("text", ["weekly", "week", "w", "unicorn"])
+def test_a_search_of_a_user_with_few_tasks_reads_only_these(alice, text):
+    """The word index would read all tasks with a common word."""
+    _, plan = read(alice, f"{TASKS}?search={text}")
+
+    by_word = [node for node in plan.nodes if node.get("Index Name") == "task_found_by_word"]
+    assert sum(rows_read(node) for node in by_word) == 0
+    assert_reads(plan, at_least=ALICES, at_most=3 * ALICES)
+
+
 @as_admin_and_user
 @pytest.mark.parametrize("ordering", ["priority", "-priority"])
 def test_sorting_by_a_common_value_reads_few_other_rows(ada, person, ordering):

@@ -1,10 +1,13 @@
 """The order of search results, and that pages return each once."""
 
 from datetime import timedelta
+from itertools import product
 
 import pytest
 from django.utils import timezone
 
+from tasks import search_page
+from tasks.models import Task
 from tasks.search import parse
 from tests.conftest import TASKS, invalid_fields
 
@@ -59,6 +62,17 @@ def test_the_word_index_is_not_asked_for_better_ranks(text):
     assert not any("!" in rank.query for rank in parse(text).ranks)
 
 
+@pytest.mark.parametrize(
+    ("text", "repeated"), [("rent", [2, 2, 2]), ("re", [2, 2, 2]), ("r", [2, 1, 1]), ("pay r", [1])]
+)
+def test_a_lone_word_that_may_be_rare_is_repeated_among_all_tasks(text, repeated):
+    """PostgreSQL would look through all tasks for a word that has no statistics."""
+    among_all, of_one_person = (parse(text, among_all=among_all).ranks for among_all in (True, False))
+
+    assert [rank.query.count(f"{text.split()[-1]}'") for rank in among_all][: len(repeated)] == repeated
+    assert {rank.query.count(f"{text.split()[-1]}'") for rank in of_one_person[:2]} == {1}
+
+
 def test_all_words_in_the_title_rank_before_some(ada, create_task):
     for title, description in [("Budget", "review"), ("Budget review", ""), ("Other", "budget review")]:
         create_task(title=title, description=description, created_at=NOW)
@@ -111,3 +125,38 @@ def test_the_export_has_the_order_of_the_list(ada, plans):
     lines = ada.get(f"{TASKS}export.csv?search=plan").getvalue().decode().splitlines()
 
     assert [line.split(",")[1] for line in lines[1:]] == RANKED
+
+
+ALL_PRIORITIES = "low,normal,high,urgent"  # a filter that keeps all tasks, but is not a plain search
+TEXTS = [
+    "plan",
+    "pl",
+    "p",
+    "plant or talk",
+    '"the plan"',
+    "plan -about",
+    "-plan",
+    "absent",
+    "1",
+    "talk plan",
+    "%",
+    "none",
+]
+
+
+@pytest.mark.parametrize("few", [0, 12, 2000])
+@pytest.mark.parametrize("text", TEXTS)
+def test_a_plain_search_finds_the_same_as_one_with_filters(ada, alice, bob, plans, monkeypatch, text, few):
+    """The first page of a plain search has a statement of its own, and another one for users with few tasks."""
+    monkeypatch.setattr(search_page, "FEW", few)
+    search_page.search_page.cache_clear()
+    Task.objects.filter(title__endswith="2").update(search_document=None, search_rules=None)  # not indexed yet
+
+    for person, size in product((ada, alice, bob), (1, 4, 20)):
+        plain, filtered = (
+            person.get(TASKS, {"search": text, "page_size": size} | more).json()
+            for more in ({}, {"priority": ALL_PRIORITIES})
+        )
+        assert plain["results"] == filtered["results"]
+        assert bool(plain["next"]) == bool(filtered["next"])
+    search_page.search_page.cache_clear()

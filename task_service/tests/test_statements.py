@@ -150,13 +150,15 @@ def test_a_poll_checks_the_stamp_before_it_reads_the_list(ada, task):
     assert read <= MAX_READ_STATEMENTS
 
 
-@pytest.mark.parametrize(("rows", "cost"), [(20, 3), (21, 2)])
-def test_each_further_search_rank_takes_one_more_statement(ada, create_task, rows, cost):
+@pytest.mark.parametrize(
+    ("rows", "filters", "cost"), [(20, "", 2), (21, "", 2), (20, "&status=todo", 3), (21, "&status=todo", 2)]
+)
+def test_only_further_ranks_of_a_search_with_filters_take_another_statement(ada, create_task, rows, filters, cost):
     for _ in range(rows):
         create_task(title="Water")
     create_task(title="Other", description="water")
 
-    answer, taken = statements(ada.get, f"{TASKS}?search=water")
+    answer, taken = statements(ada.get, f"{TASKS}?search=water{filters}")
 
     assert (len(answer.json()["results"]), bool(answer.json()["next"])) == (20, True)
     assert taken == cost <= MAX_READ_STATEMENTS

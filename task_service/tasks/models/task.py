@@ -23,7 +23,7 @@ from tasks.models import statements
 from tasks.models.activity import Activity, creation_history, deletion_entry, diff
 from tasks.models.days import due_soon_range, midnight
 from tasks.models.indexes import TASK_INDEXES
-from tasks.search.conditions import NOT_INDEXED, matches, matches_rank, matches_unindexed
+from tasks.search.conditions import NOT_INDEXED, conditions_of, matches, matches_unindexed, unindexed_text
 from tasks.signals import FieldChange, tasks_changed, tasks_deleted
 
 DERIVED = ("version", "updated_at", "completed_at")  # by Task.apply
@@ -115,12 +115,9 @@ class TaskQuerySet(models.QuerySet["Task"]):
         `among_all` tells whether the queryset may have tasks of many assignees, and changes only how they are found.
         """
         query = search.parse(text, among_all=among_all)
-        *best, last = map(matches_rank, query.ranks)
-        matching = self.filter(matches(query.anywhere) | matches_unindexed(text))
-        matching.ranks = [
-            *(self.filter(rank) for rank in best),
-            self.filter(last | matches_unindexed(text)),
-        ]
+        unindexed = unindexed_text(text)
+        matching = self.filter(matches(query.anywhere) | matches_unindexed(unindexed))
+        matching.ranks = [self.filter(condition) for condition in conditions_of(query.ranks, unindexed)]
         return matching
 
     def not_indexed(self) -> Self:

@@ -10,13 +10,14 @@ import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from itertools import islice
+from typing import Any
 
 from tasks.search.documents import DESCRIPTION, INCOMPLETE, TITLE
 from tasks.search.words import words
 
 MAX_WORDS = 100  # per phrase; some characters expand to several words
 PIECE = re.compile(r'(?P<minus>-?)["“”„](?P<phrase>[^"“”„]*)["“”„]?|(?P<bare>\S+)')
-MIN_RARE_PREFIX = 3  # characters; shorter ones are common, but those of numbers are in no statistics
+MIN_RARE_PREFIX = 2  # characters; shorter ones are common, but those of numbers are in no statistics
 OR = "or"
 NOTHING = f"'{INCOMPLETE}' & !'{INCOMPLETE}'"
 
@@ -60,8 +61,8 @@ class Rank:
     The second is not part of the first, because PostgreSQL's index would then read all tasks with that prefix.
     """
 
-    query: str
-    better: str | None = None
+    query: Any  # a tsquery, or an expression for one
+    better: Any = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,12 +84,17 @@ class Query:
         """
         if not self.alternatives:
             return [Rank(NOTHING)]
-        whole = self.with_terms(lambda term: replace(term, is_prefix=False).within(TITLE))
+        whole = self.whole_words.with_terms(lambda term: term.within(TITLE))
         title = self.with_terms(lambda term: term.within(TITLE))
         ranks = [Rank(whole)] if whole == title else [Rank(whole), Rank(title, better=whole)]
         if any(required(terms) for terms in self.alternatives):
             ranks.append(Rank(self.rest, better=title))
         return ranks
+
+    @property
+    def whole_words(self) -> "Query":
+        alternatives = (tuple(replace(term, is_prefix=False) for term in terms) for terms in self.alternatives)
+        return replace(self, alternatives=tuple(alternatives))
 
     @property
     def rest(self) -> str:

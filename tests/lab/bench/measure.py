@@ -74,9 +74,9 @@ class Meter:
 
     def client(self, port: int) -> str:
         if port not in self.kind_of_port:
-            ports = [(each, kind) for kind, process in self.processes for each in client_ports(process)]
-            self.kind_of_port |= {port: ""} | dict(ports)
-        return self.kind_of_port[port]
+            self.processes = list(self.find_processes())  # a server may have forked or replaced a worker meanwhile
+            self.kind_of_port |= {each: kind for kind, process in self.processes for each in client_ports(process)}
+        return self.kind_of_port.get(port, "")
 
     def usage(self) -> Usage:
         self.processes = list(self.find_processes())  # a server may have forked or replaced a worker meanwhile
