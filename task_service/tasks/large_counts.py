@@ -1,7 +1,7 @@
 """Counts up to a limit, which are not repeated while they are certain to be above it.
 
 Every change of a task writes history. While there are at most MAX_ENTRIES entries since a count was at the limit, it is
-still above `limit - MARGIN`. The entries are counted as in tasks.stamps.
+still above `limit - MARGIN`. The entries are counted as in tasks.stamps. See ADR 34.
 """
 
 from collections.abc import Sequence
@@ -48,11 +48,11 @@ def count(tasks: Compiled, subsets: dict[str, Compiled], limit: int, *, may_reme
     """
     filtered, values = tasks
     sql = STATEMENT.format(tasks=filtered, counts=", ".join(COUNT.format(subset) for subset, _ in subsets.values()))
-    known = remembered.setdefault(connection.connection, {})
     key = (sql, *values, *chain.from_iterable(parameters for _, parameters in subsets.values()))
-    large = known.get(key, Large())
-    flagged = chain.from_iterable((name in large.names, *parameters) for name, (_, parameters) in subsets.items())
     with connection.cursor() as cursor:
+        known = remembered.setdefault(connection.connection, {})
+        large = known.get(key, Large())
+        flagged = chain.from_iterable((name in large.names, *parameters) for name, (_, parameters) in subsets.items())
         prepared.execute(cursor, sql, [large.since, *values, *flagged])
         state, has_changed, *counts = cursor.fetchone()
     found = [limit if number is None else number for number in counts]

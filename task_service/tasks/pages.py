@@ -46,7 +46,10 @@ def visible_rows(required: tuple[str, ...], order: Order) -> TaskQuerySet:
 def read_filtered_page(
     caller: Caller, order: Order, filters: Any, page_of: Callable[[TaskQuerySet], TaskQuerySet]
 ) -> list[Any]:
-    """Return the page of the tasks that the caller can see. `page_of` depends on nothing but `filters` and the day."""
+    """Return the first page of the tasks that the caller can see.
+
+    `page_of` adds the filters, the order and the limit. It depends on nothing but `order`, `filters` and the day.
+    """
     required = visible_values(caller)
     key = (tuple(required), order, filters, due_soon_range(), settings.TIME_ZONE)
     if key not in filtered_pages:

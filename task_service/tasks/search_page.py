@@ -32,7 +32,7 @@ RANK = RawSQL("(SELECT rank FROM found WHERE found.id = tasks_task.id)", [], Int
 
 
 def read_search_page(caller: Caller, text: str, order: Order, limit: int) -> list[Any]:
-    """Return the first results that the caller can see: `id`, the column of the order, `rank`, `json`, no `state`."""
+    """Return the first results that the caller can see: `id`, column of the order, `rank`, `json`, an empty `state`."""
     required = visible_values(caller)
     ranks = search.parse(text, among_all=not required).ranks
     queries = {f"rank_{number}": rank.query for number, rank in enumerate(ranks)}
