@@ -1,14 +1,14 @@
 """The first page of a search by relevance: one statement, compiled once for each number of ranks.
 
-A rank is searched only if the better ones have too few results for the page. All tasks of a user who has few are looked
-at instead, because the word index would read all tasks that have a common word.
+A rank is searched only if the better ones have too few results for the page. All tasks of a user who has few short ones
+are looked at instead, because the word index would read all tasks that have a common word.
 """
 
 from collections.abc import Iterator
 from functools import cached_property, lru_cache
 from typing import Any
 
-from django.db.models import Case, IntegerField, Value, When
+from django.db.models import Case, Func, IntegerField, Value, When
 from django.db.models.expressions import RawSQL
 from django.utils import timezone
 
@@ -21,9 +21,13 @@ from tasks.row_json import row_json
 from tasks.search.conditions import conditions_of, unindexed_text
 from tasks.search.queries import Rank
 
-FEW = 2000  # tasks
+FEW = 1000  # tasks
+SHORT = (
+    500_000  # bytes of their search documents together; longer ones take longer to decompress than the index to read
+)
 HAS_FEW = "(SELECT has_few FROM few)"
-COUNT_FEW = "SELECT count(*) <= {few} AS has_few FROM ({{}}) AS part"
+COUNT_FEW = "SELECT count(*) <= {few} AND coalesce(sum(size), 0) <= {short} AS has_few FROM ({{}}) AS part"
+SIZE = Func("search_document", function="pg_column_size", output_field=IntegerField())
 PART = "SELECT id, rank FROM ({{}}) AS part WHERE {condition}"
 COUNT = "(SELECT count(*) FROM {})"
 STATEMENT = "WITH {parts}, found AS ({found}) {page}"
@@ -73,7 +77,7 @@ class SearchPage(CompiledQuery):
         visible = Task.objects.filter(**{name: parameter(name) for name in self.required}).values("id")
         needed = ["true"]
         if self.required:
-            yield "few", COUNT_FEW.format(few=FEW), visible[: FEW + 1]
+            yield "few", COUNT_FEW.format(few=FEW, short=SHORT), visible.values(size=SIZE)[: FEW + 1]
             rank = Case(*(When(condition, then=number) for number, condition in enumerate(self.conditions)))
             found = visible.annotate(rank=rank).filter(rank__isnull=False)
             yield "of_few", PART.format(condition=HAS_FEW), self.sort(found, "rank")

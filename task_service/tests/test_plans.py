@@ -9,6 +9,7 @@ from django.db import connection, transaction
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
+from tasks import search_page
 from tasks.search import RULES
 
 pytestmark = pytest.mark.django_db
@@ -276,6 +277,15 @@ def test_a_search_of_a_user_with_few_tasks_reads_only_these(alice, text):
     by_word = [node for node in plan.nodes if node.get("Index Name") == "task_found_by_word"]
     assert sum(rows_read(node) for node in by_word) == 0
     assert_reads(plan, at_least=ALICES, at_most=3 * ALICES)
+
+
+def test_a_search_of_a_user_with_long_tasks_does_not_read_them(alice, monkeypatch):
+    monkeypatch.setattr(search_page, "SHORT", 1000)
+    search_page.search_page.cache_clear()
+    _, plan = read(alice, f"{TASKS}?search=unicorn")
+    search_page.search_page.cache_clear()
+
+    assert_reads(plan, at_least=ALICES // 2, at_most=ALICES)  # once, for their sizes
 
 
 @as_admin_and_user
