@@ -250,6 +250,13 @@ def test_every_search_rank_uses_indexes(person, text):
         assert_reads(plan, at_most=ROWS // 20)
 
 
+def test_few_entries_wait_to_be_inserted_into_the_word_index():
+    """Each search reads all of them."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT reloptions FROM pg_class WHERE relname = 'task_found_by_word'")
+        assert cursor.fetchone() == (["gin_pending_list_limit=128"],)
+
+
 @pytest.mark.parametrize("text", ["orchid", "orchi", "orchid someday"])
 def test_rare_words_use_the_word_index(ada, text):
     _, plan = read(ada, f"{TASKS}?search={text}")

@@ -43,7 +43,8 @@ TASK_INDEXES = [
         include=["priority", "created_by"],
         name="task_counted_of_assignee",
     ),
-    GinIndex(fields=["search_document"], name="task_found_by_word"),
+    # Each search reads the whole list of entries that wait to be inserted, by default up to 4 MB. In kB:
+    GinIndex(fields=["search_document"], name="task_found_by_word", gin_pending_list_limit=128),
     Index(fields=["id"], condition=NOT_INDEXED, name="task_to_index"),
     GinIndex(TEXT_VECTOR, name="task_search"),  # for tasks that are not indexed yet
 ]
