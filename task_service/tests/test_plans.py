@@ -276,23 +276,45 @@ def test_rare_and_absent_words_use_the_word_index_in_larger_tables(ada, text):
     assert_reads(plan, at_most=FEW)
 
 
+@pytest.fixture
+def looked_at(monkeypatch):
+    """Set how many tasks of a user are looked at before the word index is used."""
+
+    def set_numbers(**values):
+        for name, value in values.items():
+            monkeypatch.setattr(search_page, name, value)
+        search_page.search_page.cache_clear()
+
+    yield set_numbers
+    search_page.search_page.cache_clear()
+
+
 @pytest.mark.parametrize("text", ["weekly", "week", "w", "unicorn"])
-def test_a_search_of_a_user_with_few_tasks_reads_only_these(alice, text):
+def test_a_search_among_few_tasks_reads_only_these(alice, text):
     """The word index would read all tasks with a common word."""
     _, plan = read(alice, f"{TASKS}?search={text}")
 
-    by_word = [node for node in plan.nodes if node.get("Index Name") == "task_found_by_word"]
-    assert sum(rows_read(node) for node in by_word) == 0
+    assert rows_by_word(plan) == 0
     assert_reads(plan, at_least=ALICES, at_most=3 * ALICES)
 
 
-def test_a_search_of_a_user_with_long_tasks_does_not_read_them(alice, monkeypatch):
-    monkeypatch.setattr(search_page, "SHORT", 1000)
-    search_page.search_page.cache_clear()
-    _, plan = read(alice, f"{TASKS}?search=unicorn")
-    search_page.search_page.cache_clear()
+def test_a_search_for_a_common_word_reads_only_the_newest_tasks(alice, looked_at):
+    looked_at(NEWEST=100)
+    _, plan = read(alice, f"{TASKS}?search=weekly&page_size=5")
 
-    assert_reads(plan, at_least=ALICES // 2, at_most=ALICES)  # once, for their sizes
+    assert rows_by_word(plan) == 0
+    assert_reads(plan, at_least=100, at_most=3 * 100)
+
+
+def rows_by_word(plan):
+    return sum(rows_read(node) for node in plan.nodes if node.get("Index Name") == "task_found_by_word")
+
+
+def test_a_search_among_long_tasks_reads_only_their_sizes(alice, looked_at):
+    looked_at(SHORT=1000)
+    _, plan = read(alice, f"{TASKS}?search=unicorn")
+
+    assert_reads(plan, at_least=ALICES // 2, at_most=ALICES)
 
 
 @as_admin_and_user

@@ -144,11 +144,11 @@ TEXTS = [
 ]
 
 
-@pytest.mark.parametrize(("few", "short"), [(0, 10**6), (8, 10**6), (12, 0), (12, 10**6)])
+@pytest.mark.parametrize(("newest", "short"), [(1, 10**6), (4, 10**6), (8, 10**6), (12, 0), (12, 10**6)])
 @pytest.mark.parametrize("text", TEXTS)
-def test_a_plain_search_finds_the_same_as_one_with_filters(ada, alice, bob, plans, monkeypatch, text, few, short):
-    """The first page of a plain search has a statement of its own, with another part for users with few short tasks."""
-    monkeypatch.setattr(search_page, "FEW", few)
+def test_a_plain_search_finds_the_same_as_one_with_filters(ada, alice, bob, plans, monkeypatch, text, newest, short):
+    """The first page of a plain search has a statement of its own, which looks at the newest tasks of a user first."""
+    monkeypatch.setattr(search_page, "NEWEST", newest)
     monkeypatch.setattr(search_page, "SHORT", short)
     search_page.search_page.cache_clear()
     Task.objects.filter(title__endswith="2").update(search_document=None, search_rules=None)  # not indexed yet
