@@ -6,7 +6,7 @@ NEW = GinIndex(fields=["search_document"], name=NAME, gin_pending_list_limit=LIM
 
 
 class Migration(migrations.Migration):
-    """Django would build the index anew, but PostgreSQL can change the limit of an existing one at once."""
+    """Django would rebuild the index, but PostgreSQL can change the limit of an existing one at once."""
 
     dependencies = [("tasks", "0011_activity_by_transaction")]
 
